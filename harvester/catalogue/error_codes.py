@@ -68,6 +68,12 @@ class Rule:
     repeats: int = 0
     is_local: bool = False
 
+    @property
+    def is_passing(self) -> bool:
+        """True if a request that meets the rule is made again, so that the cause may pass."""
+        passing = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN, Action.SLOW_DOWN)
+        return self.action in passing
+
 
 _WAIT = "Nothing to do; if it lasts for hours, look for news from WeChat and run again later."
 _BUG = "This is a fault of harvester: report it with the code and WeChat's message."

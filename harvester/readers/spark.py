@@ -161,7 +161,7 @@ def _row(shard: str, result: Result) -> tuple[Any, ...]:
         result.retry_at,
         result.requests,
         result.rows,
-        [tuple(file) for file in result.published],
+        [file[:5] for file in result.published],
     )
 
 

@@ -1,4 +1,4 @@
-"""A run from lock to record: recover, scan coverage, plan, fetch, publish, and report."""
+"""A run from lock to record: recover, scan coverage, plan, fetch, publish, and report facts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 
 import anyio
 from anyio import to_thread
@@ -26,10 +27,15 @@ from harvester.planning.sharding import of_shard, own_buckets
 from harvester.runs import clock_check, runtime, watchers
 from harvester.runs.access import run_context, token_providers
 from harvester.runs.event_loop import run_in_loop
+from harvester.runs.facts import AskingEnded, Begun, Counted, CoverageRead, GroupsDamaged, Planned
+from harvester.runs.record import account_report
+from harvester.runs.record.members import MAX_SUSPICIOUS
 from harvester.runs.record.next_requests import next_requests
-from harvester.runs.record.run_log import RunLog
-from harvester.runs.record.summary import Summary
+from harvester.runs.record.record import Record
+from harvester.runs.reporter import Reporter
+from harvester.runs.run_log import RunLog
 from harvester.runs.session import locked_and_recorded
+from harvester.runs.stream import StopOrder, Stream, all_made
 from harvester.scheduling.account_queue import AccountQueue, Backlog, make_queue
 from harvester.scheduling.scheduler import Scheduler
 from harvester.scheduling.standing import pending
@@ -40,23 +46,13 @@ from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 
 
-def check_request_limit(manifest: Manifest, plan: windows.Plan) -> None:
-    """Raise UsageError if a plan makes more requests than ``limits.max_requests``."""
-    limit, requests = manifest.limits.max_requests, plan.requests
-    if limit is not None and requests > limit:
-        raise UsageError(
-            f"this run would make {requests:,} requests, and limits.max_requests is {limit:,}",
-            "look at `harvester plan`; then narrow the range or raise the limit",
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class RunState:
     """Inputs of one run; ``own`` are the buckets of its shard, and the manifest has their accounts.
 
-    ``manifest_at`` returns that part of the manifest as of another time. ``agree`` accepts a plan,
-    or raises UsageError. The results go to the summary of ``run_log``. ``may_start`` tells whether
-    the run still holds its buckets, None if it cannot lose them.
+    ``manifest_at`` returns that part of the manifest as of another time. ``grant`` is how many
+    requests the run may make, None for any number. What happens goes to the facts of ``run_log``.
+    ``may_start`` tells whether the run still holds its buckets, None if it cannot lose them.
     """
 
     manifest: Manifest
@@ -66,13 +62,18 @@ class RunState:
     own: list[int]
     run_log: RunLog
     manifest_at: Callable[[float], Manifest]
-    agree: Callable[[Manifest, windows.Plan], None] = check_request_limit
+    grant: int | None = None
     may_start: MayStart | None = None
 
     @property
-    def summary(self) -> Summary:
-        """The summary of the run so far."""
-        return self.run_log.summary
+    def stream(self) -> Stream:
+        """The facts of the run."""
+        return self.run_log.stream
+
+    @property
+    def started_at(self) -> float:
+        """The moment at which the run began, by the clock that it goes by."""
+        return self.stream.own.started_at
 
 
 def run(
@@ -83,8 +84,8 @@ def run(
 ) -> None:
     """Fetch and publish the missing days, as far as they can be had now.
 
-    The result is in ``run_log``. Raises UsageError for missing secrets or a shard without buckets,
-    and as `execute`.
+    The record of ``run_log`` has the result. Raises UsageError for missing secrets or a shard
+    without buckets, and as `execute`.
     """
     own = own_buckets(project.manifest.output.buckets, options.shard)
     # Narrowed before secrets are read: the runner of a shard needs those of its own accounts alone.
@@ -94,8 +95,9 @@ def run(
     def manifest_at(now: float) -> Manifest:
         return of_shard(project.manifest_at(now), own)
 
-    state = RunState(project.manifest, project.tree, options, context, own, run_log, manifest_at)
-    execute(state)
+    grant = project.manifest.limits.max_requests
+    place = project.manifest, project.tree
+    execute(RunState(*place, options, context, own, run_log, manifest_at, grant))
 
 
 def execute(state: RunState) -> None:
@@ -106,8 +108,9 @@ def execute(state: RunState) -> None:
     shard of another number of shards holds them; StoreError if the output cannot be read or
     written.
     """
-    clock, tree, summary = state.context.clock, state.tree, state.summary
-    summary.identified(shard=state.options.shard_text, labels=state.options.labels)
+    clock, tree, stream = state.context.clock, state.tree, state.stream
+    ready_at = windows.next_ready_at(state.manifest, state.started_at)
+    stream.report(Begun(state.options.labels, state.options.shard_text, ready_at))
     for ledger in quota_ledger.read_all(tree, state.own[0])[-1:]:
         clock.vouch(ledger.by_wechat(clock.moment()))
     # WeChat may have been asked for the platform's accounts already.
@@ -117,40 +120,44 @@ def execute(state: RunState) -> None:
         layout.clean_temp(tree, state.own)
         published = state.run_log.record_published
         damaged = publish.recover(tree, state.manifest.datasets, state.own, published, now=clock)
-        summary.groups_damaged(damaged)
+        stream.report(GroupsDamaged(tuple(damaged)))
+        stream.drain()
         harvested = _plan_and_harvest(state)
         while clock.is_off:
             # Nothing was kept so far, and the plan was made for another day.
             state = _by_right_clock(state)
             harvested = _plan_and_harvest(state)
-        report_coverage(summary, state.manifest, tree, harvested, clock())
+        stream.report(read_coverage(stream.own, state.manifest, tree, harvested, clock()))
 
 
-def report_coverage(
-    summary: Summary,
+def read_coverage(
+    record: Record,
     manifest: Manifest,
     tree: layout.Tree,
     harvested: tuple[windows.Wanted, Sequence[AccountQueue]],
     now: float,
-) -> None:
-    """Read the coverage of the wanted days from the files into a summary. Raises StoreError.
+) -> CoverageRead:
+    """Read what the files have of the wanted days of a run. Raises StoreError.
 
-    ``harvested`` has the wanted days and the queues of a harvest.
+    ``harvested`` has the wanted days and the queues of the run.
     """
     want, queues = harvested
     states = coverage_scan.read_states(tree, want, now)
-    summary.state_read(want, states, queues, coverage_scan.quarantined_days(tree, states))
-    summary.next_priced(next_requests(manifest, want, states, calendar.today(now)))
+    return CoverageRead(
+        tuple(account_report.summarise_states(want, states)),
+        tuple(account_report.with_trouble(want, states, record.abandoned, queues)),
+        tuple(coverage_scan.quarantined_days(tree, states)),
+        tuple(islice(coverage_scan.suspicious(states), MAX_SUSPICIOUS)),
+        next_requests(manifest, want, states, calendar.today(now)),
+    )
 
 
 def _by_right_clock(state: RunState) -> RunState:
     """Correct a clock that is off; return the state by which the run goes on."""
-    moved, summary = clock_check.correct(state.context), state.summary
+    moved = clock_check.correct(state.context)
     if moved:
-        summary.clock_corrected(moved)
-        state.run_log.restart()
-        state = replace(state, manifest=state.manifest_at(summary.started_at))
-    summary.calendar_read(windows.next_ready_at(state.manifest, summary.started_at))
+        state.run_log.correct_clock(moved)
+        state = replace(state, manifest=state.manifest_at(state.started_at))
     return state
 
 
@@ -159,20 +166,44 @@ def _plan_and_harvest(state: RunState) -> tuple[windows.Wanted, list[AccountQueu
 
     Keeps nothing if that shows that the clock is off.
     """
-    manifest, summary, clock = state.manifest, state.summary, state.context.clock
-    want = windows.wanted(manifest, summary.started_at)
+    manifest, clock = state.manifest, state.context.clock
+    today = calendar.today(state.started_at)
+    want = windows.wanted(manifest, state.started_at)
     missing, refetch = coverage_scan.to_ask(state.tree, want, clock(), state.options.refetch)
-    plan = windows.summarise(manifest, want, missing, summary.today)
-    state.agree(manifest, plan)
-    summary.plan_made(want, plan)
-    state.run_log.events.take_names({each.appid: each.name for each in manifest.accounts})
-    state.run_log.events.started(summary)
-    queues = make_queues(manifest, missing, refetch, summary.today) if plan.requests else []
+    plan = windows.summarise(manifest, want, missing, today)
+    _check_request_limit(plan.requests, state)
+    state.stream.report(planned(manifest, want, plan, state.started_at))
+    queues = make_queues(manifest, missing, refetch, today) if plan.requests else []
     if (clock.is_doubted or not (queues or clock.is_checked)) and not manifest.api.is_sandbox:
         run_in_loop(partial(clock_check.ask_for_time, manifest, state.context))
     if queues and not clock.is_off:
         run_in_loop(partial(_harvest, state, queues, _budget_policy(state)))
     return want, queues
+
+
+def _check_request_limit(requests: int, state: RunState) -> None:
+    """Raise UsageError if the run would make more requests than it may."""
+    grant, limit = state.grant, state.manifest.limits.max_requests
+    if grant is not None and requests > grant:
+        whose = "" if grant == limit else "its share of "
+        raise UsageError(
+            f"this run would make {requests:,} requests, and {whose}limits.max_requests is"
+            f" {grant:,}",
+            "look at `harvester plan`; then narrow the range or raise the limit",
+        )
+
+
+def planned(manifest: Manifest, want: windows.Wanted, plan: windows.Plan, now: float) -> Planned:
+    """Return the plan of the wanted days as a fact."""
+    return Planned(
+        plan.requests,
+        plan.account_days,
+        plan.bound_seconds,
+        plan.bound_by,
+        len({appid for of_dataset in want.values() for appid in of_dataset}),
+        plan.paused,
+        windows.next_ready_at(manifest, now),
+    )
 
 
 def make_queues(
@@ -191,14 +222,19 @@ def make_queues(
 
 
 async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPolicy) -> None:
-    """Ask WeChat for what the queues owe, publish it, and report to the summary."""
-    manifest, context, summary = state.manifest, state.context, state.summary
+    """Ask WeChat for what the queues owe, and publish it."""
+    manifest, context, stream = state.manifest, state.context, state.stream
     clock = context.clock
-    summary.harvest_begun()
+    stream.stop.is_graceful = True
     pace = manifest.limits.per_token
     limiter = RateLimiter(pace)
     scheduler = Scheduler(
-        queues, manifest.limits, policy=manifest.retry, limiter=limiter, jitter=random.Random()
+        queues,
+        manifest.limits,
+        policy=manifest.retry,
+        limiter=limiter,
+        jitter=random.Random(),
+        listener=Reporter(stream),
     )
     # More workers than all accounts together may use would never be busy.
     connections = min(manifest.limits.connections, len(queues) * pace.concurrency)
@@ -213,7 +249,7 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
             if not clock.is_checked:
                 await _first_token(state, tokens, queues[0].appid)
             if clock.is_off:
-                summary.stopped_before_harvest(providers.calls)
+                stream.report(Counted(token_calls=providers.calls))
                 return
             tools = Tools(
                 transport=transport,
@@ -225,60 +261,69 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
                 on_published=state.run_log.record_published,
                 may_start=state.may_start,
             )
-            pipeline = Pipeline(scheduler, tools, run_id=summary.run_id, connections=connections)
+            pipeline = Pipeline(
+                scheduler, tools, run_id=state.run_log.run_id, connections=connections
+            )
+            count = watchers.Counting(
+                stream, pipeline, scheduler, pace=pace, token_calls=lambda: providers.calls
+            )
+            await _run_to_end(pipeline, scheduler, state, count)
 
-            def count() -> None:
-                summary.counted(pipeline.counters, scheduler, providers.calls)
 
-            try:
-                await _run_watched(pipeline, state, count)
-                scheduler.finish(clock(), summary.wanted_accounts)
-                # A run that answered everything before the deadline or just after is complete.
-                summary.harvest_ended(
-                    clock(), owes=pipeline.owes, lost_lease=pipeline.has_lost_lease
-                )
-                summary.cut_short(pending(queues))
-            finally:
-                count()
+async def _run_to_end(
+    pipeline: Pipeline, scheduler: Scheduler, state: RunState, count: watchers.Counting
+) -> None:
+    """Run the pipeline, and report what it leaves."""
+    stream, clock = state.stream, state.context.clock
+    stream.describe = pipeline.describe
+    try:
+        is_late = await _run_watched(pipeline, state, count)
+        scheduler.finish(clock(), stream.own.wanted_accounts)
+        # A run that answered everything before the deadline or just after is complete.
+        owes = pipeline.owes
+        is_cut_off = pipeline.has_lost_lease and owes
+        left = tuple(pending(scheduler.queues))
+        stream.report(AskingEnded(clock(), left, is_late and owes, is_cut_off))
+    finally:
+        stream.describe = all_made
+        count()
 
 
 async def _first_token(state: RunState, tokens: TokenCache, appid: str) -> None:
     """Wait for an account's token, until the run is told to stop or its time budget ends."""
     with anyio.move_on_after(_seconds_left(state)):
         async with anyio.create_task_group() as waiting:
-            waiting.start_soon(_cancel_on_signal, waiting.cancel_scope, state.summary)
+            waiting.start_soon(_cancel_on_signal, waiting.cancel_scope, state.stream.stop)
             await tokens.request_ahead(appid)
             waiting.cancel_scope.cancel()
 
 
-async def _cancel_on_signal(scope: anyio.CancelScope, summary: Summary) -> None:
-    await watchers.signalled(summary)
+async def _cancel_on_signal(scope: anyio.CancelScope, stop: StopOrder) -> None:
+    await watchers.signalled(stop)
     # As a data call: the answer may be a refresh token that is nowhere else.
     scope.deadline = anyio.current_time() + watchers.IN_FLIGHT_GRACE_SECONDS
 
 
-async def _run_watched(pipeline: Pipeline, state: RunState, count: Callable[[], None]) -> None:
-    """Run the pipeline beside the tasks that show, record and end it."""
-    pace = state.manifest.limits.per_token
-    position = watchers.Positions(
-        state.summary,
-        pipeline,
-        state.context.clock,
-        count=count,
-        window_seconds=pace.period / pace.count,
-    )
+async def _run_watched(pipeline: Pipeline, state: RunState, count: watchers.Counting) -> bool:
+    """Run the pipeline beside the tasks that show, record and end it.
+
+    Returns whether the time budget ended meanwhile.
+    """
+    stream = state.stream
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(state.context.watch, position)
-        tasks.start_soon(watchers.watch_signals, pipeline, state.summary)
-        tasks.start_soon(watchers.checkpoint, state.run_log, count)
+        tasks.start_soon(state.context.watch, stream.position)
+        tasks.start_soon(watchers.watch_signals, pipeline, stream.stop)
+        tasks.start_soon(watchers.checkpoint, state.run_log)
         tasks.start_soon(watchers.log_stalls, pipeline)
-        tasks.start_soon(watchers.tell_events, state.run_log, count, position)
+        tasks.start_soon(watchers.count_often, count)
         if state.may_start is not None:
             tasks.start_soon(watchers.watch_lease, pipeline, state.may_start)
+        deadline = anyio.Event()
         if state.options.max_duration is not None:
-            tasks.start_soon(_enforce_deadline, pipeline, state)
+            tasks.start_soon(_enforce_deadline, pipeline, _seconds_left(state), deadline)
         await pipeline.run()
         tasks.cancel_scope.cancel()
+    return deadline.is_set()
 
 
 def _budget_policy(state: RunState) -> BudgetPolicy:
@@ -301,10 +346,10 @@ async def _may_force_refresh(state: RunState, appid: str) -> bool:
     return await to_thread.run_sync(spend)
 
 
-async def _enforce_deadline(pipeline: Pipeline, state: RunState) -> None:
-    """Stop the pipeline at the end of the run's time budget."""
-    await anyio.sleep(_seconds_left(state))
-    state.summary.deadline_passed()
+async def _enforce_deadline(pipeline: Pipeline, seconds: float, deadline: anyio.Event) -> None:
+    """StopOrder the pipeline at the end of the run's time budget."""
+    await anyio.sleep(seconds)
+    deadline.set()
     pipeline.stop()
 
 
@@ -317,5 +362,5 @@ def _lock_timeout(state: RunState) -> float | None:
 def _seconds_left(state: RunState) -> float:
     """Return the seconds that are left of the time budget, infinite without one."""
     budget = state.options.max_duration
-    spent = state.context.clock() - state.summary.started_at
+    spent = state.context.clock() - state.started_at
     return math.inf if budget is None else max(0.0, budget - spent)

@@ -13,40 +13,9 @@ from harvester.core.config.credentials import Access, PlatformAccess
 from harvester.core.config.settings import Account, Api, Manifest
 from harvester.runs.clock import CheckedClock
 from harvester.runs.platform_accounts import PlatformAtHand
+from harvester.runs.stream import Position
 from harvester.storage.coverage_scan import Refetch
 from harvester.storage.layout import Tree
-
-
-class Position(NamedTuple):
-    """The progress of a run.
-
-    Windows, requests, retries, files and published rows are counts; ``seconds`` is elapsed time.
-    ``describe`` returns what the run waits for, in lines for people. Of the ``accounts`` with
-    wanted days some are done, wait, or were refused; the others are being asked. ``seconds_left``
-    is what the rest will take at the speed so far, None before the first answer, and
-    ``least_seconds_left`` the lower bound that the rate limit sets for it.
-    """
-
-    done: int
-    windows: int
-    requests: int
-    retries: int
-    files: int
-    seconds: float
-    describe: Callable[[], str]
-    rows: int = 0
-    accounts: int = 0
-    accounts_done: int = 0
-    accounts_waiting: int = 0
-    accounts_refused: int = 0
-    seconds_left: float | None = None
-    least_seconds_left: float = 0.0
-
-    @property
-    def rate(self) -> float:
-        """Requests per second so far."""
-        return self.requests / self.seconds if self.seconds > 0 else 0.0
-
 
 Watch: TypeAlias = Callable[[Callable[[], Position]], Coroutine[Any, Any, None]]
 """A task that shows progress until it is cancelled."""

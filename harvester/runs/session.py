@@ -7,41 +7,37 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from harvester.core.calendar import Clock
 from harvester.core.errors import LeaseLost, UsageError
+from harvester.runs import facts
 from harvester.runs.clock import CheckedClock
 from harvester.runs.record.labels import engine_labels
-from harvester.runs.record.run_events import RunEvents
-from harvester.runs.record.run_log import RunLog, recorded
-from harvester.runs.record.summary import Summary, start_summary
+from harvester.runs.record.record import Record
+from harvester.runs.run_log import RunLog, recorded
+from harvester.runs.stream import Stream
 from harvester.storage import locks
 from harvester.storage.backends.claims import Claim, MayStart
 from harvester.storage.layout import Tree
 
 
-def new_run_log(
-    manifest: Path,
-    clock: CheckedClock,
-    events: RunEvents | None = None,
-    copy: Path | None = None,
-) -> RunLog:
-    """Return the log of a run that began with its clock; tells ``events``, and writes ``copy``."""
-    run_log = RunLog(start_summary(manifest, clock.started_at), clock, events, copy)
-    run_log.summary.identified(labels=engine_labels(os.environ))
-    return run_log
+def new_run_log(manifest: Path, clock: CheckedClock, copy: Path | None = None) -> RunLog:
+    """Return the log of a run that began with its clock; it writes ``copy`` too."""
+    stream = Stream(Record.begun(manifest, clock.started_at), clock)
+    stream.report(facts.Begun(engine_labels(os.environ)))
+    return RunLog(stream, copy)
 
 
-def claim_of(run: Summary, clock: Clock, lock_timeout: float | None) -> Claim:
+def claim_of(stream: Stream, lock_timeout: float | None) -> Claim:
     """Return the claim of a run on its buckets; it waits no longer once the run is to stop."""
-    return Claim(run.run_id, clock, run.shard, lock_timeout, lambda: run.stopped_by is not None)
+    run, stop = stream.own, stream.stop
+    return Claim(run.run_id, stream.now, run.shard, lock_timeout, lambda: stop.code is not None)
 
 
 def locked(
-    tree: Tree, buckets: Iterable[int], run: Summary, clock: Clock, lock_timeout: float | None
+    tree: Tree, buckets: Iterable[int], stream: Stream, lock_timeout: float | None
 ) -> AbstractContextManager[MayStart | None]:
     """Hold the locks of buckets until the block ends. Raises as `locks.hold`."""
     make_folder(tree)
-    return locks.hold(tree, buckets, claim_of(run, clock, lock_timeout))
+    return locks.hold(tree, buckets, claim_of(stream, lock_timeout))
 
 
 def make_folder(tree: Tree) -> None:
@@ -70,7 +66,7 @@ def locked_and_recorded(
 
     Raises as `locks.hold`, StoreError, and UsageError for a journal of a newer version.
     """
-    held = locked(tree, own, run_log.summary, run_log.now, lock_timeout)
+    held = locked(tree, own, run_log.stream, lock_timeout)
     with held as may_start, recorded(run_log):
         run_log.open(tree, own)
         yield may_start

@@ -1,7 +1,4 @@
-"""Tasks beside a running pipeline: they record it, tell of it, and end it on a signal.
-
-They learn from `Positions` how far it is.
-"""
+"""Tasks beside a running pipeline: they report its counts, record it, and end it on a signal."""
 
 from __future__ import annotations
 
@@ -11,12 +8,13 @@ from collections.abc import Callable
 import anyio
 from anyio import to_thread
 
-from harvester.core.calendar import Clock
+from harvester.core.config.settings import Pace
 from harvester.engine.pipeline import Pipeline
-from harvester.runs.record.run_events import PROGRESS_SECONDS
-from harvester.runs.record.run_log import RunLog
-from harvester.runs.record.summary import Summary
-from harvester.runs.runtime import Position
+from harvester.runs.facts import Counted
+from harvester.runs.record.record import COUNTS
+from harvester.runs.run_log import RunLog
+from harvester.runs.stream import StopOrder, Stream
+from harvester.scheduling.scheduler import Scheduler
 from harvester.scheduling.standing import Standing, standing
 from harvester.storage.backends.claims import MayStart
 
@@ -32,8 +30,8 @@ IN_FLIGHT_GRACE_SECONDS = 3.0
 PUBLISH_GRACE_SECONDS = 4.5
 """Seconds after a signal in which publishing a month may begin."""
 
-_EVENT_SECONDS = 1.0
-"""Seconds between two looks for events."""
+_COUNT_SECONDS = 0.5
+"""Seconds between two facts of what was counted."""
 
 _LEASE_SECONDS = 1.0
 """Seconds between two looks at the lease while nothing is asked."""
@@ -47,65 +45,76 @@ _ACCOUNTS_PER_SECOND = 1_000
 _log = logging.getLogger("harvester.run")
 
 
-class Positions:
-    """The position of a run whenever it is asked for.
+class Counting:
+    """Reports what a pipeline has counted since the last time.
 
-    ``count`` brings the summary up to date. ``window_seconds`` is the time that an account needs
-    for a window at its rate.
+    ``token_calls`` returns the calls for tokens so far, and ``pace`` is that of an account.
     """
 
     def __init__(
         self,
-        summary: Summary,
+        stream: Stream,
         pipeline: Pipeline,
-        clock: Clock,
+        scheduler: Scheduler,
         *,
-        count: Callable[[], None],
-        window_seconds: float,
+        token_calls: Callable[[], int],
+        pace: Pace,
     ) -> None:
-        self._summary = summary
-        self._queues = pipeline.queues
-        self._clock = clock
-        self._count = count
-        self._describe = pipeline.describe
-        self._window_seconds = window_seconds
-        self._standing = Standing(0, 0, 0, 0, 0)
+        self._stream = stream
+        self._pipeline = pipeline
+        self._scheduler = scheduler
+        self._token_calls = token_calls
+        self._window_seconds = pace.period / pace.count
+        self._known = Counted()
         self._looked_at: float | None = None
 
-    def __call__(self) -> Position:
-        """Return the position now."""
-        self._count()
-        now, summary = self._clock(), self._summary
-        seconds, found = now - summary.started_at, self._accounts(now)
-        least = found.longest * self._window_seconds
-        left = None
-        if summary.answered:
-            left = max(least, found.windows_left * seconds / summary.answered)
-        return Position(
-            done=summary.answered,
-            windows=summary.windows,
-            requests=summary.requests,
-            retries=summary.retries,
-            files=len(summary.published),
-            seconds=seconds,
-            describe=self._describe,
-            rows=summary.rows,
-            accounts=summary.wanted_accounts,
-            # Those that owe nothing have no queue.
-            accounts_done=summary.wanted_accounts - len(self._queues) + found.done,
-            accounts_waiting=found.waiting,
-            accounts_refused=found.refused,
-            seconds_left=left,
-            least_seconds_left=least,
+    def __call__(self) -> None:
+        """Report the differences, and what other threads have put."""
+        self._stream.drain()
+        known, now = self._known, self._total()
+        self._known = now
+        numbers = {name: getattr(now, name) - getattr(known, name) for name in COUNTS}
+        waits = {
+            action: seconds - known.waits.get(action, 0.0)
+            for action, seconds in now.waits.items()
+            if seconds != known.waits.get(action)
+        }
+        standing = self._standing()
+        self._stream.report(Counted(**numbers, waits=waits, spans=now.spans, standing=standing))
+
+    def _total(self) -> Counted:
+        counters = self._pipeline.counters
+        return Counted(
+            requests=counters.requests,
+            answered=counters.answered,
+            retries=self._scheduler.retries,
+            token_calls=self._token_calls(),
+            bytes=counters.bytes,
+            surplus_answers=counters.surplus_answers,
+            quota_questions=counters.questions.asked,
+            quotas_refused=counters.questions.refused,
+            bugs=counters.bugs,
+            waits={**counters.waits},
+            spans={**self._scheduler.shortened_spans},
         )
 
-    def _accounts(self, now: float) -> Standing:
-        """Return the standing of the accounts: that of a moment ago if they are many."""
-        pause = max(1.0, len(self._queues) / _ACCOUNTS_PER_SECOND)
-        if self._looked_at is None or not 0 <= now - self._looked_at < pause:
-            self._looked_at = now
-            self._standing = standing(self._queues, now)
-        return self._standing
+    def _standing(self) -> Standing | None:
+        """Return the standing of the accounts, None if it was looked at a moment ago."""
+        queues, now = self._pipeline.queues, self._stream.now()
+        pause = max(1.0, len(queues) / _ACCOUNTS_PER_SECOND)
+        if self._looked_at is not None and 0 <= now - self._looked_at < pause:
+            return None
+        self._looked_at = now
+        found = standing(queues, now, self._window_seconds)
+        # Those that owe nothing have no queue.
+        return found._replace(done=self._stream.own.wanted_accounts - len(queues) + found.done)
+
+
+async def count_often(count: Counting) -> None:
+    """Report the counts twice a second."""
+    while True:
+        await anyio.sleep(_COUNT_SECONDS)
+        count()
 
 
 async def log_stalls(pipeline: Pipeline) -> None:
@@ -118,40 +127,25 @@ async def log_stalls(pipeline: Pipeline) -> None:
         await anyio.sleep(STALL_SECONDS)
 
 
-async def tell_events(
-    run_log: RunLog, count: Callable[[], None], position: Callable[[], Position]
-) -> None:
-    """Tell of new causes and files every second, and of the progress every ten."""
-    told_at = run_log.now()
-    while True:
-        await anyio.sleep(_EVENT_SECONDS)
-        count()
-        now, events = run_log.now(), run_log.events
-        events.checked(run_log.summary, now)
-        if now - told_at >= PROGRESS_SECONDS:
-            told_at = now
-            events.progressed(run_log.summary, position(), now)
-
-
-async def checkpoint(run_log: RunLog, count: Callable[[], None]) -> None:
+async def checkpoint(run_log: RunLog) -> None:
     """Write the record twice a minute, so that a killed run leaves a recent one."""
     while True:
         await anyio.sleep(CHECKPOINT_SECONDS)
-        count()
-        await to_thread.run_sync(run_log.write)
+        record = run_log.stream.snapshot()
+        await to_thread.run_sync(run_log.write, record)
 
 
-async def watch_signals(pipeline: Pipeline, summary: Summary) -> None:
+async def watch_signals(pipeline: Pipeline, stop: StopOrder) -> None:
     """Stop the pipeline, and bound its end, once a signal handler has asked the run to stop."""
-    await signalled(summary)
+    await signalled(stop)
     pipeline.stop()
     pipeline.hurry(flight=IN_FLIGHT_GRACE_SECONDS, publishing=PUBLISH_GRACE_SECONDS)
 
 
-async def signalled(summary: Summary) -> None:
+async def signalled(stop: StopOrder) -> None:
     """Wait until a signal handler has asked the run to stop."""
     # Polled, because a signal handler must not hand anything to a loop that may be gone.
-    while summary.stopped_by is None:  # noqa: ASYNC110 - as the line above says
+    while stop.code is None:  # noqa: ASYNC110 - as the line above says
         await anyio.sleep(_POLL_SECONDS)
 
 

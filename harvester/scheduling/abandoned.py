@@ -11,12 +11,12 @@ from harvester.core.calendar import DaySet
 from harvester.core.model import Refusal
 from harvester.scheduling.account_queue import (
     FAILURE_BUDGET,
-    AbandonedDays,
     AccountQueue,
     Attempt,
     Backlog,
     MonthTracker,
 )
+from harvester.scheduling.listener import AbandonedDays, Listener
 
 QUOTA_SPENT = Rule(
     Action.WAIT_FOR_QUOTA,
@@ -46,14 +46,15 @@ CUT_OFF = Rule(
 _FAILED = (Action.RETRY, Action.RETRY_NOW)
 
 
-class Abandoned:
+class Abandonment:
     """The days that are given up, and what that leaves to be owed.
 
-    ``days`` only grows. When an entry changes or goes, another list takes its place.
+    ``days`` has them, and ``listener`` hears of each entry that comes and of those that go.
     """
 
-    def __init__(self, queues: list[AccountQueue]) -> None:
+    def __init__(self, queues: list[AccountQueue], listener: Listener) -> None:
         self._queues = queues
+        self.listener = listener
         self.months = MonthTracker(queues)
         self.days: list[AbandonedDays] = []
         self._checkpoint = 0
@@ -103,17 +104,17 @@ class Abandoned:
         if not lost:
             return
         backlog.drop(lost, until_midnight=rule.action is Action.WAIT_FOR_QUOTA)
-        self.days.append(
-            AbandonedDays(
-                queue.appid,
-                backlog.dataset.name,
-                calendar.oldest(lost),
-                calendar.newest(lost),
-                count=calendar.count_days(lost),
-                rule=rule,
-                why=why,
-            )
+        given_up = AbandonedDays(
+            queue.appid,
+            backlog.dataset.name,
+            calendar.oldest(lost),
+            calendar.newest(lost),
+            count=calendar.count_days(lost),
+            rule=rule,
+            why=why,
         )
+        self.days.append(given_up)
+        self.listener.on_abandoned(given_up)
         self.months.close_days(queue, backlog, lost)
 
     def reopen_exhausted(self) -> list[AccountQueue]:
@@ -138,8 +139,9 @@ class Abandoned:
                     backlog.reopen()
         # The checkpoint is a position, so it moves with the entries removed before it.
         self._checkpoint -= sum(map(_is_quota, self.days[: self._checkpoint]))
-        if any(map(_is_quota, self.days)):
+        if renewed := [item for item in self.days if _is_quota(item)]:
             self.days = [item for item in self.days if not _is_quota(item)]
+            self.listener.on_reopened(renewed)
         return told
 
     def defer_all(self, why: Refusal | str, rule: Rule = OUTAGE) -> None:
@@ -152,12 +154,13 @@ class Abandoned:
     def defer_failures(self) -> None:
         """Defer the failures since the checkpoint: in an outage they say nothing of a window."""
         since = self.days[self._checkpoint :]
-        if any(map(_has_failed, since)):
-            deferred = (
-                dataclasses.replace(item, rule=OUTAGE) if _has_failed(item) else item
-                for item in since
-            )
-            self.days = [*self.days[: self._checkpoint], *deferred]
+        if failed := [item for item in since if _has_failed(item)]:
+            others = [item for item in since if not _has_failed(item)]
+            deferred = [dataclasses.replace(item, rule=OUTAGE) for item in failed]
+            self.days = [*self.days[: self._checkpoint], *others, *deferred]
+            self.listener.on_reopened(failed)
+            for item in deferred:
+                self.listener.on_abandoned(item)
 
 
 def _has_failed(item: AbandonedDays) -> bool:

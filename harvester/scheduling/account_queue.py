@@ -13,7 +13,7 @@ from harvester.catalogue.error_codes import Rule
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet, Month
 from harvester.core.dataset import Dataset
-from harvester.core.model import Refusal, Window
+from harvester.core.model import Window
 from harvester.planning.windows import count_windows, newest_window
 from harvester.scheduling.quota_state import AllocatedCalls
 from harvester.scheduling.rate_state import RateState
@@ -30,22 +30,6 @@ class MonthOfBucket(NamedTuple):
     dataset: str
     month: Month
     bucket: int
-
-
-@dataclass(frozen=True, slots=True)
-class AbandonedDays:
-    """Days that this run gives up: which, under which rule, and what WeChat or the network said.
-
-    ``begin`` and ``end`` bound the days; ``count`` is how many of them are given up.
-    """
-
-    appid: str
-    dataset: str
-    begin: Day
-    end: Day
-    count: int
-    rule: Rule
-    why: Refusal | str
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.model import LearntRefusal, Refusal
-from harvester.scheduling.abandoned import Abandoned
+from harvester.scheduling.abandoned import Abandonment
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 
 IN_ORDER = 5
@@ -62,7 +62,7 @@ class RefusalLearning:
     ``resumed`` has the queues that need not wait for the scouts any more.
     """
 
-    def __init__(self, abandoned: Abandoned) -> None:
+    def __init__(self, abandoned: Abandonment) -> None:
         self._abandoned = abandoned
         self._today: Day = 0
         self._answered: dict[str, Day] = {}

@@ -14,10 +14,9 @@ from harvester.core import calendar
 from harvester.core.config.settings import Retry
 from harvester.core.model import Refusal
 from harvester.scheduling import backoff
-from harvester.scheduling.abandoned import CUT_OFF, OUTAGE, TOO_MANY_FAILURES, Abandoned
+from harvester.scheduling.abandoned import CUT_OFF, OUTAGE, TOO_MANY_FAILURES, Abandonment
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 from harvester.scheduling.circuit_breaker import CircuitBreaker
-from harvester.scheduling.troubles import Troubles
 
 MINUTE_LIMITS_IN_A_ROW = 10
 """Stop a dataset after so many consecutive minutes in which every call got 45011."""
@@ -58,7 +57,7 @@ class RefusalPolicy:
 
     def __init__(
         self,
-        abandoned: Abandoned,
+        abandoned: Abandonment,
         breaker: CircuitBreaker,
         *,
         policy: Retry,
@@ -67,11 +66,11 @@ class RefusalPolicy:
     ) -> None:
         self._abandoned = abandoned
         self._breaker = breaker
+        self._listener = abandoned.listener
         self._backoff = policy
         self._jitter = jitter
         self._interval = interval
         self._learners: dict[str, set[str]] = {}
-        self.troubles = Troubles()
         self.day_number = 0
         self.exhausted: list[ExhaustedQuota] = []
         self.shortened_spans: dict[str, int] = {}
@@ -91,7 +90,10 @@ class RefusalPolicy:
 
     def react(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Do what the rule of a failed attempt says."""
-        self.troubles.take(attempt, rule, why, now)
+        # A connection kept open may be closed just as a request is sent: that is no trouble.
+        is_first = rule.action is Action.RETRY_NOW and not attempt.tries
+        if rule.is_passing and not is_first:
+            self._listener.on_trouble(rule, why, attempt.queue.appid)
         action = rule.action
         if isinstance(why, Refusal):
             self._breaker.heard()

@@ -19,15 +19,10 @@ from harvester.catalogue.error_codes import Rule, rule_for
 from harvester.core import calendar
 from harvester.core.config.settings import Limits, Retry
 from harvester.core.model import LearntRefusal, Refusal
-from harvester.scheduling.abandoned import CUT_OFF, QUOTA_SPENT, Abandoned
-from harvester.scheduling.account_queue import (
-    AbandonedDays,
-    AccountQueue,
-    Attempt,
-    Backlog,
-    MonthTracker,
-)
+from harvester.scheduling.abandoned import CUT_OFF, QUOTA_SPENT, Abandonment
+from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog, MonthTracker
 from harvester.scheduling.circuit_breaker import CircuitBreaker
+from harvester.scheduling.listener import SILENCE, AbandonedDays, Listener
 from harvester.scheduling.rate_state import NEVER, RateLimit
 from harvester.scheduling.ready_accounts import ReadyAccounts, cohort_size
 from harvester.scheduling.refusal_learning import RefusalLearning
@@ -51,6 +46,7 @@ class Scheduler:
         policy: Retry,
         limiter: RateLimit,
         jitter: random.Random,
+        listener: Listener = SILENCE,
     ) -> None:
         pace = limits.per_token
         # Taken out of the pace once, because its count is a property and every request needs it.
@@ -65,11 +61,14 @@ class Scheduler:
         self._day_ends = NEVER
         self.queues = list(queues)
         self._breaker = CircuitBreaker()
-        self._abandoned = Abandoned(self.queues)
+        self._abandoned = Abandonment(self.queues, listener)
         self._refusals = RefusalPolicy(
-            self._abandoned, self._breaker, policy=policy, jitter=jitter, interval=limiter.interval
+            self._abandoned,
+            self._breaker,
+            policy=policy,
+            jitter=jitter,
+            interval=limiter.interval,
         )
-        self.troubles = self._refusals.troubles
         self._learning = RefusalLearning(self._abandoned)
         self.refill_requests: list[tuple[AccountQueue, Backlog]] = []
         self.in_flight = 0

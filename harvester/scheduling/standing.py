@@ -19,17 +19,18 @@ _SHOWN = 3
 
 
 class Standing(NamedTuple):
-    """Numbers of accounts, and the windows that are left, in all and of the longest queue.
+    """Numbers of accounts, and of the windows that are left.
 
-    ``refused`` accounts were refused something for good, ``waiting`` ones may ask nothing now: for
-    a quota, a limit, or a host that is away. Those in none of the three are being asked.
+    ``done`` accounts owe nothing, ``refused`` ones were refused something for good, ``waiting``
+    ones may ask nothing now: for a quota, a limit, or a host that is away. Those in none of the
+    three are being asked. ``least_seconds`` is what the longest queue takes at its rate.
     """
 
-    done: int
-    waiting: int
-    refused: int
-    windows_left: int
-    longest: int
+    done: int = 0
+    waiting: int = 0
+    refused: int = 0
+    windows_left: int = 0
+    least_seconds: float = 0.0
 
 
 class _State(Enum):
@@ -39,8 +40,11 @@ class _State(Enum):
     ASKED = auto()
 
 
-def standing(queues: Iterable[AccountQueue], now: float) -> Standing:
-    """Count the accounts by state; ``now`` is in seconds of the scheduler's clock."""
+def standing(queues: Iterable[AccountQueue], now: float, window_seconds: float) -> Standing:
+    """Count the accounts by state; ``now`` is in seconds of the scheduler's clock.
+
+    ``window_seconds`` is the time that an account needs for a window at its rate.
+    """
     counts = dict.fromkeys(_State, 0)
     total = longest = 0
     for queue in queues:
@@ -50,7 +54,11 @@ def standing(queues: Iterable[AccountQueue], now: float) -> Standing:
         total += left
         longest = max(longest, left)
     return Standing(
-        counts[_State.DONE], counts[_State.WAITING], counts[_State.REFUSED], total, longest
+        counts[_State.DONE],
+        counts[_State.WAITING],
+        counts[_State.REFUSED],
+        total,
+        longest * window_seconds,
     )
 
 

@@ -7,7 +7,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ from harvester.core.dataset import DATE_COLUMN
 from harvester.core.errors import StoreError, UsageError
 from harvester.core.model import APPID, bucket_of
 from harvester.planning.windows import Wanted
-from harvester.storage.backends.base import MAX_READ, META_DIR
-from harvester.storage.layout import QUARANTINE, RAW, RUNS, Tree
-from harvester.storage.state import change_feed, json_file
+from harvester.storage.backends.base import META_DIR
+from harvester.storage.layout import QUARANTINE, RAW, Tree
+from harvester.storage.state import json_file
 from harvester.tables.columns import Slice
 
 LINES = ".log"
@@ -30,6 +29,9 @@ LINES = ".log"
 
 SIDE_FILES = (".json", ".entry", LINES)
 """Endings of JSON side files: records, changes, quota ledgers, the list of accounts."""
+
+MAX_BYTES = 256 << 20
+"""Longest JSON side file: the record of a run that replaced every file of a large output."""
 
 _REMOVED = object()
 _SHOWN = 3
@@ -181,10 +183,6 @@ def erase_names(tree: Tree, request: ErasureRequest, temp: Path | None) -> Itera
     Files that are named after an account are deleted. Without ``temp`` nothing is changed. Raises
     StoreError, and UsageError for a newer version.
     """
-    for name in _long_records(tree):
-        edit = partial(erase_from_json, target=request)
-        if change_feed.edit_record(tree, name, edit, temp):
-            yield name
     for name, old in side_files(tree, request):
         if old is None:
             if request.has(None, None):
@@ -211,14 +209,12 @@ def side_files(tree: Tree, request: ErasureRequest) -> Iterator[tuple[str, Any]]
         if any(appid in found.name for appid in request.appids):
             yield found.name, None
             continue
-        if found.size >= MAX_READ:
-            if not _is_record(found.name):
-                raise StoreError(
-                    f"{store.display_path(found.name)}: longer than any file of harvester",
-                    "move it away: it may name the accounts",
-                )
-            continue
-        data = store.read(found.name) or b"null"
+        if found.size >= MAX_BYTES:
+            raise StoreError(
+                f"{store.display_path(found.name)}: longer than any file of harvester",
+                "move it away: it may name the accounts",
+            )
+        data = store.read(found.name, MAX_BYTES) or b"null"
         try:
             contents = _parsed(store.display_path(found.name), found.name, data)
         except ValueError:
@@ -243,13 +239,3 @@ def _text(name: str, contents: Any) -> bytes:
     if not name.endswith(LINES):
         return json.dumps(contents, indent=2).encode()
     return "".join(f"{json.dumps(line)}\n" for line in contents).encode()
-
-
-def _long_records(tree: Tree) -> list[str]:
-    """Return the run records that are read in parts, because they may not fit into memory."""
-    listed = tree.store.list(RUNS)
-    return [each.name for each in listed if each.size >= MAX_READ and _is_record(each.name)]
-
-
-def _is_record(name: str) -> bool:
-    return name.startswith(f"{RUNS}/") and name.endswith(".json")

@@ -24,9 +24,10 @@ from harvester.runs.access import run_context
 from harvester.runs.event_loop import run_in_loop
 from harvester.runs.record.account_report import reason_for
 from harvester.runs.record.prospects import comes_at_text
-from harvester.runs.record.summary import start_summary
+from harvester.runs.record.record import Record
 from harvester.runs.runtime import Project
 from harvester.runs.session import locked
+from harvester.runs.stream import Stream
 from harvester.storage.published_rows import published_rows
 from harvester.tables import decode
 from harvester.tables.columns import arrow_schema
@@ -86,12 +87,13 @@ def _ask(project: Project, account: str, dataset: str, days: tuple[str, str]) ->
     window = _window(chosen, known, days, project.clock.started_at)
     manifest = _only(project.manifest, chosen, window)
     context = run_context(project._replace(manifest=manifest))
-    run, tree = start_summary(manifest.file, project.clock.started_at), project.tree
+    tree, clock = project.tree, project.clock
+    stream = Stream(Record.begun(manifest.file, clock.started_at), clock)
     # Held for the call too: a run beside it would count its own calls alone in the rate.
     own = [bucket_of(chosen.appid, tree.buckets)]
-    with locked(tree, own, run, context.clock, project.lock_timeout) as may_start:
+    with locked(tree, own, stream, project.lock_timeout) as may_start:
         published = published_rows(tree, window)
-        question = Question(manifest, context, tree, run.run_id, window, known, may_start)
+        question = Question(manifest, context, tree, stream.own.run_id, window, known, may_start)
         heard = run_in_loop(question.ask)
     now = context.clock()
     if isinstance(heard.outcome, RefusedAttempt):

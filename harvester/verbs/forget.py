@@ -24,7 +24,7 @@ from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
 from harvester.manifest import day_option, meant
 from harvester.planning import windows
-from harvester.runs.record.run_log import RunLog
+from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import Project
 from harvester.runs.session import check_lease, claim_of, locked_and_recorded, new_run_log
 from harvester.storage import (
@@ -207,14 +207,14 @@ def _forget(erasing: _Erasure) -> Receipt:
         layout.clean_temp(erasing.tree, erasing.buckets)
         log = erasing.run_log
         # A killed run may have named these accounts in files of a bucket without any of them.
-        claim = claim_of(log.summary, log.now, None)
+        claim = claim_of(log.stream, None)
         locks.sweep_elsewhere(erasing.tree, erasing.buckets, claim)
         publish.recover(
             erasing.tree,
             erasing.datasets,
             erasing.buckets,
             erasing.record_published,
-            now=erasing.run_log.now,
+            now=erasing.run_log.stream.now,
         )
     rewritten, quarantined = list[Rewritten](), 0
     for name in erasing.datasets:

@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from harvester.runs.runtime import Position
+from harvester.runs.stream import Position
 
 _BAR_SECONDS = 0.2
 _FIRST_LINE_SECONDS = 10.0

@@ -16,14 +16,14 @@ from harvester.core.errors import (
     Unfinished,
 )
 from harvester.core.exit_codes import Exit, Outcome, first_of
-from harvester.core.plain import plain
 from harvester.runs.record.account_report import (
     AccountSummary,
     DatasetSummary,
     added,
 )
+from harvester.runs.record.members import PublishedFile
+from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import as_record
-from harvester.runs.record.summary import PublishedFile, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,25 +123,25 @@ _RAISED: Mapping[str, type[RunFailed]] = {
 }
 
 
-def result_of(summary: Summary) -> Result:
-    """Return the result of a summary that is complete."""
-    record = as_record(summary)
+def result_of(done: Record) -> Result:
+    """Return the result of a record that is complete."""
+    record = as_record(done)
     return Result(
-        run_id=summary.run_id,
-        outcome=summary.outcome,
-        exit_code=int(summary.exit_code),
-        reasons=tuple(summary.reasons()),
-        retry_at=_moment(summary.retry_at),
-        next_ready_at=_moment(summary.next_ready_at),
-        requests=summary.requests,
-        rows=summary.rows,
-        datasets=tuple(summary.datasets),
-        accounts=tuple(summary.accounts),
-        published=tuple(summary.published),
+        run_id=done.run_id,
+        outcome=done.outcome,
+        exit_code=int(done.exit_code),
+        reasons=tuple(done.reasons()),
+        retry_at=_moment(done.retry_at),
+        next_ready_at=_moment(done.next_ready_at),
+        requests=done.requests,
+        rows=done.rows,
+        datasets=tuple(done.datasets),
+        accounts=tuple(done.accounts),
+        published=tuple(done.published),
         shard=record["shard"],
         labels=record["labels"],
-        error=summary.failed,
-        record={**record, "published": plain(summary.published)},
+        error=done.failed,
+        record=record,
     )
 
 

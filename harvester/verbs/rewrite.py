@@ -30,7 +30,7 @@ from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
 from harvester.core.text.inert_text import inert
 from harvester.manifest import place_named
-from harvester.runs.record.run_log import RunLog, recorded
+from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.session import check_lease, locked, new_run_log
 from harvester.storage import layout, partition_reader, partition_writer, publish
 from harvester.storage.backends.base import META_DIR, FileInfo, Version
@@ -101,8 +101,8 @@ def rewrite(
     timeout = project.lock_timeout
     old_log, new_log = new_run_log(file, clock), new_run_log(file, clock)
     with (
-        locked(old, range(old.buckets), new_log.summary, clock, timeout) as may_read,
-        locked(new, range(new.buckets), new_log.summary, clock, timeout) as may_write,
+        locked(old, range(old.buckets), new_log.stream, timeout) as may_read,
+        locked(new, range(new.buckets), new_log.stream, timeout) as may_write,
     ):
         made = rewrite_tree(old, new, project.manifest.datasets, old=old_log, new=new_log)
         # A run may have changed the old tree meanwhile; repeated, the rewrite notices that.
@@ -150,7 +150,8 @@ def rewrite_tree(
         layout.clean_temp(tree, range(tree.buckets))
     with recorded(old):
         old.open(source, list(range(source.buckets)))
-        publish.recover(source, datasets, range(source.buckets), old.record_published, now=old.now)
+        buckets, clock = range(source.buckets), old.stream.now
+        publish.recover(source, datasets, buckets, old.record_published, now=clock)
     if finished:
         return _summed(target, _make_all(source, target, datasets, None))
     begun = {"from": _identity(source), "buckets": target.buckets, "finished": False}

@@ -22,12 +22,14 @@ from harvester.core.exit_codes import Exit
 from harvester.manifest import Selection
 from harvester.runs import harvest as harvesting
 from harvester.runs.clock import CheckedClock
+from harvester.runs.facts import Begun
+from harvester.runs.narrator import Narrator, ignore
 from harvester.runs.record import run_record
 from harvester.runs.record.events import Event
 from harvester.runs.record.labels import check_labels
-from harvester.runs.record.run_events import RunEvents, ignore
-from harvester.runs.record.run_log import recorded
-from harvester.runs.runtime import Position, Project, RunOptions, Watch, show_no_progress
+from harvester.runs.record.record import Record
+from harvester.runs.run_log import recorded
+from harvester.runs.runtime import Project, RunOptions, Watch, show_no_progress
 from harvester.runs.session import new_run_log
 from harvester.verbs import arguments, summary_file
 from harvester.verbs.arguments import (
@@ -68,12 +70,20 @@ class Execution:
         clock = CheckedClock()
         self._request = request
         self._clock = clock
-        self._events = RunEvents(request.on_event)
         copy = summary_file.usable(request.summary, request.manifest.path)
-        self._log = new_run_log(request.manifest.path, clock, self._events, copy)
-        self.summary = self._log.summary
+        self._log = new_run_log(request.manifest.path, clock, copy)
+        self._narrator = Narrator(request.on_event)
+        self._log.stream.listeners.append(self._narrator)
         self._project: Project | None = None
-        self.describe: Callable[[], str] = _nothing_yet
+
+    @property
+    def record(self) -> Record:
+        """The record of the run so far."""
+        return self._log.stream.record
+
+    def describe(self) -> str:
+        """Return what the run waits for, in lines for people."""
+        return self._log.stream.describe()
 
     @property
     def opened(self) -> Project:
@@ -93,49 +103,40 @@ class Execution:
         except (UsageError, Busy):
             raise
         except HarvesterError:
-            # It is in the summary.
+            # It is in the record.
             pass
-        finally:
-            self._events.ended(self.summary, self._clock())
-        return result_of(self.summary)
+        return result_of(self.record)
 
     def stop(self, code: int = Exit.SIGINT) -> bool:
         """Let the run end in order; returns whether it will soon. May be called in any thread."""
-        self.summary.stop_requested(code)
-        return self.summary.stops_gracefully
+        order = self._log.stream.stop
+        order.code = Exit(code)
+        return order.is_graceful
 
     def key_figures(self) -> dict[str, str | int | None]:
         """Return what a scheduler acts on, once the run has ended."""
-        return run_record.key_figures(self.summary)
+        return run_record.key_figures(self.record)
 
     def final_write(self, patience: float) -> None:
         """Write the record of a run that is about to be killed, waiting so many seconds."""
-        self._log.close(patience=patience)
+        self._log.final_write(patience)
 
     def _harvest(self) -> None:
         request = self._request
         options = request.options()
-        self._events.take_shard(options.shard_text)
+        self._log.stream.report(Begun({}, options.shard_text))
         opened = open_quietly(request.manifest, request.output, self._clock)
         self._log.begin_copy(lambda copy: summary_file.refuse_place(copy, opened.manifest))
         self._project = opened.project(request.selection, "asked")
+        self._narrator.names = self._project.manifest.names
         warn_of_exposure(self._project.manifest)
         if options.processes == 1:
-            harvesting.run(self._log, self._project, options, self._watch)
+            harvesting.run(self._log, self._project, options, request.watch)
             return
         # Most runs have one process, and need none of what supervises several.
         from harvester.runs.processes import shared_run  # noqa: PLC0415 - see above
 
-        shared_run.run(self._log, self._project, options, self._watch)
-
-    async def _watch(self, position: Callable[[], Position]) -> None:
-        """Show progress, and let the pipeline be described meanwhile."""
-        self.describe = position().describe
-        try:
-            await self._request.watch(position)
-        finally:
-            # The pipeline holds the run's secrets, and this object may live on.
-            self.describe = _all_made
+        shared_run.run(self._log, self._project, options, request.watch)
 
 
 def run(
@@ -285,11 +286,3 @@ def _start(execution: Execution) -> Future[Result]:
 
     threading.Thread(target=work, name="harvester", daemon=True).start()
     return done
-
-
-def _nothing_yet() -> str:
-    return "no request has been made yet"
-
-
-def _all_made() -> str:
-    return "all requests have been made"

@@ -8,16 +8,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from harvester.core.errors import StoreError
-from harvester.runs.record.run_log import RunLog
 from harvester.runs.record.run_record import feed_entry
+from harvester.runs.run_log import RunLog
 from harvester.storage import layout
 from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.backends.base import MAX_READ, META_DIR, FileInfo
 from harvester.storage.layout import CHANGES, RAW, RUNS, Tree
 from harvester.storage.publication import Published
 from harvester.storage.state import rewrite_journal
-from harvester.storage.state.change_feed import MAX_RECORD_BYTES
 from harvester.storage.state.change_log import ChangeLog
+from harvester.verbs.erasure import MAX_BYTES
 
 
 def copy_history(source: Tree, target: Tree) -> None:
@@ -39,7 +39,7 @@ def retire_former_names(source: Tree, target: Tree, datasets: Iterable[str], new
     if source.buckets == target.buckets:
         return
     former = replace(target, buckets=source.buckets)
-    log = ChangeLog(former, new.summary.run_id, new.now)
+    log = ChangeLog(former, new.run_id, new.stream.now)
     log.open(map(former.bucket_label, range(former.buckets)), is_new=True)
     for name in datasets:
         for partition in layout.partitions(source, name):
@@ -52,7 +52,7 @@ def copy_side_files(source: Tree, target: Tree) -> None:
     """Copy quarantine, run records and other side files; delete copies whose original is gone."""
     side_files = [found for found in source.store.list(META_DIR) if _is_copied(found.name)]
     names = {found.name for found in side_files}
-    _refuse_long(source, side_files, MAX_RECORD_BYTES)
+    _refuse_long(source, side_files, MAX_BYTES)
     for found in target.store.list(META_DIR):
         # The new tree keeps the record of this rewrite.
         own = found.name.startswith(f"{RUNS}/") or not _is_copied(found.name)

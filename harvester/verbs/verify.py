@@ -16,7 +16,7 @@ from harvester.core.model import bucket_of
 from harvester.core.plain import plain
 from harvester.core.text.inert_text import inert
 from harvester.planning import windows
-from harvester.runs.record.run_log import RunLog, recorded
+from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.runtime import Project
 from harvester.runs.session import check_lease, locked, new_run_log
 from harvester.storage import (
@@ -131,7 +131,7 @@ def mended(project: Project, *, footers_only: bool = False) -> Report:
     """Check the output of a project, and repair what is damaged. Raises as `verify`."""
     tree, run_log = project.tree, new_run_log(project.manifest.file, project.clock)
     own = list(range(tree.buckets))
-    held = locked(tree, own, run_log.summary, run_log.now, project.lock_timeout)
+    held = locked(tree, own, run_log.stream, project.lock_timeout)
     with held as may_start:
         found = _check_all(project, footers_only=footers_only)
         # Files of another version stay, so they alone are nothing to record.
@@ -215,7 +215,7 @@ def _repaired(tree: Tree, damage: Damage, run_log: RunLog) -> Damage:
     month = calendar.parse_month(damage.ref_month)
     gone = Published(damage.dataset, month, damage.path, (), (), 0, 0, op="deleted")
     run_log.announce(gone)
-    moved_to = quarantine.quarantine_file(tree, damage.path, run_log.summary.run_id)
+    moved_to = quarantine.quarantine_file(tree, damage.path, run_log.run_id)
     run_log.record_published(gone)
     return replace(damage, moved_to=moved_to, repaired=True)
 

@@ -18,10 +18,11 @@ import pytest
 from harvester.cli import invoke
 from harvester.cli.output import json_lines
 from harvester.core.exit_codes import Exit
+from harvester.runs.facts import Begun, Planned
+from harvester.runs.narrator import Narrator
 from harvester.runs.record.events import Event, Problem, RunStarted
-from harvester.runs.record.run_events import RunEvents
-from harvester.runs.record.run_log import RunLog
-from harvester.runs.record.summary import start_summary
+from harvester.runs.record.record import Record
+from harvester.runs.stream import Stream
 from harvester.storage import coverage_scan, locks
 from tests.cli.test_hooks import FAILURES, stderr_of_failures
 from tests.cli.test_signals import FOR_EVER, await_mark
@@ -408,13 +409,13 @@ def test_log_records_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
 def test_log_lines_in_a_run_have_its_id(capsys: pytest.CaptureFixture[str]) -> None:
     """From its first event on."""
     json_lines.begin(on=True)
-    log = RunLog(start_summary(Path("jobs.yaml"), 1e9), lambda: 1e9)
-    run_events = RunEvents(json_lines.tell)
-    run_events.take_shard("2/8")
-    run_events.started(log.summary)
+    stream = Stream(Record.begun(Path("jobs.yaml"), 1e9), lambda: 1e9)
+    stream.listeners.append(Narrator(json_lines.tell))
+    stream.report(Begun({}, "2/8"))
+    stream.report(Planned(1, 1, 0.0, "nothing", 1))
     json_lines.tell_log("any", "info", "x")
     found = events_in(capsys.readouterr().err)
-    assert [(line["run_id"], line["shard"]) for line in found] == [(log.summary.run_id, "2/8")] * 2
+    assert [(line["run_id"], line["shard"]) for line in found] == [(stream.own.run_id, "2/8")] * 2
 
 
 def test_lines_after_an_event_of_a_shard_are_about_the_run(

@@ -198,13 +198,13 @@ def test_the_prices_of_shards_are_added(tmp_path: Path) -> None:
 
     one, none = shard(2), NextRequests()
     assert (one.missing, one.quarantined) == (2, 2)
-    assert merged_requests([one, none]) == one
-    both = merged_requests([one, shard(3)])
+    assert merged_requests(one, none) == one
+    both = merged_requests(one, shard(3))
     assert (both.missing, both.quarantined) == (5, 5)
     assert both.suspicious is not None
     assert days_of(both.suspicious) == "5 empty days in 5 accounts"
     assert run_again(both, 0, 0) == []
-    assert merged_requests([none]) == none
+    assert merged_requests(none, none) == none
 
 
 def test_every_proposed_command_is_valid(

@@ -10,7 +10,7 @@ import anyio
 import pytest
 from rich.console import Console
 
-from harvester.runs.runtime import Position
+from harvester.runs.stream import Position
 from harvester.verbs.progress import Bar, log_lines
 from tests.support.fake_time import Time, VirtualLoop
 
@@ -21,7 +21,6 @@ LARGE = Position(
     retries=1_234,
     files=5_400,
     seconds=13_000.0,
-    describe=str,
     rows=98_765_432,
     accounts=10_000,
     accounts_done=1_234,

@@ -19,8 +19,8 @@ from harvester.core.exit_codes import Exit
 from harvester.core.plain import plain
 from harvester.planning.cost import AccountPrice, EmptyPrefix
 from harvester.planning.windows import DatasetPlan
-from harvester.runs.record.shard_outcome import ShardOutcome
-from harvester.runs.record.summary import start_summary
+from harvester.runs.record.members import ShardOutcome
+from harvester.runs.record.record import Record
 from harvester.verbs.asking.answer import Answer, UnusableDay
 from harvester.verbs.asking.check_report import AccountCheck, Check, ProbeResult, State
 from harvester.verbs.plan import Plan
@@ -249,7 +249,7 @@ def test_lost_shards_are_told_with_their_advice(capsys: pytest.CaptureFixture[st
     """Each is named once, also if its error names it already; a shard that ended well is not."""
     died = ProcessDied("shard 2/4: the process ended without a word", "look at the memory")
     full = StoreError("the disk is full", "make room")
-    summary = start_summary(Path("jobs.yaml"), 1_779_000_000.0)
+    summary = Record.begun(Path("jobs.yaml"), 1_779_000_000.0)
     summary.shards = [
         ShardOutcome("1/4", Exit.DONE, (), 3, 4),
         ShardOutcome("2/4", Exit.BUG, ("died",), 0, 0, deaths=2, error=died),

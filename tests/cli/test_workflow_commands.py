@@ -198,8 +198,8 @@ def test_one_function_prints_lines_with_foreign_texts() -> None:
     """They and the cells of tables make a text inert; the catalogue and a bar are our own."""
     makers = [module.name for module in MODULES if re.search(r"\bText\(", module.text)]
     assert makers == [
-        "verbs.progress",
         "cli.commands.datasets",
         "cli.output.answers",
         "cli.output.table_layout",
+        "verbs.progress",
     ]

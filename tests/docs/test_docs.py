@@ -26,7 +26,7 @@ from harvester.manifest.accounts import COLUMNS
 from harvester.planning.engine_shard import SHARDS
 from harvester.runs.record.account_report import reason_of
 from harvester.sandbox import Row, expected_rows
-from harvester.scheduling.account_queue import AbandonedDays
+from harvester.scheduling.listener import AbandonedDays
 from harvester.storage.layout import open_tree
 from harvester.storage.state.change_log import ChangeLog
 from harvester.tables.columns import arrow_schema

@@ -15,6 +15,7 @@ from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, bucket_of
 from harvester.planning.windows import count_windows
+from harvester.runs.record.notes import notes_of
 from harvester.sandbox import Delayed, Row, Rules, expected_rows
 from tests.support.run_harness import (
     BOTH,
@@ -240,7 +241,7 @@ def test_an_answer_that_is_still_being_computed_is_not_the_last(tmp_path: Path) 
     )
     done = lab.run()
     assert (done.exit_code, list(done.reasons())) == (Exit.AGAIN, ["not_ready"])
-    [note] = [note for note in done.notes({}) if "still computing" in note]
+    [note] = [note for note in notes_of(done, {}) if "still computing" in note]
     assert note.startswith("article_read: ")
     assert f"of {appid(1)}" in note
     assert done.datasets[0].days.provisional > 0

@@ -14,6 +14,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day
 from harvester.core.config.settings import Api, Limits, Pace
 from harvester.core.model import Rate
+from harvester.runs.record.notes import notes_of
 from harvester.sandbox import Row, Rules, expected_rows
 from tests.support.repeating_server import MODES, RepeatingServer
 from tests.support.run_harness import DAILY, RunHarness, days_between, flat_rows, published_rows
@@ -62,7 +63,7 @@ def assert_rows_are_right(harness: RepeatingHarness, duck: duckdb.DuckDBPyConnec
     first = set(published_rows(duck, harness.root, DAILY))
     assert first <= set(truth(harness))
     assert summary.surplus_answers > 0
-    assert any("no request asked for" in note for note in map(str, summary.notes({})))
+    assert any("no request asked for" in note for note in map(str, notes_of(summary, {})))
     harness.advance(86_400)
     harness.honest = True
     harness.run()

@@ -21,6 +21,7 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, Reserve
 from harvester.core.secret import Secret
 from harvester.planning.daily_quota import MAX_QUESTIONS, UNASKED_CALLS
+from harvester.runs.record.notes import notes_of
 from harvester.runs.record.run_record import as_record
 from harvester.sandbox import QUOTA, Fault, Rules
 from harvester.sandbox.call_faults import Refused
@@ -204,7 +205,7 @@ def test_a_server_that_does_not_tell_leaves_a_thousand(
     assert str(done.abandoned[0].why) == "1,000 calls a day (assumed), 100 of them reserved"
     warnings = [each for each in caplog.messages if "1,000 calls a day are assumed" in each]
     assert len(warnings) == 1
-    assert len([note for note in done.notes({}) if "1,000 calls a day" in note]) == 1
+    assert len([note for note in notes_of(done, {}) if "1,000 calls a day" in note]) == 1
     record = as_record(done)
     assert (record["quota_questions"], record["assumed"]) == (2, ["daily_quota"])
     lab.run()

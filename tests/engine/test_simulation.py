@@ -20,7 +20,7 @@ from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, Reserve
-from harvester.runs.record.summary import Summary
+from harvester.runs.record.record import Record
 from harvester.sandbox import Rules
 from harvester.storage.state import quota_ledger
 from tests.support.fake_time import Call, Killed, VirtualTimeHarness, in_virtual_time
@@ -51,7 +51,7 @@ class History:
             self._pass_time(done)
         pytest.fail(f"not done after {MOST_RUNS} runs")
 
-    def _run(self) -> Summary | None:
+    def _run(self) -> Record | None:
         """One run; None if it was killed."""
         kill_after = None
         if self.kills and self.dice.random() < 0.7:
@@ -63,7 +63,7 @@ class History:
         except Killed:
             return None
 
-    def _pass_time(self, done: Summary | None) -> None:
+    def _pass_time(self, done: Record | None) -> None:
         """Some seconds, or the night if the day's calls are spent."""
         reasons = done.reasons() if done is not None else {}
         if "quota" in reasons:
@@ -73,7 +73,7 @@ class History:
         else:
             self.lab.advance(self.dice.choice([0.0, 0.0, 0.0, 0.3, 5.0]))
 
-    def _check(self, done: Summary | None) -> None:
+    def _check(self, done: Record | None) -> None:
         lab, limits = self.lab, self.lab.limits
         pace, today = limits.per_token, calendar.today(lab.now())
         assert all(worst.sliding <= pace.count for worst in lab.sandbox.peak_load().values())

@@ -18,8 +18,8 @@ from harvester.runs.record.labels import (
     parse_labels,
     safe,
 )
+from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import as_record
-from harvester.runs.record.summary import start_summary
 from harvester.storage.state.run_records import _HEAD_BYTES
 from tests.support.hostile_texts import HOSTILE, acts
 
@@ -91,8 +91,8 @@ def test_every_variable_of_an_engine_is_documented() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_record_holds_no_label_that_acts(text: str) -> None:
     """Nor a line break."""
-    done = start_summary(Path("jobs.yaml"), 1_779_200_000.0)
-    done.identified(labels={"a": text})
+    done = Record.begun(Path("jobs.yaml"), 1_779_200_000.0)
+    done.labels = {"a": text}
     assert acts(as_record(done)["labels"]["a"]) == []
 
 
@@ -124,10 +124,10 @@ def test_secrets_are_masked_in_labels() -> None:
 
 def test_the_longest_labels_leave_room_for_the_head_of_a_record() -> None:
     """The last runs are read from its first bytes, wherever the output is."""
-    done = start_summary(Path("/" + "d" * 4000), 1_779_200_000.0)
+    done = Record.begun(Path("/" + "d" * 4000), 1_779_200_000.0)
     longest = {f"{'n' * 60}{number}": "\U0001f600" * MAX_VALUE for number in range(MAX_LABELS)}
     engine = dict.fromkeys([*ENGINE_VARIABLES, "KUBERNETES_POD"], "\U0001f600" * MAX_VALUE)
-    done.identified(labels={**engine, **longest})
+    done.labels = {**engine, **longest}
     record = as_record(done)
     head = {name: record[name] for name in record if name != "datasets"}
     assert len(orjson.dumps(head, option=orjson.OPT_INDENT_2)) < _HEAD_BYTES

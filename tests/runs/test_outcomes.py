@@ -18,6 +18,7 @@ from harvester.core import calendar, errors
 from harvester.core.calendar import instant, parse_day, utc_text
 from harvester.core.exit_codes import Exit, Outcome
 from harvester.core.model import Window
+from harvester.runs import facts
 from harvester.runs.harvest import execute
 from harvester.runs.record.account_report import (
     AccountSummary,
@@ -26,13 +27,14 @@ from harvester.runs.record.account_report import (
     reason_for,
 )
 from harvester.runs.record.prospects import comes_at
-from harvester.runs.record.run_log import RunLog
+from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import as_record, key_figures
-from harvester.runs.record.summary import Summary, start_summary
+from harvester.runs.run_log import RunLog, end_of
 from harvester.runs.runtime import RunOptions
+from harvester.runs.stream import Stream
 from harvester.sandbox import TOKEN, Rules
 from harvester.sandbox.calls import Reply
-from harvester.scheduling.account_queue import AbandonedDays
+from harvester.scheduling.listener import AbandonedDays
 from harvester.storage import locks
 from harvester.verbs import gate, status
 from harvester.verbs.gate import Required
@@ -103,9 +105,9 @@ def row(number: int, *reasons: str, days: DayCounts = LACKING) -> AccountSummary
     return AccountSummary(appid(number), DAILY, days, 1, 0, reasons=reasons)
 
 
-def ended_with(*causes: str, ended: float = ENDED) -> Summary:
+def ended_with(*causes: str, ended: float = ENDED) -> Record:
     """Return the summary of a run that these causes left incomplete."""
-    done = start_summary(Path("jobs.yaml"), ended - 100)
+    done = Record.begun(Path("jobs.yaml"), ended - 100)
     done.ended_at, done.finished, done.wanted_accounts = ended, True, 99
     for number, cause in enumerate(causes, 1):
         if isinstance(action := CAUSES[cause], Action):
@@ -118,13 +120,13 @@ def ended_with(*causes: str, ended: float = ENDED) -> Summary:
             done.accounts.append(row(number, cause, days=UNUSABLE))
             done.datasets = [DatasetSummary(DAILY, 1, UNUSABLE)]
         elif cause == "time_budget":
-            done.deadline_passed()
+            done.out_of_time = True
         elif cause == "lease":
             done.out_of_lease = True
         elif cause == "stopped":
-            done.stop_requested(Exit.SIGTERM)
+            done.take(facts.Signalled(Exit.SIGTERM))
         elif cause == "bug":
-            done.ended_by(ValueError())
+            done.take(end_of(ValueError(), ended))
         else:
             done.accounts.append(row(number))
     return done
@@ -184,7 +186,7 @@ def test_of_two_causes_the_earlier_moment_counts(pair: tuple[str, str]) -> None:
 def test_an_error_that_ended_a_run_has_its_moment(reason: str) -> None:
     """A locked output has no end of its lock, so a minute is said."""
     done = ended_with()
-    done.ended_by(FAILURES[reason])
+    done.take(end_of(FAILURES[reason], ENDED))
     assert (list(done.reasons()), done.retry_at) == ([reason], expected(reason))
 
 
@@ -210,7 +212,7 @@ def test_a_quota_is_renewed_after_the_day_on_which_it_was_met(
 ) -> None:
     """Not after the day on which the run ended, and never before its end."""
     done = ended_with("quota", ended=ended)
-    done.harvest_ended(asked, owes=True)
+    done.take(facts.AskingEnded(asked))
     assert done.retry_at == until
     renewed = calendar.utc_text(instant(calendar.today(asked) + 1))
     done.accounts = [replace(done.accounts[0], waits_for_quota=True)]
@@ -229,9 +231,9 @@ def test_a_moment_is_given_exactly_while_something_can_come(
     """Never with 0, 2, 3 and 4, always with 75 and after a signal, and never before the end."""
     done = ended_with(*causes, ended=ended)
     if failure is not None:
-        done.ended_by(FAILURES[failure])
+        done.take(end_of(FAILURES[failure], ended))
     if asked is not None:
-        done.harvest_ended(ended - asked, owes=True)
+        done.asked_at = ended - asked
     code, retry = done.exit_code, done.retry_at
     if code in {Exit.DONE, Exit.USAGE, Exit.INCOMPLETE, Exit.UNAUTHORISED}:
         assert retry is None
@@ -262,7 +264,7 @@ def test_a_running_record_has_no_outcome_yet() -> None:
     """Nor an exit code or a moment; the time of the next day is known."""
     done = ended_with("quota")
     done.finished = False
-    done.calendar_read(ENDED + 5)
+    done.next_day_at = ENDED + 5
     record = as_record(done)
     assert [record[name] for name in ("outcome", "exit_code", "reasons", "retry_at")] == [
         None,
@@ -363,7 +365,7 @@ def test_a_locked_output_is_asked_again_in_a_minute(tmp_path: Path) -> None:
     ):
         lab.run()
     done = ended_with(ended=lab.now())
-    done.ended_by(raised.value)
+    done.take(end_of(raised.value, done.ended_at))
     assert done.retry_at == pytest.approx(done.ended_at + 60, abs=5)
     assert raised.value.retry_at is not None
     assert raised.value.retry_at.timestamp() == done.retry_at
@@ -402,16 +404,16 @@ def test_the_record_says_when_the_next_day_gets_ready(
 def test_a_day_that_got_ready_during_a_run_is_ready_now() -> None:
     """The run does not want it yet, and the next one does, so a scheduler need not wait."""
     done = ended_with()
-    done.calendar_read(ENDED - 30)
+    done.next_day_at = ENDED - 30
     assert done.next_ready_at == ENDED
 
 
 def test_a_locked_run_knows_the_next_day(tmp_path: Path) -> None:
     """It is read before the lock, with the shard and the labels."""
     lab = RunHarness(tmp_path, accounts=12, begin="2026-05-01", end=None, buckets=2)
-    done = start_summary(Path("jobs.yaml"), lab.now())
+    done = Record.begun(Path("jobs.yaml"), lab.now())
     options = RunOptions(shard=(2, 2), labels={"team": "growth"})
-    log = RunLog(done, lab.now)
+    log = RunLog(Stream(done, lab.now))
     with (
         locks.hold(lab.tree, [1], claim("other", "2026-01-01T00:00:00Z")),
         pytest.raises(errors.Busy),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,14 +13,17 @@ from pathlib import Path
 import pytest
 
 from harvester.catalogue import CATALOGUE
-from harvester.catalogue.error_codes import rule_for
+from harvester.catalogue.error_codes import Rule, rule_for
 from harvester.core import errors
 from harvester.core.calendar import Day, day_text, instant, parse_day, utc_text
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
+from harvester.runs.facts import Abandoned, Counted, Fact, Planned, Reopened, Troubled
 from harvester.runs.harvest import execute
+from harvester.runs.narrator import PROGRESS_SECONDS, Narrator
 from harvester.runs.record import events
+from harvester.runs.record.causes import MAX_PASSING, QUIET_SECONDS
 from harvester.runs.record.events import (
     REPEAT_SECONDS,
     Event,
@@ -29,18 +32,15 @@ from harvester.runs.record.events import (
     Published,
     RunEnded,
     RunStarted,
-    Stamp,
 )
-from harvester.runs.record.passing_problems import QUIET_SECONDS
-from harvester.runs.record.problems import KnownCauses
-from harvester.runs.record.run_events import PROGRESS_SECONDS, RunEvents
-from harvester.runs.record.run_log import RunLog, recorded
-from harvester.runs.record.summary import Summary, start_summary
+from harvester.runs.record.record import Record
+from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.runtime import RunOptions
+from harvester.runs.stream import Stream
 from harvester.sandbox import Row, call_faults, expected_rows
 from harvester.sandbox.data_faults import Delayed
-from harvester.scheduling.abandoned import OUTAGE, QUOTA_SPENT, Abandoned
-from harvester.scheduling.account_queue import AbandonedDays
+from harvester.scheduling.abandoned import OUTAGE, QUOTA_SPENT, Abandonment
+from harvester.scheduling.listener import AbandonedDays, Silence
 from harvester.storage import coverage_scan
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
 from tests.support.run_harness import BOTH, DAILY, HOURLY, RunHarness, appid, run_state
@@ -60,19 +60,16 @@ def lab(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
         yield lab
 
 
-def told(lab: RunHarness, listener: Callable[[Event], object], shard: str | None = None) -> Summary:
+def told(lab: RunHarness, listener: Callable[[Event], object], shard: str | None = None) -> Record:
     """Execute one run that tells a listener, as the API and the command line do."""
     context = lab.world()
-    run_events = RunEvents(listener)
-    run_events.take_shard(shard)
-    start = start_summary(lab.manifest().file, context.clock.started_at)
-    log = RunLog(start, context.clock, events=run_events)
-    try:
-        with recorded(log):
-            execute(run_state(lab.manifest(), lab.tree, RunOptions(), context, log))
-    finally:
-        run_events.ended(log.summary, lab.now())
-    return log.summary
+    stream = Stream(Record.begun(lab.manifest().file, context.clock.started_at), context.clock)
+    stream.own.shard = shard
+    stream.listeners.append(Narrator(listener))
+    log = RunLog(stream)
+    with recorded(log):
+        execute(run_state(lab.manifest(), lab.tree, RunOptions(), context, log))
+    return stream.own
 
 
 def events_of(lab: VirtualTimeHarness) -> list[Event]:
@@ -164,35 +161,65 @@ def test_a_quota_that_midnight_renews_is_resolved(lab: VirtualTimeHarness) -> No
     assert first.time < instant(TODAY + 1) <= gone.time < instant(TODAY + 1) + 60
 
 
-def test_a_list_of_the_same_length_may_have_other_causes() -> None:
+REFUSED = AbandonedDays(appid(1), HOURLY, TODAY, TODAY, 1, rule_for(48001), "no")
+
+
+@pytest.fixture
+def found() -> list[Problem]:
+    """The problems that are told."""
+    return []
+
+
+@pytest.fixture
+def stream(found: list[Problem]) -> Stream:
+    """A stream whose problems are collected."""
+    stream = Stream(Record.begun(Path("jobs.yaml"), 0.0), lambda: 0.0)
+    stream.listeners.append(Narrator(lambda event: found.extend(problems_in([event]))))
+    stream.report(Planned(0, 0, 0.0, "nothing", 0))
+    return stream
+
+
+def at(stream: Stream, moment: float, *reported: Fact) -> None:
+    """Report facts at a moment, and then that something was counted."""
+    stream.now = lambda: moment
+    for fact in (*reported, Counted()):
+        stream.report(fact)
+
+
+def test_a_cause_may_take_the_place_of_another(stream: Stream, found: list[Problem]) -> None:
     """A day that was given up goes, and another one comes, between two looks."""
-    stamp = Stamp(1.0, "run", None)
-    refused = AbandonedDays(appid(1), HOURLY, TODAY, TODAY, 1, rule_for(48001), "no")
-    spent = replace(refused, rule=QUOTA_SPENT)
-    given_up = KnownCauses()
-    days = [spent]
-    assert [p.cause for p in given_up.changes(days, stamp)] == ["quota"]
-    assert [*given_up.changes(days, stamp)] == []
-    found = [*given_up.changes([refused], stamp)]
-    assert [(p.cause, p.resolved) for p in found] == [("refused", False), ("quota", True)]
+    spent = replace(REFUSED, rule=QUOTA_SPENT)
+    at(stream, 10.0, Abandoned(spent))
+    assert [p.cause for p in found] == ["quota"]
+    at(stream, 11.0)
+    assert len(found) == 1
+    at(stream, 12.0, Reopened((spent,)), Abandoned(REFUSED))
+    assert [(p.cause, p.resolved) for p in found[1:]] == [("refused", False), ("quota", True)]
+    assert stream.own.abandoned == [REFUSED]
 
 
-def test_deferred_failures_are_in_another_list() -> None:
-    """So that a reader of the old one sees that entries changed; without failures it stays."""
-    abandoned = Abandoned([])
-    failed = AbandonedDays(appid(1), HOURLY, TODAY, TODAY, 1, rule_for(-1), "no")
-    spent = replace(failed, rule=QUOTA_SPENT)
-    abandoned.days += [failed, spent]
-    before = abandoned.days
+def test_failures_of_an_outage_are_given_up_for_another_cause() -> None:
+    """The listener of the scheduler hears which ones; what has another cause stays."""
+    heard: list[tuple[str, list[Rule]]] = []
+
+    class Heard(Silence):
+        def on_abandoned(self, days: AbandonedDays) -> None:
+            heard.append(("abandoned", [days.rule]))
+
+        def on_reopened(self, days: Sequence[AbandonedDays]) -> None:
+            heard.append(("reopened", [each.rule for each in days]))
+
+    abandoned = Abandonment([], Heard())
+    failed = replace(REFUSED, rule=rule_for(-1))
+    abandoned.days += [failed, replace(failed, rule=QUOTA_SPENT)]
     abandoned.defer_failures()
-    assert abandoned.days is not before
-    assert [item.rule for item in abandoned.days] == [OUTAGE, QUOTA_SPENT]
-    before = abandoned.days
+    assert [item.rule for item in abandoned.days] == [QUOTA_SPENT, OUTAGE]
+    assert heard == [("reopened", [rule_for(-1)]), ("abandoned", [OUTAGE])]
     abandoned.defer_failures()
-    assert abandoned.days is before
+    assert len(heard) == 2
     abandoned.reopen_exhausted()
-    assert abandoned.days is not before
     assert [item.rule for item in abandoned.days] == [OUTAGE]
+    assert heard[2:] == [("reopened", [QUOTA_SPENT])]
 
 
 def test_failures_of_an_outage_become_deferred(lab: VirtualTimeHarness) -> None:
@@ -257,32 +284,42 @@ def test_a_minute_limit_is_told_when_it_is_met(lab: VirtualTimeHarness) -> None:
     assert first.retry_at is not None
 
 
-def test_names_stand_beside_appids(lab: VirtualTimeHarness) -> None:
+def test_names_stand_beside_appids(stream: Stream, found: list[Problem]) -> None:
     """Empty where an account has none; what acts in a name is inert."""
-    found: list[Event] = []
-    run_events = RunEvents(found.append)
-    run_events.take_names({appid(1): "Acme \x1b[31m", appid(2): ""})
-    summary = start_summary(Path("jobs.yaml"), 1.0)
-    refused = AbandonedDays(appid(1), HOURLY, TODAY, TODAY, 1, rule_for(48001), "no")
-    summary.abandoned = [refused, replace(refused, appid=appid(2))]
-    run_events.checked(summary, 2.0)
-    [problem] = problems_in(found)
+    [narrator] = stream.listeners
+    assert isinstance(narrator, Narrator)
+    narrator.names = {appid(1): "Acme \x1b[31m", appid(2): ""}
+    at(stream, 2.0, Abandoned(REFUSED), Abandoned(replace(REFUSED, appid=appid(2))))
+    [problem] = found
     assert len(problem.names) == len(problem.accounts) == 2
     assert problem.names[0].startswith("Acme ")
     assert "\x1b" not in problem.names[0]
     assert problem.names[1] == ""
 
 
-def test_a_cause_of_more_accounts_is_told_again_after_a_minute() -> None:
+def test_a_cause_of_more_accounts_is_told_again_after_a_minute(
+    stream: Stream, found: list[Problem]
+) -> None:
     """Not sooner, and not if no account came to it."""
-    refused = AbandonedDays(appid(1), HOURLY, TODAY, TODAY, 1, rule_for(48001), "no")
-    given_up, days = KnownCauses(), [refused]
-    assert len([*given_up.changes(days, Stamp(0.0, "run", None))]) == 1
-    days.append(replace(refused, appid=appid(2)))
-    assert [*given_up.changes(days, Stamp(59.0, "run", None))] == []
-    [again] = given_up.changes(days, Stamp(60.0, "run", None))
-    assert (again.repeated, again.count) == (True, 2)
-    assert [*given_up.changes(days, Stamp(130.0, "run", None))] == []
+    at(stream, 1.0, Abandoned(REFUSED))
+    assert len(found) == 1
+    at(stream, 60.0, Abandoned(replace(REFUSED, appid=appid(2))))
+    assert len(found) == 1
+    at(stream, 61.0)
+    assert [(again.repeated, again.count) for again in found[1:]] == [(True, 2)]
+    at(stream, 130.0)
+    assert len(found) == 2
+
+
+def test_further_passing_causes_are_not_kept(stream: Stream, found: list[Problem]) -> None:
+    """A server may have another word for each failure; those that are known are counted on."""
+    rule = rule_for(-1)
+    causes = [Troubled(rule, f"host {number} is away", appid(1)) for number in range(MAX_PASSING)]
+    at(stream, 1.0, *causes, Troubled(rule, "one more", appid(1)))
+    assert len(found) == MAX_PASSING
+    at(stream, 61.0, causes[0])
+    [again] = found[MAX_PASSING:]
+    assert (again.attempts, again.repeated) == (2, True)
 
 
 def test_progress_counts_accounts_and_knows_the_bound(lab: VirtualTimeHarness) -> None:

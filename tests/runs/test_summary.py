@@ -20,17 +20,19 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal, Window
 from harvester.manifest import CredentialReader
 from harvester.planning import windows
+from harvester.runs import facts
 from harvester.runs.clock import CheckedClock
 from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.record import run_record as recording
 from harvester.runs.record.account_report import AccountSummary, DayCounts
-from harvester.runs.record.causes import causes
+from harvester.runs.record.causes import lost_days
+from harvester.runs.record.notes import notes_of
+from harvester.runs.record.record import Record
 from harvester.runs.record.run_id import new_run_id
 from harvester.runs.record.run_record import as_record
-from harvester.runs.record.summary import Summary, start_summary
 from harvester.runs.runtime import Project
 from harvester.sandbox import Row, Rules, expected_rows
-from harvester.scheduling.account_queue import AbandonedDays
+from harvester.scheduling.listener import AbandonedDays
 from harvester.storage import coverage_scan, publish, raw_log
 from harvester.storage.answer_notes import RowlessElement
 from harvester.storage.publication import QuarantinedDay
@@ -160,16 +162,16 @@ def refused(number: int, code: int = 48001, dataset: str = DAILY) -> AbandonedDa
     return AbandonedDays(appid(number), dataset, 1, 30, count=30, rule=rule_for(code), why=why)
 
 
-def summary_of(gone: list[AbandonedDays]) -> Summary:
+def summary_of(gone: list[AbandonedDays]) -> Record:
     """The summary of a run that gave this up."""
     accounts = [
         AccountSummary(item.appid, item.dataset, DayCounts(30, 0, 30), 1, 0) for item in gone
     ]
-    begun = start_summary(Path("jobs.yaml"), 1_779_200_000.0)
+    begun = Record.begun(Path("jobs.yaml"), 1_779_200_000.0)
     return replace(begun, abandoned=gone, accounts=accounts, finished=True)
 
 
-def printed(done: Summary, root: Path) -> str:
+def printed(done: Record, root: Path) -> str:
     """Return the text that is printed without a terminal."""
     lab, sink = RunHarness(root), io.StringIO()
     clock = CheckedClock()
@@ -208,7 +210,7 @@ def test_more_causes_than_fit_are_counted(tmp_path: Path) -> None:
     quarantined = [QuarantinedDay(appid(1), DAILY, 1, f"reason {n}") for n in range(5)]
     done = replace(done, quarantined=quarantined)
     said = printed(done, tmp_path)
-    assert len(causes(done, {})) == 45
+    assert len(lost_days(done, {})) == 45
     assert "and 33 more kinds in the run record" in said
 
 
@@ -326,17 +328,17 @@ def test_the_outcome_is_one_line_with_the_time_to_run_again(
 def test_a_stopped_run_says_to_run_again_now(tmp_path: Path) -> None:
     """The answers that came are safe."""
     done = summary_of([])
-    done.stop_requested(Exit.SIGINT)
+    done.take(facts.Signalled(Exit.SIGINT))
     said = printed(done, tmp_path).splitlines()
     assert "stopped: what was harvested is safe; run again now" in said
 
 
 def test_oddities_name_the_account_beside_its_appid() -> None:
     """The first window that WeChat still computes, and the first element without a row."""
-    done = start_summary(Path("jobs.yaml"), 0.0)
+    done = Record.begun(Path("jobs.yaml"), 0.0)
     done.delayed = {Window(appid(1), DAILY, BROKEN, BROKEN + 1), Window(appid(2), DAILY, BROKEN, 9)}
     done.without_rows = [RowlessElement(appid(2), "article_total_detail", BROKEN, "msgid 1_2")]
-    computing, rowless = done.notes({appid(1): "Acme", appid(2): "城市生活"})
+    computing, rowless = notes_of(done, {appid(1): "Acme", appid(2): "城市生活"})
     assert f"still computing 2026-03-02..2026-03-03 of {appid(1)} Acme and 1 more" in computing
     assert f"msgid 1_2 of {appid(2)} 城市生活 on 2026-03-02 came" in rowless
-    assert f"of {appid(1)} and" in done.notes({})[0]
+    assert f"of {appid(1)} and" in notes_of(done, {})[0]

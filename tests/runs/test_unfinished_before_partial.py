@@ -13,7 +13,7 @@ from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Api, Limits, Pace, Retry
 from harvester.core.exit_codes import Exit, first_of
 from harvester.core.model import Rate, Window
-from harvester.runs.record.summary import Summary
+from harvester.runs.record.record import Record
 from harvester.runs.runtime import RunContext
 from harvester.sandbox import TOKEN, Rules
 from harvester.sandbox.calls import Reply, Request
@@ -37,7 +37,7 @@ def test_a_revoked_secret_among_many_does_not_end_an_unfinished_backfill(tmp_pat
     """75 with both reasons while the quota leaves days over, then 3 for what no run obtains."""
     lab = RunHarness(tmp_path, accounts=12, datasets=(HOURLY,), rules=Rules(daily_quota=20))
     lab.sandbox.fail(SICK, 40125, dataset=TOKEN)
-    ends: list[Summary] = []
+    ends: list[Record] = []
     while not ends or ends[-1].exit_code is Exit.AGAIN:
         ends.append(lab.run())
         lab.advance(86_400)
@@ -98,7 +98,7 @@ def test_a_storm_of_503_is_never_taken_for_failed_windows(
     tmp_path: Path, seconds: int, accounts: int, begin: str
 ) -> None:
     """Half a minute or a minute, from the first call on or in the middle: 75, and then 0."""
-    ends: list[Summary] = []
+    ends: list[Record] = []
     for number, after in enumerate((0.0, 0.05, 0.35)):
         lab = VirtualTimeHarness(
             tmp_path / str(number), begin=begin, end="2026-04-29", accounts=accounts, seed=number

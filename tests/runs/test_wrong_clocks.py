@@ -24,9 +24,11 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
 from harvester.core.secret import Secret
 from harvester.runs.harvest import execute
-from harvester.runs.record.run_log import RunLog
-from harvester.runs.record.summary import start_summary
+from harvester.runs.record.notes import notes_of
+from harvester.runs.record.record import Record
+from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import RunContext, RunOptions
+from harvester.runs.stream import Stream
 from harvester.sandbox import FakeWeChat, Fault, Rules
 from harvester.sandbox.call_faults import TOKEN
 from harvester.sandbox.server import date_text
@@ -85,7 +87,7 @@ def test_every_moment_is_by_the_corrected_clock(
     assert done.clock_offset == pytest.approx(-skew, abs=1.5)
     assert abs(done.started_at - instant(TODAY, 12 * 60)) < 5
     assert 0 <= done.seconds < 60
-    [note] = [note for note in done.notes({}) if "clock" in note]
+    [note] = [note for note in notes_of(done, {}) if "clock" in note]
     assert note.startswith("this machine's clock is ")
     assert ("ahead of WeChat's" in note) is (skew > 0)
     record = record_of(lab)
@@ -139,7 +141,7 @@ def test_a_clock_that_is_minutes_off_is_told_once_and_left_alone(
     assert done.started_at == pytest.approx(instant(TODAY, 12 * 60) + skew)
     [warning] = [text for text in caplog.messages if "clock" in text]
     assert "WeChat's" in warning
-    assert not [note for note in done.notes({}) if "clock" in note]
+    assert not [note for note in notes_of(done, {}) if "clock" in note]
 
 
 @pytest.mark.parametrize("skew", [0.0, 100.0, -100.0])
@@ -260,7 +262,7 @@ def test_answers_that_show_the_clock_are_asked_for_again(
     done = lab.run()
     assert (done.exit_code, done.today) == (Exit.DONE, TODAY)
     assert 1 <= done.repeated <= 8
-    assert f"{done.repeated} requests of before were made again" in done.notes({})[0]
+    assert f"{done.repeated} requests of before were made again" in notes_of(done, {})[0]
     for dataset in lab.datasets:
         assert published_rows(duck, lab.root, dataset) == rows_up_to(lab, dataset, "2026-05-19")
     assert record_of(lab)["run_id"] == done.run_id
@@ -358,10 +360,10 @@ def test_the_platforms_list_brings_the_time_as_well(lab: VirtualTimeHarness) -> 
     lab.skew = 5 * DAY
     context = lab.world()
     context.clock.hear(date_text(lab.now()))
-    log = RunLog(start_summary(lab.manifest().file, context.clock.started_at), context.clock)
+    log = RunLog(Stream(Record.begun(lab.manifest().file, context.clock.started_at), context.clock))
     execute(run_state(lab.manifest(), lab.tree, RunOptions(), context, log))
-    assert (log.summary.today, log.summary.repeated) == (TODAY, 0)
-    assert record_of(lab)["run_id"] == log.summary.run_id
+    assert (log.stream.own.today, log.stream.own.repeated) == (TODAY, 0)
+    assert record_of(lab)["run_id"] == log.stream.own.run_id
 
 
 def test_times_of_a_platforms_tokens_move_with_the_clock() -> None:

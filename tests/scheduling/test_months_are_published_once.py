@@ -15,7 +15,7 @@ from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Job, Limits, Manifest, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
-from harvester.runs.record.summary import PublishedFile
+from harvester.runs.record.members import PublishedFile
 from harvester.storage import publish as publishing
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
 from tests.support.run_harness import (

@@ -13,8 +13,9 @@ from harvester.core.calendar import month_of
 from harvester.core.dataset import Column, Dataset, Kind
 from harvester.core.errors import OtherVersion
 from harvester.core.model import Window
-from harvester.runs.record.run_log import RunLog
-from harvester.runs.record.summary import start_summary
+from harvester.runs.record.record import Record
+from harvester.runs.run_log import RunLog
+from harvester.runs.stream import Stream
 from harvester.storage import integrity_check, layout, partition_reader, raw_log
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import publish
@@ -58,7 +59,7 @@ def newer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def new_books() -> RunLog:
     """The list of the changes that are made to a tree."""
-    return RunLog(start_summary(Path("jobs.yaml"), LONG_AFTER), lambda: LONG_AFTER)
+    return RunLog(Stream(Record.begun(Path("jobs.yaml"), LONG_AFTER), lambda: LONG_AFTER))
 
 
 def test_a_run_is_refused_with_advice_and_nothing_is_moved(

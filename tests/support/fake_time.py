@@ -33,7 +33,7 @@ from harvester.core.errors import (
 from harvester.core.secret import Secret
 from harvester.runs import clock_check
 from harvester.runs import harvest as running
-from harvester.runs.record.summary import Summary
+from harvester.runs.record.record import Record
 from harvester.runs.runtime import RunOptions
 from harvester.sandbox.call_faults import Refused, Wire
 from harvester.sandbox.calls import Reply, Request
@@ -208,7 +208,7 @@ class VirtualTimeHarness(RunHarness):
 
     def run(
         self, tree: Tree | None = None, *, kill_after: float | None = None, **options: Any
-    ) -> Summary:
+    ) -> Record:
         """Execute one run. Raises Killed if it is killed after ``kill_after`` seconds."""
 
         async def watch(_: object) -> None:

@@ -24,9 +24,10 @@ from harvester.core.results import Change
 from harvester.manifest import CredentialReader
 from harvester.runs.clock import CheckedClock
 from harvester.runs.platform_accounts import PlatformAtHand
-from harvester.runs.record.run_log import RunLog, recorded
-from harvester.runs.record.summary import start_summary
+from harvester.runs.record.record import Record
+from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.runtime import Project
+from harvester.runs.stream import Stream
 from harvester.storage import layout, publish, raw_log
 from harvester.storage.backends.base import Version
 from harvester.storage.backends.local import LocalStore
@@ -217,7 +218,7 @@ class History:
 
     def run(self, tree: Tree, own: list[int], *, is_idle: bool = False) -> Iterator[None]:
         """Recover, then publish answers as a run does; pauses are where others may go on."""
-        log = RunLog(start_summary(Path("jobs.yaml"), self.now), lambda: self.now)
+        log = RunLog(Stream(Record.begun(Path("jobs.yaml"), self.now), lambda: self.now))
         trusted = TrustedTimes(lambda: self.now)
         with recorded(log):
             log.open(tree, own)
@@ -227,7 +228,7 @@ class History:
             for bucket in [] if is_idle else own:
                 if not (answers := self.answers(bucket, tree.buckets)):
                     continue
-                group = raw_log.write_group(tree, bucket, log.summary.run_id, answers)
+                group = raw_log.write_group(tree, bucket, log.run_id, answers)
                 yield
                 for dataset, month in sorted(group.months):
                     part = Partition(dataset, month, bucket)
@@ -302,7 +303,7 @@ class History:
 
     def books(self) -> RunLog:
         """Return a log of a new run."""
-        return RunLog(start_summary(Path("jobs.yaml"), self.now), lambda: self.now)
+        return RunLog(Stream(Record.begun(Path("jobs.yaml"), self.now), lambda: self.now))
 
     def _finish_runs(self) -> None:
         while self.active:

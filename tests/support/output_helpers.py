@@ -9,10 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harvester.storage import layout, partition_reader
+from harvester.storage.backends.base import Store
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.footer import Footer
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import TrustedTimes
+from harvester.storage.state.change_entries import BEGIN, LogEntry, shelves
+from harvester.storage.state.change_reader import entries_of
 from harvester.tables.coverage import Coverage
 
 ANY_TIME = TrustedTimes(lambda: math.inf)
@@ -47,3 +50,10 @@ def coverage_of(tree: Tree, partition: Partition) -> Coverage:
     footer = footer_of(tree, partition)
     assert footer is not None
     return footer.coverage
+
+
+def entries_of_logs(store: Store) -> list[LogEntry]:
+    """Return the changes in the change logs of a store, bucket by bucket."""
+    logs = shelves(store.list(layout.CHANGES))
+    found = (entry for _, log in sorted(logs.items()) for entry in entries_of(store, log.files))
+    return [entry for entry in found if entry.op != BEGIN]

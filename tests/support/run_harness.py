@@ -31,9 +31,10 @@ from harvester.core.secret import Secret
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.runs.clock import CheckedClock
 from harvester.runs.harvest import RunState, execute
-from harvester.runs.record.run_log import RunLog
-from harvester.runs.record.summary import Summary, start_summary
+from harvester.runs.record.record import Record
+from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import RunContext, RunOptions, show_no_progress
+from harvester.runs.stream import Stream
 from harvester.sandbox import FakeWeChat as Sandbox
 from harvester.sandbox import Row, Rules, expected_rows
 from harvester.sandbox.server import serve
@@ -47,13 +48,11 @@ SECRET = Credential(secret="${SECRET}")
 QUICK_RETRY = Retry(max_attempts=6, initial_delay=0.001, max_delay=0.01)
 
 
-def run_once(
-    manifest: Manifest, tree: Tree, *, options: RunOptions, context: RunContext
-) -> Summary:
+def run_once(manifest: Manifest, tree: Tree, *, options: RunOptions, context: RunContext) -> Record:
     """Execute one run, and return its summary."""
-    log = RunLog(start_summary(manifest.file, context.clock.started_at), context.clock)
+    log = RunLog(Stream(Record.begun(manifest.file, context.clock.started_at), context.clock))
     execute(run_state(manifest, tree, options, context, log))
-    return log.summary
+    return log.stream.own
 
 
 def run_state(
@@ -62,7 +61,8 @@ def run_state(
     """Return the state with which a run of these options begins."""
     own = own_buckets(manifest.output.buckets, options.shard)
     mine = of_shard(manifest, own)
-    return RunState(mine, tree, options, context, own, log, lambda _: mine)
+    grant = mine.limits.max_requests
+    return RunState(mine, tree, options, context, own, log, lambda _: mine, grant)
 
 
 def appid(number: int) -> str:
@@ -149,7 +149,7 @@ class RunHarness:
             retry=self.retry,
         )
 
-    def run(self, tree: Tree | None = None, **options: Any) -> Summary:
+    def run(self, tree: Tree | None = None, **options: Any) -> Record:
         """Execute one run, through ``tree`` if it is given, and return its summary."""
         return run_once(
             self.manifest(), tree or self.tree, options=RunOptions(**options), context=self.world()

@@ -17,9 +17,12 @@ import psutil
 
 import harvester
 from harvester.core.calendar import parse_day
+from harvester.core.config.settings import Output
 from harvester.core.model import bucket_of
 from harvester.sandbox import FakeWeChat, Rules, expected_rows
 from harvester.sandbox.calls import Reply, Request
+from harvester.storage.layout import open_tree
+from tests.support.output_helpers import entries_of_logs
 from tests.support.run_harness import DAILY, appid
 from tests.support.sandboxes import serve_in_thread
 
@@ -112,6 +115,10 @@ class Workplace:
         """Return the only run record."""
         [path] = (self.output / "_harvester/runs").glob("*.json")
         return json.loads(path.read_bytes())
+
+    def publishers(self) -> set[str]:
+        """Return the ids of the runs that have replaced files, by the change logs."""
+        return {entry.run_id for entry in entries_of_logs(open_tree(Output(self.output)).store)}
 
     def start(self, *options: str, **environ: str) -> subprocess.Popen[str]:
         """Start a run in two processes, as a scheduler does."""

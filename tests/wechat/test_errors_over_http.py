@@ -11,7 +11,7 @@ from harvester.catalogue import error_codes
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core.calendar import parse_day
 from harvester.core.exit_codes import Exit
-from harvester.runs.record.summary import Summary
+from harvester.runs.record.record import Record
 from harvester.sandbox import TOKEN, Fault, call_faults
 from tests.support.run_harness import (
     BOTH,
@@ -47,7 +47,7 @@ def others_are_exact(lab: RunHarness, duck: duckdb.DuckDBPyConnection) -> bool:
     )
 
 
-def lost(done: Summary) -> dict[str, int]:
+def lost(done: Record) -> dict[str, int]:
     """Count the abandoned account-days by dataset; only the sick account may have any."""
     assert {gone.appid for gone in done.abandoned} <= {SICK}
     found = dict.fromkeys(BOTH, 0)

@@ -121,7 +121,7 @@ def run(
             raise done.error
         if not json_lines.is_on():
             with streams.stderr_output():
-                run_summary.print_summary(terminal, execution.summary, execution.opened)
+                run_summary.print_summary(terminal, execution.record, execution.opened)
     return done.exit_code
 
 

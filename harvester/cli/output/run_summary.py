@@ -13,8 +13,9 @@ from harvester.cli.output.coverage_table import print_coverage, print_suspicious
 from harvester.cli.output.phrases import seconds_text
 from harvester.cli.output.styles import style_of
 from harvester.core.exit_codes import Exit, Outcome
-from harvester.runs.record.causes import causes
-from harvester.runs.record.summary import Summary
+from harvester.runs.record.causes import lost_days
+from harvester.runs.record.notes import notes_of
+from harvester.runs.record.record import Record
 from harvester.runs.runtime import Project
 
 _BEIJING = dt.timezone(dt.timedelta(hours=8))
@@ -31,7 +32,7 @@ _VERDICTS = {
 }
 
 
-def print_summary(out: Console, done: Summary, project: Project) -> None:
+def print_summary(out: Console, done: Record, project: Project) -> None:
     """Print the figures of a run, and the next steps."""
     out.print()
     print_coverage(out, done.datasets)
@@ -42,14 +43,14 @@ def print_summary(out: Console, done: Summary, project: Project) -> None:
     print_paused(out, done.paused)
     print_pending(out, done.pending, project.manifest.names)
     print_suspicious(out, done.next_requests)
-    for note in done.notes(project.manifest.names):
+    for note in notes_of(done, project.manifest.names):
         print_line(out, f"  note: {note}", gap=True)
     out.print()
     print_line(out, _verdict(done), style=style_of(done.outcome))
     print_next(out, _next_steps(done, project))
 
 
-def _verdict(done: Summary) -> str:
+def _verdict(done: Record) -> str:
     """Return the outcome in one line, and if more can be obtained, the time from which on."""
     words = [_VERDICTS[done.outcome]] if done.outcome in _VERDICTS else []
     if done.retry_at is not None:
@@ -68,7 +69,7 @@ def _time_text(moment: float) -> str:
     return f"from {here:%Y-%m-%d %H:%M} on ({in_beijing})"
 
 
-def _print_figures(out: Console, done: Summary) -> None:
+def _print_figures(out: Console, done: Record) -> None:
     bound = ""
     if done.bound_seconds:
         limit = _LIMITS[done.bound_by]
@@ -97,7 +98,7 @@ def _waited(waits: Mapping[str, float]) -> str:
     return f" (waited {shown})" if shown else ""
 
 
-def _print_lost_shards(out: Console, done: Summary) -> None:
+def _print_lost_shards(out: Console, done: Record) -> None:
     """Print what ended shards early, each with its advice."""
     for shard in done.shards:
         if shard.error is not None:
@@ -108,9 +109,9 @@ def _print_lost_shards(out: Console, done: Summary) -> None:
             print_line(out, f"    {shard.error.advice}")
 
 
-def _print_causes(out: Console, done: Summary, names: Mapping[str, str]) -> None:
+def _print_causes(out: Console, done: Record, names: Mapping[str, str]) -> None:
     """Print the causes that need attention, equal ones together, each with its advice."""
-    found = causes(done, names)
+    found = lost_days(done, names)
     for cause in found[:MAX_LINES]:
         count = "1 day" if cause.days == 1 else f"{cause.days:,} days"
         print_line(out, f"  {cause.whose}: {count}: {cause.why}", gap=True)
@@ -121,7 +122,7 @@ def _print_causes(out: Console, done: Summary, names: Mapping[str, str]) -> None
         print_line(out, f"  and {more:,} more kinds in the run record", gap=True)
 
 
-def _next_steps(done: Summary, project: Project) -> list[NextCommand]:
+def _next_steps(done: Record, project: Project) -> list[NextCommand]:
     """Return the commands that are worth typing now."""
     again = run_again(done.next_requests, done.missing, len(done.quarantined))
     in_detail = NextCommand("coverage, gaps and the last runs", next_command("status"))

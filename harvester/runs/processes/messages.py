@@ -11,11 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from harvester.core.config.settings import Manifest
-from harvester.core.errors import HarvesterError
-from harvester.runs.record.events import Problem, Published
-from harvester.runs.record.merged_summary import Counts, PlannedWork
-from harvester.runs.record.summary import Summary
-from harvester.runs.runtime import Credentials, Position, RunOptions
+from harvester.runs.facts import Fact
+from harvester.runs.runtime import Credentials, RunOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +30,17 @@ class KnownPlatform:
 class ShardTask:
     """The work of one process: the first message to it.
 
-    ``own`` are its buckets, and the manifest has their accounts. ``started_at`` is when the whole
-    run began, ``log_level`` the least level of the log lines that are passed on. The shard of the
-    options is that of the whole run: other runs compare it with their own.
+    ``own`` are its buckets, and the manifest has their accounts. It may make ``grant`` requests,
+    any number if that is None. ``started_at`` is when the whole run began, ``log_level`` the least
+    level of the log lines that are passed on. The shard of the options is that of the whole run:
+    other runs compare it with their own.
     """
 
     run_id: str
     started_at: float
     shard: str
     own: list[int]
+    grant: int | None
     manifest: Manifest
     manifest_at: Callable[[float], Manifest]
     credentials: Credentials
@@ -64,17 +63,10 @@ class Answered(NamedTuple):
     error: Exception | None = None
 
 
-class Counted(NamedTuple):
-    """The counters of the process, and how far it is; the position's text is left out."""
+class Reported(NamedTuple):
+    """A fact of the process, in which its secrets are masked."""
 
-    counts: Counts
-    at: Position
-
-
-class Told(NamedTuple):
-    """An event for the listener of the run."""
-
-    event: Problem | Published
+    fact: Fact
 
 
 class Logged(NamedTuple):
@@ -85,52 +77,30 @@ class Logged(NamedTuple):
     text: str
 
 
-class Locking(NamedTuple):
-    """Note that the process is about to lock its buckets."""
-
-
-class Locked(NamedTuple):
-    """Note that the process holds its buckets."""
-
-
-class Planned(NamedTuple):
-    """Question whether the process may begin to ask WeChat."""
-
-    plan: PlannedWork
-
-
 class ClockMoved(NamedTuple):
-    """Question for the name of the run, because the clock was off by so many seconds in all."""
+    """Asks for a new run id after a clock correction of ``offset`` seconds in all."""
 
     offset: float
 
 
 @dataclass(frozen=True, slots=True)
 class TokenWanted:
-    """Question for the platform's token, and not this one."""
+    """Asks for the platform's token, and not the ``rejected`` one."""
 
     rejected: str | None = field(repr=False)
 
 
 class ListWanted(NamedTuple):
-    """Question for the platform's list of accounts, as of this time or later."""
+    """Asks for the platform's list of accounts, as of the time ``since`` or later."""
 
     since: float
 
 
-class Ended(NamedTuple):
-    """Report of the end, asked until it is in the record of the run.
-
-    ``first`` are the numbers of the first entries of the change logs that belong to the run, by
-    bucket as in names.
-    """
-
-    summary: Summary
-    error: HarvesterError | None
-    first: Mapping[str, int]
+class Recorded(NamedTuple):
+    """Asks to wait until the record of the run is written: only then the locks may be released."""
 
 
-Question: TypeAlias = Planned | ClockMoved | TokenWanted | ListWanted | Ended
+Question: TypeAlias = ClockMoved | TokenWanted | ListWanted | Recorded
 
 
 class Asked(NamedTuple):
@@ -140,7 +110,7 @@ class Asked(NamedTuple):
     question: Question
 
 
-FromShard: TypeAlias = Counted | Told | Logged | Locking | Locked | Asked
+FromShard: TypeAlias = Reported | Logged | Asked
 ToShard: TypeAlias = ShardTask | Stop | Answered
 
 

@@ -5,61 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harvester.core.calendar import Clock
-from harvester.core.errors import HarvesterError
+from harvester.runs import facts
 from harvester.runs.processes import messages
-from harvester.runs.record.merged_summary import without_secrets
-from harvester.runs.record.run_events import RunEvents
-from harvester.runs.record.run_log import OpenRecord, RunLog, log_store_errors
-from harvester.runs.record.summary import Summary
-from harvester.storage.layout import Tree
+from harvester.runs.record.record import Record
+from harvester.runs.run_log import OpenRecord, RunLog, log_store_errors
+from harvester.runs.stream import Stream
 
 
 class ShardLog(RunLog):
-    """The changes of one shard. ``bug`` is the internal error that ended it.
+    """The changes of one shard. ``ask`` puts a question to the process that writes the record."""
 
-    ``tell`` sends a message to the process that writes the record, and ``ask`` waits for its
-    answer.
-    """
-
-    def __init__(
-        self,
-        summary: Summary,
-        now: Clock,
-        tell: Callable[[messages.FromShard], None],
-        ask: Callable[[messages.Question], Any],
-        events: RunEvents,
-    ) -> None:
-        super().__init__(summary, now, events=events)
-        self._tell = tell
+    def __init__(self, stream: Stream, ask: Callable[[messages.Question], Any]) -> None:
+        super().__init__(stream)
         self._ask = ask
-        self.bug: HarvesterError | None = None
 
-    def open(self, tree: Tree, own: list[int], *, is_new: bool = False) -> None:
-        """Tell that the buckets are locked, and open their change logs. Raises as `RunLog`."""
-        self._tell(messages.Locked())
-        super().open(tree, own, is_new=is_new)
-
-    def restart(self) -> None:
-        """Go on under the name that all shards take after the clock was corrected."""
+    def correct_clock(self, offset: float) -> None:
+        """Go on under the id that all shards take after the clock was corrected."""
+        whole = self.stream.own.clock_offset + offset
+        run_id = self._ask(messages.ClockMoved(whole))
+        self.stream.report(facts.ClockCorrected(offset, run_id))
         with self._lock:
-            self.summary.renamed(self._ask(messages.ClockMoved(self.summary.clock_offset)))
             if self._place is not None:
-                self._place.changes.rename(self.summary.run_id)
+                self._place.changes.rename(run_id)
+
+    def close(self, error: Exception | None = None) -> None:
+        """End the shard, once, and wait until that is recorded. Raises EOFError."""
+        is_first = not self._closed
+        super().close(error)
+        if is_first:
+            self._ask(messages.Recorded())
 
     def _close(self) -> None:
-        """Report the end; once it is recorded, fold the change logs.
-
-        They stay as they are if this process is alone by then: the next run records the changes.
-        """
-        self.events.ended(self.summary, self.now())
-        changes = None if self._place is None else self._place.changes
-        summary = without_secrets(self.summary)
-        first = {} if changes is None else changes.first
-        self._ask(messages.Ended(summary, self.summary.failed or self.bug, first))
-        if changes is not None:
+        """Fold the change logs: the record is written elsewhere."""
+        if self._place is not None:
             with log_store_errors():
-                changes.close()
+                self._place.changes.close()
 
-    def _write(self, place: OpenRecord) -> None:
-        """Write nothing: the counters are told as they change."""
+    def _write(self, place: OpenRecord, record: Record | None = None) -> None:
+        """Write nothing: the facts are told as they happen."""

@@ -13,41 +13,38 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from typing import Any
 
-import anyio
-
 from harvester.core.config.credentials import PlatformAccess, SharedPlatform
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import HarvesterError
+from harvester.core.exit_codes import Exit
 from harvester.core.secret import Secret
 from harvester.core.text import redaction
+from harvester.core.text.safe_text import safe_text
 from harvester.planning.sharding import of_shard
-from harvester.planning.windows import Plan
 from harvester.runs import harvest as harvesting
 from harvester.runs.access import run_context
 from harvester.runs.clock import CheckedClock
+from harvester.runs.facts import CoverageRead, Fact
 from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.processes import messages
 from harvester.runs.processes.messages import Channel, KnownPlatform, Question, ShardTask
 from harvester.runs.processes.shard_log import ShardLog
-from harvester.runs.record.events import Event, Problem, Published
-from harvester.runs.record.merged_summary import Counts, PlannedWork
-from harvester.runs.record.run_events import RunEvents
-from harvester.runs.record.run_log import recorded
-from harvester.runs.record.summary import Summary, start_summary
-from harvester.runs.runtime import Position, Project
+from harvester.runs.record.record import Record
+from harvester.runs.run_log import recorded
+from harvester.runs.runtime import Project
+from harvester.runs.stream import StopOrder, Stream, Told
 from harvester.storage.layout import open_tree
+from harvester.storage.publication import Published, QuarantinedDay
 
 END_SECONDS = 6.0
 """Seconds that an orderly end may take once the process that shares out the run is gone."""
-
-_COUNT_SECONDS = 0.5
 
 
 def work(connection: socket.socket) -> None:
@@ -67,9 +64,9 @@ def work(connection: socket.socket) -> None:
 class Parent:
     """The process that shares out the run, as the process of a shard sees it."""
 
-    def __init__(self, channel: Channel, summary: Summary) -> None:
+    def __init__(self, channel: Channel, stop: StopOrder) -> None:
         self._channel = channel
-        self._summary = summary
+        self._order = stop
         self._numbers = count()
         self._answers: dict[int, Future[Any]] = {}
         self._is_gone = False
@@ -113,9 +110,9 @@ class Parent:
 
     def _stop(self, code: int) -> None:
         """Let the run end in order if it asks WeChat, and end the process else."""
-        if not self._summary.stops_gracefully:
+        if not self._order.is_graceful:
             os._exit(code)
-        self._summary.stop_requested(code)
+        self._order.code = Exit(code)
 
 
 class _ShardProcess:
@@ -124,13 +121,13 @@ class _ShardProcess:
     def __init__(self, channel: Channel, task: ShardTask) -> None:
         self._task = task
         self._clock = CheckedClock()
-        summary = start_summary(task.manifest.file, task.started_at)
-        summary.renamed(task.run_id)
-        self._parent = Parent(channel, summary)
+        record = Record.begun(task.manifest.file, task.started_at)
+        record.run_id = task.run_id
+        stream = Stream(record, self._clock)
+        self._parent = Parent(channel, stream.stop)
         _pass_log_on(self._parent, task.log_level)
-        events = RunEvents(self._pass_on)
-        events.take_shard(task.shard)
-        self._log = ShardLog(summary, self._clock, self._parent.tell, self._parent.ask, events)
+        stream.listeners.append(self._pass_on)
+        self._log = ShardLog(stream, self._parent.ask)
 
     def harvest(self) -> None:
         """Harvest the shard. Raises the error that ends it early, once that is told."""
@@ -142,48 +139,27 @@ class _ShardProcess:
         tree = open_tree(task.manifest.output)
         platform = PlatformAtHand(clock, clock.hear, task.credentials.platform)
         project = Project(task.manifest, tree, clock, platform, task.manifest_at, task.credentials)
-        context = run_context(project, self._report)
+        context = run_context(project)
         context = replace(context, platform=self._shared(context.platform))
-        state = harvesting.RunState(
-            task.manifest,
-            tree,
-            task.options,
-            context,
-            task.own,
-            self._log,
-            self._manifest_at,
-            self._agree,
+        harvesting.execute(
+            harvesting.RunState(
+                task.manifest,
+                tree,
+                task.options,
+                context,
+                task.own,
+                self._log,
+                self._manifest_at,
+                task.grant,
+            )
         )
-        self._parent.tell(messages.Locking())
-        harvesting.execute(state)
 
     def _manifest_at(self, now: float) -> Manifest:
         return of_shard(self._task.manifest_at(now), self._task.own)
 
-    def _agree(self, _: Manifest, plan: Plan) -> None:
-        """Wait until the run may begin. Raises UsageError if all shards would ask too much."""
-        planned = PlannedWork(
-            plan.requests, plan.account_days, plan.bound_seconds, plan.bound_by, plan.paused
-        )
-        self._parent.ask(messages.Planned(planned))
-
-    async def _report(self, position: Callable[[], Position]) -> None:
-        """Tell the counters until cancelled."""
-        while True:
-            at = position()._replace(describe=str)
-            self._parent.tell(messages.Counted(Counts.of(self._log.summary), at))
-            await anyio.sleep(_COUNT_SECONDS)
-
-    def _pass_on(self, event: Event) -> None:
-        """Pass on an event, but for those that the other process makes of the whole run."""
-        match event:
-            case Problem(cause="bug"):
-                self._log.bug = HarvesterError(event.message, event.advice)
-            case Problem() if event.level == "error":
-                # It is told with the end of the shard.
-                pass
-            case Problem() | Published():
-                self._parent.tell(messages.Told(event))
+    def _pass_on(self, told: Told) -> None:
+        """Pass on a fact, in which nothing is a secret of this process."""
+        self._parent.tell(messages.Reported(_masked(told.fact)))
 
     def _shared(self, platform: PlatformAccess | None) -> PlatformAccess | None:
         """Return the platform with what is known of it, its token and its list asked elsewhere."""
@@ -200,6 +176,22 @@ class _ShardProcess:
     def _listed(self, since: float) -> dict[str, Secret]:
         found = self._parent.ask(messages.ListWanted(since))
         return {appid: Secret(text) for appid, text in found.items()}
+
+
+def _masked(fact: Fact) -> Fact:
+    """Return a fact for a process that does not know the secrets of this one."""
+    match fact:
+        case Published():
+            unknown = frozenset(map(safe_text, fact.unknown))
+            return replace(fact, unknown=unknown, quarantined=_masked_days(fact.quarantined))
+        case CoverageRead():
+            return replace(fact, quarantined=_masked_days(fact.quarantined))
+        case _:
+            return fact
+
+
+def _masked_days(days: Iterable[QuarantinedDay]) -> tuple[QuarantinedDay, ...]:
+    return tuple(day._replace(reason=safe_text(day.reason)) for day in days)
 
 
 def _take_in(platform: PlatformAccess, found: KnownPlatform) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -41,26 +41,27 @@ class AnswerDrift:
     missing_members: set[str] = field(default_factory=set)
     oddities: dict[tuple[OddityKind, str], SeenOddity] = field(default_factory=dict)
 
-    def add(self, item: Published) -> list[str]:
-        """Take in the result of publishing a file; return a line for each oddity that is new."""
+    def add(self, item: Published) -> None:
+        """Take in the result of publishing a file."""
         self.dropped += item.dropped
         self.unknown_members |= item.unknown
         self.missing_members |= item.missing
-        news = [
-            seen
-            for seen in item.oddities
-            if seen.key not in self.oddities and len(self.oddities) < MAX_ODDITIES
-        ]
-        self.oddities |= {seen.key: seen for seen in news}
-        return list(map(self._odd, news))
+        for seen in item.oddities:
+            if len(self.oddities) < MAX_ODDITIES:
+                self.oddities.setdefault(seen.key, seen)
 
-    def merge(self, other: AnswerDrift) -> None:
-        """Take in what another process has collected of the same dataset."""
-        self.dropped += other.dropped
-        self.unknown_members |= other.unknown_members
-        self.missing_members |= other.missing_members
-        both = {**other.oddities, **self.oddities}
-        self.oddities = dict(islice(both.items(), MAX_ODDITIES))
+    def joined(self, other: AnswerDrift | None) -> AnswerDrift:
+        """Return the differences that two processes have collected of the same dataset."""
+        if other is None:
+            return self
+        others = (item for item in other.oddities.items() if item[0] not in self.oddities)
+        return AnswerDrift(
+            self.dataset,
+            self.dropped + other.dropped,
+            self.unknown_members | other.unknown_members,
+            self.missing_members | other.missing_members,
+            dict(islice((*self.oddities.items(), *others), MAX_ODDITIES)),
+        )
 
     def notes(self) -> Iterator[str]:
         """Yield a line for each kind of difference."""
@@ -72,8 +73,20 @@ class AnswerDrift:
         if self.missing_members:
             names = ", ".join(sorted(self.missing_members))
             yield f"{self.dataset}: members without a value: {names}"
-        yield from map(self._odd, self.oddities.values())
+        yield from map(odd_line, self.oddities.values())
 
-    def _odd(self, seen: SeenOddity) -> str:
-        kind, name, value, window = seen
-        return f"{self.dataset}: {_ODD[kind].format(name=name, value=value, window=window)}"
+
+def merged_drift(
+    one: Mapping[str, AnswerDrift], other: Mapping[str, AnswerDrift]
+) -> dict[str, AnswerDrift]:
+    """Return the differences of all datasets that two processes have collected."""
+    return {
+        name: one[name].joined(other.get(name)) if name in one else other[name]
+        for name in {**one, **other}
+    }
+
+
+def odd_line(seen: SeenOddity) -> str:
+    """Return an oddity as a line for people."""
+    kind, name, value, window = seen
+    return f"{window.dataset}: {_ODD[kind].format(name=name, value=value, window=window)}"

@@ -1,24 +1,188 @@
-"""Causes of an incomplete run: refusals, failures and quarantined days, grouped into few lines."""
+"""Causes: facts of trouble, grouped by what they have in common.
+
+`Causes` groups them while a run goes on, for the events; `lost_days` groups what is missing in the
+end, for people.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import NamedTuple, TypeAlias, cast
 
+from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core.calendar import Day, day_text
-from harvester.core.model import Refusal
+from harvester.core.model import Refusal, Window
 from harvester.core.text.inert_text import named
 from harvester.core.text.safe_text import safe_text
-from harvester.runs.record.summary import Summary
-from harvester.scheduling.account_queue import AbandonedDays
+from harvester.runs.facts import Troubled
+from harvester.runs.record.account_report import reason_of
+from harvester.runs.record.events import MAX_ACCOUNTS, REPEAT_SECONDS, Problem, Stamp
+from harvester.runs.record.events import Cause as Word
+from harvester.runs.record.prospects import comes_at_text
+from harvester.runs.record.record import Record
+from harvester.scheduling.listener import AbandonedDays
 from harvester.storage.publication import QuarantinedDay
+
+QUIET_SECONDS = 10.0
+"""A passing cause is gone when calls were answered and none met it for this long."""
+
+MAX_PASSING = 50
+"""Maximum different passing causes that are kept; the next ones differ in words alone."""
 
 _SHOWN = 3
 """Maximum accounts or days that are named; the run record names all of them."""
 
+_WHOLE_ACCOUNTS = (Scope.ACCOUNT, Scope.RUN)
 
-class Cause(NamedTuple):
+_QUARANTINE_ADVICE = (
+    "The answers are in _harvester/quarantine. Once the cause is gone:"
+    " harvester run --refetch quarantined"
+)
+_LATE_ADVICE = "What there is so far is published, and asked for again on a later day."
+
+_Key: TypeAlias = tuple[Word, str, str | None, int | str | None]
+
+
+@dataclass(slots=True)
+class _Cause:
+    """A cause, as it was met first, and as it was told last.
+
+    ``left`` counts its days or attempts by appid, and ``accounts`` are those that it is told of, in
+    the order in which they met it. ``answered`` counts the answers of the run
+    when it was met last, as far as is known.
+    """
+
+    key: _Key
+    rule: Rule
+    why: Refusal | str
+    left: Counter[str] = field(default_factory=Counter)
+    accounts: dict[str, None] = field(default_factory=dict)
+    attempts: int = 0
+    last_at: float = 0.0
+    answered: int = 0
+    told_at: float = 0.0
+    told: int = -1
+    is_open: bool = False
+
+    @property
+    def size(self) -> int:
+        """The number with which it is told again: attempts of a passing cause, else accounts."""
+        return self.attempts or len(self.accounts)
+
+    def meet(self, appid: str) -> None:
+        """Take in one more day or attempt of an account."""
+        self.left[appid] += 1
+        self.accounts.setdefault(appid)
+
+    def leave(self, appid: str) -> None:
+        """Take back a day of an account. A cause that is gone is told with its last accounts."""
+        self.left -= Counter({appid: 1})
+        if self.left and appid not in self.left:
+            self.accounts.pop(appid, None)
+
+    def problem(self, stamp: Stamp, *, resolved: bool = False, repeated: bool = False) -> Problem:
+        """Return the cause as a problem, and remember that it is told."""
+        self.told_at, self.told, self.is_open = stamp.time, self.size, not resolved
+        word, meaning, dataset, code = self.key
+        text = safe_text(f"{meaning}: {self.why}" if str(self.why) else meaning)
+        found = Problem(
+            *stamp,
+            word,
+            text,
+            self.rule.advice,
+            self.rule.scope.value,
+            dataset,
+            attempts=self.attempts,
+            errcode=code if isinstance(code, int) else None,
+            repeated=repeated,
+            resolved=resolved,
+        )
+        return _of(self.accounts, found)
+
+
+class Causes:
+    """The causes of trouble of one process, grouped as they come and told at most once a minute."""
+
+    def __init__(self) -> None:
+        self._lost: dict[_Key, _Cause] = {}
+        self._passing: dict[_Key, _Cause] = {}
+
+    def abandon(self, days: AbandonedDays) -> None:
+        """Take in days that are given up."""
+        key = _key_of(days)
+        cause = self._lost.setdefault(key, _Cause(key, days.rule, days.why))
+        cause.meet(days.appid)
+
+    def reopen(self, days: Iterable[AbandonedDays]) -> None:
+        """Take in days that are given up no longer, or for another cause."""
+        for item in days:
+            cause = self._lost.get(_key_of(item))
+            if cause is not None:
+                cause.leave(item.appid)
+
+    def meet(self, fact: Troubled, now: float, answered: int) -> None:
+        """Take in an attempt that failed for a passing cause."""
+        # A code is one cause whatever its message says, which has a rid in it.
+        said = fact.why.errcode if isinstance(fact.why, Refusal) else fact.why
+        key = _passing_word(fact.rule), fact.rule.meaning, None, said
+        if key not in self._passing and len(self._passing) >= MAX_PASSING:
+            return
+        cause = self._passing.setdefault(key, _Cause(key, fact.rule, fact.why))
+        cause.meet(fact.appid)
+        cause.attempts += 1
+        cause.last_at, cause.answered = now, answered
+
+    def news(self, stamp: Stamp, answered: int) -> Iterator[Problem]:
+        """Yield the causes that are new, go on since a minute, or are gone.
+
+        ``answered`` counts the answers of the run so far.
+        """
+        for cause in self._passing.values():
+            is_quiet = stamp.time - cause.last_at >= QUIET_SECONDS
+            if cause.told < 0:
+                yield cause.problem(stamp)
+            elif cause.size > cause.told and stamp.time - cause.told_at >= REPEAT_SECONDS:
+                yield cause.problem(stamp, repeated=cause.is_open)
+            elif cause.is_open and is_quiet and answered > cause.answered:
+                yield replace(cause.problem(stamp, resolved=True), retry_at=None)
+        gone = [cause for cause in self._lost.values() if not cause.left]
+        for cause in self._lost.values():
+            is_due = stamp.time - cause.told_at >= REPEAT_SECONDS
+            if cause.left and (not cause.is_open or (is_due and cause.size > cause.told)):
+                yield cause.problem(stamp, repeated=cause.is_open)
+        for cause in gone:
+            del self._lost[cause.key]
+            if cause.is_open:
+                yield replace(cause.problem(stamp, resolved=True), retry_at=None)
+
+
+def quarantined(days: Iterable[QuarantinedDay], stamp: Stamp) -> Iterator[Problem]:
+    """Yield a problem for each dataset and reason of quarantined days."""
+    alike: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    for item in days:
+        alike[item.dataset, item.reason].setdefault(item.appid)
+    for (dataset, reason), accounts in alike.items():
+        text = f"an answer does not fit its columns: {safe_text(reason)}"
+        scope = Scope.WINDOW.value
+        yield _of(
+            accounts, Problem(*stamp, "quarantined", text, _QUARANTINE_ADVICE, scope, dataset)
+        )
+
+
+def late(windows: Iterable[Window], stamp: Stamp) -> Iterator[Problem]:
+    """Yield a problem for each dataset with windows that WeChat is still computing."""
+    alike: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for window in sorted(windows):
+        alike[window.dataset].setdefault(window.appid)
+    for dataset, accounts in alike.items():
+        text, scope = "WeChat is still computing the answer", Scope.WINDOW.value
+        yield _of(accounts, Problem(*stamp, "not_ready", text, _LATE_ADVICE, scope, dataset))
+
+
+class LostDays(NamedTuple):
     """Days lost for one reason: their number, their accounts, an example of the reason, advice."""
 
     days: int
@@ -27,39 +191,34 @@ class Cause(NamedTuple):
     advice: str = ""
 
 
-def causes(summary: Summary, names: Mapping[str, str]) -> list[Cause]:
+def lost_days(record: Record, names: Mapping[str, str]) -> list[LostDays]:
     """Return refusals and failures, those with the most days first, then quarantined days.
 
     ``names`` are those of the accounts, by appid.
     """
-    refused = sorted(_abandoned(summary.abandoned, names), key=lambda cause: -cause.days)
-    return [*refused, *_quarantined(summary.quarantined, names)]
+    refused = sorted(_given_up(record.abandoned, names), key=lambda found: -found.days)
+    return [*refused, *_in_quarantine(record.quarantined, names)]
 
 
-def _abandoned(abandoned: Iterable[AbandonedDays], names: Mapping[str, str]) -> Iterator[Cause]:
+def _given_up(abandoned: Iterable[AbandonedDays], names: Mapping[str, str]) -> Iterator[LostDays]:
     alike: defaultdict[tuple[object, ...], list[AbandonedDays]] = defaultdict(list)
     for item in abandoned:
-        # The same code is one cause whatever its message says, which has a rid in it.
         said = item.why.errcode if isinstance(item.why, Refusal) else item.rule.meaning
         alike[said, item.rule.meaning, item.rule.action].append(item)
     for items in alike.values():
-        first = items[0]
-        yield Cause(
-            sum(item.count for item in items),
-            _subject(items, names),
-            str(first.why),
-            f"{first.rule.meaning}. {first.rule.advice}",
-        )
+        rule, why = items[0].rule, items[0].why
+        days, whose = sum(item.count for item in items), _subject(items, names)
+        yield LostDays(days, whose, str(why), f"{rule.meaning}. {rule.advice}")
 
 
-def _quarantined(days: Iterable[QuarantinedDay], names: Mapping[str, str]) -> Iterator[Cause]:
+def _in_quarantine(days: Iterable[QuarantinedDay], names: Mapping[str, str]) -> Iterator[LostDays]:
     alike: defaultdict[str, list[QuarantinedDay]] = defaultdict(list)
     for item in days:
         alike[item.reason].append(item)
     for reason, items in sorted(alike.items(), key=lambda pair: -len(pair[1])):
-        subject = _subject(items, names)
         when = _days_text({item.day for item in items})
-        yield Cause(len(items), f"{subject} {when}", f"quarantined: {safe_text(reason)}")
+        whose = f"{_subject(items, names)} {when}"
+        yield LostDays(len(items), whose, f"quarantined: {safe_text(reason)}")
 
 
 def _days_text(found: set[Day]) -> str:
@@ -79,3 +238,33 @@ def _subject(items: Sequence[AbandonedDays | QuarantinedDay], names: Mapping[str
         shown = f"{len(appids):,} accounts ({shown}{more})"
     what = datasets[0] if len(datasets) == 1 else f"{len(datasets)} datasets"
     return f"{shown}, {what}"
+
+
+def _key_of(item: AbandonedDays) -> _Key:
+    """Return what days have in common that are given up for one cause.
+
+    A code is one cause whatever its message says, which has a rid in it. What concerns whole
+    accounts is one for all their datasets.
+    """
+    word = cast("Word", reason_of(item)[0])
+    dataset = None if item.rule.scope in _WHOLE_ACCOUNTS else item.dataset
+    code = item.why.errcode if isinstance(item.why, Refusal) else None
+    return word, item.rule.meaning, dataset, code
+
+
+def _passing_word(rule: Rule) -> Word:
+    if rule.action is Action.SLOW_DOWN:
+        return "minute_limit"
+    if rule.action is Action.HOST_DOWN:
+        return "unreachable"
+    return "foreign_page" if rule.is_local else "no_answer"
+
+
+def _of(accounts: Mapping[str, object], problem: Problem) -> Problem:
+    """Return a problem that names the first of its accounts, counts all and says when it ends."""
+    return replace(
+        problem,
+        accounts=tuple(islice(accounts, MAX_ACCOUNTS)),
+        count=len(accounts),
+        retry_at=comes_at_text(problem.cause, problem.time),
+    )

@@ -210,8 +210,8 @@ def problems_of(
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if not isinstance(error, errors.HarvesterError):
-        yield Problem(time, run_id, shard, "bug", _bug_text(error), _REPORT)
-    elif isinstance(error, errors.UsageError) and error.mistakes:
+        error = bug_of(error)
+    if isinstance(error, errors.UsageError) and error.mistakes:
         for place, what, hint in error.mistakes:
             text = f"{place.cell}: {what}" if place.cell else what
             mistake = Problem(time, run_id, shard, "manifest", text, hint)
@@ -229,7 +229,12 @@ CALLED_FROM = ", called from "
 _REPORT = "Please report it with the message."
 
 
-def _bug_text(error: BaseException) -> str:
-    """Name the type and the frames of an error, the innermost first, because a line has an end."""
+def bug_of(error: BaseException) -> errors.HarvesterError:
+    """Return the error that a foreign one stands for, without its text, which may hold a URL.
+
+    It names the type and the frames, the innermost first, because a line has an end.
+    """
     frames = CALLED_FROM.join(reversed(errors.places(error)))
-    return f"a bug in harvester: {type(error).__name__} at {frames or 'an unknown place'}"
+    name = type(error).__name__
+    text = f"a bug in harvester: {name} at {frames or 'an unknown place'}"
+    return errors.HarvesterError(text, _REPORT)

@@ -79,8 +79,9 @@ def next_requests(
     )
 
 
-def merged_requests(parts: Sequence[NextRequests]) -> NextRequests:
-    """Return the requests of a next run over the accounts of several shards."""
+def merged_requests(one: NextRequests, other: NextRequests) -> NextRequests:
+    """Return the requests of a next run over the accounts of two shards."""
+    parts = one, other
     found = [part.suspicious for part in parts if part.suspicious is not None]
     # What a selection costs that lies in several shards no shard alone can say.
     first = found[0] if len(found) == 1 and found[0].appids else None

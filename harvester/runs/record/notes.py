@@ -7,11 +7,42 @@ from itertools import groupby
 from operator import attrgetter
 
 from harvester.core import calendar
+from harvester.core.config.settings import ASSUMED_QUOTA
 from harvester.core.model import Window
-from harvester.core.text.inert_text import named
+from harvester.core.text.inert_text import inert, named
 from harvester.runs.clock import apart_text
+from harvester.runs.record.members import Members
 from harvester.storage.answer_notes import RowlessElement
-from harvester.storage.publication import Published
+
+
+def notes_of(record: Members, names: Mapping[str, str]) -> list[str]:
+    """Return the oddities that are no errors, a line each. ``names`` are by appid."""
+    found = [
+        f"a damaged raw group was moved to quarantine as {inert(path)}" for path in record.damaged
+    ]
+    if record.clock_offset:
+        found.append(clock_note(record.clock_offset, record.repeated))
+    if record.surplus_answers:
+        found.append(
+            f"the server or a proxy sent {record.surplus_answers:,} answers that no request "
+            "asked for; since the first of them each request had a connection of its own"
+        )
+    if record.quotas_refused:
+        found.append(
+            f"WeChat did not tell the daily quota when it was asked ({record.quotas_refused:,} "
+            f"times): {ASSUMED_QUOTA:,} calls a day of each dataset of each account are "
+            "assumed where it is unknown; set limits.daily_quota if you know better"
+        )
+    found += delay_notes(record.delayed, names)
+    for dataset, span in record.shortened_spans.items():
+        found.append(
+            f"{dataset}: WeChat refused longer windows, {span} days at once worked; "
+            f"set datasets.{dataset}.span to it"
+        )
+    for _, drift in sorted(record.drift.items()):
+        found += drift.notes()
+    found += rowless_notes(record.without_rows, names)
+    return found
 
 
 def clock_note(offset: float, repeated: int) -> str:
@@ -45,22 +76,3 @@ def rowless_notes(found: Iterable[RowlessElement], names: Mapping[str, str]) -> 
             f"{dataset}: {first.key} of {account} on {calendar.day_text(first.day)}{more} came "
             "without a day of statistics and have no row; without_rows of the record names them"
         )
-
-
-def is_about(item: Published, window: Window) -> bool:
-    """Return whether a file was replaced by answers that may include a window's."""
-    return (
-        item.dataset == window.dataset
-        and window.appid in item.appids
-        and any(window.begin <= day <= window.end for day in item.days)
-    )
-
-
-def still_rowless(found: list[RowlessElement], item: Published) -> list[RowlessElement]:
-    """Return the elements that the answers of a published file say nothing about."""
-    appids, days = set(item.appids), set(item.days)
-    return [
-        each
-        for each in found
-        if each.dataset != item.dataset or each.appid not in appids or each.day not in days
-    ]

@@ -1,4 +1,4 @@
-"""Run record: a summary as plain values for JSON."""
+"""Run record: a run as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from harvester.core.text.inert_text import inert
 from harvester.core.text.safe_text import safe_text
 from harvester.runs.record import labels
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary, DayCounts
-from harvester.runs.record.shard_outcome import ShardOutcome
-from harvester.runs.record.summary import Summary
-from harvester.scheduling.account_queue import AbandonedDays
+from harvester.runs.record.members import ShardOutcome
+from harvester.runs.record.notes import notes_of
+from harvester.runs.record.record import Record
+from harvester.scheduling.listener import AbandonedDays
 from harvester.storage.answer_notes import SeenOddity
 from harvester.storage.publication import Published
 from harvester.storage.state.change_entries import LogEntry
@@ -29,55 +30,56 @@ MAX_LISTED = 20_000
 """Maximum of accounts, paused ones, exceptions and elements without rows that are listed each."""
 
 
-def as_record(summary: Summary) -> dict[str, Any]:
-    """Return the record of a summary, without ``published``: the journal has the change feed."""
+def as_record(record: Record) -> dict[str, Any]:
+    """Return the record of a run; the change feed has the days and accounts of each file."""
     return {
         "record_version": RECORD_VERSION,
         "harvester_version": __version__,
         "schema_version": SCHEMA_VERSION,
-        "run_id": summary.run_id,
-        "manifest": inert(summary.manifest),
-        "shard": summary.shard,
-        "labels": labels.safe(summary.labels),
-        "started_at": calendar.utc_text(summary.started_at),
-        "ended_at": calendar.utc_text(summary.ended_at),
-        "seconds": round(summary.seconds, 3),
-        "bound_seconds": summary.bound_seconds,
-        "bound_by": summary.bound_by,
-        "today": calendar.day_text(summary.today),
-        "clock_offset": round(summary.clock_offset, 3),
-        "state": "finished" if summary.finished else "running",
-        **(_end(summary) if summary.finished else _NO_END),
-        "next_ready_at": _time(summary.next_ready_at),
-        "windows": summary.windows,
-        "requests": summary.requests,
-        "answered": summary.answered,
-        "retries": summary.retries,
-        "waits": {cause: round(seconds, 3) for cause, seconds in sorted(summary.waits.items())},
-        "token_calls": summary.token_calls,
-        "quota_questions": summary.quota_questions,
-        "assumed": ["daily_quota"] if summary.quotas_refused else [],
-        "bytes": summary.bytes,
-        "surplus_answers": summary.surplus_answers,
-        "rows": summary.rows,
-        "datasets": list(map(plain_row, summary.datasets)),
-        "accounts": [_account(row, summary) for row in summary.accounts[:MAX_LISTED]],
-        "paused": list(map(_paused, summary.paused[:MAX_LISTED])),
-        "pending": list(map(_pending, summary.pending)),
-        "exceptions": [_exception(item) for item in summary.abandoned[:MAX_LISTED]],
+        "run_id": record.run_id,
+        "manifest": inert(record.manifest),
+        "shard": record.shard,
+        "labels": labels.safe(record.labels),
+        "started_at": calendar.utc_text(record.started_at),
+        "ended_at": calendar.utc_text(record.ended_at),
+        "seconds": round(record.seconds, 3),
+        "bound_seconds": record.bound_seconds,
+        "bound_by": record.bound_by,
+        "today": calendar.day_text(record.today),
+        "clock_offset": round(record.clock_offset, 3),
+        "state": "finished" if record.finished else "running",
+        **(_end(record) if record.finished else _NO_END),
+        "next_ready_at": _time(record.next_ready_at),
+        "windows": record.windows,
+        "requests": record.requests,
+        "answered": record.answered,
+        "retries": record.retries,
+        "waits": {cause: round(seconds, 3) for cause, seconds in sorted(record.waits.items())},
+        "token_calls": record.token_calls,
+        "quota_questions": record.quota_questions,
+        "assumed": ["daily_quota"] if record.quotas_refused else [],
+        "bytes": record.bytes,
+        "surplus_answers": record.surplus_answers,
+        "rows": record.rows,
+        "datasets": list(map(plain_row, record.datasets)),
+        "accounts": [_account(row, record) for row in record.accounts[:MAX_LISTED]],
+        "paused": list(map(_paused, record.paused[:MAX_LISTED])),
+        "pending": list(map(_pending, record.pending)),
+        "exceptions": [_exception(item) for item in record.abandoned[:MAX_LISTED]],
         "left_out": _left_out(
-            summary.accounts, summary.abandoned, summary.without_rows, summary.paused
+            record.accounts, record.abandoned, record.without_rows, record.paused
         ),
         "quarantined": [
-            {**plain(item), "reason": safe_text(item.reason)} for item in summary.quarantined
+            {**plain(item), "reason": safe_text(item.reason)} for item in record.quarantined
         ],
-        "suspicious": plain(summary.suspicious),
+        "suspicious": plain(record.suspicious),
         "oddities": [
-            _oddity(seen) for drift in summary.drift.values() for seen in drift.oddities.values()
+            _oddity(seen) for drift in record.drift.values() for seen in drift.oddities.values()
         ],
-        "without_rows": plain(summary.without_rows[:MAX_LISTED]),
-        "notes": summary.notes({}),
-        "shards": list(map(_shard, summary.shards)),
+        "without_rows": plain(record.without_rows[:MAX_LISTED]),
+        "notes": notes_of(record, {}),
+        "shards": list(map(_shard, record.shards)),
+        "published": plain(record.published),
     }
 
 
@@ -125,24 +127,24 @@ def _oddity(seen: SeenOddity) -> dict[str, Any]:
     }
 
 
-def key_figures(summary: Summary) -> dict[str, str | int | None]:
+def key_figures(record: Record) -> dict[str, str | int | None]:
     """Return what a scheduler acts on, of a run that has ended, in the words of the record."""
-    end = _end(summary)
+    end = _end(record)
     return {
         **end,
         "reasons": ",".join(end["reasons"]),
-        "requests": summary.requests,
-        "rows": summary.rows,
-        "accounts_failed": summary.accounts_failed,
+        "requests": record.requests,
+        "rows": record.rows,
+        "accounts_failed": record.accounts_failed,
     }
 
 
-def _end(summary: Summary) -> dict[str, Any]:
+def _end(record: Record) -> dict[str, Any]:
     return {
-        "outcome": summary.outcome.value,
-        "exit_code": int(summary.exit_code),
-        "reasons": list(summary.reasons()),
-        "retry_at": _time(summary.retry_at),
+        "outcome": record.outcome.value,
+        "exit_code": int(record.exit_code),
+        "reasons": list(record.reasons()),
+        "retry_at": _time(record.retry_at),
     }
 
 
@@ -153,9 +155,9 @@ def _time(moment: float | None) -> str | None:
     return None if moment is None else calendar.utc_text(moment)
 
 
-def _account(row: AccountSummary, summary: Summary) -> dict[str, Any]:
+def _account(row: AccountSummary, record: Record) -> dict[str, Any]:
     found = plain_row(row)
-    asked = summary.ended_at if summary.asked_at is None else summary.asked_at
+    asked = record.ended_at if record.asked_at is None else record.asked_at
     midnight = calendar.utc_text(calendar.instant(calendar.today(asked) + 1))
     found["quota_resets_at"] = midnight if found.pop("waits_for_quota") else None
     return found

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
@@ -29,9 +29,6 @@ T = TypeVar("T")
 _NAME = re.compile(rf"{RUNS}/(\d{{8}}T\d{{6}}Z)-[^/]+\.json")
 _HEAD_BYTES = 64 << 10
 """Bytes of a record that hold the members of `RunRecord`."""
-
-Feed: TypeAlias = Iterable[Mapping[str, Any]]
-"""The entries of ``published``, one at a time, because they may not fit into memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +73,14 @@ class RunRecord:
     retry_at: str | None
 
 
-def write(
-    tree: Tree, run_id: str, record: dict[str, Any], feed: Feed = (), *, bucket: int = 0
-) -> None:
+def write(tree: Tree, run_id: str, record: dict[str, Any], *, bucket: int = 0) -> None:
     """Write a run's record into the tree, in the place of an earlier one. Raises StoreError.
 
     A run writes only its own record, so the one there is always older. ``bucket`` is one that the
     run holds: the temporary file of a killed run is removed with that bucket's.
     """
-    replace(tree, f"{RUNS}/{run_id}.json", tree.temp(bucket, f"{run_id}.json"), record, feed)
-
-
-def replace(tree: Tree, name: str, temp: Path, record: dict[str, Any], feed: Feed) -> None:
-    """Write a record under its name, by way of ``temp``. Raises StoreError."""
-    with _temporary(temp, record, feed):
-        tree.store.put(temp, name)
+    with _temporary(tree.temp(bucket, f"{run_id}.json"), record) as temp:
+        tree.store.put(temp, f"{RUNS}/{run_id}.json")
 
 
 def delete(tree: Tree, run_id: str) -> None:
@@ -108,7 +98,7 @@ def drop_old(tree: Tree, now: float) -> None:
             tree.store.delete(file.name)
 
 
-def write_file(path: Path, record: dict[str, Any], feed: Feed = ()) -> None:
+def write_file(path: Path, record: dict[str, Any]) -> None:
     """Write a record to the user's file, whole or not at all. Raises StoreError.
 
     A device or pipe, such as ``/dev/stdout``, gets the record once it is final.
@@ -116,8 +106,7 @@ def write_file(path: Path, record: dict[str, Any], feed: Feed = ()) -> None:
     with atomic_files.os_errors_as_store_errors(path):
         is_no_file = path.exists() and not path.is_file()
     if not is_no_file:
-        temp = path.with_name(f".{path.name}.tmp")
-        with _temporary(temp, record, feed):
+        with _temporary(path.with_name(f".{path.name}.tmp"), record) as temp:
             atomic_files.replace_durably(temp, path)
     elif record["state"] != "running":
         with atomic_files.os_errors_as_store_errors(path):
@@ -125,7 +114,7 @@ def write_file(path: Path, record: dict[str, Any], feed: Feed = ()) -> None:
             descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
             os.set_blocking(descriptor, True)
             with os.fdopen(descriptor, "wb") as sink:
-                sink.writelines(_json_pieces(record, feed))
+                sink.write(_text(record))
 
 
 def newest(tree: Tree, kind: type[T], length: int = MAX_READ - 1) -> Iterator[T]:
@@ -150,32 +139,17 @@ def last(tree: Tree, count: int) -> list[RunRecord]:
 
 
 @contextmanager
-def _temporary(temp: Path, record: dict[str, Any], feed: Feed) -> Iterator[None]:
+def _temporary(temp: Path, record: dict[str, Any]) -> Iterator[Path]:
     """Write a record to ``temp`` for the block, and remove it after that if it is still there."""
     try:
         with atomic_files.os_errors_as_store_errors(temp):
             atomic_files.make_folder(temp.parent)
             with os.fdopen(regular_files.create(temp), "wb") as file:
-                file.writelines(_json_pieces(record, feed))
-        yield
+                file.write(_text(record))
+        yield temp
     finally:
         atomic_files.unlink_quietly(temp)
 
 
-def _json_pieces(record: dict[str, Any], feed: Feed) -> Iterator[bytes]:
-    """Yield the record as JSON, ``published`` last: an entry a line."""
-    text = orjson.dumps({**record, "published": []}, option=orjson.OPT_INDENT_2)
-    yield text.removesuffix(b"]\n}")
-    separator = b"\n    "
-    for entry in filter(None, map(_entry_text, feed)):
-        yield separator + entry
-        separator = b",\n    "
-    yield b"]\n}\n" if separator.startswith(b"\n") else b"\n  ]\n}\n"
-
-
-def _entry_text(entry: Mapping[str, Any]) -> bytes:
-    """Return an entry as JSON; nothing for a planted one whose numbers no harvester writes."""
-    try:
-        return orjson.dumps(entry)
-    except orjson.JSONEncodeError:
-        return b""
+def _text(record: dict[str, Any]) -> bytes:
+    return orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n"

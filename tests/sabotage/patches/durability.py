@@ -106,7 +106,7 @@ SABOTAGES = (
         CHANGE_LOG,
         "self._first[label] = min([self._first[label], *loose])",
         "pass",
-        "tests/storage/state/test_change_feed.py::test_whatever_a_killed_run_replaced_stands_in_a_record",
+        "tests/storage/state/test_change_feed.py::test_whatever_a_killed_run_replaced_stands_in_the_feed",
     ),
     Sabotage(
         "no-read-back",

@@ -12,7 +12,6 @@ LEARNING = "harvester/scheduling/refusal_learning.py"
 DEATHS = "tests/runs/processes/test_deaths.py"
 LIMITER = "harvester/engine/rate_limiter.py"
 QUESTION = "harvester/verbs/asking/question.py"
-MERGED = "harvester/runs/record/merged_summary.py"
 QUOTA = "harvester/planning/daily_quota.py"
 RATE = "harvester/scheduling/rate_state.py"
 REFUSAL = "harvester/scheduling/refusal_policy.py"
@@ -22,6 +21,7 @@ SHARD_PROCESS = "harvester/runs/processes/shard_process.py"
 SHARDING = "harvester/planning/sharding.py"
 SHARED = "tests/runs/processes/test_shared_run.py"
 SHARED_RUN = "harvester/runs/processes/shared_run.py"
+STREAM = "harvester/runs/stream.py"
 SUPERVISOR = "harvester/runs/processes/supervisor.py"
 WINDOWS = "harvester/planning/windows.py"
 
@@ -29,8 +29,8 @@ SABOTAGES = (
     Sabotage(
         "fetch-beside-a-run",
         FETCH,
-        "with locked(tree, own, run, context.clock, project.lock_timeout) as may_start:",
-        "with locked(tree, [], run, context.clock, project.lock_timeout) as may_start:",
+        "with locked(tree, own, stream, project.lock_timeout) as may_start:",
+        "with locked(tree, [], stream, project.lock_timeout) as may_start:",
         "tests/verbs/test_fetch.py::test_a_run_at_work_is_not_disturbed",
     ),
     Sabotage(
@@ -211,7 +211,7 @@ SABOTAGES = (
     Sabotage(
         "request-limit-ignored",
         RUN,
-        "if limit is not None and requests > limit:",
+        "if grant is not None and requests > grant:",
         "if False:",
         "tests/end_to_end/test_end_to_end.py::test_a_plan_that_is_too_large_is_refused_before_the_first_request",
     ),
@@ -225,7 +225,7 @@ SABOTAGES = (
     Sabotage(
         "dead-process-not-reported",
         SUPERVISOR,
-        "shard.report.error = error",
+        "self._stream.report(Ended(self._stream.now(), error), shard.name)",
         "pass",
         f"{DEATHS}::test_a_shard_whose_process_dies_twice_is_reported",
     ),
@@ -238,15 +238,15 @@ SABOTAGES = (
     ),
     Sabotage(
         "exit-code-of-the-first-shard",
-        MERGED,
-        "parts = [shard.summary for shard in shards if shard.summary is not None]",
-        "parts = [shard.summary for shard in shards[:1] if shard.summary is not None]",
+        STREAM,
+        "whole = Record.merge([mine, *shards])",
+        "whole = Record.merge([mine, *shards[:1]])",
         f"{SHARED}::test_the_exit_code_is_the_most_severe_of_all_shards",
     ),
     Sabotage(
         "orphans-go-on",
         SHARD_PROCESS,
-        "self._summary.stop_requested(code)",
+        "self._order.code = Exit(code)",
         "pass",
         f"{DEATHS}::test_a_signal_ends_all_processes_in_order",
     ),

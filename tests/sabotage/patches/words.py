@@ -10,12 +10,12 @@ EXITS = "harvester/core/exit_codes.py"
 GATE = "harvester/verbs/gate.py"
 HOOKS = "harvester/cli/output/hooks.py"
 INERT_TEXT = "harvester/core/text/inert_text.py"
+OUTCOME = "harvester/runs/record/outcome.py"
 QUESTION = "harvester/verbs/asking/question.py"
-RUN_LOG = "harvester/runs/record/run_log.py"
+RUN_LOG = "harvester/runs/run_log.py"
 SAFE_TEXT = "harvester/core/text/safe_text.py"
 SECRET = "harvester/core/secret.py"
 STREAMS = "harvester/cli/output/streams.py"
-SUMMARY = "harvester/runs/record/summary.py"
 WINDOWS = "harvester/planning/windows.py"
 
 SABOTAGES = (
@@ -49,28 +49,28 @@ SABOTAGES = (
     ),
     Sabotage(
         "missing-days-without-75",
-        SUMMARY,
-        "<= {Exit.INCOMPLETE} and account_report.any_unexplained(self.accounts):",
+        OUTCOME,
+        "<= {Exit.INCOMPLETE} and account_report.any_unexplained(record.accounts):",
         "<= set() and False:",
         "tests/runs/test_summary.py::test_days_that_were_lost_on_the_way_are_unfinished",
     ),
     Sabotage(
         "bug-without-1",
-        SUMMARY,
+        OUTCOME,
         'found["bug"] = Exit.BUG',
         "pass",
         "tests/engine/test_internal_errors.py::test_a_bug_while_asking_costs_its_window",
     ),
     Sabotage(
         "quarantine-without-3",
-        SUMMARY,
+        OUTCOME,
         'found["quarantined"] = Exit.INCOMPLETE',
         "pass",
         "tests/runs/test_summary.py::test_the_record_tells_of_each_account_that_needs_attention",
     ),
     Sabotage(
         "time-budget-without-75",
-        SUMMARY,
+        OUTCOME,
         'found["time_budget"] = Exit.AGAIN',
         "pass",
         "tests/runs/test_summary.py::test_a_time_budget_starts_nothing_new_and_the_next_run_goes_on",

@@ -13,13 +13,15 @@ from harvester.core.errors import StoreError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.runs import watchers
 from harvester.runs.harvest import execute
-from harvester.runs.record.run_log import RunLog
-from harvester.runs.record.summary import Summary, start_summary
+from harvester.runs.record.record import Record
+from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import RunOptions
+from harvester.runs.stream import Stream
 from harvester.sandbox import Rules
 from harvester.storage.backends import atomic_files
 from harvester.storage.layout import Tree
 from harvester.storage.state import run_records
+from tests.support.output_helpers import entries_of_logs
 from tests.support.run_harness import FAST, HOURLY, RunHarness, files_of, run_state
 
 
@@ -65,18 +67,17 @@ def all_records(lab: RunHarness) -> list[dict[str, Any]]:
 def told(lab: RunHarness) -> set[tuple[str, str, str]]:
     """Path, account and day of all that stands in the feed."""
     return {
-        (item["path"], name, day)
-        for record in all_records(lab)
-        for item in record["published"]
-        for name in item["appids"]
-        for day in item["days"]
+        (item.path, name, day)
+        for item in entries_of_logs(lab.tree.store)
+        for name in item.appids
+        for day in item.days
     }
 
 
-def test_whatever_a_killed_run_replaced_stands_in_a_record(
+def test_whatever_a_killed_run_replaced_stands_in_the_feed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed before any flush, then run again: the records name every file, account and day."""
+    """Killed before any flush, then run again: the feed names every file, account and day."""
     whole = lab_of(tmp_path / "whole")
     whole.run()
     at, died = 0, True
@@ -91,12 +92,13 @@ def test_whatever_a_killed_run_replaced_stands_in_a_record(
     assert at > 10
 
 
-def run_with_copy(lab: RunHarness, copy: Path) -> Summary:
+def run_with_copy(lab: RunHarness, copy: Path) -> Record:
     """A run whose record is wanted elsewhere too."""
-    books = RunLog(start_summary(lab.manifest().file, lab.now()), lab.now, copy=copy)
+    stream = Stream(Record.begun(lab.manifest().file, lab.now()), lab.now)
+    books = RunLog(stream, copy)
     books.begin_copy(lambda _: None)
     execute(run_state(lab.manifest(), lab.tree, RunOptions(), lab.world(), books))
-    return books.summary
+    return books.stream.own
 
 
 def killed_with_an_entry(root: Path, patcher: pytest.MonkeyPatch) -> tuple[RunHarness, Path]:
@@ -116,18 +118,19 @@ def test_a_killed_run_leaves_a_record_that_says_so(
 ) -> None:
     """Its state stays ``running``, without an exit code; a finished run's record has both.
 
-    What it replaced stands in the record of the run after it, and no loose entry is left.
+    What it replaced stands in the feed, and no loose entry is left.
     """
     lab, entry = killed_with_an_entry(tmp_path, monkeypatch)
     noted = json.loads(entry.read_bytes())
-    del noted["version"], noted["after"], noted["at"]
     [killed] = all_records(lab)
     assert (killed["state"], killed["exit_code"], killed["reasons"]) == ("running", None, [])
     lab.advance(1.0)
     lab.run()
     [first, second] = all_records(lab)
     assert (first, second["state"], second["exit_code"]) == (killed, "finished", 0)
-    assert noted in second["published"]
+    assert (noted["path"], noted["run_id"]) in {
+        (item.path, item.run_id) for item in entries_of_logs(lab.tree.store)
+    }
     assert [path.suffix for path in runs_of(lab).iterdir()] == [".json", ".json"]
     assert not list(runs_of(lab).parent.glob("changes/*/entries/*"))
 
@@ -138,15 +141,12 @@ def test_the_feed_has_days_accounts_and_rows(tmp_path: Path) -> None:
     done = lab.run()
     [record] = all_records(lab)
     assert len(record["published"]) == len(done.published) == 4
-    for item, short in zip(record["published"], done.published, strict=True):
-        assert item["appids"] == sorted(lab.appids)
-        assert len(item["days"]) == 2
-        assert {day[:7] for day in item["days"]} == {item["ref_month"]}
-        assert (item["path"], item["rows_before"], item["rows_after"]) == (
-            short.path,
-            short.rows_before,
-            short.rows_after,
-        )
+    assert record["published"] == [each._asdict() for each in done.published]
+    for item, short in zip(entries_of_logs(lab.tree.store), done.published, strict=True):
+        assert item.appids == tuple(sorted(lab.appids))
+        assert len(item.days) == 2
+        assert {day[:7] for day in item.days} == {item.ref_month}
+        assert (item.path, item.rows_before, item.rows_after) == short[2:5]
 
 
 def test_keeping_books_costs_the_same_for_every_file(
@@ -194,7 +194,7 @@ def test_a_run_under_way_keeps_its_record_fresh(
 def test_a_record_that_cannot_be_written_in_the_end_changes_no_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The run ends well, its log has the reason, and the next run tells what was replaced."""
+    """The run ends well, its log has the reason, and the feed has what was replaced."""
     lab = lab_of(tmp_path)
     lab.sandbox.fail(lab.appids[1], 48001)
     kept = run_records.write
@@ -211,13 +211,7 @@ def test_a_record_that_cannot_be_written_in_the_end_changes_no_exit_code(
     assert "No space left on device; make room" in caplog.text
     copy = json.loads((tmp_path / "copy.json").read_bytes())
     assert (copy["exit_code"], len(copy["published"])) == (3, 4)
-    lab.run()
-    assert told(lab) >= {
-        (item["path"], name, day)
-        for item in copy["published"]
-        for name in item["appids"]
-        for day in item["days"]
-    }
+    assert {item["path"] for item in copy["published"]} == {path for path, _, _ in told(lab)}
 
 
 def test_what_was_recovered_is_told_although_the_plan_is_refused(

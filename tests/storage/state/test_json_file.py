@@ -22,7 +22,6 @@ from harvester.storage.layout import Tree
 from harvester.storage.quarantine import QuarantinedAnswer
 from harvester.storage.state import (
     account_cache,
-    change_feed,
     forced_refreshes,
     quota_ledger,
     quota_limits,
@@ -289,37 +288,15 @@ def test_a_verb_ends_with_the_code_of_a_wrong_usage(
 
 
 def test_a_record_larger_than_any_small_file_is_read_by_its_beginning(tmp_path: Path) -> None:
-    """The files that a run replaced come last, and may be gigabytes."""
+    """The files that a run replaced come last, and may be many."""
     tree = Tree(LocalStore(tmp_path), 1)
     head: dict[str, Any] = {"run_id": "r", "started_at": "a", "ended_at": "b", "state": "finished"}
     head |= {"exit_code": 0, "reasons": [], "requests": 1, "rows": 2}
     head |= {"outcome": "complete", "retry_at": None}
     entry = {"path": "x/ref_month=2026-05/part-0000-of-0001.parquet", "appids": [ONE] * 10_000}
-    run_records.write(tree, "20260520T000000Z-r", head, [entry] * 200)
+    run_records.write(tree, "20260520T000000Z-r", {**head, "published": [entry] * 200})
     path = tmp_path / "_harvester/runs/20260520T000000Z-r.json"
     assert path.stat().st_size > MAX_READ
     [found] = run_records.last(tree, 5)
     assert (found.run_id, found.rows) == ("r", 2)
     assert list(run_records.newest(tree, RunRecord)) == [found]
-
-
-def test_a_long_record_is_edited_in_parts(tmp_path: Path) -> None:
-    """Its form stays: an entry a line, with `published` last."""
-    tree = Tree(LocalStore(tmp_path), 1)
-    run_records.write(tree, "r", {"run_id": "r"}, [{"path": "a"}, {"path": "b"}])
-    path = tmp_path / "_harvester/runs/r.json"
-    before = path.read_bytes()
-
-    def edit(parts: list[Any]) -> list[Any]:
-        return [{**part, "run_id": "s"} if "run_id" in part else part for part in parts]
-
-    def drop(parts: list[Any]) -> list[Any]:
-        return [part for part in parts if part.get("path") != "a"]
-
-    name, temp = "_harvester/runs/r.json", tree.temp(0, "edit")
-    assert change_feed.edit_record(tree, name, edit, None)
-    assert path.read_bytes() == before
-    assert change_feed.edit_record(tree, name, edit, temp)
-    assert change_feed.edit_record(tree, name, drop, temp)
-    assert not change_feed.edit_record(tree, name, drop, temp)
-    assert path.read_text() == ('{\n  "run_id": "s",\n  "published": [\n    {"path":"b"}\n  ]\n}\n')

@@ -10,16 +10,20 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harvester.core.calendar import Clock
-from harvester.core.errors import StoreError, UsageError
-from harvester.runs.record.run_events import RunEvents
+from harvester.core.errors import HarvesterError, StoreError, UsageError
+from harvester.core.exit_codes import Exit
+from harvester.runs import facts
+from harvester.runs.record.events import bug_of
+from harvester.runs.record.record import Record
+from harvester.runs.record.run_id import new_run_id
 from harvester.runs.record.run_record import as_record, feed_entry
-from harvester.runs.record.summary import Summary
+from harvester.runs.stream import Stream
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.state import run_records
@@ -41,24 +45,21 @@ class OpenRecord(NamedTuple):
 class RunLog:
     """The changes and the record of one run. Safe for concurrent threads.
 
-    ``now`` is in seconds since the Unix epoch, ``events`` tells of what happens, and ``copy`` is a
-    file of the user that gets the record too, also of a run that ends before it has begun.
+    The record is that of ``stream``. ``copy`` is a file of the user that gets it too, also of a run
+    that ends before it has begun.
     """
 
-    def __init__(
-        self,
-        summary: Summary,
-        now: Clock,
-        events: RunEvents | None = None,
-        copy: Path | None = None,
-    ) -> None:
-        self.summary = summary
-        self.now = now
-        self.events = events or RunEvents()
+    def __init__(self, stream: Stream, copy: Path | None = None) -> None:
+        self.stream = stream
         self._copy = copy
         self._place: OpenRecord | None = None
         self._closed = False
         self._lock = threading.Lock()
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self.stream.own.run_id
 
     def begin_copy(self, refuse: Callable[[Path], None]) -> None:
         """Write the record to the user's file, if there is one, before the first request.
@@ -87,7 +88,7 @@ class RunLog:
         for a log of a newer version.
         """
         with self._lock:
-            changes = ChangeLog(tree, self.summary.run_id, self.now)
+            changes = ChangeLog(tree, self.run_id, self.stream.now)
             self._place = OpenRecord(tree, own[0], changes)
             self._write(self._place)
             changes.open(map(tree.bucket_label, own), is_new=is_new)
@@ -98,22 +99,24 @@ class RunLog:
         A process of the run must hold the bucket. Raises StoreError.
         """
         with self._lock:
-            changes = ChangesOfShards(tree, self.summary.run_id, self.now)
+            changes = ChangesOfShards(tree, self.run_id, self.stream.now)
             self._place = OpenRecord(tree, bucket, changes)
             self._write(self._place)
             return changes
 
-    def restart(self) -> None:
-        """Go on with an open record under the summary's new id, in the place of the old record.
+    def correct_clock(self, offset: float) -> None:
+        """Go on by a clock that is ``offset`` seconds ahead, and with a record of a new id.
 
         Raises StoreError. If the run is killed meanwhile, the old record stays as a killed run's.
         """
+        run_id = new_run_id(self.stream.own.started_at + offset)
+        self.stream.report(facts.ClockCorrected(offset, run_id))
         with self._lock:
             if self._place is None:
                 return
             changes = self._place.changes
             former = changes.run_id
-            changes.rename(self.summary.run_id)
+            changes.rename(self.run_id)
             self._write(self._place)
             run_records.delete(self._place.tree, former)
 
@@ -127,62 +130,86 @@ class RunLog:
                 self._place.changes.announce(feed_entry(item))
 
     def record_published(self, item: Published) -> None:
-        """Add a changed file to its log, durably, and to the summary. Raises StoreError."""
+        """Add a changed file to its log, durably, and to the facts of the run. Raises StoreError.
+
+        For any thread: `Stream.drain` folds the fact.
+        """
         with self._lock:
             if self._place is not None:
                 self._place.changes.add(feed_entry(item))
-            news = self.summary.file_published(item)
-            self.events.published(self.summary, item, self.now())
-        for line in news:
-            _log.warning("%s", line)
+            self.stream.put(item)
 
-    def write(self) -> None:
+    def write(self, record: Record) -> None:
         """Write a checkpoint of the record. A store error is logged: the run itself meets it."""
         with self._lock, log_store_errors():
             if self._place is not None and not self._closed:
-                self._write(self._place)
+                self._write(self._place, record)
 
-    def close(self, *, patience: float = -1.0) -> None:
-        """Write the final record with the changes, once, and fold the change logs.
+    def close(self, error: Exception | None = None) -> None:
+        """End the run, once: write the final record with the changes, and fold the change logs.
 
-        If it cannot be written the error is logged, and the next run records the changes. Waits
-        up to ``patience`` seconds for another thread, or without end if that is negative; a thread
-        that holds the lock for longer writes the record itself.
+        ``error`` has ended it. If the record cannot be written the error is logged, and the next
+        run records the changes.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self.stream.drain()
+        if self.stream.stop.code is not None:
+            self.stream.report(facts.Signalled(self.stream.stop.code))
+        # Before the listeners, because who hears of the end may look for the record.
+        self.stream.report(end_of(error, self.stream.now()), before=self._close)
+
+    def final_write(self, patience: float) -> None:
+        """Write the record of a run that a signal is about to kill, from the signal's thread.
+
+        Waits up to ``patience`` seconds for another thread; one that holds the lock for longer
+        writes the record itself.
         """
         if not self._lock.acquire(timeout=patience):
             return
         try:
             if not self._closed:
-                self._closed = self.summary.finished = True
+                self._closed = True
+                code = self.stream.stop.code or Exit.SIGTERM
+                self.stream.fold(facts.Signalled(code), end_of(None, self.stream.now()))
                 self._close()
         finally:
             self._lock.release()
 
     def _close(self) -> None:
-        record = self._as_record()
+        record = as_record(self.stream.record)
         if self._place is None:
             self._copy_to_user(record)
             return
         tree, bucket, changes = self._place
-        self._copy_to_user(record, changes.entries())
-        with log_store_errors():
-            run_records.write(tree, self.summary.run_id, record, changes.entries(), bucket=bucket)
-            changes.close()
-            run_records.drop_old(tree, self.now())
-
-    def _write(self, place: OpenRecord) -> None:
-        record = self._as_record()
-        run_records.write(place.tree, self.summary.run_id, record, bucket=place.bucket)
         self._copy_to_user(record)
+        with log_store_errors():
+            run_records.write(tree, self.run_id, record, bucket=bucket)
+            changes.close()
+            run_records.drop_old(tree, self.stream.now())
 
-    def _as_record(self) -> dict[str, Any]:
-        self.summary.ended_at = self.now()
-        return as_record(self.summary)
+    def _write(self, place: OpenRecord, record: Record | None = None) -> None:
+        members = self._as_record(record)
+        run_records.write(place.tree, self.run_id, members, bucket=place.bucket)
+        self._copy_to_user(members)
 
-    def _copy_to_user(self, record: dict[str, Any], feed: Iterable[dict[str, Any]] = ()) -> None:
+    def _as_record(self, record: Record | None = None) -> dict[str, Any]:
+        found = record or self.stream.record
+        return as_record(replace(found, ended_at=self.stream.now()))
+
+    def _copy_to_user(self, record: dict[str, Any]) -> None:
         if self._copy is not None:
             with log_store_errors():
-                run_records.write_file(self._copy, record, feed)
+                run_records.write_file(self._copy, record)
+
+
+def end_of(error: Exception | None, now: float) -> facts.Ended:
+    """Return the end of a run; an error other than a HarvesterError is a bug."""
+    if error is None or isinstance(error, HarvesterError):
+        return facts.Ended(now, error)
+    return facts.Ended(now, bug_of(error), bug=True)
 
 
 @contextmanager
@@ -191,9 +218,7 @@ def recorded(run_log: RunLog) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        run_log.summary.ended_by(error)
-        run_log.events.failed(run_log.summary, error, run_log.now())
-        run_log.close()
+        run_log.close(error)
         raise
     run_log.close()
 

@@ -1,0 +1,181 @@
+"""Facts: what happens in a run, said once, where it happens.
+
+`harvester.runs.stream.Stream` folds each fact into the record of the run and hands it to the
+listeners. Facts are frozen and can be pickled, and cross processes as they are. An event of the
+Python API is made of facts: see `harvester.runs.narrator`. Times are in seconds since the
+Unix epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from harvester.catalogue.error_codes import Rule
+from harvester.core.errors import HarvesterError
+from harvester.core.exit_codes import Exit
+from harvester.core.model import DayRange, Refusal
+from harvester.core.results import PausedAccount, PendingDays
+from harvester.runs.record.account_report import AccountSummary, DatasetSummary
+from harvester.runs.record.next_requests import NextRequests
+from harvester.scheduling.listener import AbandonedDays
+from harvester.scheduling.standing import Standing
+from harvester.storage.publication import Published, QuarantinedDay
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run got its labels; ``shard`` is one like ``2/8``, None if it is the only one.
+
+    ``next_day_at`` is when the first day gets ready that the run does not want yet.
+    """
+
+    labels: Mapping[str, str]
+    shard: str | None = None
+    next_day_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClockCorrected:
+    """The clock was moved by ``offset`` seconds, and the run goes on under another id."""
+
+    offset: float
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The work of a run. ``accounts`` have wanted days, and ``windows`` are missing.
+
+    ``bound_seconds`` is the lower bound that the limit ``bound_by`` sets. ``next_day_at`` is when
+    the first day gets ready that the run does not want yet.
+    """
+
+    windows: int
+    account_days: int
+    bound_seconds: float
+    bound_by: str
+    accounts: int
+    paused: tuple[PausedAccount, ...] = ()
+    next_day_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The counts since the last fact of this kind; it is made twice a second.
+
+    ``waits`` has the seconds that refused requests waited, by action. ``spans`` are days at once
+    that WeChat took of a dataset. ``standing`` is None if nothing is asked.
+    """
+
+    requests: int = 0
+    answered: int = 0
+    retries: int = 0
+    token_calls: int = 0
+    bytes: int = 0
+    surplus_answers: int = 0
+    quota_questions: int = 0
+    quotas_refused: int = 0
+    bugs: int = 0
+    waits: Mapping[str, float] = field(default_factory=dict)
+    spans: Mapping[str, int] = field(default_factory=dict)
+    standing: Standing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """Days were given up."""
+
+    days: AbandonedDays
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """Days that were given up are owed again, or are given up for another cause."""
+
+    days: tuple[AbandonedDays, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Troubled:
+    """An attempt failed for a passing cause, and is made again."""
+
+    rule: Rule
+    why: Refusal | str
+    appid: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupsDamaged:
+    """Raw groups could not be read; ``paths`` are those in quarantine."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskingEnded:
+    """The last request was made at ``at``.
+
+    ``pending`` days were owed when the run was told to stop, its time budget ended
+    (``out_of_time``) or its lease was not renewed (``out_of_lease``).
+    """
+
+    at: float
+    pending: tuple[PendingDays, ...] = ()
+    out_of_time: bool = False
+    out_of_lease: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageRead:
+    """The files say what is covered now: totals, accounts with trouble, and the price of the rest.
+
+    ``suspicious`` has the first ranges of empty days between days with rows.
+    """
+
+    datasets: tuple[DatasetSummary, ...]
+    accounts: tuple[AccountSummary, ...]
+    quarantined: tuple[QuarantinedDay, ...]
+    suspicious: tuple[DayRange, ...]
+    next_requests: NextRequests
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """A process of the run was killed or crashed; another one may go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """A signal told the run to end, with this exit code."""
+
+    code: Exit
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run ended at ``at``, by itself or by an error."""
+
+    at: float
+    error: HarvesterError | None = None
+    bug: bool = False
+
+
+Fact: TypeAlias = (
+    Begun
+    | ClockCorrected
+    | Planned
+    | Counted
+    | Abandoned
+    | Reopened
+    | Troubled
+    | Published
+    | GroupsDamaged
+    | AskingEnded
+    | CoverageRead
+    | Died
+    | Signalled
+    | Ended
+)
+"""Anything that happens in a run. `Published` is what storage says of a replaced file."""

@@ -1,0 +1,184 @@
+"""Record of a run: the fold of its facts, and what they say of its outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+from harvester.core import calendar
+from harvester.core.exit_codes import Exit, Outcome, first_of
+from harvester.core.model import Window
+from harvester.runs import facts
+from harvester.runs.record import outcome
+from harvester.runs.record.answer_drift import AnswerDrift
+from harvester.runs.record.members import Members, PublishedFile, added_waits
+from harvester.runs.record.run_id import new_run_id
+from harvester.storage.answer_notes import RowlessElement
+from harvester.storage.publication import Published
+from harvester.tables.decode import INTERNAL_ERROR
+
+
+@dataclass(slots=True)
+class Record(Members):
+    """The record of a run so far, or of several shards of one run."""
+
+    @classmethod
+    def begun(cls, manifest: Path, now: float) -> Self:
+        """Return the record of a run that begins at ``now``."""
+        return cls(
+            run_id=new_run_id(now),
+            manifest=str(manifest),
+            started_at=now,
+            ended_at=now,
+            today=calendar.today(now),
+        )
+
+    # The fold.
+
+    def take(self, fact: facts.Fact) -> None:
+        """Take in what happened."""
+        match fact:
+            case facts.Counted():
+                self._count(fact)
+            case Published():
+                self._publish(fact)
+            case facts.Abandoned(days):
+                self.abandoned.append(days)
+            case facts.Reopened(days):
+                gone = {*days}
+                self.abandoned = [each for each in self.abandoned if each not in gone]
+            case facts.Planned():
+                self._plan(fact)
+            case facts.CoverageRead():
+                self._read(fact)
+            case _:
+                self._end(fact)
+
+    def _end(self, fact: facts.Fact) -> None:
+        """Take in what a run meets at its end, or at its beginning."""
+        match fact:
+            case facts.AskingEnded(at, pending, out_of_time, out_of_lease):
+                self.asked_at, self.pending = at, list(pending)
+                self.out_of_time, self.out_of_lease = out_of_time, out_of_lease
+            case facts.ClockCorrected(offset, run_id):
+                self._begin_anew(offset, run_id)
+            case facts.Begun(labels, shard, next_day_at):
+                self.labels, self.shard = {**self.labels, **labels}, self.shard or shard
+                self.next_day_at = next_day_at
+            case facts.GroupsDamaged(paths):
+                self.damaged += paths
+            case facts.Died():
+                self.deaths += 1
+            case facts.Signalled(code):
+                self.stopped_by = code
+            case facts.Ended(at, error, bug):
+                self.ended_at, self.finished = at, True
+                if bug:
+                    self.bugs += 1
+                else:
+                    self.failed = error or self.failed
+            case _:
+                # A trouble passes, or is among the days that are given up.
+                pass
+
+    def _count(self, fact: facts.Counted) -> None:
+        for name in COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(fact, name))
+        self.waits = added_waits(self.waits, {**fact.waits})
+        self.shortened_spans |= fact.spans
+        self.standing = fact.standing or self.standing
+
+    def _plan(self, fact: facts.Planned) -> None:
+        self.windows, self.account_days = fact.windows, fact.account_days
+        self.bound = fact.bound_seconds, fact.bound_by
+        self.wanted_accounts, self.paused = fact.accounts, fact.paused
+        self.next_day_at = fact.next_day_at
+
+    def _publish(self, item: Published) -> None:
+        rows = item.rows_before, item.rows_after
+        self.published.append(
+            PublishedFile(item.dataset, item.ref_month, item.path, *rows, item.op)
+        )
+        self.damaged += item.damaged
+        self.undecodable_days += sum(
+            day.reason.startswith(INTERNAL_ERROR) for day in item.quarantined
+        )
+        # A window whose days were published anew is delayed only if its last answer says so.
+        answered = {window for window in self.delayed if _is_about(item, window)}
+        self.delayed = (self.delayed - answered) | set(item.delayed)
+        if self.without_rows or item.without_rows:
+            self.without_rows = [*_still_rowless(self.without_rows, item), *item.without_rows]
+        self.drift.setdefault(item.dataset, AnswerDrift(item.dataset)).add(item)
+
+    def _read(self, fact: facts.CoverageRead) -> None:
+        self.datasets, self.accounts = list(fact.datasets), list(fact.accounts)
+        self.quarantined, self.suspicious = list(fact.quarantined), list(fact.suspicious)
+        self.next_requests = fact.next_requests
+
+    def _begin_anew(self, offset: float, run_id: str) -> None:
+        """Go by another clock: nothing was kept of what was asked by the one so far."""
+        self.clock_offset += offset
+        self.repeated = self.requests
+        self.answered = self.retries = self.bytes = 0
+        self.waits, self.abandoned = {}, []
+        self.started_at += offset
+        self.ended_at = self.started_at
+        self.today, self.run_id = calendar.today(self.started_at), run_id
+
+    @property
+    def exit_code(self) -> Exit:
+        """The first exit code, in the order of `Exit`, that a reason calls for."""
+        return first_of(self.reasons().values())
+
+    @property
+    def outcome(self) -> Outcome:
+        """The word for the exit code, whatever ``--ok-exit`` makes of the code."""
+        return self.exit_code.outcome
+
+    @property
+    def retry_at(self) -> float | None:
+        """The earliest moment at which a run could obtain more; None if nothing comes by itself."""
+        return outcome.retry_at(self)
+
+    @property
+    def next_ready_at(self) -> float | None:
+        """The moment at which the next day gets ready, as ``retry_at``; None if none will."""
+        # A day that got ready meanwhile is wanted by the next run, and not by this one.
+        return None if self.next_day_at is None else max(self.next_day_at, self.ended_at)
+
+    @property
+    def accounts_failed(self) -> int:
+        """Accounts with days that do not come by themselves: refused, failed or quarantined."""
+        return outcome.accounts_failed(self.accounts)
+
+    def reasons(self) -> dict[str, Exit]:
+        """Return everything that kept the run from being complete, each with its exit code."""
+        return outcome.reasons(self)
+
+
+COUNTS = tuple(
+    member.name
+    for member in fields(facts.Counted)
+    if member.name not in {"waits", "spans", "standing"}
+)
+"""The members of `Counted` that are added."""
+
+
+def _is_about(item: Published, window: Window) -> bool:
+    """Return whether a file was replaced by answers that may include a window's."""
+    return (
+        item.dataset == window.dataset
+        and window.appid in item.appids
+        and any(window.begin <= day <= window.end for day in item.days)
+    )
+
+
+def _still_rowless(found: list[RowlessElement], item: Published) -> list[RowlessElement]:
+    """Return the elements that the answers of a published file say nothing about."""
+    appids, days = set(item.appids), set(item.days)
+    return [
+        each
+        for each in found
+        if each.dataset != item.dataset or each.appid not in appids or each.day not in days
+    ]

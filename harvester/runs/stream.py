@@ -1,0 +1,201 @@
+"""Stream of the facts of a run: folds each into the record, and hands it to the listeners."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+from harvester.core.calendar import Clock
+from harvester.core.exit_codes import Exit
+from harvester.runs import facts
+from harvester.runs.record import outcome
+from harvester.runs.record.events import Stamp
+from harvester.runs.record.record import Record
+
+
+class Position(NamedTuple):
+    """The progress of a run.
+
+    Windows, requests, retries, files and published rows are counts; ``seconds`` is elapsed time. Of
+    the ``accounts`` with wanted days some are done, wait, or were refused; the others are being
+    asked. ``seconds_left`` is what the rest will take at the speed so far, None before the first
+    answer, and ``least_seconds_left`` the lower bound that the rate limit sets for it.
+    """
+
+    done: int
+    windows: int
+    requests: int
+    retries: int
+    files: int
+    seconds: float
+    rows: int = 0
+    accounts: int = 0
+    accounts_done: int = 0
+    accounts_waiting: int = 0
+    accounts_refused: int = 0
+    seconds_left: float | None = None
+    least_seconds_left: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Requests per second so far."""
+        return self.requests / self.seconds if self.seconds > 0 else 0.0
+
+
+class Told(NamedTuple):
+    """A fact as a listener hears it: when and of which shard, and what is known by then.
+
+    ``of_shard`` is the record of the process that told it, and ``is_own`` is True if that is this
+    one. ``stream`` has the record of the whole run.
+    """
+
+    fact: facts.Fact
+    stamp: Stamp
+    of_shard: Record
+    is_own: bool
+    stream: Stream
+
+
+@dataclass(slots=True)
+class StopOrder:
+    """The order of a signal to end a run: ``code`` is the exit code, None without an order.
+
+    A handler sets it at any moment. ``is_graceful`` is True once the run ends by itself then.
+    """
+
+    code: Exit | None = None
+    is_graceful: bool = False
+
+
+class FactListener(Protocol):
+    """A function of a listener that is called with each fact, in the thread of the run."""
+
+    def __call__(self, told: Told, /) -> object:
+        """Take in a fact, and return at once."""
+
+
+class Stream:
+    """The facts of one run. ``now`` is in seconds since the Unix epoch.
+
+    Facts are folded and handed on in the thread of the run. Other threads `put` them, and the
+    thread of the run takes them out with `drain`. No list of facts is kept.
+    """
+
+    def __init__(self, record: Record, now: Clock) -> None:
+        self.now = now
+        self.own = record
+        self.stop = StopOrder()
+        self.listeners: list[FactListener] = []
+        # What the run waits for, in lines for people.
+        self.describe: Callable[[], str] = nothing_yet
+        self._shards: defaultdict[str, list[Record]] = defaultdict(list)
+        self._queue: deque[facts.Fact] = deque()
+        # One that a thread can take twice, because a listener may ask for the record.
+        self.lock = threading.RLock()
+
+    @property
+    def record(self) -> Record:
+        """The record of the whole run so far: of this process, or of all shards."""
+        with self.lock:
+            if not self._shards:
+                return self.own
+            shards = [Record.sequence(each) for each in self._shards.values()]
+            # Each has its part of the plan, which it replaces under its own lock.
+            mine = replace(self.own, windows=0, account_days=0, wanted_accounts=0, paused=())
+            whole = Record.merge([mine, *shards])
+            whole.shards = list(map(outcome.of_shard, shards))
+            if whole.failed is None and all(each.failed is not None for each in shards):
+                worst = outcome.worst_of([each.failed for each in shards if each.failed])
+                whole.failed = worst
+            return whole
+
+    def snapshot(self) -> Record:
+        """Return the record of the whole run so far, which no later fact changes."""
+        with self.lock:
+            return Record.merge([self.record])
+
+    def report(
+        self,
+        fact: facts.Fact,
+        shard: str | None = None,
+        *,
+        before: Callable[[], object] = object,
+    ) -> None:
+        """Fold a fact into the record, and hand it to the listeners. Only for the run's thread.
+
+        ``shard`` is that of the process that told it, None for this one. ``before`` is called
+        before the listeners hear of it.
+        """
+        with self.lock:
+            record = self.own if shard is None else self.process_of(shard)
+            record.take(fact)
+        before()
+        stamp = Stamp(self.now(), self.own.run_id, shard or self.own.shard)
+        told = Told(fact, stamp, record, shard is None, self)
+        for listener in self.listeners:
+            listener(told)
+
+    def position(self) -> Position:
+        """Return how far the run is."""
+        record = self.record
+        seconds, at = self.now() - record.started_at, record.standing
+        left = None
+        if record.answered:
+            left = max(at.least_seconds, at.windows_left * seconds / record.answered)
+        return Position(
+            done=record.answered,
+            windows=record.windows,
+            requests=record.requests,
+            retries=record.retries,
+            files=len(record.published),
+            seconds=seconds,
+            rows=record.rows,
+            accounts=record.wanted_accounts,
+            accounts_done=at.done,
+            accounts_waiting=at.waiting,
+            accounts_refused=at.refused,
+            seconds_left=left,
+            least_seconds_left=at.least_seconds,
+        )
+
+    def put(self, fact: facts.Fact) -> None:
+        """Report a fact later, in the thread of the run. For any thread."""
+        self._queue.append(fact)
+
+    def fold(self, *found: facts.Fact) -> None:
+        """Fold facts without handing them on: the process is about to end. For any thread."""
+        with self.lock:
+            for fact in found:
+                self.own.take(fact)
+
+    def drain(self) -> None:
+        """Report what other threads have put. Only for the run's thread."""
+        while self._queue:
+            self.report(self._queue.popleft())
+
+    def begin_process(self, shard: str, plan: facts.Planned) -> None:
+        """Begin the record of another process of a shard; that of one before it stays.
+
+        ``plan`` is the one of this process for the shard.
+        """
+        begun = Record(started_at=self.own.started_at, shard=shard)
+        begun.take(plan)
+        with self.lock:
+            self._shards[shard].append(begun)
+
+    def process_of(self, shard: str) -> Record:
+        """Return the record of the last process of a shard."""
+        return self._shards[shard][-1]
+
+
+def nothing_yet() -> str:
+    """Describe a run that has made no request."""
+    return "no request has been made yet"
+
+
+def all_made() -> str:
+    """Describe a run that makes no request any more."""
+    return "all requests have been made"
