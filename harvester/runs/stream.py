@@ -11,7 +11,6 @@ from typing import NamedTuple, Protocol
 from harvester.core.calendar import Clock
 from harvester.core.exit_codes import Exit
 from harvester.runs import facts
-from harvester.runs.record import outcome
 from harvester.runs.record.events import Stamp
 from harvester.runs.record.record import Record
 
@@ -105,12 +104,7 @@ class Stream:
             shards = [Record.sequence(each) for each in self._shards.values()]
             # Each has its part of the plan, which it replaces under its own lock.
             mine = replace(self.own, windows=0, account_days=0, wanted_accounts=0, paused=())
-            whole = Record.merge([mine, *shards])
-            whole.shards = list(map(outcome.of_shard, shards))
-            if whole.failed is None and all(each.failed is not None for each in shards):
-                worst = outcome.worst_of([each.failed for each in shards if each.failed])
-                whole.failed = worst
-            return whole
+            return Record.of_shards(shards, mine)
 
     def snapshot(self) -> Record:
         """Return the record of the whole run so far, which no later fact changes."""

@@ -15,12 +15,12 @@ from harvester.core.errors import (
     Unauthorised,
     Unfinished,
 )
-from harvester.core.exit_codes import Exit, Outcome, first_of
+from harvester.core.exit_codes import Outcome
 from harvester.runs.record.account_report import (
     AccountSummary,
     DatasetSummary,
-    added,
 )
+from harvester.runs.record.labels import safe
 from harvester.runs.record.members import PublishedFile
 from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import as_record
@@ -50,41 +50,40 @@ class Result:
     shard: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     error: HarvesterError | None = None
-    record: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    record: Record = field(default_factory=Record, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, done: Record) -> Self:
+        """Return the result of a record that is complete."""
+        return cls(
+            run_id=done.run_id,
+            outcome=done.outcome,
+            exit_code=int(done.exit_code),
+            reasons=tuple(done.reasons()),
+            retry_at=_moment(done.retry_at),
+            next_ready_at=_moment(done.next_ready_at),
+            requests=done.requests,
+            rows=done.rows,
+            datasets=tuple(done.datasets),
+            accounts=tuple(done.accounts),
+            published=tuple(done.published),
+            shard=done.shard,
+            labels=safe(done.labels),
+            error=done.failed,
+            record=done,
+        )
 
     @classmethod
     def merge(cls, results: Iterable[Self]) -> Self:
-        """Return one result of several shards: sums, and the outcome of the most severe.
+        """Return one result of several shards, as a run in several processes has one.
 
-        It is ``unauthorised`` only if all of them are, and else that counts as ``partial``. Raises
-        ValueError without any.
+        It is ``unauthorised`` only if no account of any could be authorised. Raises ValueError
+        without any result.
         """
-        found = list(results)
-        if not found:
+        records = [each.record for each in results]
+        if not records:
             raise ValueError("no result to merge")
-        codes = [Exit(each.exit_code) for each in found]
-        if any(code is not Exit.UNAUTHORISED for code in codes):
-            codes = [Exit.INCOMPLETE if each is Exit.UNAUTHORISED else each for each in codes]
-        worst = first_of(codes)
-        one = found[codes.index(worst)]
-        retries = [each.retry_at for each in found if each.retry_at is not None]
-        ready = [each.next_ready_at for each in found if each.next_ready_at is not None]
-        return cls(
-            run_id=one.run_id,
-            outcome=worst.outcome,
-            exit_code=int(worst),
-            reasons=tuple(dict.fromkeys(reason for each in found for reason in each.reasons)),
-            retry_at=min(retries, default=None),
-            next_ready_at=min(ready, default=None),
-            requests=sum(each.requests for each in found),
-            rows=sum(each.rows for each in found),
-            datasets=tuple(added(each.datasets for each in found)),
-            accounts=tuple(account for each in found for account in each.accounts),
-            published=tuple(item for each in found for item in each.published),
-            labels=one.labels,
-            error=one.error,
-            record={"runs": [each.to_dict() for each in found]},
-        )
+        return cls.of(Record.of_shards(records))
 
     def raise_for_outcome(self) -> None:
         """Raise the error of the outcome, which has this ``result``; nothing if it is ``complete``.
@@ -99,8 +98,8 @@ class Result:
         raise error
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the run record, as `--summary` writes it but for the days of each file."""
-        return dict(self.record)
+        """Return the run record, as `--summary` writes it."""
+        return as_record(self.record)
 
     def __str__(self) -> str:
         days = [row.days for row in self.datasets]
@@ -121,28 +120,6 @@ _RAISED: Mapping[str, type[RunFailed]] = {
     "unauthorised": Unauthorised,
     "stopped": Stopped,
 }
-
-
-def result_of(done: Record) -> Result:
-    """Return the result of a record that is complete."""
-    record = as_record(done)
-    return Result(
-        run_id=done.run_id,
-        outcome=done.outcome,
-        exit_code=int(done.exit_code),
-        reasons=tuple(done.reasons()),
-        retry_at=_moment(done.retry_at),
-        next_ready_at=_moment(done.next_ready_at),
-        requests=done.requests,
-        rows=done.rows,
-        datasets=tuple(done.datasets),
-        accounts=tuple(done.accounts),
-        published=tuple(done.published),
-        shard=record["shard"],
-        labels=record["labels"],
-        error=done.failed,
-        record=record,
-    )
 
 
 def _failure(result: Result) -> RunFailed:

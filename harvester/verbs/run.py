@@ -43,7 +43,7 @@ from harvester.verbs.arguments import (
 )
 from harvester.verbs.progress import show_bar
 from harvester.verbs.project import open_quietly, warn_of_exposure
-from harvester.verbs.results import Result, result_of
+from harvester.verbs.results import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Execution:
         except HarvesterError:
             # It is in the record.
             pass
-        return result_of(self.record)
+        return Result.of(self.record)
 
     def stop(self, code: int = Exit.SIGINT) -> bool:
         """Let the run end in order; returns whether it will soon. May be called in any thread."""

@@ -21,7 +21,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import harvester
+from harvester.catalogue.error_codes import rule_for
 from harvester.core.exit_codes import Outcome
+from harvester.runs.record.record import Record
+from harvester.scheduling.listener import AbandonedDays
 from harvester.storage import locks
 from harvester.storage.layout import open_tree
 from harvester.testing import Sandbox
@@ -293,12 +296,28 @@ def test_results_of_shards_are_merged(wechat: Sandbox, tmp_path: Path) -> None:
     assert whole.outcome == "complete"
     [row] = whole.datasets
     assert row.accounts == 3
-    late = replace(parts[0], outcome=Outcome.UNFINISHED, exit_code=75, reasons=("quota",))
+    assert whole.rows == sum(part.rows for part in parts) > 0
+    assert whole.to_dict()["requests"] == whole.requests
+    assert [shard["shard"] for shard in whole.to_dict()["shards"]] == ["1/2", "2/2"]
+    late = harvester.Result.of(replace(parts[0].record, out_of_time=True))
     assert harvester.Result.merge([parts[1], late]).outcome == "unfinished"
-    refused = replace(parts[0], outcome=Outcome.UNAUTHORISED, exit_code=4)
-    assert harvester.Result.merge([refused, refused]).outcome == "unauthorised"
-    assert harvester.Result.merge([parts[1], refused]).outcome == "partial"
+    # All accounts are in the buckets of the first shard.
+    assert [part.record.wanted_accounts for part in parts] == [3, 0]
+    refused = harvester.Result.of(locked_out(parts[0].record))
+    assert refused.outcome == "unauthorised"
+    assert harvester.Result.merge([refused, parts[1]]).outcome == "unauthorised"
+    assert harvester.Result.merge([parts[0], refused]).outcome == "partial"
     assert harvester.Result.merge([refused, late]).outcome == "unfinished"
+
+
+def locked_out(done: Record) -> Record:
+    """Return the record of a shard of which no account could be authorised."""
+    rule = rule_for(40125)
+    gone = [
+        AbandonedDays(f"wx{number}", "interface_summary", 1, 1, 1, rule, "no")
+        for number in range(done.wanted_accounts)
+    ]
+    return replace(done, answered=0, abandoned=gone)
 
 
 def test_the_library_leaves_its_host_alone(

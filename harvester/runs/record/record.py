@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
@@ -33,6 +34,22 @@ class Record(Members):
             ended_at=now,
             today=calendar.today(now),
         )
+
+    @classmethod
+    def of_shards(cls, shards: Sequence[Self], head: Self | None = None) -> Self:
+        """Return one record of shards, and of the process that shares out their work.
+
+        If none was harvested, the most severe of their errors is that of the run. Raises
+        ValueError without any.
+        """
+        whole = cls.merge([head, *shards] if head is not None else shards)
+        whole.shards = list(map(outcome.of_shard, shards))
+        errors = [each.failed for each in shards if each.failed is not None]
+        if head is None:
+            whole.shard = None
+        if head is None or head.failed is None:
+            whole.failed = outcome.worst_of(errors) if len(errors) == len(shards) else None
+        return whole
 
     # The fold.
 
