@@ -14,14 +14,11 @@ from harvester.manifest.diagnostics import nearest
 from harvester.manifest.external_inputs import Touched, secret_files, touched
 from harvester.manifest.json_schema import json_schema
 from harvester.manifest.loader import Draft, load, read
-from harvester.manifest.option_selection import (
-    ALL,
-    Selection,
+from harvester.manifest.narrowing import ALL, Selection, meant, narrow
+from harvester.manifest.options import (
     day_option,
     duration_option,
     end_day_option,
-    meant,
-    narrow,
     place_named,
     timeout_option,
 )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from harvester.catalogue import CATALOGUE, retirement
-from harvester.core.config.references import quote_safe
+from harvester.catalogue import CATALOGUE
 from harvester.core.config.settings import Account, Api, texts_of
 from harvester.core.dataset import Dataset
-from harvester.manifest.diagnostics import Diagnostics, Where, nearest
+from harvester.manifest.diagnostics import Diagnostics, Where
 from harvester.manifest.models import Override, Root
+from harvester.manifest.selection import unknown_dataset
 from harvester.manifest.validation import fields_of
 
 
@@ -105,9 +105,8 @@ def datasets(
     known = dict(CATALOGUE)
     for name, override in overrides.items():
         if name not in known:
-            hint = nearest(name, known) or "`harvester datasets` lists them"
-            unknown = f"unknown dataset{quote_safe(name)}", hint
-            mistakes.add(where(("datasets", name), key=True), *(retirement(name) or unknown))
+            flaw = unknown_dataset(name, known)
+            mistakes.add(where(("datasets", name), key=True), flaw.what, flaw.hint)
             continue
         given = dataclasses.asdict(override).items()
         changed = {key: value for key, value in given if value is not None}

@@ -84,6 +84,10 @@ class LoadContext:
     accounts_unknown: bool = False
     credential_places: dict[str, Place] = field(default_factory=dict)
 
+    def may_have_account(self, name: str) -> bool:
+        """Return whether an unknown name may belong to an account with a mistake of its own."""
+        return self.accounts_unknown or name in self.invalid_accounts
+
 
 def key_label(key: str) -> str:
     """Return a key as messages show it. It may be any text, even a secret."""

@@ -19,7 +19,8 @@ from harvester.manifest.accounts import place_of, read_csv, validate_accounts
 from harvester.manifest.diagnostics import LoadContext, Step, TooManyMistakes, Where
 from harvester.manifest.external_inputs import secret_variables
 from harvester.manifest.interpolation import resolve_all
-from harvester.manifest.job_selection import job_of, known_from
+from harvester.manifest.jobs import job_of
+from harvester.manifest.selection import AccountIndex
 from harvester.manifest.text_file import Unreadable, read_text
 from harvester.manifest.validation import check, fields_of, is_mistyped, salvage
 from harvester.manifest.yaml_reader import Document, parse
@@ -131,7 +132,7 @@ class Draft:
         )
 
     def _jobs(self, accounts: Sequence[Account]) -> tuple[Job, ...]:
-        known = known_from(accounts)
+        known = AccountIndex(accounts)
         jobs: dict[str, Job] = {}
         for index, (written, where) in enumerate(self.jobs):
             job = job_of(written, index, where, known=known, context=self.context)

@@ -1,0 +1,91 @@
+"""The jobs of a manifest, with the names in them looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from harvester.core.config.settings import Job
+from harvester.core.errors import InvalidValue
+from harvester.manifest import models
+from harvester.manifest.diagnostics import LoadContext, Step, Where
+from harvester.manifest.selection import AccountIndex, datasets_named
+
+
+def job_of(
+    written: models.WrittenJob,
+    index: int,
+    where: Where,
+    *,
+    known: AccountIndex,
+    context: LoadContext,
+) -> Job:
+    """Return a job with the full names of its datasets and accounts, and report unknown ones."""
+    mistakes = context.mistakes
+    if written.end_date is not None and written.end_date < written.begin_date:
+        mistakes.add(where(("end_date",)), "`end_date` is before `begin_date`", "swap them")
+    names = _Names(where, context)
+    return Job(
+        name=str(written.name or f"job-{index + 1}"),
+        datasets=names.datasets(written.datasets),
+        appids=_appids(written.accounts, names, known),
+        begin=written.begin_date,
+        end=written.end_date,
+    )
+
+
+class _Names(NamedTuple):
+    """The names in a job. Unknown ones are reported, each with its place."""
+
+    where: Where
+    context: LoadContext
+
+    def datasets(self, patterns: Sequence[str]) -> tuple[str, ...]:
+        """Return the datasets that any of the patterns matches."""
+        return self._found(patterns, ("datasets",), datasets_named, lambda _: False)
+
+    def accounts(
+        self, names: Sequence[str], loc: tuple[Step, ...], look_up: Callable[[str], list[str]]
+    ) -> tuple[str, ...]:
+        """Return the appids that the names stand for."""
+        return self._found(names, ("accounts", *loc), look_up, self.context.may_have_account)
+
+    def _found(
+        self,
+        names: Sequence[str],
+        loc: tuple[Step, ...],
+        look_up: Callable[[str], list[str]],
+        is_excused: Callable[[str], bool],
+    ) -> tuple[str, ...]:
+        """Return what the names of a list stand for, each once."""
+        found: dict[str, None] = {}
+        for index, name in enumerate(names):
+            try:
+                found.update(dict.fromkeys(look_up(name)))
+            except InvalidValue as flaw:
+                if not is_excused(name):
+                    self.context.mistakes.add(self.where((*loc, index)), flaw.what, flaw.hint)
+        return tuple(found)
+
+
+def _appids(
+    written: tuple[str, ...] | models.Chosen, names: _Names, known: AccountIndex
+) -> tuple[str, ...]:
+    if isinstance(written, tuple):
+        return names.accounts(written, (), known.in_list)
+    context = names.context
+    before = len(context.mistakes.found)
+    groups = []
+    if written.tags is not None:
+        groups.append({*names.accounts(written.tags, ("tags",), known.tagged)})
+    for name, values in (written.attributes or {}).items():
+        words = [f"{name}={value}" for value in values]
+        groups.append({*names.accounts(words, ("attributes", name), known.with_attribute)})
+    without = {*names.accounts(written.without or (), ("except",), known.in_list)}
+    chosen = [appid for appid in known.appids if all(appid in group for group in groups)]
+    left = tuple(appid for appid in chosen if appid not in without)
+    may_follow = context.invalid_accounts or len(context.mistakes.found) > before
+    if chosen and not left and not may_follow:
+        what, hint = "`accounts` leaves none", "widen it or drop the job"
+        context.mistakes.add(names.where(("accounts",)), what, hint)
+    return left

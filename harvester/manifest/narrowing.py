@@ -1,0 +1,160 @@
+"""The selection of the command line, applied to a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from harvester.core import calendar
+from harvester.core.config.parsers import parsed
+from harvester.core.config.references import quote_safe
+from harvester.core.config.settings import Account, Job, Manifest
+from harvester.core.errors import UsageError
+from harvester.core.model import is_appid
+from harvester.manifest.options import day_option, end_day_option
+from harvester.manifest.selection import AccountIndex, datasets_named, listed, unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Filters of the command line. An empty field filters nothing.
+
+    Dates are spelled as in a job; ``accounts`` holds appids, names, ``tag:NAME`` or
+    ``NAME=VALUE`` of an attribute.
+    """
+
+    begin_date: str | None = None
+    end_date: str | None = None
+    accounts: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+
+
+ALL = Selection()
+"""The whole manifest."""
+
+
+def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
+    """Return the selected part of a manifest. A selection never adds to a job.
+
+    Jobs without days, accounts or datasets left are dropped, but kept in ``all_jobs``. ``now`` is
+    in seconds since the Unix epoch. Raises UsageError for names that the manifest does not have,
+    and if no job is left.
+    """
+    today = calendar.today(now)
+    begin = day_option("--begin-date", selection.begin_date, now)
+    end = end_day_option("--end-date", selection.end_date, now)
+    if begin is not None and end is not None and begin > end:
+        raise UsageError("--begin-date is after --end-date", "swap them")
+    accounts = _chosen_accounts(manifest.accounts, selection.accounts)
+    chosen = _chosen_jobs(manifest.jobs, selection.jobs)
+    wanted = frozenset(name for job in manifest.jobs for name in job.datasets)
+    names = _chosen_datasets(selection.datasets, wanted)
+    appids = {account.appid for account in accounts}
+    jobs = [
+        replace(
+            job,
+            datasets=tuple(name for name in job.datasets if name in names),
+            appids=tuple(appid for appid in job.appids if appid in appids),
+            begin=job.begin if begin is None else max(job.begin, begin),
+            # None is the newest day that is ready, so later than any other.
+            end=min((day for day in (job.end, end) if day is not None), default=None),
+        )
+        for job in chosen
+    ]
+    left = tuple(
+        job for job in jobs if job.datasets and job.appids and job.begin <= _last_day(job, today)
+    )
+    if not left:
+        _refuse_nothing(chosen, jobs, selection, today)
+    everything = manifest.all_jobs or manifest.jobs
+    return replace(manifest, accounts=accounts, jobs=left, all_jobs=everything)
+
+
+def _refuse_nothing(
+    whole: Sequence[Job], narrowed: Sequence[Job], selection: Selection, today: calendar.Day
+) -> NoReturn:
+    """Raise the UsageError that names the options which leave nothing, and what the jobs have.
+
+    ``narrowed`` are the whole jobs without the datasets, accounts and days that are not selected.
+    """
+    if not any(job.datasets for job in narrowed):
+        there = sorted({name for job in whole for name in job.datasets})
+        raise UsageError("--datasets: not in these jobs", f"they have {listed(there)}")
+    if not any(job.appids for job in narrowed):
+        appids = [*dict.fromkeys(appid for job in whole for appid in job.appids)]
+        hint = f"the jobs have {_accounts(len(appids))}: {listed(appids)}"
+        raise UsageError("--accounts: no job has these accounts", hint)
+    cuts = zip(whole, narrowed, strict=True)
+    pairs = [(job, cut) for job, cut in cuts if cut.datasets and cut.appids]
+    if not pairs:
+        both = (f"{listed(job.datasets)} of {_accounts(len(job.appids))}" for job in whole)
+        hint = f"the jobs have {'; '.join(both)}"
+        raise UsageError("--accounts and --datasets: no job has both", hint)
+    begin = min(job.begin for job, _ in pairs)
+    end = max(_last_day(job, today) for job, _ in pairs)
+    what = "--begin-date and --end-date leave no day of any job"
+    if all(cut.begin > end for _, cut in pairs):
+        given = quote_safe(selection.begin_date or "")
+        what = f"--begin-date{given} is after the last day of the jobs"
+    elif all(_last_day(cut, today) < begin for _, cut in pairs):
+        given = quote_safe(selection.end_date or "")
+        what = f"--end-date{given} is before the first day of the jobs"
+    hint = f"the jobs have {calendar.day_text(begin)} to {calendar.day_text(end)}"
+    raise UsageError(what, hint)
+
+
+def _last_day(job: Job, today: calendar.Day) -> calendar.Day:
+    return today - 1 if job.end is None else job.end
+
+
+def _accounts(count: int) -> str:
+    return f"{count:,} account{'' if count == 1 else 's'}"
+
+
+def meant(
+    manifest: Manifest, accounts: Sequence[str], datasets: Sequence[str]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the appids and datasets that an option names, whether jobs have them or not.
+
+    An appid need not be in the manifest any more; ``all`` means the manifest's accounts. Without
+    words for datasets all are returned. Raises UsageError for unknown words.
+    """
+    plain = [word for word in accounts if is_appid(word)]
+    others = [word for word in accounts if word not in plain and word != "all"]
+    named = _chosen_accounts(manifest.accounts, others) if others else ()
+    every = manifest.accounts if "all" in accounts else ()
+    appids = frozenset([*plain, *(account.appid for account in (*named, *every))])
+    return appids, _chosen_datasets(datasets, frozenset(manifest.datasets))
+
+
+def _chosen_accounts(accounts: tuple[Account, ...], words: Sequence[str]) -> tuple[Account, ...]:
+    if not words:
+        return accounts
+    known = AccountIndex(accounts)
+    chosen = {appid for word in words for appid in parsed("--accounts:", word, known.selected)}
+    return tuple(account for account in accounts if account.appid in chosen)
+
+
+def _chosen_datasets(patterns: Sequence[str], wanted: frozenset[str]) -> frozenset[str]:
+    """Return the datasets that an option names, or ``wanted`` without patterns."""
+    if not patterns:
+        return wanted
+    names: set[str] = set()
+    for pattern in patterns:
+        here = wanted.intersection(parsed("--datasets:", pattern, datasets_named))
+        if not here:
+            hint = f"the jobs have {listed(sorted(wanted))}"
+            raise UsageError(f"--datasets: no job has{quote_safe(pattern)}", hint)
+        names |= here
+    return frozenset(names)
+
+
+def _chosen_jobs(jobs: tuple[Job, ...], names: Sequence[str]) -> tuple[Job, ...]:
+    known = [job.name for job in jobs]
+    for name in names:
+        if name not in known:
+            flaw = unknown("job", name, known, f"the manifest has {listed(known)}")
+            raise UsageError(f"--jobs: {flaw.what}", flaw.hint)
+    return tuple(job for job in jobs if not names or job.name in names)

@@ -1,0 +1,119 @@
+"""Selection of accounts and datasets by their names, for jobs and for options."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from harvester.catalogue import CATALOGUE, matching, retirement
+from harvester.core.config.references import quote_safe
+from harvester.core.config.settings import Account
+from harvester.core.errors import InvalidValue
+from harvester.manifest.diagnostics import nearest
+
+MAX_LISTED = 10
+"""Known names that a hint lists."""
+
+MAX_VALUES = 8
+"""Known attributes, or values of one, that a hint lists."""
+
+TAG = "tag:"
+
+
+class AccountIndex:
+    """Accounts by appid, name, tag and attribute.
+
+    The look-ups return appids in the order of the accounts. They raise InvalidValue for a name that
+    no account has, with the most similar ones as its hint.
+    """
+
+    def __init__(self, accounts: Iterable[Account]) -> None:
+        self.appids: dict[str, None] = {}
+        self.named: dict[str, list[str]] = {}
+        self.tags: dict[str, list[str]] = {}
+        self.attributes: dict[str, dict[str, list[str]]] = {}
+        for account in accounts:
+            appid = account.appid
+            self.appids[appid] = None
+            for name in dict.fromkeys((appid, account.name or appid)):
+                self.named.setdefault(name, []).append(appid)
+            for tag in account.tags:
+                self.tags.setdefault(tag, []).append(appid)
+            for name, value in account.attributes.items():
+                self.attributes.setdefault(name, {}).setdefault(value, []).append(appid)
+
+    def selected(self, word: str) -> list[str]:
+        """Return the appids of a word of an option: appid, name, ``tag:NAME`` or ``NAME=VALUE``."""
+        if word in self.named:
+            return self.named[word]
+        if word.startswith(TAG):
+            return self.tagged(word.removeprefix(TAG))
+        if "=" in word:
+            return self.with_attribute(word)
+        known = [*(f"{TAG}{tag}" for tag in self.tags), *self.named]
+        raise unknown("account", word, known, f"the manifest has {listed(known)}")
+
+    def in_list(self, word: str) -> list[str]:
+        """Return the appids of a word in the list of a job: appid or ``NAME=VALUE``."""
+        if "=" in word:
+            return self.with_attribute(word)
+        if word in self.appids:
+            return [str(word)]
+        tag = word.removeprefix(TAG)
+        if tag in self.tags:
+            hint = f"a tag is written {{tags: [{tag}]}}"
+            raise InvalidValue(f"unknown account{quote_safe(word)}", hint)
+        raise unknown("account", word, self.appids, "name one of `accounts`")
+
+    def tagged(self, tag: str) -> list[str]:
+        """Return the appids that have a tag."""
+        if tag in self.tags:
+            return self.tags[tag]
+        there = f"the tags are {listed([*self.tags])}" if self.tags else "no account has a tag"
+        raise unknown("tag", tag, self.tags, there)
+
+    def with_attribute(self, word: str) -> list[str]:
+        """Return the appids that ``NAME=VALUE`` selects."""
+        name, _, value = (part.strip() for part in word.partition("="))
+        if name not in self.attributes:
+            hint = _similar(name, self.attributes, "known are ") or "no account has attributes"
+            raise InvalidValue(f"unknown attribute{quote_safe(name)}", hint)
+        values = self.attributes[name]
+        if value not in values:
+            hint = _similar(value, values, f"values of{quote_safe(name)} are ")
+            raise InvalidValue(f"no account has{quote_safe(f'{name}={value}')}", hint)
+        return values[value]
+
+
+def datasets_named(pattern: str) -> list[str]:
+    """Return the datasets that a name or a glob matches. Raises InvalidValue without any."""
+    found = [dataset.name for dataset in matching(pattern)]
+    if not found:
+        raise unknown_dataset(pattern, [*CATALOGUE, *(each.api for each in CATALOGUE.values())])
+    return found
+
+
+def unknown_dataset(name: str, known: Collection[str]) -> InvalidValue:
+    """Return the error for a name that is that of no dataset, or that of a retired one."""
+    if retired := retirement(name):
+        return InvalidValue(*retired)
+    return unknown("dataset", name, known, "`harvester datasets` lists them")
+
+
+def unknown(noun: str, word: str, known: Collection[str], otherwise: str) -> InvalidValue:
+    """Return the error for a word that is not known, with the nearest one as its hint."""
+    return InvalidValue(f"unknown {noun}{quote_safe(word)}", nearest(word, known) or otherwise)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names of a list, without those that could be a secret."""
+    shown = [name.strip(" `") for name in map(quote_safe, names[:MAX_LISTED]) if name]
+    return ", ".join(shown) + (", …" if len(names) > MAX_LISTED else "")
+
+
+def _similar(word: str, known: Collection[str], begin: str) -> str:
+    """Return the nearest of the known words, and the first of them; nothing without any."""
+    if not known:
+        return ""
+    first = ", ".join(quote_safe(each).strip() for each in sorted(known)[:MAX_VALUES])
+    more = f" and {len(known) - MAX_VALUES:,} more" if len(known) > MAX_VALUES else ""
+    return f"{nearest(word, known)} {begin}{first}{more}".strip()
