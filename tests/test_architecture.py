@@ -93,7 +93,6 @@ DIRECTIONS: dict[str, set[str]] = {
     "readers": {
         "core",
         "catalogue",
-        "manifest",
         "planning",
         "tables",
         "storage",

@@ -10,12 +10,11 @@ editors.
 
 from __future__ import annotations
 
-from harvester.manifest.diagnostics import nearest
 from harvester.manifest.external_inputs import Touched, secret_files, touched
 from harvester.manifest.json_schema import json_schema
 from harvester.manifest.loader import Draft, load, read
 from harvester.manifest.narrowing import ALL, Selection, meant, narrow
-from harvester.manifest.options import (
+from harvester.manifest.option_values import (
     day_option,
     duration_option,
     end_day_option,
@@ -37,7 +36,6 @@ __all__ = [
     "load",
     "meant",
     "narrow",
-    "nearest",
     "place_named",
     "read",
     "secret_files",

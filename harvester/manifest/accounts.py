@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe, quote_safe_name
 from harvester.core.config.settings import KINDS, Account, Credential
 from harvester.core.errors import Place
 from harvester.manifest import csv_header
 from harvester.manifest.build import CredentialRules, check_credential
-from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where, nearest
+from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.text_file import SAVE, Unreadable, read_text
 from harvester.manifest.validation import check, fields_of

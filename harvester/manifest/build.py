@@ -8,9 +8,9 @@ from typing import NamedTuple
 from harvester.catalogue import CATALOGUE
 from harvester.core.config.settings import Account, Api, texts_of
 from harvester.core.dataset import Dataset
+from harvester.manifest.account_selection import unknown_dataset
 from harvester.manifest.diagnostics import Diagnostics, Where
 from harvester.manifest.models import Override, Root
-from harvester.manifest.selection import unknown_dataset
 from harvester.manifest.validation import fields_of
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from harvester.core.config.settings import Job
 from harvester.core.errors import InvalidValue
 from harvester.manifest import models
+from harvester.manifest.account_selection import AccountIndex, datasets_named
 from harvester.manifest.diagnostics import LoadContext, Step, Where
-from harvester.manifest.selection import AccountIndex, datasets_named
 
 
 def job_of(

@@ -15,12 +15,12 @@ from harvester.core.config.settings import Account, Job, Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.errors import DEFAULTS, PLATFORM, ManifestError, Place
 from harvester.manifest import build, models
+from harvester.manifest.account_selection import AccountIndex
 from harvester.manifest.accounts import place_of, read_csv, validate_accounts
 from harvester.manifest.diagnostics import LoadContext, Step, TooManyMistakes, Where
 from harvester.manifest.external_inputs import secret_variables
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.jobs import job_of
-from harvester.manifest.selection import AccountIndex
 from harvester.manifest.text_file import Unreadable, read_text
 from harvester.manifest.validation import check, fields_of, is_mistyped, salvage
 from harvester.manifest.yaml_reader import Document, parse

@@ -11,6 +11,7 @@ from pydantic.dataclasses import is_pydantic_dataclass
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import KINDS, Account
 from harvester.core.errors import InvalidValue
@@ -22,7 +23,6 @@ from harvester.manifest.diagnostics import (
     Unresolved,
     Where,
     key_label,
-    nearest,
 )
 
 Model = TypeVar("Model")

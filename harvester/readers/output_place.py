@@ -10,10 +10,10 @@ from typing import NamedTuple, TypeVar
 
 from harvester.catalogue import CATALOGUE, retirement
 from harvester.core.config import parsers
+from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
-from harvester.manifest import nearest
 from harvester.storage import layout
 from harvester.storage.backends.base import META_DIR, FileInfo, Store
 from harvester.storage.layout import Partition, Tree

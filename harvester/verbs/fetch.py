@@ -12,6 +12,7 @@ from harvester.catalogue import matching, readiness, retirement
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar
 from harvester.core.calendar import Day
+from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import Account, Job, Manifest
 from harvester.core.dataset import DATE_COLUMN, Dataset, Grain
@@ -19,7 +20,7 @@ from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.text.safe_text import safe_text
-from harvester.manifest import ALL, end_day_option, nearest
+from harvester.manifest import ALL, end_day_option
 from harvester.runs.access import run_context
 from harvester.runs.event_loop import run_in_loop
 from harvester.runs.record.account_report import reason_for

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from harvester.catalogue import CATALOGUE, matching, retirement
+from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import Account
 from harvester.core.errors import InvalidValue
-from harvester.manifest.diagnostics import nearest
 
 MAX_LISTED = 10
 """Known names that a hint lists."""
