@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
+from functools import cached_property
 
 from harvester.catalogue import CATALOGUE, matching, retirement
 from harvester.core.config.nearest import nearest
@@ -26,43 +27,47 @@ class AccountIndex:
     no account has, with the most similar ones as its hint.
     """
 
-    def __init__(self, accounts: Iterable[Account]) -> None:
-        self.appids: dict[str, None] = {}
-        self.named: dict[str, list[str]] = {}
+    def __init__(self, accounts: Sequence[Account]) -> None:
+        self.names = {account.appid: account.name for account in accounts}
         self.tags: dict[str, list[str]] = {}
         self.attributes: dict[str, dict[str, list[str]]] = {}
         for account in accounts:
-            appid = account.appid
-            self.appids[appid] = None
-            for name in dict.fromkeys((appid, account.name or appid)):
-                self.named.setdefault(name, []).append(appid)
             for tag in account.tags:
-                self.tags.setdefault(tag, []).append(appid)
+                self.tags.setdefault(tag, []).append(account.appid)
             for name, value in account.attributes.items():
-                self.attributes.setdefault(name, {}).setdefault(value, []).append(appid)
+                self.attributes.setdefault(name, {}).setdefault(value, []).append(account.appid)
+
+    @cached_property
+    def _named(self) -> dict[str, list[str]]:
+        """The appids by appid and name; not made for jobs, which name no names."""
+        found: dict[str, list[str]] = {}
+        for appid, name in self.names.items():
+            for word in dict.fromkeys((appid, name or appid)):
+                found.setdefault(word, []).append(appid)
+        return found
 
     def selected(self, word: str) -> list[str]:
         """Return the appids of a word of an option: appid, name, ``tag:NAME`` or ``NAME=VALUE``."""
-        if word in self.named:
-            return self.named[word]
+        if word in self._named:
+            return self._named[word]
         if word.startswith(TAG):
             return self.tagged(word.removeprefix(TAG))
         if "=" in word:
             return self.with_attribute(word)
-        known = [*(f"{TAG}{tag}" for tag in self.tags), *self.named]
+        known = [*(f"{TAG}{tag}" for tag in self.tags), *self._named]
         raise unknown("account", word, known, f"the manifest has {listed(known)}")
 
     def in_list(self, word: str) -> list[str]:
         """Return the appids of a word in the list of a job: appid or ``NAME=VALUE``."""
         if "=" in word:
             return self.with_attribute(word)
-        if word in self.appids:
+        if word in self.names:
             return [str(word)]
         tag = word.removeprefix(TAG)
         if tag in self.tags:
             hint = f"a tag is written {{tags: [{tag}]}}"
             raise InvalidValue(f"unknown account{quote_safe(word)}", hint)
-        raise unknown("account", word, self.appids, "name one of `accounts`")
+        raise unknown("account", word, self.names, "name one of `accounts`")
 
     def tagged(self, tag: str) -> list[str]:
         """Return the appids that have a tag."""

@@ -1,12 +1,16 @@
-"""Mistakes of the first row of a CSV file as a whole, told once and not for each of its cells."""
+"""Mistakes in the first row of an accounts file."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
+from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe
 from harvester.core.model import is_appid
+
+ATTRIBUTE = "attr."
+"""Beginning of the columns that are attributes: `attr.client` is the attribute `client`."""
 
 _SEPARATORS = {";": "`;`", "\t": "tabs", "|": "`|`", "，": "`，`"}
 _ENGLISH = {
@@ -27,33 +31,49 @@ _ENGLISH = {
 
 
 class HeaderMistake(NamedTuple):
-    """A mistake in several cells of a header, shown at the index of the ``first``.
+    """A mistake in a header. ``column`` is the index of its cell, None for the whole row."""
 
-    ``meant`` has the columns that the cells mean by their indices, and is empty if nothing else of
-    the header can be judged.
-    """
-
-    first: int
+    column: int | None
     what: str
     hint: str
-    meant: dict[int, str]
 
 
-def mistake_of(header: Sequence[str], columns: Collection[str]) -> HeaderMistake | None:
-    """Return what is wrong with the form of a header: its separator, its language, its absence."""
+def mistakes_in(header: Sequence[str], columns: Collection[str]) -> Iterator[HeaderMistake]:
+    """Yield what is wrong with a header: one mistake if it is about its form as a whole."""
     if len(header) == 1 and (found := [mark for mark in _SEPARATORS if mark in header[0]]):
         what = f"the cells are separated by {_SEPARATORS[found[0]]}, and not by commas"
         hint = "save it as CSV with commas; several tags of one cell are separated by `;`"
-        return HeaderMistake(0, what, hint, {})
-    if any(map(is_appid, header)):
+        yield HeaderMistake(0, what, hint)
+    elif any(map(is_appid, header)):
         hint = "write a first row that names the columns, such as appid,name,tags"
-        return HeaderMistake(0, "the first row is an account", hint, {})
+        yield HeaderMistake(0, "the first row is an account", hint)
+    else:
+        yield from _mistakes_in_names(header, columns)
+
+
+def _mistakes_in_names(header: Sequence[str], columns: Collection[str]) -> Iterator[HeaderMistake]:
+    """Yield columns in another language as one mistake, and each unknown, double or missing one."""
     meant = {index: name for index, cell in enumerate(header) if (name := _meaning(cell, columns))}
-    if not meant:
-        return None
-    given = ",".join(quote_safe(header[index]) for index in meant).replace(" ", "")
-    what = f"column names are English, in small letters: not {given}"
-    return HeaderMistake(next(iter(meant)), what, f"write {','.join(meant.values())}", meant)
+    if meant:
+        given = ",".join(quote_safe(header[index]) for index in meant).replace(" ", "")
+        what = f"column names are English, in small letters: not {given}"
+        yield HeaderMistake(next(iter(meant)), what, f"write {','.join(meant.values())}")
+    names = [meant.get(index, name) for index, name in enumerate(header)]
+    hints = ""
+    for index, name in enumerate(names):
+        is_attribute = name.startswith(ATTRIBUTE) and name != ATTRIBUTE
+        if name not in columns and not is_attribute:
+            hint = nearest(name, columns)
+            hints += hint
+            known = f"known are {', '.join(columns)}, {ATTRIBUTE}NAME"
+            yield HeaderMistake(index, f"unknown column{quote_safe(name)}", hint or known)
+        elif name in names[:index]:
+            what = f"the column{quote_safe(name)} comes twice"
+            yield HeaderMistake(index, what, "leave one of them out")
+    # The misspelt column is reported already.
+    if "appid" not in names and "`appid`" not in hints:
+        hint = f"the first line names the columns: {', '.join(columns)}"
+        yield HeaderMistake(None, "there is no column `appid`", hint)
 
 
 def _meaning(cell: str, columns: Collection[str]) -> str:

@@ -9,25 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from harvester.core.calendar import Day
 from harvester.core.config.references import quote_safe
-from harvester.core.errors import MAX_MISTAKES, Mistake, Place
-
-INVALID: Final = object()
-"""Placeholder of a value that was reported already, so that it is not reported again."""
+from harvester.core.errors import MAX_MISTAKES, ManifestError, Mistake, Place
 
 
 @dataclass(frozen=True, slots=True)
-class Unresolved:
-    """Placeholder of a value whose reference leads nowhere. It is told where the value is judged.
+class Invalid:
+    """Placeholder of a value that could not be read.
 
-    That is never, if it stands under an unknown key, which is a mistake enough.
+    ``what`` and ``hint`` are reported during validation, but not under an unknown key, which is
+    reported itself. Without them the value was reported already.
     """
 
-    what: str
-    hint: str
+    what: str = ""
+    hint: str = ""
 
 
 Step = str | int
@@ -42,10 +40,6 @@ class Where(Protocol):
         ...
 
 
-class TooManyMistakes(Exception):
-    """More mistakes than are listed. `harvester.manifest.loader` turns it into a ManifestError."""
-
-
 class Diagnostics:
     """The mistakes found so far, in the order of finding; `ManifestError` sorts them.
 
@@ -58,10 +52,10 @@ class Diagnostics:
         self.found: list[Mistake] = []
 
     def add(self, place: Place, what: str, hint: str = "") -> None:
-        """Append a mistake. Raises TooManyMistakes."""
+        """Append a mistake. Raises ManifestError if there are more than are listed."""
         self.found.append(Mistake(place, what, hint))
         if len(self.found) > MAX_MISTAKES:
-            raise TooManyMistakes
+            raise ManifestError(self.found)
 
 
 @dataclass(slots=True)

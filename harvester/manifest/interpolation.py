@@ -15,7 +15,7 @@ from typing import Any
 from harvester.core.config import references
 from harvester.core.errors import InvalidValue
 from harvester.core.secret import Secret
-from harvester.manifest.diagnostics import LoadContext, Unresolved
+from harvester.manifest.diagnostics import Invalid, LoadContext
 from harvester.manifest.text_file import Unreadable, read_text
 
 _OR_DEFAULT = ", or write ${NAME:-default}"
@@ -38,7 +38,7 @@ def resolve_all(value: Any, context: LoadContext) -> None:
                 try:
                     node[step] = resolve(child, context.environ, context.folder)
                 except InvalidValue as flaw:
-                    node[step] = Unresolved(flaw.what, flaw.hint)
+                    node[step] = Invalid(flaw.what, flaw.hint)
 
     if isinstance(value, dict | list):
         walk(value, ())

@@ -82,7 +82,7 @@ def _appids(
         words = [f"{name}={value}" for value in values]
         groups.append({*names.accounts(words, ("attributes", name), known.with_attribute)})
     without = {*names.accounts(written.without or (), ("except",), known.in_list)}
-    chosen = [appid for appid in known.appids if all(appid in group for group in groups)]
+    chosen = [appid for appid in known.names if all(appid in group for group in groups)]
     left = tuple(appid for appid in chosen if appid not in without)
     may_follow = context.invalid_accounts or len(context.mistakes.found) > before
     if chosen and not left and not may_follow:

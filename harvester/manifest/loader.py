@@ -16,8 +16,9 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import DEFAULTS, PLATFORM, ManifestError, Place
 from harvester.manifest import build, models
 from harvester.manifest.account_selection import AccountIndex
-from harvester.manifest.accounts import place_of, read_csv, validate_accounts
-from harvester.manifest.diagnostics import LoadContext, Step, TooManyMistakes, Where
+from harvester.manifest.accounts import place_of, validate_accounts
+from harvester.manifest.accounts_file import read_csv
+from harvester.manifest.diagnostics import LoadContext, Step, Where
 from harvester.manifest.external_inputs import secret_variables
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.jobs import job_of
@@ -55,7 +56,7 @@ def read(path: Path, *, environ: Mapping[str, str], now: float, text: str | None
     Secrets are not resolved, see `access_of`. Raises ManifestError if nothing of it can be read.
     """
     context = LoadContext(path.parent, environ, calendar.today(now))
-    with _no_collector(), _limited(context):
+    with _no_collector():
         document = _document(path, text, context)
         draft = _draft(document, context)
     if draft is None:
@@ -76,15 +77,6 @@ def _no_collector() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-@contextlib.contextmanager
-def _limited(context: LoadContext) -> Iterator[None]:
-    """End the block with a ManifestError once there are more mistakes than are listed."""
-    try:
-        yield
-    except TooManyMistakes:
-        raise ManifestError(context.mistakes.found) from None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -111,8 +103,7 @@ class Draft:
         for appid in authorised if root.accounts_from else ():
             if appid not in accounts:
                 accounts[appid] = Account(appid=appid, **vars(root.defaults))
-        with _limited(context):
-            jobs = self._jobs([*accounts.values()])
+        jobs = self._jobs([*accounts.values()])
         if context.mistakes.found:
             raise ManifestError(context.mistakes.found)
         return Manifest(

@@ -16,11 +16,10 @@ from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import KINDS, Account
 from harvester.core.errors import InvalidValue
 from harvester.manifest.diagnostics import (
-    INVALID,
     Diagnostics,
+    Invalid,
     LoadContext,
     Step,
-    Unresolved,
     Where,
     key_label,
 )
@@ -129,14 +128,11 @@ def _report(
     if kind == "missing":
         mistakes.add(where(loc), f"`{loc[-1]}` is missing", _MISSING.get(str(loc[-1]), "add it"))
         return
-    # Reported already, where the YAML was read.
-    if flaw["input"] is INVALID:
-        return
-    if isinstance(flaw["input"], Unresolved):
-        # An item of a list has an index; the message names the key of its list.
-        name = next((step for step in reversed(loc) if isinstance(step, str)), item_of)
-        what = f"{key_label(name)} {flaw['input'].what}"
-        mistakes.add(where(loc), what, flaw["input"].hint)
+    # An item of a list has an index; the message names the key of its list.
+    name = next((step for step in reversed(loc) if isinstance(step, str)), item_of)
+    if isinstance(flaw["input"], Invalid):
+        if flaw["input"].what:
+            mistakes.add(where(loc), f"{key_label(name)} {flaw['input'].what}", flaw["input"].hint)
         return
     reason = flaw.get("ctx", {}).get("error")
     # Keys that contradict each other: the mistake is shown at the first that is written.
@@ -144,7 +140,6 @@ def _report(
         present = next((name for name in reason.keys if name in flaw["input"]), reason.keys[0])
         mistakes.add(where((*loc, present)), f"`{reason.keys[0]}` {reason.what}", reason.hint)
         return
-    name = next((step for step in reversed(loc) if isinstance(step, str)), item_of)
     what, hint = _explain(flaw, name)
     item = "an item of " if (item_of and not loc) or (loc and loc[-1] != name) else ""
     subject = f"{item}{key_label(name)}" if name else "the manifest"

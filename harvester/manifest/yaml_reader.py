@@ -22,7 +22,7 @@ import yaml
 
 from harvester.core.config.field_types import AmbiguousScalar
 from harvester.core.errors import Place
-from harvester.manifest.diagnostics import INVALID, Diagnostics, Step
+from harvester.manifest.diagnostics import Diagnostics, Invalid, Step
 
 MAX_DEPTH = 20
 """Maximum nesting of lists and mappings."""
@@ -120,7 +120,7 @@ class _Reader:
         """Return the value that begins with an event, and its position."""
         if isinstance(event, yaml.AliasEvent):
             self.refuse(event, "aliases (`*`) are not supported", "write the value out")
-            return INVALID, event.start_mark
+            return Invalid(), event.start_mark
         if event.anchor is not None:
             self.refuse(event, "anchors (`&`) are not supported", "leave it out")
         if event.tag is not None:
@@ -128,7 +128,7 @@ class _Reader:
             # Read past the value, so that the mistakes in it are reported too.
             event.tag = event.anchor = None
             self.value(event, depth)
-            return INVALID, event.start_mark
+            return Invalid(), event.start_mark
         if isinstance(event, yaml.ScalarEvent):
             plain = event.style is None or event.style == ""
             return parse_scalar(event.value) if plain else event.value, event.start_mark
@@ -147,7 +147,7 @@ class _Reader:
             value, items[len(values)] = self.value(event, depth + 1)
             if value is None:
                 self.refuse(event, "this list item has no value", "give it one or remove it")
-                value = INVALID
+                value = Invalid()
             values.append(value)
         return values, NodePositions(start.start_mark, {}, items)
 
@@ -167,7 +167,7 @@ class _Reader:
                 continue
             if value is None:
                 self.refuse(event, "this key has no value", "give it one or leave the key out")
-                value = INVALID
+                value = Invalid()
             values[key], keys[key], items[key] = value, event.start_mark, position
         return values, NodePositions(start.start_mark, keys, items)
 

@@ -22,7 +22,7 @@ from harvester.core.calendar import day_text, instant, parse_day
 from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
 from harvester.manifest import duration_option, json_schema, load
-from harvester.manifest.accounts import COLUMNS
+from harvester.manifest.accounts_file import COLUMNS
 from harvester.planning.engine_shard import SHARDS
 from harvester.runs.record.account_report import reason_of
 from harvester.sandbox import Row, expected_rows

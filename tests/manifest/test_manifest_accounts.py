@@ -14,7 +14,7 @@ from harvester import manifest
 from harvester.core import calendar
 from harvester.core.config.settings import Account, Credential, Manifest
 from harvester.core.errors import ManifestError
-from harvester.manifest.accounts import csv_rows
+from harvester.manifest.accounts_file import csv_rows
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 ONE = "wx0000000000000001"

@@ -1,0 +1,144 @@
+"""The accounts file: rows of CSV as the mappings that a manifest would hold."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harvester.core.config.references import quote_safe_name
+from harvester.core.config.settings import Account, Credential
+from harvester.core.errors import Place
+from harvester.manifest.csv_header import ATTRIBUTE, mistakes_in
+from harvester.manifest.diagnostics import LoadContext, Step, Where
+from harvester.manifest.interpolation import resolve_all
+from harvester.manifest.text_file import SAVE, Unreadable, read_text
+from harvester.manifest.validation import fields_of
+
+_IN_CREDENTIAL = [name for name in fields_of(Credential) if name not in {"timeout", "headers"}]
+_OWN = [name for name in fields_of(Account) if name not in {"credential", "attributes"}]
+_TRUTHS = {name for name, field in fields_of(Account).items() if field.default is False}
+COLUMNS = (*_OWN, *_IN_CREDENTIAL)
+
+_EXCEL = "in Excel: File, Save As, `CSV UTF-8`; elsewhere: save it as UTF-8 text with commas"
+_CELLS = "give each row a cell for each column, and quote a cell that has a comma"
+_QUOTES = 'write the cell as "…", and a quote in it as ""'
+
+
+def read_csv(path: str, named: Place, context: LoadContext) -> Iterator[tuple[Any, Where]]:
+    """Yield the accounts of a CSV file before validation, with the places of their parts.
+
+    ``named`` is the place of the file's name in the manifest.
+    """
+    file = context.folder / path
+    try:
+        text = read_text(file)
+    except Unreadable as flaw:
+        place = Place(file, flaw.line, flaw.column) if flaw.line else named
+        named_file = quote_safe_name(path) or " a file"
+        subject = "this file" if flaw.line else f"`accounts_file` names{named_file}, which"
+        hint = _EXCEL if flaw.hint == SAVE else flaw.hint
+        context.mistakes.add(place, f"{subject} {flaw.what}", hint)
+        context.accounts_unknown = True
+        return
+    try:
+        yield from _accounts(file, text, context)
+    except csv.Error as error:
+        [row] = error.args
+        place = _Table(file, []).place(row)
+        context.mistakes.add(place, "a quoted cell does not end as it should", _QUOTES)
+        context.accounts_unknown = True
+
+
+def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV text with their numbers, which count from one.
+
+    Rows of empty cells, which spreadsheets append, are skipped; blanks around a cell are removed.
+    Raises csv.Error with the number of a row that has a wrong quote.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    number = 0
+    try:
+        for number, row in enumerate(reader, 1):
+            cells = [cell.strip(" \t") for cell in row]
+            if any(cells):
+                yield number, cells
+    except csv.Error:
+        raise csv.Error(number + 1) from None
+
+
+def _accounts(file: Path, text: str, context: LoadContext) -> Iterator[tuple[Any, Where]]:
+    rows = csv_rows(text)
+    first, header = next(rows, (1, []))
+    table = _Table(file, header)
+    flaws = [*mistakes_in(header, COLUMNS)]
+    for index, what, hint in flaws:
+        context.mistakes.add(table.place(first, index), what, hint)
+    context.accounts_unknown |= bool(flaws)
+    for number, cells in rows if not flaws else ():
+        where = table.where(number)
+        if len(cells) == len(header):
+            value = table.value(cells)
+            resolve_all(value, context)
+            yield value, where
+        else:
+            what = f"cells in this row: {len(cells)}, columns: {len(header)}"
+            context.mistakes.add(where(), what, _CELLS)
+            context.accounts_unknown = True
+
+
+class _Table(NamedTuple):
+    """A CSV file and its header, which turn rows into accounts."""
+
+    file: Path
+    header: list[str]
+
+    def place(self, row: int, column: str | int | None = None) -> Place:
+        """Return the place of a row, or of its cell in a column, given by name or index."""
+        if column is None:
+            return Place(self.file, row, 1, f"row {row}")
+        index = self.header.index(column) if isinstance(column, str) else column
+        name = f"`{column}`" if isinstance(column, str) else str(index + 1)
+        return Place(self.file, row, index + 1, f"row {row}, column {name}")
+
+    def where(self, row: int) -> Where:
+        """Return the `Where` of a row: a part's place is its cell, or the row if there is none."""
+
+        def find(loc: Sequence[Step] = (), /, *, key: bool = False) -> Place:  # noqa: ARG001
+            steps = [f"{ATTRIBUTE}{loc[-1]}" if "attributes" in loc[:-1] else "", *reversed(loc)]
+            # A mistake in the credential as a whole is shown at its first column.
+            steps += _IN_CREDENTIAL if "credential" in loc else []
+            return self.place(row, next((str(step) for step in steps if step in self.header), None))
+
+        return find
+
+    def value(self, cells: list[str]) -> dict[str, Any]:
+        """Return the row as the mapping that a manifest would hold, without empty cells."""
+        given: dict[str, Any] = {
+            name: cell for name, cell in zip(self.header, cells, strict=True) if cell
+        }
+        if "tags" in given:
+            given["tags"] = [tag.strip() for tag in given["tags"].split(";") if tag.strip()]
+        if "token_command" in given:
+            given["token_command"] = _split_command(given["token_command"])
+        for name in _TRUTHS & given.keys():
+            given[name] = {"true": True, "false": False}.get(given[name], given[name])
+        credential = {name: given.pop(name) for name in _IN_CREDENTIAL if name in given}
+        attributes = {
+            name.removeprefix(ATTRIBUTE).strip(): given.pop(name)
+            for name in [*given]
+            if name.startswith(ATTRIBUTE)
+        }
+        parts = {"credential": credential, "attributes": attributes}
+        return {**given, **{name: part for name, part in parts.items() if part}}
+
+
+def _split_command(cell: str) -> list[str] | str:
+    """Split a command as a shell does. Return the cell itself if a quote is unbalanced."""
+    try:
+        return shlex.split(cell)
+    except ValueError:
+        return cell
