@@ -15,7 +15,6 @@ from harvester.planning import quota
 from harvester.planning.daily_quota import KnownQuota, Pair
 from harvester.planning.quota import DayLedger, Moment
 from harvester.storage import layout
-from harvester.storage.backends.claims import MayStart
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger, quota_limits
 from harvester.storage.state.quota_ledger import StoredLedger
@@ -30,7 +29,7 @@ class LedgerFiles:
     """The ledgers of a run on disk, read and written in threads. All methods raise StoreError.
 
     ``moment`` returns the present moment, with which ledgers are written. Nothing is written once
-    ``may_start`` says that another run may have the buckets: its ledgers are in use then.
+    another run may have the buckets: its ledgers are in use then.
     """
 
     def __init__(
@@ -38,12 +37,10 @@ class LedgerFiles:
         tree: Tree,
         run_id: str,
         moment: Callable[[], Moment],
-        may_start: MayStart | None = None,
     ) -> None:
         self._tree = tree
         self._run_id = run_id
         self._moment = moment
-        self._may_write = may_start
         self._bases: dict[int, StoredLedger] = {}
         self._disk = CapacityLimiter(MAX_CONCURRENT_LEDGERS)
 
@@ -108,4 +105,4 @@ class LedgerFiles:
 
     @property
     def _is_writable(self) -> bool:
-        return self._may_write is None or self._may_write()
+        return self._tree.hold.is_good

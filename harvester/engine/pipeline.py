@@ -32,7 +32,6 @@ from harvester.engine.raw_writer import RawWriter
 from harvester.planning.quota import Moment
 from harvester.scheduling.account_queue import AccountQueue, Attempt
 from harvester.scheduling.scheduler import Scheduler
-from harvester.storage.backends.claims import MayStart
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.publish import TrustedTimes
@@ -80,8 +79,7 @@ class Tools:
     """The effects a run works with, and by which terms its calls are handed out.
 
     ``on_published`` is told of each partition that was replaced, in a thread, while its raw groups
-    still stand. ``may_start`` tells whether the run still holds its buckets, None if it cannot lose
-    them.
+    still stand.
     """
 
     transport: Transport
@@ -91,7 +89,6 @@ class Tools:
     terms: BudgetPolicy
     clock: RunClock
     on_published: Callable[[Published], None]
-    may_start: MayStart | None = None
 
 
 class Pipeline:
@@ -120,7 +117,7 @@ class Pipeline:
         )
         self.counters = RequestCounters(questions=questions.counters)
         self._budget = CallBudget(
-            LedgerFiles(tools.tree, run_id, tools.clock.moment, tools.may_start),
+            LedgerFiles(tools.tree, run_id, tools.clock.moment),
             scheduler,
             tools.terms,
             questions=questions,
@@ -154,7 +151,7 @@ class Pipeline:
     @property
     def has_lost_lease(self) -> bool:
         """True if another run may work in the same buckets, so that nothing is asked any more."""
-        return self._tools.may_start is not None and not self._tools.may_start()
+        return not self._tools.tree.hold.is_good
 
     def describe(self) -> str:
         """Return what the run waits for, a line for the scheduler, the budget and some accounts."""
@@ -272,7 +269,7 @@ class Pipeline:
         """Return the next attempt of this worker; None when there will be no more."""
         while not self._stopping:
             now = self._tools.clock()
-            attempt = self._scheduler.next(now, self._tools.may_start)
+            attempt = self._scheduler.next(now, self._tools.tree.hold)
             if attempt is not None:
                 if self._scheduler.refill_requests:
                     self._budget.wake()

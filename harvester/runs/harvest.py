@@ -40,7 +40,6 @@ from harvester.scheduling.account_queue import AccountQueue, Backlog, make_queue
 from harvester.scheduling.scheduler import Scheduler
 from harvester.scheduling.standing import pending
 from harvester.storage import coverage_scan, layout, publish
-from harvester.storage.backends.claims import MayStart
 from harvester.storage.state import forced_refreshes, quota_ledger, quota_limits
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
@@ -52,7 +51,6 @@ class RunState:
 
     ``manifest_at`` returns that part of the manifest as of another time. ``grant`` is how many
     requests the run may make, None for any number. What happens goes to the facts of ``run_log``.
-    ``may_start`` tells whether the run still holds its buckets, None if it cannot lose them.
     """
 
     manifest: Manifest
@@ -63,7 +61,6 @@ class RunState:
     run_log: RunLog
     manifest_at: Callable[[float], Manifest]
     grant: int | None = None
-    may_start: MayStart | None = None
 
     @property
     def stream(self) -> Stream:
@@ -115,8 +112,8 @@ def execute(state: RunState) -> None:
         clock.vouch(ledger.by_wechat(clock.moment()))
     # WeChat may have been asked for the platform's accounts already.
     state = _by_right_clock(state)
-    with locked_and_recorded(state.run_log, tree, state.own, _lock_timeout(state)) as may_start:
-        state = replace(state, may_start=may_start)
+    with locked_and_recorded(state.run_log, tree, state.own, _lock_timeout(state)) as tree:
+        state = replace(state, tree=tree)
         layout.clean_temp(tree, state.own)
         published = state.run_log.record_published
         damaged = publish.recover(tree, state.manifest.datasets, state.own, published, now=clock)
@@ -241,7 +238,7 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
     async with (
         context.open_api() as api,
         Transport(
-            api, connections=connections, on_date=clock.hear, may_start=state.may_start
+            api, connections=connections, on_date=clock.hear, hold=state.tree.hold
         ) as transport,
     ):
         providers = token_providers(context, transport, partial(_may_force_refresh, state))
@@ -259,7 +256,6 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
                 terms=policy,
                 clock=clock,
                 on_published=state.run_log.record_published,
-                may_start=state.may_start,
             )
             pipeline = Pipeline(
                 scheduler, tools, run_id=state.run_log.run_id, connections=connections
@@ -316,8 +312,8 @@ async def _run_watched(pipeline: Pipeline, state: RunState, count: watchers.Coun
         tasks.start_soon(watchers.checkpoint, state.run_log)
         tasks.start_soon(watchers.log_stalls, pipeline)
         tasks.start_soon(watchers.count_often, count)
-        if state.may_start is not None:
-            tasks.start_soon(watchers.watch_lease, pipeline, state.may_start)
+        if state.tree.hold.may_be_lost:
+            tasks.start_soon(watchers.watch_lease, pipeline, state.tree.hold)
         deadline = anyio.Event()
         if state.options.max_duration is not None:
             tasks.start_soon(_enforce_deadline, pipeline, _seconds_left(state), deadline)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from harvester.core.errors import LeaseLost, UsageError
+from harvester.core.errors import UsageError
 from harvester.runs import facts
 from harvester.runs.clock import CheckedClock
 from harvester.runs.record.labels import engine_labels
@@ -15,7 +15,7 @@ from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.stream import Stream
 from harvester.storage import locks
-from harvester.storage.backends.claims import Claim, MayStart
+from harvester.storage.backends.claims import Claim
 from harvester.storage.layout import Tree
 
 
@@ -34,8 +34,8 @@ def claim_of(stream: Stream, lock_timeout: float | None) -> Claim:
 
 def locked(
     tree: Tree, buckets: Iterable[int], stream: Stream, lock_timeout: float | None
-) -> AbstractContextManager[MayStart | None]:
-    """Hold the locks of buckets until the block ends. Raises as `locks.hold`."""
+) -> AbstractContextManager[Tree]:
+    """Hold the locks of buckets for the block; yields the held tree. Raises as `locks.hold`."""
     make_folder(tree)
     return locks.hold(tree, buckets, claim_of(stream, lock_timeout))
 
@@ -61,21 +61,12 @@ def make_folder(tree: Tree) -> None:
 @contextmanager
 def locked_and_recorded(
     run_log: RunLog, tree: Tree, own: list[int], lock_timeout: float | None
-) -> Iterator[MayStart | None]:
+) -> Iterator[Tree]:
     """Hold the locks of buckets and keep the log open until the block ends.
 
     Raises as `locks.hold`, StoreError, and UsageError for a journal of a newer version.
     """
     held = locked(tree, own, run_log.stream, lock_timeout)
-    with held as may_start, recorded(run_log):
+    with held as mine, recorded(run_log):
         run_log.open(tree, own)
-        yield may_start
-
-
-def check_lease(may_start: MayStart | None) -> None:
-    """Raise LeaseLost if the buckets that are to be changed may be in other hands."""
-    if may_start is not None and not may_start():
-        raise LeaseLost(
-            "another run may work on these buckets, because their lease was not renewed in time",
-            "run again: what is done already stays done",
-        )
+        yield mine

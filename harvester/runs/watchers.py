@@ -9,6 +9,7 @@ import anyio
 from anyio import to_thread
 
 from harvester.core.config.settings import Pace
+from harvester.core.hold import Hold
 from harvester.engine.pipeline import Pipeline
 from harvester.runs.facts import Counted
 from harvester.runs.record.record import COUNTS
@@ -16,7 +17,6 @@ from harvester.runs.run_log import RunLog
 from harvester.runs.stream import StopOrder, Stream
 from harvester.scheduling.scheduler import Scheduler
 from harvester.scheduling.standing import Standing, standing
-from harvester.storage.backends.claims import MayStart
 
 STALL_SECONDS = 60.0
 """Seconds without the end of a request after which a run is described in the log."""
@@ -149,9 +149,9 @@ async def signalled(stop: StopOrder) -> None:
         await anyio.sleep(_POLL_SECONDS)
 
 
-async def watch_lease(pipeline: Pipeline, may_start: MayStart) -> None:
+async def watch_lease(pipeline: Pipeline, hold: Hold) -> None:
     """End a run that has lost its lease, also while nothing is handed out."""
     # Polled, because the thread that renews it knows no event loop.
-    while may_start():  # noqa: ASYNC110 - as the line above says
+    while hold.is_good:  # noqa: ASYNC110 - as the line above says
         await anyio.sleep(_LEASE_SECONDS)
     pipeline.stop()

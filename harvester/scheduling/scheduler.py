@@ -13,11 +13,12 @@ from __future__ import annotations
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from harvester.catalogue.error_codes import Rule, rule_for
 from harvester.core import calendar
 from harvester.core.config.settings import Limits, Retry
+from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.model import LearntRefusal, Refusal
 from harvester.scheduling.abandoned import CUT_OFF, QUOTA_SPENT, Abandonment
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog, MonthTracker
@@ -119,11 +120,10 @@ class Scheduler:
 
     # Handing out.
 
-    def next(self, now: float, may_start: Callable[[], bool] | None = None) -> Attempt | None:
+    def next(self, now: float, hold: Hold = UNLOSABLE) -> Attempt | None:
         """Return a window that may be asked now, or None. The caller must start it at once.
 
-        ``may_start`` tells whether the run still holds its buckets, None if it cannot lose them.
-        Once it returns False, nothing is handed out any more.
+        Once the ``hold`` of the run's buckets is lost, nothing is handed out any more.
         """
         while self.has_ready(now):
             queue = self._ready.pop()
@@ -137,7 +137,7 @@ class Scheduler:
                 # Polled, because the limiter does not say when the bucket has room.
                 self._place(queue, now, pause=self._limiter.interval / _POLLS_PER_INTERVAL)
                 continue
-            if may_start is not None and not may_start():
+            if not hold.is_good:
                 self.stop()
                 return None
             attempt = queue.take_attempt(now)

@@ -24,6 +24,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import FIRST_DAY, Month, month_of, month_text, parse_month
 from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
+from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.text.inert_text import inert
 from harvester.storage.backends import atomic_files, flock
 from harvester.storage.backends.base import META_DIR, FileInfo, Store
@@ -72,12 +73,14 @@ class Partition(NamedTuple):
 class Tree:
     """An output whose months are split into ``buckets`` files each.
 
-    ``keep_history`` is the age in days at which changes and run records are dropped.
+    ``keep_history`` is the age in days at which changes and run records are dropped. ``hold`` is
+    that of the run which works on it.
     """
 
     store: Store
     buckets: int = 1
     keep_history: int = 400
+    hold: Hold = UNLOSABLE
 
     def name(self, partition: Partition) -> str:
         """Return the name of a partition's data file."""

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from harvester.core.errors import Busy
 from harvester.storage import layout
-from harvester.storage.backends.claims import Claim, MayStart
+from harvester.storage.backends.claims import Claim
 from harvester.storage.layout import Tree
 
 
-def hold(
-    tree: Tree, buckets: Iterable[int], claim: Claim
-) -> AbstractContextManager[MayStart | None]:
+@contextmanager
+def hold(tree: Tree, buckets: Iterable[int], claim: Claim) -> Iterator[Tree]:
     """Lock these buckets, all or none, until the block ends.
 
-    Yields None if they cannot be lost before that, else what tells whether they are. Raises as
-    `Store.lock`, StoreError if the file system cannot lock, and as `layout.check_folders`, which
-    comes first.
+    Yields the tree with its hold. Raises as `Store.lock`, StoreError if the file system cannot
+    lock, and as `layout.check_folders`, which comes first.
     """
     layout.check_folders(tree)
-    return tree.store.lock(map(tree.bucket_label, buckets), claim)
+    with tree.store.lock(map(tree.bucket_label, buckets), claim) as held:
+        yield replace(tree, hold=held)
 
 
 def sweep_elsewhere(tree: Tree, own: Iterable[int], claim: Claim) -> None:

@@ -92,9 +92,9 @@ def _ask(project: Project, account: str, dataset: str, days: tuple[str, str]) ->
     stream = Stream(Record.begun(manifest.file, clock.started_at), clock)
     # Held for the call too: a run beside it would count its own calls alone in the rate.
     own = [bucket_of(chosen.appid, tree.buckets)]
-    with locked(tree, own, stream, project.lock_timeout) as may_start:
+    with locked(tree, own, stream, project.lock_timeout) as tree:
         published = published_rows(tree, window)
-        question = Question(manifest, context, tree, stream.own.run_id, window, known, may_start)
+        question = Question(manifest, context, tree, stream.own.run_id, window, known)
         heard = run_in_loop(question.ask)
     now = context.clock()
     if isinstance(heard.outcome, RefusedAttempt):

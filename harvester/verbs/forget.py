@@ -26,7 +26,7 @@ from harvester.manifest import day_option, meant
 from harvester.planning import windows
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import Project
-from harvester.runs.session import check_lease, claim_of, locked_and_recorded, new_run_log
+from harvester.runs.session import claim_of, locked_and_recorded, new_run_log
 from harvester.storage import (
     layout,
     locks,
@@ -36,7 +36,6 @@ from harvester.storage import (
     quarantine,
     raw_log,
 )
-from harvester.storage.backends.claims import MayStart
 from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, Partition, Tree
 from harvester.storage.publication import Published
@@ -90,16 +89,12 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class _Erasure:
-    """One erasure under way; without a run log nothing is changed.
-
-    ``may_start`` tells whether the buckets are still held, None if they cannot be lost.
-    """
+    """One erasure under way; without a run log nothing is changed."""
 
     tree: Tree
     datasets: Mapping[str, Dataset]
     request: erasure.ErasureRequest
     run_log: RunLog | None
-    may_start: MayStart | None = None
 
     @property
     def dry(self) -> bool:
@@ -126,7 +121,7 @@ class _Erasure:
 
     def announce(self, partition: Partition, rows: int) -> None:
         """Announce that a file will lose rows, or all of them."""
-        check_lease(self.may_start)
+        self.tree.hold.check()
         if self.run_log is not None:
             name, (dataset, month, _) = self.tree.name(partition), partition
             self.run_log.announce(Published(dataset, month, name, (), (), rows, rows, op="erased"))
@@ -168,8 +163,8 @@ def erase(project: Project, request: erasure.ErasureRequest, *, dry_run: bool = 
         receipt = _forget(_Erasure(tree, manifest.datasets, request, None))
         return replace(receipt, not_reached=elsewhere)
     own, run_log = sorted(request.buckets(tree.buckets)), new_run_log(manifest.file, project.clock)
-    with locked_and_recorded(run_log, tree, own, project.lock_timeout) as may_start:
-        receipt = _forget(_Erasure(tree, manifest.datasets, request, run_log, may_start))
+    with locked_and_recorded(run_log, tree, own, project.lock_timeout) as tree:
+        receipt = _forget(_Erasure(tree, manifest.datasets, request, run_log))
     return replace(receipt, not_reached=elsewhere)
 
 

@@ -31,7 +31,7 @@ from harvester.core.model import bucket_of
 from harvester.core.text.inert_text import inert
 from harvester.manifest import place_named
 from harvester.runs.run_log import RunLog, recorded
-from harvester.runs.session import check_lease, locked, new_run_log
+from harvester.runs.session import locked, new_run_log
 from harvester.storage import layout, partition_reader, partition_writer, publish
 from harvester.storage.backends.base import META_DIR, FileInfo, Version
 from harvester.storage.footer import Footer
@@ -101,13 +101,13 @@ def rewrite(
     timeout = project.lock_timeout
     old_log, new_log = new_run_log(file, clock), new_run_log(file, clock)
     with (
-        locked(old, range(old.buckets), new_log.stream, timeout) as may_read,
-        locked(new, range(new.buckets), new_log.stream, timeout) as may_write,
+        locked(old, range(old.buckets), new_log.stream, timeout) as old,
+        locked(new, range(new.buckets), new_log.stream, timeout) as new,
     ):
         made = rewrite_tree(old, new, project.manifest.datasets, old=old_log, new=new_log)
         # A run may have changed the old tree meanwhile; repeated, the rewrite notices that.
-        check_lease(may_read)
-        check_lease(may_write)
+        old.hold.check()
+        new.hold.check()
         return made
 
 

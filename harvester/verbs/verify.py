@@ -18,7 +18,7 @@ from harvester.core.text.inert_text import inert
 from harvester.planning import windows
 from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.runtime import Project
-from harvester.runs.session import check_lease, locked, new_run_log
+from harvester.runs.session import locked, new_run_log
 from harvester.storage import (
     integrity_check,
     layout,
@@ -132,7 +132,7 @@ def mended(project: Project, *, footers_only: bool = False) -> Report:
     tree, run_log = project.tree, new_run_log(project.manifest.file, project.clock)
     own = list(range(tree.buckets))
     held = locked(tree, own, run_log.stream, project.lock_timeout)
-    with held as may_start:
+    with held as tree:
         found = _check_all(project, footers_only=footers_only)
         # Files of another version stay, so they alone are nothing to record.
         if all(damage.remedy for damage in found.damaged):
@@ -141,7 +141,7 @@ def mended(project: Project, *, footers_only: bool = False) -> Report:
             run_log.open(tree, own)
             repaired = []
             for each in found.damaged:
-                check_lease(may_start)
+                tree.hold.check()
                 repaired.append(_repaired(tree, each, run_log))
         return replace(found, damaged=tuple(repaired))
 

@@ -9,7 +9,7 @@ aiohttp's, but some of these parts are undocumented, so aiohttp's version has an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from harvester.core.errors import NotStarted
+from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.secret import Secret
 from harvester.wechat.connection_pool import ConnectionPool
 
@@ -40,10 +41,10 @@ Exchange: TypeAlias = Coroutine[Any, Any, HttpResponse]
 
 
 class CallTerms(NamedTuple):
-    """Terms of the calls of one run; ``may_start`` is asked just before a request is written."""
+    """Terms of the calls of one run; ``hold`` is asked just before a request is written."""
 
     max_connections: int
-    may_start: Callable[[], bool] | None = None
+    hold: Hold = UNLOSABLE
 
 
 class AccountCalls:
@@ -61,7 +62,7 @@ class AccountCalls:
         proxy: str | None,
         terms: CallTerms,
     ) -> None:
-        self._may_start = terms.may_start
+        self._hold = terms.hold
         self._connector = session.connector
         self._timeout = session.timeout
         through = URL(proxy) if proxy else None
@@ -101,8 +102,7 @@ class AccountCalls:
                 raise aiohttp.ServerDisconnectedError
             protocol.set_response_params(read_until_eof=True)
             # Here, because a token or a connection may have taken long since it was handed out.
-            if self._may_start is not None:
-                refuse_without_lease(self._may_start)
+            refuse_without_lease(self._hold)
             transport.write(request)
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != _SWITCHING_PROTOCOLS:
@@ -140,9 +140,9 @@ class AccountCalls:
         return f"{method} {self._prefix}{target} HTTP/1.1\r\n{self._lines}".encode("ascii") + end
 
 
-def refuse_without_lease(may_start: Callable[[], bool] | None) -> None:
+def refuse_without_lease(hold: Hold) -> None:
     """Raise NotStarted if a request may not be started any more."""
-    if may_start is not None and not may_start():
+    if not hold.is_good:
         raise NotStarted("the lease of this run's buckets was not renewed in time")
 
 

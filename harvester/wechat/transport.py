@@ -24,6 +24,7 @@ from yarl import URL
 from harvester import __version__
 from harvester.core import errors
 from harvester.core.config.settings import Api
+from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.secret import Secret
 from harvester.core.text.inert_text import inert
 from harvester.core.text.lenient_json import is_document
@@ -74,8 +75,8 @@ class Transport:
     if that takes longer than ``api.timeout`` seconds in all, and another CallError for any other
     failure; the error's text names the host and never the URL. An async context manager, to be
     left in the task that entered it. ``on_date`` gets the Date header of the API's answers
-    whenever it changes, before the answer is returned. ``may_start`` is asked just before a request
-    to the API is written; if it returns False, the call raises NotStarted.
+    whenever it changes, before the answer is returned. ``hold`` is asked just before a request to
+    the API is written; once it is lost, the call raises NotStarted.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Transport:
         *,
         connections: int,
         on_date: Callable[[str], None] = _ignore,
-        may_start: Callable[[], bool] | None = None,
+        hold: Hold = UNLOSABLE,
     ) -> None:
         base = URL(api.base_url)
         self._base = f"{base.origin()}{base.raw_path.rstrip('/')}"
@@ -94,7 +95,7 @@ class Transport:
         self._seconds = api.timeout
         self._connections = connections
         self._on_date = on_date
-        self._may_start = may_start
+        self._hold = hold
         self._date = ""
         self._deadlines: dict[Task[Any], float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -120,7 +121,7 @@ class Transport:
             URL(self._base),
             _HEADERS,
             proxy=self._proxy,
-            terms=CallTerms(max(MAX_OPEN_CONNECTIONS, self._connections), self._may_start),
+            terms=CallTerms(max(MAX_OPEN_CONNECTIONS, self._connections), self._hold),
         )
         self._pool = self._calls.pool
         return self
@@ -146,7 +147,7 @@ class Transport:
 
     def post_as_platform(self, path: str, body: bytes, token: Secret | None = None) -> Call:
         """Send a body to the API for the platform, with its own token if it has one."""
-        refuse_without_lease(self._may_start)
+        refuse_without_lease(self._hold)
         query = f"?{_encoded({'component_access_token': token})}" if token else ""
         response = self._session.post(
             URL(f"{self._base}{path}{query}", encoded=True),

@@ -13,9 +13,10 @@ import pytest
 from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
+from harvester.core.hold import Hold
 from harvester.core.model import Rate
 from harvester.runs.record.run_record import as_record
-from harvester.storage.backends.claims import Claim, MayStart
+from harvester.storage.backends.claims import Claim
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger
@@ -34,12 +35,12 @@ class Leased(LocalStore):
     good_until: float = 0.0
 
     @contextmanager
-    def lock(self, names: Iterable[str], claim: Claim) -> Iterator[MayStart]:  # type: ignore[override]
+    def lock(self, names: Iterable[str], claim: Claim) -> Iterator[Hold]:
         """Hold the locks of a folder, and lose them."""
         assert self.lab is not None
         lab = self.lab
         with LocalStore.lock(self, names, claim):
-            yield lambda: lab.now() < self.good_until
+            yield Hold(lambda: lab.now() < self.good_until)
 
 
 @pytest.fixture

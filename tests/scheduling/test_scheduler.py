@@ -16,6 +16,7 @@ from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
 from harvester.core.calendar import day_range, parse_day
 from harvester.core.config.settings import Limits, Pace, Retry
+from harvester.core.hold import Hold
 from harvester.core.model import Rate, Refusal
 from harvester.scheduling.account_queue import (
     AccountQueue,
@@ -519,11 +520,11 @@ def test_nothing_is_handed_out_without_the_lease() -> None:
     """The lease is looked at where each window is handed out, and once lost it ends the run."""
     schedule = schedule_of([lane(1, 20)], Pace(Rate(1000, 1.0), 20, concurrency=3))
     holds = [True, False, True]
-    first = schedule.next(START, lambda: holds.pop(0))
+    first = schedule.next(START, Hold(lambda: holds.pop(0)))
     assert first is not None
     schedule.answered(first, START)
-    assert schedule.next(START, lambda: holds.pop(0)) is None
-    assert schedule.next(START + 1, lambda: holds.pop(0)) is None
+    assert schedule.next(START, Hold(lambda: holds.pop(0))) is None
+    assert schedule.next(START + 1, Hold(lambda: holds.pop(0))) is None
     assert holds == [True]
     assert schedule.is_finished(START + 1)
     assert any(work.open for work in schedule.all_backlogs())

@@ -128,10 +128,10 @@ def test_the_puts_of_a_lease(s3_output: Output) -> None:
     """
     output = replace(s3_output, buckets=2, lease=3.0)
     begun = time.monotonic()
-    with hold(open_tree(output), [0, 1], claim("ours")) as may_start:
+    with hold(open_tree(output), [0, 1], claim("ours")) as tree:
         time.sleep(2.6)
-        assert may_start is not None
-        assert may_start()
+        assert tree.hold.may_be_lost
+        assert tree.hold.is_good
     seconds = time.monotonic() - begun
     puts = conditions_sent(s3_output)
     for bucket in ("0000-of-0002", "0001-of-0002"):
@@ -144,9 +144,9 @@ def test_the_puts_of_a_lease(s3_output: Output) -> None:
 def test_a_lease_is_renewed_while_the_program_is_busy(s3_output: Output) -> None:
     """By a thread of its own: neither an event loop nor a publish has time for it."""
     output = replace(s3_output, lease=1.0)
-    with hold(open_tree(output), [0], claim("ours")) as may_start:
-        assert may_start is not None
+    with hold(open_tree(output), [0], claim("ours")) as tree:
+        assert tree.hold.may_be_lost
         end = time.monotonic() + 1.5
         while time.monotonic() < end:
             sum(range(10_000))
-        assert may_start()
+        assert tree.hold.is_good

@@ -8,6 +8,7 @@ import pytest
 
 from harvester.core.config.settings import Api
 from harvester.core.errors import BadAnswer, BadTls, CallError, NotStarted
+from harvester.core.hold import Hold
 from harvester.core.secret import Secret
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, certificate, fault_server, http, say
@@ -106,7 +107,7 @@ async def test_no_request_is_written_without_the_lease() -> None:
 
     async with (
         fault_server(say(http()), say(http()), say(http())) as server,
-        Transport(Api(base_url=server.url), connections=1, may_start=lambda: holds) as transport,
+        Transport(Api(base_url=server.url), connections=1, hold=Hold(lambda: holds)) as transport,
     ):
         await transport.post(ACCOUNT, "/x", b"{}", Secret("t"))
         holds = False

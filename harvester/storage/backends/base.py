@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, NewType, Protocol
 
-from harvester.storage.backends.claims import Claim, MayStart, Owner
+from harvester.core.hold import Hold
+from harvester.storage.backends.claims import Claim, Owner
 
 META_DIR = "_harvester"
 """The folder beside the datasets, with all files that are not data files."""
@@ -74,7 +75,7 @@ class Store(Protocol):
     def is_exclusive(self) -> bool:
         """True if no other run can write to a bucket while `lock` holds it."""
 
-    def lock(self, names: Iterable[str], claim: Claim) -> AbstractContextManager[MayStart | None]:
+    def lock(self, names: Iterable[str], claim: Claim) -> AbstractContextManager[Hold]:
         """Lock these names for the block, all or none.
 
         Yields None if the locks hold until the block ends, else what tells whether they still do.

@@ -9,17 +9,11 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any
 
 from harvester.core.calendar import Clock, utc_text
 from harvester.core.errors import Busy, UsageError
 from harvester.core.text.inert_text import inert
-
-MayStart: TypeAlias = Callable[[], bool]
-"""Returns whether the holder of buckets may still start a request in them.
-
-Once it has returned False it never returns True again.
-"""
 
 LOCK_SECONDS = 60.0
 """Seconds until a bucket is tried again whose lock does not say when it ends."""

@@ -27,9 +27,10 @@ from typing import Any, Protocol, TypeVar
 
 from harvester.core.calendar import Clock, utc_text
 from harvester.core.errors import LostRace, StoreError
+from harvester.core.hold import Hold
 from harvester.storage.backends import claims
 from harvester.storage.backends.base import LOCKS, Version, Versioned
-from harvester.storage.backends.claims import Claim, MayStart
+from harvester.storage.backends.claims import Claim
 from harvester.storage.backends.concurrently import map_concurrently
 from harvester.storage.backends.elapsed import boot_seconds
 
@@ -192,7 +193,7 @@ class Ownership:
         self._keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def may_start(self) -> bool:
-        """Return whether a request may be started; see `MayStart`."""
+        """Return whether a request may be started; see `Hold`."""
         if self._terms.clock() < self._good_until and not self._is_over:
             return True
         self._is_over = True
@@ -272,15 +273,13 @@ class Ownership:
 
 
 @contextmanager
-def held(
-    files: NoteFiles, buckets: Iterable[str], claim: Claim, seconds: float
-) -> Iterator[MayStart]:
+def held(files: NoteFiles, buckets: Iterable[str], claim: Claim, seconds: float) -> Iterator[Hold]:
     """Hold the leases of buckets for the block. Raises as `Ownership.take`."""
     terms = Terms(seconds, boot_seconds, secrets.token_hex(8))
     ownership = Ownership(files, buckets, claim, terms)
     try:
         ownership.take()
-        yield ownership.may_start
+        yield Hold(ownership.may_start)
     finally:
         ownership.give_back()
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harvester.core.errors import UsageError
+from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.text.inert_text import inert
 from harvester.storage.backends import atomic_files, flock, regular_files
 from harvester.storage.backends.base import (
@@ -60,7 +61,7 @@ class LocalStore:
         return True
 
     @contextmanager
-    def lock(self, names: Iterable[str], claim: Claim) -> Iterator[None]:
+    def lock(self, names: Iterable[str], claim: Claim) -> Iterator[Hold]:
         """Hold one lock file for each name, taken in order. Raises Busy."""
         until = boot_seconds() + (claim.timeout or 0.0)
         with ExitStack() as stack:
@@ -68,7 +69,7 @@ class LocalStore:
                 left = replace(claim, timeout=max(0.0, until - boot_seconds()))
                 path = self.path(f"{LOCKS}/{name}{_LOCK_SUFFIX}")
                 stack.enter_context(flock.locked(path, left))
-            yield
+            yield UNLOSABLE
 
     def owners(self) -> Iterator[Owner]:
         """Yield the holders of lock files."""

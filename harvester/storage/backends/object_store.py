@@ -20,6 +20,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 
 from harvester.core.errors import StoreError, UsageError
+from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.text.inert_text import inert
 from harvester.storage.backends import atomic_files, lease, object_client
 from harvester.storage.backends.base import (
@@ -31,7 +32,7 @@ from harvester.storage.backends.base import (
     Version,
     Versioned,
 )
-from harvester.storage.backends.claims import Claim, MayStart, Owner
+from harvester.storage.backends.claims import Claim, Owner
 from harvester.storage.backends.concurrently import map_concurrently
 from harvester.storage.backends.conditional_objects import ConditionalObjects, version_of
 from harvester.storage.backends.scratch import Scratch
@@ -91,21 +92,21 @@ class ObjectStore:
         return self._single_writer
 
     @contextmanager
-    def lock(self, names: Iterable[str], claim: Claim) -> Iterator[MayStart | None]:
+    def lock(self, names: Iterable[str], claim: Claim) -> Iterator[Hold]:
         """Hold one lease for each name; remove the scratch folder after the block.
 
         With ``output.single_writer`` nothing is locked. Else raises Busy, and UsageError if the
         store ignores conditions.
         """
         with ExitStack() as stack:
-            may_start = None
+            hold = UNLOSABLE
             if not self._single_writer:
                 self._check_conditional_puts()
-                may_start = stack.enter_context(self._leased(names, claim))
+                hold = stack.enter_context(self._leased(names, claim))
             stack.enter_context(self._scratch.kept())
-            yield may_start
+            yield hold
 
-    def _leased(self, names: Iterable[str], claim: Claim) -> AbstractContextManager[MayStart]:
+    def _leased(self, names: Iterable[str], claim: Claim) -> AbstractContextManager[Hold]:
         # A request that hangs must leave time for another one.
         patience = max(_MIN_PATIENCE, self._lease / 6)
         files = ConditionalObjects(self._uri, self._connect(seconds=patience))

@@ -13,6 +13,7 @@ from harvester.catalogue.error_codes import Action, rule_for
 from harvester.core import calendar
 from harvester.core.config.settings import Api, Manifest
 from harvester.core.dataset import Dataset
+from harvester.core.hold import Hold
 from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.secret import Secret
 from harvester.core.text import redaction
@@ -21,7 +22,6 @@ from harvester.planning.daily_quota import Quota
 from harvester.planning.quota import DayLedger
 from harvester.runs.access import token_providers
 from harvester.runs.runtime import RunContext
-from harvester.storage.backends.claims import MayStart
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_limits
 from harvester.verbs.asking.attempts import MAX_ATTEMPTS, NOTHING_SENT, few_attempts
@@ -53,8 +53,7 @@ class Question:
     The calls are entered into the ledger of the bucket, each before it is made, and count in the
     rate of the next run. A question may spend what a run leaves to the account's other users,
     because it is put by one of them; it is not put if WeChat has said that the quota is spent, or
-    if nothing at all is left of it. ``may_start`` tells whether the bucket is still held, None if
-    it cannot be lost.
+    if nothing at all is left of it.
     """
 
     manifest: Manifest
@@ -63,7 +62,6 @@ class Question:
     run_id: str
     window: Window
     dataset: Dataset
-    may_start: MayStart | None = None
     requests: int = 0
     rng: random.Random = field(default_factory=random.Random)
 
@@ -75,7 +73,7 @@ class Question:
     async def ask(self) -> Heard:
         """Return the answer, or why there is none. Raises StoreError and UsageError, in a group."""
         clock, pace = self.context.clock, self.manifest.limits.per_token
-        files = LedgerFiles(self.tree, self.run_id, clock.moment, self.may_start)
+        files = LedgerFiles(self.tree, self.run_id, clock.moment)
         recent = await self._cool_down(files)
         ledger = await files.open(calendar.today(clock()), self.bucket, pace.period)
         if (spent := self._spent(ledger)) is not None:
@@ -92,7 +90,7 @@ class Question:
         window, pace = self.window, self.manifest.limits.per_token
         async with (
             self.context.open_api() as api,
-            _Recorder(api, self.dataset.path, self.context, self.may_start) as transport,
+            _Recorder(api, self.dataset.path, self.context, self.tree.hold) as transport,
         ):
             providers = token_providers(self.context, transport, _never)
             async with TokenCache(providers.provider, self.context.clock) as tokens:
@@ -153,10 +151,8 @@ class Question:
 class _Recorder(Transport):
     """A transport for one caller that keeps the last answer to a data call."""
 
-    def __init__(
-        self, api: Api, path: str, context: RunContext, may_start: MayStart | None
-    ) -> None:
-        super().__init__(api, connections=1, on_date=context.clock.hear, may_start=may_start)
+    def __init__(self, api: Api, path: str, context: RunContext, hold: Hold) -> None:
+        super().__init__(api, connections=1, on_date=context.clock.hear, hold=hold)
         self._path = path
         self.body = b""
 

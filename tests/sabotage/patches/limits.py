@@ -29,8 +29,8 @@ SABOTAGES = (
     Sabotage(
         "fetch-beside-a-run",
         FETCH,
-        "with locked(tree, own, stream, project.lock_timeout) as may_start:",
-        "with locked(tree, [], stream, project.lock_timeout) as may_start:",
+        "with locked(tree, own, stream, project.lock_timeout) as tree:",
+        "with locked(tree, [], stream, project.lock_timeout) as tree:",
         "tests/verbs/test_fetch.py::test_a_run_at_work_is_not_disturbed",
     ),
     Sabotage(
@@ -239,8 +239,8 @@ SABOTAGES = (
     Sabotage(
         "exit-code-of-the-first-shard",
         STREAM,
-        "whole = Record.merge([mine, *shards])",
-        "whole = Record.merge([mine, *shards[:1]])",
+        "return Record.of_shards(shards, mine)",
+        "return Record.of_shards(shards[:1], mine)",
         f"{SHARED}::test_the_exit_code_is_the_most_severe_of_all_shards",
     ),
     Sabotage(
@@ -253,15 +253,15 @@ SABOTAGES = (
     Sabotage(
         "lease-not-checked-at-hand-out",
         SCHEDULER,
-        "if may_start is not None and not may_start():",
+        "if not hold.is_good:",
         "if False:",
         "tests/scheduling/test_scheduler.py::test_nothing_is_handed_out_without_the_lease",
     ),
     Sabotage(
         "request-written-after-the-lease",
         "harvester/wechat/account_calls.py",
-        "if self._may_start is not None:",
-        "if False:",
+        "refuse_without_lease(self._hold)",
+        "pass",
         "tests/wechat/test_transport_tokens.py::test_no_request_is_written_without_the_lease",
     ),
     Sabotage(
@@ -295,7 +295,7 @@ SABOTAGES = (
     Sabotage(
         "ledger-written-after-the-lease",
         "harvester/engine/ledger_files.py",
-        "return self._may_write is None or self._may_write()",
+        "return self._tree.hold.is_good",
         "return True",
         "tests/engine/test_lost_lease.py::test_a_run_that_has_lost_its_lease_writes_no_ledger",
     ),

@@ -1,0 +1,44 @@
+"""Hold of a run on its buckets: a lock, or a lease that it may lose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harvester.core.errors import LeaseLost
+
+
+class Hold:
+    """Ownership of the buckets that a run works on.
+
+    It is asked where a call is handed out, before a file is replaced and before one is deleted:
+    threads cannot be cancelled, and a process that wakes after its lease must not go on. Without
+    ``is_good`` it cannot be lost. Once that has returned False, it never returns True again.
+    """
+
+    __slots__ = ("_is_good",)
+
+    def __init__(self, is_good: Callable[[], bool] | None = None) -> None:
+        self._is_good = is_good
+
+    @property
+    def may_be_lost(self) -> bool:
+        """True for a lease."""
+        return self._is_good is not None
+
+    @property
+    def is_good(self) -> bool:
+        """True while no other run may work on the buckets."""
+        return self._is_good is None or self._is_good()
+
+    def check(self) -> None:
+        """Raise LeaseLost if another run may work on the buckets."""
+        if not self.is_good:
+            raise LeaseLost(
+                "another run may work on these buckets, because their lease was not renewed in"
+                " time",
+                "run again: what is done already stays done",
+            )
+
+
+UNLOSABLE = Hold()
+"""The hold of a lock, or of buckets that no other run can take."""
