@@ -198,6 +198,8 @@ def spark(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spar
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
         monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        # It lives for a minute: what compiles a long time for a fast end never pays.
+        monkeypatch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
         session = _start_spark(tmp_path_factory.mktemp("spark"))
         yield session
         session.stop()

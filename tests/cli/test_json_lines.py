@@ -32,6 +32,7 @@ from tests.runs.test_run_events import told
 from tests.support.claims import claim
 from tests.support.event_schema import PAGE, events_in, schema
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
+from tests.support.nights import by_night
 from tests.support.run_harness import HOURLY, RunHarness, appid
 
 CLI_PAGE = PAGE.parent / "cli.md"
@@ -297,10 +298,7 @@ def read_all(keyboard: int) -> str:
     return found.decode().replace("\r\n", "\n")
 
 
-@pytest.mark.parametrize(
-    "style",
-    ["auto", *(pytest.param(style, marks=pytest.mark.slow) for style in ("bar", "log"))],
-)
+@pytest.mark.parametrize("style", ["auto", *by_night(["bar", "log"])])
 def test_a_terminal_gets_the_same_lines(tmp_path: Path, address: str, style: str) -> None:
     """No bar, no table, no control sequence."""
     manifest = str(write_manifest(tmp_path, address, 1))

@@ -34,6 +34,7 @@ from tests.end_to_end.test_kills import (
     start,
     write_manifest,
 )
+from tests.support.nights import by_night
 from tests.support.run_harness import BOTH, appid, days_between, expected, files_of, published_rows
 
 FOR_EVER = "1000000"
@@ -161,8 +162,12 @@ def test_a_hanging_resolver_does_not_delay_the_end(tmp_path: Path) -> None:
     "what",
     [
         "harvester.storage.publish:publish",
-        pytest.param("harvester.storage.coverage_scan:read_states", marks=pytest.mark.slow),
-        pytest.param("harvester.storage.backends.atomic_files:sync", marks=pytest.mark.slow),
+        *by_night(
+            [
+                "harvester.storage.coverage_scan:read_states",
+                "harvester.storage.backends.atomic_files:sync",
+            ]
+        ),
     ],
 )
 def test_a_hanging_disk_does_not_delay_the_end(
@@ -322,7 +327,7 @@ def test_signals_at_twenty_random_moments(tmp_path: Path, duck: duckdb.DuckDBPyC
     stop_at_random(tmp_path, duck, 20, "2024-08-01")
 
 
-@pytest.mark.parametrize("style", ["bar", pytest.param("log", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("style", ["bar", *by_night(["log"])])
 def test_a_terminal_that_goes_away_ends_the_run_in_order(tmp_path: Path, style: str) -> None:
     """After SIGHUP every write to the terminal fails; the answers are published and recorded."""
     with sandbox_process("--latency", "0.05") as address:

@@ -20,6 +20,7 @@ import pytest
 from harvester.cli import invoke
 from harvester.core.exit_codes import Exit
 from tests.support import kill_at
+from tests.support.nights import by_night
 from tests.support.run_harness import BOTH, appid, days_between, expected, files_of, published_rows
 
 PYTHON = (sys.executable, "-m")
@@ -155,7 +156,7 @@ def die() -> Iterator[Callable[[Path | str, int], bool]]:
         yield die
 
 
-@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [9, *by_night([1])])
 def test_a_run_that_dies_at_any_change_of_the_disk_is_mended_by_the_next(
     tmp_path: Path,
     die: Callable[[Path | str, int], bool],
@@ -206,14 +207,7 @@ def test_a_second_run_on_the_same_buckets_names_the_holder(tmp_path: Path) -> No
     assert json.loads(lock.read_bytes())["pid"] == first.pid
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-        signal.SIGTERM,
-        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("number", [signal.SIGTERM, *by_night([signal.SIGINT, signal.SIGHUP])])
 def test_a_signal_ends_the_run_in_order(
     tmp_path: Path, number: signal.Signals, duck: duckdb.DuckDBPyConnection
 ) -> None:

@@ -26,6 +26,7 @@ from tests.end_to_end.test_kills import (
     start,
 )
 from tests.support import kill_at
+from tests.support.nights import by_night
 from tests.support.run_harness import (
     BOTH,
     DAILY,
@@ -145,7 +146,7 @@ def test_the_output_on_the_command_line(
     assert invoke(["run", "--output", "ftp://bucket"]) == Exit.USAGE
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [1, *by_night([50])])
 def test_two_runs_at_once_both_finish(
     tmp_path: Path,
     s3_output: Output,
@@ -165,7 +166,7 @@ def test_two_runs_at_once_both_finish(
             assert_exact(duck, output, tmp_path / str(number), 3)
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [3, *by_night([30])])
 def test_kills_in_a_row_then_one_run_is_exact(
     tmp_path: Path,
     s3_output: Output,
@@ -200,7 +201,7 @@ def verify(manifest: Path) -> int:
     return subprocess.run(command, check=False, capture_output=True, env=ENVIRONMENT).returncode
 
 
-@pytest.mark.parametrize("step", [21, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [21, *by_night([1])])
 def test_a_run_that_dies_at_any_change_of_the_store_is_mended_by_the_next(
     tmp_path: Path, s3_output: Output, duck: duckdb.DuckDBPyConnection, step: int
 ) -> None:

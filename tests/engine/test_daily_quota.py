@@ -22,6 +22,7 @@ from harvester.sandbox.calls import Reply, Request
 from harvester.storage import coverage_scan
 from harvester.storage.state import quota_ledger, quota_limits
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
+from tests.support.nights import by_night
 from tests.support.run_harness import DAILY, HOURLY, appid, days_between, expected, published_rows
 
 TODAY = parse_day("2026-05-20")
@@ -210,7 +211,7 @@ def test_a_quota_that_comes_back_a_little_after_our_midnight_is_waited_for(
     assert lab.run().exit_code is Exit.DONE
 
 
-@pytest.mark.parametrize("before", [10, 20])
+@pytest.mark.parametrize("before", [10, *by_night([20])])
 @pytest.mark.parametrize("store_seconds", [0.0, 0.2])
 def test_a_slow_store_at_midnight_costs_time_and_no_calls(
     tmp_path: Path, *, store_seconds: float, before: float

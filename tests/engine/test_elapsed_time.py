@@ -19,6 +19,7 @@ from harvester.planning.quota import DayLedger, Moment
 from harvester.sandbox import Rules
 from harvester.storage.state import quota_ledger
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
+from tests.support.nights import by_night
 from tests.support.run_harness import HOURLY
 
 TODAY = parse_day("2026-05-20")
@@ -91,7 +92,7 @@ EVENTS = {
 
 
 @pytest.mark.parametrize("event", EVENTS)
-@pytest.mark.parametrize("seconds", [5.0, 50.0])
+@pytest.mark.parametrize("seconds", [5.0, *by_night([50.0])])
 def test_the_first_period_is_held_off_whatever_happened_in_between(
     lab: VirtualTimeHarness, event: str, seconds: float
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import duckdb
@@ -26,6 +27,7 @@ from harvester.scheduling.circuit_breaker import (
     CircuitBreaker,
 )
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
+from tests.support.nights import few_by_day
 from tests.support.run_harness import (
     BOTH,
     DAILY,
@@ -146,8 +148,10 @@ def test_a_clock_that_was_put_back_makes_nobody_wait_longer_than_a_period(
     assert lab.net.calls[before].at <= restarted + 1.1
 
 
-@pytest.mark.parametrize("concurrency", [1, 4])
-@pytest.mark.parametrize("limit", [(60, 60.0), (5, 1.0), (2, 3.0)])
+@pytest.mark.parametrize(
+    ("limit", "concurrency"),
+    few_by_day(product([(60, 60.0), (5, 1.0), (2, 3.0)], [1, 4]), [((60, 60.0), 4), ((2, 3.0), 1)]),
+)
 def test_a_server_that_is_stricter_than_the_manifest_is_obeyed_in_the_end(
     lab: VirtualTimeHarness,
     *,
@@ -482,13 +486,7 @@ def last_of_others(lab: VirtualTimeHarness) -> float:
     return max(call.at for call in lab.net.calls if call.appid != SICK) - lab.net.calls[0].at
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        code if code in ONE_OF_A_KIND.values() else pytest.param(code, marks=pytest.mark.slow)
-        for code in EVERY_CODE
-    ],
-)
+@pytest.mark.parametrize("code", few_by_day(EVERY_CODE, ONE_OF_A_KIND.values()))
 def test_every_code_of_one_account_costs_the_other_29_nothing(
     tmp_path: Path, code: int, alone: dict[str, object], duck: duckdb.DuckDBPyConnection
 ) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from harvester.core.exit_codes import Exit
 from tests.end_to_end.test_kills import sandbox_process, start, write_manifest
+from tests.support.nights import by_night
 from tests.support.run_harness import BOTH, appid, days_between, expected, published_rows
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [1, *by_night([50])])
 def test_two_runs_at_once(tmp_path: Path, duck: duckdb.DuckDBPyConnection, times: int) -> None:
     """Started together they never both work: one ends with 75, and the files are exact."""
     with sandbox_process() as address:

@@ -17,7 +17,7 @@ READING = ROOT / "docs/reading.md"
 API = ROOT / "docs/python.md"
 OPERATIONS = ROOT / "docs/operations.md"
 GUIDES = (README, CLI, MANIFEST, CREDENTIALS, READING, OPERATIONS)
-PAGES = (README, ROOT / "SECURITY.md", *sorted(ROOT.glob("docs/**/*.md")))
+PAGES = (README, ROOT / "SECURITY.md", ROOT / "tests/README.md", *sorted(ROOT.glob("docs/**/*.md")))
 
 
 class Block(NamedTuple):

@@ -208,7 +208,7 @@ def test_the_nightly_workflow_has_every_slow_test() -> None:
     slow = {
         path.relative_to(ROOT / "tests").parts[0]
         for path in (ROOT / "tests").rglob("test_*.py")
-        if "mark.slow" in path.read_text("utf-8")
+        if re.search("mark.slow|by_night|few_by_day", path.read_text("utf-8"))
     }
     assert sorted(named) == sorted(f"tests/{folder}" for folder in slow - {"foreign", "examples"})
     ci = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
