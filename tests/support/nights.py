@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from _pytest.mark import ParameterSet
 
 
-def by_night(values: Iterable[Any]) -> list[ParameterSet]:
+def by_night(values: Iterable[Any]) -> list[Any]:
     """Return cases that only ``-m slow`` tries; a tuple has a value for each parameter."""
     return [
         pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow)
