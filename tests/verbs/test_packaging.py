@@ -168,9 +168,10 @@ def test_the_readme_commands_start_from_nothing() -> None:
         assert all(step[0].startswith(".venv/bin/") for step in steps[1:])
 
 
-def test_ci_is_executable() -> None:
-    """.ci/run can be called as it is and is valid bash."""
-    script = ROOT / ".ci" / "run"
+@pytest.mark.parametrize("name", ["run", "full"])
+def test_ci_is_executable(name: str) -> None:
+    """.ci/run and .ci/full can be called as they are and are valid bash."""
+    script = ROOT / ".ci" / name
     assert os.access(script, os.X_OK)
     subprocess.run(["bash", "-n", script], check=True)
 
@@ -218,7 +219,8 @@ def test_the_nightly_workflow_has_every_slow_test() -> None:
     [run] = [step for step in jobs["examples"]["steps"] if "pytest" in step.get("run", "")]
     assert run["run"] == ".venv/bin/pytest -m '' tests/examples"
     assert {*run["env"]} == {*example_tools.VARIABLES}
-    for job, last in (("slow", ".venv/bin/pytest -m slow $TESTS"), ("sabotage", SABOTAGE)):
+    parts = {"slow": ".ci/full slow $TESTS", "date": ".ci/full date", "sabotage": SABOTAGE}
+    for job, last in parts.items():
         assert jobs[job]["steps"][-1]["run"] == last
 
 
