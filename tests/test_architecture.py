@@ -18,6 +18,7 @@ from tests.support.import_graph import (
     PACKAGE,
     PURE,
     ROOT,
+    code_lines,
     drawing,
     imports,
     levels,
@@ -202,14 +203,37 @@ SHARED_BY_TWO = {
 
 SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 
-MAX_ARROWS = 59
+# The ratchet: the lines of code that each room may have, without blanks, comments and docstrings,
+# so that nobody saves there. A commit that needs fewer lowers the bound of its room to what it has;
+# none raises one, but by the price that an issue names for a capability, once, in the commit that
+# brings it and says which rooms take it. Texts, SQL and scripts are data files.
+MAX_CODE = {
+    "core": 1_541,
+    "catalogue": 951,
+    "manifest": 1_693,
+    "planning": 800,
+    "scheduling": 1_433,
+    "tables": 1_645,
+    "wechat": 1_627,
+    "storage": 3_980,
+    "engine": 808,
+    "runs": 3_618,
+    "verbs": 3_159,
+    "readers": 733,
+    "cli": 2_579,
+    "sandbox": 1_540,
+    "root": 215,
+}
+MAX_SLACK = 40
+"""Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
+
+MAX_ARROWS = 57
 MAX_LEVELS_INSIDE = 5
 MAX_MODULES = 26
 MAX_FUNCTION_LINES = 50
 MAX_FILE_LINES = 400
-MAX_LINES = 41_500
 MAX_MEDIAN_FUNCTION = 7
-MAX_P95_FUNCTION = 22
+MAX_P95_FUNCTION = 20
 
 
 def _functions(tree: ast.AST) -> Iterator[tuple[str, int, int]]:
@@ -480,9 +504,18 @@ def test_files_are_short() -> None:
     assert not {file: lines for file, lines in lengths.items() if lines > MAX_FILE_LINES}
 
 
-def test_the_package_is_small() -> None:
-    """The package stays a thing that one person can read, and no folder is a heap."""
-    assert sum(module.text.count("\n") for module in MODULES) < MAX_LINES
+def test_the_rooms_keep_their_budgets() -> None:
+    """The package stays a thing that one person can read: bounds fall and do not rise."""
+    rooms: Counter[str] = Counter()
+    for module in MODULES:
+        rooms[module.room if module.room in DIRECTIONS else "root"] += code_lines(module)
+    assert rooms.keys() == MAX_CODE.keys()
+    assert not {room: lines for room, lines in rooms.items() if lines > MAX_CODE[room]}
+    assert not {room: lines for room, lines in rooms.items() if lines < MAX_CODE[room] - MAX_SLACK}
+
+
+def test_no_folder_is_a_heap() -> None:
+    """A folder can be taken in at a glance."""
     folders = Counter(module.folder for module in MODULES if module.path.name != "__init__.py")
     assert max(folders.values()) <= MAX_MODULES
 

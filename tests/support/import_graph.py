@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import functools
+import io
 import sys
+import tokenize
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -66,6 +68,34 @@ def _load(path: Path) -> Module:
     text = path.read_text("utf-8")
     return Module(".".join(parts) or "__init__", path, text, ast.parse(text, str(path)))
 
+
+def code_lines(module: Module) -> int:
+    """Count the lines of code of a file: those without blanks, comments and docstrings."""
+    texts = {
+        line
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if isinstance(node.value.value, str)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    tokens = tokenize.generate_tokens(io.StringIO(module.text).readline)
+    code = {
+        line
+        for token in tokens
+        if token.type not in _NO_CODE
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    return len(code - texts)
+
+
+_NO_CODE = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+}
 
 MODULES = [_load(path) for path in sorted(PACKAGE.rglob("*.py"))]
 BY_NAME = {module.name: module for module in MODULES}
