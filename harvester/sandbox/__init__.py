@@ -10,11 +10,10 @@
 
 from __future__ import annotations
 
-from harvester.sandbox.call_faults import ANYONE, QUOTA, TOKEN, Fault, Wire
+from harvester.sandbox.call_faults import ANYONE, QUOTA, TOKEN
 from harvester.sandbox.calls import Reply, Request
 from harvester.sandbox.counters import AskedWindow
 from harvester.sandbox.data import Row, expected_rows
-from harvester.sandbox.data_faults import DataFault, Delayed, Late, Outage, Revised
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.server_state import FakeWeChat
 
@@ -23,18 +22,11 @@ __all__ = [
     "QUOTA",
     "TOKEN",
     "AskedWindow",
-    "DataFault",
-    "Delayed",
     "FakeWeChat",
-    "Fault",
-    "Late",
-    "Outage",
     "Reply",
     "Request",
-    "Revised",
     "Row",
     "Rules",
-    "Wire",
     "expected_rows",
     "server",
 ]

@@ -1,16 +1,15 @@
-"""Faults of calls: WeChat's error answers, malformed answers, broken connections.
+"""Faults of calls: WeChat's error answers.
 
-The errors are worded as answers seen in the wild, without the ``rid`` that WeChat appends to each.
+They are worded as answers seen in the wild, without the ``rid`` that WeChat appends to each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Iterator
 from itertools import chain, product, repeat
+from typing import Generic, TypeVar
 
-from harvester.sandbox.data import Row
+T = TypeVar("T")
 
 TOKEN = "token"
 """In the place of a dataset's name: all token endpoints, including those of platforms."""
@@ -63,63 +62,6 @@ MESSAGES = {
     76022: "could not use this cgi_path, no permission",
 }
 
-_BAD_GATEWAY = (
-    b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
-    b"<center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n"
-)
-
-
-class Wire(Enum):
-    """Part of an answer that the connection carries."""
-
-    WHOLE = "the whole answer"
-    CHUNKS = "the whole answer, in chunks without a length"
-    UNTIL_CLOSED = "the whole answer without a length, then it is closed"
-    COMPRESSED = "the whole answer, compressed although the request does not allow it"
-    CLOSE = "nothing; it is closed"
-    RESET = "nothing; it is reset"
-    CUT = "the head and half of the body, then it is closed"
-    GARBAGE = "bytes that are not HTTP, then it is closed"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A fault of one call.
-
-    ``errcode`` or ``body`` replaces the answer; the call is not checked then and spends no limit.
-    ``alter`` rewrites the rows of the answer. All other fields change how the answer is sent.
-
-    Attributes:
-        errcode: Answers this error.
-        errmsg: Replaces WeChat's usual message for the errcode.
-        status: HTTP status.
-        body: Answers these bytes.
-        content_type: Sent unchanged.
-        alter: Gets the rows, and returns the rows to send.
-        delay: Seconds before the answer, in addition to the latency.
-        wire: Part of the answer that is sent.
-    """
-
-    errcode: int | None = None
-    errmsg: str = ""
-    status: int = 200
-    body: bytes | None = None
-    content_type: str = "application/json; encoding=utf-8"
-    alter: Callable[[list[Row]], list[Row]] | None = None
-    delay: float = 0.0
-    wire: Wire = Wire.WHOLE
-
-
-BAD_GATEWAY = Fault(status=502, body=_BAD_GATEWAY, content_type="text/html")
-HTML_PAGE = Fault(body=_BAD_GATEWAY, content_type="text/html; charset=gbk")
-EMPTY_BODY = Fault(body=b"", content_type="text/html; charset=gbk")
-EMPTY_OBJECT = Fault(body=b"{}")
-NULL_LIST = Fault(body=b'{"list":null}')
-CLOSED = Fault(wire=Wire.CLOSE)
-RESET = Fault(wire=Wire.RESET)
-CUT = Fault(wire=Wire.CUT)
-GARBAGE = Fault(wire=Wire.GARBAGE)
-
 
 class Refused(Exception):
     """A call that is answered with an errcode."""
@@ -129,13 +71,13 @@ class Refused(Exception):
         self.errcode = errcode
 
 
-class CallFaults:
+class CallFaults(Generic[T]):
     """The faults of calls to come, by account and by dataset, TOKEN, QUOTA or None for all data."""
 
     def __init__(self) -> None:
-        self._faults: dict[tuple[str, str | None], Iterator[Fault]] = {}
+        self._faults: dict[tuple[str, str | None], Iterator[T]] = {}
 
-    def add(self, appid: str, dataset: str | None, fault: Fault, times: int | None) -> None:
+    def add(self, appid: str, dataset: str | None, fault: T, times: int | None) -> None:
         """Add a fault of the next ``times`` calls, None for all, after the faults added before."""
         added = repeat(fault) if times is None else repeat(fault, times)
         self._faults[appid, dataset] = chain(self._faults.get((appid, dataset), ()), added)
@@ -144,7 +86,7 @@ class CallFaults:
         """Remove the faults added with the same appid and dataset."""
         self._faults.pop((appid, dataset), None)
 
-    def take(self, appid: str, dataset: str) -> Fault | None:
+    def take(self, appid: str, dataset: str) -> T | None:
         """Return the fault of this call and use it up once; the most specific fault comes first."""
         if not self._faults:  # every call of a fake without faults comes here
             return None

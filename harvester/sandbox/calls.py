@@ -5,13 +5,16 @@ Reading raises `Refused` with WeChat's errcode for the mistake.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import functools
+from collections.abc import Callable, Mapping
+from email.utils import formatdate
 from typing import Any, NamedTuple
 
 import orjson
 
 from harvester.core.calendar import Day, parse_day
-from harvester.sandbox.call_faults import MESSAGES, Fault, Refused, Wire
+from harvester.sandbox.call_faults import MESSAGES, Refused
 from harvester.sandbox.data import Row
 
 JSON = "application/json; encoding=utf-8"
@@ -29,18 +32,34 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """One HTTP response: sent after ``delay`` seconds, and as far as ``wire`` says."""
+    """One HTTP response, sent after ``delay`` seconds.
+
+    ``encoding`` is ``chunked``, ``gzip``, or empty for a body as it is with its length. ``raw``
+    writes to the connection in the place of a response, and then the connection is closed.
+    """
 
     body: bytes
     status: int = 200
     content_type: str = JSON
     delay: float = 0.0
-    wire: Wire = Wire.WHOLE
+    encoding: str = ""
+    raw: Callable[[asyncio.Transport], object] | None = None
 
 
-def with_fault(body: bytes, fault: Fault) -> Reply:
-    """Return the reply that sends a body as a fault has it sent."""
-    return Reply(body, fault.status, fault.content_type, fault.delay, fault.wire)
+def head_of(reply: Reply, date: str, field: str) -> bytes:
+    """Return the head of a response with one more field, for what is written raw."""
+    lines = (f"HTTP/1.1 {reply.status} OK", f"Content-Type: {reply.content_type}", f"Date: {date}")
+    return "\r\n".join((*lines, field, "", "")).encode()
+
+
+def date_text(now: float) -> str:
+    """Return a moment, in seconds since the Unix epoch, as in the header ``Date``."""
+    return _date_text(int(now))
+
+
+@functools.lru_cache(maxsize=16)
+def _date_text(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def json_of(value: object) -> bytes:

@@ -10,8 +10,7 @@ import json
 from collections.abc import Callable
 from typing import TypeAlias
 
-from harvester.sandbox.call_faults import Wire
-from harvester.sandbox.calls import Reply, json_of
+from harvester.sandbox.calls import Reply, head_of, json_of
 
 Body: TypeAlias = Callable[[bytes], bytes]
 
@@ -64,21 +63,31 @@ BODIES: tuple[Body, ...] = (
 
 _MARK = b"\xef\xbb\xbf"
 
-WAYS: tuple[Callable[[Reply], Reply], ...] = (
-    lambda reply: reply._replace(body=_MARK + reply.body),
-    lambda reply: reply._replace(content_type="text/plain"),
-    lambda reply: reply._replace(wire=Wire.CHUNKS),
-    lambda reply: reply._replace(wire=Wire.UNTIL_CLOSED),
-    lambda reply: reply._replace(wire=Wire.COMPRESSED),
-    lambda reply: reply._replace(content_type="text/html; charset=gbk"),
+
+def _until_closed(reply: Reply, date: str) -> Reply:
+    """Send the body without a length: it ends with the connection."""
+    data = head_of(reply, date, "Connection: close") + reply.body
+    return reply._replace(raw=lambda transport: transport.write(data))
+
+
+WAYS: tuple[Callable[[Reply, str], Reply], ...] = (
+    lambda reply, _: reply._replace(body=_MARK + reply.body),
+    lambda reply, _: reply._replace(content_type="text/plain"),
+    lambda reply, _: reply._replace(encoding="chunked"),
+    _until_closed,
+    lambda reply, _: reply._replace(encoding="gzip"),
+    lambda reply, _: reply._replace(content_type="text/html; charset=gbk"),
 )
 """Ways to send an answer. There are not as many as forms of a body, so that all pairs come."""
 
 
-def odd(reply: Reply, number: int) -> Reply:
-    """Return an answer in another form; a broken one, and an error page, stay as they are."""
-    if reply.wire is not Wire.WHOLE or reply.status != 200:
+def odd(reply: Reply, number: int, date: str) -> Reply:
+    """Return an answer in another form; a broken one, and an error page, stay as they are.
+
+    ``date`` is the answer's, as in its head.
+    """
+    if reply.raw is not None or reply.status != 200:
         return reply
     if reply.body.startswith(_LIST):
         reply = reply._replace(body=BODIES[number % len(BODIES)](reply.body))
-    return WAYS[number % len(WAYS)](reply)
+    return WAYS[number % len(WAYS)](reply, date)

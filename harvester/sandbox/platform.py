@@ -96,18 +96,6 @@ class Platforms:
         self._platforms[appid].accounts[account] = given
         return token
 
-    def revoke_authorisation(self, appid: str, account: str) -> None:
-        """Revoke an account's authorisation of a platform."""
-        del self._platforms[appid].accounts[account]
-
-    def refresh_token(self, appid: str, account: str) -> str:
-        """Return the refresh token that is valid now."""
-        return self._platforms[appid].accounts[account].refresh_token
-
-    def own_token(self, appid: str) -> str:
-        """Return a new token of the platform itself, without its secret and ticket."""
-        return self._tokens.plain(appid, self._clock()).text
-
     def check_authorised(self, appid: str, account: str, family: str) -> None:
         """Raise Refused 61003 without an authorisation, 61007 if it leaves the family out."""
         families = self._authorisation(self._platforms[appid], account).families

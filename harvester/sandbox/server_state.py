@@ -10,7 +10,7 @@ spans, first days) is shared with the client and nothing else is, so the two can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
@@ -18,15 +18,14 @@ from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import Clock, today
 from harvester.core.dataset import Dataset
 from harvester.sandbox import calls
-from harvester.sandbox.call_faults import QUOTA, TOKEN, CallFaults, Fault, Refused
+from harvester.sandbox.call_faults import QUOTA, TOKEN, CallFaults, Refused
 from harvester.sandbox.counters import AskedWindow, Counters
 from harvester.sandbox.data import expected_rows
 from harvester.sandbox.data.account import digest, fraction
-from harvester.sandbox.data_faults import DataFault
 from harvester.sandbox.limits import Limits, PeakLoad
 from harvester.sandbox.odd_answers import odd
 from harvester.sandbox.platform import Endpoint, Platforms
-from harvester.sandbox.responses import Archive, Source, Window
+from harvester.sandbox.responses import Archive, Window
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.tokens import Token, TokenServer
 
@@ -41,20 +40,19 @@ class FakeWeChat:
     """An emulated WeChat with its accounts, tokens, limits and faults.
 
     ``clock`` returns seconds since the Unix epoch; Beijing days, minutes and the age of tokens
-    follow it. ``source`` has the final rows of every day.
+    follow it.
     """
 
-    def __init__(self, rules: Rules, clock: Clock, *, source: Source = expected_rows) -> None:
+    def __init__(self, rules: Rules, clock: Clock) -> None:
         self.rules = rules
         self.counters = Counters()
         self.tokens = TokenServer(rules.token_life, rules.token_tail)
         self.platforms = Platforms(rules, self.tokens, clock)
         self._clock = clock
         self._serial = 0
-        self._call_faults = CallFaults()
+        self._call_faults = CallFaults[int]()
         self._limits = Limits(rules)
-        self._permits: dict[str, frozenset[str]] = {}
-        self._archive = Archive(source, rules)
+        self._archive = Archive(expected_rows, rules)
         self._endpoints: dict[str, Callable[[calls.Request, float], calls.Reply]] = {
             STABLE_TOKEN_PATH: self._stable_token,
             PLAIN_TOKEN_PATH: self._plain_token,
@@ -70,48 +68,19 @@ class FakeWeChat:
     # Control
 
     def fail(
-        self,
-        appid: str,
-        fault: int | Fault,
-        *,
-        dataset: str | None = None,
-        times: int | None = None,
+        self, appid: str, errcode: int, *, dataset: str | None = None, times: int | None = None
     ) -> None:
-        """Make calls fail: the next ``times`` calls, or all calls until `heal`.
+        """Make calls answer an errcode: the next ``times`` calls, or all calls until `heal`.
 
-        ``appid`` may be ANYONE. ``fault`` is an errcode or a `Fault`. ``dataset`` is a name of the
-        catalogue, TOKEN or QUOTA for their endpoints, or None for every data call. Faults of the
-        same calls are used up in the order in which they were added.
+        They are not checked then and spend no limit. ``appid`` may be ANYONE. ``dataset`` is a name
+        of the catalogue, TOKEN or QUOTA for their endpoints, or None for every data call. Faults of
+        the same calls are used up in the order in which they were added.
         """
-        made = Fault(errcode=fault) if isinstance(fault, int) else fault
-        self._call_faults.add(appid, dataset, made, times)
+        self._call_faults.add(appid, dataset, errcode, times)
 
     def heal(self, appid: str, *, dataset: str | None = None) -> None:
         """Remove the call faults added with the same appid and dataset."""
         self._call_faults.remove(appid, dataset)
-
-    def add_data_fault(self, fault: DataFault) -> None:
-        """Add a data fault, which stays until `remove_data_fault`."""
-        self._archive.data_faults.append(fault)
-
-    def remove_data_fault(self, fault: DataFault) -> None:
-        """Remove a data fault, also one of the rules. Raises ValueError if there is none such."""
-        self._archive.data_faults.remove(fault)
-
-    def permit(self, appid: str, families: Iterable[str]) -> None:
-        """Limit an account to the datasets of these families; the others answer 48001.
-
-        Families are the catalogue's: user, article, message, interface. All are permitted at first.
-        """
-        self._permits[appid] = frozenset(families)
-
-    def token_of(self, appid: str) -> str:
-        """Return the account's stable token, as any client with the secret would get it.
-
-        Raises Refused 40013 for an invalid appid.
-        """
-        self.tokens.check_secret(appid)
-        return self.tokens.stable(appid, self._clock()).text
 
     def now(self) -> float:
         """Return the time by the clock of this WeChat, in seconds since the Unix epoch."""
@@ -142,7 +111,7 @@ class FakeWeChat:
         except Refused as refused:
             reply = calls.Reply(self._error(refused.errcode, now))
         if self.rules.odd_answers:
-            reply = odd(reply, self._serial)
+            reply = odd(reply, self._serial, calls.date_text(now))
         latency = self._latency()
         return reply._replace(delay=reply.delay + latency) if latency else reply
 
@@ -156,18 +125,11 @@ class FakeWeChat:
         return endpoint(request, now)
 
     def _reply(
-        self, appid: str, target: str, now: float, answer: Callable[[Fault | None], bytes]
+        self, appid: str, target: str, now: float, answer: Callable[[], bytes]
     ) -> calls.Reply:
-        """Return the reply to a call, with the call fault that its account and target have.
-
-        ``answer`` returns the body; it is not called if the fault replaces the answer.
-        """
-        fault = self._call_faults.take(appid, target)
-        if fault is None:
-            return calls.Reply(answer(None))
-        if fault.errcode is not None:
-            return calls.with_fault(self._error(fault.errcode, now, fault.errmsg), fault)
-        return calls.with_fault(answer(fault) if fault.body is None else fault.body, fault)
+        """Return the reply to a call: the errcode that it is to fail with, or its answer."""
+        errcode = self._call_faults.take(appid, target)
+        return calls.Reply(answer() if errcode is None else self._error(errcode, now))
 
     # Tokens
 
@@ -184,7 +146,7 @@ class FakeWeChat:
     def _token(
         self, appid: str, secret: str, *, issue: Callable[[str, float], Token], now: float
     ) -> calls.Reply:
-        def answer(_: object) -> bytes:
+        def answer() -> bytes:
             self.tokens.check_secret(appid, secret)
             token = issue(appid, now)
             return calls.json_of({"access_token": token.text, "expires_in": token.left(now)})
@@ -201,7 +163,7 @@ class FakeWeChat:
         appid = calls.text_of(asked, subject, 41002)
         own_token = request.query.get("component_access_token", "")
         self.counters.token_calls[appid] += 1
-        return self._reply(appid, TOKEN, now, lambda _: calls.json_of(endpoint(asked, own_token)))
+        return self._reply(appid, TOKEN, now, lambda: calls.json_of(endpoint(asked, own_token)))
 
     # Quotas
 
@@ -212,11 +174,9 @@ class FakeWeChat:
         path = calls.read_object(request.body).get("cgi_path")
         dataset = next((one for one in CATALOGUE.values() if one.path == path), None)
 
-        def answer(_: object) -> bytes:
+        def answer() -> bytes:
             if dataset is None:
                 raise Refused(76021)
-            if not self._is_permitted(appid, dataset):
-                raise Refused(76022)
             quota = self._limits.quota(appid, dataset.name, now)
             body: dict[str, Any] = {"errcode": 0, "errmsg": "ok", "quota": quota}
             if self.rules.minute_limit is not None:
@@ -236,20 +196,17 @@ class FakeWeChat:
             self.counters.windows[asked] += 1
         return self._reply(token.appid, dataset.name, now, partial(self._body, window, token))
 
-    def _body(self, window: Window, token: Token, fault: Fault | None) -> bytes:
+    def _body(self, window: Window, token: Token) -> bytes:
         """Return the answer to a window. Raises Refused for the first check that fails."""
         dataset, appid, begin, end, now = window
-        if not self._is_permitted(appid, dataset):
-            raise Refused(48001)
         if token.platform:
             self.platforms.check_authorised(token.platform, appid, dataset.family)
         self._limits.admit(appid, dataset.name, now)
         if self.rules.fault_rate and self._chance("fault") < self.rules.fault_rate:
             raise Refused(-1)
-        span = self.rules.spans.get(dataset.name, dataset.span)
-        if not 0 <= end - begin < span or begin < dataset.first_day or end >= today(now):
+        if not 0 <= end - begin < dataset.span or begin < dataset.first_day or end >= today(now):
             raise Refused(61501)
-        return self._archive.body(window, fault.alter if fault else None)
+        return self._archive.body(window)
 
     def _offline(self, request: calls.Request, now: float) -> NoReturn:
         """Refuse an API that WeChat has retired. Raises Refused 47009 for a valid token."""
@@ -266,9 +223,6 @@ class FakeWeChat:
         self.counters.calls[token.appid] += 1
         self._limits.arrive(token.appid, now)
         return token
-
-    def _is_permitted(self, appid: str, dataset: Dataset) -> bool:
-        return dataset.family in self._permits.get(appid, (dataset.family,))
 
     # Errors and delays
 

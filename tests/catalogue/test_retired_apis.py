@@ -10,8 +10,9 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import ANYONE, FakeWeChat, Rules
+from harvester.sandbox import ANYONE, Rules
 from tests.support.cli import CONCURRENCY, JobScope, command_line
+from tests.support.faulty_wechat import FaultyRules, FaultyWeChat
 from tests.support.run_harness import DAILY, HOURLY, appid, days_between, expected, published_rows
 
 
@@ -25,7 +26,7 @@ def test_an_api_that_goes_offline_is_asked_no_more(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
 ) -> None:
     """Of hundreds of windows no more are asked than were in flight; the others are untouched."""
-    world = FakeWeChat(Rules(), time.time)
+    world = FaultyWeChat(Rules(), time.time)
     world.fail(ANYONE, 47009, dataset=HOURLY)
     asked = JobScope((DAILY, HOURLY), "2026-03-01", "2026-04-29", accounts=6)
     with command_line(tmp_path, asked, world, capsys) as run:
@@ -46,7 +47,7 @@ def test_a_span_that_became_shorter_is_found_and_kept_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
 ) -> None:
     """Thirty days are refused, eight work: the summary says so, and only eight are asked then."""
-    world = FakeWeChat(Rules(spans={DAILY: 10}, history=True), time.time)
+    world = FaultyWeChat(FaultyRules(spans={DAILY: 10}, history=True), time.time)
     begin, end = "2025-01-01", "2025-12-31"
     with command_line(tmp_path, JobScope((DAILY,), begin, end), world, capsys) as run:
         done = run("run")
@@ -72,7 +73,7 @@ def test_a_retired_dataset_is_refused_with_its_place_and_its_successor(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A manifest that names one ends with 2 before anything is asked; globs do not name it."""
-    world = FakeWeChat(Rules(), time.time)
+    world = FaultyWeChat(Rules(), time.time)
     asked = JobScope(("user_*", "article_total"), "2026-03-01", "2026-03-04")
     with command_line(tmp_path, asked, world, capsys) as run:
         text = run.manifest.read_text()

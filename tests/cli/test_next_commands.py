@@ -30,9 +30,10 @@ from harvester.runs.record.next_requests import (
     merged_requests,
     next_requests,
 )
-from harvester.sandbox import FakeWeChat, Row, Rules, expected_rows
+from harvester.sandbox import Row, Rules, expected_rows
 from harvester.storage.coverage_scan import States
 from tests.support.cli import CommandLine, JobScope, command_line
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import DAILY, RunHarness, appid
 
 QUIET = {"2026-03-05", "2026-03-06", "2026-03-20"}
@@ -55,7 +56,7 @@ def command(
 ) -> Iterator[CommandLine]:
     """A manifest with gaps, a quarantined day and an account that is refused."""
     monkeypatch.setenv("COMMANDS_SECRET", "s3cret-of-commands")
-    world = FakeWeChat(Rules(), time.time, source=rows_with_gaps)
+    world = FaultyWeChat(Rules(), time.time, source=rows_with_gaps)
     world.fail(appid(3), 48001)
     with command_line(tmp_path, SCOPE, world, capsys) as line:
         yield line

@@ -11,8 +11,8 @@ import pytest
 from harvester.cli import invoke
 from harvester.cli.commands import sandbox
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import FakeWeChat
 from harvester.sandbox.server_state import QUOTA_PATH
+from tests.support.faulty_wechat import FaultyWeChat, token_of
 from tests.support.run_harness import days_between, expected, published_rows
 from tests.support.sandboxes import BUSY, DAILY, HOURLY, client_for, serve_in_thread
 
@@ -20,15 +20,15 @@ DAY = "2024-06-01"
 
 
 @pytest.fixture
-def emulator(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeWeChat]:
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FaultyWeChat]:
     """Return the emulator that the command would serve with these options."""
-    started: list[FakeWeChat] = []
+    started: list[FaultyWeChat] = []
 
-    def run(server: FakeWeChat, *, port: int, announce: Callable[[str], object]) -> None:
+    def run(server: FaultyWeChat, *, port: int, announce: Callable[[str], object]) -> None:
         started.append(server)
         announce(f"http://127.0.0.1:{port}")
 
-    def start(*options: str) -> FakeWeChat:
+    def start(*options: str) -> FaultyWeChat:
         assert invoke(["sandbox", *options]) == Exit.DONE
         return started.pop()
 
@@ -36,14 +36,14 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeWeChat]:
     return start
 
 
-async def codes(server: FakeWeChat, *paths: str) -> list[int]:
+async def codes(server: FaultyWeChat, *paths: str) -> list[int]:
     """Return the errcode of one data call at each path, with a token of the emulator's."""
     async with client_for(server) as client:
-        token = server.token_of(BUSY)
+        token = token_of(server, BUSY)
         return [(await client.ask(token, DAY, DAY, path=path)).errcode for path in paths]
 
 
-async def test_all_data_may_be_refused(emulator: Callable[..., FakeWeChat]) -> None:
+async def test_all_data_may_be_refused(emulator: Callable[..., FaultyWeChat]) -> None:
     """Every account and dataset, with any code, a negative one too."""
     for code in (99999, -1):
         server = emulator("--refuse", str(code))
@@ -53,13 +53,13 @@ async def test_all_data_may_be_refused(emulator: Callable[..., FakeWeChat]) -> N
 @pytest.mark.parametrize(
     "name", ["interface_summary_hour", "getinterfacesummaryhour", "interface*hour"]
 )
-async def test_a_dataset_may_be_refused(name: str, emulator: Callable[..., FakeWeChat]) -> None:
+async def test_a_dataset_may_be_refused(name: str, emulator: Callable[..., FaultyWeChat]) -> None:
     """By each of its names, and the others are answered."""
     server = emulator("--refuse", f"61501:{name}")
     assert await codes(server, DAILY, HOURLY) == [0, 61501]
 
 
-async def test_several_refusals_hold_at_once(emulator: Callable[..., FakeWeChat]) -> None:
+async def test_several_refusals_hold_at_once(emulator: Callable[..., FaultyWeChat]) -> None:
     """The one of a dataset goes before the one of all; tokens and quotas have their own."""
     server = emulator(
         "--refuse",
@@ -73,22 +73,22 @@ async def test_several_refusals_hold_at_once(emulator: Callable[..., FakeWeChat]
     assert await codes(server, DAILY, HOURLY) == [47001, 48001]
     async with client_for(server) as client:
         assert (await client.stable_token(BUSY)).errcode == 40164
-        token = server.token_of(BUSY)
+        token = token_of(server, BUSY)
         got = await client.post(QUOTA_PATH, {"cgi_path": DAILY}, access_token=token)
         assert got.errcode == 76022
 
 
-async def test_a_daily_quota_is_kept_and_told(emulator: Callable[..., FakeWeChat]) -> None:
+async def test_a_daily_quota_is_kept_and_told(emulator: Callable[..., FaultyWeChat]) -> None:
     """One call beyond it answers 45009, and the quota's own endpoint has the numbers."""
     server = emulator("--daily-quota", "2")
     assert await codes(server, DAILY, DAILY, DAILY, HOURLY) == [0, 0, 45009, 0]
     async with client_for(server) as client:
-        token = server.token_of(BUSY)
+        token = token_of(server, BUSY)
         got = await client.post(QUOTA_PATH, {"cgi_path": DAILY}, access_token=token)
     assert got.json["quota"] == {"daily_limit": 2, "used": 2, "remain": 0}
 
 
-def test_odd_answers_are_an_option(emulator: Callable[..., FakeWeChat]) -> None:
+def test_odd_answers_are_an_option(emulator: Callable[..., FaultyWeChat]) -> None:
     """``--faults wire`` turns them on, and nothing else does."""
     assert emulator("--faults", "wire").rules.odd_answers
     assert not emulator().rules.odd_answers
@@ -137,7 +137,7 @@ jobs: [{{datasets: [interface_summary], begin_date: 2026-03-01, end_date: 2026-0
 
 
 def test_a_platform_is_an_option(
-    emulator: Callable[..., FakeWeChat],
+    emulator: Callable[..., FaultyWeChat],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -159,7 +159,7 @@ def test_a_platform_is_an_option(
 
 
 def test_without_the_option_there_is_no_platform(
-    emulator: Callable[..., FakeWeChat], capsys: pytest.CaptureFixture[str]
+    emulator: Callable[..., FaultyWeChat], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The address alone is printed."""
     emulator()

@@ -26,12 +26,13 @@ from harvester.core.exit_codes import Exit
 from harvester.core.secret import Secret
 from harvester.core.text.redaction import masked
 from harvester.manifest import load
-from harvester.sandbox import FakeWeChat, Rules
+from harvester.sandbox import Rules
 from harvester.sandbox.server import serve
 from tests.cli import test_hooks
 from tests.storage import test_quarantine
 from tests.support.doc_pages import CREDENTIALS as PAGE
 from tests.support.doc_pages import Block, blocks, each_block
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import appid
 from tests.tables import test_decode
 from tests.wechat import test_protocol
@@ -166,9 +167,9 @@ def test_a_key_that_is_no_appid_is_not_repeated(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def wechat() -> Iterator[tuple[FakeWeChat, str]]:
+def wechat() -> Iterator[tuple[FaultyWeChat, str]]:
     """A sandbox for programs in other processes, and its address."""
-    world = FakeWeChat(Rules(), time.time)
+    world = FaultyWeChat(Rules(), time.time)
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(serve(world)) as address,
@@ -177,7 +178,7 @@ def wechat() -> Iterator[tuple[FakeWeChat, str]]:
 
 
 @pytest.fixture
-def token_server(tmp_path: Path, wechat: tuple[FakeWeChat, str]) -> Iterator[str]:
+def token_server(tmp_path: Path, wechat: tuple[FaultyWeChat, str]) -> Iterator[str]:
     """The page's token server in front of the sandbox, and its address."""
     unpacked(tmp_path, json.dumps(SECRETS))
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -218,7 +219,7 @@ def answer(url: str, key: str = KEY) -> tuple[int, bytes]:
 
 
 def test_the_token_server_answers_requests_with_the_key(
-    token_server: str, wechat: tuple[FakeWeChat, str]
+    token_server: str, wechat: tuple[FaultyWeChat, str]
 ) -> None:
     """The answer is the account's current token; other requests get 403."""
     status, body = answer(f"{token_server}/{ACCOUNTS[0]}")
@@ -249,7 +250,7 @@ def of_page(word: str) -> str:
 
 def test_harvester_works_with_the_token_server(
     token_server: str,
-    wechat: tuple[FakeWeChat, str],
+    wechat: tuple[FaultyWeChat, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -264,7 +265,7 @@ def test_harvester_works_with_the_token_server(
 
 
 def test_harvester_works_with_the_vault_command(
-    wechat: tuple[FakeWeChat, str],
+    wechat: tuple[FaultyWeChat, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -17,13 +17,14 @@ import pytest
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import TOKEN, FakeWeChat, Rules
+from harvester.sandbox import TOKEN, Rules
 from tests.cli.test_json_lines import read_all
 from tests.end_to_end.test_causes_on_this_side import FACTOR, place, write_manifest
 from tests.end_to_end.test_kills import ENVIRONMENT
 from tests.support.cli import CommandLine, JobScope, command_line
 from tests.support.event_schema import events_in
 from tests.support.fast_time import fast_time
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import DAILY, HOURLY, appid
 
 SECRET = "s" * 32
@@ -33,7 +34,7 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\r")
 @pytest.fixture
 def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[CommandLine]:
     """Six accounts with nine days of two datasets; the emulator goes by this machine's clock."""
-    world = FakeWeChat(Rules(), lambda: dt.datetime.now(dt.UTC).timestamp())
+    world = FaultyWeChat(Rules(), lambda: dt.datetime.now(dt.UTC).timestamp())
     scope = JobScope((DAILY, HOURLY), "2026-03-01", "2026-03-09", accounts=6)
     with pytest.MonkeyPatch.context() as patch, command_line(tmp_path, scope, world, capsys) as at:
         patch.setenv("COMMANDS_SECRET", SECRET)
@@ -112,22 +113,22 @@ def test_a_cause_stands_above_the_bar(
     assert SECRET not in "".join(lines)
 
 
-Prepare = Callable[[FakeWeChat], None]
+Prepare = Callable[[FaultyWeChat], None]
 
 
-def _bad_secret(world: FakeWeChat) -> None:
+def _bad_secret(world: FaultyWeChat) -> None:
     world.fail(appid(2), 40125, dataset=TOKEN)
 
 
-def _no_permission(world: FakeWeChat) -> None:
+def _no_permission(world: FaultyWeChat) -> None:
     world.fail(appid(2), 48001, dataset=DAILY)
 
 
-def _spent_quota(world: FakeWeChat) -> None:
+def _spent_quota(world: FaultyWeChat) -> None:
     world.fail(appid(2), 45009, dataset=HOURLY)
 
 
-def _busy(world: FakeWeChat) -> None:
+def _busy(world: FaultyWeChat) -> None:
     world.fail(appid(2), -1, times=1)
 
 
@@ -230,7 +231,7 @@ def test_a_run_of_300_accounts_is_a_page_of_lines(
 ) -> None:
     """At most fifty, tables and advice included, of which two accounts are refused."""
     monkeypatch.setenv("COMMANDS_SECRET", SECRET)
-    world = FakeWeChat(Rules(), lambda: instant(parse_day("2026-05-20"), 12 * 60))
+    world = FaultyWeChat(Rules(), lambda: instant(parse_day("2026-05-20"), 12 * 60))
     scope = JobScope((DAILY, HOURLY, "user_summary"), "2026-03-01", "2026-03-02", accounts=300)
     world.fail(appid(7), 40125, dataset=TOKEN)
     world.fail(appid(8), 50002)

@@ -20,8 +20,9 @@ from anyio.from_thread import start_blocking_portal
 
 from harvester.cli import invoke
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import FakeWeChat, Rules
+from harvester.sandbox import Rules
 from harvester.sandbox.server import serve
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.other_client import add_other_client
 from tests.support.run_harness import DAILY, appid, days_between, expected, published_rows
 from tests.support.secret_canary import leaks_in_files
@@ -51,7 +52,7 @@ class TokenServer(ThreadingHTTPServer):
     # A hundred come at once. With the usual five the system lets the others knock for seconds.
     request_queue_size = 256
 
-    def __init__(self, world: FakeWeChat) -> None:
+    def __init__(self, world: FaultyWeChat) -> None:
         super().__init__(("127.0.0.1", 0), _Answers)
         self.world = world
         self.asked: Counter[str] = Counter()
@@ -82,7 +83,7 @@ class _Answers(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(world: FakeWeChat) -> Iterator[tuple[str, TokenServer]]:
+def serving(world: FaultyWeChat) -> Iterator[tuple[str, TokenServer]]:
     """A WeChat and a token server, each in a thread."""
     server = TokenServer(world)
     thread = threading.Thread(target=server.serve_forever)
@@ -99,12 +100,12 @@ def serving(world: FakeWeChat) -> Iterator[tuple[str, TokenServer]]:
         server.server_close()
 
 
-def world() -> FakeWeChat:
+def world() -> FaultyWeChat:
     """A WeChat whose tokens are hard to quote, by this machine's clock."""
-    return FakeWeChat(Rules(token_tail=TAIL), time.time)
+    return FaultyWeChat(Rules(token_tail=TAIL), time.time)
 
 
-def write_accounts(folder: Path, world: FakeWeChat) -> None:
+def write_accounts(folder: Path, world: FaultyWeChat) -> None:
     """Three hundred accounts: a mounted folder of secrets, the token server, a command."""
     for name in ("secrets", "tokens"):
         (folder / name).mkdir(mode=0o700)

@@ -16,7 +16,8 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, bucket_of
 from harvester.planning.windows import count_windows
 from harvester.runs.record.notes import notes_of
-from harvester.sandbox import Delayed, Row, Rules, expected_rows
+from harvester.sandbox import Row, expected_rows
+from tests.support.faulty_wechat import Delayed, FaultyRules
 from tests.support.run_harness import (
     BOTH,
     DAILY,
@@ -237,7 +238,7 @@ def test_an_answer_that_is_still_being_computed_is_not_the_last(tmp_path: Path) 
         begin="2026-05-10",
         end=None,
         datasets=("article_read",),
-        rules=Rules(history=True, data_faults=(trouble,)),
+        rules=FaultyRules(history=True, data_faults=(trouble,)),
     )
     done = lab.run()
     assert (done.exit_code, list(done.reasons())) == (Exit.AGAIN, ["not_ready"])

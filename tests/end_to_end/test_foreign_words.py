@@ -24,7 +24,8 @@ from harvester.cli import invoke
 from harvester.cli.commands import check
 from harvester.cli.output import answers, run_summary, status_tables
 from harvester.core.text.safe_text import safe_text
-from harvester.sandbox import FakeWeChat, Fault, Row, Rules
+from harvester.sandbox import Row, Rules
+from tests.support.faulty_wechat import Fault, FaultyWeChat
 from tests.support.hostile_texts import FRIENDLY, HOSTILE, acts, acts_in_json, numbers_in
 from tests.support.run_harness import appid
 from tests.support.sandboxes import serve_in_thread
@@ -127,7 +128,7 @@ def write_manifest(
 @contextmanager
 def wechat(faults: Callable[[str], Fault] | None = None) -> Iterator[str]:
     """Serve an emulator whose data calls have a fault made of the account's text."""
-    world = FakeWeChat(Rules(), time.time)
+    world = FaultyWeChat(Rules(), time.time)
     if faults is not None:
         for each, text in APPIDS.items():
             world.fail(each, faults(text))

@@ -17,9 +17,10 @@ import duckdb
 from harvester.cli import invoke
 from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import FakeWeChat, Rules
+from harvester.sandbox import Rules
 from harvester.storage.layout import Tree, open_tree
 from tests.end_to_end.test_kills import ENVIRONMENT, PYTHON
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import BOTH, appid, days_between, expected, published_rows
 from tests.support.sandboxes import serve_in_thread
 from tests.support.store_backends import CREDENTIALS, conditions_sent, download
@@ -50,7 +51,7 @@ class Laboratory:
     """A manifest, an emulator that counts the calls, and the runs that were started."""
 
     folder: Path
-    wechat: FakeWeChat
+    wechat: FaultyWeChat
     output: Output
     lease: int
     runs: list[subprocess.Popen[str]] = field(default_factory=list)
@@ -115,7 +116,7 @@ class Laboratory:
 @contextmanager
 def laboratory(folder: Path, output: Output, lease: int) -> Iterator[Laboratory]:
     """Serve an emulator whose limit is that of the manifest; end what was started."""
-    wechat = FakeWeChat(Rules(window_limit=(10, 1.0), history=True), time.time)
+    wechat = FaultyWeChat(Rules(window_limit=(10, 1.0), history=True), time.time)
     accounts = ", ".join(f"{{appid: {appid(number)}}}" for number in range(1, ACCOUNTS + 1))
     with serve_in_thread(wechat) as address:
         text = MANIFEST.format(

@@ -21,9 +21,10 @@ from anyio.from_thread import start_blocking_portal
 import harvester
 from harvester.cli import invoke
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import TOKEN, FakeWeChat, Rules
+from harvester.sandbox import TOKEN, Rules
 from harvester.sandbox.platform import AUTHORIZER_TOKEN_PATH, COMPONENT_TOKEN_PATH
 from harvester.sandbox.server import serve
+from tests.support.faulty_wechat import FaultyWeChat, refresh_token_of
 from tests.support.run_harness import DAILY, appid, days_between, expected, published_rows
 from tests.support.secret_canary import leaks_in_files
 
@@ -55,13 +56,13 @@ defaults: {owns_tokens: true, credential: {refresh_token: "${file:first/{appid}}
 
 
 @contextmanager
-def platform_world(folder: Path, accounts: str = FROM_THE_PLATFORM) -> Iterator[FakeWeChat]:
+def platform_world(folder: Path, accounts: str = FROM_THE_PLATFORM) -> Iterator[FaultyWeChat]:
     """A WeChat in a thread, with a platform that three hundred accounts have authorised.
 
     They stand in a file, too, with the refresh token that each had in the beginning.
     """
     rules = Rules(latency=0.005, token_tail="c4n4ryT0ken+/=&%7E~x")
-    world = FakeWeChat(rules, time.time)
+    world = FaultyWeChat(rules, time.time)
     world.platforms.register(PLATFORM, SECRET)
     (folder / "first").mkdir(mode=0o700)
     (folder / "accounts.csv").write_text("\n".join(("appid", *ACCOUNTS)))
@@ -129,7 +130,7 @@ def test_three_hundred_accounts_through_one_platform(
         assert refreshed[AUTHORIZER_TOKEN_PATH] <= before + 300 + 2 * lost
         assert refreshed[COMPONENT_TOKEN_PATH] == 2
         assert kept(tmp_path) == {
-            account: world.platforms.refresh_token(PLATFORM, account) for account in ACCOUNTS
+            account: refresh_token_of(world, PLATFORM, account) for account in ACCOUNTS
         }
         # Complete days are not asked again, and no token is touched.
         before = refreshed[AUTHORIZER_TOKEN_PATH]

@@ -12,8 +12,9 @@ import pytest
 from harvester.cli import invoke
 from harvester.core import calendar
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import FakeWeChat, Rules
+from harvester.sandbox import Rules
 from harvester.storage.state import quota_limits
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import HOURLY, RunHarness, appid
 from tests.support.sandboxes import serve_in_thread
 
@@ -36,7 +37,7 @@ def test_five_calls_a_day_and_55_missing_windows_take_eleven_days(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`plan` after the run that was refused counts with what that day allowed."""
-    world = FakeWeChat(Rules(daily_quota=5), time.time)
+    world = FaultyWeChat(Rules(daily_quota=5), time.time)
     yesterday = calendar.today(world.now()) - 10
     manifest = tmp_path / "jobs.yaml"
     with serve_in_thread(world) as address:

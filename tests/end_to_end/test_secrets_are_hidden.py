@@ -42,7 +42,7 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
 from harvester.core.secret import Secret
 from harvester.core.text import redaction
-from harvester.sandbox import QUOTA, TOKEN, FakeWeChat, Fault, Rules, Wire, call_faults
+from harvester.sandbox import QUOTA, TOKEN, Rules, call_faults
 from harvester.sandbox.server import serve
 from harvester.storage import publish
 from harvester.storage.publication import Published
@@ -52,6 +52,7 @@ from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, drip, fault_server, http, reset_after, say, silence
+from tests.support.faulty_wechat import Fault, FaultyWeChat, Wire
 from tests.support.run_harness import appid
 from tests.support.secret_canary import (
     APPSECRET,
@@ -197,7 +198,7 @@ async def test_no_error_of_an_attempt_holds_a_secret(
 
 
 @contextmanager
-def served(world: FakeWeChat) -> Iterator[str]:
+def served(world: FaultyWeChat) -> Iterator[str]:
     """A sandbox in a thread of its own, for commands in other processes."""
     with (
         start_blocking_portal() as portal,
@@ -313,12 +314,12 @@ class Field:
 
 
 @pytest.fixture
-def field(tmp_path: Path) -> Iterator[Callable[[int], tuple[Field, FakeWeChat]]]:
+def field(tmp_path: Path) -> Iterator[Callable[[int], tuple[Field, FaultyWeChat]]]:
     """Makes a field of so many accounts."""
-    world = FakeWeChat(Rules(token_tail=TOKEN_TAIL, latency=0.001), now)
+    world = FaultyWeChat(Rules(token_tail=TOKEN_TAIL, latency=0.001), now)
     with served(world) as address:
 
-        def make(accounts: int) -> tuple[Field, FakeWeChat]:
+        def make(accounts: int) -> tuple[Field, FaultyWeChat]:
             (tmp_path / "token").write_text(world.token_of("wx00000000000fffff") + "\n")
             return Field(tmp_path, address, accounts), world
 
@@ -326,7 +327,7 @@ def field(tmp_path: Path) -> Iterator[Callable[[int], tuple[Field, FakeWeChat]]]
 
 
 def test_a_run_in_which_everything_goes_wrong_shows_no_secret(
-    field: Callable[[int], tuple[Field, FakeWeChat]],
+    field: Callable[[int], tuple[Field, FaultyWeChat]],
 ) -> None:
     """Each account meets another fault; the run record, the tables and the files are clean."""
     kinds = [DATASET] * len(data_faults("")) + [TOKEN] * len(token_faults(""))
@@ -359,7 +360,7 @@ def test_a_run_in_which_everything_goes_wrong_shows_no_secret(
 
 
 def test_an_answer_that_repeats_secrets_is_shown_without_them(
-    field: Callable[[int], tuple[Field, FakeWeChat]],
+    field: Callable[[int], tuple[Field, FaultyWeChat]],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -387,7 +388,7 @@ def live_secrets() -> int:
 
 
 def test_a_run_forgets_its_secrets(
-    field: Callable[[int], tuple[Field, FakeWeChat]], monkeypatch: pytest.MonkeyPatch
+    field: Callable[[int], tuple[Field, FaultyWeChat]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two runs of one process: each has a record of its own, and none is left of either."""
     place, _ = field(2)
@@ -465,7 +466,7 @@ publish.publish = crash
 
 @pytest.mark.parametrize("crash", CRASHES.values(), ids=CRASHES)
 def test_a_run_that_crashes_shows_no_secret(
-    field: Callable[[int], tuple[Field, FakeWeChat]], crash: str
+    field: Callable[[int], tuple[Field, FaultyWeChat]], crash: str
 ) -> None:
     """Wherever the bug is, what is told of it names the place and no value."""
     place, _ = field(2)
@@ -479,7 +480,7 @@ def test_a_run_that_crashes_shows_no_secret(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [DATASET, TOKEN])
 def test_each_fault_alone_shows_no_secret(
-    field: Callable[[int], tuple[Field, FakeWeChat]], kind: str
+    field: Callable[[int], tuple[Field, FaultyWeChat]], kind: str
 ) -> None:
     """Every fault for all accounts: a run that fails entirely shows no secret either."""
     place, world = field(3)

@@ -13,10 +13,11 @@ import pytest
 
 from harvester.core.calendar import day_text, today
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import TOKEN, FakeWeChat, Rules
+from harvester.sandbox import TOKEN, Rules
 from harvester.sandbox.calls import Reply, Request
 from tests.support.cli import CommandLine, JobScope, command_line
 from tests.support.fast_time import fast_time
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import DAILY, HOURLY, appid
 
 FACTOR = 8.0
@@ -57,7 +58,7 @@ def test_the_story(
     monkeypatch.setenv("COMMANDS_SECRET", "s" * 32)
     monkeypatch.setenv("TZ", "Asia/Shanghai")
     with fast_time(FACTOR) as now:
-        world = FakeWeChat(Rules(), now)
+        world = FaultyWeChat(Rules(), now)
         world.fail(appid(BAD_SECRET), 40125, dataset=TOKEN)
         world.fail(appid(NO_PERMISSION), 48001, dataset="user_summary")
         world.fail(appid(SPENT), 45009, dataset=HOURLY)

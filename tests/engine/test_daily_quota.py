@@ -17,11 +17,12 @@ from harvester.core.model import Rate, ReportedQuota, Reserve, bucket_of
 from harvester.core.secret import Secret
 from harvester.manifest import Selection, narrow
 from harvester.planning import windows as planning
-from harvester.sandbox import Fault, Rules
+from harvester.sandbox import Rules
 from harvester.sandbox.calls import Reply, Request
 from harvester.storage import coverage_scan
 from harvester.storage.state import quota_ledger, quota_limits
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
+from tests.support.faulty_wechat import Fault
 from tests.support.nights import by_night
 from tests.support.run_harness import DAILY, HOURLY, appid, days_between, expected, published_rows
 

@@ -11,8 +11,9 @@ import pytest
 
 from harvester.core.calendar import parse_day
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import FakeWeChat, Outage, Rules
+from harvester.sandbox import Rules
 from tests.support.cli import CommandLine, JobScope, command_line
+from tests.support.faulty_wechat import FaultyWeChat, Outage
 from tests.support.run_harness import DAILY, HOURLY, appid, days_between, expected, published_rows
 
 DATASETS = (DAILY, HOURLY, "user_cumulate", "article_read")
@@ -26,7 +27,7 @@ def backfill(
 ) -> Iterator[CommandLine]:
     """A month of two accounts that have rows on each day."""
     monkeypatch.setenv("COMMANDS_SECRET", "s")
-    world = FakeWeChat(Rules(history=True), time.time)
+    world = FaultyWeChat(Rules(history=True), time.time)
     with command_line(tmp_path, JobScope(DATASETS, BEGIN, END), world, capsys) as run:
         yield run
 

@@ -23,12 +23,13 @@ from harvester.core.secret import Secret
 from harvester.planning.daily_quota import MAX_QUESTIONS, UNASKED_CALLS
 from harvester.runs.record.notes import notes_of
 from harvester.runs.record.run_record import as_record
-from harvester.sandbox import QUOTA, Fault, Rules
+from harvester.sandbox import QUOTA, Rules
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import Reply, Request
 from harvester.storage.state import quota_limits
 from harvester.wechat.quota_api import QUOTA_PATH
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
+from tests.support.faulty_wechat import Fault
 from tests.support.nights import by_night
 from tests.support.run_harness import HOURLY, appid
 

@@ -23,8 +23,9 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_text
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import FakeWeChat, Fault, Row, Rules
+from harvester.sandbox import Row, Rules
 from tests.support.cli import JobScope, command_line
+from tests.support.faulty_wechat import Fault, FaultyWeChat
 from tests.support.run_harness import appid, days_between, flat_rows, published_rows
 from tests.support.sandboxes import serve_in_thread
 
@@ -96,7 +97,7 @@ def test_the_clients_get_the_rows_that_harvester_writes(
 ) -> None:
     """Of each dataset that a client knows, value for value; prints the table of their counts."""
     monkeypatch.setenv("COMMANDS_SECRET", "s")
-    world = FakeWeChat(Rules(), time.time)
+    world = FaultyWeChat(Rules(), time.time)
     scope = JobScope(["all"], day_text(DAYS[0]), day_text(DAYS[-1]), accounts=1)
     with command_line(tmp_path, scope, world, capsys) as command, serve_in_thread(world) as address:
         assert command("run").code == Exit.DONE
@@ -121,7 +122,7 @@ def test_the_clients_get_the_rows_that_harvester_writes(
 @pytest.mark.usefixtures("node")
 def test_a_client_renews_its_token(tmp_path: Path) -> None:
     """co-wechat-api takes 40001 for what it is, fetches another token and gets its rows."""
-    world = FakeWeChat(Rules(), time.time)
+    world = FaultyWeChat(Rules(), time.time)
     world.fail(appid(1), 40001, times=1)
     with serve_in_thread(world) as address:
         [rows] = ask(
@@ -136,7 +137,7 @@ def test_a_client_renews_its_token(tmp_path: Path) -> None:
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_clients_understand_refusals(client: str, tmp_path: Path) -> None:
     """Both read the words of a refusal, as the emulator writes them."""
-    world = FakeWeChat(Rules(), time.time)
+    world = FaultyWeChat(Rules(), time.time)
     world.fail(appid(1), Fault(errcode=48001))
     with (
         serve_in_thread(world) as address,

@@ -7,18 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harvester.core.calendar import parse_day
-from harvester.sandbox import (
-    ANYONE,
-    TOKEN,
-    Delayed,
-    FakeWeChat,
-    Fault,
-    Outage,
-    Row,
-    Rules,
-    Wire,
-)
+from harvester.sandbox import ANYONE, TOKEN, Row, Rules
 from tests.golden_runs.stage import DAILY, HOURLY, SECRET, Stage, appid
+from tests.support.faulty_wechat import Delayed, Fault, FaultyWeChat, Outage, Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,7 +371,7 @@ def clock_is_off(stage: Stage) -> None:
     stage.run()
 
 
-def _shift(world: FakeWeChat, seconds: float) -> None:
+def _shift(world: FaultyWeChat, seconds: float) -> None:
     """Let the clock of an emulator be ahead."""
     clock = world._clock
     world._clock = lambda: clock() + seconds

@@ -26,9 +26,10 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
-from harvester.sandbox import FakeWeChat, Rules
+from harvester.sandbox import Rules
 from tests.golden_runs import virtual_clock
 from tests.support.fast_loop import FastLoop
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.sandboxes import serve_in_thread
 
 TODAY = "2026-05-20"
@@ -70,7 +71,7 @@ class Stage:
     form: Form
     folder: Path
     address: str
-    world: FakeWeChat
+    world: FaultyWeChat
     manifest: dict[str, Any]
     ended: list[Ended] = field(default_factory=list)
     hidden: dict[str, str] = field(default_factory=dict)
@@ -194,7 +195,7 @@ def stage(form: Form, folder: Path, rules: Rules) -> Iterator[Stage]:
     """Serve an emulator with these rules, and yield a stage on which three accounts stand."""
     virtual_clock.set_clock(float(instant(parse_day(TODAY), 12 * 60)))
     random.seed(0)
-    world = FakeWeChat(rules, time.time)
+    world = FaultyWeChat(rules, time.time)
     here = Path.cwd()
     os.chdir(folder)
     try:

@@ -23,8 +23,9 @@ import harvester
 from harvester.core import calendar
 from harvester.core.config.settings import Output
 from harvester.core.model import bucket_of
-from harvester.sandbox import FakeWeChat, Rules
+from harvester.sandbox import Rules
 from tests.support.doc_pages import ROOT
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import appid
 from tests.support.sandboxes import serve_in_thread
 from tests.support.spark_cluster import SETTINGS, Cluster, spark_cluster
@@ -77,7 +78,7 @@ class Lab:
     """A cluster, an emulator whose calls are counted, and a manifest."""
 
     cluster: Cluster
-    wechat: FakeWeChat
+    wechat: FaultyWeChat
     folder: Path
     output: Output
 
@@ -167,22 +168,22 @@ def cluster(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
 
 
 @pytest.fixture
-def wechat() -> FakeWeChat:
+def wechat() -> FaultyWeChat:
     """An emulator that refuses the eleventh call of an account in any second."""
     rules = Rules(history=True, window_limit=(RATE, 1.0))
     start = calendar.instant(calendar.parse_day(TODAY), 12 * 60) - time.time()
-    return FakeWeChat(rules, lambda: start + time.time())
+    return FaultyWeChat(rules, lambda: start + time.time())
 
 
 @pytest.fixture
-def address(wechat: FakeWeChat) -> Iterator[str]:
+def address(wechat: FaultyWeChat) -> Iterator[str]:
     """The address of the emulator."""
     with serve_in_thread(wechat) as found:
         yield found
 
 
 @pytest.fixture
-def lab(cluster: Cluster, wechat: FakeWeChat, address: str, tmp_path: Path) -> Lab:
+def lab(cluster: Cluster, wechat: FaultyWeChat, address: str, tmp_path: Path) -> Lab:
     """A lab whose output is on a disk."""
     found = Lab(cluster, wechat, tmp_path, Output(tmp_path / "output"))
     found.write(address)
@@ -254,7 +255,7 @@ def test_a_task_waits_for_another_run(lab: Lab) -> None:
 
 def test_a_speculative_copy_waits(
     cluster: Cluster,
-    wechat: FakeWeChat,
+    wechat: FaultyWeChat,
     address: str,
     tmp_path: Path,
     s3_output: Output,

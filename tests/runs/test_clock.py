@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from harvester.runs.clock import CheckedClock, apart_text, boot_id
-from harvester.sandbox.server import date_text
+from harvester.sandbox.calls import date_text
 from harvester.storage.backends.elapsed import boot_seconds
 
 NOON = 1_779_249_600.0

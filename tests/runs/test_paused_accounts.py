@@ -16,12 +16,13 @@ from harvester.core.config.settings import Manifest
 from harvester.core.exit_codes import Exit
 from harvester.core.results import PausedAccount
 from harvester.planning import windows
-from harvester.sandbox import FakeWeChat, Rules
+from harvester.sandbox import Rules
 from harvester.verbs import status
 from harvester.verbs.asking.check_report import State
 from harvester.verbs.check import check_accounts
 from harvester.verbs.gate import Required
 from tests.support.cli import CommandLine, JobScope, command_line
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import DAILY, RunHarness, appid
 
 SICK, WELL = appid(1), appid(2)
@@ -53,7 +54,9 @@ def harvester(
     monkeypatch.setenv("COMMANDS_SECRET", "known")
     monkeypatch.delenv("ASKED_FOR", raising=False)
     scope = JobScope((DAILY,), "2026-02-01", "2026-02-03")
-    with command_line(tmp_path, scope, FakeWeChat(Rules(history=True), time.time), capsys) as found:
+    with command_line(
+        tmp_path, scope, FaultyWeChat(Rules(history=True), time.time), capsys
+    ) as found:
         paused = (
             f'{{appid: {SICK}, name: Acme, paused: "{REASON}", '
             'credential: {secret: "${ASKED_FOR}"}}'

@@ -37,12 +37,13 @@ from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.runtime import RunOptions
 from harvester.runs.stream import Stream
-from harvester.sandbox import Row, call_faults, expected_rows
-from harvester.sandbox.data_faults import Delayed
+from harvester.sandbox import Row, expected_rows
 from harvester.scheduling.abandoned import OUTAGE, QUOTA_SPENT, Abandonment
 from harvester.scheduling.listener import AbandonedDays, Silence
 from harvester.storage import coverage_scan
+from tests.support import faulty_wechat
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
+from tests.support.faulty_wechat import Delayed
 from tests.support.run_harness import BOTH, DAILY, HOURLY, RunHarness, appid, run_state
 
 TODAY = parse_day("2026-05-20")
@@ -267,7 +268,7 @@ def test_a_single_failure_is_told_once_and_is_over_soon(lab: VirtualTimeHarness)
     """A closed connection that is repeated at once is no trouble at all."""
     lab.limits = Limits(Pace(Rate(1, 1.0), 1, concurrency=1))
     lab.sandbox.fail(appid(2), -1, times=1)
-    lab.sandbox.fail(appid(3), call_faults.CLOSED, times=1)
+    lab.sandbox.fail(appid(3), faulty_wechat.CLOSED, times=1)
     first, gone = problems_in(events_of(lab))
     assert (first.cause, first.errcode, first.accounts) == ("no_answer", -1, (appid(2),))
     assert (first.attempts, first.count, first.retry_at) == (1, 1, None)

@@ -29,12 +29,13 @@ from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import RunContext, RunOptions
 from harvester.runs.stream import Stream
-from harvester.sandbox import FakeWeChat, Fault, Rules
+from harvester.sandbox import Rules
 from harvester.sandbox.call_faults import TOKEN
-from harvester.sandbox.server import date_text
+from harvester.sandbox.calls import date_text
 from harvester.storage.state import quota_ledger, quota_limits
 from harvester.verbs.check import check_accounts, save
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
+from tests.support.faulty_wechat import Fault, FaultyWeChat
 from tests.support.run_harness import (
     DAILY,
     HOURLY,
@@ -340,7 +341,7 @@ def test_dates_relative_to_today_are_of_the_corrected_day(
     def theirs() -> float:
         return time.time() - skew
 
-    with serve_in_thread(FakeWeChat(Rules(history=True), theirs)) as address:
+    with serve_in_thread(FaultyWeChat(Rules(history=True), theirs)) as address:
         (tmp_path / "jobs.yaml").write_text(MANIFEST.format(address=address))
         arguments = ["run", str(tmp_path / "jobs.yaml"), "--summary", str(tmp_path / "record.json")]
         monkeypatch.chdir(tmp_path)

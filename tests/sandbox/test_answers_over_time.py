@@ -9,17 +9,15 @@ import pytest
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import Day, day_text, instant, month_end, month_of
 from harvester.core.dataset import Dataset, Grain
-from harvester.sandbox import (
-    ANYONE,
+from harvester.sandbox import ANYONE, Row, expected_rows
+from tests.support.faulty_wechat import (
     DataFault,
     Delayed,
-    FakeWeChat,
     Fault,
+    FaultyWeChat,
     Late,
     Outage,
     Revised,
-    Row,
-    expected_rows,
 )
 from tests.support.sandboxes import (
     BUSY,
@@ -42,13 +40,13 @@ each_dataset = pytest.mark.parametrize("dataset", CATALOGUE.values(), ids=CATALO
 
 def wechat_on(
     *data_faults: DataFault, on: Day = LONG_AFTER, **rules: Any
-) -> tuple[FakeWeChat, Clock]:
+) -> tuple[FaultyWeChat, Clock]:
     """Return an emulator at noon of a day, with these data faults."""
     return fake_wechat_at(instant(on, 720), data_faults=data_faults, **rules)
 
 
 async def ask(
-    wechat: FakeWeChat, name: str, begin: Day, end: Day | None = None, *, who: str = BUSY
+    wechat: FaultyWeChat, name: str, begin: Day, end: Day | None = None, *, who: str = BUSY
 ) -> Response:
     """Make one data call for these days, or for one day."""
     last = day_text(begin if end is None else end)

@@ -13,12 +13,12 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import FakeWeChat, Fault, Row, Rules, expected_rows
-from harvester.sandbox.call_faults import Wire
+from harvester.sandbox import Row, Rules, expected_rows
 from harvester.sandbox.calls import Reply, list_of
 from harvester.sandbox.odd_answers import BODIES, WAYS, odd
 from harvester.sandbox.server import serve
 from tests.support.cli import JobScope, command_line
+from tests.support.faulty_wechat import Fault, FaultyWeChat, Wire, broken
 from tests.support.run_harness import appid, days_between, expected, published_rows
 from tests.support.sandboxes import BUSY, HOURLY, QUIET, TODAY, client_for, fake_wechat_at
 
@@ -34,7 +34,7 @@ def test_a_run_reads_every_form(
 ) -> None:
     """One run publishes all rows of all datasets, as from ordinary answers, and notes nothing."""
     monkeypatch.setenv("COMMANDS_SECRET", "s")
-    world = FakeWeChat(Rules(odd_answers=True), time.time)
+    world = FaultyWeChat(Rules(odd_answers=True), time.time)
     with command_line(tmp_path, JobScope(["all"], *DAYS), world, capsys) as command:
         done = command("run")
         assert done.code == Exit.DONE, done.err
@@ -63,7 +63,7 @@ def test_no_form_changes_the_rows(dataset: str) -> None:
     ]
     delay = False if CATALOGUE[dataset].may_be_delayed else None
     ordinary = Reply(list_of(rows, is_delay=delay))
-    replies = [odd(ordinary, number) for number in range(PAIRS)]
+    replies = [odd(ordinary, number, "now") for number in range(PAIRS)]
     assert all(rows_in(reply.body) == rows for reply in replies)
     # Only what is in an answer can have another form: hours, is_delay, and texts beyond ASCII.
     assert len(set(replies)) >= len(WAYS) * 4
@@ -80,10 +80,10 @@ def test_a_mark_of_a_delay_is_a_text_in_some_answers() -> None:
         assert any(isinstance(mark, str) for mark in marks)
 
 
-@pytest.mark.parametrize("reply", [Reply(b"<html>", 502), Reply(b"{}", wire=Wire.CUT)])
+@pytest.mark.parametrize("reply", [Reply(b"<html>", 502), broken(Reply(b"{}"), Wire.CUT, 0.0)])
 def test_what_is_broken_stays_as_it_is(reply: Reply) -> None:
     """An odd form is for answers that can be read."""
-    assert all(odd(reply, number) == reply for number in range(PAIRS))
+    assert all(odd(reply, number, "now") == reply for number in range(PAIRS))
 
 
 async def head_and_body(session: aiohttp.ClientSession, url: str) -> tuple[Any, Any]:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from harvester.sandbox import FakeWeChat
 from harvester.sandbox.platform import (
     AUTHORIZER_LIST_PATH,
     AUTHORIZER_TOKEN_PATH,
     COMPONENT_TOKEN_PATH,
 )
+from tests.support.faulty_wechat import FaultyWeChat, refresh_token_of, revoke_authorisation
 from tests.support.other_client import add_other_client
 from tests.support.sandboxes import BUSY, QUIET, Client, Clock, Response, client_for, fake_wechat_at
 
@@ -26,7 +26,7 @@ SECRET = "s3cret"
 class PlatformSide:
     """A platform that calls the emulator."""
 
-    wechat: FakeWeChat
+    wechat: FaultyWeChat
     clock: Clock
     client: Client
     ticket: str
@@ -148,7 +148,7 @@ async def test_accounts_without_authorisation_are_refused() -> None:
         token = at.wechat.platforms.authorise(PLATFORM, BUSY, ["user"])
         access = (await at.refresh(own, token)).json["authorizer_access_token"]
         assert (await at.client.ask(access, "2024-06-01", "2024-06-02")).errcode == 61007
-        at.wechat.platforms.revoke_authorisation(PLATFORM, BUSY)
+        revoke_authorisation(at.wechat, PLATFORM, BUSY)
         assert (await at.client.ask(access, "2024-06-01", "2024-06-02")).errcode == 61003
 
 
@@ -174,8 +174,8 @@ async def test_pages_have_five_hundred_at_most() -> None:
         assert {page["total_count"] for page in pages} == {1100}
         found = [item["authorizer_appid"] for page in pages for item in page["list"]]
         assert found == accounts
-        assert pages[0]["list"][0]["refresh_token"] == at.wechat.platforms.refresh_token(
-            PLATFORM, accounts[0]
+        assert pages[0]["list"][0]["refresh_token"] == refresh_token_of(
+            at.wechat, PLATFORM, accounts[0]
         )
         for offset, count in ((-1, 1), (0, 0), ("0", 1), (0, None)):
             assert (await at.page(own, offset, count)).errcode == 47001

@@ -7,14 +7,14 @@ from typing import Any
 import orjson
 import pytest
 
-from harvester.sandbox import FakeWeChat
 from harvester.sandbox.calls import Request
 from harvester.sandbox.data.message import _intervals
 from harvester.sandbox.server_state import QUOTA_PATH
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.sandboxes import BUSY, DAILY, fake_wechat_at
 
 
-def quota_of(world: FakeWeChat, path: str) -> dict[str, Any]:
+def quota_of(world: FaultyWeChat, path: str) -> dict[str, Any]:
     """Ask for the quota of an API."""
     query = {"access_token": world.token_of(BUSY)}
     reply = world.answer(Request("POST", QUOTA_PATH, query, orjson.dumps({"cgi_path": path})))

@@ -13,10 +13,10 @@ from time import time
 import pytest
 
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import FakeWeChat as Sandbox
 from harvester.sandbox import Rules
 from harvester.sandbox.server import serve
 from tests.end_to_end.test_kills import ENVIRONMENT, PYTHON
+from tests.support.faulty_wechat import FaultyWeChat as Sandbox
 from tests.support.run_harness import appid
 
 MANIFEST = """

@@ -8,9 +8,11 @@ import anyio
 import pytest
 
 from harvester.core.calendar import parse_day
-from harvester.sandbox import AskedWindow, Fault, Row, call_faults
-from harvester.sandbox.call_faults import TOKEN, Wire
+from harvester.sandbox import AskedWindow, Row
+from harvester.sandbox.call_faults import TOKEN
 from harvester.sandbox.server import serve
+from tests.support import faulty_wechat
+from tests.support.faulty_wechat import Fault, Wire
 from tests.support.sandboxes import (
     BUSY,
     DAILY,
@@ -49,11 +51,11 @@ async def test_chunked_requests() -> None:
 @pytest.mark.parametrize(
     ("fault", "status", "body"),
     [
-        (call_faults.BAD_GATEWAY, 502, b"<html>"),
-        (call_faults.HTML_PAGE, 200, b"<html>"),
-        (call_faults.EMPTY_BODY, 200, b""),
-        (call_faults.EMPTY_OBJECT, 200, b"{}"),
-        (call_faults.NULL_LIST, 200, b'{"list":null}'),
+        (faulty_wechat.BAD_GATEWAY, 502, b"<html>"),
+        (faulty_wechat.HTML_PAGE, 200, b"<html>"),
+        (faulty_wechat.EMPTY_BODY, 200, b""),
+        (faulty_wechat.EMPTY_OBJECT, 200, b"{}"),
+        (faulty_wechat.NULL_LIST, 200, b'{"list":null}'),
         (Fault(body=b'{"errcode":"40001"}'), 200, b'{"errcode":"40001"}'),
     ],
 )
@@ -73,10 +75,10 @@ async def test_malformed_answers(fault: Fault, status: int, body: bytes) -> None
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (call_faults.CLOSED, aiohttp.ServerDisconnectedError),
-        (call_faults.RESET, aiohttp.ClientOSError),
-        (call_faults.CUT, aiohttp.ClientPayloadError),
-        (call_faults.GARBAGE, aiohttp.ClientResponseError),
+        (faulty_wechat.CLOSED, aiohttp.ServerDisconnectedError),
+        (faulty_wechat.RESET, aiohttp.ClientOSError),
+        (faulty_wechat.CUT, aiohttp.ClientPayloadError),
+        (faulty_wechat.GARBAGE, aiohttp.ClientResponseError),
     ],
     ids=["closed", "reset", "cut", "garbage"],
 )

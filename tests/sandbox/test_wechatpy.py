@@ -17,8 +17,9 @@ from requests.adapters import HTTPAdapter
 
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import day_text
-from harvester.sandbox import FakeWeChat, expected_rows
+from harvester.sandbox import expected_rows
 from harvester.sandbox.server import serve
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.sandboxes import BUSY, DAILY, HOURLY, PLAIN, QUIET, TODAY, fake_wechat_at
 
 DAYS = range(TODAY - 20, TODAY)
@@ -59,7 +60,7 @@ def harvest(client: Any) -> tuple[list[Any], list[Any]]:
 
 
 async def in_thread(
-    wechat: FakeWeChat, appid: str, secret: str = "s"
+    wechat: FaultyWeChat, appid: str, secret: str = "s"
 ) -> tuple[list[Any], list[Any]]:
     """Return the rows that wechatpy gets from this emulator, called in a thread."""
     async with serve(wechat) as address:

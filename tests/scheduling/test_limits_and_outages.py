@@ -15,7 +15,7 @@ from harvester.core import calendar
 from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
-from harvester.sandbox import ANYONE, TOKEN, Fault, Rules, call_faults
+from harvester.sandbox import ANYONE, TOKEN, Rules
 from harvester.sandbox.calls import Reply, Request
 from harvester.scheduling.abandoned import CUT_OFF
 from harvester.scheduling.account_queue import FAILURE_BUDGET
@@ -26,7 +26,9 @@ from harvester.scheduling.circuit_breaker import (
     PROBE_SECONDS,
     CircuitBreaker,
 )
+from tests.support import faulty_wechat
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
+from tests.support.faulty_wechat import Fault, FaultyRules
 from tests.support.nights import few_by_day
 from tests.support.run_harness import (
     BOTH,
@@ -72,7 +74,7 @@ def test_a_shorter_span_is_learnt_from_few_days_too(lab: VirtualTimeHarness) -> 
     lab.begin, lab.end = "2026-04-02", "2026-04-29"
     lab.run()
     lab.begin, lab.end = "2025-01-01", "2026-04-30"
-    lab.sandbox.rules = replace(lab.sandbox.rules, spans={DAILY: 15})
+    lab.sandbox.rules = FaultyRules(history=True, spans={DAILY: 15})
     done = lab.run()
     assert (done.windows, done.requests) == (17, 1 + 2 * 16)
     assert done.shortened_spans == {DAILY: 15}
@@ -308,7 +310,7 @@ def test_a_time_budget_that_ends_with_the_last_request_under_way_was_enough(
 
 
 @pytest.mark.parametrize(
-    "fault", [-1, call_faults.CLOSED, call_faults.BAD_GATEWAY, Fault(delay=3600.0)]
+    "fault", [-1, faulty_wechat.CLOSED, faulty_wechat.BAD_GATEWAY, Fault(delay=3600.0)]
 )
 def test_an_outage_of_any_kind_falls_to_a_trickle_and_ends(
     lab: VirtualTimeHarness, *, fault: int | Fault
@@ -501,7 +503,7 @@ def test_every_code_of_one_account_costs_the_other_29_nothing(
             assert others(duck, lab, dataset) == alone[dataset]
 
 
-@pytest.mark.parametrize("fault", [Fault(delay=29.0), Fault(delay=3600.0), call_faults.CLOSED])
+@pytest.mark.parametrize("fault", [Fault(delay=29.0), Fault(delay=3600.0), faulty_wechat.CLOSED])
 def test_one_slow_account_costs_the_other_29_nothing(
     tmp_path: Path, fault: Fault, alone: dict[str, object]
 ) -> None:

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harvester.sandbox import FakeWeChat, Rules
+from harvester.sandbox import Rules
 from harvester.storage.raw_log import write_group
 from tests.support.answers import appid, of_day
 from tests.support.cli import CommandLine, JobScope, command_line
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import DAILY, HOURLY
 
@@ -80,7 +81,7 @@ def here(
     monkeypatch.setenv("COMMANDS_SECRET", "s")
     monkeypatch.chdir(tmp_path)
     wanted = JobScope((DAILY, HOURLY), "2026-03-30", "2026-04-02")
-    with command_line(tmp_path, wanted, FakeWeChat(Rules(), time.time), capsys) as command:
+    with command_line(tmp_path, wanted, FaultyWeChat(Rules(), time.time), capsys) as command:
         assert command("run").code == 0
         text = command.manifest.read_text()
         job = f"  - accounts: {{except: [{GONE}]}}\n    datasets:"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from harvester.cli import invoke
-from harvester.sandbox import FakeWeChat
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import appid
 from tests.support.sandboxes import serve_in_thread
 
@@ -52,7 +52,7 @@ class CommandLine:
     """Commands on one manifest; ``world`` is the emulator that they call."""
 
     manifest: Path
-    world: FakeWeChat
+    world: FaultyWeChat
     capsys: pytest.CaptureFixture[str]
 
     @property
@@ -91,7 +91,7 @@ class JobScope:
 def command_line(
     folder: Path,
     scope: JobScope,
-    world: FakeWeChat,
+    world: FaultyWeChat,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[CommandLine]:
     """Serve an emulator, write a manifest of the scope, and yield the command line on it."""

@@ -35,11 +35,11 @@ from harvester.runs import clock_check
 from harvester.runs import harvest as running
 from harvester.runs.record.record import Record
 from harvester.runs.runtime import RunOptions
-from harvester.sandbox.call_faults import Refused, Wire
-from harvester.sandbox.calls import Reply, Request
-from harvester.sandbox.server import date_text
+from harvester.sandbox.call_faults import Refused
+from harvester.sandbox.calls import Reply, Request, date_text
 from harvester.storage.layout import Tree
 from harvester.verbs import check as checking
+from tests.support.faulty_wechat import Wire, wire_of
 from tests.support.run_harness import RunHarness, run_once
 
 
@@ -135,9 +135,10 @@ class FakeNetwork:
             await anyio.sleep(self.harness.timeout)
             raise CallTimedOut("no whole answer in time")
         await anyio.sleep(took)
-        if reply.wire in (Wire.CLOSE, Wire.RESET, Wire.CUT):
+        wire = wire_of(reply)
+        if wire in (Wire.CLOSE, Wire.RESET, Wire.CUT):
             raise ConnectionFailed("the connection broke")
-        if reply.wire is Wire.GARBAGE:
+        if wire is Wire.GARBAGE:
             raise BadAnswer("an answer that is not HTTP")
         return reply.status, reply.body
 

@@ -28,11 +28,12 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.core.calendar import Day, instant, parse_day
-from harvester.sandbox import AskedWindow, FakeWeChat, Row, Rules, expected_rows
+from harvester.sandbox import AskedWindow, Row, Rules, expected_rows
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Tree
 from harvester.storage.state import forced_refreshes
 from tests.support.cli import CommandResult
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.sandboxes import serve_in_thread
 
 DATASETS = ("interface_summary", "user_summary", "interface_summary_hour", "article_total_detail")
@@ -81,7 +82,7 @@ jobs:
 output: {path: output, buckets: 2}
 """
 
-Setting = Callable[[FakeWeChat], Any]
+Setting = Callable[[FaultyWeChat], Any]
 
 
 class InterruptedOutput:
@@ -91,7 +92,7 @@ class InterruptedOutput:
         self.folder = folder
         self.capsys = capsys
         self.at("2026-05-10", 18)
-        self.world = FakeWeChat(Rules(history=True), self.now)
+        self.world = FaultyWeChat(Rules(history=True), self.now)
 
     def at(self, day: str, hour: int) -> None:
         """Set the time in Beijing; it goes on from there."""
@@ -152,7 +153,7 @@ def act(moment: str, *words: str, kill: tuple[str, int] = ("", 0), before: Setti
     if not child:
         _set_clock(moment)
         _die_before(*kill)
-        world = FakeWeChat(Rules(daily_quota=QUOTA), time.time, source=source)
+        world = FaultyWeChat(Rules(daily_quota=QUOTA), time.time, source=source)
         with serve_in_thread(world) as address:
             before(world)
             os.environ.update(WECHAT=address, SECRET="interrupted")
@@ -189,7 +190,7 @@ def damage(path: Path) -> None:
     path.write_bytes(data)
 
 
-def authorise(world: FakeWeChat) -> None:
+def authorise(world: FaultyWeChat) -> None:
     """Let three accounts authorise the platform, two of them unknown to jobs.yaml."""
     world.platforms.register(PLATFORM, "interrupted")
     for number in (1, 0xA1, 0xA2):
@@ -197,7 +198,7 @@ def authorise(world: FakeWeChat) -> None:
     os.environ["TICKET"] = world.platforms.push_ticket(PLATFORM)
 
 
-def reject(world: FakeWeChat) -> None:
+def reject(world: FaultyWeChat) -> None:
     """Reject two tokens in a row: the third is asked for by force."""
     world.fail(BUSY, 40001, times=2)
 

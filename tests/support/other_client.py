@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from harvester.sandbox import FakeWeChat, Reply, Request
+from harvester.sandbox import Reply, Request
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.tokens import OVERLAP, Token, TokenServer
+from tests.support.faulty_wechat import FaultyWeChat
 
 
 class OtherClient:
@@ -39,7 +40,7 @@ class OtherClient:
             self.renewals += 1
 
 
-def add_other_client(wechat: FakeWeChat, appid: str, *, legacy: bool = False) -> OtherClient:
+def add_other_client(wechat: FaultyWeChat, appid: str, *, legacy: bool = False) -> OtherClient:
     """Add another client of the account, which works now and after every call.
 
     It gets stable tokens, or plain ones from the older endpoint if it is ``legacy``.

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager, suppress
 from urllib.parse import parse_qsl
 
 from harvester.core.calendar import Clock
-from harvester.sandbox import FakeWeChat
 from harvester.sandbox.calls import Request
 from tests.support.fault_server import http, read_request
+from tests.support.faulty_wechat import FaultyWeChat
 
 MODES = ("at once", "late", "pieces", "early")
 
@@ -26,7 +26,7 @@ class RepeatingServer:
 
     def __init__(
         self,
-        sandbox: FakeWeChat,
+        sandbox: FaultyWeChat,
         clock: Clock,
         *,
         mode: str,

@@ -35,10 +35,10 @@ from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import RunContext, RunOptions, show_no_progress
 from harvester.runs.stream import Stream
-from harvester.sandbox import FakeWeChat as Sandbox
 from harvester.sandbox import Row, Rules, expected_rows
 from harvester.sandbox.server import serve
 from harvester.storage.layout import Tree, open_tree
+from tests.support.faulty_wechat import FaultyWeChat as Sandbox
 
 DAILY = "interface_summary"
 HOURLY = "interface_summary_hour"

@@ -13,10 +13,11 @@ from anyio.from_thread import start_blocking_portal
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day, day_text, instant, parse_day
-from harvester.sandbox import FakeWeChat, Row, Rules
+from harvester.sandbox import Row
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.responses import Window
 from harvester.sandbox.server import serve
+from tests.support.faulty_wechat import FaultyRules, FaultyWeChat
 
 BUSY = "wx0000000000000038"
 """An account with traffic at every hour."""
@@ -98,14 +99,14 @@ class Client:
 
 
 @asynccontextmanager
-async def client_for(world: FakeWeChat) -> AsyncIterator[Client]:
+async def client_for(world: FaultyWeChat) -> AsyncIterator[Client]:
     """Serve an emulator while the block runs, and yield a client of it."""
     async with serve(world) as address, aiohttp.ClientSession() as session:
         yield Client(session, address)
 
 
 def rows_answered(
-    world: FakeWeChat, dataset: str, appid: str, day: Day, asked_on: Day
+    world: FaultyWeChat, dataset: str, appid: str, day: Day, asked_on: Day
 ) -> list[Row]:
     """Return the rows that the last call of the Beijing day ``asked_on`` gets for a day.
 
@@ -115,7 +116,7 @@ def rows_answered(
     if day >= asked_on:
         return []
     try:
-        return world._archive.rows(Window(CATALOGUE[dataset], appid, day, day, last_minute))
+        return world.rows_answered(Window(CATALOGUE[dataset], appid, day, day, last_minute))
     except Refused:
         return []
 
@@ -138,14 +139,14 @@ def with_other_years(years: int, *, alone: bool = False) -> Callable[[list[Row]]
     return alter
 
 
-def fake_wechat_at(now: float = NOON, **rules: Any) -> tuple[FakeWeChat, Clock]:
+def fake_wechat_at(now: float = NOON, **rules: Any) -> tuple[FaultyWeChat, Clock]:
     """Return an emulator with these rules, and its clock."""
     clock = Clock(now)
-    return FakeWeChat(Rules(**rules), clock), clock
+    return FaultyWeChat(FaultyRules(**rules), clock), clock
 
 
 @contextmanager
-def serve_in_thread(world: FakeWeChat) -> Iterator[str]:
+def serve_in_thread(world: FaultyWeChat) -> Iterator[str]:
     """Serve an emulator from a thread, for clients with their own loop; yield its address."""
     with (
         start_blocking_portal() as portal,

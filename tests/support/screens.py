@@ -22,9 +22,10 @@ from unittest import mock
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
 from harvester.runs import clock
-from harvester.sandbox import TOKEN, FakeWeChat, Rules
+from harvester.sandbox import TOKEN, Rules
 from harvester.verbs.check import check
 from harvester.verbs.run import Execution
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import appid
 from tests.support.sandboxes import Clock, serve_in_thread
 
@@ -105,7 +106,7 @@ def _story(folder: Path, accounts: int) -> Iterator[Clock]:
     What follows the run must be later, because a day is asked at most once before that moment.
     """
     now = Clock(NOON)
-    world = FakeWeChat(Rules(history=True), Clock(NOON))
+    world = FaultyWeChat(Rules(history=True), Clock(NOON))
     world.fail(appid(3), 40125, dataset=TOKEN)
     world.fail(appid(5), 48001)
     world.fail(appid(7), 45009, dataset="article_read")

@@ -19,9 +19,10 @@ import harvester
 from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Output
 from harvester.core.model import bucket_of
-from harvester.sandbox import FakeWeChat, Rules, expected_rows
+from harvester.sandbox import Rules, expected_rows
 from harvester.sandbox.calls import Reply, Request
 from harvester.storage.layout import open_tree
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.output_helpers import entries_of_logs
 from tests.support.run_harness import DAILY, appid
 from tests.support.sandboxes import serve_in_thread
@@ -31,7 +32,7 @@ BEGIN, END = "2026-03-01", "2026-03-20"
 SECRET = "c4n4rySecretOfShards"
 
 
-class RecordingWeChat(FakeWeChat):
+class RecordingWeChat(FaultyWeChat):
     """An emulator that notes from when to when each data call is in flight."""
 
     def __init__(self, rules: Rules, clock: Callable[[], float]) -> None:

@@ -13,8 +13,8 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import date_of, day_text, parse_day
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import DataFault, Delayed, Late, Outage, Revised, Rules
-from harvester.sandbox import FakeWeChat as Sandbox
+from tests.support.faulty_wechat import DataFault, Delayed, FaultyRules, Late, Outage, Revised
+from tests.support.faulty_wechat import FaultyWeChat as Sandbox
 from tests.support.reference_client import Reference
 from tests.support.run_harness import RunHarness, days_between, expected, published_rows
 
@@ -84,7 +84,7 @@ class Month:
 def month_of(root: Path, accounts: int, seed: int = 0) -> Month:
     """A month to simulate, about so many accounts; the seed spreads the troubles."""
     names, datasets = zip(*CATALOGUE.items(), strict=True)
-    rules = Rules(data_faults=TROUBLES, seed=seed)
+    rules = FaultyRules(data_faults=TROUBLES, seed=seed)
     lab = RunHarness(root, accounts=accounts, begin=BEGIN, end=END, datasets=names, rules=rules)
     first, last = (date_of(parse_day(text)) for text in (BEGIN, END))
     reference = Reference(Sandbox(rules, lab.now), lab.now, [*datasets], lab.appids, first, last)

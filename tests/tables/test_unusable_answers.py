@@ -15,8 +15,9 @@ import pytest
 
 from harvester.core.calendar import day_range, day_text, each_day, parse_day
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import FakeWeChat, Fault, Row, Rules, expected_rows
+from harvester.sandbox import Row, Rules, expected_rows
 from tests.support.cli import CommandLine, JobScope, command_line
+from tests.support.faulty_wechat import Fault, FaultyWeChat
 from tests.support.run_harness import DAILY, appid, expected, published_rows
 
 SUMMARY = "user_summary"
@@ -142,7 +143,7 @@ def week(
 ) -> Iterator[CommandLine]:
     """Five days of two accounts, in one window each."""
     monkeypatch.setenv("COMMANDS_SECRET", "s")
-    world = FakeWeChat(Rules(), time.time)
+    world = FaultyWeChat(Rules(), time.time)
     with command_line(tmp_path, JobScope((DAILY, SUMMARY), BEGIN, END), world, capsys) as run:
         yield run
 

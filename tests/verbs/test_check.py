@@ -19,16 +19,18 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve
 from harvester.planning.daily_quota import KnownQuota
 from harvester.planning.quota import DayLedger
-from harvester.sandbox import QUOTA, TOKEN, FakeWeChat, Rules, call_faults
+from harvester.sandbox import QUOTA, TOKEN, Rules
 from harvester.storage.state import quota_ledger, quota_limits
 from harvester.verbs.asking.attempts import MAX_ATTEMPTS
 from harvester.verbs.asking.check_report import Check, State
 from harvester.verbs.asking.probes import probes
 from harvester.verbs.check import STATES, check_accounts, save
 from harvester.wechat.quota_api import quota_or_reason, reported_quota
+from tests.support import faulty_wechat
 from tests.support.answers import period_end
 from tests.support.cli import JobScope, command_line
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import DAILY, HOURLY, RunHarness, appid
 
 SICK, WELL = appid(1), (appid(2), appid(3))
@@ -183,7 +185,7 @@ def test_a_rejected_token_is_renewed_once(lab: RunHarness) -> None:
 
 def test_an_account_that_gets_no_answer_is_given_up_after_some_attempts(lab: RunHarness) -> None:
     """Its other families are left out; the other accounts are checked."""
-    lab.sandbox.fail(SICK, call_faults.CLOSED)
+    lab.sandbox.fail(SICK, faulty_wechat.CLOSED)
     found = look(lab)
     assert states(found, SICK) == [State.NO_ANSWER]
     assert lab.sandbox.counters.calls[SICK] == MAX_ATTEMPTS
@@ -517,7 +519,7 @@ def test_alike_refusals_are_one_cause_although_their_rid_differs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In text one reason names both accounts; JSON keeps the rid of each, to show to WeChat."""
-    world = FakeWeChat(Rules(), lambda: calendar.instant(TODAY, 12 * 60))
+    world = FaultyWeChat(Rules(), lambda: calendar.instant(TODAY, 12 * 60))
     scope = JobScope((DAILY,), "2026-05-10", "2026-05-12", accounts=3)
     with pytest.MonkeyPatch.context() as patch, command_line(tmp_path, scope, world, capsys) as at:
         patch.setenv("COMMANDS_SECRET", "s" * 32)

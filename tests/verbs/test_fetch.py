@@ -19,12 +19,13 @@ from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import FakeWeChat, Row, Rules, expected_rows
+from harvester.sandbox import Row, Rules, expected_rows
 from harvester.storage import locks
 from harvester.storage.layout import Tree, open_tree
 from harvester.storage.state import quota_ledger
 from tests.support.claims import claim
 from tests.support.cli import CommandLine, JobScope, command_line
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import DAILY, HOURLY, appid
 
 ONE, TWO = appid(1), appid(2)
@@ -60,7 +61,7 @@ def cli(
     """The command line on two accounts and three days, the first account with a name."""
     monkeypatch.setenv("COMMANDS_SECRET", SECRET)
     scope = JobScope((DAILY, HOURLY), "2026-02-01", "2026-02-03")
-    world = FakeWeChat(Rules(history=True, cache_bytes=0), time.time, source=truth.rows)
+    world = FaultyWeChat(Rules(history=True, cache_bytes=0), time.time, source=truth.rows)
     with command_line(tmp_path, scope, world, capsys) as found:
         text = found.manifest.read_text()
         found.manifest.write_text(

@@ -12,10 +12,11 @@ import pytest
 
 from harvester.core.exit_codes import Exit
 from harvester.core.model import bucket_of
-from harvester.sandbox import FakeWeChat, Rules
+from harvester.sandbox import Rules
 from harvester.storage.footer import BUCKET
 from tests.storage.test_newer_formats import rewritten
 from tests.support.cli import CommandLine, JobScope, command_line
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import DAILY, appid
 
 MONTH = f"{DAILY}/ref_month=2026-03"
@@ -31,7 +32,7 @@ def here(
     monkeypatch.setenv("COMMANDS_SECRET", "s")
     scope = JobScope([DAILY], "2026-03-01", "2026-04-02", accounts=6)
     assert {bucket_of(appid(number), 2) for number in range(1, 7)} == {0, 1}
-    world = FakeWeChat(Rules(history=True), time.time)
+    world = FaultyWeChat(Rules(history=True), time.time)
     with command_line(tmp_path, scope, world, capsys) as cli:
         text = cli.manifest.read_text()
         cli.manifest.write_text(text.replace("output: out", "output: {path: out, buckets: 2}"))

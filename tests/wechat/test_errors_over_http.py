@@ -12,7 +12,9 @@ from harvester.catalogue.error_codes import Action, Scope
 from harvester.core.calendar import parse_day
 from harvester.core.exit_codes import Exit
 from harvester.runs.record.record import Record
-from harvester.sandbox import TOKEN, Fault, call_faults
+from harvester.sandbox import TOKEN
+from tests.support import faulty_wechat
+from tests.support.faulty_wechat import Fault
 from tests.support.run_harness import (
     BOTH,
     DAILY,
@@ -86,15 +88,15 @@ def test_a_temporary_fault_is_retried(
 @pytest.mark.parametrize(
     "fault",
     [
-        call_faults.BAD_GATEWAY,
-        call_faults.HTML_PAGE,
-        call_faults.EMPTY_BODY,
-        call_faults.EMPTY_OBJECT,
-        call_faults.NULL_LIST,
-        call_faults.CLOSED,
-        call_faults.RESET,
-        call_faults.CUT,
-        call_faults.GARBAGE,
+        faulty_wechat.BAD_GATEWAY,
+        faulty_wechat.HTML_PAGE,
+        faulty_wechat.EMPTY_BODY,
+        faulty_wechat.EMPTY_OBJECT,
+        faulty_wechat.NULL_LIST,
+        faulty_wechat.CLOSED,
+        faulty_wechat.RESET,
+        faulty_wechat.CUT,
+        faulty_wechat.GARBAGE,
     ],
 )
 def test_an_unusable_answer_is_retried(

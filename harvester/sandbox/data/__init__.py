@@ -35,6 +35,11 @@ class Table(NamedTuple):
     growing: str = ""
     unsettled_days: int = 0
 
+    @property
+    def preliminary_days(self) -> int:
+        """Days for which all figures are preliminary."""
+        return 0 if self.growing else self.unsettled_days
+
 
 def _summed(rows: Callable[..., list[Row]], period: Period) -> Table:
     return Table(partial(rows, period=period), period)

@@ -26,7 +26,7 @@ from harvester.core.config.credentials import (
 from harvester.core.config.settings import Api
 from harvester.core.model import Window
 from harvester.core.secret import Secret
-from harvester.sandbox import TOKEN, FakeWeChat
+from harvester.sandbox import TOKEN
 from harvester.sandbox.platform import (
     AUTHORIZER_LIST_PATH,
     AUTHORIZER_TOKEN_PATH,
@@ -38,6 +38,7 @@ from harvester.wechat.attempt import RefusedAttempt
 from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
+from tests.support.faulty_wechat import FaultyWeChat, platform_token_of, refresh_token_of
 from tests.support.run_harness import DAILY, appid
 from tests.support.sandboxes import TODAY, Clock, fake_wechat_at
 
@@ -50,7 +51,7 @@ ONE, TWO = appid(1), appid(2)
 class Agency:
     """A platform, its authorised accounts, and a harvester that uses both."""
 
-    world: FakeWeChat
+    world: FaultyWeChat
     clock: Clock
     office: TokenProviders
     tokens: TokenCache
@@ -78,7 +79,7 @@ class Agency:
 class Setting:
     """The configuration of the platform that a test may change before it is opened."""
 
-    world: FakeWeChat
+    world: FaultyWeChat
     clock: Clock
     ticket: str = ""
     sink: FileSink | CommandSink | None = None
@@ -174,14 +175,14 @@ async def test_a_replaced_refresh_token_is_kept_before_its_token_is_used(
     async with opened(at) as agency:
         await agency.tokens.current(ONE)
     file = tmp_path / "refresh" / ONE
-    assert file.read_text() == at.world.platforms.refresh_token(PLATFORM, ONE)
+    assert file.read_text() == refresh_token_of(at.world, PLATFORM, ONE)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in file.parent.iterdir()] == [ONE]
 
 
 async def test_the_sink_wins_over_the_manifest(at: Setting, tmp_path: Path) -> None:
     """The next run uses the stored refresh token and requests no list."""
-    old = at.world.platforms.refresh_token(PLATFORM, ONE)
+    old = refresh_token_of(at.world, PLATFORM, ONE)
     at.given = lambda _: Secret(old)
     at.sink = FileSink(lambda account: tmp_path / account)
     for run in range(1, 4):
@@ -197,7 +198,7 @@ async def test_a_command_is_given_the_refresh_token(at: Setting, tmp_path: Path)
     at.sink = CommandSink(lambda account: Command((sys.executable, "-c", code, account), tmp_path))
     async with opened(at) as agency:
         await agency.tokens.current(ONE)
-    assert (tmp_path / ONE).read_text() == at.world.platforms.refresh_token(PLATFORM, ONE)
+    assert (tmp_path / ONE).read_text() == refresh_token_of(at.world, PLATFORM, ONE)
 
 
 @pytest.mark.parametrize("kind", ["file", "command"])
@@ -370,12 +371,12 @@ async def test_without_a_newer_ticket_all_accounts_stop(at: Setting) -> None:
 
 async def test_a_component_token_may_be_configured(at: Setting) -> None:
     """A token that WeChat rejects is read once more."""
-    held = [at.world.platforms.own_token(PLATFORM)]
+    held = [platform_token_of(at.world, PLATFORM)]
     at.own = SecretReader(lambda: Secret(held[-1]))
     async with opened(at) as agency:
         assert isinstance(await agency.attempt(ONE), bytes)
         at.clock.now += 7200
-        held.append(at.world.platforms.own_token(PLATFORM))
+        held.append(platform_token_of(at.world, PLATFORM))
         assert isinstance(await agency.attempt(TWO), bytes)
         assert agency.asked()[0] == 0
     assert at.world.counters.errcodes == {42001: 1}
@@ -383,7 +384,7 @@ async def test_a_component_token_may_be_configured(at: Setting) -> None:
 
 async def test_an_expired_component_token_stops_all_accounts(at: Setting) -> None:
     """They cost one call in all."""
-    own = at.world.platforms.own_token(PLATFORM)
+    own = platform_token_of(at.world, PLATFORM)
     at.own = SecretReader(lambda: Secret(own))
     at.clock.now += 7200
     async with opened(at) as agency:

@@ -16,13 +16,14 @@ from harvester.core.config.settings import Api
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
 from harvester.core.secret import Secret
-from harvester.sandbox import FakeWeChat, Rules
+from harvester.sandbox import Rules
 from harvester.sandbox.server import serve
 from harvester.wechat import attempt
 from harvester.wechat.attempt import RefusedAttempt
 from harvester.wechat.auth import TokenProviders
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
+from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.other_client import add_other_client
 from tests.support.run_harness import DAILY, RunHarness
 from tests.support.sandboxes import BUSY, TODAY, Clock, fake_wechat_at
@@ -58,7 +59,7 @@ class Harvester:
 
 @asynccontextmanager
 async def harvesters(
-    world: FakeWeChat, clock: Clock, count: int = 1, *, legacy: bool = False
+    world: FaultyWeChat, clock: Clock, count: int = 1, *, legacy: bool = False
 ) -> AsyncIterator[list[Harvester]]:
     """Open independent harvesters against one server."""
 
