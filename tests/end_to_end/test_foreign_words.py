@@ -288,7 +288,7 @@ def test_files_in_the_output(shown: Shown, tmp_path: Path) -> None:
         run_and_look(shown, manifest, "status", "verify")
         for number, text in enumerate(HOSTILE):
             record: dict[str, Any] = dict.fromkeys(("run_id", "started_at", "ended_at"), text)
-            record |= {"state": text}
+            record |= {"state": text, "outcome": text, "retry_at": text}
             record |= {"exit_code": 3, "reasons": [text], "requests": 1, "rows": 1}
             path = out / f"_harvester/runs/9{number // 5:03}.{number}.json"
             path.write_text(json.dumps(record))

@@ -57,7 +57,6 @@ def today() -> str:
 
 PLACES: dict[str, Callable[[], str]] = {
     "record": lambda: "runs/20260101T000000Z-abcdef.json",
-    "journal": lambda: "runs/20260101T000000Z-abcdef.0000-of-0001/000001.entry",
     "change": lambda: "changes/0000-of-0001/entries/000000000001.entry",
     "announced": lambda: "changes/0000-of-0001/begun/r.1.entry",
     "segment": lambda: (
@@ -81,7 +80,7 @@ def numbers(value: str) -> bytes:
         '{"day": "2026-05-20", "run": "r", "period": N, "idle_from": N, "recent_calls": N, '
         f'"in_use": true, "calls": {calls}, "accounts": {quota}, "count": N, "last": N, '
         '"run_id": "r", "requests": N, "rows": N, "exit_code": N, "reasons": [], "state": "x", '
-        '"started_at": "x", "ended_at": "x", "rows_after": N, "asked_at": N, "refetch": N, '
+        '"outcome": "x", "retry_at": "x", "started_at": "x", "ended_at": "x", "rows_after": N, "asked_at": N, "refetch": N, '
         '"appid": "wx0000000000000001", "dataset": "interface_summary", "reason": "r", '
         '"begin_date": "2026-03-30", "end_date": "2026-03-30", "body": "{}", "authorised": [N]}'
     )
