@@ -80,7 +80,8 @@ def numbers(value: str) -> bytes:
         '{"day": "2026-05-20", "run": "r", "period": N, "idle_from": N, "recent_calls": N, '
         f'"in_use": true, "calls": {calls}, "accounts": {quota}, "count": N, "last": N, '
         '"run_id": "r", "requests": N, "rows": N, "exit_code": N, "reasons": [], "state": "x", '
-        '"outcome": "x", "retry_at": "x", "started_at": "x", "ended_at": "x", "rows_after": N, "asked_at": N, "refetch": N, '
+        '"outcome": "x", "retry_at": "x", "started_at": "x", "ended_at": "x", "rows_after": N, '
+        '"asked_at": N, "refetch": N, '
         '"appid": "wx0000000000000001", "dataset": "interface_summary", "reason": "r", '
         '"begin_date": "2026-03-30", "end_date": "2026-03-30", "body": "{}", "authorised": [N]}'
     )
