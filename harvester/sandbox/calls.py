@@ -34,7 +34,7 @@ class Request(NamedTuple):
 class Reply(NamedTuple):
     """One HTTP response, sent after ``delay`` seconds.
 
-    ``encoding`` is ``chunked``, ``gzip``, or empty for a body as it is with its length. ``raw``
+    ``encoding`` is ``"chunked"``, ``"gzip"``, or empty for a body as it is with its length. ``raw``
     writes to the connection in the place of a response, and then the connection is closed.
     """
 
