@@ -186,7 +186,7 @@ class Pipeline:
                 # Planned by a wrong clock: what it brought is asked for again by the right one.
                 self.stop()
                 continue
-            if self._tools.transport.surplus_answers > self.counters.surplus_answers:
+            if self._tools.transport.pool.surplus > self.counters.surplus_answers:
                 self._count_surplus()
             if isinstance(outcome, RefusedAttempt):
                 if self.has_lost_lease:
@@ -239,7 +239,7 @@ class Pipeline:
 
     def _close_if_done(self, queue: AccountQueue) -> None:
         if not queue.rate.in_flight and not queue.has_work():
-            self._tools.transport.close_account(queue.appid)
+            self._tools.transport.pool.close_account(queue.appid)
 
     def _count_surplus(self) -> None:
         """Count surplus answers. With the first one, connections are no longer used again."""
@@ -249,13 +249,13 @@ class Pipeline:
                 "the server or a proxy sends answers that no request asked for: "
                 "every further request gets a connection of its own"
             )
-        self.counters.surplus_answers = self._tools.transport.surplus_answers
+        self.counters.surplus_answers = self._tools.transport.pool.surplus
 
     def _trusted_times(self) -> TrustedTimes:
         """Return the times of asking that may settle a day."""
-        transport = self._tools.transport
-        transport.inspect()
-        if transport.surplus_answers > self.counters.surplus_answers:
+        pool = self._tools.transport.pool
+        pool.inspect()
+        if pool.surplus > self.counters.surplus_answers:
             self._count_surplus()
         return TrustedTimes(self._tools.clock, self._trusted_from)
 

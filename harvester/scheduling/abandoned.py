@@ -125,12 +125,10 @@ class Abandonment:
         told = []
         for queue in self._queues:
             for backlog in queue.backlogs:
-                if (
-                    backlog.abandoned_by is not None
-                    and backlog.abandoned_by.action is Action.WAIT_FOR_QUOTA
-                ):
+                rule = backlog.abandoned_by
+                if rule is not None and rule.action is Action.WAIT_FOR_QUOTA:
                     # Our own count ends at our midnight; WeChat's may end a little later.
-                    if backlog.abandoned_by is not QUOTA_SPENT:
+                    if rule is not QUOTA_SPENT:
                         told.append(queue)
                     backlog.resume()
                 # Also of backlogs that another rule stopped later: single windows may wait.

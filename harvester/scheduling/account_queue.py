@@ -71,9 +71,12 @@ class Backlog:
         self.span = span
         self.windows_left = count_windows(self.missing, span, self.boundary)
 
-    def take_window(self) -> tuple[Day, Day, DaySet]:
-        """Move the newest window to ``in_progress``. Returns its ends, and all days in between."""
-        begin, end = newest_window(self.missing, self.span, self.boundary)
+    def take_window(self, among: DaySet = -1) -> tuple[Day, Day, DaySet]:
+        """Move the newest window of some days to ``in_progress``.
+
+        Returns its ends, and all days in between.
+        """
+        begin, end = newest_window(self.missing & among, self.span, self.boundary)
         inside = calendar.day_range(begin, end)
         self.in_progress |= self.missing & inside
         self.missing &= ~inside
@@ -84,14 +87,10 @@ class Backlog:
         """Move the window at a share of the missing time, 0 for the newest and 1 for the oldest."""
         newest, oldest = calendar.newest(self.missing), calendar.oldest(self.missing)
         end = round(newest - share * (newest - oldest)) + self.span - 1
-        older = self.missing & calendar.day_range(calendar.FIRST_DAY, end)
-        begin, end = newest_window(older, self.span, self.boundary)
-        inside = calendar.day_range(begin, end)
-        self.in_progress |= self.missing & inside
-        self.missing &= ~inside
+        window = self.take_window(calendar.day_range(calendar.FIRST_DAY, end))
         # A hole in the middle may cost a window more.
         self.set_span(self.span)
-        return begin, end, inside
+        return window
 
     def put_back(self, days: DaySet) -> None:
         """Owe days again that were to be asked together."""
@@ -275,15 +274,11 @@ class AccountQueue:
 
     def drop_retries(self, backlog: Backlog) -> DaySet:
         """Drop the retries of a dataset. Returns the days that they were to ask."""
-        dropped = [
-            attempt
-            for _, attempt in (*self.retries, *self.blocked_retries)
-            if attempt.backlog is backlog
-        ]
-        self.retries, _ = _split(self.retries, backlog)
-        self.blocked_retries, _ = _split(self.blocked_retries, backlog)
-        backlog.take_retry(len(dropped))
-        return functools.reduce(int.__or__, (attempt.days for attempt in dropped), calendar.NO_DAYS)
+        self.retries, dropped = _split(self.retries, backlog)
+        self.blocked_retries, blocked = _split(self.blocked_retries, backlog)
+        backlog.take_retry(len(dropped) + len(blocked))
+        days = (attempt.days for _, attempt in (*dropped, *blocked))
+        return functools.reduce(int.__or__, days, calendar.NO_DAYS)
 
     def block(self, backlog: Backlog) -> None:
         """Start nothing of a dataset until calls are allocated to it; the others go on."""

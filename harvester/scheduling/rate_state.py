@@ -23,14 +23,17 @@ class RateLimit(Protocol):
 
 @dataclass(slots=True)
 class RateState:
-    """Concurrency, pauses and rate-limit slots of one account. Only its methods change it.
+    """Concurrency, pauses and rate-limit slots of one account.
+
+    Only its methods change it, but for ``queued``: the scheduler sets it while the account stands
+    in one of its heaps.
 
     ``concurrency`` is how many requests may be in flight, ``not_before`` the end of a pause.
     ``reserved_until`` has the times at which used slots of the counting window fall free,
     ``window_seconds`` after their answer. ``interval`` seconds lie between two starts.
     ``refused_until`` ends the pause of a minute limit, ``minute_limits`` counts such pauses and
     ``failures`` failed attempts since the last answer. ``answers_after_midnight`` came after the
-    day had ended. ``queued`` is True while the account stands in a heap of the scheduler.
+    day had ended.
     """
 
     concurrency: int = 1
@@ -50,14 +53,6 @@ class RateState:
         """Set the counting window and the time between two starts, in seconds."""
         self.window_seconds = window_seconds
         self.interval = interval
-
-    def enqueue(self) -> None:
-        """Mark the account as standing in a heap of the scheduler."""
-        self.queued = True
-
-    def dequeue(self) -> None:
-        """Mark the account as standing in no heap of the scheduler."""
-        self.queued = False
 
     def start(self, now: float) -> None:
         """Count a request that starts now. A slowed account pauses after it."""

@@ -78,10 +78,10 @@ class ReadyAccounts:
         """Remove queues from the front that have lost their backlog while they stood here."""
         while self._ready and not self._ready[0][2].has_work():
             queue = self.pop()
-            queue.rate.dequeue()
+            queue.rate.queued = False
             self.leave(queue)
         while self._waiting and not self._waiting[0][2].has_work():
-            self._next_waiting().rate.dequeue()
+            self._next_waiting().rate.queued = False
 
     def clear(self) -> None:
         """Remove all queues."""

@@ -128,7 +128,7 @@ class Scheduler:
         while self.has_ready(now):
             queue = self._ready.pop()
             rate = queue.rate
-            rate.dequeue()
+            rate.queued = False
             # What held when the queue was placed may have changed: a pause, a spent budget.
             if self._ready_at(queue, now) > now:
                 self._place(queue, now)
@@ -154,7 +154,7 @@ class Scheduler:
                 self._place(queue, now)
             else:
                 # Whether there is more for it to do will show when it comes up.
-                rate.enqueue()
+                rate.queued = True
                 if rate.is_slowed:
                     self._push_soon(queue, rate.not_before, now)
                 else:
@@ -205,7 +205,7 @@ class Scheduler:
         return not any(queue.rate.queued for queue in self._place_resumed(now))
 
     def _remove(self, queue: AccountQueue) -> None:
-        queue.rate.dequeue()
+        queue.rate.queued = False
         self._ready.leave(queue)
 
     def all_backlogs(self) -> Iterator[Backlog]:
@@ -232,7 +232,7 @@ class Scheduler:
                 self._ready.leave(queue)
             return
         at = max(at, now + pause)
-        queue.rate.enqueue()
+        queue.rate.queued = True
         if at <= now:
             self._ready.push(queue)
         else:

@@ -93,9 +93,7 @@ class Coverage:
 
     def filled(self) -> tuple[int, tuple[str, ...]]:
         """Return the mask of the days on which any account has rows, and those accounts."""
-        mask = 0
-        for with_rows in self.with_rows:
-            mask |= with_rows
+        mask = functools.reduce(int.__or__, self.with_rows, 0)
         found = zip(self.appids, self.with_rows, strict=True)
         return mask, tuple(appid for appid, with_rows in found if with_rows)
 

@@ -59,18 +59,12 @@ def coverage_ranges(dataset: str, coverage: Coverage) -> pa.RecordBatch:
         coverage.with_rows,
         strict=True,
     )
-    found = [
-        (appid, each)
+    rows = [
+        (dataset, appid, *each)
         for appid, masks in zip(coverage.appids, known, strict=True)
         for each in _ranges(coverage.month, *masks)
     ]
-    columns = [
-        [dataset] * len(found),
-        [appid for appid, _ in found],
-        *(list(values) for values in zip(*(each for _, each in found), strict=True)),
-    ]
-    if not found:
-        columns = [[] for _ in COVERAGE]
+    columns = list(zip(*rows, strict=True)) or [()] * len(COVERAGE)
     arrays = [pa.array(*pair) for pair in zip(columns, COVERAGE.types, strict=True)]
     return pa.record_batch(arrays, schema=COVERAGE)
 

@@ -261,7 +261,7 @@ class _Prober:
                 break
             if finding.state is not State.REFUSED:
                 await self._ask_quotas(account, probe)
-        self.transport.close_account(account.appid)
+        self.transport.pool.close_account(account.appid)
 
     async def try_paused(self, account: AccountCheck, asked: list[Probe]) -> None:
         """Make the first probe of a paused account, if its credential can be read."""
@@ -272,7 +272,7 @@ class _Prober:
         else:
             refused = await self._try(account, asked[0])
             account.findings.append(_probe_result(asked[0], refused))
-        self.transport.close_account(account.appid)
+        self.transport.pool.close_account(account.appid)
 
     async def _try(self, account: AccountCheck, probe: Probe) -> attempt.RefusedAttempt | None:
         """Return None for an answer, or else the last refusal."""

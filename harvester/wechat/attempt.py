@@ -108,12 +108,12 @@ async def attempt(
         refusal = refusal_of(status, body)
     except errors.Malformed as error:
         # It may be the answer to another request, and then that to this one is still to come.
-        transport.close_account(window.appid)
+        transport.pool.close_account(window.appid)
         return RefusedAttempt(_NO_ANSWER, str(error), redacted_bytes(body))
     except errors.BadAnswer as error:
         return RefusedAttempt(_NO_ANSWER, str(error))
     if refusal is None and answers_another_window(window, body):
-        transport.distrust(window.appid)
+        transport.pool.distrust(window.appid)
         return RefusedAttempt(_OTHER_WINDOW, _OTHER_WINDOW.meaning, redacted_bytes(body))
     if refusal is None:
         tokens.mark_working(window.appid, token)

@@ -60,10 +60,6 @@ Query: TypeAlias = Mapping[str, str | Secret]
 Call: TypeAlias = Coroutine[Any, Any, tuple[int, bytes]]
 
 
-def _ignore(_: str) -> None:
-    """Take no notice of a date."""
-
-
 class Transport:
     """HTTP client for the API, for callers with at most ``connections`` requests at a time.
 
@@ -76,7 +72,8 @@ class Transport:
     failure; the error's text names the host and never the URL. An async context manager, to be
     left in the task that entered it. ``on_date`` gets the Date header of the API's answers
     whenever it changes, before the answer is returned. ``hold`` is asked just before a request to
-    the API is written; once it is lost, the call raises NotStarted.
+    the API is written; once it is lost, the call raises NotStarted. ``pool`` has the open
+    connections of the accounts.
     """
 
     def __init__(
@@ -84,7 +81,7 @@ class Transport:
         api: Api,
         *,
         connections: int,
-        on_date: Callable[[str], None] = _ignore,
+        on_date: Callable[[str], None] = lambda _: None,
         hold: Hold = UNLOSABLE,
     ) -> None:
         base = URL(api.base_url)
@@ -123,13 +120,13 @@ class Transport:
             proxy=self._proxy,
             terms=CallTerms(max(MAX_OPEN_CONNECTIONS, self._connections), self._hold),
         )
-        self._pool = self._calls.pool
+        self.pool = self._calls.pool
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._pool.close()
+        self.pool.close()
         await self._session.close()
         # The connector closes only a resolver that it has made itself.
         await self._resolver.close()
@@ -166,23 +163,6 @@ class Transport:
         )
         # Not named by its host, because its address may be a secret.
         return self._send(_read(response), "the token server")
-
-    @property
-    def surplus_answers(self) -> int:
-        """The number of answers that came so far and that no request had asked for."""
-        return self._pool.surplus
-
-    def inspect(self) -> None:
-        """Look for surplus answers on idle connections."""
-        self._pool.inspect()
-
-    def distrust(self, account: str) -> None:
-        """Count an answer to another request of the account, and use its connections no more."""
-        self._pool.distrust(account)
-
-    def close_account(self, account: str) -> None:
-        """Close the idle connections of an account, which makes no call for a while."""
-        self._pool.close_account(account)
 
     async def _send(self, response: Awaitable[HttpResponse], server: str) -> tuple[int, bytes]:
         """Await a response within the deadline. Raises CallError, which names the server."""

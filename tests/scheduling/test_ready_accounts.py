@@ -70,7 +70,7 @@ def test_accounts_that_lost_their_backlog_make_room() -> None:
     ready = ReadyAccounts(1)
     queues = [queue(number, 3) for number in (1, 2, 3)]
     for each in queues:
-        each.rate.enqueue()
+        each.rate.queued = True
         ready.push(each)
     for each in queues[:2]:
         each.backlogs[0].missing = 0
@@ -84,7 +84,7 @@ def test_an_account_that_waits_and_loses_its_backlog_waits_no_longer() -> None:
     ready = ReadyAccounts(1)
     first, second = queue(1, 5), queue(2, 20)
     for each in (first, second):
-        each.rate.enqueue()
+        each.rate.queued = True
         ready.push(each)
     second.backlogs[0].missing = 0
     ready.drop_done()

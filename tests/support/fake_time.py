@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import anyio
 import pytest
@@ -39,6 +39,7 @@ from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import Reply, Request, date_text
 from harvester.storage.layout import Tree
 from harvester.verbs import check as checking
+from harvester.wechat.connection_pool import ConnectionPool
 from tests.support.faulty_wechat import Wire, wire_of
 from tests.support.run_harness import RunHarness, run_once
 
@@ -143,29 +144,23 @@ class FakeNetwork:
         return reply.status, reply.body
 
 
+async def _no_connection() -> NoReturn:
+    raise AssertionError("there are no sockets in virtual time")
+
+
 class _Transport:
     """A replacement for `transport.Transport`."""
 
     def __init__(self, net: FakeNetwork, on_date: Callable[[str], None]) -> None:
         self._net = net
         self._on_date = on_date
+        self.pool = ConnectionPool(_no_connection, 1)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Nothing to close."""
-
-    surplus_answers = 0
-
-    def inspect(self) -> None:
-        """No connection is open."""
-
-    def close_account(self, account: str) -> None:
-        """No connection is open."""
-
-    def distrust(self, account: str) -> None:
-        """No connection is open."""
 
     async def post(
         self, account: str, path: str, body: bytes, token: Secret | None = None

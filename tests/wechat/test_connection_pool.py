@@ -83,7 +83,7 @@ async def test_the_connections_of_an_account_that_is_done_are_closed() -> None:
     async with fault_server(say(http())) as server, to(server) as transport:
         await call(transport, ONE)
         await call(transport, OTHER)
-        transport.close_account(ONE)
+        transport.pool.close_account(ONE)
         await call(transport, OTHER)
         assert server.connections == 2
         await call(transport, ONE)
@@ -109,7 +109,7 @@ async def test_surplus_answers_are_counted_and_end_the_use_of_connections_again(
     twice = say(http() + http(STRAY))
     async with fault_server(twice, say(http())) as server, to(server) as transport:
         assert await call(transport) == ROWS
-        assert transport.surplus_answers == 1
+        assert transport.pool.surplus == 1
         for account in (ONE, OTHER, ONE):
             assert await call(transport, account) == ROWS
     assert server.connections == 4
@@ -125,12 +125,12 @@ async def test_a_late_answer_on_an_idle_connection_is_found_by_inspection() -> N
 
     async with fault_server(late) as server, to(server) as transport:
         await call(transport)
-        transport.inspect()
-        assert transport.surplus_answers == 0
+        transport.pool.inspect()
+        assert transport.pool.surplus == 0
         await anyio.sleep(0.1)
-        transport.inspect()
-        transport.inspect()
-        assert transport.surplus_answers == 1
+        transport.pool.inspect()
+        transport.pool.inspect()
+        assert transport.pool.surplus == 1
 
 
 async def test_the_rest_of_a_surplus_answer_is_a_surplus_answer() -> None:
@@ -148,7 +148,7 @@ async def test_the_rest_of_a_surplus_answer_is_a_surplus_answer() -> None:
         await anyio.sleep(0.02)
         with pytest.raises(BadAnswer, match="not HTTP"):
             await call(transport)
-        assert transport.surplus_answers == 1
+        assert transport.pool.surplus == 1
         assert await call(transport) == ROWS
 
 
@@ -161,17 +161,17 @@ async def test_an_answer_that_comes_before_any_request_is_noticed() -> None:
         with suppress(CallError):
             await call(transport)
         await anyio.sleep(0.02)
-        transport.inspect()
-        assert transport.surplus_answers == 1
+        transport.pool.inspect()
+        assert transport.pool.surplus == 1
 
 
 async def test_a_distrusted_account_gets_a_new_connection() -> None:
     """An answer to another request counts, and its connection is closed."""
     async with fault_server(say(http())) as server, to(server) as transport:
         await call(transport)
-        transport.distrust(ONE)
+        transport.pool.distrust(ONE)
         await call(transport)
-        assert transport.surplus_answers == 1
+        assert transport.pool.surplus == 1
     assert server.connections == 2
 
 
@@ -181,11 +181,11 @@ async def test_a_failed_call_leaves_no_open_connection() -> None:
         for _ in range(3):
             with pytest.raises(ConnectionFailed):
                 await call(transport)
-        assert transport._pool._open == 0
+        assert transport.pool._open == 0
     async with Transport(Api(base_url=server.url), connections=1) as transport:
         with pytest.raises(ConnectionFailed):
             await call(transport)
-        assert transport._pool._open == 0
+        assert transport.pool._open == 0
 
 
 async def test_a_late_answer_is_not_that_to_the_next_request() -> None:

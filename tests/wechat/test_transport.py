@@ -307,7 +307,7 @@ async def test_unsolicited_bytes_are_not_read_as_an_answer(pause: float) -> None
         await anyio.sleep(2 * pause)
         assert await send(transport) == (200, ROWS)
         assert await send(transport) == (200, ROWS)
-        assert transport.surplus_answers == 1
+        assert transport.pool.surplus == 1
     # Since the first surplus answer, each call has a connection of its own.
     assert server.connections == 3
 
@@ -418,7 +418,7 @@ async def test_an_idle_connection_may_be_closed_by_the_server() -> None:
         with pytest.raises(ConnectionFailed):
             await send(transport)
         assert await send(transport) == (200, ROWS)
-        assert transport.surplus_answers == 0
+        assert transport.pool.surplus == 0
     assert server.connections == 2
 
 

@@ -79,7 +79,7 @@ class Component:
         Raises TokenDenied and CallError. Entries that are no accounts are logged here and not
         where the list is only looked up again, so that they are logged once.
         """
-        listed = await self._list(since=self.clock())
+        listed = await self.listed(since=self.clock())
         others = self.platform.known.non_account_ids
         if others:
             _log.warning(
@@ -89,14 +89,6 @@ class Component:
                 safe_text(others[0], _MAX_NAME_LENGTH),
             )
         return listed
-
-    async def own_token(self, rejected: Secret | None) -> Secret:
-        """Return the platform's token, and not this one. Raises TokenDenied and CallError."""
-        return await self._own_token(rejected)
-
-    async def listed(self, since: float) -> dict[str, Secret]:
-        """Return the list as of ``since`` or later. Raises TokenDenied and CallError."""
-        return await self._list(since=since)
 
     async def refresh(self, appid: str, credential: credentials.RefreshToken) -> IssuedToken:
         """Return an account's token, with its refresh token stored if WeChat replaced it.
@@ -108,7 +100,7 @@ class Component:
         token = await self._refresh_token(appid, credential)
         answer = await self._exchange_refresh_token(appid, token)
         if isinstance(answer, Refusal) and answer.errcode in REFRESH_TOKEN_REJECTED:
-            listed = await self._list(since=asked_at)
+            listed = await self.listed(since=asked_at)
             if listed.get(appid, token) != token:
                 answer = await self._exchange_refresh_token(appid, listed[appid])
         return provider.accepted(answer, platform_rule_for)
@@ -122,7 +114,7 @@ class Component:
             return stored
         if credential.read is not None:
             return await external.read_secret(credentials.SecretReader(credential.read))
-        listed = await self._list(since=-math.inf)
+        listed = await self.listed(since=-math.inf)
         return provider.accepted(listed.get(appid) or _NOT_LISTED, platform_rule_for)
 
     async def _exchange_refresh_token(self, appid: str, token: Secret) -> IssuedToken | Refusal:
@@ -130,18 +122,20 @@ class Component:
         answer = await self._call(REFRESH_PATH, body, token_api.refreshed_of)
         if isinstance(answer, Refusal):
             return answer
-        if answer.refresh_token != token:
+        grant, newest = answer
+        if newest != token:
             # Shielded, because the old one is spent: without the new one no run could go on.
             with anyio.CancelScope(shield=True):
-                await refresh_token_store.store(
-                    self.platform.sink, appid, answer.refresh_token, self.limiter
-                )
-        self.platform.known.listed[appid] = answer.refresh_token
+                await refresh_token_store.store(self.platform.sink, appid, newest, self.limiter)
+        self.platform.known.listed[appid] = newest
         self.platform.known.replaced_at[appid] = self.clock()
-        return IssuedToken(answer.grant.token, provider.usable_for(answer.grant.expires_in))
+        return IssuedToken(grant.token, provider.usable_for(grant.expires_in))
 
-    async def _list(self, *, since: float) -> dict[str, Secret]:
-        """Return the list as of ``since`` or later; callers that wait for it share one request."""
+    async def listed(self, since: float) -> dict[str, Secret]:
+        """Return the list as of ``since`` or later. Raises TokenDenied and CallError.
+
+        Callers that wait for it share one request.
+        """
         known = self.platform.known
         async with self._list_lock:
             if known.listed_at >= since and known.listed_at > -math.inf:
@@ -186,7 +180,7 @@ class Component:
         """Make a call with the platform's token; once more if WeChat rejects that token."""
         rejected: Secret | None = None
         while True:
-            own = await self._own_token(rejected)
+            own = await self.own_token(rejected)
             self.meter.calls += 1
             # The body has no name, because it holds secrets and error reporters print variables.
             answer = read(*await self.transport.post_as_platform(path, body(), own))
@@ -195,8 +189,11 @@ class Component:
                 return answer
             rejected = own
 
-    async def _own_token(self, rejected: Secret | None) -> Secret:
-        """Return the platform's token, and not the rejected one; callers share one request."""
+    async def own_token(self, rejected: Secret | None) -> Secret:
+        """Return the platform's token, and not the rejected one; callers share one request.
+
+        Raises TokenDenied and CallError.
+        """
         known = self.platform.known
         async with self._token_lock:
             if self._denied is not None:

@@ -74,7 +74,6 @@ class TokenProvider(Protocol):
 
     async def current(self) -> IssuedToken:
         """Return a token."""
-        ...
 
     async def replace(self, rejection: Rejection) -> IssuedToken:
         """Return a token after WeChat rejected the one that this provider returned last.

@@ -29,13 +29,6 @@ class Grant(NamedTuple):
     expires_in: int
 
 
-class RefreshedGrant(NamedTuple):
-    """An account's token through the platform, and the refresh token that is valid from now on."""
-
-    grant: Grant
-    refresh_token: Secret
-
-
 class AuthorisedPage(NamedTuple):
     """One page of the platform's list: refresh tokens by appid, and the length of the whole list.
 
@@ -98,15 +91,18 @@ def grant_of(status: int, body: bytes, member: str = "access_token") -> Grant | 
     return Grant(Secret(token), max(0, min(life, MAX_LIFE_SECONDS)))
 
 
-def refreshed_of(status: int, body: bytes) -> RefreshedGrant | Refusal:
-    """Read an answer of ``api_authorizer_token``. Raises BadAnswer."""
+def refreshed_of(status: int, body: bytes) -> tuple[Grant, Secret] | Refusal:
+    """Read an answer of ``api_authorizer_token``. Raises BadAnswer.
+
+    Returns the account's token, and the refresh token that is valid from now on.
+    """
     grant = grant_of(status, body, "authorizer_access_token")
     if isinstance(grant, Refusal):
         return grant
     refresh = grant_of(status, body, "authorizer_refresh_token")
     if isinstance(refresh, Refusal):
         raise BadAnswer("the answer has no refresh token")
-    return RefreshedGrant(grant, refresh.token)
+    return grant, refresh.token
 
 
 def page_of(status: int, body: bytes) -> AuthorisedPage | Refusal:

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import anyio
 
@@ -68,17 +67,11 @@ class TokenCache:
         await self._tasks.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
+    async def __aexit__(self, *raised: object) -> bool | None:
         self._tasks.cancel_scope.cancel()
-        if isinstance(error, Exception):
-            # Not passed on, because the group would wrap it.
-            kind = error = trace = None
-        return await self._tasks.__aexit__(kind, error, trace)
+        # An error is not passed on, because the group would wrap it.
+        passed: Any = (None, None, None) if isinstance(raised[1], Exception) else raised
+        return await self._tasks.__aexit__(*passed)
 
     async def current(self, appid: str) -> Secret:
         """Return the account's token. All callers that wait for it share one request.
