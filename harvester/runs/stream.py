@@ -178,6 +178,9 @@ class Stream:
         begun = Record(started_at=self.own.started_at, shard=shard)
         begun.take(plan)
         with self.lock:
+            for former in self._shards[shard][-1:]:
+                # What the next process publishes may settle what the former one left open.
+                begun.delayed, begun.without_rows = {*former.delayed}, [*former.without_rows]
             self._shards[shard].append(begun)
 
     def process_of(self, shard: str) -> Record:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 
 from harvester.core.text.safe_text import safe_text
@@ -28,32 +28,27 @@ _ODD = {
 }
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class AnswerDrift:
-    """Differences of one dataset, collected from `Published`.
+    """Differences of one dataset.
 
     ``oddities`` has the first one of each kind and name, and at most MAX_ODDITIES.
     """
 
     dataset: str
-    dropped: int = 0
-    unknown_members: set[str] = field(default_factory=set)
-    missing_members: set[str] = field(default_factory=set)
-    oddities: dict[tuple[OddityKind, str], SeenOddity] = field(default_factory=dict)
+    dropped: int
+    unknown_members: frozenset[str]
+    missing_members: frozenset[str]
+    oddities: Mapping[tuple[OddityKind, str], SeenOddity]
 
-    def add(self, item: Published) -> None:
-        """Take in the result of publishing a file."""
-        self.dropped += item.dropped
-        self.unknown_members |= item.unknown
-        self.missing_members |= item.missing
-        for seen in item.oddities:
-            if len(self.oddities) < MAX_ODDITIES:
-                self.oddities.setdefault(seen.key, seen)
+    @classmethod
+    def of(cls, item: Published) -> AnswerDrift:
+        """Return the differences in the answers of a file that was published."""
+        oddities = {seen.key: seen for seen in item.oddities}
+        return cls(item.dataset, item.dropped, item.unknown, item.missing, oddities)
 
-    def joined(self, other: AnswerDrift | None) -> AnswerDrift:
-        """Return the differences that two processes have collected of the same dataset."""
-        if other is None:
-            return self
+    def joined(self, other: AnswerDrift) -> AnswerDrift:
+        """Return these differences and later ones of the same dataset."""
         others = (item for item in other.oddities.items() if item[0] not in self.oddities)
         return AnswerDrift(
             self.dataset,
@@ -79,11 +74,11 @@ class AnswerDrift:
 def merged_drift(
     one: Mapping[str, AnswerDrift], other: Mapping[str, AnswerDrift]
 ) -> dict[str, AnswerDrift]:
-    """Return the differences of all datasets that two processes have collected."""
-    return {
-        name: one[name].joined(other.get(name)) if name in one else other[name]
-        for name in {**one, **other}
-    }
+    """Return the differences of all datasets, those of ``one`` first."""
+    found = dict(one)
+    for name, drift in other.items():
+        found[name] = found[name].joined(drift) if name in found else drift
+    return found
 
 
 def odd_line(seen: SeenOddity) -> str:

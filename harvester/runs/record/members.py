@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
 from functools import cache, reduce
@@ -88,15 +88,14 @@ def _standings(one: Standing, other: Standing) -> Standing:
     )
 
 
-def _spans(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
-    return {
-        name: min(found[name] for found in (one, other) if name in found) for name in one | other
-    }
+def longest_spans(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """Return the longest span of each dataset, which is what the scheduler keeps as well."""
+    return {name: max(one.get(name, 0), other.get(name, 0)) for name in {**one, **other}}
 
 
-def added_waits(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
+def added_waits(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
     """Return the seconds of both, by action."""
-    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in one | other}
+    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in {**one, **other}}
 
 
 _FIRST = _Rule(_first, _first)
@@ -104,6 +103,8 @@ _COUNT = _Rule(operator.add, operator.add)
 _PLANNED = _Rule(operator.add, _known)
 _AT_END = _Rule(operator.add, _last)
 _FLAG = _Rule(operator.or_, _last)
+_SPANS = _Rule(longest_spans, longest_spans)
+_WAITS = _Rule(added_waits, added_waits)
 _NOTHING_ASKED = Standing()
 
 
@@ -118,9 +119,6 @@ class ShardOutcome:
     rows: int
     deaths: int = 0
     error: HarvesterError | None = None
-
-
-_WAITS = _Rule(added_waits, added_waits)
 
 
 @dataclass(slots=True)
@@ -152,7 +150,7 @@ class Members:
     labels: Annotated[dict[str, str], _FIRST] = field(default_factory=dict)
     next_day_at: Annotated[float | None, _Rule(_of_two(min), _last)] = None
     asked_at: Annotated[float | None, _Rule(_of_two(max), _last)] = None
-    bound: Annotated[tuple[float, str], _Rule(max, _first)] = (0.0, "nothing")
+    bound: Annotated[tuple[float, str], _Rule(max, max)] = (0.0, "nothing")
     wanted_accounts: Annotated[int, _PLANNED] = 0
     windows: Annotated[int, _PLANNED] = 0
     account_days: Annotated[int, _PLANNED] = 0
@@ -185,10 +183,10 @@ class Members:
     drift: Annotated[dict[str, AnswerDrift], _Rule(merged_drift, merged_drift)] = field(
         default_factory=dict
     )
-    delayed: Annotated[set[Window], _Rule(operator.or_, operator.or_)] = field(default_factory=set)
+    delayed: Annotated[set[Window], _Rule(operator.or_, _last)] = field(default_factory=set)
     damaged: Annotated[list[str], _COUNT] = field(default_factory=list)
-    without_rows: Annotated[list[RowlessElement], _COUNT] = field(default_factory=list)
-    shortened_spans: Annotated[dict[str, int], _Rule(_spans, _spans)] = field(default_factory=dict)
+    without_rows: Annotated[list[RowlessElement], _AT_END] = field(default_factory=list)
+    shortened_spans: Annotated[dict[str, int], _SPANS] = field(default_factory=dict)
     next_requests: Annotated[NextRequests, _Rule(merged_requests, _last)] = NO_REQUESTS
     pending: Annotated[list[PendingDays], _AT_END] = field(default_factory=list)
     paused: Annotated[tuple[PausedAccount, ...], _PLANNED] = ()
@@ -222,14 +220,9 @@ class Members:
     ) -> Self:
         if not records:
             raise ValueError("no record to merge")
-        first, *others = records
         members = {
-            name: reduce(
-                rule_of(rule),
-                (getattr(each, name) for each in others),
-                # So that the result shares no list with the first one.
-                copy(getattr(first, name)),
-            )
+            # A copy, because some rules return one of the values.
+            name: copy(reduce(rule_of(rule), (getattr(each, name) for each in records)))
             for name, rule in _rules().items()
         }
         return cls(**members)

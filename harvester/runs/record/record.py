@@ -12,8 +12,8 @@ from harvester.core.exit_codes import Exit, Outcome, first_of
 from harvester.core.model import Window
 from harvester.runs import facts
 from harvester.runs.record import outcome
-from harvester.runs.record.answer_drift import AnswerDrift
-from harvester.runs.record.members import Members, PublishedFile, added_waits
+from harvester.runs.record.answer_drift import AnswerDrift, merged_drift
+from harvester.runs.record.members import Members, PublishedFile, added_waits, longest_spans
 from harvester.runs.record.run_id import new_run_id
 from harvester.storage.answer_notes import RowlessElement
 from harvester.storage.publication import Published
@@ -102,8 +102,8 @@ class Record(Members):
     def _count(self, fact: facts.Counted) -> None:
         for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(fact, name))
-        self.waits = added_waits(self.waits, {**fact.waits})
-        self.shortened_spans |= fact.spans
+        self.waits = added_waits(self.waits, fact.waits)
+        self.shortened_spans = longest_spans(self.shortened_spans, fact.spans)
         self.standing = fact.standing or self.standing
 
     def _plan(self, fact: facts.Planned) -> None:
@@ -126,7 +126,7 @@ class Record(Members):
         self.delayed = (self.delayed - answered) | set(item.delayed)
         if self.without_rows or item.without_rows:
             self.without_rows = [*_still_rowless(self.without_rows, item), *item.without_rows]
-        self.drift.setdefault(item.dataset, AnswerDrift(item.dataset)).add(item)
+        self.drift = merged_drift(self.drift, {item.dataset: AnswerDrift.of(item)})
 
     def _read(self, fact: facts.CoverageRead) -> None:
         self.datasets, self.accounts = list(fact.datasets), list(fact.accounts)
@@ -138,7 +138,10 @@ class Record(Members):
         self.clock_offset += offset
         self.repeated = self.requests
         self.answered = self.retries = self.bytes = 0
-        self.waits, self.abandoned = {}, []
+        self.waits, self.abandoned, self.pending = {}, [], []
+        self.asked_at = None
+        # The next plan is made by the right clock.
+        self._plan(facts.Planned(0, 0, 0.0, "nothing", 0))
         self.started_at += offset
         self.ended_at = self.started_at
         self.today, self.run_id = calendar.today(self.started_at), run_id
