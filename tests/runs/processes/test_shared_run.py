@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import harvester
+from harvester.core.calendar import day_text, today
 from harvester.core.model import bucket_of
+from harvester.runs.processes.launcher import Launcher
 from harvester.sandbox import Rules
 from harvester.storage import locks
 from harvester.storage.layout import open_tree
@@ -117,6 +120,38 @@ def test_the_limit_of_requests_is_judged_over_all(place: Workplace) -> None:
         harvester.run(place.manifest(), processes=2)
     assert place.world.counters.requests == 0
     assert place.record()["outcome"] == "invalid"
+
+
+def test_nothing_missing_starts_no_process(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process says that all is covered; a raw log of an earlier run needs them again."""
+    assert harvester.run(place.manifest(), processes=2).requests == 12
+    started: list[object] = []
+    prepare = Launcher.prepare
+    monkeypatch.setattr(Launcher, "prepare", lambda self: started.append(prepare(self)))
+    found = harvester.run(place.manifest(), processes=2)
+    assert (found.outcome, found.requests, started) == ("complete", 0, [])
+    assert found.datasets[0].days.done == 12 * 20
+    left = place.output / "_harvester/raw/run/0000-1.group"
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.write_bytes(b"torn")
+    assert harvester.run(place.manifest(), processes=2).outcome == "complete"
+    assert len(started) == 1
+
+
+def test_a_shard_stays_within_its_grant(tmp_path: Path) -> None:
+    """By WeChat's clock more days are missing than the plan had that the limit was judged by."""
+    with workplace(tmp_path, clock=lambda: time.time() + 40 * 86_400) as place:
+        begin = day_text(today(time.time()) - 20)
+        jobs = [{"datasets": [DAILY], "begin_date": begin}]
+        place.options = {"jobs": jobs, "limits": {"max_requests": 12}}
+        found = harvester.run(place.manifest(), processes=2)
+        assert (found.outcome, found.exit_code, found.requests) == ("invalid", 2, 0)
+        shards = place.record()["shards"]
+        assert [shard["exit_code"] for shard in shards] == [2, 2]
+        assert all("its share of limits.max_requests is" in shard["error"] for shard in shards)
+        assert place.calls() == 0
 
 
 def test_missing_secrets_are_named_once_before_the_first_request(place: Workplace) -> None:
