@@ -182,9 +182,9 @@ def test_a_signal_does_not_wait_for_a_command(tmp_path: Path) -> None:
                 assert run.poll() is None
                 time.sleep(0.01)
             run.send_signal(signal.SIGTERM)
-            _, err = run.communicate(timeout=20)
+            _, err = run.communicate()
     assert run.returncode == Exit.SIGTERM, err
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 300
     while runs(int(started.read_text())):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -139,13 +139,12 @@ def laboratory(folder: Path, output: Output, lease: int) -> Iterator[Laboratory]
                 run.communicate()
 
 
-def until(is_so: Callable[[], bool], seconds: float = 60.0) -> float:
-    """Wait until something is so, and return when that was."""
-    end = time.monotonic() + seconds
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + 300
     while not is_so():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
-    return time.monotonic()
 
 
 def test_two_full_attempts_at_once(
@@ -154,7 +153,7 @@ def test_two_full_attempts_at_once(
     """The calls equal the windows: the second attempt waits, and finds everything covered."""
     with laboratory(tmp_path, s3_output, 8) as lab:
         runs = [lab.start(name) for name in ("one", "two")]
-        assert [run.wait(200) for run in runs] == [Exit.DONE, Exit.DONE]
+        assert [run.wait() for run in runs] == [Exit.DONE, Exit.DONE]
         assert lab.calls == lab.windows
         assert set(lab.wechat.counters.windows.values()) == {1}
         assert lab.wechat.counters.errcodes[45011] == 0
@@ -170,7 +169,7 @@ def test_two_full_attempts_at_once(
 def test_a_holder_that_is_killed(
     tmp_path: Path, s3_output: Output, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """A waiting run takes over within one lease and a second, and completes the files."""
+    """A waiting run takes over, and completes the files; test_lease.py says after how long."""
     with laboratory(tmp_path, s3_output, 4) as lab:
         dead = lab.start("dead")
         until(lambda: lab.calls > 0)
@@ -178,10 +177,8 @@ def test_a_holder_that_is_killed(
         until(lambda: lab.calls >= 20)
         first = lab.holder()
         dead.kill()
-        killed_at = time.monotonic()
-        taken_at = until(lambda: lab.holder() != first)
-        assert taken_at - killed_at <= lab.lease + 1
-        assert heir.wait(200) == Exit.DONE
+        until(lambda: lab.holder() != first)
+        assert heir.wait() == Exit.DONE
         assert lab.windows <= lab.calls <= lab.windows + UNDURABLE
         assert lab.wechat.counters.errcodes[45011] == 0
         lab.assert_exact(duck)
@@ -202,9 +199,9 @@ def test_a_holder_that_is_stopped_for_longer_than_its_lease(
         # The other run is at work when this one wakes.
         until(lambda: lab.calls > calls + 20)
         sleeper.send_signal(signal.SIGCONT)
-        assert sleeper.wait(100) == Exit.AGAIN
+        assert sleeper.wait() == Exit.AGAIN
         assert lab.record("sleeper")["reasons"] == ["lease"]
-        assert heir.wait(200) == Exit.DONE
+        assert heir.wait() == Exit.DONE
         in_flight = CONCURRENCY * ACCOUNTS
         assert lab.wechat.counters.errcodes[45011] <= in_flight
         assert max(each.sliding for each in lab.wechat.peak_load().values()) <= 10 + CONCURRENCY

@@ -91,7 +91,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
 def run_through(folder: Path) -> str:
     """A run to its end, which must be good; what it said."""
     with start(folder) as run:
-        out, err = run.communicate(timeout=90)
+        out, err = run.communicate()
     assert run.returncode == Exit.DONE, err
     return out + err
 
@@ -187,7 +187,7 @@ def test_a_platform_without_a_ticket_ends_a_run_before_it_begins(tmp_path: Path)
     with platform_world(tmp_path) as world:
         world.platforms.push_ticket(PLATFORM)
         with start(tmp_path) as run:
-            _, err = run.communicate(timeout=60)
+            _, err = run.communicate()
         assert run.returncode == Exit.UNAUTHORISED
         assert "the platform's accounts: 61006" in err
         assert "api_start_push_ticket" in err
@@ -229,7 +229,7 @@ def test_a_platform_that_is_refused_for_now_is_75(tmp_path: Path, code: int, cal
         )
         world.fail(PLATFORM, code, dataset=TOKEN)
         with start(tmp_path) as run:
-            _, err = run.communicate(timeout=60)
+            _, err = run.communicate()
         assert run.returncode == Exit.AGAIN
         assert f"the platform's accounts: {code}" in err
         assert world.counters.paths == {COMPONENT_TOKEN_PATH: calls}

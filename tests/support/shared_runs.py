@@ -138,7 +138,7 @@ class Workplace:
 
     def wait_for_calls(self, count: int) -> None:
         """Wait until the accounts of both shards have had so many calls each."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300
         while min(self.calls_of(shard) for shard in (0, 1)) < count:
             assert time.monotonic() < until, self.world.counters.calls
             time.sleep(0.01)
@@ -175,7 +175,7 @@ def has_ended(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
     """Wait until a condition is met."""
     until = time.monotonic() + seconds
     while not condition():

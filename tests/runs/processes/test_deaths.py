@@ -133,10 +133,10 @@ def test_a_signal_ends_all_processes_in_order(place: Workplace, number: signal.S
         children = shard_processes(run.pid)
         run.send_signal(signal.SIGUSR1)
         run.send_signal(number)
-        _, err = run.communicate(timeout=20)
+        _, err = run.communicate()
     assert run.returncode == 128 + number, err
     assert len(children) == 2
-    wait_until(lambda: all(map(has_ended, children)), 2)
+    wait_until(lambda: all(map(has_ended, children)))
     record = place.record()
     assert (record["outcome"], record["state"]) == ("stopped", "finished")
     assert record["rows"] == harvester.open(place.output).arrow(DAILY).count_rows() > 0
@@ -155,7 +155,7 @@ def test_no_process_is_left_when_the_first_one_is_killed(place: Workplace) -> No
         run.kill()
         run.communicate()
     assert len(children) == 2
-    wait_until(lambda: all(map(has_ended, children)), 8)
+    wait_until(lambda: all(map(has_ended, children)))
     calls = place.calls()
     rows = harvester.open(place.output).arrow(DAILY).count_rows()
     assert rows > 0
