@@ -94,17 +94,14 @@ DIRECTIONS: dict[str, set[str]] = {
     "readers": {
         "core",
         "catalogue",
-        "planning",
         "tables",
         "storage",
-        "runs",
         "verbs",
         "sandbox",
     },
     "cli": {
         "core",
         "catalogue",
-        "planning",
         "manifest",
         "verbs",
         "readers",
@@ -218,18 +215,18 @@ MAX_CODE = {
     "storage": 3_980,
     "engine": 808,
     "runs": 3_618,
-    "verbs": 3_159,
-    "readers": 733,
-    "cli": 2_579,
+    "verbs": 3_133,
+    "readers": 730,
+    "cli": 2_570,
     "sandbox": 1_373,
     "root": 215,
 }
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
 
-MAX_ARROWS = 57
+MAX_ARROWS = 55
 MAX_LEVELS_INSIDE = 5
-MAX_MODULES = 26
+MAX_MODULES = 22
 MAX_FUNCTION_LINES = 50
 MAX_FILE_LINES = 400
 MAX_MEDIAN_FUNCTION = 7
@@ -319,6 +316,59 @@ def test_a_face_names_what_is_there() -> None:
         modules = {name for name in _face(room) if f"{room}.{name}" in BY_NAME}
         missing += [f"{room}.{name}" for name in _face(room) - defined - modules]
     assert not missing
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    """The names that a module assigns or defines itself."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    names = {node.name for node in tree.body if isinstance(node, kinds)}
+    targets = [
+        target
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    ]
+    return names | {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def test_no_module_hands_on_names_of_another() -> None:
+    """A name is imported from the module that has it; two at the root are promised to users."""
+    assert not [
+        f"{module.file}: {name}"
+        for module in MODULES
+        if not module.is_face and module.name not in {"spark", "testing"}
+        for node in module.tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        for name in set(ast.literal_eval(node.value)) - _defined(module.tree)
+    ]
+
+
+def _hands_on(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """The function that gets all arguments of one that does nothing else; empty for any other."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    match body:
+        case [ast.Return(value=ast.Call() as call) | ast.Expr(value=ast.Call() as call)]:
+            given = [ast.unparse(each) for each in call.args]
+            named = {each.arg: ast.unparse(each.value) for each in call.keywords}
+            known = function.args
+            if given == [each.arg for each in known.args] and named == {
+                each.arg: each.arg for each in known.kwonlyargs
+            }:
+                return ast.unparse(call.func)
+    return ""
+
+
+def test_no_function_hands_on_all_that_it_gets() -> None:
+    """A function of the package adds something to the one of the package that it calls."""
+    idle = []
+    for module in MODULES:
+        ours = {attribute or name for name, attribute, _ in own_imports(module.name)}
+        ours = {name.rpartition(".")[2] for name in ours} | _defined(module.tree)
+        for node in module.tree.body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                called = _hands_on(node).partition(".")[0]
+                idle += [f"{module.file}:{node.lineno} {node.name}"] * (called in ours)
+    assert not idle
 
 
 def _twice(names: list[tuple[str, str]]) -> dict[str, list[str]]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,12 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from harvester.core.config.settings import Manifest
-from harvester.core.errors import HarvesterError, RunFailed, UsageError
+from harvester.core.errors import HarvesterError, RunFailed, UsageError, places
 from harvester.core.exit_codes import Exit, Outcome, first_of
 from harvester.core.text.inert_text import inert
-from harvester.planning.sharding import own_buckets
-from harvester.runs.record.events import problems_of
 from harvester.verbs import arguments
-from harvester.verbs.arguments import ManifestSource, Names
-from harvester.verbs.manifest import read_manifest
+from harvester.verbs.arguments import AnyDay, ManifestSource, Names
+from harvester.verbs.manifest import narrowed, read_manifest
 from harvester.verbs.results import Result
 from harvester.verbs.run import run
 
@@ -48,11 +48,18 @@ _environment_lock = threading.Lock()
 def harvest(
     spark: SparkSession,
     manifest: ManifestSource,
+    *,
     shards: int | None = None,
+    accounts: Names = None,
+    datasets: Names = None,
+    jobs: Names = None,
+    begin_date: AnyDay = None,
+    end_date: AnyDay = None,
     output: str | os.PathLike[str] | None = None,
     max_duration: str | timedelta | None = None,
-    accept: Collection[str] = ("complete", "unfinished", "partial"),
     lock_timeout: str | timedelta | None = "10m",
+    labels: Mapping[str, str] | None = None,
+    accept: Collection[str] = ("complete", "unfinished", "partial"),
     forward_env: Names = (),
 ) -> DataFrame:
     """Fetch the days that the output lacks, and publish them: an action, one task a shard.
@@ -65,11 +72,17 @@ def harvest(
         manifest: A path that exists on the driver and on each executor, or a mapping.
         shards: The number of tasks, at most ``output.buckets``; by default one for each slot of
             the cluster.
+        accounts: Only these, as for `harvester.run`; so are the next four.
+        datasets: Only these.
+        jobs: Only these.
+        begin_date: No Beijing day before this one.
+        end_date: No Beijing day after this one.
         output: Replaces the manifest's output. All executors must reach it at this place.
         max_duration: Each task starts nothing new after this long: ``"50m"`` or a timedelta.
-        accept: Outcomes of a shard that are no error.
         lock_timeout: A task waits so long for accounts that another run, or an earlier attempt of
             itself, holds: ``"10m"`` or a timedelta.
+        labels: Go into the run records, beside the application and the attempt.
+        accept: Outcomes of a shard that are no error.
         forward_env: Environment variables of the driver, names or globs, that the tasks get. Their
             values travel with the tasks.
 
@@ -83,18 +96,13 @@ def harvest(
         Unfinished, PartialFailure, Unauthorised, Stopped, RunFailed: A shard has an outcome that is
             not accepted. All shards have ended, and what they obtained is published.
     """
+    given = {name: value for name, value in locals().items() if name in signature(run).parameters}
     context = _context_of(spark)
     found = read_manifest(manifest)
     count = _number_of_shards(shards, found.output.buckets, _slots(context))
-    task = _Task(
-        manifest if isinstance(manifest, Mapping) else os.fspath(manifest),
-        _shared_place(found, output),
-        count,
-        arguments.seconds(max_duration),
-        arguments.timeout_seconds(lock_timeout),
-        _outcomes(accept),
-        context.applicationId,
-    )
+    _check(given, found)
+    given["output"] = _shared_place(found, output)
+    task = _Task(given, count, _outcomes(accept), context.applicationId)
     with _forwarded(context, _variables(forward_env)):
         tasks = context.parallelize(range(count), count).setName("harvester").map(task)
         # Only now the variables of the workers are fixed: an RDD is made when it is needed.
@@ -108,11 +116,8 @@ def harvest(
 class _Task:
     """The work of an executor. Holds names of secrets at most, because it is sent to others."""
 
-    manifest: str | Mapping[str, Any]
-    output: str
+    given: Mapping[str, Any]
     count: int
-    max_duration: float | None
-    lock_timeout: float | None
     accept: frozenset[str]
     application: str
 
@@ -127,28 +132,27 @@ class _Task:
         except HarvesterError as error:
             return _named(error, shard)
         except Exception as error:  # noqa: BLE001 - a bug, told without foreign texts
-            [problem] = problems_of(error, 0.0)
-            return _named(HarvesterError(problem.message, problem.advice), shard)
+            where = (places(error) or ["an unknown place"])[-1]
+            bug = f"a bug in harvester: {type(error).__name__} at {where}"
+            return _named(HarvesterError(bug, "Please report it with the message."), shard)
         failure = None if result.outcome in self.accept else _failure_of(result)
         return _row(shard, result) if failure is None else _named(failure, shard)
 
     def _run(self, index: int) -> Result:
         attempt = TaskContext.get()
-        labels = {"spark_application": self.application}
+        labels = {**(self.given["labels"] or {}), "spark_application": self.application}
         if attempt is not None:
             labels["spark_attempt"] = str(attempt.attemptNumber())
-        return run(
-            self.manifest,
-            output=self.output,
-            shard=(index + 1, self.count),
-            max_duration=_duration(self.max_duration),
-            lock_timeout=_duration(self.lock_timeout),
-            labels=labels,
-        )
+        return run(**{**self.given, "labels": labels, "shard": (index + 1, self.count)})
 
 
-def _duration(seconds: float | None) -> timedelta | None:
-    return None if seconds is None else timedelta(seconds=seconds)
+def _check(given: Mapping[str, Any], manifest: Manifest) -> None:
+    """Raise UsageError for an argument that each task would refuse."""
+    arguments.seconds(given["max_duration"])
+    arguments.timeout_seconds(given["lock_timeout"])
+    arguments.labels_of(given["labels"])
+    chosen = arguments.selection(*map(given.__getitem__, arguments.SELECTING))
+    narrowed(manifest, chosen, time.time())
 
 
 def _row(shard: str, result: Result) -> tuple[Any, ...]:
@@ -187,7 +191,7 @@ def _number_of_shards(asked: int | None, buckets: int, slots: int) -> int:
         return min(slots, buckets)
     if asked < 1:
         raise UsageError(f"{asked} shards", "write at least 1, or leave it out")
-    own_buckets(buckets, (1, asked))
+    arguments.check_shards(asked, buckets)
     if asked > slots:
         _log.warning(
             "%d shards, and the cluster runs %d tasks at once: the others wait for a free slot,"

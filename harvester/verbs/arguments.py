@@ -15,6 +15,8 @@ from harvester.core.text import redaction
 from harvester.core.text.inert_text import inert
 from harvester.manifest import Selection, duration_option, timeout_option
 from harvester.planning.engine_shard import shard_of_engine
+from harvester.planning.sharding import own_buckets
+from harvester.runs.record.labels import check_labels, parse_labels
 
 T = TypeVar("T")
 
@@ -44,6 +46,10 @@ engine's index in the environment."""
 
 Processes: TypeAlias = int | Literal["auto"]
 """The number of processes that share the work of a run; ``auto`` is one a core."""
+
+
+SELECTING = ("accounts", "datasets", "jobs", "begin_date", "end_date")
+"""The arguments that narrow a manifest, in the order of `selection`."""
 
 
 def in_own_record(function: Callable[[], T]) -> T:
@@ -103,6 +109,11 @@ def shard_of(shard: ShardName, name: str = "shard") -> tuple[int, int]:
     return found
 
 
+def check_shards(count: int, buckets: int) -> None:
+    """Raise UsageError if an output has fewer buckets than shards."""
+    own_buckets(buckets, (1, count))
+
+
 def processes_of(processes: object, name: str = "processes") -> int:
     """Return the number of processes, 0 for one a core. Raises UsageError."""
     if processes == "auto":
@@ -125,6 +136,11 @@ def timeout_seconds(timeout: str | timedelta | None, name: str = "lock_timeout")
     if isinstance(timeout, timedelta):
         return max(0.0, timeout.total_seconds())
     return timeout_option(name, timeout)
+
+
+def labels_of(labels: Mapping[str, str] | tuple[str, ...] | None) -> dict[str, str]:
+    """Return the labels of a call, or of texts like ``team=growth``. Raises UsageError."""
+    return parse_labels(labels) if isinstance(labels, tuple) else check_labels(labels or {})
 
 
 def place(output: str | os.PathLike[str] | None) -> str | None:

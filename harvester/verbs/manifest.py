@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from harvester.core.config.settings import Manifest
-from harvester.manifest import load
+from harvester.manifest import Selection, load, narrow
 from harvester.runs.clock import CheckedClock
 from harvester.verbs.arguments import ManifestSource, source
 
@@ -20,3 +20,11 @@ def read_manifest(manifest: ManifestSource, environ: Mapping[str, str] | None = 
     path, text = source(manifest)
     given = os.environ if environ is None else environ
     return load(path, environ=given, now=CheckedClock().started_at, text=text)
+
+
+def narrowed(manifest: Manifest, selection: Selection, now: float) -> Manifest:
+    """Return the part of a manifest that a command works on. Raises UsageError.
+
+    The accounts of a platform may not be known yet. ``now`` is in seconds since the Unix epoch.
+    """
+    return narrow(manifest, selection, now) if manifest.accounts else manifest

@@ -19,7 +19,6 @@ from harvester.manifest import (
     CredentialReader,
     Draft,
     Selection,
-    narrow,
     place_named,
     read,
     secret_files,
@@ -32,6 +31,7 @@ from harvester.storage.layout import Tree, open_tree
 from harvester.storage.state import account_cache, rewrite_journal
 from harvester.verbs import arguments
 from harvester.verbs.arguments import ManifestSource, ManifestText
+from harvester.verbs.manifest import narrowed
 
 _RUNNERS = ("CI", "GITHUB_ACTIONS")
 _LOG = logging.getLogger("harvester.project")
@@ -60,7 +60,7 @@ class ManifestReader:
         """Return the manifest as of a time in seconds since the Unix epoch. Raises as `read`."""
         draft = read(self.source.path, environ=environ, now=now, text=self.source.text)
         again = replace(draft.manifest(self.appids), output=self.output)
-        return _narrowed(again, self.selection, now)
+        return narrowed(again, self.selection, now)
 
 
 class Opened(NamedTuple):
@@ -91,12 +91,8 @@ class Opened(NamedTuple):
 
         source = ManifestText(manifest.file, self.text)
         manifest_at = ManifestReader(source, output, appids, selection)
-        narrowed = _narrowed(manifest, selection, self.clock.started_at)
-        return Project(narrowed, self.tree, self.clock, platform, manifest_at, credentials)
-
-
-def _narrowed(manifest: Manifest, selection: Selection, now: float) -> Manifest:
-    return narrow(manifest, selection, now) if manifest.accounts else manifest
+        mine = narrowed(manifest, selection, self.clock.started_at)
+        return Project(mine, self.tree, self.clock, platform, manifest_at, credentials)
 
 
 def open_project(

@@ -8,34 +8,32 @@ ends in order, and the exception goes on.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, ParamSpec, Self, TypeAlias
 
 from harvester.core.errors import Busy, HarvesterError, UsageError
 from harvester.core.exit_codes import Exit
-from harvester.manifest import Selection
 from harvester.runs import harvest as harvesting
 from harvester.runs.clock import CheckedClock
 from harvester.runs.facts import Begun
 from harvester.runs.narrator import Narrator, ignore
 from harvester.runs.record import run_record
 from harvester.runs.record.events import Event
-from harvester.runs.record.labels import check_labels
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import recorded
 from harvester.runs.runtime import Project, RunOptions, Watch, show_no_progress
 from harvester.runs.session import new_run_log
 from harvester.verbs import arguments, summary_file
 from harvester.verbs.arguments import (
+    SELECTING,
     AnyDay,
     ManifestSource,
-    ManifestText,
     Names,
     Processes,
     Refetch,
@@ -45,36 +43,35 @@ from harvester.verbs.progress import show_bar
 from harvester.verbs.project import open_quietly, warn_of_exposure
 from harvester.verbs.results import Result
 
+P = ParamSpec("P")
+_Coming: TypeAlias = Coroutine[Any, Any, Result]
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A run that is asked for: the manifest, its selection, and the options of the run.
 
-    ``options`` returns them, or raises UsageError. ``summary`` is a file that gets the run record
-    too, ``watch`` a task that shows progress.
+class Run:
+    """One run, made of the arguments of a call of `run`. It is executed, or else started, once.
+
+    ``spelled`` writes the name of an argument for messages. ``summary`` is a file that gets the run
+    record too, and ``watch`` a task that shows progress, instead of the one of ``progress``.
     """
 
-    manifest: ManifestText
-    selection: Selection
-    output: str | None
-    options: Callable[[], RunOptions]
-    summary: Path | None = None
-    on_event: Callable[[Event], object] = ignore
-    watch: Watch = show_no_progress
-
-
-class Execution:
-    """One run, which another thread may stop. `execute` is called once."""
-
-    def __init__(self, request: Request) -> None:
-        clock = CheckedClock()
-        self._request = request
-        self._clock = clock
-        copy = summary_file.usable(request.summary, request.manifest.path)
-        self._log = new_run_log(request.manifest.path, clock, copy)
-        self._narrator = Narrator(request.on_event)
+    def __init__(
+        self,
+        given: Mapping[str, Any],
+        *,
+        spelled: Callable[[str], str] = str,
+        summary: Path | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self._given, self._spelled = given, spelled
+        self._watch = watch or (show_no_progress if given["progress"] == "none" else show_bar)
+        self._source = arguments.source(given["manifest"])
+        self._clock = CheckedClock()
+        copy = summary_file.usable(summary, self._source.path)
+        self._log = new_run_log(self._source.path, self._clock, copy)
+        self._narrator = Narrator(given["on_event"] or ignore)
         self._log.stream.listeners.append(self._narrator)
         self._project: Project | None = None
+        self._done: Future[Result] = Future()
 
     @property
     def record(self) -> Record:
@@ -99,13 +96,46 @@ class Execution:
         """
         try:
             with recorded(self._log):
-                self._harvest()
+                self._harvest(self.options())
         except (UsageError, Busy):
             raise
         except HarvesterError:
             # It is in the record.
             pass
         return Result.of(self.record)
+
+    def start(self) -> Self:
+        """Execute the run in a thread that does not keep the process alive."""
+
+        def work() -> None:
+            try:
+                self._done.set_result(arguments.in_own_record(self.execute))
+            except BaseException as error:  # noqa: BLE001 - raised where the result is waited for
+                self._done.set_exception(error)
+
+        threading.Thread(target=work, name="harvester", daemon=True).start()
+        return self
+
+    def result(self) -> Result:
+        """Wait for the result of a run that was started. Raises as `execute`."""
+        try:
+            return self._done.result()
+        finally:
+            # A signal handler of the host may have raised an exception, which waits for an orderly
+            # end.
+            if not self._done.done():
+                self.stop()
+                wait([self._done])
+
+    async def ended(self) -> Result:
+        """Do what `result` does, without blocking the event loop of asyncio."""
+        done = asyncio.wrap_future(self._done)
+        try:
+            return await asyncio.shield(done)
+        finally:
+            if not done.done():
+                self.stop()
+                await asyncio.wait([done])
 
     def stop(self, code: int = Exit.SIGINT) -> bool:
         """Let the run end in order; returns whether it will soon. May be called in any thread."""
@@ -121,22 +151,35 @@ class Execution:
         """Write the record of a run that is about to be killed, waiting so many seconds."""
         self._log.final_write(patience)
 
-    def _harvest(self) -> None:
-        request = self._request
-        options = request.options()
+    def options(self) -> RunOptions:
+        """Return the options of the run beyond the manifest. Raises UsageError."""
+        given, spelled = self._given, self._spelled
+        return RunOptions(
+            given["refetch"],
+            arguments.shard_of(given["shard"], spelled("shard")),
+            arguments.seconds(given["max_duration"], spelled("max_duration")),
+            ignore_spent_quota=given["ignore_spent_quota"],
+            labels=arguments.labels_of(given["labels"]),
+            processes=arguments.processes_of(given["processes"], spelled("processes")),
+            lock_timeout=arguments.timeout_seconds(given["lock_timeout"], spelled("lock_timeout")),
+        )
+
+    def _harvest(self, options: RunOptions) -> None:
+        given = self._given
         self._log.stream.report(Begun({}, options.shard_text))
-        opened = open_quietly(request.manifest, request.output, self._clock)
+        opened = open_quietly(self._source, arguments.place(given["output"]), self._clock)
         self._log.begin_copy(lambda copy: summary_file.refuse_place(copy, opened.manifest))
-        self._project = opened.project(request.selection, "asked")
+        chosen = arguments.selection(*map(given.__getitem__, SELECTING))
+        self._project = opened.project(chosen, "asked")
         self._narrator.names = self._project.manifest.names
         warn_of_exposure(self._project.manifest)
         if options.processes == 1:
-            harvesting.run(self._log, self._project, options, request.watch)
+            harvesting.run(self._log, self._project, options, self._watch)
             return
         # Most runs have one process, and need none of what supervises several.
         from harvester.runs.processes import shared_run  # noqa: PLC0415 - see above
 
-        shared_run.run(self._log, self._project, options, request.watch)
+        shared_run.run(self._log, self._project, options, self._watch)
 
 
 def run(
@@ -191,98 +234,30 @@ def run(
         UsageError: The manifest or an argument is wrong; nothing was requested.
         Busy: Another run holds the accounts for longer than ``lock_timeout``.
     """
-    options = RunOptions(
-        refetch,
-        arguments.shard_of(shard),
-        arguments.seconds(max_duration),
-        ignore_spent_quota=ignore_spent_quota,
-        labels=check_labels(labels or {}),
-        processes=arguments.processes_of(processes),
-        lock_timeout=arguments.timeout_seconds(lock_timeout),
-    )
-    execution = Execution(
-        Request(
-            arguments.source(manifest),
-            arguments.selection(accounts, datasets, jobs, begin_date, end_date),
-            arguments.place(output),
-            lambda: options,
-            on_event=on_event or ignore,
-            watch=show_no_progress if progress == "none" else show_bar,
-        )
-    )
-    done = _start(execution)
-    try:
-        return done.result()
-    finally:
-        # A signal handler of the host may have raised an exception, which waits for an orderly end.
-        if not done.done():
-            execution.stop()
-            wait([done])
+    return Run(locals()).start().result()
 
 
-async def run_async(
-    manifest: ManifestSource,
-    *,
-    accounts: Names = None,
-    datasets: Names = None,
-    jobs: Names = None,
-    begin_date: AnyDay = None,
-    end_date: AnyDay = None,
-    output: str | os.PathLike[str] | None = None,
-    shard: ShardName = None,
-    processes: Processes = 1,
-    refetch: Refetch | None = None,
-    max_duration: str | timedelta | None = None,
-    ignore_spent_quota: bool = False,
-    lock_timeout: str | timedelta | None = None,
-    labels: Mapping[str, str] | None = None,
-    on_event: Callable[[Event], object] | None = None,
-    progress: Literal["auto", "none"] = "none",
-) -> Result:
+def _with_parameters_of(
+    source: Callable[P, Result],
+) -> Callable[[Callable[..., _Coming]], Callable[P, _Coming]]:
+    """Give a function the signature of another, for readers of its help and for type checkers."""
+
+    def give(function: Callable[..., _Coming]) -> Callable[P, _Coming]:
+        function.__signature__ = inspect.signature(source)  # type: ignore[attr-defined]
+        return function
+
+    return give
+
+
+@_with_parameters_of(run)
+async def run_async(*given: Any, **named: Any) -> Result:
     """Do what `run` does, without blocking the event loop of asyncio.
 
     Cancelling it ends the run in order before the cancellation goes on. See `run` for the
     arguments, the result and the errors.
     """
-    options = RunOptions(
-        refetch,
-        arguments.shard_of(shard),
-        arguments.seconds(max_duration),
-        ignore_spent_quota=ignore_spent_quota,
-        labels=check_labels(labels or {}),
-        processes=arguments.processes_of(processes),
-        lock_timeout=arguments.timeout_seconds(lock_timeout),
-    )
+    asked = inspect.signature(run).bind(*given, **named)
+    asked.apply_defaults()
     # In a thread, because it reads small files.
-    execution = await asyncio.to_thread(
-        Execution,
-        Request(
-            arguments.source(manifest),
-            arguments.selection(accounts, datasets, jobs, begin_date, end_date),
-            arguments.place(output),
-            lambda: options,
-            on_event=on_event or ignore,
-            watch=show_no_progress if progress == "none" else show_bar,
-        ),
-    )
-    done = asyncio.wrap_future(_start(execution))
-    try:
-        return await asyncio.shield(done)
-    finally:
-        if not done.done():
-            execution.stop()
-            await asyncio.wait([done])
-
-
-def _start(execution: Execution) -> Future[Result]:
-    """Execute a run in a thread that does not keep the process alive."""
-    done: Future[Result] = Future()
-
-    def work() -> None:
-        try:
-            done.set_result(arguments.in_own_record(execution.execute))
-        except BaseException as error:  # noqa: BLE001 - raised where the result is waited for
-            done.set_exception(error)
-
-    threading.Thread(target=work, name="harvester", daemon=True).start()
-    return done
+    made = await asyncio.to_thread(Run, asked.arguments)
+    return await made.start().ended()

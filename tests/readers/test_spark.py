@@ -143,6 +143,8 @@ def test_a_mistake_is_raised_before_any_task(spark: SparkSession, tmp_path: Path
         ({"accept": ["done"]}, "'done' is no outcome"),
         ({"max_duration": "soon"}, "max_duration"),
         ({"lock_timeout": "soon"}, "lock_timeout"),
+        ({"labels": {"token": "x"}}, "is named as a secret"),
+        ({"accounts": "wx0000000000000009"}, "unknown account"),
         ({"forward_env": ["NO_SUCH_*"]}, r"no variable NO_SUCH_\* is set"),
     ]
     for arguments, words in wrong:

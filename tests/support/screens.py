@@ -24,7 +24,7 @@ from harvester.core.calendar import instant, parse_day
 from harvester.runs import clock
 from harvester.sandbox import TOKEN, Rules
 from harvester.verbs.check import check
-from harvester.verbs.run import Execution
+from harvester.verbs.run import Run
 from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import appid
 from tests.support.sandboxes import Clock, serve_in_thread
@@ -116,7 +116,7 @@ def _story(folder: Path, accounts: int) -> Iterator[Clock]:
         serve_in_thread(world) as address,
         mock.patch.dict(os.environ, variables),
         mock.patch.object(clock, "time", fixed),
-        mock.patch("harvester.cli.commands.run.Execution", _once(Execution)),
+        mock.patch("harvester.cli.commands.run.Run", _once(Run)),
         mock.patch("harvester.verbs.check.check", _kept(check)),
         chdir(folder),
     ):
@@ -159,8 +159,8 @@ def _once(kind: type[Any]) -> Any:
             self.result = getattr(self, "result", None) or super().execute()
             return self.result
 
-    def maker(*given: Any) -> Any:
-        made[:] = made or [Replayed(*given)]
+    def maker(*given: Any, **named: Any) -> Any:
+        made[:] = made or [Replayed(*given, **named)]
         return made[0]
 
     return maker

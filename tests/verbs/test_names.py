@@ -33,7 +33,7 @@ def nightly(manifest: str) -> datetime | None:
 
 async def service() -> int:
     with sandbox(accounts=2) as wechat:
-        done = await harvester.run_async(wechat.manifest(["user_summary"]))
+        done = await harvester.run_async(wechat.manifest(["user_summary"]), shard="1/2")
     return done.requests
 
 
@@ -89,6 +89,38 @@ def described() -> str:
 def test_the_signatures_are_those_that_are_written_down() -> None:
     """Each change of them is a change of this file, and of the changelog."""
     assert described() == SIGNATURES.read_text("utf-8")
+
+
+LEFT_OUT = {
+    "shard": "each task has its own",
+    "processes": "a task is one of many",
+    "refetch": "a task that Spark repeats would ask again",
+    "ignore_spent_quota": "a task that Spark repeats would forget what the first one spent",
+    "on_event": "the tasks run elsewhere",
+    "progress": "the tasks run elsewhere",
+}
+"""Arguments of `run` that a harvest on Spark does not take."""
+
+
+def test_run_async_takes_the_arguments_of_run() -> None:
+    """One signature for both, for help and for type checkers."""
+    assert inspect.signature(harvester.run_async) == inspect.signature(harvester.run)
+    assert inspect.iscoroutinefunction(harvester.run_async)
+
+
+def test_a_harvest_on_spark_takes_the_arguments_of_run() -> None:
+    """The same names, types and defaults, but for those that make no sense there."""
+    pytest.importorskip("pyspark")
+    from harvester.spark import harvest  # noqa: PLC0415 - needs pyspark
+
+    of_run = dict(inspect.signature(harvester.run).parameters)
+    of_spark = inspect.signature(harvest).parameters
+    assert of_run.keys() - of_spark.keys() == LEFT_OUT.keys()
+    assert of_spark.keys() - of_run.keys() == {"spark", "shards", "accept", "forward_env"}
+    # A task that takes over from a killed one finds its lock.
+    of_run["lock_timeout"] = of_run["lock_timeout"].replace(default="10m")
+    for name in of_run.keys() & of_spark.keys():
+        assert of_spark[name] == of_run[name]
 
 
 def test_a_program_s_type_checker_sees_everything(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -16,10 +16,9 @@ from harvester.cli import options
 from harvester.cli.output import json_lines, logs, run_summary, streams, workflow_commands
 from harvester.cli.output.answers import console
 from harvester.cli.output.event_lines import EventLines
-from harvester.runs.record.labels import parse_labels
-from harvester.runs.runtime import RunOptions, Watch, show_no_progress
-from harvester.verbs import arguments, progress
-from harvester.verbs.run import Execution, Request
+from harvester.runs.runtime import Watch, show_no_progress
+from harvester.verbs import progress
+from harvester.verbs.run import Run
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 
@@ -50,19 +49,6 @@ class Running:
     summary: Annotated[Path | None, options.value("HARVESTER_SUMMARY")] = None
     label: options.Labels = ()
 
-    def run_options(self) -> RunOptions:
-        """Return the options as the operation takes them. Raises UsageError."""
-        count = int(self.processes) if self.processes.isdecimal() else self.processes
-        return RunOptions(
-            self.refetch,
-            arguments.shard_of(self.shard, "--shard"),
-            arguments.seconds(self.max_duration, "--max-duration"),
-            ignore_spent_quota=self.ignore_spent_quota,
-            labels=parse_labels(self.label),
-            processes=arguments.processes_of(count, "--processes"),
-            lock_timeout=arguments.timeout_seconds(self.lock_timeout, "--lock-timeout"),
-        )
-
 
 _DEFAULT = Running()
 
@@ -92,25 +78,26 @@ def run(
       75  not finished, whatever else went wrong: run again
     """
     logs.set_up(logging)
+    terminal = console(stderr=True)
+    count = running.processes
+    given = {
+        **asdict(running),
+        **selecting.given(),
+        "manifest": manifest,
+        "output": output,
+        "processes": int(count) if count.isdecimal() else count,
+        "labels": running.label,
+        "on_event": json_lines.tell if json_lines.is_on() else EventLines().tell,
+    }
     if running.dry_run:
         # Loaded only now, because no other run shows a plan.
         from harvester.cli.commands.plan import plan  # noqa: PLC0415 - as the line above says
 
-        running.run_options()
+        Run(given, spelled=_option).options()
         refetch, shard = running.refetch, running.shard
         return plan(manifest, selecting=selecting, output=output, refetch=refetch, shard=shard)
-    terminal = console(stderr=True)
-    execution = Execution(
-        Request(
-            arguments.source(manifest),
-            arguments.selection(**selecting.given()),
-            output,
-            running.run_options,
-            summary=running.summary,
-            on_event=json_lines.tell if json_lines.is_on() else EventLines().tell,
-            watch=_watch(running.progress, terminal),
-        )
-    )
+    watch = _watch(running.progress, terminal)
+    execution = Run(given, spelled=_option, summary=running.summary, watch=watch)
     with signals.stopping(_StopOnSignal(execution)):
         _tune_gc()
         try:
@@ -129,7 +116,7 @@ def run(
 class _StopOnSignal:
     """A run that a signal stops, or has described."""
 
-    execution: Execution
+    execution: Run
 
     def stop(self, code: int) -> bool:
         """Let the run end in order if it has begun to ask; the files are safe at any moment."""
@@ -143,6 +130,11 @@ class _StopOnSignal:
         """Write a record that names the signal."""
         self.execution.final_write(signals.FINAL_WRITE_SECONDS)
         workflow_commands.write_outputs(self.execution.key_figures())
+
+
+def _option(argument: str) -> str:
+    """Write the name of an argument as an option."""
+    return f"--{argument.replace('_', '-')}"
 
 
 def _tune_gc() -> None:

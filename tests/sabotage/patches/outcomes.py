@@ -90,7 +90,7 @@ SABOTAGES = (
     Sabotage(
         "host-s-signal-not-heard",
         API_RUN,
-        "            wait([done])",
+        "            wait([self._done])",
         "            pass",
         f"{API}::test_the_host_s_own_signal_ends_a_run_in_order",
     ),
