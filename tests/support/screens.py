@@ -156,8 +156,8 @@ def _once(kind: type[Any]) -> Any:
 
         def execute(self) -> Any:
             """Run, or return the result of the first run."""
-            self.result = getattr(self, "result", None) or super().execute()
-            return self.result
+            self.first = getattr(self, "first", None) or super().execute()
+            return self.first
 
     def maker(*given: Any, **named: Any) -> Any:
         made[:] = made or [Replayed(*given, **named)]
