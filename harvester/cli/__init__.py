@@ -13,7 +13,7 @@ from typing import NoReturn
 from cyclopts import CycloptsError
 
 from harvester import signals
-from harvester.cli import memory_limit
+from harvester.cli import environment, memory_limit
 from harvester.cli.options import parse_ok_exit
 from harvester.cli.output import hooks, json_lines, streams
 from harvester.cli.output.usage import usage_error
@@ -22,19 +22,7 @@ from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
 from harvester.core.text import redaction
 
-__all__ = ["app", "invoke", "main"]
-
-# Set before Arrow is loaded, because its own allocator keeps tens of MiB that one event loop and
-# two threads make no use of. A variable that is set stays as it is.
-os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-
-# Removed before the HTTP client is loaded, because Python writes the keys of all TLS sessions to
-# the file that it names, and with them tokens can be read from recorded traffic.
-os.environ.pop("SSLKEYLOGFILE", None)
-
-# Set before the manifest's models are made, because a plugin of pydantic sees all that they check,
-# the secrets in it included. To look for plugins also takes longer than to read a manifest.
-os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+__all__ = ["app", "environment", "invoke", "main"]
 
 
 def invoke(arguments: Sequence[str]) -> int:

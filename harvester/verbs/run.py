@@ -51,7 +51,7 @@ class Run:
     """One run, made of the arguments of a call of `run`. It is executed, or else started, once.
 
     ``spelled`` writes the name of an argument for messages. ``summary`` is a file that gets the run
-    record too, and ``watch`` a task that shows progress, instead of the one of ``progress``.
+    record too, and ``watch`` a task that shows progress, instead of the one that ``given`` names.
     """
 
     def __init__(

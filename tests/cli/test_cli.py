@@ -292,14 +292,10 @@ def test_the_run_record_stands_in_the_tree_and_where_the_user_wants_it(
     }
     for item in record["published"]:
         assert set(item) == {
-            "seq",
             "op",
-            "run_id",
             "dataset",
             "ref_month",
             "path",
-            "days",
-            "appids",
             "rows_before",
             "rows_after",
         }

@@ -126,8 +126,8 @@ def test_three_hundred_accounts_through_one_platform(
         assert world.counters.errcodes == {}
         # At most as many as were in flight when the run was killed.
         assert lost <= 16
-        # Each of them is asked for twice, and may have been counted after the kill was.
-        assert refreshed[AUTHORIZER_TOKEN_PATH] <= before + 300 + 2 * lost
+        # Each of them is asked for twice, and what was in flight may be counted after the kill.
+        assert refreshed[AUTHORIZER_TOKEN_PATH] <= before + 300 + 16 + lost
         assert refreshed[COMPONENT_TOKEN_PATH] == 2
         assert kept(tmp_path) == {
             account: refresh_token_of(world, PLATFORM, account) for account in ACCOUNTS

@@ -189,9 +189,9 @@ def test_never_more_than_remained_less_the_reserve(tmp_path: Path, seed: int) ->
         Fault(errcode=76022),
         *by_night(
             [
-                Reply(b"not found", 404),
-                Reply(b'{"errcode":0,"errmsg":"ok"}'),
-                Reply(b'{"quota":{"daily_limit":0,"used":0,"remain":0}}'),
+                (Reply(b"not found", 404),),
+                (Reply(b'{"errcode":0,"errmsg":"ok"}'),),
+                (Reply(b'{"quota":{"daily_limit":0,"used":0,"remain":0}}'),),
             ]
         ),
         Reply(b"<html>"),

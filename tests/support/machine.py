@@ -1,4 +1,4 @@
-"""How slow this machine is, for tests that bound CPU time: a bound holds on any machine."""
+"""Slowness of this machine, for tests that bound CPU time: a bound holds on any machine."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ from harvester.core.secret import Secret
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.runs.clock import CheckedClock
 from harvester.runs.harvest import RunState, execute
+from harvester.runs.narrator import Narrator
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import RunContext, RunOptions, show_no_progress
@@ -50,7 +51,10 @@ QUICK_RETRY = Retry(max_attempts=6, initial_delay=0.001, max_delay=0.01)
 
 def run_once(manifest: Manifest, tree: Tree, *, options: RunOptions, context: RunContext) -> Record:
     """Execute one run, and return its summary."""
-    log = RunLog(Stream(Record.begun(manifest.file, context.clock.started_at), context.clock))
+    stream = Stream(Record.begun(manifest.file, context.clock.started_at), context.clock)
+    # Logs the oddities, as the command does.
+    stream.listeners.append(Narrator())
+    log = RunLog(stream)
     execute(run_state(manifest, tree, options, context, log))
     return log.stream.own
 

@@ -44,7 +44,7 @@ _BEGUN = facts.Begun({"team": "data"})
 
 @dataclass(frozen=True)
 class AccountHistory:
-    """What happens to one account, in its order, and how the account stands in the end.
+    """History of one account, in its order, and its state in the end.
 
     ``dropped`` happens by a clock that is off: then all of it is dropped but the requests.
     """
@@ -67,7 +67,7 @@ class RunHistory:
 
 @dataclass(frozen=True)
 class Telling:
-    """Who tells a history: ``shards`` of its accounts, in an order that ``seed`` chooses.
+    """Tellers of a history: ``shards`` of its accounts, in an order that ``seed`` chooses.
 
     The first process of a shard in ``deaths`` dies, after so many of its facts.
     """
