@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import resource
-from collections.abc import Iterator
 
 from harvester.core.errors import HarvesterError, UsageError
 
@@ -29,7 +28,7 @@ def refuse_low_limit() -> None:
 
 def shortage(error: BaseException) -> HarvesterError | None:
     """Return the error to show if memory was refused to the process, None for any other error."""
-    if not any(map(_is_shortage, _all_of(error))):
+    if not _is_shortage(error):
         return None
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     now = "" if limit == resource.RLIM_INFINITY else f", now {_mebibytes(limit)}"
@@ -45,27 +44,21 @@ def _is_limit_low() -> bool:
     return limit != resource.RLIM_INFINITY and limit < MIN_ADDRESS_SPACE
 
 
-def _is_shortage(error: BaseException) -> bool:
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    text = str(error)
-    return (
-        isinstance(error, MemoryError)
-        # The loader of shared libraries and the start of a thread tell it by their text alone.
-        or (isinstance(error, ImportError) and ("map segment" in text or "memory" in text))
-        or (isinstance(error, RuntimeError) and text == "can't start new thread")
-        # Python's name for compiled code that failed and did not say why.
-        or (isinstance(error, SystemError) and _is_limit_low())
-    )
-
-
-def _all_of(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, those of its group, and those that led to it."""
-    yield error
+def _is_shortage(error: BaseException | None) -> bool:
+    """Return whether an error, one of its group, or one that led to it is a lack of memory."""
+    match error:
+        case None:
+            return False
+        case MemoryError() | OSError(errno=errno.ENOMEM):
+            return True
+        # A thread that cannot be started has no type of its own, and is no bug at any limit.
+        case RuntimeError(args=["can't start new thread"]):
+            return True
+        # Nor have the loader of shared libraries and compiled code, which fail for other reasons.
+        case ImportError() | SystemError() if _is_limit_low():
+            return True
     inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-    for each in (*inner, error.__cause__ or error.__context__):
-        if each is not None:
-            yield from _all_of(each)
+    return any(map(_is_shortage, (*inner, error.__cause__ or error.__context__)))
 
 
 def _mebibytes(count: int) -> str:

@@ -46,22 +46,22 @@ def run_again(price: NextRequests, missing: int, quarantined: int) -> list[NextC
     """
     found = []
     if missing:
-        purpose = (
-            f"{counted(missing, 'account-day')} {_is(missing)} missing: {_price(price.missing)}"
-        )
-        found.append(NextCommand(purpose, next_command("run")))
+        are = "is" if missing == 1 else "are"
+        purpose = f"{counted(missing, 'account-day')} {are} missing"
+        found.append(_priced(purpose, price.missing, next_command("run")))
     if quarantined:
         purpose = f"{counted(quarantined, 'day')} in quarantine, to ask again with what is missing"
         line = next_command("run", "--refetch", "quarantined")
-        found.append(NextCommand(f"{purpose}: {_price(price.quarantined)}", line))
+        found.append(_priced(purpose, price.quarantined, line))
     odd = price.suspicious
     if odd is not None and odd.requests is not None and odd.days <= MAX_ODD_DAYS:
-        found.append(
-            NextCommand(
-                f"if {days_of(odd)} should have data: {_price(odd.requests)}", _ask_empty(odd)
-            )
-        )
+        purpose = f"if {days_of(odd)} should have data"
+        found.append(_priced(purpose, odd.requests, _ask_empty(odd)))
     return found
+
+
+def _priced(purpose: str, requests: int, line: str) -> NextCommand:
+    return NextCommand(f"{purpose}: {counted(requests, 'request')}", line)
 
 
 def _ask_empty(odd: SuspiciousGaps) -> str:
@@ -105,11 +105,3 @@ def _words(name: str, value: str) -> list[str]:
         return [f"./{value}" if value.startswith("-") else value]
     # Another word that begins so would be taken for an option.
     return [f"{name}={value}"] if value.startswith("-") else [name, value]
-
-
-def _is(number: int) -> str:
-    return "is" if number == 1 else "are"
-
-
-def _price(requests: int) -> str:
-    return counted(requests, "request")

@@ -44,6 +44,19 @@ class Change:
         return {**asdict(self), "days": list(self.days), "appids": list(self.appids)}
 
 
+@dataclass(frozen=True, slots=True)
+class DatasetPlan:
+    """Requests of a run for one dataset, with its first and last missing day."""
+
+    dataset: str
+    accounts: int
+    requests: int
+    account_days: int
+    wanted: int
+    begin: Day | None
+    end: Day | None
+
+
 class PendingDays(NamedTuple):
     """Days of one dataset that a run still owes: of how many accounts, and between which days.
 

@@ -16,7 +16,7 @@ from harvester.core import calendar
 from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
 from harvester.core.config.settings import Account, Job, Manifest, Pace
 from harvester.core.dataset import Dataset
-from harvester.core.results import PausedAccount
+from harvester.core.results import DatasetPlan, PausedAccount
 from harvester.core.text.inert_text import inert
 from harvester.planning import bucket_sizing, sharding
 from harvester.planning.daily_quota import with_retries
@@ -176,19 +176,6 @@ def bound_seconds(requests: Iterable[int], pace: Pace) -> tuple[float, str]:
     paced = max(0.0, (max(counts) - pace.burst) * pace.period / pace.count)
     cpu = sum(counts) * CPU_SECONDS_PER_REQUEST
     return (paced, "rate") if paced >= cpu else (cpu, "cpu")
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetPlan:
-    """Requests of a run for one dataset, with its first and last missing day."""
-
-    dataset: str
-    accounts: int
-    requests: int
-    account_days: int
-    wanted: int
-    begin: Day | None
-    end: Day | None
 
 
 @dataclass(frozen=True, slots=True)

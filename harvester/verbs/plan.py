@@ -10,7 +10,7 @@ from typing import Any
 from harvester.core import calendar
 from harvester.core.model import bucket_of
 from harvester.core.plain import plain
-from harvester.core.results import PausedAccount
+from harvester.core.results import DatasetPlan, PausedAccount
 from harvester.planning import cost, windows
 from harvester.planning.daily_quota import Quota
 from harvester.planning.quota import DayLedger
@@ -42,7 +42,7 @@ class Plan:
     calendar_days: int
     complete_on: str | None
     assumed: tuple[str, ...]
-    datasets: tuple[windows.DatasetPlan, ...]
+    datasets: tuple[DatasetPlan, ...]
     warnings: tuple[str, ...]
     paused: tuple[PausedAccount, ...]
     price: Mapping[str, Any] = field(repr=False)

@@ -58,7 +58,6 @@ def test_a_limit_of_address_space_ends_with_a_message(
         MemoryError(),
         pa.ArrowMemoryError("malloc of size 64 failed"),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
-        ImportError("libarrow.so: failed to map segment from shared object"),
         RuntimeError("can't start new thread"),
         ExceptionGroup("tasks", [ValueError("x"), MemoryError()]),
     ],
@@ -72,11 +71,18 @@ def test_a_lack_of_memory_is_told_from_a_bug(error: Exception) -> None:
     assert memory_limit.shortage(outer) is not None
 
 
-def test_compiled_code_that_fails_under_a_low_limit_lacked_memory(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    "failed",
+    [
+        SystemError("error return without exception set"),
+        ImportError("libarrow.so: failed to map segment from shared object"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_fails_without_a_reason_under_a_low_limit_lacked_memory(
+    failed: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some of it sets no exception when it gets no memory."""
-    failed = SystemError("error return without exception set")
+    """Compiled code and the loader of libraries have no type of error for it."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (60 << 20, 60 << 20))
     assert memory_limit.shortage(failed) is not None
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)

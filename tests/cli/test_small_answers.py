@@ -17,8 +17,8 @@ from harvester.core.calendar import day_text, parse_day
 from harvester.core.errors import ProcessDied, StoreError
 from harvester.core.exit_codes import Exit
 from harvester.core.plain import plain
+from harvester.core.results import DatasetPlan
 from harvester.planning.cost import AccountPrice, EmptyPrefix
-from harvester.planning.windows import DatasetPlan
 from harvester.runs.record.members import ShardOutcome
 from harvester.runs.record.record import Record
 from harvester.verbs.asking.answer import Answer, UnusableDay

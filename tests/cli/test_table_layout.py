@@ -6,6 +6,8 @@ import io
 import re
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import itemgetter
+from typing import TypeAlias
 
 import pytest
 from hypothesis import given, settings
@@ -22,13 +24,15 @@ from harvester.cli.output.table_layout import Cell, TableColumn, line_lines, tab
 
 WIDTHS = (60, 80, 100, 200)
 
-COLUMNS = (
-    TableColumn("name", "text"),
-    TableColumn("appid", "code"),
-    TableColumn("tags", "text", rank=2, least=8),
-    TableColumn("percent"),
-    TableColumn("newest day", "code"),
-    TableColumn("calls", rank=1),
+Row: TypeAlias = Sequence[Cell]
+
+COLUMNS: tuple[TableColumn[Row], ...] = (
+    TableColumn("name", itemgetter(0), "text"),
+    TableColumn("appid", itemgetter(1), "code"),
+    TableColumn("tags", itemgetter(2), "text", rank=2, least=8),
+    TableColumn("percent", itemgetter(3)),
+    TableColumn("newest day", itemgetter(4), "code"),
+    TableColumn("calls", itemgetter(5), rank=1),
 )
 
 NAMES = (
@@ -52,9 +56,7 @@ ROWS = st.lists(
 )
 
 
-def drawn(
-    columns: tuple[TableColumn, ...], rows: Sequence[tuple[Cell, ...]], room: int
-) -> list[str]:
+def drawn(columns: Sequence[TableColumn[Row]], rows: Sequence[Row], room: int) -> list[str]:
     """Return the lines of a table as plain text."""
     return [line.plain for line in table_lines(columns, rows, room)]
 
@@ -100,6 +102,18 @@ def test_the_least_important_columns_are_left_out_first_and_named() -> None:
         "not shown at this width: tags",
         "not shown at this width: tags, calls",
     ]
+
+
+def test_a_column_that_may_lack_is_shown_for_one_cell_with_something_in_it() -> None:
+    """Not for empty ones and zeros, which are shown beside it; numbers have their separators."""
+    columns: list[TableColumn[Row]] = [
+        TableColumn("appid", itemgetter(0), "code"),
+        TableColumn("name", itemgetter(1), "text", may_lack=True),
+        TableColumn("days", itemgetter(2), may_lack=True),
+    ]
+    assert drawn(columns, [("wx1", "", 0), ("wx2", None, 0)], 80) == ["appid", "wx1", "wx2"]
+    _, *rows = drawn(columns, [("wx1", "", 1_200), ("wx2", "0", 0)], 80)
+    assert rows == ["wx1          1,200", "wx2    0         0"]
 
 
 def test_a_row_is_a_block_where_not_even_the_important_columns_fit() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from rich.console import Console
 
@@ -15,8 +15,9 @@ from harvester.cli.output import logs
 from harvester.cli.output.answers import answer, print_line, print_lines, print_paused, print_table
 from harvester.cli.output.phrases import counted, listed
 from harvester.cli.output.styles import style_of
-from harvester.cli.output.table_layout import Cell, TableColumn, own
+from harvester.cli.output.table_layout import TableColumn, own
 from harvester.core.exit_codes import Exit
+from harvester.core.model import ReportedQuota
 from harvester.core.text.inert_text import inert, named
 from harvester.verbs import check as checking
 from harvester.verbs.asking.check_report import (
@@ -69,16 +70,28 @@ def check(
     return found.exit_code
 
 
-_COLUMNS = (
-    TableColumn("name", "text"),
-    TableColumn("appid", "code"),
-    TableColumn("family", "code"),
-    TableColumn("state", "code"),
-    TableColumn("calls a day", rank=1),
-    TableColumn("used", rank=2),
-)
-"""The columns of accounts. The quota is the one of which the fewest calls are left."""
+class _Row(NamedTuple):
+    """The families of an account that are in one state, and the scarcest known quota of them."""
 
+    account: AccountCheck
+    state: State
+    families: list[str]
+    scarcest: ReportedQuota | None
+
+
+def _families(row: _Row) -> str:
+    whole = len(row.families) == len(row.account.findings)
+    return WHOLE_ACCOUNT if whole else ", ".join(row.families)
+
+
+_COLUMNS: Sequence[TableColumn[_Row]] = (
+    TableColumn("name", lambda row: row.account.name, "text", may_lack=True),
+    TableColumn("appid", lambda row: row.account.appid, "code"),
+    TableColumn("family", _families, "code"),
+    TableColumn("state", lambda row: own(row.state.value, style_of(row.state.value)), "code"),
+    TableColumn("calls a day", lambda row: row.scarcest and row.scarcest.daily_limit, rank=1),
+    TableColumn("used", lambda row: row.scarcest and row.scarcest.used, rank=2),
+)
 
 MAX_ROWS = 20
 """Maximum rows of accounts. Those that work have none if not all have one."""
@@ -90,9 +103,8 @@ def _print_check(out: Console, found: Check) -> None:
     if len(worst_first) <= MAX_ROWS:
         shown = worst_first
     rows = [row for account in shown[:MAX_ROWS] for row in _rows(account)]
-    columns = _COLUMNS if any(row[0] for row in rows) else _COLUMNS[1:]
     if rows:
-        print_table(out, columns, [row[-len(columns) :] for row in rows])
+        print_table(out, _COLUMNS, rows)
     if folded := worst_first[len(shown[:MAX_ROWS]) :]:
         accounts = counted(len(folded), "account")
         print_line(out, f"and {accounts}: {_states(folded)} (--format json lists all)")
@@ -103,18 +115,17 @@ def _print_check(out: Console, found: Check) -> None:
     print_line(out, f"{accounts}; {counted(found.calls, 'call')}", gap=True)
 
 
-def _verb(state: State, count: int) -> str:
-    return "work" if state is State.WORKS and count > 1 else state.value
-
-
 def _states(accounts: Sequence[AccountCheck]) -> str:
     counts = Counter(account.state for account in accounts)
     return ", ".join(
-        f"{counts[state]:,} {_verb(state, counts[state])}" for state in WORST_FIRST if counts[state]
+        f"{counts[state]:,} "
+        + ("work" if state is State.WORKS and counts[state] > 1 else state.value)
+        for state in WORST_FIRST
+        if counts[state]
     )
 
 
-def _rows(account: AccountCheck) -> Iterator[list[Cell]]:
+def _rows(account: AccountCheck) -> Iterator[_Row]:
     """Yield a row for each state of an account; what works has none beside what does not."""
     families: dict[State, list[str]] = {}
     for finding in account.findings:
@@ -122,27 +133,13 @@ def _rows(account: AccountCheck) -> Iterator[list[Cell]]:
     if len(families) > 1:
         families.pop(State.WORKS, None)
     for state in sorted(families, key=WORST_FIRST.index):
-        whole = len(families[state]) == len(account.findings)
-        yield [
-            account.name,
-            account.appid,
-            WHOLE_ACCOUNT if whole else ", ".join(families[state]),
-            own(state.value, style_of(state.value)),
-            *_quota(account, families[state]),
-        ]
-
-
-def _quota(account: AccountCheck, families: Sequence[str]) -> tuple[str, str]:
-    """Return the scarcest quota of some families, and how much of it is used."""
-    known = [
-        allowance
-        for name, allowance in account.allowances.items()
-        if CATALOGUE[name].family in families
-    ]
-    if not known:
-        return "", ""
-    scarcest = min(known, key=lambda allowance: allowance.remain)
-    return f"{scarcest.daily_limit:,}", f"{scarcest.used:,}"
+        known = (
+            allowance
+            for name, allowance in account.allowances.items()
+            if CATALOGUE[name].family in families[state]
+        )
+        scarcest = min(known, key=lambda allowance: allowance.remain, default=None)
+        yield _Row(account, state, families[state], scarcest)
 
 
 def _print_reasons(out: Console, found: Check) -> None:

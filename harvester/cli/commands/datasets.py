@@ -11,7 +11,7 @@ from harvester.catalogue import CATALOGUE, matching, retirement
 from harvester.catalogue.descriptions import facts, members, queries, ready_text
 from harvester.cli.options import Format
 from harvester.cli.output.answers import answer, print_line, print_table
-from harvester.cli.output.table_layout import Cell, TableColumn, own
+from harvester.cli.output.table_layout import TableColumn, own
 from harvester.core.calendar import day_text
 from harvester.core.dataset import Column, Dataset
 from harvester.core.errors import UsageError
@@ -83,31 +83,24 @@ def _column_as_json(column: Column) -> dict[str, object]:
     }
 
 
-_CATALOGUE = (
-    TableColumn("dataset", "code"),
-    TableColumn("span", rank=1),
-    TableColumn("first day", "code", rank=2),
-    TableColumn("about", "text", least=24),
+_CATALOGUE: Sequence[TableColumn[Dataset]] = (
+    TableColumn("dataset", lambda dataset: dataset.name, "code"),
+    TableColumn("span", lambda dataset: dataset.span, rank=1),
+    TableColumn("first day", lambda dataset: day_text(dataset.first_day), "code", rank=2),
+    TableColumn("about", lambda dataset: dataset.description, "text", least=24),
 )
 """The span is the number of days that a request may ask for."""
 
-_MEMBERS = (
-    TableColumn("column", "code"),
-    TableColumn("type", "code"),
-    TableColumn("unit", "code"),
-    TableColumn("meaning", "text", least=24),
+_MEMBERS: Sequence[TableColumn[tuple[str, Column]]] = (
+    TableColumn("column", lambda member: own(member[0]), "code"),
+    TableColumn("type", lambda member: own(member[1].kind.value), "code"),
+    TableColumn("unit", lambda member: own(member[1].unit), "code"),
+    TableColumn("meaning", lambda member: own(member[1].meaning), "text", least=24),
 )
 
 
 def _print_list(out: Console, chosen: Sequence[Dataset]) -> None:
-    print_table(
-        out,
-        _CATALOGUE,
-        [
-            [dataset.name, f"{dataset.span}", day_text(dataset.first_day), dataset.description]
-            for dataset in chosen
-        ],
-    )
+    print_table(out, _CATALOGUE, chosen)
 
 
 def _print_descriptions(out: Console, chosen: Sequence[Dataset]) -> None:
@@ -118,12 +111,11 @@ def _print_descriptions(out: Console, chosen: Sequence[Dataset]) -> None:
             print_line(out, f"  {label:<15}{text}")
         out.print()
         columns = list(members(dataset.columns))
-        print_table(out, _MEMBERS, [_member(name, column) for name, column in columns])
+        print_table(out, _MEMBERS, columns)
         for name, column in columns:
             if column.labels:
                 out.print()
-                labels = [[str(code), label] for code, label in column.labels.items()]
-                print_table(out, (TableColumn(name, "code"), TableColumn("", "text")), labels)
+                print_table(out, _label_columns(name), [*column.labels.items()])
         out.print()
         for note in dataset.notes:
             print_line(out, f"note: {note}")
@@ -132,5 +124,8 @@ def _print_descriptions(out: Console, chosen: Sequence[Dataset]) -> None:
             out.print(Text(f"\n{query}\n"), soft_wrap=True)
 
 
-def _member(name: str, column: Column) -> list[Cell]:
-    return list(map(own, (name, column.kind.value, column.unit, column.meaning)))
+def _label_columns(name: str) -> Sequence[TableColumn[tuple[int, str]]]:
+    return (
+        TableColumn(name, lambda each: str(each[0]), "code"),
+        TableColumn("", lambda each: each[1], "text"),
+    )

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line
+from harvester.cli.output.phrases import counted
 from harvester.core import calendar
 from harvester.verbs import forget as forgetting
 
@@ -60,7 +61,7 @@ def forget(
 
 def _print_receipt(out: Console, receipt: forgetting.Receipt) -> None:
     until = "" if receipt.before is None else f" before {calendar.day_text(receipt.before)}"
-    owners = "1 account" if len(receipt.accounts) == 1 else f"{len(receipt.accounts):,} accounts"
+    owners = counted(len(receipt.accounts), "account")
     verb = "would be" if receipt.dry_run else "were"
     out.print(f"of {owners} in {len(receipt.datasets)} datasets{until} {verb} deleted")
     rows = sum(item.rows_before - item.rows_after for item in receipt.rewritten)

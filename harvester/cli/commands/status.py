@@ -10,7 +10,7 @@ from rich.console import Console
 
 from harvester.cli import options
 from harvester.cli.output import status_tables
-from harvester.cli.output.account_tables import account_counts, account_table
+from harvester.cli.output.account_tables import ACCOUNT_COLUMNS, account_counts
 from harvester.cli.output.answers import answer, print_line, print_paused, print_table
 from harvester.cli.output.status_csv import accounts_csv, datasets_csv
 from harvester.core.exit_codes import Exit
@@ -74,7 +74,7 @@ def status(
 
 def _show_accounts(out: Console, found: Status) -> None:
     if found.accounts:
-        print_table(out, *account_table(found.accounts))
+        print_table(out, ACCOUNT_COLUMNS, found.accounts)
     print_line(out, account_counts(found.accounts), gap=True)
     rows = {account.appid for account in found.accounts}
     print_paused(out, [account for account in found.paused if account.appid not in rows])

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from harvester.cli.output.phrases import counted
+from harvester.cli.output.phrases import counted, full_minute, minute_text
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core.calendar import day_text
@@ -15,29 +15,32 @@ from harvester.core.text.inert_text import named
 from harvester.verbs.account_status import AccountStatus, DaysOfAccount, MissingDays
 from harvester.verbs.gate import LostDays
 
-_COLUMNS = (
-    TableColumn("name", "text"),
-    TableColumn("appid", "code"),
-    TableColumn("tags", "text", rank=3, least=10),
-    TableColumn("percent"),
-    TableColumn("newest day", "code", rank=1),
-    TableColumn("state", "code"),
-    TableColumn("reason", "text", least=10),
-    TableColumn("waiting until", "code", rank=2),
+
+def reason_text(account: AccountStatus) -> str:
+    """Return why days of an account are missing: the reason and the code, or why it is paused."""
+    if account.paused:
+        return f"paused: {account.paused}"
+    return _because(account.reason, account.errcode)
+
+
+def _percent(account: AccountStatus) -> str:
+    return "" if account.percent is None else f"{account.percent:.1f}"
+
+
+def _state(account: AccountStatus) -> Cell:
+    return own(account.state, style_of(account.reason) or style_of(account.state))
+
+
+ACCOUNT_COLUMNS: Sequence[TableColumn[AccountStatus]] = (
+    TableColumn("name", lambda row: row.name, "text", may_lack=True),
+    TableColumn("appid", lambda row: row.appid, "code"),
+    TableColumn("tags", lambda row: ", ".join(row.tags), "text", rank=3, least=10, may_lack=True),
+    TableColumn("percent", _percent),
+    TableColumn("newest day", lambda row: row.newest_day, "code", rank=1),
+    TableColumn("state", _state, "code"),
+    TableColumn("reason", reason_text, "text", least=10),
+    TableColumn("waiting until", lambda row: _local(row.waiting_until), "code", rank=2),
 )
-
-
-def account_table(
-    accounts: Sequence[AccountStatus],
-) -> tuple[list[TableColumn], list[list[Cell]]]:
-    """Return the columns of a table of accounts, and a row for each in the given order."""
-    has = {
-        "name": any(account.name for account in accounts),
-        "tags": any(account.tags for account in accounts),
-    }
-    shown = [at for at, column in enumerate(_COLUMNS) if has.get(column.heading, True)]
-    rows = [[row[at] for at in shown] for row in map(_row, accounts)]
-    return [_COLUMNS[at] for at in shown], rows
 
 
 def account_counts(accounts: Sequence[AccountStatus]) -> str:
@@ -118,36 +121,10 @@ def _days(found: Sequence[_Piece]) -> str:
     return f"{counted(sum(piece.days for piece in found), 'day')} of {where}, {when}"
 
 
-def _row(account: AccountStatus) -> list[Cell]:
-    style = style_of(account.reason) or style_of(account.state)
-    return [
-        account.name,
-        account.appid,
-        ", ".join(account.tags),
-        "" if account.percent is None else f"{account.percent:.1f}",
-        account.newest_day or "",
-        own(account.state, style),
-        reason_text(account),
-        _local(account.waiting_until),
-    ]
-
-
-def reason_text(account: AccountStatus) -> str:
-    """Return why days of an account are missing: the reason and the code, or why it is paused."""
-    if account.paused:
-        return f"paused: {account.paused}"
-    return _because(account.reason, account.errcode)
-
-
 def _because(reason: str, errcode: int | None) -> str:
     return reason if errcode is None else f"{reason} ({errcode})"
 
 
 def _local(moment: str | None) -> str:
     """Write a moment, RFC 3339 in UTC, in the time of this machine, to the next full minute."""
-    if moment is None:
-        return ""
-    seconds = dt.datetime.fromisoformat(moment).timestamp()
-    return (
-        f"{dt.datetime.fromtimestamp(-(-seconds // 60) * 60, dt.UTC).astimezone():%Y-%m-%d %H:%M}"
-    )
+    return "" if moment is None else minute_text(full_minute(dt.datetime.fromisoformat(moment)))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import environ
 from typing import Literal
 
 from rich.console import Console
 from rich.text import Text
 
+from harvester.cli.output.phrases import listed
 from harvester.cli.output.streams import Terminal, stdout_output
-from harvester.cli.output.table_layout import Cell, TableColumn, line_lines, table_lines
+from harvester.cli.output.table_layout import Row, TableColumn, line_lines, table_lines
 from harvester.core.calendar import range_text
 from harvester.core.plain import plain
 from harvester.core.results import PausedAccount, PendingDays
@@ -73,9 +74,7 @@ def console(*, stderr: bool = False) -> Console:
     return Terminal(stderr=stderr, highlight=False, width=_UNBOUNDED, soft_wrap=True)
 
 
-def print_table(
-    out: Console, columns: Sequence[TableColumn], rows: Iterable[Sequence[Cell]]
-) -> None:
+def print_table(out: Console, columns: Iterable[TableColumn[Row]], rows: Sequence[Row]) -> None:
     """Print a table; the first column names its rows. Foreign texts in it do not act."""
     # As one text, because rich takes longer for a line than for its characters.
     out.print(Text("\n").join(table_lines(columns, rows, _room(out))), soft_wrap=True)
@@ -119,7 +118,8 @@ def print_paused(out: Console, paused: Iterable[PausedAccount]) -> None:
         alike[account.reason].append(named(account.appid, account.name))
     if alike:
         print_line(out, f"paused, not asked: {sum(map(len, alike.values())):,}", gap=True)
-        print_lines(out, list(_lines(alike)))
+        shown = [f"{listed(names, MAX_LINES)}: {inert(why)}" for why, names in alike.items()]
+        print_lines(out, shown)
 
 
 def print_pending(out: Console, pending: Sequence[PendingDays], names: Mapping[str, str]) -> None:
@@ -135,12 +135,6 @@ def _pending_line(days: PendingDays, names: Mapping[str, str]) -> str:
     more = f" and {days.accounts - len(days.first):,} more" * (days.accounts > len(days.first))
     when = range_text(days.begin, days.end)
     return f"{days.dataset} {when}: {days.account_days:,} days of {shown}{more}"
-
-
-def _lines(alike: dict[str, list[str]]) -> Iterator[str]:
-    for reason, names in alike.items():
-        more = f" and {len(names) - MAX_LINES:,} more" if len(names) > MAX_LINES else ""
-        yield f"{', '.join(names[:MAX_LINES])}{more}: {inert(reason)}"
 
 
 def _print(out: Console, text: str, style: str = "", *, gap: bool) -> None:

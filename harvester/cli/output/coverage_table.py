@@ -13,47 +13,37 @@ from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.runs.record.account_report import DatasetSummary
 from harvester.runs.record.next_requests import NextRequests
 
-_STATES = {
-    "done": TableColumn("covered"),
-    "missing": TableColumn("missing"),
-    "provisional": TableColumn("provisional", rank=2),
-    "quarantined": TableColumn("quarantined", rank=1),
-    "suspicious": TableColumn("suspicious", rank=3),
-    "empty": TableColumn("empty", rank=4),
-}
-"""The columns of account-days by state."""
+
+def _covered(row: DatasetSummary) -> Cell:
+    return own(f"{row.days.done:,}", "" if row.days.missing else "done")
+
+
+def _state(name: str, rank: int) -> TableColumn[DatasetSummary]:
+    """Return the column of the account-days in a state, for tables in which there are any."""
+
+    def count(row: DatasetSummary) -> Cell:
+        number = getattr(row.days, name)
+        return own(f"{number:,}", style_of(name)) if number else 0
+
+    return TableColumn(name, count, rank=rank, may_lack=True)
+
+
+_COLUMNS: Sequence[TableColumn[DatasetSummary]] = (
+    TableColumn("dataset", lambda row: row.dataset, "code"),
+    TableColumn("accounts", lambda row: row.accounts, rank=6),
+    TableColumn("wanted", lambda row: row.days.wanted, rank=5),
+    TableColumn("covered", _covered),
+    _state("missing", 0),
+    _state("provisional", 2),
+    _state("quarantined", 1),
+    _state("suspicious", 3),
+    _state("empty", 4),
+)
 
 
 def print_coverage(out: Console, rows: Sequence[DatasetSummary]) -> None:
-    """Count account-days by state; states without a day get no column, but for covered ones."""
-    shown = [
-        name for name in _STATES if name == "done" or any(getattr(row.days, name) for row in rows)
-    ]
-    columns = [
-        TableColumn("dataset", "code"),
-        TableColumn("accounts", rank=6),
-        TableColumn("wanted", rank=5),
-    ]
-    print_table(
-        out,
-        [*columns, *(_STATES[name] for name in shown)],
-        [
-            [
-                row.dataset,
-                f"{row.accounts:,}",
-                f"{row.days.wanted:,}",
-                *(_count(row, name) for name in shown),
-            ]
-            for row in rows
-        ],
-    )
-
-
-def _count(row: DatasetSummary, name: str) -> Cell:
-    number = getattr(row.days, name)
-    if name == "done":
-        return own(f"{number:,}", "" if row.days.missing else "done")
-    return own(f"{number:,}", style_of(name) if number else "")
+    """Count account-days by state."""
+    print_table(out, _COLUMNS, rows)
 
 
 def print_suspicious(out: Console, price: NextRequests) -> None:

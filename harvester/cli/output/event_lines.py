@@ -9,6 +9,7 @@ import datetime as dt
 import logging
 from collections import Counter, defaultdict
 
+from harvester.cli.output.phrases import BEIJING, counted, full_minute, minute_text
 from harvester.core.text.inert_text import inert, named
 from harvester.runs.record.events import Event, Problem, Progress, Published, RunEnded
 
@@ -19,7 +20,6 @@ _PUBLISHED_SECONDS = 10.0
 """Seconds between two lists of replaced files, at first; later a part of the time of the run."""
 
 _SHARE_BETWEEN_LISTS = 1 / 4
-_BEIJING = dt.timezone(dt.timedelta(hours=8))
 _OF_THE_HOST = {"unreachable", "foreign_page", "no_answer"}
 """Causes that speak of no account, however many meet them."""
 
@@ -75,9 +75,7 @@ def problem_line(problem: Problem) -> str:
 
 def _subject(problem: Problem) -> str:
     """Name the first accounts that a cause concerns, and how many more there are."""
-    if problem.scope == "run" or problem.cause in _OF_THE_HOST:
-        return ""
-    if not problem.accounts:
+    if problem.scope == "run" or problem.cause in _OF_THE_HOST or not problem.accounts:
         return ""
     names = problem.names or ("",) * len(problem.accounts)
     shown = [named(*each) for each in zip(problem.accounts, names, strict=True)]
@@ -89,19 +87,17 @@ def _extent(problem: Problem) -> str:
     """Return how often a passing cause was met, once it was met more than once."""
     if problem.attempts < 2:
         return ""
-    accounts = "1 account" if problem.count == 1 else f"{problem.count:,} accounts"
-    return f" ({problem.attempts:,} attempts of {accounts})"
+    return f" ({problem.attempts:,} attempts of {counted(problem.count, 'account')})"
 
 
 def _until(problem: Problem) -> str:
     """Return from when on it may be asked again, here and in Beijing."""
     if problem.retry_at is None or problem.cause not in {"quota", "minute_limit", "not_ready"}:
         return ""
-    # To the next full minute, because the text must not be earlier than the moment.
-    moment = dt.datetime.fromisoformat(problem.retry_at) + dt.timedelta(seconds=59)
-    here, beijing = moment.astimezone(), moment.astimezone(_BEIJING)
-    local = "" if here.utcoffset() == beijing.utcoffset() else f", {here:%Y-%m-%d %H:%M} here"
-    return f"; waits until {beijing:%Y-%m-%d %H:%M} in Beijing{local}"
+    here = full_minute(dt.datetime.fromisoformat(problem.retry_at))
+    beijing = here.astimezone(BEIJING)
+    local = "" if here.utcoffset() == beijing.utcoffset() else f", {minute_text(here)} here"
+    return f"; waits until {minute_text(beijing)} in Beijing{local}"
 
 
 def published_lines(published: list[Published]) -> list[str]:

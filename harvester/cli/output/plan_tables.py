@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -10,41 +10,29 @@ from rich.console import Console
 from harvester.cli.output.answers import print_line, print_paused, print_table
 from harvester.cli.output.phrases import counted, seconds_text
 from harvester.cli.output.table_layout import TableColumn
-from harvester.core.calendar import day_text
+from harvester.core.calendar import Day, day_text
 from harvester.core.config.settings import ASSUMED_QUOTA
+from harvester.core.results import DatasetPlan
 from harvester.core.text.inert_text import named
 from harvester.verbs.plan import Plan
 
 _LIMITS = {"rate": "limits.per_token.rate", "cpu": "the processor", "quota": "the daily quota"}
 
-
-_COLUMNS = (
-    TableColumn("dataset", "code"),
-    TableColumn("accounts", rank=2),
-    TableColumn("wanted", rank=1),
-    TableColumn("missing"),
-    TableColumn("requests"),
-    TableColumn("from", "code", rank=3),
-    TableColumn("to", "code", rank=4),
+_COLUMNS: Sequence[TableColumn[DatasetPlan]] = (
+    TableColumn("dataset", lambda row: row.dataset, "code"),
+    TableColumn("accounts", lambda row: row.accounts, rank=2),
+    TableColumn("wanted", lambda row: row.wanted, rank=1),
+    TableColumn("missing", lambda row: row.account_days),
+    TableColumn("requests", lambda row: row.requests),
+    TableColumn("from", lambda row: _day(row.begin), "code", rank=3),
+    TableColumn("to", lambda row: _day(row.end), "code", rank=4),
 )
 """Accounts and account-days that are wanted and missing, and the first and the last missing day."""
 
 
 def show(out: Console, found: Plan) -> None:
     """Print the requests of a plan, the bound of its time, and the price of shorter ranges."""
-    rows = [
-        [
-            row.dataset,
-            f"{row.accounts:,}",
-            f"{row.wanted:,}",
-            f"{row.account_days:,}",
-            f"{row.requests:,}",
-            "" if row.begin is None else day_text(row.begin),
-            "" if row.end is None else day_text(row.end),
-        ]
-        for row in found.datasets
-    ]
-    print_table(out, _COLUMNS, rows)
+    print_table(out, _COLUMNS, found.datasets)
     if found.requests:
         seconds, limit = seconds_text(found.bound_seconds), _LIMITS[found.bound_by]
         bound = f"{found.requests:,} requests, at least {seconds}, limited by {limit}"
@@ -58,6 +46,10 @@ def show(out: Console, found: Plan) -> None:
     print_paused(out, found.paused)
     for warning in found.warnings:
         print_line(out, f"note: {warning}")
+
+
+def _day(day: Day | None) -> str:
+    return "" if day is None else day_text(day)
 
 
 def _price_lines(found: Plan, price: Mapping[str, Any]) -> Iterator[str]:

@@ -10,15 +10,19 @@ from rich.console import Console
 from harvester.cli.next_commands import NextCommand, first_rows, next_command, print_next, run_again
 from harvester.cli.output.answers import MAX_LINES, print_line, print_paused, print_pending
 from harvester.cli.output.coverage_table import print_coverage, print_suspicious
-from harvester.cli.output.phrases import seconds_text
+from harvester.cli.output.phrases import (
+    BEIJING,
+    counted,
+    full_minute,
+    minute_text,
+    seconds_text,
+)
 from harvester.cli.output.styles import style_of
 from harvester.core.exit_codes import Exit, Outcome
 from harvester.runs.record.causes import lost_days
 from harvester.runs.record.notes import notes_of
 from harvester.runs.record.record import Record
 from harvester.runs.runtime import Project
-
-_BEIJING = dt.timezone(dt.timedelta(hours=8))
 
 _LIMITS = {"rate": "the rate limit", "cpu": "the processor", "quota": "the daily quota"}
 """The limits that bound the time of a run from below, by ``bound_by``."""
@@ -61,12 +65,12 @@ def _verdict(done: Record) -> str:
 
 def _time_text(moment: float) -> str:
     """Write a moment in the time of this machine and, if that is another, in Beijing's."""
-    # To the next full minute, because the text must not be earlier than the moment.
-    here = dt.datetime.fromtimestamp(-(-moment // 60) * 60, dt.UTC).astimezone()
-    in_beijing = f"{here.astimezone(_BEIJING):%Y-%m-%d %H:%M} in Beijing"
-    if here.utcoffset() == _BEIJING.utcoffset(None):
+    here = full_minute(dt.datetime.fromtimestamp(moment, dt.UTC))
+    beijing = here.astimezone(BEIJING)
+    in_beijing = f"{minute_text(beijing)} in Beijing"
+    if here.utcoffset() == beijing.utcoffset():
         return f"from {in_beijing} on"
-    return f"from {here:%Y-%m-%d %H:%M} on ({in_beijing})"
+    return f"from {minute_text(here)} on ({in_beijing})"
 
 
 def _print_figures(out: Console, done: Record) -> None:
@@ -76,19 +80,17 @@ def _print_figures(out: Console, done: Record) -> None:
         bound = f" (lower bound from {limit}: {seconds_text(done.bound_seconds)})"
     figures = {
         "requests": f"{done.requests:,} for {done.windows:,} windows",
-        **_questions(done.quota_questions),
+        "questions": f"{done.quota_questions:,} for the daily quota",
         "retries": f"{done.retries:,}{_waited(done.waits)}",
         "refused": f"{sum(gone.count for gone in done.abandoned):,} account-days",
         "rows": f"{done.rows:,} new",
         "files": f"{len({item.path for item in done.published}):,} written",
         "time": f"{seconds_text(done.seconds)}{bound}",
     }
+    if not done.quota_questions:
+        del figures["questions"]
     for name, value in figures.items():
         print_line(out, f"  {name:<10}{value}")
-
-
-def _questions(count: int) -> dict[str, str]:
-    return {"questions": f"{count:,} for the daily quota"} if count else {}
 
 
 def _waited(waits: Mapping[str, float]) -> str:
@@ -113,8 +115,7 @@ def _print_causes(out: Console, done: Record, names: Mapping[str, str]) -> None:
     """Print the causes that need attention, equal ones together, each with its advice."""
     found = lost_days(done, names)
     for cause in found[:MAX_LINES]:
-        count = "1 day" if cause.days == 1 else f"{cause.days:,} days"
-        print_line(out, f"  {cause.whose}: {count}: {cause.why}", gap=True)
+        print_line(out, f"  {cause.whose}: {counted(cause.days, 'day')}: {cause.why}", gap=True)
         if cause.advice:
             print_line(out, f"    {cause.advice}")
     if len(found) > MAX_LINES:

@@ -7,29 +7,21 @@ import io
 from collections.abc import Iterable, Sequence
 
 from harvester.cli.output.account_tables import reason_text
+from harvester.core.plain import plain
 from harvester.core.text.inert_text import inert_cell
 from harvester.runs.record.run_record import plain_row
 from harvester.verbs.status import Status
 
-_ACCOUNT = ["name", "appid", "tags", "percent", "newest_day", "state", "reason", "waiting_until"]
+_ACCOUNT = ("name", "appid", "tags", "percent", "newest_day", "state", "reason", "waiting_until")
 
 
 def accounts_csv(found: Status) -> str:
     """Return a line for each account, the worst first. Times are RFC 3339 in UTC."""
-    rows = [
-        [
-            account.name,
-            account.appid,
-            ";".join(account.tags),
-            account.percent,
-            account.newest_day,
-            account.state,
-            reason_text(account),
-            account.waiting_until,
-        ]
+    rows = (
+        {**plain(account), "tags": ";".join(account.tags), "reason": reason_text(account)}
         for account in found.accounts
-    ]
-    return csv_text(_ACCOUNT, rows)
+    )
+    return csv_text(_ACCOUNT, ([row[name] for name in _ACCOUNT] for row in rows))
 
 
 def datasets_csv(found: Status) -> str:

@@ -7,19 +7,21 @@ named below it, and at last each row is a block of its own. Wide characters coun
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import zip_longest
-from typing import Literal, TypeAlias
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
 from harvester.core.text.inert_text import inert
 
-Cell: TypeAlias = str | Text
+Cell: TypeAlias = str | int | Text | None
 """The content of a cell: a text that is made inert, or one of `own`, which stands as it is."""
+
+Row = TypeVar("Row")
 
 _GAP = "  "
 _LONGEST_WORD = 30
@@ -33,18 +35,21 @@ _NARROW_WORDS = re.compile(r"\S+\s*")
 
 
 @dataclass(frozen=True, slots=True)
-class TableColumn:
-    """A column of a table.
+class TableColumn(Generic[Row]):
+    """A column of a table, with the function that returns its cell of a row.
 
     ``kind`` is ``"text"``, wrapped where the table is too wide, down to ``least`` cells;
     ``"number"``, at the right; or ``"code"``, at the left. The columns with the highest ``rank``
-    are left out first, and those with 0 never.
+    are left out first, and those with 0 never. A column with ``may_lack`` is left out if all its
+    cells are empty or 0.
     """
 
     heading: str
+    cell: Callable[[Row], Cell]
     kind: Literal["number", "code", "text"] = "number"
     rank: int = 0
     least: int = 16
+    may_lack: bool = False
 
 
 def own(text: str, style: str = "") -> Text:
@@ -53,10 +58,11 @@ def own(text: str, style: str = "") -> Text:
 
 
 def table_lines(
-    columns: Sequence[TableColumn], rows: Iterable[Sequence[Cell]], room: int
+    columns: Iterable[TableColumn[Row]], rows: Sequence[Row], room: int
 ) -> Iterator[Text]:
     """Yield the lines of a table of at most ``room`` cells; the first column names its rows."""
-    body = [list(map(_inert, row)) for row in rows]
+    columns = [each for each in columns if not each.may_lack or any(map(each.cell, rows))]
+    body = [[_inert(column.cell(row)) for column in columns] for row in rows]
     head = [Text(column.heading, "heading") for column in columns]
     natural = [max(map(_cells, column)) for column in zip(head, *body, strict=True)]
     widths, kept = natural, list(range(len(columns)))
@@ -118,7 +124,9 @@ def _wide_words() -> re.Pattern[str]:
 
 
 def _inert(cell: Cell) -> Text:
-    return Text(inert(cell)) if isinstance(cell, str) else cell
+    if isinstance(cell, Text):
+        return cell
+    return Text(f"{cell:,}" if isinstance(cell, int) else inert(cell or ""))
 
 
 def _cells(cell: Text) -> int:
@@ -129,7 +137,7 @@ def _sum(widths: Sequence[int], kept: Sequence[int]) -> int:
     return sum(widths[at] for at in kept) + len(_GAP) * (len(kept) - 1)
 
 
-def _least(column: TableColumn, cells: Sequence[Text], natural: int) -> int:
+def _least(column: TableColumn[Any], cells: Sequence[Text], natural: int) -> int:
     """Return the cells that a column needs at least."""
     if column.kind != "text":
         return natural
@@ -138,7 +146,7 @@ def _least(column: TableColumn, cells: Sequence[Text], natural: int) -> int:
     return min(natural, max(column.least, longest))
 
 
-def _least_important(columns: Sequence[TableColumn], kept: Sequence[int]) -> int | None:
+def _least_important(columns: Sequence[TableColumn[Any]], kept: Sequence[int]) -> int | None:
     at = max(kept, key=lambda at: columns[at].rank)
     return at if columns[at].rank else None
 
@@ -152,7 +160,9 @@ def _widen(widths: list[int], natural: Sequence[int], kept: Sequence[int], room:
         spare -= more
 
 
-def _lines(shown: Sequence[tuple[TableColumn, int, int]], row: Sequence[Text]) -> Iterator[Text]:
+def _lines(
+    shown: Sequence[tuple[TableColumn[Any], int, int]], row: Sequence[Text]
+) -> Iterator[Text]:
     """Yield the lines of a row."""
     parts = [
         [row[at].plain] if _cells(row[at]) <= width else wrapped(row[at].plain, width)
@@ -168,7 +178,7 @@ def _lines(shown: Sequence[tuple[TableColumn, int, int]], row: Sequence[Text]) -
         yield found
 
 
-def _block(columns: Sequence[TableColumn], row: Sequence[Text], room: int) -> Iterator[Text]:
+def _block(columns: Sequence[TableColumn[Any]], row: Sequence[Text], room: int) -> Iterator[Text]:
     """Yield a row as its first cell that is not empty, and below it the others with headings."""
     cells = [(column, cell) for column, cell in zip(columns, row, strict=True) if cell.plain]
     for _, first in cells[:1]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_origin
 
@@ -16,6 +15,7 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
+from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
@@ -30,13 +30,13 @@ def usage_error(error: CycloptsError, verbs: Iterable[str]) -> UsageError:
     lists = f"`harvester help{verb and ' '}{verb}` lists the options"
     match error:
         case UnknownCommandError(unused_tokens=[word, *_]):
-            hint = _similar(word, verbs) or f"the verbs are {', '.join(verbs)}"
+            hint = nearest(word, verbs) or f"the verbs are {', '.join(verbs)}"
             return UsageError(f"there is no verb{quote_safe(word)}", hint)
         case UnknownOptionError(token=token, argument_collection=known):
             name = (token.keyword or token.value).partition("=")[0]
             names = [each for argument in known for each in argument.names if each[:1] == "-"]
             problem = f"`{command}` has no option{quote_safe(name)}"
-            return UsageError(problem, _similar(name, names) or lists)
+            return UsageError(problem, nearest(name, names) or lists)
         case UnusedCliTokensError(unused_tokens=[word, *_]):
             hint = "quote a text with blanks, and separate several names by commas"
             return UsageError(f"`{command}`: one word too many:{quote_safe(word)}", hint)
@@ -55,14 +55,9 @@ def _unfit(error: Any, lists: str) -> UsageError:
     name = token.keyword or error.argument.name
     if get_origin(wanted) is Literal:
         choices = get_args(wanted)
-        hint = _similar(token.value, choices) or f"write one of {', '.join(choices)}"
+        hint = nearest(token.value, choices) or f"write one of {', '.join(choices)}"
         return UsageError(f"{name}: no such choice{quote_safe(token.value)}", hint)
     kind = _KINDS.get(wanted)
     if kind is None:
         return UsageError(tuple(map(inert, str(error).split("\n"))), lists)
     return UsageError(f"{name}:{quote_safe(token.value)} is not {kind}", lists)
-
-
-def _similar(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word[:60], [*known], n=1)
-    return f"did you mean `{close[0]}`?" if close else ""
