@@ -205,10 +205,10 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts, SQL and scripts are data files.
 MAX_CODE = {
-    "core": 1_541,
+    "core": 1_550,
     "catalogue": 951,
     "manifest": 1_693,
-    "planning": 800,
+    "planning": 791,
     "scheduling": 1_419,
     "tables": 1_637,
     "wechat": 1_601,
@@ -217,7 +217,7 @@ MAX_CODE = {
     "runs": 3_611,
     "verbs": 3_133,
     "readers": 730,
-    "cli": 2_572,
+    "cli": 2_461,
     "sandbox": 1_373,
     "root": 215,
 }

@@ -45,18 +45,14 @@ app = App(
 )
 
 
-def _register(place: int, name: str, summary: str) -> None:
-    app.command(
-        f"harvester.cli.commands.{name}:{name}",
-        name=name,
-        help=summary,
-        help_epilogue=f"Documentation: docs/cli.md#harvester-{name}",
-        sort_key=place,
-    )
-
-
 for _place, (_name, _summary) in enumerate(VERBS.items()):
-    _register(_place, _name, _summary)
+    app.command(
+        f"harvester.cli.commands.{_name}:{_name}",
+        name=_name,
+        help=_summary,
+        help_epilogue=f"Documentation: docs/cli.md#harvester-{_name}",
+        sort_key=_place,
+    )
 app.command(
     "harvester.cli.commands.completion:install_completion",
     name="--install-completion",

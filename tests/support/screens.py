@@ -20,11 +20,11 @@ from typing import Any
 from unittest import mock
 
 from harvester.cli import invoke
+from harvester.cli.commands.run import StoppableRun
 from harvester.core.calendar import instant, parse_day
 from harvester.runs import clock
 from harvester.sandbox import TOKEN, Rules
 from harvester.verbs.check import check
-from harvester.verbs.run import Run
 from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import appid
 from tests.support.sandboxes import Clock, serve_in_thread
@@ -116,7 +116,7 @@ def _story(folder: Path, accounts: int) -> Iterator[Clock]:
         serve_in_thread(world) as address,
         mock.patch.dict(os.environ, variables),
         mock.patch.object(clock, "time", fixed),
-        mock.patch("harvester.cli.commands.run.Run", _once(Run)),
+        mock.patch("harvester.cli.commands.run.StoppableRun", _once(StoppableRun)),
         mock.patch("harvester.verbs.check.check", _kept(check)),
         chdir(folder),
     ):

@@ -97,8 +97,8 @@ def run(
         refetch, shard = running.refetch, running.shard
         return plan(manifest, selecting=selecting, output=output, refetch=refetch, shard=shard)
     watch = _watch(running.progress, terminal)
-    execution = Run(given, spelled=_option, summary=running.summary, watch=watch)
-    with signals.stopping(_StopOnSignal(execution)):
+    execution = StoppableRun(given, spelled=_option, summary=running.summary, watch=watch)
+    with signals.stopping(execution):
         _tune_gc()
         try:
             done = execution.execute()
@@ -112,24 +112,13 @@ def run(
     return done.exit_code
 
 
-@dataclass(frozen=True, slots=True)
-class _StopOnSignal:
+class StoppableRun(Run):
     """A run that a signal stops, or has described."""
 
-    execution: Run
-
-    def stop(self, code: int) -> bool:
-        """Let the run end in order if it has begun to ask; the files are safe at any moment."""
-        return self.execution.stop(code)
-
-    def describe(self) -> str:
-        """Return what the run waits for."""
-        return self.execution.describe()
-
-    def final_write(self) -> None:
-        """Write a record that names the signal."""
-        self.execution.final_write(signals.FINAL_WRITE_SECONDS)
-        workflow_commands.write_outputs(self.execution.key_figures())
+    def final_write(self, patience: float = signals.FINAL_WRITE_SECONDS) -> None:
+        """Write a record that names the signal, and the outputs of a step."""
+        super().final_write(patience)
+        workflow_commands.write_outputs(self.key_figures())
 
 
 def _option(argument: str) -> str:

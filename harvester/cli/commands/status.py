@@ -10,9 +10,8 @@ from rich.console import Console
 
 from harvester.cli import options
 from harvester.cli.output import status_tables
-from harvester.cli.output.account_tables import ACCOUNT_COLUMNS, account_counts
-from harvester.cli.output.answers import answer, print_line, print_paused, print_table
-from harvester.cli.output.status_csv import accounts_csv, datasets_csv
+from harvester.cli.output.answers import answer, print_paused
+from harvester.cli.output.coverage_tables import accounts_csv, datasets_csv, print_accounts
 from harvester.core.exit_codes import Exit
 from harvester.verbs import status as surveying
 from harvester.verbs.status import Status
@@ -73,9 +72,7 @@ def status(
 
 
 def _show_accounts(out: Console, found: Status) -> None:
-    if found.accounts:
-        print_table(out, ACCOUNT_COLUMNS, found.accounts)
-    print_line(out, account_counts(found.accounts), gap=True)
+    print_accounts(out, found.accounts)
     rows = {account.appid for account in found.accounts}
     print_paused(out, [account for account in found.paused if account.appid not in rows])
     status_tables.print_owners(out, found)

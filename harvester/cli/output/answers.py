@@ -95,20 +95,13 @@ def print_whole(out: Console, line: str, *, gap: bool = False, style: str = "") 
     _print(out, inert_line(line), style, gap=gap)
 
 
-def print_lines(
-    out: Console, lines: Sequence[str], indent: int = 2, *, count: int = 0, whole: str = ""
-) -> None:
-    """Print the first lines of a list, and how many more there are.
-
-    ``count`` is the length of a list of which ``lines`` are only a part. ``whole`` is what lists
-    all of it, unless that is this command with ``--format json``.
-    """
+def print_lines(out: Console, lines: Sequence[str], indent: int = 2) -> None:
+    """Print the first lines of a list, and how many more there are."""
     margin = " " * indent
     for line in lines[:MAX_LINES]:
         print_line(out, f"{margin}{line}")
-    more = max(count, len(lines)) - MAX_LINES
-    if more > 0:
-        print_line(out, f"{margin}and {more:,} more ({whole or '--format json'} lists all)")
+    if (more := len(lines) - MAX_LINES) > 0:
+        print_line(out, f"{margin}and {more:,} more (--format json lists all)")
 
 
 def print_paused(out: Console, paused: Iterable[PausedAccount]) -> None:

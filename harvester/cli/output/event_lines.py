@@ -9,7 +9,7 @@ import datetime as dt
 import logging
 from collections import Counter, defaultdict
 
-from harvester.cli.output.phrases import BEIJING, counted, full_minute, minute_text
+from harvester.cli.output.phrases import counted, minute_texts
 from harvester.core.text.inert_text import inert, named
 from harvester.runs.record.events import Event, Problem, Progress, Published, RunEnded
 
@@ -94,10 +94,9 @@ def _until(problem: Problem) -> str:
     """Return from when on it may be asked again, here and in Beijing."""
     if problem.retry_at is None or problem.cause not in {"quota", "minute_limit", "not_ready"}:
         return ""
-    here = full_minute(dt.datetime.fromisoformat(problem.retry_at))
-    beijing = here.astimezone(BEIJING)
-    local = "" if here.utcoffset() == beijing.utcoffset() else f", {minute_text(here)} here"
-    return f"; waits until {minute_text(beijing)} in Beijing{local}"
+    here, beijing = minute_texts(dt.datetime.fromisoformat(problem.retry_at))
+    local = "" if here == beijing else f", {here} here"
+    return f"; waits until {beijing} in Beijing{local}"
 
 
 def published_lines(published: list[Published]) -> list[str]:

@@ -40,21 +40,21 @@ def install() -> None:
 
 
 def _print_uncaught(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    kind: type[BaseException],
+    error: BaseException | None,
+    trace: TracebackType | None,
+    thread: str = "",
 ) -> None:
-    if json_lines.is_on():
-        json_lines.tell_error(error)
+    if json_lines.is_on() and error is not None:
+        json_lines.tell_error(error, thread and f" in the thread {thread}")
         return
-    _write_redacted(_traceback_text(kind, error, trace))
+    title = thread and f"Exception in thread {thread}:\n"
+    _write_redacted(title + _traceback_text(kind, error, trace))
 
 
 def _print_thread_error(args: threading.ExceptHookArgs) -> None:
     name = args.thread.name if args.thread is not None else "unknown"
-    if json_lines.is_on() and args.exc_value is not None:
-        json_lines.tell_error(args.exc_value, f" in the thread {name}")
-        return
-    text = _traceback_text(args.exc_type, args.exc_value, args.exc_traceback)
-    _write_redacted(f"Exception in thread {name}:\n{text}")
+    _print_uncaught(args.exc_type, args.exc_value, args.exc_traceback, name)
 
 
 def _print_unraisable(args: sys.UnraisableHookArgs) -> None:

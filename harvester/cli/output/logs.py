@@ -20,10 +20,7 @@ _STYLES = {logging.WARNING: "yellow", logging.ERROR: "bold red"}
 
 
 class _TextLines(logging.Formatter):
-    """A formatter of lines like ``12:30:59Z INFO     message``."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-8s %(message)s", "%H:%M:%SZ")
+    """A formatter of lines like ``12:30:59Z INFO     message``, with secrets masked."""
 
     def format(self, record: logging.LogRecord) -> str:
         return in_no_run(own_text, super().format(record), _MAX_LINE)
@@ -64,6 +61,6 @@ def set_up(options: Logging) -> None:
 
 def _handle_by(handler: logging.Handler) -> None:
     logging.Formatter.converter = time.gmtime
-    handler.setFormatter(_TextLines())
+    handler.setFormatter(_TextLines("%(asctime)s %(levelname)-8s %(message)s", "%H:%M:%SZ"))
     # Libraries log warnings and errors alone.
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

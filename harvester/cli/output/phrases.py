@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from harvester.verbs.progress import duration_text
 
-BEIJING = dt.timezone(dt.timedelta(hours=8))
+_BEIJING = dt.timezone(dt.timedelta(hours=8))
 
 
 def counted(count: int, noun: str) -> str:
@@ -27,14 +27,10 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else duration_text(seconds)
 
 
-def full_minute(moment: dt.datetime) -> dt.datetime:
-    """Return the next full minute in the time of this machine: no text is earlier than its moment.
+def minute_texts(moment: dt.datetime) -> tuple[str, str]:
+    """Write a moment in the time of this machine and in Beijing's, equal ones in the same zone.
 
-    ``moment`` knows its time zone.
+    Both are of the next full minute, because no text may be earlier than the moment.
     """
-    return dt.datetime.fromtimestamp(-(-moment.timestamp() // 60) * 60, dt.UTC).astimezone()
-
-
-def minute_text(moment: dt.datetime) -> str:
-    """Write a moment without its seconds: 2026-05-20 16:05."""
-    return f"{moment:%Y-%m-%d %H:%M}"
+    whole = dt.datetime.fromtimestamp(-(-moment.timestamp() // 60) * 60, dt.UTC)
+    return f"{whole.astimezone():%Y-%m-%d %H:%M}", f"{whole.astimezone(_BEIJING):%Y-%m-%d %H:%M}"

@@ -9,14 +9,8 @@ from rich.console import Console
 
 from harvester.cli.next_commands import NextCommand, first_rows, next_command, print_next, run_again
 from harvester.cli.output.answers import MAX_LINES, print_line, print_paused, print_pending
-from harvester.cli.output.coverage_table import print_coverage, print_suspicious
-from harvester.cli.output.phrases import (
-    BEIJING,
-    counted,
-    full_minute,
-    minute_text,
-    seconds_text,
-)
+from harvester.cli.output.coverage_tables import print_coverage, print_suspicious
+from harvester.cli.output.phrases import counted, minute_texts, seconds_text
 from harvester.cli.output.styles import style_of
 from harvester.core.exit_codes import Exit, Outcome
 from harvester.runs.record.causes import lost_days
@@ -65,12 +59,10 @@ def _verdict(done: Record) -> str:
 
 def _time_text(moment: float) -> str:
     """Write a moment in the time of this machine and, if that is another, in Beijing's."""
-    here = full_minute(dt.datetime.fromtimestamp(moment, dt.UTC))
-    beijing = here.astimezone(BEIJING)
-    in_beijing = f"{minute_text(beijing)} in Beijing"
-    if here.utcoffset() == beijing.utcoffset():
-        return f"from {in_beijing} on"
-    return f"from {minute_text(here)} on ({in_beijing})"
+    here, beijing = minute_texts(dt.datetime.fromtimestamp(moment, dt.UTC))
+    if here == beijing:
+        return f"from {beijing} in Beijing on"
+    return f"from {here} on ({beijing} in Beijing)"
 
 
 def _print_figures(out: Console, done: Record) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from rich.console import Console
 
 from harvester.cli.next_commands import print_next, run_again
-from harvester.cli.output.account_tables import (
+from harvester.cli.output.answers import MAX_LINES, print_line, print_lines, print_paused
+from harvester.cli.output.coverage_tables import (
     day_lines,
     lost_lines,
-    missing_lines,
-    missing_title,
+    print_coverage,
+    print_suspicious,
 )
-from harvester.cli.output.answers import MAX_LINES, print_line, print_lines, print_paused
-from harvester.cli.output.coverage_table import print_coverage, print_suspicious
+from harvester.cli.output.phrases import counted
 from harvester.core import calendar
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.safe_text import safe_text
@@ -24,8 +24,10 @@ def print_status(out: Console, found: Status) -> None:
     """Print the coverage, missing and suspicious days, the last runs and commands to type next."""
     print_coverage(out, found.datasets)
     if found.gaps:
-        print_line(out, missing_title(found.gaps), gap=True)
-        print_lines(out, missing_lines(found.gaps))
+        days = counted(sum(gap.days for gap in found.gaps), "account-day")
+        accounts = counted(len({gap.appid for gap in found.gaps}), "account")
+        print_line(out, f"missing: {days} of {accounts}", gap=True)
+        print_lines(out, day_lines(found.gaps))
     print_suspicious(out, found.next_requests)
     print_lines(out, day_lines(found.suspicious))
     names = {account.appid: account.name for account in found.accounts}
