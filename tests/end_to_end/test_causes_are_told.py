@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 import pty
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,13 +28,17 @@ from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import DAILY, HOURLY, appid
 
 SECRET = "s" * 32
+
+MACHINE_CLOCK = time.time
+"""Taken before a test replaces the clock of the client."""
+
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\r")
 
 
 @pytest.fixture
 def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[CommandLine]:
     """Six accounts with nine days of two datasets; the emulator goes by this machine's clock."""
-    world = FaultyWeChat(Rules(), lambda: dt.datetime.now(dt.UTC).timestamp())
+    world = FaultyWeChat(Rules(), MACHINE_CLOCK)
     scope = JobScope((DAILY, HOURLY), "2026-03-01", "2026-03-09", accounts=6)
     with pytest.MonkeyPatch.context() as patch, command_line(tmp_path, scope, world, capsys) as at:
         patch.setenv("COMMANDS_SECRET", SECRET)

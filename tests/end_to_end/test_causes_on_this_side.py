@@ -34,16 +34,17 @@ output: out
 """
 
 
-def closed_port() -> int:
-    """Return a port of this machine on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """Yield a port on which nothing listens; bound, so that no other test's server gets it."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield int(bound.getsockname()[1])
 
 
 @contextmanager
 def place(kind: str, folder: Path) -> Iterator[tuple[str, str, str]]:
     """Yield the URL of such a WeChat, further keys of ``api``, and what a user should read."""
-    port = closed_port()
     answers = {
         "page": say(http(PAGE)),
         "chunked page": say(CHUNKED),
@@ -53,12 +54,14 @@ def place(kind: str, folder: Path) -> Iterator[tuple[str, str, str]]:
         "proxy wants a name": say(http(PAGE, status="407 Proxy Authentication Required")),
     }
     if kind == "closed":
-        yield f"http://127.0.0.1:{port}", "", f"127.0.0.1:{port}: connection refused"
+        with closed_port() as port:
+            yield f"http://127.0.0.1:{port}", "", f"127.0.0.1:{port}: connection refused"
     elif kind == "unknown":
         yield "https://wechat.invalid", "", "wechat.invalid:443: name not found"
     elif kind == "no proxy":
-        more = f'proxy: "http://127.0.0.1:{port}"'
-        yield "https://wechat.invalid", more, f"127.0.0.1:{port}: connection refused (the proxy"
+        with closed_port() as port:
+            more = f'proxy: "http://127.0.0.1:{port}"'
+            yield "https://wechat.invalid", more, f"127.0.0.1:{port}: connection refused (the proxy"
     else:
         tls = certificate(folder)[0] if kind == "certificate" else None
         with start_blocking_portal() as portal:

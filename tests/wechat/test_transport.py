@@ -424,11 +424,14 @@ async def test_an_idle_connection_may_be_closed_by_the_server() -> None:
 
 async def test_a_refused_connection_is_reported_as_refused() -> None:
     """The error names the address, with its port."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    async with transport_to(f"http://127.0.0.1:{port}") as transport:
-        with pytest.raises(NotConnected, match=f"^127.0.0.1:{port}: connection refused$") as caught:
-            await send(transport)
+    with socket.socket() as bound:
+        # Bound and not listening, so that no other test's server gets the port meanwhile.
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        async with transport_to(f"http://127.0.0.1:{port}") as transport:
+            refused = f"^127.0.0.1:{port}: connection refused$"
+            with pytest.raises(NotConnected, match=refused) as caught:
+                await send(transport)
     assert_silent(caught.value)
 
 
