@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def run_dag(python: str, file: str, dag_id: str, wechat: Sandbox, folder: Path) 
 def is_after_midnight(moment: str) -> bool:
     """Test whether a moment is five minutes after the next midnight in Beijing."""
     at = datetime.fromisoformat(moment).astimezone(UTC)
-    now = datetime.now(UTC)
+    now = datetime.fromtimestamp(time.time(), UTC)
     wanted = now.replace(hour=16, minute=5, second=0, microsecond=0)
     wanted += timedelta(days=1) if now.hour >= 16 else timedelta()
     return abs(at - wanted) < timedelta(seconds=30)
