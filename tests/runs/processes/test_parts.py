@@ -43,27 +43,19 @@ def system(folder: Path, group: str, files: dict[str, str]) -> Path:
         (
             "5:cpu,cpuacct:/docker/x\n0::/\n",
             {
-                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "100000\n",
-                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+                "sys/fs/cgroup/docker/x/cpu.max": "50000 100000\n",
+                "sys/fs/cgroup/cpu.max": "100000 100000\n",
             },
             1,
         ),
-        (
-            "5:cpu:/x\n",
-            {
-                "sys/fs/cgroup/cpu/x/cpu.cfs_quota_us": "-1\n",
-                "sys/fs/cgroup/cpu/x/cpu.cfs_period_us": "100000\n",
-            },
-            CORES,
-        ),
         ("nonsense\n", {"sys/fs/cgroup/cpu.max": "nonsense"}, CORES),
     ],
-    ids=["none", "no limit", "one", "half", "of a parent", "version 1", "none in 1", "nonsense"],
+    ids=["none", "no limit", "one", "half", "of a parent", "beside version 1", "nonsense"],
 )
 def test_the_cores_are_those_that_may_be_used(
     tmp_path: Path, group: str, files: dict[str, str], cores: int
 ) -> None:
-    """The limits of all groups around the process count, in both versions."""
+    """The limits of all groups around the process count."""
     assert usable_cores(system(tmp_path, group, files)) == cores
 
 
