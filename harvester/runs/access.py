@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -19,6 +19,7 @@ from harvester.core.errors import DEFAULTS, ManifestError, Mistake, Place, Usage
 from harvester.core.secret import Secret
 from harvester.runs.runtime import Credentials, Project, RunContext, Watch, show_no_progress
 from harvester.wechat.auth import TokenProviders
+from harvester.wechat.auth.app_secret import Budget
 from harvester.wechat.transport import Transport
 
 _PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
@@ -67,11 +68,12 @@ def with_paused(project: Project, context: RunContext) -> RunContext:
 
 
 def token_providers(
-    context: RunContext, transport: Transport, may_force_refresh: Callable[[str], Awaitable[bool]]
+    context: RunContext, transport: Transport, may_force_refresh: Budget | None = None
 ) -> TokenProviders:
     """Return the providers of the accounts' tokens.
 
-    ``may_force_refresh`` decides whether the token of an appid may be replaced by force.
+    ``may_force_refresh`` decides whether the token of an appid may be replaced by force. Without it
+    none ever is, because that would end a token that others use.
     """
     return TokenProviders(
         context.credentials,

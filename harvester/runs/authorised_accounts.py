@@ -44,7 +44,9 @@ async def _ask(
 ) -> tuple[str, ...]:
     rng, failure = random.Random(), ""
     async with Transport(api, connections=1, on_date=on_date) as transport:
-        providers = TokenProviders(_none, transport, clock=clock, budget=_never, platform=platform)
+        # No token of an account is asked for.
+        nobody: dict[str, Access] = {}
+        providers = TokenProviders(nobody.__getitem__, transport, clock=clock, platform=platform)
         for attempt in range(1, policy.max_attempts + 1):
             try:
                 found = await providers.authorised()
@@ -63,11 +65,3 @@ async def _ask(
             await anyio.sleep(backoff.delay(attempt, policy, rng))
     advice = "Check that WeChat can be reached from this machine, then run again."
     raise Unanswered(f"the platform's accounts: {failure}", advice)
-
-
-def _none(appid: str) -> Access:
-    raise KeyError(appid)
-
-
-async def _never(_: str) -> bool:
-    return False

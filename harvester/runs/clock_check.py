@@ -46,11 +46,7 @@ async def ask_for_time(manifest: Manifest, context: RunContext) -> None:
         Transport(api, connections=1, on_date=context.clock.hear) as transport,
     ):
         providers = TokenProviders(
-            context.credentials,
-            transport,
-            clock=context.clock,
-            budget=_never,
-            platform=context.platform,
+            context.credentials, transport, clock=context.clock, platform=context.platform
         )
         async with TokenCache(providers.provider, context.clock) as tokens:
             try:
@@ -71,7 +67,3 @@ def _harmless(manifest: Manifest, access: Callable[[str], Access]) -> Iterator[s
                 pass
             case _:
                 yield account.appid
-
-
-async def _never(_: str) -> bool:
-    return False

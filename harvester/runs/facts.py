@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from harvester.catalogue.error_codes import Rule
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
-from harvester.core.model import DayRange, Refusal
+from harvester.core.model import DayRange
 from harvester.core.results import PausedAccount, PendingDays
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary
 from harvester.runs.record.next_requests import NextRequests
-from harvester.scheduling.listener import AbandonedDays
+from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
 from harvester.scheduling.standing import Standing
 from harvester.storage.publication import Published, QuarantinedDay
 
@@ -84,29 +83,6 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Abandoned:
-    """Days were given up."""
-
-    days: AbandonedDays
-
-
-@dataclass(frozen=True, slots=True)
-class Reopened:
-    """Days that were given up are owed again, or are given up for another cause."""
-
-    days: tuple[AbandonedDays, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Troubled:
-    """An attempt failed for a passing cause, and is made again."""
-
-    rule: Rule
-    why: Refusal | str
-    appid: str
-
-
-@dataclass(frozen=True, slots=True)
 class GroupsDamaged:
     """Raw groups could not be read; ``paths`` are those in quarantine."""
 
@@ -167,7 +143,7 @@ Fact: TypeAlias = (
     | ClockCorrected
     | Planned
     | Counted
-    | Abandoned
+    | AbandonedDays
     | Reopened
     | Troubled
     | Published
@@ -178,4 +154,8 @@ Fact: TypeAlias = (
     | Signalled
     | Ended
 )
-"""Anything that happens in a run. `Published` is what storage says of a replaced file."""
+"""Anything that happens in a run.
+
+`Published` is what storage says of a replaced file. `AbandonedDays`, `Reopened` and `Troubled` are
+what the scheduler says.
+"""

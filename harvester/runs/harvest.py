@@ -32,7 +32,6 @@ from harvester.runs.record import account_report
 from harvester.runs.record.members import MAX_SUSPICIOUS
 from harvester.runs.record.next_requests import next_requests
 from harvester.runs.record.record import Record
-from harvester.runs.reporter import Reporter
 from harvester.runs.run_log import RunLog
 from harvester.runs.session import locked_and_recorded
 from harvester.runs.stream import StopOrder, Stream, all_made
@@ -231,7 +230,7 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
         policy=manifest.retry,
         limiter=limiter,
         jitter=random.Random(),
-        listener=Reporter(stream),
+        listener=stream.report,
     )
     # More workers than all accounts together may use would never be busy.
     connections = min(manifest.limits.connections, len(queues) * pace.concurrency)

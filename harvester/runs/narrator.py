@@ -19,7 +19,6 @@ from harvester.runs.record.causes import Causes
 from harvester.runs.record.events import (
     Event,
     Problem,
-    Progress,
     Published,
     RunEnded,
     RunStarted,
@@ -27,7 +26,8 @@ from harvester.runs.record.events import (
     problems_of,
 )
 from harvester.runs.record.run_record import as_record
-from harvester.runs.stream import Position, Told
+from harvester.runs.stream import Told
+from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
 from harvester.storage import publication
 from harvester.tables.oddities import MAX_ODDITIES, OddityKind
 
@@ -84,11 +84,11 @@ class Narrator:
         match told.fact:
             case facts.Counted():
                 self._look(told)
-            case facts.Abandoned(days):
+            case AbandonedDays() as days:
                 self._causes[stamp.shard].abandon(days)
-            case facts.Reopened(days):
+            case Reopened(days):
                 self._causes[stamp.shard].reopen(days)
-            case facts.Troubled() as trouble:
+            case Troubled() as trouble:
                 self._causes[stamp.shard].meet(trouble, stamp.time, told.of_shard.answered)
             case facts.Planned() as plan if told.is_own:
                 self._start(plan, stamp)
@@ -111,8 +111,7 @@ class Narrator:
             self._tell_news(told)
         if now - self._progress_at >= PROGRESS_SECONDS:
             self._progress_at = now
-            stamp = told.stamp._replace(shard=told.stream.own.shard)
-            self._tell(_progress(stamp, told.stream.position()))
+            self._tell(told.stream.position())
 
     def _start(self, plan: facts.Planned, stamp: Stamp) -> None:
         self._progress_at = self._looked_at[stamp.shard] = stamp.time
@@ -193,23 +192,3 @@ class Narrator:
                 # Without the text of the error, which may hold anything.
                 name, where = type(error).__name__, places(error)[-1]
                 _log.warning("the listener of events failed: %s: %s", name, where)
-
-
-def _progress(stamp: Stamp, at: Position) -> Progress:
-    left = None if at.seconds_left is None else round(at.seconds_left, 3)
-    return Progress(
-        *stamp,
-        at.done,
-        at.windows,
-        at.requests,
-        at.retries,
-        at.files,
-        round(at.seconds, 3),
-        at.rows,
-        at.accounts,
-        at.accounts_done,
-        at.accounts_waiting,
-        at.accounts_refused,
-        left,
-        round(at.least_seconds_left, 3),
-    )

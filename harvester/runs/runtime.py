@@ -13,11 +13,11 @@ from harvester.core.config.credentials import Access, PlatformAccess
 from harvester.core.config.settings import Account, Api, Manifest
 from harvester.runs.clock import CheckedClock
 from harvester.runs.platform_accounts import PlatformAtHand
-from harvester.runs.stream import Position
+from harvester.runs.record.events import Progress
 from harvester.storage.coverage_scan import Refetch
 from harvester.storage.layout import Tree
 
-Watch: TypeAlias = Callable[[Callable[[], Position]], Coroutine[Any, Any, None]]
+Watch: TypeAlias = Callable[[Callable[[], Progress]], Coroutine[Any, Any, None]]
 """A task that shows progress until it is cancelled."""
 
 
@@ -82,7 +82,7 @@ def shard_text(number: int, count: int) -> str:
     return f"{number}/{count}"
 
 
-async def show_no_progress(position: Callable[[], Position]) -> None:
+async def show_no_progress(position: Callable[[], Progress]) -> None:
     """Show no progress at all, until cancelled: only then the run has ended."""
     del position
     await anyio.sleep_forever()

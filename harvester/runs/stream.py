@@ -11,37 +11,8 @@ from typing import NamedTuple, Protocol
 from harvester.core.calendar import Clock
 from harvester.core.exit_codes import Exit
 from harvester.runs import facts
-from harvester.runs.record.events import Stamp
+from harvester.runs.record.events import Progress, Stamp
 from harvester.runs.record.record import Record
-
-
-class Position(NamedTuple):
-    """The progress of a run.
-
-    Windows, requests, retries, files and published rows are counts; ``seconds`` is elapsed time. Of
-    the ``accounts`` with wanted days some are done, wait, or were refused; the others are being
-    asked. ``seconds_left`` is what the rest will take at the speed so far, None before the first
-    answer, and ``least_seconds_left`` the lower bound that the rate limit sets for it.
-    """
-
-    done: int
-    windows: int
-    requests: int
-    retries: int
-    files: int
-    seconds: float
-    rows: int = 0
-    accounts: int = 0
-    accounts_done: int = 0
-    accounts_waiting: int = 0
-    accounts_refused: int = 0
-    seconds_left: float | None = None
-    least_seconds_left: float = 0.0
-
-    @property
-    def rate(self) -> float:
-        """Requests per second so far."""
-        return self.requests / self.seconds if self.seconds > 0 else 0.0
 
 
 class Told(NamedTuple):
@@ -132,27 +103,28 @@ class Stream:
         for listener in self.listeners:
             listener(told)
 
-    def position(self) -> Position:
+    def position(self) -> Progress:
         """Return how far the run is."""
         record = self.record
         seconds, at = self.now() - record.started_at, record.standing
         left = None
         if record.answered:
             left = max(at.least_seconds, at.windows_left * seconds / record.answered)
-        return Position(
+        return Progress(
+            *Stamp(self.now(), self.own.run_id, self.own.shard),
             done=record.answered,
             windows=record.windows,
             requests=record.requests,
             retries=record.retries,
             files=len(record.published),
-            seconds=seconds,
+            seconds=round(seconds, 3),
             rows=record.rows,
             accounts=record.wanted_accounts,
             accounts_done=at.done,
             accounts_waiting=at.waiting,
             accounts_refused=at.refused,
-            seconds_left=left,
-            least_seconds_left=at.least_seconds,
+            seconds_left=None if left is None else round(left, 3),
+            least_seconds_left=round(at.least_seconds, 3),
         )
 
     def put(self, fact: facts.Fact) -> None:

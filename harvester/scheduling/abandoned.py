@@ -16,7 +16,7 @@ from harvester.scheduling.account_queue import (
     Backlog,
     MonthTracker,
 )
-from harvester.scheduling.listener import AbandonedDays, Listener
+from harvester.scheduling.listener import AbandonedDays, Listener, Reopened
 
 QUOTA_SPENT = Rule(
     Action.WAIT_FOR_QUOTA,
@@ -114,7 +114,7 @@ class Abandonment:
             why=why,
         )
         self.days.append(given_up)
-        self.listener.on_abandoned(given_up)
+        self.listener(given_up)
         self.months.close_days(queue, backlog, lost)
 
     def reopen_exhausted(self) -> list[AccountQueue]:
@@ -139,7 +139,7 @@ class Abandonment:
         self._checkpoint -= sum(map(_is_quota, self.days[: self._checkpoint]))
         if renewed := [item for item in self.days if _is_quota(item)]:
             self.days = [item for item in self.days if not _is_quota(item)]
-            self.listener.on_reopened(renewed)
+            self.listener(Reopened(tuple(renewed)))
         return told
 
     def defer_all(self, why: Refusal | str, rule: Rule = OUTAGE) -> None:
@@ -156,9 +156,9 @@ class Abandonment:
             others = [item for item in since if not _has_failed(item)]
             deferred = [dataclasses.replace(item, rule=OUTAGE) for item in failed]
             self.days = [*self.days[: self._checkpoint], *others, *deferred]
-            self.listener.on_reopened(failed)
+            self.listener(Reopened(tuple(failed)))
             for item in deferred:
-                self.listener.on_abandoned(item)
+                self.listener(item)
 
 
 def _has_failed(item: AbandonedDays) -> bool:

@@ -1,10 +1,10 @@
-"""Listener of a scheduler: hears what is given up, owed again, or tried again."""
+"""News of a scheduler, for a function that hears them: days given up or owed again, trouble."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeAlias
 
 from harvester.catalogue.error_codes import Rule
 from harvester.core.calendar import Day
@@ -27,30 +27,21 @@ class AbandonedDays:
     why: Refusal | str
 
 
-class Listener(Protocol):
-    """Functions that are called where something happens, and return at once."""
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """Days that were given up are owed again, or are given up for another cause."""
 
-    def on_abandoned(self, days: AbandonedDays) -> None:
-        """Hear of days that are given up."""
-
-    def on_reopened(self, days: Sequence[AbandonedDays]) -> None:
-        """Hear of days that are given up no longer, or for another cause."""
-
-    def on_trouble(self, rule: Rule, why: Refusal | str, appid: str) -> None:
-        """Hear of an attempt that failed for a passing cause."""
+    days: tuple[AbandonedDays, ...]
 
 
-class Silence:
-    """A listener that does nothing."""
+@dataclass(frozen=True, slots=True)
+class Troubled:
+    """An attempt failed for a passing cause, and is made again."""
 
-    def on_abandoned(self, days: AbandonedDays) -> None:
-        """Do nothing."""
-
-    def on_reopened(self, days: Sequence[AbandonedDays]) -> None:
-        """Do nothing."""
-
-    def on_trouble(self, rule: Rule, why: Refusal | str, appid: str) -> None:
-        """Do nothing."""
+    rule: Rule
+    why: Refusal | str
+    appid: str
 
 
-SILENCE = Silence()
+Listener: TypeAlias = Callable[[AbandonedDays | Reopened | Troubled], object]
+"""A function that is called where something happens, and returns at once."""

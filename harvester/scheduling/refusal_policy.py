@@ -17,6 +17,7 @@ from harvester.scheduling import backoff
 from harvester.scheduling.abandoned import CUT_OFF, OUTAGE, TOO_MANY_FAILURES, Abandonment
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 from harvester.scheduling.circuit_breaker import CircuitBreaker
+from harvester.scheduling.listener import Troubled
 
 MINUTE_LIMITS_IN_A_ROW = 10
 """Stop a dataset after so many consecutive minutes in which every call got 45011."""
@@ -66,7 +67,6 @@ class RefusalPolicy:
     ) -> None:
         self._abandoned = abandoned
         self._breaker = breaker
-        self._listener = abandoned.listener
         self._backoff = policy
         self._jitter = jitter
         self._interval = interval
@@ -93,7 +93,7 @@ class RefusalPolicy:
         # A connection kept open may be closed just as a request is sent: that is no trouble.
         is_first = rule.action is Action.RETRY_NOW and not attempt.tries
         if rule.is_passing and not is_first:
-            self._listener.on_trouble(rule, why, attempt.queue.appid)
+            self._abandoned.listener(Troubled(rule, why, attempt.queue.appid))
         action = rule.action
         if isinstance(why, Refusal):
             self._breaker.heard()

@@ -23,7 +23,7 @@ from harvester.core.model import LearntRefusal, Refusal
 from harvester.scheduling.abandoned import CUT_OFF, QUOTA_SPENT, Abandonment
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog, MonthTracker
 from harvester.scheduling.circuit_breaker import CircuitBreaker
-from harvester.scheduling.listener import SILENCE, AbandonedDays, Listener
+from harvester.scheduling.listener import AbandonedDays, Listener
 from harvester.scheduling.rate_state import NEVER, RateLimit
 from harvester.scheduling.ready_accounts import ReadyAccounts, cohort_size
 from harvester.scheduling.refusal_learning import RefusalLearning
@@ -47,7 +47,7 @@ class Scheduler:
         policy: Retry,
         limiter: RateLimit,
         jitter: random.Random,
-        listener: Listener = SILENCE,
+        listener: Listener = lambda _: None,
     ) -> None:
         pace = limits.per_token
         # Taken out of the pace once, because its count is a property and every request needs it.

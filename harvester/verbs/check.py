@@ -199,7 +199,7 @@ async def _probe_all(manifest: Manifest, context: RunContext) -> Check:
         context.open_api() as api,
         Transport(api, connections=workers, on_date=clock.hear) as transport,
     ):
-        providers = token_providers(context, transport, _never)
+        providers = token_providers(context, transport)
         async with TokenCache(providers.provider, clock) as tokens:
             # The days to ask for are chosen by WeChat's time if this machine's is off.
             for account in [] if clock.is_checked else accounts[:1]:
@@ -224,11 +224,6 @@ async def _probe_accounts(prober: _Prober, accounts: list[AccountCheck], workers
     async with anyio.create_task_group() as tasks:
         for _ in range(workers):
             tasks.start_soon(work)
-
-
-async def _never(_: str) -> bool:
-    """Refuse to replace a token by force: a check must not end a token that others use."""
-    return False
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from harvester.runs.stream import Position
+from harvester.runs.record.events import Progress
 
 _BAR_SECONDS = 0.2
 _FIRST_LINE_SECONDS = 10.0
@@ -27,20 +27,20 @@ _MIN_BAR, _MAX_BAR = 8, 40
 _log = logging.getLogger("harvester.progress")
 
 
-async def show_bar(position: Callable[[], Position], console: Console | None = None) -> None:
+async def show_bar(position: Callable[[], Progress], console: Console | None = None) -> None:
     """Draw a bar until cancelled, or until the terminal is gone."""
     with suppress(OSError):
         await _draw(position, console or Console(stderr=True))
 
 
-async def _draw(position: Callable[[], Position], console: Console) -> None:
+async def _draw(position: Callable[[], Progress], console: Console) -> None:
     with Live(Bar(position()), console=console, auto_refresh=False, transient=True) as live:
         while True:
             live.update(Bar(position()), refresh=True)
             await anyio.sleep(_BAR_SECONDS)
 
 
-async def log_lines(position: Callable[[], Position]) -> None:
+async def log_lines(position: Callable[[], Progress]) -> None:
     """Log lines until cancelled: every ten seconds at first, and less and less often.
 
     A CI log shows that the run goes on, and a run of hours does not fill it.
@@ -56,7 +56,7 @@ async def log_lines(position: Callable[[], Position]) -> None:
 class Bar:
     """A position as lines for a terminal of any width."""
 
-    def __init__(self, at: Position) -> None:
+    def __init__(self, at: Progress) -> None:
         self._at = at
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -70,13 +70,13 @@ class Bar:
             yield line
 
 
-def _windows(at: Position) -> Iterator[tuple[str, str]]:
+def _windows(at: Progress) -> Iterator[tuple[str, str]]:
     """Yield the parts of the line beside the bar; a number is never apart from its word."""
     yield f"{at.done:,} of {at.windows:,} windows", ""
     yield _time_text(at), ""
 
 
-def _counts(at: Position) -> Iterator[tuple[str, str]]:
+def _counts(at: Progress) -> Iterator[tuple[str, str]]:
     """Yield the counts with their styles."""
     counts = (
         (at.accounts_done, "done", "green"),
@@ -91,7 +91,7 @@ def _counts(at: Position) -> Iterator[tuple[str, str]]:
     yield f"{at.rate:,.0f} requests/s", ""
 
 
-def _time_text(at: Position) -> str:
+def _time_text(at: Progress) -> str:
     """Return the time that the rest takes, beside its lower bound."""
     least = duration_text(at.least_seconds_left)
     if at.seconds_left is None:
@@ -122,7 +122,7 @@ def _lines(parts: Iterator[tuple[str, str]], width: int) -> Sequence[Text]:
     return lines
 
 
-def _bar(at: Position, width: int, marks: str) -> Iterator[tuple[str, str]]:
+def _bar(at: Progress, width: int, marks: str) -> Iterator[tuple[str, str]]:
     full = round(width * min(1.0, at.done / at.windows)) if at.windows else 0
     yield marks[0] * full, "green"
     yield marks[1] * (width - full), "dim"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import anyio
 import pytest
 from rich.console import Console
 
-from harvester.runs.stream import Position
+from harvester.runs.record.events import Progress
 from harvester.verbs.progress import Bar, log_lines
 from tests.support.fake_time import Time, VirtualLoop
 
-LARGE = Position(
+LARGE = Progress(
+    0.0,
+    "run",
+    None,
     done=123_456,
     windows=964_500,
     requests=130_000,
@@ -31,7 +35,7 @@ LARGE = Position(
 )
 
 
-def drawn(at: Position, width: int, *, ascii_only: bool = False) -> list[str]:
+def drawn(at: Progress, width: int, *, ascii_only: bool = False) -> list[str]:
     """Return the lines of a bar on a terminal."""
     console = Console(width=width, force_terminal=True, color_system=None)
     options = console.options.update(width=width)
@@ -61,7 +65,7 @@ def test_no_number_of_a_bar_is_cut(width: int) -> None:
 
 def test_a_bar_shows_the_part_that_is_done() -> None:
     """In characters that an old terminal has, where it is one."""
-    half = LARGE._replace(done=50, windows=100)
+    half = replace(LARGE, done=50, windows=100)
     [first, *_] = drawn(half, 100, ascii_only=True)
     bar = re.match(r"[#-]+", first)
     assert bar is not None
@@ -71,7 +75,7 @@ def test_a_bar_shows_the_part_that_is_done() -> None:
 
 def test_the_time_left_is_not_known_before_the_first_answer() -> None:
     """The lower bound is."""
-    text = "".join(drawn(LARGE._replace(done=0, seconds_left=None), 100))
+    text = "".join(drawn(replace(LARGE, done=0, seconds_left=None), 100))
     assert "at least 4.6 days left" in text
 
 
@@ -80,9 +84,9 @@ def test_lines_come_less_and_less_often(caplog: pytest.LogCaptureFixture) -> Non
     clock = Time()
     at: list[float] = []
 
-    def position() -> Position:
+    def position() -> Progress:
         at.append(clock.elapsed)
-        return LARGE._replace(seconds=clock.elapsed)
+        return replace(LARGE, seconds=clock.elapsed)
 
     async def watch() -> None:
         with anyio.move_on_after(2 * 3600):

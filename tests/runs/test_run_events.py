@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ from harvester.core.calendar import Day, day_text, instant, parse_day, utc_text
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
-from harvester.runs.facts import Abandoned, Counted, Fact, Planned, Reopened, Troubled
+from harvester.runs.facts import Counted, Fact, Planned
 from harvester.runs.harvest import execute
 from harvester.runs.narrator import PROGRESS_SECONDS, Narrator
 from harvester.runs.record import events
@@ -39,7 +39,7 @@ from harvester.runs.runtime import RunOptions
 from harvester.runs.stream import Stream
 from harvester.sandbox import Row, expected_rows
 from harvester.scheduling.abandoned import OUTAGE, QUOTA_SPENT, Abandonment
-from harvester.scheduling.listener import AbandonedDays, Silence
+from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
 from harvester.storage import coverage_scan
 from tests.support import faulty_wechat
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
@@ -190,11 +190,11 @@ def at(stream: Stream, moment: float, *reported: Fact) -> None:
 def test_a_cause_may_take_the_place_of_another(stream: Stream, found: list[Problem]) -> None:
     """A day that was given up goes, and another one comes, between two looks."""
     spent = replace(REFUSED, rule=QUOTA_SPENT)
-    at(stream, 10.0, Abandoned(spent))
+    at(stream, 10.0, spent)
     assert [p.cause for p in found] == ["quota"]
     at(stream, 11.0)
     assert len(found) == 1
-    at(stream, 12.0, Reopened((spent,)), Abandoned(REFUSED))
+    at(stream, 12.0, Reopened((spent,)), REFUSED)
     assert [(p.cause, p.resolved) for p in found[1:]] == [("refused", False), ("quota", True)]
     assert stream.own.abandoned == [REFUSED]
 
@@ -203,14 +203,14 @@ def test_failures_of_an_outage_are_given_up_for_another_cause() -> None:
     """The listener of the scheduler hears which ones; what has another cause stays."""
     heard: list[tuple[str, list[Rule]]] = []
 
-    class Heard(Silence):
-        def on_abandoned(self, days: AbandonedDays) -> None:
-            heard.append(("abandoned", [days.rule]))
+    def hear(news: AbandonedDays | Reopened | Troubled) -> None:
+        match news:
+            case AbandonedDays():
+                heard.append(("abandoned", [news.rule]))
+            case Reopened(days):
+                heard.append(("reopened", [each.rule for each in days]))
 
-        def on_reopened(self, days: Sequence[AbandonedDays]) -> None:
-            heard.append(("reopened", [each.rule for each in days]))
-
-    abandoned = Abandonment([], Heard())
+    abandoned = Abandonment([], hear)
     failed = replace(REFUSED, rule=rule_for(-1))
     abandoned.days += [failed, replace(failed, rule=QUOTA_SPENT)]
     abandoned.defer_failures()
@@ -290,7 +290,7 @@ def test_names_stand_beside_appids(stream: Stream, found: list[Problem]) -> None
     [narrator] = stream.listeners
     assert isinstance(narrator, Narrator)
     narrator.names = {appid(1): "Acme \x1b[31m", appid(2): ""}
-    at(stream, 2.0, Abandoned(REFUSED), Abandoned(replace(REFUSED, appid=appid(2))))
+    at(stream, 2.0, REFUSED, replace(REFUSED, appid=appid(2)))
     [problem] = found
     assert len(problem.names) == len(problem.accounts) == 2
     assert problem.names[0].startswith("Acme ")
@@ -302,9 +302,9 @@ def test_a_cause_of_more_accounts_is_told_again_after_a_minute(
     stream: Stream, found: list[Problem]
 ) -> None:
     """Not sooner, and not if no account came to it."""
-    at(stream, 1.0, Abandoned(REFUSED))
+    at(stream, 1.0, REFUSED)
     assert len(found) == 1
-    at(stream, 60.0, Abandoned(replace(REFUSED, appid=appid(2))))
+    at(stream, 60.0, replace(REFUSED, appid=appid(2)))
     assert len(found) == 1
     at(stream, 61.0)
     assert [(again.repeated, again.count) for again in found[1:]] == [(True, 2)]

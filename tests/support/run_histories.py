@@ -24,7 +24,7 @@ from harvester.runs.record.account_report import AccountSummary, DatasetSummary,
 from harvester.runs.record.next_requests import NextRequests, SuspiciousGaps
 from harvester.runs.record.record import COUNTS, Record
 from harvester.runs.stream import Stream
-from harvester.scheduling.listener import AbandonedDays
+from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
 from harvester.scheduling.standing import Standing
 from harvester.storage.answer_notes import RowlessElement, SeenOddity
 from harvester.storage.publication import Published, QuarantinedDay
@@ -180,7 +180,7 @@ def _again(former: Sequence[Fact]) -> Iterator[Fact]:
     for fact in former:
         if isinstance(fact, Planned):
             yield replace(fact, windows=fact.windows // 2, account_days=0)
-    yield from map(facts.Abandoned, _given_up(former))
+    yield from _given_up(former)
     for fact in former:
         if isinstance(fact, facts.AskingEnded | CoverageRead):
             yield fact
@@ -192,9 +192,9 @@ def _given_up(told: Iterable[Fact]) -> list[AbandonedDays]:
     """Return the days that are given up after these facts."""
     found: list[AbandonedDays] = []
     for fact in told:
-        if isinstance(fact, facts.Abandoned):
-            found.append(fact.days)
-        elif isinstance(fact, facts.Reopened):
+        if isinstance(fact, AbandonedDays):
+            found.append(fact)
+        elif isinstance(fact, Reopened):
             found = [days for days in found if days not in fact.days]
     return found
 
@@ -339,11 +339,11 @@ def _counted(choose: _Choices) -> Counted:
     )
 
 
-def _abandoned(choose: _Choices, whose: str) -> facts.Abandoned:
+def _abandoned(choose: _Choices, whose: str) -> AbandonedDays:
     count, rule, word = choose.number(), choose.one(_RULES), choose.one(_WORDS)
     refusal = Refusal(choose.number(), word, "rid")
     why = refusal if choose.number(1) else word
-    return facts.Abandoned(AbandonedDays(*choose.window(whose), count, rule, why))
+    return AbandonedDays(*choose.window(whose), count, rule, why)
 
 
 def _published(choose: _Choices, whose: str) -> Published:
@@ -386,9 +386,9 @@ def _happened(draws: Iterable[bytes], whose: str) -> list[Fact]:
             case 1:
                 found.append(_abandoned(choose, whose))
             case 2:
-                found.append(facts.Reopened(tuple(choose.some(_given_up(found)))))
+                found.append(Reopened(tuple(choose.some(_given_up(found)))))
             case 3:
-                found.append(facts.Troubled(choose.one(_RULES), choose.one(_WORDS), whose))
+                found.append(Troubled(choose.one(_RULES), choose.one(_WORDS), whose))
             case 4:
                 found.append(facts.GroupsDamaged(tuple(choose.some(_WORDS))))
             case _:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from harvester.core.errors import StoreError, Unfinished, UsageError
 from harvester.core.exit_codes import Exit, Outcome
-from harvester.runs.stream import Position
+from harvester.runs.record.events import Progress
 from harvester.verbs import arguments
 from harvester.verbs.progress import Bar, duration_text
 from harvester.verbs.results import Result
@@ -106,7 +106,7 @@ def test_a_duration_has_its_largest_unit(seconds: float, text: str) -> None:
 def test_a_narrow_terminal_gets_no_bar_and_every_word(width: int, *, has_bar: bool) -> None:
     """Lines are made of whole parts; the bar is drawn where eight cells are left for it."""
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    at = Position(5, 10, 5, 0, 2, 4.0, rows=7, accounts=3, least_seconds_left=200.0)
+    at = Progress(0.0, "run", None, 5, 10, 5, 0, 2, 4.0, 7, 3, 0, 0, 0, None, 200.0)
     with console.capture() as printed:
         console.print(Bar(at))
     text = printed.get()

@@ -6,11 +6,11 @@ from collections.abc import Collection
 
 import anyio
 
-from harvester.core.config.credentials import Access, PlatformAccess
+from harvester.core.config.credentials import PlatformAccess
 from harvester.core.secret import Secret
+from harvester.runs.access import token_providers
 from harvester.runs.processes.messages import KnownPlatform, ListWanted, TokenWanted
 from harvester.runs.runtime import RunContext
-from harvester.wechat.auth import TokenProviders
 from harvester.wechat.transport import Transport
 
 
@@ -29,15 +29,10 @@ class PlatformService:
         async with (
             self._lock,
             context.open_api() as api,
-            Transport(api, connections=1, on_date=_ignore) as transport,
+            # The shards hear the dates of WeChat's answers too.
+            Transport(api, connections=1) as transport,
         ):
-            providers = TokenProviders(
-                _none,
-                transport,
-                clock=context.clock,
-                budget=_never,
-                platform=context.platform,
-            )
+            providers = token_providers(context, transport)
             try:
                 if isinstance(question, ListWanted):
                     return texts_of(await providers.component.listed(question.since))
@@ -69,15 +64,3 @@ def known_of(platform: PlatformAccess | None, appids: Collection[str]) -> KnownP
 def texts_of(secrets: dict[str, Secret]) -> dict[str, str]:
     """Return secrets as texts, to be handed to another process of the run."""
     return {appid: secret.reveal() for appid, secret in secrets.items()}
-
-
-def _none(appid: str) -> Access:
-    raise KeyError(appid)
-
-
-async def _never(_: str) -> bool:
-    return False
-
-
-def _ignore(_: str) -> None:
-    """Take in no date: the shards hear them too."""

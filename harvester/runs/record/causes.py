@@ -17,13 +17,12 @@ from harvester.core.calendar import Day, day_text
 from harvester.core.model import Refusal, Window
 from harvester.core.text.inert_text import named
 from harvester.core.text.safe_text import safe_text
-from harvester.runs.facts import Troubled
 from harvester.runs.record.account_report import reason_of
 from harvester.runs.record.events import MAX_ACCOUNTS, REPEAT_SECONDS, Problem, Stamp
 from harvester.runs.record.events import Cause as Word
 from harvester.runs.record.prospects import comes_at_text
 from harvester.runs.record.record import Record
-from harvester.scheduling.listener import AbandonedDays
+from harvester.scheduling.listener import AbandonedDays, Troubled
 from harvester.storage.publication import QuarantinedDay
 
 QUIET_SECONDS = 10.0

@@ -50,6 +50,8 @@ _ENDING: dict[type[errors.HarvesterError], Cause] = {
     errors.Unanswered: "unanswered",
     errors.ProcessDied: "died",
 }
+"""Causes of the errors that end a command, and the reasons of a run that such an error ended."""
+
 _ENDS_A_COMMAND: frozenset[Cause] = frozenset({"manifest", "bug", *_ENDING.values()})
 
 MAX_ACCOUNTS = 3
@@ -124,6 +126,11 @@ class Progress(_Event):
     accounts_refused: int
     seconds_left: float | None
     least_seconds_left: float
+
+    @property
+    def rate(self) -> float:
+        """Requests per second so far."""
+        return self.requests / self.seconds if self.seconds > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +224,14 @@ def problems_of(
             mistake = Problem(time, run_id, shard, "manifest", text, hint)
             yield replace(mistake, file=str(place.file), line=place.line, column=place.column)
     else:
-        causes = (_ENDING[kind] for kind in _ENDING if isinstance(error, kind))
-        cause: Cause = next(causes, "bug")
+        cause = cause_of(error)
         problem = Problem(time, run_id, shard, cause, "; ".join(error.lines), error.advice)
         yield replace(problem, retry_at=comes_at_text(cause, time, error))
+
+
+def cause_of(error: errors.HarvesterError) -> Cause:
+    """Return the word for an error that ends a command."""
+    return next((cause for kind, cause in _ENDING.items() if isinstance(error, kind)), "bug")
 
 
 CALLED_FROM = ", called from "

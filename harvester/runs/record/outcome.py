@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harvester.catalogue.error_codes import Action, Scope
-from harvester.core import errors
+from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit, first_of
 from harvester.runs.record import account_report
 from harvester.runs.record.account_report import AccountSummary
+from harvester.runs.record.events import cause_of
 from harvester.runs.record.members import Members, ShardOutcome
 from harvester.runs.record.prospects import comes_after, comes_at
 from harvester.scheduling.listener import AbandonedDays
-
-_FAILURES: dict[type[errors.HarvesterError], str] = {
-    errors.StoreError: "store",
-    errors.Unauthorised: "unauthorised",
-    errors.Unanswered: "unanswered",
-    errors.Busy: "locked",
-    errors.ProcessDied: "died",
-    errors.LeaseLost: "lease",
-    errors.UsageError: "usage",
-}
 
 _LOST = {"refused", "failed", "quarantined"}
 
@@ -44,9 +35,9 @@ def of_shard(record: Members) -> ShardOutcome:
 def reasons(record: Members) -> dict[str, Exit]:
     """Return everything that kept a run from being complete, each with its exit code."""
     if record.failed is not None:
-        return {reason_to_fail(record.failed): record.failed.exit_code}
+        return {cause_of(record.failed): record.failed.exit_code}
     lost = [each.error for each in record.shards if each.error is not None]
-    found = {reason_to_fail(error): error.exit_code for error in lost}
+    found: dict[str, Exit] = {cause_of(error): error.exit_code for error in lost}
     if record.bugs or record.undecodable_days:
         found["bug"] = Exit.BUG
     if record.stopped_by is not None:
@@ -91,15 +82,10 @@ def accounts_failed(accounts: Iterable[AccountSummary]) -> int:
     return len({row.appid for row in accounts if _LOST & {*row.reasons}})
 
 
-def reason_to_fail(error: errors.HarvesterError) -> str:
-    """Return the reason that an error is for a run which it ended early."""
-    return next((name for kind, name in _FAILURES.items() if isinstance(error, kind)), "bug")
-
-
-def worst_of(errors_of_shards: Sequence[errors.HarvesterError]) -> errors.HarvesterError:
+def worst_of(errors: Sequence[HarvesterError]) -> HarvesterError:
     """Return the most severe error, in the order of the exit codes."""
-    worst = first_of(error.exit_code for error in errors_of_shards)
-    return next(error for error in errors_of_shards if error.exit_code is worst)
+    worst = first_of(error.exit_code for error in errors)
+    return next(error for error in errors if error.exit_code is worst)
 
 
 def _is_unauthorised(record: Members) -> bool:

@@ -15,6 +15,7 @@ from harvester.runs.record import outcome
 from harvester.runs.record.answer_drift import AnswerDrift, merged_drift
 from harvester.runs.record.members import Members, PublishedFile, added_waits, longest_spans
 from harvester.runs.record.run_id import new_run_id
+from harvester.scheduling.listener import AbandonedDays, Reopened
 from harvester.storage.answer_notes import RowlessElement
 from harvester.storage.publication import Published
 from harvester.tables.decode import INTERNAL_ERROR
@@ -60,9 +61,9 @@ class Record(Members):
                 self._count(fact)
             case Published():
                 self._publish(fact)
-            case facts.Abandoned(days):
+            case AbandonedDays() as days:
                 self.abandoned.append(days)
-            case facts.Reopened(days):
+            case Reopened(days):
                 gone = {*days}
                 self.abandoned = [each for each in self.abandoned if each not in gone]
             case facts.Planned():

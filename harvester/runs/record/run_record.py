@@ -7,7 +7,7 @@ from typing import Any
 
 from harvester import __version__
 from harvester.core import calendar
-from harvester.core.model import Refusal
+from harvester.core.model import Refusal, Window
 from harvester.core.plain import plain
 from harvester.core.results import PausedAccount, PendingDays
 from harvester.core.text.inert_text import inert
@@ -98,13 +98,9 @@ def _shard(shard: ShardOutcome) -> dict[str, Any]:
 
 
 def _pending(days: PendingDays) -> dict[str, Any]:
-    return {
-        "dataset": days.dataset,
-        "accounts": days.accounts,
-        "account_days": days.account_days,
-        "begin_date": calendar.day_text(days.begin),
-        "end_date": calendar.day_text(days.end),
-    }
+    found: dict[str, Any] = plain(days)
+    del found["first"]
+    return found
 
 
 def _paused(account: PausedAccount) -> dict[str, str]:
@@ -116,15 +112,8 @@ def _left_out(*lists: Sequence[object]) -> int:
 
 
 def _oddity(seen: SeenOddity) -> dict[str, Any]:
-    return {
-        "dataset": seen.window.dataset,
-        "kind": seen.kind.value,
-        "name": seen.name,
-        "value": seen.value,
-        "appid": seen.window.appid,
-        "begin_date": calendar.day_text(seen.window.begin),
-        "end_date": calendar.day_text(seen.window.end),
-    }
+    found: dict[str, Any] = plain(seen)
+    return {**found.pop("window"), **found}
 
 
 def key_figures(record: Record) -> dict[str, str | int | None]:
@@ -174,11 +163,9 @@ def plain_row(row: AccountSummary | DatasetSummary) -> dict[str, Any]:
 
 def _exception(item: AbandonedDays) -> dict[str, Any]:
     refusal = item.why if isinstance(item.why, Refusal) else None
+    days = plain(Window(item.appid, item.dataset, item.begin, item.end))
     return {
-        "appid": item.appid,
-        "dataset": item.dataset,
-        "begin_date": calendar.day_text(item.begin),
-        "end_date": calendar.day_text(item.end),
+        **days,
         "days": item.count,
         "action": item.rule.action.value,
         "scope": item.rule.scope.value,

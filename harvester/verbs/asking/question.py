@@ -92,7 +92,7 @@ class Question:
             self.context.open_api() as api,
             _Recorder(api, self.dataset.path, self.context, self.tree.hold) as transport,
         ):
-            providers = token_providers(self.context, transport, _never)
+            providers = token_providers(self.context, transport)
             async with TokenCache(providers.provider, self.context.clock) as tokens:
 
                 async def once() -> bytes | RefusedAttempt:
@@ -165,8 +165,3 @@ class _Recorder(Transport):
     async def _kept(self, call: Call) -> tuple[int, bytes]:
         status, self.body = await call
         return status, self.body
-
-
-async def _never(_: str) -> bool:
-    """Refuse to replace a token by force: a question must not end a token that others use."""
-    return False

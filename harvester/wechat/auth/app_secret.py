@@ -32,7 +32,7 @@ class StableToken(TokenProvider):
     appid: str
     secret: Secret
     transport: Transport
-    budget: Budget
+    budget: Budget | None
     meter: Meter
 
     async def current(self) -> IssuedToken:
@@ -41,11 +41,11 @@ class StableToken(TokenProvider):
 
     async def replace(self, rejection: Rejection) -> IssuedToken:
         """Ask in normal mode; by force, within the budget, after two that never worked."""
-        count = rejection.rejections
-        if count < 2:
+        if rejection.rejections < 2:
             return await self._request(force=False)
         # A token that expired proves no fault of WeChat's, so only "invalid" justifies force.
-        if count > 2 or rejection.errcode != INVALID_TOKEN or not await self.budget(self.appid):
+        is_justified = rejection.rejections == 2 and rejection.errcode == INVALID_TOKEN
+        if not is_justified or self.budget is None or not await self.budget(self.appid):
             raise provider.token_conflict(rejection)
         return await self._request(force=True)
 

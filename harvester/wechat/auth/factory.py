@@ -22,7 +22,7 @@ class TokenProviders:
     """Factory of token providers, and what they share: one transport, one count of calls.
 
     ``access`` returns an account's credential, ``clock`` the seconds since the Unix epoch.
-    ``budget`` decides whether an account's token may be replaced by force.
+    ``budget`` decides whether an account's token may be replaced by force; None never lets it.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class TokenProviders:
         transport: Transport,
         *,
         clock: Clock,
-        budget: Budget,
+        budget: Budget | None = None,
         platform: credentials.PlatformAccess | None = None,
     ) -> None:
         self._access = access

@@ -99,7 +99,7 @@ SABOTAGES = (
     Sabotage(
         "force-at-once",
         APP_SECRET,
-        "if count < 2:",
+        "if rejection.rejections < 2:",
         "if False:",
         "tests/wechat/auth/test_providers.py::test_a_token_is_replaced_by_force_only_when_its_successor_is_rejected_too",
     ),
