@@ -45,27 +45,20 @@ class ClockCorrected:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The work of a run. ``accounts`` have wanted days, and ``windows`` are missing.
+    """The work of a run. The members are those of the record."""
 
-    ``bound_seconds`` is the lower bound that the limit ``bound_by`` sets. ``next_day_at`` is when
-    the first day gets ready that the run does not want yet.
-    """
-
-    windows: int
-    account_days: int
-    bound_seconds: float
-    bound_by: str
-    accounts: int
+    windows: int = 0
+    account_days: int = 0
+    bound: tuple[float, str] = (0.0, "nothing")
+    wanted_accounts: int = 0
     paused: tuple[PausedAccount, ...] = ()
-    next_day_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
     """The counts since the last fact of this kind; it is made twice a second.
 
-    ``waits`` has the seconds that refused requests waited, by action. ``spans`` are days at once
-    that WeChat took of a dataset. ``standing`` is None if nothing is asked.
+    The members are those of the record. ``standing`` is None if it was not looked at.
     """
 
     requests: int = 0
@@ -78,7 +71,7 @@ class Counted:
     quotas_refused: int = 0
     bugs: int = 0
     waits: Mapping[str, float] = field(default_factory=dict)
-    spans: Mapping[str, int] = field(default_factory=dict)
+    shortened_spans: Mapping[str, int] = field(default_factory=dict)
     standing: Standing | None = None
 
 
@@ -91,13 +84,9 @@ class GroupsDamaged:
 
 @dataclass(frozen=True, slots=True)
 class AskingEnded:
-    """The last request was made at ``at``.
+    """The last request was made. The members are those of the record."""
 
-    ``pending`` days were owed when the run was told to stop, its time budget ended
-    (``out_of_time``) or its lease was not renewed (``out_of_lease``).
-    """
-
-    at: float
+    asked_at: float | None
     pending: tuple[PendingDays, ...] = ()
     out_of_time: bool = False
     out_of_lease: bool = False
@@ -105,10 +94,7 @@ class AskingEnded:
 
 @dataclass(frozen=True, slots=True)
 class CoverageRead:
-    """The files say what is covered now: totals, accounts with trouble, and the price of the rest.
-
-    ``suspicious`` has the first ranges of empty days between days with rows.
-    """
+    """The files say what is covered now. The members are those of the record."""
 
     datasets: tuple[DatasetSummary, ...]
     accounts: tuple[AccountSummary, ...]

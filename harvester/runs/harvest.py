@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
 import anyio
 from anyio import to_thread
@@ -44,6 +45,13 @@ from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 
 
+class Share(NamedTuple):
+    """Part of a run for one process: its buckets, and the requests it may make, None for any."""
+
+    own: list[int]
+    grant: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class RunState:
     """Inputs of one run; ``own`` are the buckets of its shard, and the manifest has their accounts.
@@ -77,21 +85,25 @@ def run(
     project: runtime.Project,
     options: runtime.RunOptions,
     watch: runtime.Watch = runtime.show_no_progress,
+    share: Share | None = None,
 ) -> None:
     """Fetch and publish the missing days, as far as they can be had now.
 
-    The record of ``run_log`` has the result. Raises UsageError for missing secrets or a shard
-    without buckets, and as `execute`.
+    The record of ``run_log`` has the result. The share is by default the shard of the options, and
+    may make the requests of the limits. Raises UsageError for missing secrets or a shard without
+    buckets, and as `execute`.
     """
-    own = own_buckets(project.manifest.output.buckets, options.shard)
+    manifest = project.manifest
+    own, grant = share or Share(
+        own_buckets(manifest.output.buckets, options.shard), manifest.limits.max_requests
+    )
     # Narrowed before secrets are read: the runner of a shard needs those of its own accounts alone.
-    project = project._replace(manifest=of_shard(project.manifest, own))
+    project = project._replace(manifest=of_shard(manifest, own))
     context = run_context(project, watch)
 
     def manifest_at(now: float) -> Manifest:
         return of_shard(project.manifest_at(now), own)
 
-    grant = project.manifest.limits.max_requests
     place = project.manifest, project.tree
     execute(RunState(*place, options, context, own, run_log, manifest_at, grant))
 
@@ -105,8 +117,7 @@ def execute(state: RunState) -> None:
     written.
     """
     clock, tree, stream = state.context.clock, state.tree, state.stream
-    ready_at = windows.next_ready_at(state.manifest, state.started_at)
-    stream.report(Begun(state.options.labels, state.options.shard_text, ready_at))
+    stream.report(begun(state.manifest, state.options, state.started_at))
     for ledger in quota_ledger.read_all(tree, state.own[0])[-1:]:
         clock.vouch(ledger.by_wechat(clock.moment()))
     # WeChat may have been asked for the platform's accounts already.
@@ -154,6 +165,7 @@ def _by_right_clock(state: RunState) -> RunState:
     if moved:
         state.run_log.correct_clock(moved)
         state = replace(state, manifest=state.manifest_at(state.started_at))
+        state.stream.report(begun(state.manifest, state.options, state.started_at))
     return state
 
 
@@ -168,7 +180,7 @@ def _plan_and_harvest(state: RunState) -> tuple[windows.Wanted, list[AccountQueu
     missing, refetch = coverage_scan.to_ask(state.tree, want, clock(), state.options.refetch)
     plan = windows.summarise(manifest, want, missing, today)
     _check_request_limit(plan.requests, state)
-    state.stream.report(planned(manifest, want, plan, state.started_at))
+    state.stream.report(planned(want, plan))
     queues = make_queues(manifest, missing, refetch, today) if plan.requests else []
     if (clock.is_doubted or not (queues or clock.is_checked)) and not manifest.api.is_sandbox:
         run_in_loop(partial(clock_check.ask_for_time, manifest, state.context))
@@ -189,17 +201,16 @@ def _check_request_limit(requests: int, state: RunState) -> None:
         )
 
 
-def planned(manifest: Manifest, want: windows.Wanted, plan: windows.Plan, now: float) -> Planned:
+def begun(manifest: Manifest, options: runtime.RunOptions, now: float) -> Begun:
+    """Return the beginning of a run as a fact."""
+    return Begun(options.labels, options.shard_text, windows.next_ready_at(manifest, now))
+
+
+def planned(want: windows.Wanted, plan: windows.Plan) -> Planned:
     """Return the plan of the wanted days as a fact."""
-    return Planned(
-        plan.requests,
-        plan.account_days,
-        plan.bound_seconds,
-        plan.bound_by,
-        len({appid for of_dataset in want.values() for appid in of_dataset}),
-        plan.paused,
-        windows.next_ready_at(manifest, now),
-    )
+    bound = plan.bound_seconds, plan.bound_by
+    accounts = {appid for of_dataset in want.values() for appid in of_dataset}
+    return Planned(plan.requests, plan.account_days, bound, len(accounts), plan.paused)
 
 
 def make_queues(

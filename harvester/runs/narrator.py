@@ -115,8 +115,7 @@ class Narrator:
 
     def _start(self, plan: facts.Planned, stamp: Stamp) -> None:
         self._progress_at = self._looked_at[stamp.shard] = stamp.time
-        days, seconds = plan.account_days, plan.bound_seconds
-        self._tell(RunStarted(*stamp, plan.windows, days, seconds, plan.bound_by))
+        self._tell(RunStarted(*stamp, plan.windows, plan.account_days, *plan.bound))
 
     def _publish(self, item: publication.Published, stamp: Stamp) -> None:
         days = sorted(item.days)

@@ -180,11 +180,10 @@ class RunLog:
 
     def _close(self) -> None:
         record = as_record(self.stream.record)
+        self._copy_to_user(record)
         if self._place is None:
-            self._copy_to_user(record)
             return
         tree, bucket, changes = self._place
-        self._copy_to_user(record)
         with log_store_errors():
             run_records.write(tree, self.run_id, record, bucket=bucket)
             changes.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
@@ -61,7 +61,7 @@ class Stream:
         self.listeners: list[FactListener] = []
         # What the run waits for, in lines for people.
         self.describe: Callable[[], str] = nothing_yet
-        self._shards: defaultdict[str, list[Record]] = defaultdict(list)
+        self._shards: dict[str, Record] = {}
         self._queue: deque[facts.Fact] = deque()
         # One that a thread can take twice, because a listener may ask for the record.
         self.lock = threading.RLock()
@@ -72,7 +72,7 @@ class Stream:
         with self.lock:
             if not self._shards:
                 return self.own
-            shards = [Record.sequence(each) for each in self._shards.values()]
+            shards = [*self._shards.values()]
             # Each has its part of the plan, which it replaces under its own lock.
             mine = replace(self.own, windows=0, account_days=0, wanted_accounts=0, paused=())
             return Record.of_shards(shards, mine)
@@ -95,7 +95,7 @@ class Stream:
         before the listeners hear of it.
         """
         with self.lock:
-            record = self.own if shard is None else self.process_of(shard)
+            record = self.own if shard is None else self._shards[shard]
             record.take(fact)
         before()
         stamp = Stamp(self.now(), self.own.run_id, shard or self.own.shard)
@@ -143,21 +143,20 @@ class Stream:
             self.report(self._queue.popleft())
 
     def begin_process(self, shard: str, plan: facts.Planned) -> None:
-        """Begin the record of another process of a shard; that of one before it stays.
+        """Begin the record of a shard, or go on with it: another process takes a dead one's place.
 
-        ``plan`` is the one of this process for the shard.
+        ``plan`` is the one that this process made for the shard.
         """
-        begun = Record(started_at=self.own.started_at, shard=shard)
-        begun.take(plan)
         with self.lock:
-            for former in self._shards[shard][-1:]:
-                # What the next process publishes may settle what the former one left open.
-                begun.delayed, begun.without_rows = {*former.delayed}, [*former.without_rows]
-            self._shards[shard].append(begun)
+            if shard in self._shards:
+                self._shards[shard].go_on()
+            else:
+                self._shards[shard] = Record(started_at=self.own.started_at, shard=shard)
+                self._shards[shard].take(plan)
 
-    def process_of(self, shard: str) -> Record:
-        """Return the record of the last process of a shard."""
-        return self._shards[shard][-1]
+    def shard(self, name: str) -> Record:
+        """Return the record of a shard."""
+        return self._shards[name]
 
 
 def nothing_yet() -> str:

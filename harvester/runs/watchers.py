@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import fields
 
 import anyio
 from anyio import to_thread
@@ -12,7 +13,6 @@ from harvester.core.config.settings import Pace
 from harvester.core.hold import Hold
 from harvester.engine.pipeline import Pipeline
 from harvester.runs.facts import Counted
-from harvester.runs.record.record import COUNTS
 from harvester.runs.run_log import RunLog
 from harvester.runs.stream import StopOrder, Stream
 from harvester.scheduling.scheduler import Scheduler
@@ -41,6 +41,8 @@ _POLL_SECONDS = 0.1
 
 _ACCOUNTS_PER_SECOND = 1_000
 """Accounts that may be looked at each second. That takes a five-hundredth of the time."""
+
+_NUMBERS = [member.name for member in fields(Counted) if member.type == "int"]
 
 _log = logging.getLogger("harvester.run")
 
@@ -73,14 +75,17 @@ class Counting:
         self._stream.drain()
         known, now = self._known, self._total()
         self._known = now
-        numbers = {name: getattr(now, name) - getattr(known, name) for name in COUNTS}
+        numbers = {name: getattr(now, name) - getattr(known, name) for name in _NUMBERS}
         waits = {
             action: seconds - known.waits.get(action, 0.0)
             for action, seconds in now.waits.items()
             if seconds != known.waits.get(action)
         }
         standing = self._standing()
-        self._stream.report(Counted(**numbers, waits=waits, spans=now.spans, standing=standing))
+        spans = now.shortened_spans
+        self._stream.report(
+            Counted(**numbers, waits=waits, shortened_spans=spans, standing=standing)
+        )
 
     def _total(self) -> Counted:
         counters = self._pipeline.counters
@@ -95,7 +100,7 @@ class Counting:
             quotas_refused=counters.questions.refused,
             bugs=counters.bugs,
             waits={**counters.waits},
-            spans={**self._scheduler.shortened_spans},
+            shortened_spans={**self._scheduler.shortened_spans},
         )
 
     def _standing(self) -> Standing | None:

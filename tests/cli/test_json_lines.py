@@ -410,7 +410,7 @@ def test_log_lines_in_a_run_have_its_id(capsys: pytest.CaptureFixture[str]) -> N
     stream = Stream(Record.begun(Path("jobs.yaml"), 1e9), lambda: 1e9)
     stream.listeners.append(Narrator(json_lines.tell))
     stream.report(Begun({}, "2/8"))
-    stream.report(Planned(1, 1, 0.0, "nothing", 1))
+    stream.report(Planned(1, 1, wanted_accounts=1))
     json_lines.tell_log("any", "info", "x")
     found = events_in(capsys.readouterr().err)
     assert [(line["run_id"], line["shard"]) for line in found] == [(stream.own.run_id, "2/8")] * 2

@@ -7,7 +7,6 @@ lists is not part of the law: it is that of the shards.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import FrozenInstanceError, fields
 from typing import get_args
@@ -75,23 +74,20 @@ def test_merging_in_steps_is_merging_at_once(history: RunHistory) -> None:
     for at in range(len(others) + 1):
         parts = [Record.merge(part) for part in ([first, *others[:at]], others[at:]) if part]
         assert Record.merge(parts) == whole
-    assert Record.sequence([whole]) == Record.merge([whole]) == whole
+    assert Record.merge([whole]) == whole
 
 
-@pytest.mark.parametrize("join", [Record.merge, Record.sequence])
 @settings(max_examples=50)
 @given(histories())
-def test_a_merge_shares_nothing_with_its_parts(
-    join: Callable[[list[Record]], Record], history: RunHistory
-) -> None:
+def test_a_merge_shares_nothing_with_its_parts(history: RunHistory) -> None:
     """Later facts of the parts do not change it, and its own ones do not change the parts."""
     later, parts = told_by(history.accounts, history.offset), records_of(history)
-    whole, unchanged = join(parts), deepcopy(parts)
+    whole, unchanged = Record.merge(parts), deepcopy(parts)
     assert parts == records_of(history)
     for fact in later:
         whole.take(fact)
     assert parts == unchanged
-    whole, unchanged = join(parts), [deepcopy(join(parts))]
+    whole, unchanged = Record.merge(parts), [deepcopy(Record.merge(parts))]
     for part in parts:
         for fact in later:
             part.take(fact)
@@ -106,7 +102,7 @@ def test_a_snapshot_stays_as_it_was_taken(history: RunHistory, at: int) -> None:
     for shard in (None, "1/2"):
         stream = Stream(Record(run_id="run"), lambda: 0.0)
         if shard is not None:
-            stream.begin_process(shard, facts.Planned(0, 0, 0.0, "nothing", 0))
+            stream.begin_process(shard, facts.Planned())
         for fact in told[:at]:
             stream.report(fact, shard)
         snapshot = stream.snapshot()

@@ -115,10 +115,10 @@ def ended_with(*causes: str, ended: float = ENDED) -> Record:
             if cause == "failed":
                 rule = replace(rule, scope=Scope.WINDOW)
             done.abandoned.append(AbandonedDays(appid(number), DAILY, 1, 3, 3, rule, "why"))
-            done.accounts.append(row(number, cause))
+            done.accounts += (row(number, cause),)
         elif cause == "quarantined":
-            done.accounts.append(row(number, cause, days=UNUSABLE))
-            done.datasets = [DatasetSummary(DAILY, 1, UNUSABLE)]
+            done.accounts += (row(number, cause, days=UNUSABLE),)
+            done.datasets = (DatasetSummary(DAILY, 1, UNUSABLE),)
         elif cause == "time_budget":
             done.out_of_time = True
         elif cause == "lease":
@@ -128,7 +128,7 @@ def ended_with(*causes: str, ended: float = ENDED) -> Record:
         elif cause == "bug":
             done.take(end_of(ValueError(), ended))
         else:
-            done.accounts.append(row(number))
+            done.accounts += (row(number),)
     return done
 
 
@@ -215,7 +215,7 @@ def test_a_quota_is_renewed_after_the_day_on_which_it_was_met(
     done.take(facts.AskingEnded(asked))
     assert done.retry_at == until
     renewed = calendar.utc_text(instant(calendar.today(asked) + 1))
-    done.accounts = [replace(done.accounts[0], waits_for_quota=True)]
+    done.accounts = (replace(done.accounts[0], waits_for_quota=True),)
     assert as_record(done)["accounts"][0]["quota_resets_at"] == renewed
 
 
@@ -256,7 +256,7 @@ def test_a_moment_is_given_exactly_while_something_can_come(
 def test_accounts_with_lost_days_are_counted_once() -> None:
     """Refused, failed or in quarantine; days that come by themselves are not lost."""
     done = ended_with("quota", "failed", "refused", "quarantined", "incomplete")
-    done.accounts.append(row(2, "failed"))
+    done.accounts += (row(2, "failed"),)
     assert key_figures(done)["accounts_failed"] == 3
 
 

@@ -176,7 +176,7 @@ def stream(found: list[Problem]) -> Stream:
     """A stream whose problems are collected."""
     stream = Stream(Record.begun(Path("jobs.yaml"), 0.0), lambda: 0.0)
     stream.listeners.append(Narrator(lambda event: found.extend(problems_in([event]))))
-    stream.report(Planned(0, 0, 0.0, "nothing", 0))
+    stream.report(Planned())
     return stream
 
 
@@ -349,7 +349,7 @@ def test_what_was_pending_is_named(lab: VirtualTimeHarness) -> None:
     assert pending.first == tuple(map(appid, (1, 2, 3)))
     assert day_text(pending.begin) == "2026-03-01"
     assert day_text(pending.end) < "2026-04-12"
-    assert lab.run().pending == []
+    assert lab.run().pending == ()
 
 
 def test_days_in_quarantine_are_told_also_of_an_earlier_run(lab: VirtualTimeHarness) -> None:

@@ -164,9 +164,9 @@ def refused(number: int, code: int = 48001, dataset: str = DAILY) -> AbandonedDa
 
 def summary_of(gone: list[AbandonedDays]) -> Record:
     """The summary of a run that gave this up."""
-    accounts = [
+    accounts = tuple(
         AccountSummary(item.appid, item.dataset, DayCounts(30, 0, 30), 1, 0) for item in gone
-    ]
+    )
     begun = Record.begun(Path("jobs.yaml"), 1_779_200_000.0)
     return replace(begun, abandoned=gone, accounts=accounts, finished=True)
 
@@ -207,7 +207,7 @@ def test_ten_thousand_refused_accounts_are_few_lines(tmp_path: Path) -> None:
 def test_more_causes_than_fit_are_counted(tmp_path: Path) -> None:
     """No screen is flooded, whatever happened."""
     done = summary_of([refused(number, 90_000 + number) for number in range(40)])
-    quarantined = [QuarantinedDay(appid(1), DAILY, 1, f"reason {n}") for n in range(5)]
+    quarantined = tuple(QuarantinedDay(appid(1), DAILY, 1, f"reason {n}") for n in range(5))
     done = replace(done, quarantined=quarantined)
     said = printed(done, tmp_path)
     assert len(lost_days(done, {})) == 45
@@ -315,7 +315,7 @@ def test_the_outcome_is_one_line_with_the_time_to_run_again(
         for number, action in enumerate(reasons)
     ]
     done = summary_of(gone)
-    done.accounts = [replace(row, reasons=("known",)) for row in done.accounts]
+    done.accounts = tuple(replace(row, reasons=("known",)) for row in done.accounts)
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:

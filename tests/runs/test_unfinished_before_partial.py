@@ -68,7 +68,7 @@ def test_days_that_are_missing_for_no_known_reason_are_open(tmp_path: Path) -> N
     [refused] = done.accounts
     for reasons in ((), ("quarantined",)):
         other = replace(refused, appid=appid(2), reasons=reasons)
-        both = replace(done, accounts=[refused, other])
+        both = replace(done, accounts=(refused, other))
         assert both.reasons() == {"refused": Exit.INCOMPLETE, "incomplete": Exit.AGAIN}
 
 

@@ -22,7 +22,7 @@ from harvester.runs import facts
 from harvester.runs.facts import Counted, CoverageRead, Fact, Planned
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary, DayCounts
 from harvester.runs.record.next_requests import NextRequests, SuspiciousGaps
-from harvester.runs.record.record import COUNTS, Record
+from harvester.runs.record.record import Record
 from harvester.runs.stream import Stream
 from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
 from harvester.scheduling.standing import Standing
@@ -39,8 +39,6 @@ DATASETS = ("user_summary", "article_summary")
 FIRST_DAY, DAYS = 20_500, 5
 MAX_ACCOUNTS, MAX_FACTS = 4, 8
 
-_BEGUN = facts.Begun({"team": "data"})
-
 
 @dataclass(frozen=True)
 class AccountHistory:
@@ -52,6 +50,7 @@ class AccountHistory:
     dropped: Sequence[Fact]
     happened: Sequence[Fact]
     plan: Planned
+    next_day_at: float
     standing: Standing
     asking: facts.AskingEnded
     coverage: CoverageRead
@@ -83,13 +82,14 @@ def told_by(accounts: Sequence[AccountHistory], offset: float, seed: int = 0) ->
     by_wrong_clock: list[Fact] = []
     if offset:
         by_wrong_clock = [
+            facts.Begun({"team": "data"}, next_day_at=0.0),
             _first_plan_of(accounts, offset),
             *_mixed([each.dropped for each in accounts], chance),
             *_correction(offset),
         ]
     return [
-        _BEGUN,
         *by_wrong_clock,
+        _begun_of(accounts),
         _plan_of(accounts),
         *_mixed([each.happened for each in accounts], chance),
         Counted(standing=_standing_of(accounts)),
@@ -111,7 +111,7 @@ def told_by_shards(history: RunHistory, telling: Telling) -> Stream:
     """Return the stream of a run in several processes."""
     stream, chance = _begun(), random.Random(telling.seed)
     plans = [_first_plan_of(shard, history.offset) for shard in telling.shards]
-    stream.report(_BEGUN)
+    stream.report(_begun_of(history.accounts))
     stream.report(_first_plan_of(history.accounts, history.offset))
     # The run itself tells only that its clock was corrected.
     told: list[list[tuple[int | None, Fact]]]
@@ -178,6 +178,8 @@ def _again(former: Sequence[Fact]) -> Iterator[Fact]:
     since = [at for at, fact in enumerate(former) if isinstance(fact, facts.ClockCorrected)]
     former = former[since[-1] + 1 :] if since else former
     for fact in former:
+        if isinstance(fact, facts.Begun):
+            yield fact
         if isinstance(fact, Planned):
             yield replace(fact, windows=fact.windows // 2, account_days=0)
     yield from _given_up(former)
@@ -217,17 +219,20 @@ def _plan_of(accounts: Sequence[AccountHistory]) -> Planned:
     return Planned(
         sum(plan.windows for plan in plans),
         sum(plan.account_days for plan in plans),
-        *max((plan.bound_seconds, plan.bound_by) for plan in plans),
-        accounts=len(plans),
+        max(plan.bound for plan in plans),
+        wanted_accounts=len(plans),
         paused=tuple(account for plan in plans for account in plan.paused),
-        next_day_at=min(plan.next_day_at or ENDED for plan in plans),
     )
+
+
+def _begun_of(accounts: Sequence[AccountHistory]) -> facts.Begun:
+    return facts.Begun({"team": "data"}, next_day_at=min(each.next_day_at for each in accounts))
 
 
 def _first_plan_of(accounts: Sequence[AccountHistory], offset: float) -> Planned:
     """Return the plan that is made first: one for other days, if the clock is off."""
     plan = _plan_of(accounts)
-    return replace(plan, windows=1_000, bound_seconds=1e6, next_day_at=0.0) if offset else plan
+    return replace(plan, windows=1_000, bound=(1e6, "rate")) if offset else plan
 
 
 def _standing_of(accounts: Sequence[AccountHistory]) -> Standing:
@@ -246,7 +251,7 @@ def _asking_of(accounts: Sequence[AccountHistory]) -> facts.AskingEnded:
             bounds = min(begins), max(ends_of_days)
             pending.append(PendingDays(name, sum(counts), sum(days), *bounds, names))
     return facts.AskingEnded(
-        max(end.at for end in ends),
+        max(end.asked_at or 0.0 for end in ends),
         tuple(pending),
         any(end.out_of_time for end in ends),
         any(end.out_of_lease for end in ends),
@@ -331,11 +336,13 @@ class _Choices:
 
 
 def _counted(choose: _Choices) -> Counted:
-    numbers: dict[str, Any] = {name: choose.number() for name in COUNTS}
+    numbers: dict[str, Any] = {
+        member.name: choose.number() for member in fields(Counted) if member.type == "int"
+    }
     return Counted(
         **numbers,
         waits={action: float(choose.number()) for action in choose.some(["retry", "slow_down"])},
-        spans={name: choose.number() for name in choose.some(DATASETS)},
+        shortened_spans={name: choose.number() for name in choose.some(DATASETS)},
     )
 
 
@@ -428,9 +435,8 @@ def _account_history(
     return AccountHistory(
         dropped=[_counted(_Choices(data)) for data in dropped],
         happened=_happened(happened, whose),
-        plan=Planned(
-            choose.number(), choose.number(), *bound, 1, tuple(paused), ENDED + choose.number()
-        ),
+        plan=Planned(choose.number(), choose.number(), bound, 1, tuple(paused)),
+        next_day_at=ENDED + choose.number(),
         standing=Standing(*(choose.number() for _ in Standing._fields)),
         asking=facts.AskingEnded(STARTED + choose.number(), tuple(pending), *flags),
         coverage=_coverage(choose, whose),

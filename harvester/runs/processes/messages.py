@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+from harvester.core.config.credentials import PlatformCache
 from harvester.core.config.settings import Manifest
-from harvester.runs.facts import Fact
+from harvester.core.secret import Secret
+from harvester.runs.facts import Fact, Planned
 from harvester.runs.runtime import Credentials, RunOptions
-
-
-@dataclass(frozen=True, slots=True)
-class KnownPlatform:
-    """The tokens of a platform that are known, its secrets as texts: see `PlatformCache`."""
-
-    token: str | None = field(repr=False)
-    renew_at: float
-    listed: Mapping[str, str] = field(repr=False)
-    listed_at: float
-    replaced_at: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +23,9 @@ class ShardTask:
     """The work of one process: the first message to it.
 
     ``own`` are its buckets, and the manifest has their accounts. It may make ``grant`` requests,
-    any number if that is None. ``started_at`` is when the whole run began, ``log_level`` the least
-    level of the log lines that are passed on. The shard of the options is that of the whole run:
+    any number if that is None; ``plan`` was made before it holds its locks. ``started_at`` is when
+    the whole run began, ``log_level`` the least level of the log lines that are passed on, and
+    ``platform`` what is known of the platform. The shard of the options is that of the whole run:
     other runs compare it with their own.
     """
 
@@ -40,13 +33,14 @@ class ShardTask:
     started_at: float
     shard: str
     own: list[int]
+    plan: Planned
     grant: int | None
     manifest: Manifest
     manifest_at: Callable[[float], Manifest]
     credentials: Credentials
     options: RunOptions
     log_level: int
-    platform: KnownPlatform | None
+    platform: PlatformCache | None
 
 
 class Stop(NamedTuple):
@@ -63,12 +57,6 @@ class Answered(NamedTuple):
     error: Exception | None = None
 
 
-class Reported(NamedTuple):
-    """A fact of the process, in which its secrets are masked."""
-
-    fact: Fact
-
-
 class Logged(NamedTuple):
     """A line for the log, in which the secrets of its process are masked."""
 
@@ -83,11 +71,10 @@ class ClockMoved(NamedTuple):
     offset: float
 
 
-@dataclass(frozen=True, slots=True)
-class TokenWanted:
+class TokenWanted(NamedTuple):
     """Asks for the platform's token, and not the ``rejected`` one."""
 
-    rejected: str | None = field(repr=False)
+    rejected: Secret | None
 
 
 class ListWanted(NamedTuple):
@@ -110,8 +97,18 @@ class Asked(NamedTuple):
     question: Question
 
 
-FromShard: TypeAlias = Reported | Logged | Asked
+FromShard: TypeAlias = Fact | Logged | Asked
+"""Facts are sent as they are, with the secrets of the process masked."""
+
 ToShard: TypeAlias = ShardTask | Stop | Answered
+
+
+class _Pickler(pickle.Pickler):
+    """A pickler for another process of this run, which may know the secrets of this one."""
+
+    def reducer_override(self, value: object) -> Any:
+        # By itself a secret refuses to be pickled, so that no library takes it elsewhere.
+        return (Secret, (value.reveal(),)) if isinstance(value, Secret) else NotImplemented
 
 
 class Channel:
@@ -126,9 +123,10 @@ class Channel:
     def send(self, message: FromShard | ToShard) -> None:
         """Send a message. Raises OSError if the other process is gone."""
         # Made first: one that cannot be made must not leave a part of it on the way.
-        data = pickle.dumps(message)
+        data = io.BytesIO()
+        _Pickler(data).dump(message)
         with self._lock:
-            self._out.write(data)
+            self._out.write(data.getbuffer())
             self._out.flush()
 
     def receive(self) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import anyio
 
-from harvester.core.config.credentials import PlatformAccess
-from harvester.core.secret import Secret
+from harvester.core.config.credentials import PlatformAccess, PlatformCache
 from harvester.runs.access import token_providers
-from harvester.runs.processes.messages import KnownPlatform, ListWanted, TokenWanted
+from harvester.runs.processes.messages import ListWanted, TokenWanted
 from harvester.runs.runtime import RunContext
 from harvester.wechat.transport import Transport
 
@@ -23,7 +23,7 @@ class PlatformService:
         self.calls = 0
 
     async def answer(self, question: TokenWanted | ListWanted) -> object:
-        """Return the token, or the list by appid, as texts. Raises TokenDenied and CallError."""
+        """Return the token, or the list by appid. Raises TokenDenied and CallError."""
         context = self._context
         # One at a time: the second one finds what the first one has got.
         async with (
@@ -35,9 +35,8 @@ class PlatformService:
             providers = token_providers(context, transport)
             try:
                 if isinstance(question, ListWanted):
-                    return texts_of(await providers.component.listed(question.since))
-                rejected = None if question.rejected is None else Secret(question.rejected)
-                return (await providers.component.own_token(rejected)).reveal()
+                    return await providers.component.listed(question.since)
+                return await providers.component.own_token(question.rejected)
             finally:
                 self.calls += providers.calls
 
@@ -47,20 +46,13 @@ class PlatformService:
             self._context.platform.known.shift(seconds)
 
 
-def known_of(platform: PlatformAccess | None, appids: Collection[str]) -> KnownPlatform | None:
+def known_of(platform: PlatformAccess | None, appids: Collection[str]) -> PlatformCache | None:
     """Return what is known of a platform, with the refresh tokens of these accounts alone."""
     if platform is None:
         return None
     known = platform.known
-    return KnownPlatform(
-        token=None if known.token is None else known.token.reveal(),
-        renew_at=known.renew_at,
-        listed=texts_of({appid: known.listed[appid] for appid in appids if appid in known.listed}),
-        listed_at=known.listed_at,
+    return replace(
+        known,
+        listed={appid: known.listed[appid] for appid in appids if appid in known.listed},
         replaced_at={appid: at for appid, at in known.replaced_at.items() if appid in appids},
     )
-
-
-def texts_of(secrets: dict[str, Secret]) -> dict[str, str]:
-    """Return secrets as texts, to be handed to another process of the run."""
-    return {appid: secret.reveal() for appid, secret in secrets.items()}

@@ -16,7 +16,9 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -24,17 +26,14 @@ from harvester.core.config.credentials import PlatformAccess, SharedPlatform
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
-from harvester.core.secret import Secret
 from harvester.core.text import redaction
 from harvester.core.text.safe_text import safe_text
-from harvester.planning.sharding import of_shard
 from harvester.runs import harvest as harvesting
-from harvester.runs.access import run_context
 from harvester.runs.clock import CheckedClock
 from harvester.runs.facts import CoverageRead, Fact
 from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.processes import messages
-from harvester.runs.processes.messages import Channel, KnownPlatform, Question, ShardTask
+from harvester.runs.processes.messages import Channel, Question, ShardTask
 from harvester.runs.processes.shard_log import ShardLog
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import recorded
@@ -70,7 +69,9 @@ class Parent:
         self._numbers = count()
         self._answers: dict[int, Future[Any]] = {}
         self._is_gone = False
-        threading.Thread(target=self._listen, name="parent", daemon=True).start()
+        # In the context of this run, because the secrets of answers enter its record.
+        listen = partial(copy_context().run, self._listen)
+        threading.Thread(target=listen, name="parent", daemon=True).start()
 
     def tell(self, message: messages.FromShard) -> None:
         """Send a message. One that cannot be sent is lost: this process ends soon."""
@@ -136,46 +137,26 @@ class _ShardProcess:
 
     def _harvest(self) -> None:
         task, clock = self._task, self._clock
-        tree = open_tree(task.manifest.output)
-        platform = PlatformAtHand(clock, clock.hear, task.credentials.platform)
-        project = Project(task.manifest, tree, clock, platform, task.manifest_at, task.credentials)
-        context = run_context(project)
-        context = replace(context, platform=self._shared(context.platform))
-        harvesting.execute(
-            harvesting.RunState(
-                task.manifest,
-                tree,
-                task.options,
-                context,
-                task.own,
-                self._log,
-                self._manifest_at,
-                task.grant,
-            )
-        )
-
-    def _manifest_at(self, now: float) -> Manifest:
-        return of_shard(self._task.manifest_at(now), self._task.own)
+        platform = PlatformAtHand(clock, clock.hear, self._shared_platform)
+        place = task.manifest, open_tree(task.manifest.output)
+        project = Project(*place, clock, platform, task.manifest_at, task.credentials)
+        share = harvesting.Share(task.own, task.grant)
+        harvesting.run(self._log, project, task.options, share=share)
 
     def _pass_on(self, told: Told) -> None:
         """Pass on a fact, in which nothing is a secret of this process."""
-        self._parent.tell(messages.Reported(_masked(told.fact)))
+        self._parent.tell(_masked(told.fact))
 
-    def _shared(self, platform: PlatformAccess | None) -> PlatformAccess | None:
+    def _shared_platform(self, manifest: Manifest) -> PlatformAccess | None:
         """Return the platform with what is known of it, its token and its list asked elsewhere."""
+        platform, ask = self._task.credentials.platform(manifest), self._parent.ask
         if platform is None:
             return None
-        if self._task.platform is not None:
-            _take_in(platform, self._task.platform)
-        return replace(platform, shared=SharedPlatform(self._token, self._listed))
-
-    def _token(self, rejected: Secret | None) -> Secret:
-        known = None if rejected is None else rejected.reveal()
-        return Secret(self._parent.ask(messages.TokenWanted(known)))
-
-    def _listed(self, since: float) -> dict[str, Secret]:
-        found = self._parent.ask(messages.ListWanted(since))
-        return {appid: Secret(text) for appid, text in found.items()}
+        shared = SharedPlatform(
+            lambda rejected: ask(messages.TokenWanted(rejected)),
+            lambda since: ask(messages.ListWanted(since)),
+        )
+        return replace(platform, known=self._task.platform or platform.known, shared=shared)
 
 
 def _masked(fact: Fact) -> Fact:
@@ -192,14 +173,6 @@ def _masked(fact: Fact) -> Fact:
 
 def _masked_days(days: Iterable[QuarantinedDay]) -> tuple[QuarantinedDay, ...]:
     return tuple(day._replace(reason=safe_text(day.reason)) for day in days)
-
-
-def _take_in(platform: PlatformAccess, found: KnownPlatform) -> None:
-    known = platform.known
-    known.token = None if found.token is None else Secret(found.token)
-    known.renew_at, known.listed_at = found.renew_at, found.listed_at
-    known.listed = {appid: Secret(text) for appid, text in found.listed.items()}
-    known.replaced_at = dict(found.replaced_at)
 
 
 class _ToParent(logging.Handler):

@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from harvester.core import calendar
 from harvester.core.config.credentials import PlatformAccess
-from harvester.core.config.settings import Limits
+from harvester.core.config.settings import Limits, Manifest
 from harvester.core.errors import UsageError
 from harvester.planning import windows
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.runs import harvest as harvesting
 from harvester.runs.access import run_context
 from harvester.runs.event_loop import run_in_loop
-from harvester.runs.facts import Begun, Planned
+from harvester.runs.facts import Planned
 from harvester.runs.processes.cores import usable_cores
 from harvester.runs.processes.launcher import Launcher
 from harvester.runs.processes.messages import ShardTask
 from harvester.runs.processes.platform_service import known_of
-from harvester.runs.processes.supervisor import Supervisor, Work
+from harvester.runs.processes.supervisor import Supervisor
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog, recorded
-from harvester.runs.runtime import (
-    Project,
-    RunOptions,
-    Watch,
-    shard_text,
-    show_no_progress,
-)
+from harvester.runs.runtime import Project, RunOptions, Watch, shard_text, show_no_progress
 from harvester.storage import coverage_scan
 from harvester.storage.raw_log import group_names
 
 _ONE_EACH = 0
+
+
+class _Part(NamedTuple):
+    """The shard of one process: its name, its buckets, and its part of the manifest."""
+
+    name: str
+    own: list[int]
+    manifest: Manifest
 
 
 def run(
@@ -50,11 +52,12 @@ def run(
     manifest = project.manifest
     own = own_buckets(manifest.output.buckets, options.shard)
     count = _processes(options.processes, len(own), manifest.limits)
-    parts = list(_parts(options.shard, own, _shares(manifest.limits.connections, count)))
-    plans = _plans(run_log, project, options, parts) if count > 1 else []
+    parts = list(_parts(manifest, options.shard, own, count))
+    plans = [_plan(run_log, project, options, part) for part in parts] if count > 1 else []
     needed, limit = sum(plan.windows for plan in plans), manifest.limits.max_requests
     # One process judges the limit under the locks, and records that it is exceeded.
     is_allowed = limit is None or needed <= limit
+    # What an earlier run left in the raw log is published by those that hold its buckets.
     if is_allowed and (needed or (plans and group_names(project.tree))):
         project = project._replace(manifest=of_shard(manifest, own))
         _run_parts(run_log, project, options, list(zip(parts, plans, strict=True)), watch)
@@ -70,59 +73,73 @@ def _run_parts(
     watch: Watch,
 ) -> None:
     """Have each part harvested by a process of its own. Raises as `run`."""
-    plans = [plan for _, plan in work]
     with Launcher() as launcher:
         launcher.prepare()
         # Read here as well, so that all missing secrets are named before any process begins.
         context = run_context(project, watch)
-        stream = run_log.stream
-        ready_at = windows.next_ready_at(project.manifest, stream.own.started_at)
-        stream.report(Begun(options.labels, options.shard_text, ready_at))
-        make = _TaskMaker(stream.own, project, context.platform, replace(options, processes=1))
-        grants = _grants(plans, project.manifest.limits.max_requests)
-        tasks = [make(part, grant) for (part, _), grant in zip(work, grants, strict=True)]
-        shards = list(zip(tasks, plans, strict=True))
-        supervisor = Supervisor(run_log, project.tree, context, launcher, Work(shards, _sum(plans)))
+        begun = harvesting.begun(project.manifest, options, run_log.stream.own.started_at)
+        run_log.stream.report(begun)
+        tasks = list(_tasks(run_log.stream.own, project, context.platform, options, work))
+        supervisor = Supervisor(run_log, project.tree, context, launcher, tasks)
         try:
             with recorded(run_log):
                 run_in_loop(supervisor.run)
         finally:
+            # Only now is the record written, for which the processes keep their locks.
             supervisor.release()
 
 
-def _plans(
-    run_log: RunLog, project: Project, options: RunOptions, parts: Iterable[_Part]
-) -> list[Planned]:
-    """Plan each part without its lock: another run may be at work, and finish some of it."""
-    now, plans = run_log.stream.own.started_at, []
-    for part in parts:
-        manifest = of_shard(project.manifest, part.own)
-        want = windows.wanted(manifest, now)
-        missing, _ = coverage_scan.to_ask(project.tree, want, now, options.refetch)
-        plan = windows.summarise(manifest, want, missing, calendar.today(now))
-        plans.append(harvesting.planned(manifest, want, plan, now))
-    return plans
+def _parts(
+    manifest: Manifest, outer: tuple[int, int], own: list[int], count: int
+) -> Iterator[_Part]:
+    """Yield the shards of the processes, which share out the requests in flight.
+
+    They are those that ``--shard`` would name if each process were started by hand.
+    """
+    (number, total), connections = outer, manifest.limits.connections
+    least, more = divmod(connections, count)
+    for index in range(count):
+        mine = own[index::count]
+        limits = replace(manifest.limits, connections=least + (index < more))
+        narrowed = replace(of_shard(manifest, mine), limits=limits)
+        yield _Part(shard_text(number + index * total, count * total), mine, narrowed)
 
 
-def _sum(plans: Sequence[Planned]) -> Planned:
-    """Return one plan; its bound is that of the slowest part."""
-    slowest = max(plans, key=lambda plan: plan.bound_seconds)
-    moments = [plan.next_day_at for plan in plans if plan.next_day_at is not None]
-    return Planned(
-        sum(plan.windows for plan in plans),
-        sum(plan.account_days for plan in plans),
-        slowest.bound_seconds,
-        slowest.bound_by,
-        sum(plan.accounts for plan in plans),
-        tuple(account for plan in plans for account in plan.paused),
-        min(moments, default=None),
-    )
+def _plan(run_log: RunLog, project: Project, options: RunOptions, part: _Part) -> Planned:
+    """Plan a part without its lock: another run may be at work, and finish some of it."""
+    now = run_log.stream.own.started_at
+    want = windows.wanted(part.manifest, now)
+    missing, _ = coverage_scan.to_ask(project.tree, want, now, options.refetch)
+    plan = windows.summarise(part.manifest, want, missing, calendar.today(now))
+    return harvesting.planned(want, plan)
 
 
-def _grants(plans: Sequence[Planned], limit: int | None) -> Iterator[int | None]:
-    """Yield how many requests each part may make, with its share of what the plans leave over."""
-    over = 0 if limit is None else (limit - sum(plan.windows for plan in plans)) // len(plans)
-    return (None if limit is None else plan.windows + over for plan in plans)
+def _tasks(
+    record: Record,
+    project: Project,
+    platform: PlatformAccess | None,
+    options: RunOptions,
+    work: Sequence[tuple[_Part, Planned]],
+) -> Iterator[ShardTask]:
+    """Yield the task of each part of a run."""
+    limit = project.manifest.limits.max_requests
+    # A part that plans more under its lock may use its share of what the plans leave over.
+    over = 0 if limit is None else (limit - sum(plan.windows for _, plan in work)) // len(work)
+    for part, plan in work:
+        yield ShardTask(
+            run_id=record.run_id,
+            started_at=record.started_at,
+            shard=part.name,
+            own=part.own,
+            plan=plan,
+            grant=None if limit is None else plan.windows + over,
+            manifest=part.manifest,
+            manifest_at=project.manifest_at,
+            credentials=project.credentials,
+            options=replace(options, processes=1),
+            log_level=logging.getLogger("harvester").getEffectiveLevel(),
+            platform=known_of(platform, [account.appid for account in part.manifest.accounts]),
+        )
 
 
 def _processes(wanted: int, buckets: int, limits: Limits) -> int:
@@ -142,56 +159,3 @@ def _processes(wanted: int, buckets: int, limits: Limits) -> int:
             "they are shared out: raise the limit, or use fewer processes",
         )
     return wanted
-
-
-class _Part(NamedTuple):
-    """The shard of one process, its buckets, and its share of the connections."""
-
-    name: str
-    own: list[int]
-    connections: int
-
-
-def _parts(outer: tuple[int, int], own: list[int], shares: list[int]) -> Iterator[_Part]:
-    """Yield the shards of the processes, one for each share.
-
-    They are those that ``--shard`` would name if each process were started by hand.
-    """
-    (number, total), count = outer, len(shares)
-    for index, share in enumerate(shares):
-        name = shard_text(number + index * total, count * total)
-        yield _Part(name, own[index::count], share)
-
-
-class _TaskMaker(NamedTuple):
-    """Maker of the tasks of the parts of a run."""
-
-    run: Record
-    project: Project
-    platform: PlatformAccess | None
-    options: RunOptions
-
-    def __call__(self, part: _Part, grant: int | None) -> ShardTask:
-        """Return the task of a part that may make ``grant`` requests."""
-        project, manifest = self.project, of_shard(self.project.manifest, part.own)
-        limits = replace(manifest.limits, connections=part.connections)
-        appids = {account.appid for account in manifest.accounts}
-        return ShardTask(
-            run_id=self.run.run_id,
-            started_at=self.run.started_at,
-            shard=part.name,
-            own=part.own,
-            grant=grant,
-            manifest=replace(manifest, limits=limits),
-            manifest_at=project.manifest_at,
-            credentials=project.credentials,
-            options=self.options,
-            log_level=logging.getLogger("harvester").getEffectiveLevel(),
-            platform=known_of(self.platform, appids),
-        )
-
-
-def _shares(connections: int, count: int) -> list[int]:
-    """Divide the requests in flight that the whole run may have."""
-    least, more = divmod(connections, count)
-    return [least + (index < more) for index in range(count)]

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 from anyio import to_thread
@@ -25,6 +25,7 @@ from harvester.runs.processes.launcher import Launcher
 from harvester.runs.processes.messages import Channel, ShardTask
 from harvester.runs.processes.platform_service import PlatformService
 from harvester.runs.record import outcome
+from harvester.runs.record.members import joined
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import RunContext
 from harvester.runs.stream import all_made
@@ -42,7 +43,6 @@ class Shard:
     """One shard under supervision. ``asked`` is the question that waits for the end of the run."""
 
     task: ShardTask
-    plan: Planned
     channel: Channel | None = None
     pid: int = 0
     deaths: int = 0
@@ -65,13 +65,6 @@ class Shard:
         self.send(messages.Answered(number, value, error))
 
 
-class Work(NamedTuple):
-    """The shards of a run, each with its plan, and the plan of all of them."""
-
-    shards: Sequence[tuple[ShardTask, Planned]]
-    plan: Planned
-
-
 class Supervisor:
     """The processes of one run. `run` is called once, and then `release`."""
 
@@ -81,15 +74,14 @@ class Supervisor:
         tree: Tree,
         context: RunContext,
         launcher: Launcher,
-        work: Work,
+        tasks: Sequence[ShardTask],
     ) -> None:
         self._log = run_log
         self._stream = run_log.stream
         self._tree = tree
         self._context = context
         self._launcher = launcher
-        self._plan = work.plan
-        self._shards = [Shard(task, plan) for task, plan in work.shards]
+        self._shards = [Shard(task) for task in tasks]
         self._has_begun = False
         self._beginning = anyio.Lock()
         self._platform = PlatformService(context)
@@ -130,12 +122,12 @@ class Supervisor:
         stream.report(Counted(token_calls=self._platform.calls))
         if stream.stop.code is not None:
             return
-        errors = [stream.process_of(shard.name).failed for shard in self._shards]
+        errors = [stream.shard(shard.name).failed for shard in self._shards]
         found = [error for error in errors if error is not None]
         if not self._has_begun and len(found) == len(errors):
             raise outcome.worst_of(found)
         for shard, error in zip(self._shards, errors, strict=True):
-            if error is not None or not stream.process_of(shard.name).datasets:
+            if error is not None or not stream.shard(shard.name).datasets:
                 with suppress(HarvesterError):
                     fact = await to_thread.run_sync(self._read_coverage, shard.task)
                     stream.report(fact, shard.name)
@@ -143,14 +135,14 @@ class Supervisor:
     def _read_coverage(self, task: ShardTask) -> CoverageRead:
         """Read the coverage of a crashed shard from its files."""
         want = windows.wanted(task.manifest, self._stream.own.started_at)
-        record, now = self._stream.process_of(task.shard), self._context.clock()
+        record, now = self._stream.shard(task.shard), self._context.clock()
         return harvesting.read_coverage(record, task.manifest, self._tree, (want, ()), now)
 
     async def _harvest(self, shard: Shard) -> None:
         """Have a shard harvested, by another process if the first one dies."""
         stop = self._stream.stop
         while not shard.over.is_set() and stop.code is None:
-            self._stream.begin_process(shard.name, shard.plan)
+            self._stream.begin_process(shard.name, shard.task.plan)
             try:
                 shard.pid, connection = await to_thread.run_sync(self._launcher.start)
             except HarvesterError as error:
@@ -172,14 +164,19 @@ class Supervisor:
         while True:
             message = await to_thread.run_sync(channel.receive, abandon_on_cancel=True)
             match message:
-                case messages.Reported(fact):
-                    await self._take_in(shard, fact)
                 case messages.Logged(logger, level, text):
                     _relog(logger, level, text, shard.name)
                 case messages.Asked(number, messages.Recorded()):
                     shard.asked = number
-                case messages.Asked(number, question):
-                    await self._consider(shard, number, question)
+                case messages.Asked(number, messages.ClockMoved(offset)):
+                    self._move_clock(offset)
+                    shard.answer(number, self._log.run_id)
+                case messages.Asked(
+                    number, (messages.TokenWanted() | messages.ListWanted()) as what
+                ):
+                    self._tasks.start_soon(self._ask_platform, shard, number, what)
+                case fact:
+                    await self._take_in(shard, fact)
 
     async def _take_in(self, shard: Shard, fact: Fact) -> None:
         if isinstance(fact, Planned):
@@ -195,16 +192,7 @@ class Supervisor:
                 held = shard.task.own[0]
                 await to_thread.run_sync(self._log.open_for_shards, self._tree, held)
                 self._has_begun = self._stream.stop.is_graceful = True
-                self._stream.report(self._plan)
-
-    async def _consider(self, shard: Shard, number: int, question: messages.Question) -> None:
-        """Answer a question, now or later."""
-        match question:
-            case messages.ClockMoved(offset):
-                await self._move_clock(offset)
-                shard.answer(number, self._log.run_id)
-            case messages.TokenWanted() | messages.ListWanted():
-                self._tasks.start_soon(self._ask_platform, shard, number, question)
+                self._stream.report(joined([each.task.plan for each in self._shards]))
 
     async def _ask_platform(
         self, shard: Shard, number: int, question: messages.TokenWanted | messages.ListWanted
@@ -214,7 +202,7 @@ class Supervisor:
         except (TokenDenied, CallError) as error:
             shard.answer(number, error=error)
 
-    async def _move_clock(self, offset: float) -> None:
+    def _move_clock(self, offset: float) -> None:
         """Go by WeChat's time from now on, if a shard has found out first that the clock is off."""
         moved = offset - self._stream.own.clock_offset
         if abs(moved) > OFF_SECONDS:
@@ -257,7 +245,7 @@ class Supervisor:
         return "\n".join(map(self._line_of, self._shards))
 
     def _line_of(self, shard: Shard) -> str:
-        record, process = self._stream.process_of(shard.name), f"process {shard.pid}"
+        record, process = self._stream.shard(shard.name), f"process {shard.pid}"
         if not record.requests:
             return f"shard {shard.name}, {process}: it has made no request yet"
         return (

@@ -95,14 +95,16 @@ def summarise_states(
     return found
 
 
-def added(reports: Iterable[Iterable[DatasetSummary]]) -> list[DatasetSummary]:
-    """Return one row a dataset, with the sums of all reports."""
+def added(
+    one: Iterable[DatasetSummary], other: Iterable[DatasetSummary]
+) -> tuple[DatasetSummary, ...]:
+    """Return one row a dataset, with the sums of both reports."""
     found: dict[str, DatasetSummary] = {}
-    for row in (row for report in reports for row in report):
+    for row in (*one, *other):
         known = found.get(row.dataset, DatasetSummary(row.dataset, 0, DayCounts()))
         days = DayCounts(*map(sum, zip(known.days, row.days, strict=True)))
         found[row.dataset] = DatasetSummary(row.dataset, known.accounts + row.accounts, days)
-    return list(found.values())
+    return tuple(found.values())
 
 
 def with_trouble(

@@ -14,8 +14,7 @@ from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange, Window
 from harvester.core.results import Op, PausedAccount, PendingDays
-from harvester.runs.record import account_report
-from harvester.runs.record.account_report import AccountSummary, DatasetSummary
+from harvester.runs.record.account_report import AccountSummary, DatasetSummary, added
 from harvester.runs.record.answer_drift import AnswerDrift, merged_drift
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, merged_requests
 from harvester.scheduling.listener import AbandonedDays
@@ -40,27 +39,11 @@ class PublishedFile(NamedTuple):
     op: Op = "replaced"
 
 
-class _Rule(NamedTuple):
-    """Rule by which the values of one member become one.
-
-    ``beside`` joins those of shards that run at the same time, ``after`` those of two processes of
-    one shard, of which the first one died.
-    """
-
-    beside: Callable[[Any, Any], Any]
-    after: Callable[[Any, Any], Any]
-
-
 def _first(one: T, _: T) -> T:
     return one
 
 
-def _last(_: T, other: T) -> T:
-    return other
-
-
 def _known(one: T, other: T) -> T:
-    """Return the value of the first process, unless it died before it had any."""
     return one or other
 
 
@@ -72,10 +55,6 @@ def _of_two(choose: Callable[[float, float], float]) -> Callable[[Any, Any], Any
         return reduce(choose, found) if found else None
 
     return chosen
-
-
-def _datasets(one: list[DatasetSummary], other: list[DatasetSummary]) -> list[DatasetSummary]:
-    return account_report.added((one, other))
 
 
 def _standings(one: Standing, other: Standing) -> Standing:
@@ -98,13 +77,6 @@ def added_waits(one: Mapping[str, float], other: Mapping[str, float]) -> dict[st
     return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in {**one, **other}}
 
 
-_FIRST = _Rule(_first, _first)
-_COUNT = _Rule(operator.add, operator.add)
-_PLANNED = _Rule(operator.add, _known)
-_AT_END = _Rule(operator.add, _last)
-_FLAG = _Rule(operator.or_, _last)
-_SPANS = _Rule(longest_spans, longest_spans)
-_WAITS = _Rule(added_waits, added_waits)
 _NOTHING_ASKED = Standing()
 
 
@@ -125,6 +97,8 @@ class ShardOutcome:
 class Members:
     """Members of the record of one process of a run, or of several that were merged.
 
+    Each is annotated with the function that joins its values in two shards of a run.
+
     ``shard`` is one like ``2/8``, ``labels`` are those of the caller and its engine. ``bound`` is
     the lower bound that the limits set, and the limit. ``wanted_accounts`` counts the accounts with
     wanted days, covered or not. ``next_day_at`` is when the first day gets ready that the run does
@@ -141,56 +115,54 @@ class Members:
     are those so far.
     """
 
-    run_id: Annotated[str, _FIRST] = ""
-    manifest: Annotated[str, _FIRST] = ""
-    started_at: Annotated[float, _FIRST] = 0.0
-    ended_at: Annotated[float, _Rule(_first, max)] = 0.0
-    today: Annotated[calendar.Day, _FIRST] = 0
-    shard: Annotated[str | None, _FIRST] = None
-    labels: Annotated[dict[str, str], _FIRST] = field(default_factory=dict)
-    next_day_at: Annotated[float | None, _Rule(_of_two(min), _last)] = None
-    asked_at: Annotated[float | None, _Rule(_of_two(max), _last)] = None
-    bound: Annotated[tuple[float, str], _Rule(max, max)] = (0.0, "nothing")
-    wanted_accounts: Annotated[int, _PLANNED] = 0
-    windows: Annotated[int, _PLANNED] = 0
-    account_days: Annotated[int, _PLANNED] = 0
-    requests: Annotated[int, _COUNT] = 0
-    answered: Annotated[int, _COUNT] = 0
-    retries: Annotated[int, _COUNT] = 0
-    token_calls: Annotated[int, _COUNT] = 0
-    bytes: Annotated[int, _COUNT] = 0
-    surplus_answers: Annotated[int, _COUNT] = 0
-    quota_questions: Annotated[int, _COUNT] = 0
-    quotas_refused: Annotated[int, _COUNT] = 0
-    bugs: Annotated[int, _COUNT] = 0
-    undecodable_days: Annotated[int, _COUNT] = 0
-    clock_offset: Annotated[float, _FIRST] = 0.0
-    repeated: Annotated[int, _COUNT] = 0
-    deaths: Annotated[int, _COUNT] = 0
-    stopped_by: Annotated[Exit | None, _Rule(_known, _known)] = None
-    out_of_time: Annotated[bool, _FLAG] = False
-    out_of_lease: Annotated[bool, _FLAG] = False
-    finished: Annotated[bool, _Rule(_first, _last)] = False
-    failed: Annotated[HarvesterError | None, _Rule(_first, _last)] = None
-    standing: Annotated[Standing, _Rule(_standings, _last)] = _NOTHING_ASKED
-    waits: Annotated[dict[str, float], _WAITS] = field(default_factory=dict)
-    datasets: Annotated[list[DatasetSummary], _Rule(_datasets, _last)] = field(default_factory=list)
-    accounts: Annotated[list[AccountSummary], _AT_END] = field(default_factory=list)
-    abandoned: Annotated[list[AbandonedDays], _AT_END] = field(default_factory=list)
-    quarantined: Annotated[list[QuarantinedDay], _AT_END] = field(default_factory=list)
-    suspicious: Annotated[list[DayRange], _AT_END] = field(default_factory=list)
-    published: Annotated[list[PublishedFile], _COUNT] = field(default_factory=list)
-    drift: Annotated[dict[str, AnswerDrift], _Rule(merged_drift, merged_drift)] = field(
-        default_factory=dict
-    )
-    delayed: Annotated[set[Window], _Rule(operator.or_, _last)] = field(default_factory=set)
-    damaged: Annotated[list[str], _COUNT] = field(default_factory=list)
-    without_rows: Annotated[list[RowlessElement], _AT_END] = field(default_factory=list)
-    shortened_spans: Annotated[dict[str, int], _SPANS] = field(default_factory=dict)
-    next_requests: Annotated[NextRequests, _Rule(merged_requests, _last)] = NO_REQUESTS
-    pending: Annotated[list[PendingDays], _AT_END] = field(default_factory=list)
-    paused: Annotated[tuple[PausedAccount, ...], _PLANNED] = ()
-    shards: Annotated[list[ShardOutcome], _COUNT] = field(default_factory=list)
+    run_id: Annotated[str, _first] = ""
+    manifest: Annotated[str, _first] = ""
+    started_at: Annotated[float, _first] = 0.0
+    ended_at: Annotated[float, _first] = 0.0
+    today: Annotated[calendar.Day, _first] = 0
+    shard: Annotated[str | None, _first] = None
+    labels: Annotated[dict[str, str], _first] = field(default_factory=dict)
+    next_day_at: Annotated[float | None, _of_two(min)] = None
+    asked_at: Annotated[float | None, _of_two(max)] = None
+    bound: Annotated[tuple[float, str], max] = (0.0, "nothing")
+    wanted_accounts: Annotated[int, operator.add] = 0
+    windows: Annotated[int, operator.add] = 0
+    account_days: Annotated[int, operator.add] = 0
+    requests: Annotated[int, operator.add] = 0
+    answered: Annotated[int, operator.add] = 0
+    retries: Annotated[int, operator.add] = 0
+    token_calls: Annotated[int, operator.add] = 0
+    bytes: Annotated[int, operator.add] = 0
+    surplus_answers: Annotated[int, operator.add] = 0
+    quota_questions: Annotated[int, operator.add] = 0
+    quotas_refused: Annotated[int, operator.add] = 0
+    bugs: Annotated[int, operator.add] = 0
+    undecodable_days: Annotated[int, operator.add] = 0
+    clock_offset: Annotated[float, _first] = 0.0
+    repeated: Annotated[int, operator.add] = 0
+    deaths: Annotated[int, operator.add] = 0
+    stopped_by: Annotated[Exit | None, _known] = None
+    out_of_time: Annotated[bool, operator.or_] = False
+    out_of_lease: Annotated[bool, operator.or_] = False
+    finished: Annotated[bool, _first] = False
+    failed: Annotated[HarvesterError | None, _first] = None
+    standing: Annotated[Standing, _standings] = _NOTHING_ASKED
+    waits: Annotated[dict[str, float], added_waits] = field(default_factory=dict)
+    datasets: Annotated[tuple[DatasetSummary, ...], added] = ()
+    accounts: Annotated[tuple[AccountSummary, ...], operator.add] = ()
+    abandoned: Annotated[list[AbandonedDays], operator.add] = field(default_factory=list)
+    quarantined: Annotated[tuple[QuarantinedDay, ...], operator.add] = ()
+    suspicious: Annotated[tuple[DayRange, ...], operator.add] = ()
+    published: Annotated[list[PublishedFile], operator.add] = field(default_factory=list)
+    drift: Annotated[dict[str, AnswerDrift], merged_drift] = field(default_factory=dict)
+    delayed: Annotated[set[Window], operator.or_] = field(default_factory=set)
+    damaged: Annotated[list[str], operator.add] = field(default_factory=list)
+    without_rows: Annotated[list[RowlessElement], operator.add] = field(default_factory=list)
+    shortened_spans: Annotated[dict[str, int], longest_spans] = field(default_factory=dict)
+    next_requests: Annotated[NextRequests, merged_requests] = NO_REQUESTS
+    pending: Annotated[tuple[PendingDays, ...], operator.add] = ()
+    paused: Annotated[tuple[PausedAccount, ...], operator.add] = ()
+    shards: Annotated[list[ShardOutcome], operator.add] = field(default_factory=list)
 
     @classmethod
     def merge(cls, records: Iterable[Self]) -> Self:
@@ -198,34 +170,16 @@ class Members:
 
         Raises ValueError without any.
         """
-        whole = cls._joined(list(records), lambda rule: rule.beside)
+        whole = joined(list(records))
         place = {row.dataset: at for at, row in enumerate(whole.datasets)}
 
         def in_order(item: AccountSummary | DayRange) -> int:
             return place.get(item.dataset, len(place))
 
-        whole.accounts.sort(key=in_order)
-        whole.suspicious = sorted(whole.suspicious, key=in_order)[:MAX_SUSPICIOUS]
-        whole.pending = merged_pending(whole.pending)
+        whole.accounts = tuple(sorted(whole.accounts, key=in_order))
+        whole.suspicious = tuple(sorted(whole.suspicious, key=in_order)[:MAX_SUSPICIOUS])
+        whole.pending = tuple(merged_pending(whole.pending))
         return whole
-
-    @classmethod
-    def sequence(cls, records: Sequence[Self]) -> Self:
-        """Return one record of processes of one shard, of which all but the last one died."""
-        return cls._joined(list(records), lambda rule: rule.after)
-
-    @classmethod
-    def _joined(
-        cls, records: list[Self], rule_of: Callable[[_Rule], Callable[[Any, Any], Any]]
-    ) -> Self:
-        if not records:
-            raise ValueError("no record to merge")
-        members = {
-            # A copy, because some rules return one of the values.
-            name: copy(reduce(rule_of(rule), (getattr(each, name) for each in records)))
-            for name, rule in _rules().items()
-        }
-        return cls(**members)
 
     @property
     def bound_seconds(self) -> float:
@@ -253,8 +207,21 @@ class Members:
         return sum(row.days.missing for row in self.datasets)
 
 
+def joined(parts: Sequence[T]) -> T:
+    """Return one record, or one plan, of shards that run at the same time. Raises ValueError."""
+    if not parts:
+        raise ValueError("no record to merge")
+    found = {
+        # A copy, because some functions return one of the values.
+        name: copy(reduce(join, (getattr(part, name) for part in parts)))
+        for name, join in joins().items()
+        if hasattr(parts[0], name)
+    }
+    return type(parts[0])(**found)
+
+
 @cache
-def _rules() -> dict[str, _Rule]:
-    """Return the rule of each member of a record."""
+def joins() -> dict[str, Callable[[Any, Any], Any]]:
+    """Return the function that joins two values of a member, by name."""
     hints = get_type_hints(Members, include_extras=True)
     return {member.name: hints[member.name].__metadata__[0] for member in fields(Members)}

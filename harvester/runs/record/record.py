@@ -13,7 +13,7 @@ from harvester.core.model import Window
 from harvester.runs import facts
 from harvester.runs.record import outcome
 from harvester.runs.record.answer_drift import AnswerDrift, merged_drift
-from harvester.runs.record.members import Members, PublishedFile, added_waits, longest_spans
+from harvester.runs.record.members import Members, PublishedFile, joins
 from harvester.runs.record.run_id import new_run_id
 from harvester.scheduling.listener import AbandonedDays, Reopened
 from harvester.storage.answer_notes import RowlessElement
@@ -67,20 +67,21 @@ class Record(Members):
                 gone = {*days}
                 self.abandoned = [each for each in self.abandoned if each not in gone]
             case facts.Planned():
-                self._plan(fact)
-            case facts.CoverageRead():
-                self._read(fact)
+                # A process in the place of a dead one plans what that one has left.
+                if not (self.deaths and self.wanted_accounts):
+                    self._replace(fact)
+            case facts.AskingEnded() | facts.CoverageRead():
+                self._replace(fact)
             case _:
                 self._end(fact)
 
     def _end(self, fact: facts.Fact) -> None:
         """Take in what a run meets at its end, or at its beginning."""
         match fact:
-            case facts.AskingEnded(at, pending, out_of_time, out_of_lease):
-                self.asked_at, self.pending = at, list(pending)
-                self.out_of_time, self.out_of_lease = out_of_time, out_of_lease
             case facts.ClockCorrected(offset, run_id):
-                self._begin_anew(offset, run_id)
+                # A process in the place of a dead one corrects its own clock once more.
+                if not (self.deaths and self.run_id == run_id):
+                    self._begin_anew(offset, run_id)
             case facts.Begun(labels, shard, next_day_at):
                 self.labels, self.shard = {**self.labels, **labels}, self.shard or shard
                 self.next_day_at = next_day_at
@@ -100,18 +101,23 @@ class Record(Members):
                 # A trouble passes, or is among the days that are given up.
                 pass
 
-    def _count(self, fact: facts.Counted) -> None:
-        for name in COUNTS:
-            setattr(self, name, getattr(self, name) + getattr(fact, name))
-        self.waits = added_waits(self.waits, fact.waits)
-        self.shortened_spans = longest_spans(self.shortened_spans, fact.spans)
-        self.standing = fact.standing or self.standing
+    def go_on(self) -> None:
+        """Go on with a process in the place of one that died: it asks and gives up anew."""
+        self.abandoned = []
+        self._replace(facts.AskingEnded(None))
 
-    def _plan(self, fact: facts.Planned) -> None:
-        self.windows, self.account_days = fact.windows, fact.account_days
-        self.bound = fact.bound_seconds, fact.bound_by
-        self.wanted_accounts, self.paused = fact.accounts, fact.paused
-        self.next_day_at = fact.next_day_at
+    def _replace(self, fact: facts.Planned | facts.AskingEnded | facts.CoverageRead) -> None:
+        """Take in what a process says anew as a whole: its members are those of the record."""
+        for member in fields(fact):
+            setattr(self, member.name, getattr(fact, member.name))
+
+    def _count(self, fact: facts.Counted) -> None:
+        """Add counts, by the functions that join two shards."""
+        for member in fields(fact):
+            name, value = member.name, getattr(fact, member.name)
+            if name != "standing":
+                setattr(self, name, joins()[name](getattr(self, name), value))
+        self.standing = fact.standing or self.standing
 
     def _publish(self, item: Published) -> None:
         rows = item.rows_before, item.rows_after
@@ -129,20 +135,15 @@ class Record(Members):
             self.without_rows = [*_still_rowless(self.without_rows, item), *item.without_rows]
         self.drift = merged_drift(self.drift, {item.dataset: AnswerDrift.of(item)})
 
-    def _read(self, fact: facts.CoverageRead) -> None:
-        self.datasets, self.accounts = list(fact.datasets), list(fact.accounts)
-        self.quarantined, self.suspicious = list(fact.quarantined), list(fact.suspicious)
-        self.next_requests = fact.next_requests
-
     def _begin_anew(self, offset: float, run_id: str) -> None:
         """Go by another clock: nothing was kept of what was asked by the one so far."""
         self.clock_offset += offset
         self.repeated = self.requests
         self.answered = self.retries = self.bytes = 0
-        self.waits, self.abandoned, self.pending = {}, [], []
-        self.asked_at = None
+        self.waits, self.abandoned, self.next_day_at = {}, [], None
+        self._replace(facts.AskingEnded(None))
         # The next plan is made by the right clock.
-        self._plan(facts.Planned(0, 0, 0.0, "nothing", 0))
+        self._replace(facts.Planned())
         self.started_at += offset
         self.ended_at = self.started_at
         self.today, self.run_id = calendar.today(self.started_at), run_id
@@ -176,14 +177,6 @@ class Record(Members):
     def reasons(self) -> dict[str, Exit]:
         """Return everything that kept the run from being complete, each with its exit code."""
         return outcome.reasons(self)
-
-
-COUNTS = tuple(
-    member.name
-    for member in fields(facts.Counted)
-    if member.name not in {"waits", "spans", "standing"}
-)
-"""The members of `Counted` that are added."""
 
 
 def _is_about(item: Published, window: Window) -> bool:

@@ -84,17 +84,8 @@ def as_record(record: Record) -> dict[str, Any]:
 
 
 def _shard(shard: ShardOutcome) -> dict[str, Any]:
-    lines = () if shard.error is None else shard.error.lines
-    return {
-        "shard": shard.shard,
-        "outcome": shard.exit_code.outcome.value,
-        "exit_code": int(shard.exit_code),
-        "reasons": list(shard.reasons),
-        "requests": shard.requests,
-        "rows": shard.rows,
-        "deaths": shard.deaths,
-        "error": "; ".join(lines) or None,
-    }
+    error = None if shard.error is None else "; ".join(shard.error.lines)
+    return {**plain(shard), "outcome": shard.exit_code.outcome.value, "error": error}
 
 
 def _pending(days: PendingDays) -> dict[str, Any]:

@@ -20,13 +20,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import pytest
 
 import harvester
 from harvester.core.calendar import parse_day
-from harvester.core.config.credentials import PlatformAccess, SecretReader
+from harvester.core.config.credentials import PlatformAccess, PlatformCache, SecretReader
 from harvester.core.errors import HarvesterError, UsageError
 from harvester.core.secret import Secret
 from harvester.runs.facts import (
@@ -35,6 +35,7 @@ from harvester.runs.facts import (
     Counted,
     CoverageRead,
     Ended,
+    Fact,
     GroupsDamaged,
     Planned,
 )
@@ -46,7 +47,7 @@ from harvester.runs.processes.control import (
     number_of,
 )
 from harvester.runs.processes.launcher import Launcher
-from harvester.runs.processes.messages import Channel, KnownPlatform, ShardTask
+from harvester.runs.processes.messages import Channel, ShardTask
 from harvester.runs.processes.platform_service import PlatformService, known_of
 from harvester.runs.processes.shard_process import END_SECONDS, Parent, _ShardProcess, work
 from harvester.runs.record.next_requests import NO_REQUESTS
@@ -160,7 +161,7 @@ def asked(parent: Parent, question: messages.Question) -> Iterator[Future[Any]]:
         yield pool.submit(parent.ask, question)
 
 
-def sandbox_task(folder: Path, platform: KnownPlatform | None = None) -> ShardTask:
+def sandbox_task(folder: Path, platform: PlatformCache | None = None) -> ShardTask:
     """Return the work of the only shard of a run in the sandbox: two accounts, five days."""
     path = folder / "jobs.yaml"
     days = {"begin_date": "2026-03-01", "end_date": "2026-03-05"}
@@ -178,6 +179,7 @@ def sandbox_task(folder: Path, platform: KnownPlatform | None = None) -> ShardTa
         started_at=project.clock.started_at,
         shard="1/2",
         own=[0],
+        plan=Planned(),
         grant=None,
         manifest=project.manifest,
         manifest_at=project.manifest_at,
@@ -296,7 +298,7 @@ def test_a_shard_tells_its_whole_harvest(
         answers.result(20)
     assert ends.codes == [0]
     assert thresholds == [(200_000, 20, 50)]
-    facts = [each.fact for each in seen if isinstance(each, messages.Reported)]
+    facts = [each for each in seen if isinstance(each, get_args(Fact))]
     told = [type(fact) for fact in facts if not isinstance(fact, Counted)]
     assert told == [Begun, GroupsDamaged, Planned, AskingEnded, Published, CoverageRead, Ended]
     assert sum(fact.requests for fact in facts if isinstance(fact, Counted)) == 2
@@ -311,7 +313,7 @@ def test_a_shard_tells_its_whole_harvest(
 @pytest.fixture
 def shard(pair: tuple[socket.socket, socket.socket], ends: Ends, tmp_path: Path) -> _ShardProcess:
     """The process of a shard before its harvest."""
-    known = KnownPlatform(OLD, 50.0, {appid(1): OTHER}, 40.0, {appid(1): 30.0})
+    known = PlatformCache(Secret(OLD), 50.0, {appid(1): Secret(OTHER)}, 40.0, {appid(1): 30.0})
     return _ShardProcess(ends.channel(pair[0]), sandbox_task(tmp_path, known))
 
 
@@ -326,17 +328,18 @@ def test_facts_are_passed_on_without_secrets(shard: _ShardProcess, peer: Channel
     for fact in (file, read):
         shard._log.stream.report(fact)
     masked = day._replace(reason="the value ***")
-    assert peer.receive() == messages.Reported(
-        replace(file, quarantined=(masked,), unknown=frozenset({"***"}))
-    )
-    assert peer.receive() == messages.Reported(replace(read, quarantined=(masked,)))
+    assert peer.receive() == replace(file, quarantined=(masked,), unknown=frozenset({"***"}))
+    assert peer.receive() == replace(read, quarantined=(masked,))
 
 
 def test_a_shard_asks_elsewhere_for_the_platform(shard: _ShardProcess, peer: Channel) -> None:
     """Begin with what is known of it, and get its token and list from the other process."""
-    assert shard._shared(None) is None
+    platform: PlatformAccess | None = None
+    reader: Any = SimpleNamespace(platform=lambda _: platform)
+    shard._task = replace(shard._task, credentials=reader)
+    assert shard._shared_platform(shard._task.manifest) is None
     platform = PlatformAccess(PLATFORM, None, None, None)
-    shared = shard._shared(platform)
+    shared = shard._shared_platform(shard._task.manifest)
     assert shared is not None
     assert shared.shared is not None
     known = shared.known
@@ -346,16 +349,16 @@ def test_a_shard_asks_elsewhere_for_the_platform(shard: _ShardProcess, peer: Cha
     assert known.replaced_at == {appid(1): 30.0}
     with ThreadPoolExecutor(1) as pool:
         token = pool.submit(shared.shared.token, Secret(OLD))
-        assert peer.receive() == messages.Asked(0, messages.TokenWanted(OLD))
-        peer.send(messages.Answered(0, NEW))
+        assert peer.receive() == messages.Asked(0, messages.TokenWanted(Secret(OLD)))
+        peer.send(messages.Answered(0, Secret(NEW)))
         assert token.result(20).reveal() == NEW
         first = pool.submit(shared.shared.token, None)
         assert peer.receive() == messages.Asked(1, messages.TokenWanted(None))
-        peer.send(messages.Answered(1, OLD))
+        peer.send(messages.Answered(1, Secret(OLD)))
         assert first.result(20).reveal() == OLD
         listed = pool.submit(shared.shared.listed, 70.0)
         assert peer.receive() == messages.Asked(2, messages.ListWanted(70.0))
-        peer.send(messages.Answered(2, {appid(2): OTHER}))
+        peer.send(messages.Answered(2, {appid(2): Secret(OTHER)}))
         assert listed.result(20)[appid(2)].reveal() == OTHER
 
 
@@ -363,8 +366,10 @@ def test_a_platform_of_which_nothing_is_known_is_shared_too(
     pair: tuple[socket.socket, socket.socket], ends: Ends, tmp_path: Path
 ) -> None:
     """Leave its cache empty: the first question fills it."""
-    shard = _ShardProcess(ends.channel(pair[0]), sandbox_task(tmp_path))
-    shared = shard._shared(PlatformAccess(PLATFORM, None, None, None))
+    platform = PlatformAccess(PLATFORM, None, None, None)
+    reader: Any = SimpleNamespace(platform=lambda _: platform)
+    task = replace(sandbox_task(tmp_path), credentials=reader)
+    shared = _ShardProcess(ends.channel(pair[0]), task)._shared_platform(task.manifest)
     assert shared is not None
     assert shared.shared is not None
     assert (shared.known.token, shared.known.listed) == (None, {})
@@ -556,7 +561,7 @@ async def test_a_platform_is_asked_for_its_token_and_list(tmp_path: Path) -> Non
     service = PlatformService(replace(lab.world(), platform=platform))
     paths = lab.sandbox.counters.paths
     token = await service.answer(messages.TokenWanted(None))
-    assert isinstance(token, str)
+    assert isinstance(token, Secret)
     assert await service.answer(messages.TokenWanted(None)) == token
     assert (service.calls, paths[COMPONENT_TOKEN_PATH]) == (1, 1)
     listed = await service.answer(messages.ListWanted(lab.now()))
