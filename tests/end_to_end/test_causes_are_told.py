@@ -25,6 +25,7 @@ from tests.support.cli import CommandLine, JobScope, command_line
 from tests.support.event_schema import events_in
 from tests.support.fast_time import fast_time
 from tests.support.faulty_wechat import FaultyWeChat
+from tests.support.nights import by_night
 from tests.support.run_harness import DAILY, HOURLY, appid
 
 SECRET = "s" * 32
@@ -52,10 +53,8 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Comman
     ("kind", "mode"),
     [
         ("closed", "log"),
-        ("closed", "none"),
-        ("page", "log"),
         ("page", "none"),
-        ("certificate", "log"),
+        *by_night([("closed", "none"), ("page", "log"), ("certificate", "log")]),
     ],
 )
 def test_a_cause_is_one_line_of_a_log(
@@ -77,7 +76,7 @@ def test_a_cause_is_one_line_of_a_log(
     assert SECRET not in "".join(log)
 
 
-@pytest.mark.parametrize("kind", ["closed", "page", "no proxy"])
+@pytest.mark.parametrize("kind", ["page", *by_night(["closed", "no proxy"])])
 def test_a_cause_is_an_event(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,8 +164,9 @@ def test_a_minute_limit_is_told_when_it_is_met(tmp_path: Path, shell: CommandLin
     with fast_time(60.0):
         ended = shell("run", "--progress", "none")
     assert ended.code == Exit.DONE
-    [told] = [line for line in ended.err.splitlines() if " WARNING  " in line]
-    assert f"{appid(2)} Acme 微: the account made more calls in this minute" in told
+    words = f"{appid(2)} Acme 微: the account made more calls in this minute"
+    [told] = [line for line in ended.err.splitlines() if words in line]
+    assert " WARNING  " in told
     assert "; waits until " in told
 
 
@@ -230,13 +230,17 @@ def test_a_proxy_of_the_environment_that_is_ignored_is_told_once(  # noqa: PLR09
     assert SECRET not in told
 
 
-def test_a_run_of_300_accounts_is_a_page_of_lines(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("accounts", [60, *by_night([300])])
+def test_a_run_of_many_accounts_is_a_page_of_lines(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    accounts: int,
 ) -> None:
     """At most fifty, tables and advice included, of which two accounts are refused."""
     monkeypatch.setenv("COMMANDS_SECRET", SECRET)
     world = FaultyWeChat(Rules(), lambda: instant(parse_day("2026-05-20"), 12 * 60))
-    scope = JobScope((DAILY, HOURLY, "user_summary"), "2026-03-01", "2026-03-02", accounts=300)
+    scope = JobScope((DAILY, HOURLY, "user_summary"), "2026-03-01", "2026-03-02", accounts=accounts)
     world.fail(appid(7), 40125, dataset=TOKEN)
     world.fail(appid(8), 50002)
     with command_line(tmp_path, scope, world, capsys) as shell:

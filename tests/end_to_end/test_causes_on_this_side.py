@@ -13,8 +13,10 @@ from anyio.from_thread import start_blocking_portal
 
 from harvester.cli import invoke
 from harvester.core.exit_codes import Exit
+from harvester.scheduling.circuit_breaker import GIVE_UP_SECONDS
 from tests.support.fast_time import fast_time
 from tests.support.fault_server import certificate, fault_server, http, say, silence
+from tests.support.nights import by_night, few_by_day
 from tests.support.run_harness import appid
 
 FACTOR = 20.0
@@ -99,8 +101,8 @@ def write_manifest(folder: Path, url: str, more: str) -> Path:
     return file
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_run_ends_within_a_minute(
+@pytest.mark.parametrize("kind", few_by_day(KINDS, ["closed", "page", "proxy wants a name"]))
+def test_a_run_gives_up_early(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """75, the cause in the summary and in the record, and few calls."""
@@ -112,14 +114,15 @@ def test_a_run_ends_within_a_minute(
     found = json.loads(record.read_text())
     assert code == Exit.AGAIN
     assert found["reasons"] == ["deferred"]
-    assert found["seconds"] < 60
+    # Of WeChat's own troubles a run waits for the end so long.
+    assert found["seconds"] < GIVE_UP_SECONDS
     assert found["requests"] <= 20
     assert {why["errmsg"] for why in found["exceptions"] if said not in why["errmsg"]} == set()
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["closed", "unknown", "certificate", "page"])
-def test_a_check_ends_within_seconds(
+@pytest.mark.parametrize("kind", ["closed", "page", *by_night(["unknown", "certificate"])])
+def test_a_check_gives_up_early(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first accounts show what is the matter with all of them."""

@@ -11,7 +11,8 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,17 +34,19 @@ from tests.support.sandboxes import serve_in_thread
 DATASET = "interface_summary"
 DAY = "2026-05-15"
 """A day on which each of the accounts has rows."""
-APPIDS = {appid(number): text for number, text in enumerate(HOSTILE, 1)}
+
+Words = dict[str, str]
+"""A hostile text for each account."""
 
 # Nothing depends on the runner but the annotations of errors, so most tests run with them.
-each_runner = pytest.mark.parametrize(
-    "runner",
-    [pytest.param(False, marks=pytest.mark.slow), True],
-    ids=["no runner", "GitHub"],
+each_way = pytest.mark.parametrize(
+    ("runner", "words"),
+    [
+        pytest.param(True, 8, id="GitHub, an eighth"),
+        pytest.param(True, 1, id="GitHub", marks=pytest.mark.slow),
+        pytest.param(False, 1, id="no runner", marks=pytest.mark.slow),
+    ],
     indirect=True,
-)
-each_share = pytest.mark.parametrize(
-    "share", [pytest.param(1, marks=pytest.mark.slow), 8], ids=["all texts", "an eighth"]
 )
 
 
@@ -68,7 +71,7 @@ class Shown:
         """Keep the run records of an output."""
         self.documents += [path.read_text() for path in (folder / "_harvester/runs").glob("*.json")]
 
-    def check(self, *, least: int = len(HOSTILE)) -> None:
+    def check(self, *, least: int) -> None:
         """Fail if anything acts, or if fewer than ``least`` texts got into the outputs at all."""
         found = [each for text in self.texts for each in acts(text)]
         found += [each for document in self.documents for each in acts_in_json(document)]
@@ -96,6 +99,14 @@ def runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv("GITHUB_ACTIONS", "true")
 
 
+@pytest.fixture
+def words(request: pytest.FixtureRequest) -> Words:
+    """A text for each account: all of them, or a share that is another one for each test."""
+    share = request.param
+    first = zlib.crc32(request.node.originalname.encode()) % share
+    return {appid(number): text for number, text in enumerate(HOSTILE[first::share], 1)}
+
+
 def yaml_of(value: object) -> str:
     """Write a value as YAML in which every special character is escaped, but for those above."""
     text = json.dumps(value, ensure_ascii=False)
@@ -103,18 +114,14 @@ def yaml_of(value: object) -> str:
 
 
 def write_manifest(
-    folder: Path,
-    address: str,
-    accounts: Mapping[str, dict[str, Any]] | None = None,
-    **api: str,
+    folder: Path, address: str, accounts: Mapping[str, dict[str, Any]], **api: str
 ) -> Path:
-    """Write a manifest of one day with an account for each text."""
+    """Write a manifest of one day with these accounts."""
     manifest = folder / "jobs.yaml"
-    given = accounts or {each: {} for each in APPIDS}
     document = {
         "api": {"base_url": address, "timeout": "5s", **api},
         "defaults": {"credential": {"secret": "${file:secret}"}},
-        "accounts": [{"appid": each, **more} for each, more in given.items()],
+        "accounts": [{"appid": each, **more} for each, more in accounts.items()],
         "jobs": [{"datasets": [DATASET], "begin_date": DAY, "end_date": DAY}],
         "retry": {"max_attempts": 1, "initial_delay": "1ms", "max_delay": "1ms"},
         "limits": {"per_token": {"rate": "10000/s"}},
@@ -125,13 +132,17 @@ def write_manifest(
     return manifest
 
 
+def plain_manifest(folder: Path, address: str, appids: Iterable[str], **api: str) -> Path:
+    """Write a manifest of accounts of which nothing is said."""
+    return write_manifest(folder, address, {each: {} for each in appids}, **api)
+
+
 @contextmanager
-def wechat(faults: Callable[[str], Fault] | None = None) -> Iterator[str]:
-    """Serve an emulator whose data calls have a fault made of the account's text."""
+def wechat(faults: Mapping[str, Fault] | None = None) -> Iterator[str]:
+    """Serve an emulator whose data calls have the fault of the account."""
     world = FaultyWeChat(Rules(), time.time)
-    if faults is not None:
-        for each, text in APPIDS.items():
-            world.fail(each, faults(text))
+    for each, fault in (faults or {}).items():
+        world.fail(each, fault)
     with serve_in_thread(world) as address:
         yield address
 
@@ -151,10 +162,10 @@ def run_and_look(shown: Shown, manifest: Path, *verbs: str) -> None:
 # WeChat's words
 
 
-@each_runner
+@each_way
 @pytest.mark.parametrize("place", ["errmsg", "before a rid", "in a hint", "rid"])
 @pytest.mark.usefixtures("runner")
-def test_messages_of_refusals(shown: Shown, tmp_path: Path, place: str) -> None:
+def test_messages_of_refusals(shown: Shown, tmp_path: Path, words: Words, place: str) -> None:
     """The message of an errcode, and the request id in it, in `run`, `check` and the record."""
     codes = iter(range(99_000, 100_000))
 
@@ -168,35 +179,35 @@ def test_messages_of_refusals(shown: Shown, tmp_path: Path, place: str) -> None:
         }[place]
         return Fault(errcode=next(codes), errmsg=message)
 
-    with wechat(fault) as address:
-        run_and_look(shown, write_manifest(tmp_path, address), "run", "check", "status")
-    shown.check()
+    with wechat({each: fault(text) for each, text in words.items()}) as address:
+        run_and_look(shown, plain_manifest(tmp_path, address, words), "run", "check", "status")
+    shown.check(least=len(words))
 
 
-@each_runner
+@each_way
 @pytest.mark.usefixtures("runner")
-def test_names_of_members(shown: Shown, tmp_path: Path) -> None:
+def test_names_of_members(shown: Shown, tmp_path: Path, words: Words) -> None:
     """Undeclared members, which `run` and its record list."""
 
     def fault(text: str) -> Fault:
         return Fault(alter=lambda rows: [{**row, text: 1} for row in rows])
 
-    with wechat(fault) as address:
-        run_and_look(shown, write_manifest(tmp_path, address), "run", "status")
+    with wechat({each: fault(text) for each, text in words.items()}) as address:
+        run_and_look(shown, plain_manifest(tmp_path, address, words), "run", "status")
     # Long names are cut.
-    shown.check(least=len(HOSTILE) - 2)
+    shown.check(least=len(words) - 2)
 
 
-@each_runner
+@each_way
 @pytest.mark.usefixtures("runner")
-def test_values_of_rows(shown: Shown, tmp_path: Path) -> None:
+def test_values_of_rows(shown: Shown, tmp_path: Path, words: Words) -> None:
     """Values that do not fit their column, or stand in the place of a row."""
 
     def fault(text: str) -> Fault:
         return Fault(alter=lambda rows: altered(rows, text))
 
-    with wechat(fault) as address:
-        run_and_look(shown, write_manifest(tmp_path, address), "run", "status", "verify")
+    with wechat({each: fault(text) for each, text in words.items()}) as address:
+        run_and_look(shown, plain_manifest(tmp_path, address, words), "run", "status", "verify")
     # A reason names the member, and repeats no value of a row.
     shown.check(least=0)
 
@@ -210,35 +221,35 @@ def altered(rows: list[Row], text: str) -> list[Row]:
 # The manifest's words
 
 
-@each_runner
+@each_way
 @pytest.mark.usefixtures("runner")
-def test_names_of_accounts(shown: Shown, tmp_path: Path) -> None:
+def test_names_of_accounts(shown: Shown, tmp_path: Path, words: Words) -> None:
     """Names and tags, in tables, in JSON, as options and in mistakes; JSON keeps them exactly."""
-    named = {each: {"name": text, "tags": [text]} for each, text in APPIDS.items()}
+    named = {each: {"name": text, "tags": [text]} for each, text in words.items()}
     with wechat() as address:
         manifest = write_manifest(tmp_path, address, named)
         run_and_look(shown, manifest, "check", "plan")
         shown("status", str(manifest), "--by", "account")
         shown("status", str(manifest), "--by", "account", "--format", "csv")
         shown.texts[-2] = shown.texts[-2].replace("\r\n", "\n")
-        for text in HOSTILE[::4]:
+        for text in [*words.values()][::4]:
             shown("plan", str(manifest), "--accounts", f"x{text}", "--jobs", text)
     [document] = [each for each in map(json.loads, shown.documents) if "accounts" in each]
-    assert {each["name"] for each in document["accounts"]} == set(HOSTILE)
-    shown.check()
+    assert {each["name"] for each in document["accounts"]} == {*words.values()}
+    shown.check(least=len(words))
 
 
-@each_runner
+@each_way
 @pytest.mark.usefixtures("runner")
-def test_mistakes_of_manifests(shown: Shown, tmp_path: Path) -> None:
+def test_mistakes_of_manifests(shown: Shown, tmp_path: Path, words: Words) -> None:
     """Keys, datasets, jobs and variables that a mistake repeats."""
-    for text in HOSTILE:
+    for text in words.values():
         document = {text: 1, "jobs": [{"name": text, "datasets": [text], "accounts": [text]}] * 2}
         document["api"] = {"base_url": text, "proxy": "${" + text + "}", text: text}
         document["accounts_file"] = f"${{file:{text}}}"
         (tmp_path / "jobs.yaml").write_text(yaml_of(document))
         shown("status", str(tmp_path / "jobs.yaml"))
-    shown.check(least=len(HOSTILE) - 5)
+    shown.check(least=len(words) - 5)
 
 
 # File names
@@ -249,14 +260,13 @@ def file_name(text: str) -> str:
     return text.replace("/", "_").replace("\0", "")[:80]
 
 
-@each_runner
-@each_share
+@each_way
 @pytest.mark.usefixtures("runner")
-def test_paths_of_manifests_and_outputs(shown: Shown, tmp_path: Path, share: int) -> None:
+def test_paths_of_manifests_and_outputs(shown: Shown, tmp_path: Path, words: Words) -> None:
     """Paths that do not exist, are no manifest, hold a mistake, or are an output."""
     with wechat() as address:
-        manifest = write_manifest(tmp_path, address, {appid(1): {}})
-        for text in HOSTILE[::share]:
+        manifest = plain_manifest(tmp_path, address, [appid(1)])
+        for text in words.values():
             other = tmp_path / file_name(text)
             shown("status", str(other))
             shown("plan", str(other), "--format", "json")
@@ -269,36 +279,36 @@ def test_paths_of_manifests_and_outputs(shown: Shown, tmp_path: Path, share: int
             shown("datasets", text)
             shown("explain", text)
             shown("run", str(manifest), f"--{text}", text)
-    shown.check(least=len(HOSTILE) // share)
+    shown.check(least=len(words))
 
 
-@each_runner
+@each_way
 @pytest.mark.usefixtures("runner")
-def test_files_in_the_output(shown: Shown, tmp_path: Path) -> None:
+def test_files_in_the_output(shown: Shown, tmp_path: Path, words: Words) -> None:
     """Files of others beside the data, in the raw log, and in the place of records and locks."""
     with wechat() as address:
-        manifest = write_manifest(tmp_path, address, {appid(1): {}})
+        manifest = plain_manifest(tmp_path, address, [appid(1)])
         run_and_look(shown, manifest, "run")
         out = tmp_path / "out"
-        for text in HOSTILE:
+        for text in words.values():
             (out / DATASET / file_name(text)).write_text("")
             folder = out / "_harvester/raw" / file_name(text)
             folder.mkdir(parents=True)
             (folder / f"0000-of-0001.{file_name(text)}").write_text("")
         run_and_look(shown, manifest, "status", "verify")
-        for number, text in enumerate(HOSTILE):
+        for number, text in enumerate(words.values()):
             record: dict[str, Any] = dict.fromkeys(("run_id", "started_at", "ended_at"), text)
             record |= {"state": text, "outcome": text, "retry_at": text}
             record |= {"exit_code": 3, "reasons": [text], "requests": 1, "rows": 1}
             path = out / f"_harvester/runs/9{number // 5:03}.{number}.json"
             path.write_text(json.dumps(record))
-            if number % 5 == 4 or number == len(HOSTILE) - 1:
+            if number % 5 == 4 or number == len(words) - 1:
                 run_and_look(shown, manifest, "status")
         run_and_look(shown, manifest, "run")
         shown("verify", str(manifest), "--repair")
     # The records that were planted are no output of ours.
     shown.documents = [each for each in shown.documents if not is_planted(each)]
-    shown.check()
+    shown.check(least=len(words))
 
 
 def is_planted(document: str) -> bool:
@@ -309,19 +319,19 @@ def is_planted(document: str) -> bool:
 # Other programs
 
 
-@each_runner
+@each_way
 @pytest.mark.usefixtures("runner")
-def test_error_output_of_commands(shown: Shown, tmp_path: Path) -> None:
+def test_error_output_of_commands(shown: Shown, tmp_path: Path, words: Words) -> None:
     """The last line that a `token_command` writes to stderr."""
     accounts: dict[str, dict[str, Any]] = {}
-    for each, text in APPIDS.items():
+    for each, text in words.items():
         (tmp_path / each).write_text(f"first\n{text}")
         command = ["sh", "-c", 'cat "$0" >&2; exit 3', each]
         accounts[each] = {"credential": {"token_command": command}}
     with wechat() as address:
         run_and_look(shown, write_manifest(tmp_path, address, accounts), "check", "run")
     # Every word that could be a token is masked, and that is most of them.
-    shown.check(least=16)
+    shown.check(least=len(words) // 9)
 
 
 class QuietServer(ThreadingHTTPServer):
@@ -331,7 +341,7 @@ class QuietServer(ThreadingHTTPServer):
         """Print nothing."""
 
 
-class Words(BaseHTTPRequestHandler):
+class HostileServer(BaseHTTPRequestHandler):
     """A server whose answers hold a hostile text in every place."""
 
     count = 0
@@ -342,8 +352,8 @@ class Words(BaseHTTPRequestHandler):
 
     def do_CONNECT(self) -> None:
         """Refuse a connection as a proxy."""
-        Words.count += 1
-        self.answer(HOSTILE[Words.count % len(HOSTILE)])
+        HostileServer.count += 1
+        self.answer(HOSTILE[HostileServer.count % len(HOSTILE)])
 
     def answer(self, text: str) -> None:
         """Write a redirect, an error or a body."""
@@ -361,7 +371,7 @@ class Words(BaseHTTPRequestHandler):
 @contextmanager
 def server_of_words() -> Iterator[str]:
     """Serve hostile answers; yields the address."""
-    server = QuietServer(("127.0.0.1", 0), Words)
+    server = QuietServer(("127.0.0.1", 0), HostileServer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -370,17 +380,17 @@ def server_of_words() -> Iterator[str]:
         server.server_close()
 
 
-@each_runner
+@each_way
 @pytest.mark.usefixtures("runner")
-def test_words_of_token_servers_and_proxies(shown: Shown, tmp_path: Path) -> None:
+def test_words_of_token_servers_and_proxies(shown: Shown, tmp_path: Path, words: Words) -> None:
     """Status lines, headers and bodies of a token server and of a proxy."""
-    with server_of_words() as words, wechat() as address:
-        accounts = {
-            each: {"credential": {"token_url": f"{words}/{number}"}}
-            for number, each in enumerate(APPIDS)
+    with server_of_words() as server, wechat() as address:
+        accounts: dict[str, dict[str, Any]] = {
+            each: {"credential": {"token_url": f"{server}/{HOSTILE.index(text)}"}}
+            for each, text in words.items()
         }
         run_and_look(shown, write_manifest(tmp_path, address, accounts), "check", "run")
-        proxied = write_manifest(tmp_path, "https://api.test", proxy=words)
+        proxied = plain_manifest(tmp_path, "https://api.test", words, proxy=server, timeout="1s")
         run_and_look(shown, proxied, "check")
     # Nothing of these answers is repeated but the host of a redirect, which is rarely one.
     shown.check(least=0)

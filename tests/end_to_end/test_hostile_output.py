@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterable
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -157,16 +158,17 @@ def target(interrupted: InterruptedOutput) -> InterruptedOutput:
 
 
 def cases(verbs: Iterable[str], always: str) -> list[Any]:
-    """Each verb with each plant; those beside the ``always`` verb and a few plants are slow."""
-    few = {f"link {LOCK}", f"link {MONTH}", f"pipe {RECORD}", "loops"}
+    """Each verb with each plant; by day the ``always`` verb has a third, and each other one two."""
+    few = [f"link {LOCK}", f"link {MONTH}", f"pipe {RECORD}", "loops"]
+    third = {*[*PLANTS][::3], *few, "socket", f"lost {PART}", f"link {META}"}
     return [
         pytest.param(
             name,
             verb,
             id=f"{name}, {verb}",
-            marks=[] if verb == always or name in few else pytest.mark.slow,
+            marks=[] if name in (third if verb == always else turns) else pytest.mark.slow,
         )
-        for verb in verbs
+        for verb, turns in zip(verbs, cycle([few[:2], few[2:]]), strict=False)
         for name in PLANTS
     ]
 

@@ -87,7 +87,7 @@ def ends_within(run: subprocess.Popen[Any], seconds: float) -> bool:
 
 
 KILLS = [
-    (3, BEGIN),
+    (2, BEGIN),
     pytest.param(100, "2025-04-01", marks=pytest.mark.slow),
 ]
 
@@ -156,7 +156,7 @@ def die() -> Iterator[Callable[[Path | str, int], bool]]:
         yield die
 
 
-@pytest.mark.parametrize("step", [9, *by_night([1])])
+@pytest.mark.parametrize("step", [15, *by_night([1])])
 def test_a_run_that_dies_at_any_change_of_the_disk_is_mended_by_the_next(
     tmp_path: Path,
     die: Callable[[Path | str, int], bool],

@@ -101,7 +101,13 @@ def kept(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in (folder / "refresh").iterdir()}
 
 
-@pytest.mark.parametrize("accounts", [FROM_THE_PLATFORM, FROM_A_FILE], ids=["list", "file"])
+@pytest.mark.parametrize(
+    "accounts",
+    [
+        pytest.param(FROM_THE_PLATFORM, id="list", marks=pytest.mark.slow),
+        pytest.param(FROM_A_FILE, id="file"),
+    ],
+)
 def test_three_hundred_accounts_through_one_platform(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection, accounts: str
 ) -> None:

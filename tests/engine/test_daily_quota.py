@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import duckdb
@@ -212,14 +213,16 @@ def test_a_quota_that_comes_back_a_little_after_our_midnight_is_waited_for(
     assert lab.run().exit_code is Exit.DONE
 
 
-@pytest.mark.parametrize("before", [10, *by_night([20])])
-@pytest.mark.parametrize("store_seconds", [0.0, 0.2])
+@pytest.mark.parametrize(
+    ("store_seconds", "before", "buckets"),
+    [(0.2, 10, 5), *by_night(product([0.0, 0.2], [10, 20], [16]))],
+)
 def test_a_slow_store_at_midnight_costs_time_and_no_calls(
-    tmp_path: Path, *, store_seconds: float, before: float
+    tmp_path: Path, *, store_seconds: float, before: float, buckets: int
 ) -> None:
-    """Sixteen notes to begin the new day: until they are written no queue spends anything of it."""
+    """Many notes to begin the new day: until they are written no queue spends anything of it."""
     lab = VirtualTimeHarness(
-        tmp_path, accounts=16, begin="2025-01-01", buckets=16, datasets=(HOURLY,)
+        tmp_path, accounts=buckets, begin="2025-05-01", buckets=buckets, datasets=(HOURLY,)
     )
     lab.limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=250, daily_reserve=NONE)
     with in_virtual_time(lab):
@@ -230,7 +233,7 @@ def test_a_slow_store_at_midnight_costs_time_and_no_calls(
         calls = lab.calls_of_day(TODAY + 1)
         assert 242 <= min(calls.values()) <= max(calls.values()) <= 250
         for name in lab.appids:
-            note = quota_ledger.read(lab.tree, TODAY + 1, bucket_of(name, 16))
+            note = quota_ledger.read(lab.tree, TODAY + 1, bucket_of(name, buckets))
             assert note is not None
             assert note.spent(HOURLY, name) >= calls[name, PATH]
 

@@ -17,7 +17,7 @@ BEGIN = parse_day("2025-11-01")
 
 appids = st.integers(0, 2**64 - 1).map(lambda number: f"wx{number:016x}")
 days = st.integers(BEGIN, BEGIN + 2_000)
-quickly = settings(max_examples=40)
+quickly = settings(max_examples=15)
 
 
 def scenes(detail: Row) -> dict[str, int]:
@@ -37,15 +37,15 @@ def totals(appid: str, day: int) -> list[Row]:
 
 def test_accounts_publish_now_and_then() -> None:
     """A busy account has something new on most days, a quiet one on few."""
-    year = range(BEGIN, BEGIN + 365)
+    year = range(BEGIN, BEGIN + 180)
     busy, quiet = ([day for day in year if totals(appid, day)] for appid in (BUSY, QUIET))
-    assert 0 < len(quiet) < 30
-    assert len(busy) > 200
+    assert 0 < len(quiet) < 15
+    assert len(busy) > 100
 
 
 def test_msgids_are_unique() -> None:
     """No two articles share a msgid; the message's id leaves 32 bits, places count from 1."""
-    year = range(BEGIN, BEGIN + 365)
+    year = range(BEGIN, BEGIN + 120)
     msgids = [row["msgid"] for day in year for row in totals(BUSY, day)]
     assert len(set(msgids)) == len(msgids)
     places: dict[str, list[int]] = {}
@@ -58,7 +58,7 @@ def test_msgids_are_unique() -> None:
 
 def test_some_articles_come_without_notice() -> None:
     """Most articles are published with a notification, which is type 0, and some without."""
-    year = range(BEGIN, BEGIN + 365)
+    year = range(BEGIN, BEGIN + 120)
     types = [row["publish_type"] for day in year for row in totals(BUSY, day)]
     assert types.count(0) > types.count(1) > 0
 

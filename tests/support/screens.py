@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -88,15 +89,14 @@ def screens(accounts: int, widths: tuple[int, ...]) -> dict[int, str]:
     return {width: "\n".join(parts) for width, parts in found.items()}
 
 
-def files() -> Iterator[tuple[Path, str]]:
-    """Yield every file of screens with its content."""
-    for accounts in ACCOUNTS:
-        widths = {*WIDTHS, *(DOCUMENTED if accounts == ACCOUNTS[-1] else ())}
-        for width, screen in screens(accounts, tuple(sorted(widths))).items():
-            if width in WIDTHS:
-                yield ROOT / f"tests/data/screens/{accounts}-accounts-{width}.txt", screen
-            if width in DOCUMENTED and accounts == ACCOUNTS[-1]:
-                yield ROOT / f"docs/screens/{width}-columns.txt", screen
+def files(accounts: int) -> Iterator[tuple[Path, str]]:
+    """Yield every file of screens of so many accounts, with its content."""
+    widths = {*WIDTHS, *(DOCUMENTED if accounts == ACCOUNTS[-1] else ())}
+    for width, screen in screens(accounts, tuple(sorted(widths))).items():
+        if width in WIDTHS:
+            yield ROOT / f"tests/data/screens/{accounts}-accounts-{width}.txt", screen
+        if width in DOCUMENTED and accounts == ACCOUNTS[-1]:
+            yield ROOT / f"docs/screens/{width}-columns.txt", screen
 
 
 @contextmanager
@@ -190,7 +190,7 @@ def _printed(line: str) -> str:
 
 def main() -> None:
     """Write all files of screens."""
-    for path, screen in files():
+    for path, screen in chain.from_iterable(map(files, ACCOUNTS)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(screen, "utf-8")
 

@@ -26,6 +26,7 @@ from harvester.tables import decode as rows
 from harvester.tables.day_rows import Decoded
 from harvester.tables.record_layout import layout_of
 from tests.support.answers import LONG_AFTER, appid, as_tuples, decode
+from tests.support.nights import by_night
 from tests.support.output_helpers import ANY_TIME, rows_of, tree_at
 from tests.support.sandboxes import BUSY
 
@@ -226,10 +227,15 @@ def spelled(rows: list[Members]) -> list[str]:
 
 
 @each_dataset
-@given(data=st.data())
-@settings(max_examples=15)
-def test_exact_or_quarantined(dataset: Dataset, data: st.DataObject) -> None:
+@pytest.mark.parametrize("examples", [6, *by_night([100])])
+def test_exact_or_quarantined(dataset: Dataset, examples: int) -> None:
     """The file has what the standard library reads, to the letter, or the day is quarantined."""
+    check = settings(max_examples=examples)(given(st.data())(is_exact_or_quarantined))
+    check(dataset)
+
+
+def is_exact_or_quarantined(dataset: Dataset, data: st.DataObject) -> None:
+    """Publish random answers, and compare the file with them."""
     bodies = data.draw(st.lists(answers(dataset), min_size=1, max_size=3))
     last = MARCH + data.draw(st.sampled_from([0, 2]))
     windows = [Window(appid(n), dataset.name, MARCH, last) for n in range(len(bodies))]
@@ -248,10 +254,15 @@ def test_exact_or_quarantined(dataset: Dataset, data: st.DataObject) -> None:
 
 
 @each_dataset
-@given(data=st.data())
-@settings(max_examples=25)
-def test_the_fast_path_equals_the_strict_decoder(dataset: Dataset, data: st.DataObject) -> None:
+@pytest.mark.parametrize("examples", [12, *by_night([200])])
+def test_the_fast_path_equals_the_strict_decoder(dataset: Dataset, examples: int) -> None:
     """The strict decoder gives the rows that the fast path gives, in the same order."""
+    check = settings(max_examples=examples)(given(st.data())(is_decoded_alike))
+    check(dataset)
+
+
+def is_decoded_alike(dataset: Dataset, data: st.DataObject) -> None:
+    """Decode a random regular answer in both ways."""
     sent = data.draw(st.lists(elements(dataset), min_size=1, max_size=5))
     window = Window(appid(1), dataset.name, MARCH - 1, MARCH + 3)
     body = json.dumps({"list": sent}).encode()

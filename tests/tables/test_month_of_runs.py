@@ -12,9 +12,11 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import date_of, day_text, parse_day
+from harvester.core.dataset import Dataset
 from harvester.core.exit_codes import Exit
 from tests.support.faulty_wechat import DataFault, Delayed, FaultyRules, Late, Outage, Revised
 from tests.support.faulty_wechat import FaultyWeChat as Sandbox
+from tests.support.nights import by_night
 from tests.support.reference_client import Reference
 from tests.support.run_harness import RunHarness, days_between, expected, published_rows
 
@@ -71,9 +73,14 @@ class Month:
 
     def agrees(self, duck: duckdb.DuckDBPyConnection) -> None:
         """Check that the files hold what the reference knows, preliminary rows too."""
-        for dataset in CATALOGUE.values():
+        for dataset in self.datasets:
             rows = self.reference.rows(dataset)
             assert not rows or published_rows(duck, self.lab.root, dataset.name) == rows
+
+    @property
+    def datasets(self) -> list[Dataset]:
+        """The datasets of the manifest."""
+        return [CATALOGUE[name] for name in self.lab.datasets]
 
     @property
     def sandboxes(self) -> tuple[Sandbox, Sandbox]:
@@ -81,13 +88,13 @@ class Month:
         return self.lab.sandbox, self.reference.sandbox
 
 
-def month_of(root: Path, accounts: int, seed: int = 0) -> Month:
+def month_of(root: Path, accounts: int, names: tuple[str, ...], seed: int = 0) -> Month:
     """A month to simulate, about so many accounts; the seed spreads the troubles."""
-    names, datasets = zip(*CATALOGUE.items(), strict=True)
+    datasets = [CATALOGUE[name] for name in names]
     rules = FaultyRules(data_faults=TROUBLES, seed=seed)
     lab = RunHarness(root, accounts=accounts, begin=BEGIN, end=END, datasets=names, rules=rules)
     first, last = (date_of(parse_day(text)) for text in (BEGIN, END))
-    reference = Reference(Sandbox(rules, lab.now), lab.now, [*datasets], lab.appids, first, last)
+    reference = Reference(Sandbox(rules, lab.now), lab.now, datasets, lab.appids, first, last)
     return Month(lab, reference)
 
 
@@ -128,17 +135,22 @@ def simulate(month: Month, duck: duckdb.DuckDBPyConnection) -> None:
 
 def ends_in_the_truth(month: Month, duck: duckdb.DuckDBPyConnection) -> None:
     """Compare every row of every dataset with what the source says in the end."""
-    for dataset in CATALOGUE.values():
+    for dataset in month.datasets:
         truth = expected(dataset.name, month.lab.appids, days_between(BEGIN, END))
         assert truth
         assert published_rows(duck, month.lab.root, dataset.name) == truth
 
 
+BY_DAY = (*STEADY, "user_summary", "article_read", "article_total_detail", "upstream_msg_week")
+"""A dataset of each kind: with figures that are revised, that are delayed, and of weeks."""
+
+
+@pytest.mark.parametrize("datasets", [BY_DAY, *by_night([(tuple(CATALOGUE),)])], ids=len)
 def test_a_month_of_daily_runs_ends_in_the_truth(
-    tmp_path: Path, duck: duckdb.DuckDBPyConnection
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection, datasets: tuple[str, ...]
 ) -> None:
-    """Late, empty, delayed and revised days of all datasets, and not one call beyond the rules."""
-    month = month_of(tmp_path, accounts=2)
+    """Late, empty, delayed and revised days, and not one call beyond the rules."""
+    month = month_of(tmp_path, 2, datasets)
     simulate(month, duck)
     ends_in_the_truth(month, duck)
 
@@ -146,6 +158,6 @@ def test_a_month_of_daily_runs_ends_in_the_truth(
 @pytest.mark.slow
 def test_more_accounts_in_other_trouble(tmp_path: Path, duck: duckdb.DuckDBPyConnection) -> None:
     """The same for a dozen accounts, among them quiet ones, with the troubles on other days."""
-    month = month_of(tmp_path, accounts=12, seed=7)
+    month = month_of(tmp_path, 12, tuple(CATALOGUE), seed=7)
     simulate(month, duck)
     ends_in_the_truth(month, duck)

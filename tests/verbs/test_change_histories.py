@@ -9,7 +9,7 @@ import pytest
 from harvester.storage.backends import atomic_files
 from tests.support.feed_histories import History, content
 
-EVERY_PUSH = 24
+EVERY_PUSH = 8
 NIGHTLY = 1_000
 
 

@@ -28,6 +28,7 @@ from harvester.tables.coverage import AccountDays
 from harvester.verbs.erasure import ErasureRequest, erase_from_json
 from tests.support.answers import answer, row
 from tests.support.claims import claim
+from tests.support.nights import by_night
 from tests.support.output_helpers import coverage_of
 from tests.support.run_harness import (
     BOTH,
@@ -300,8 +301,9 @@ class Killed(BaseException):
     """The end of a process, as far as one process can play it."""
 
 
+@pytest.mark.parametrize("step", [11, *by_night([3])])
 def test_a_killed_forget_is_completed_by_repeating_it(
-    write: Write, monkeypatch: pytest.MonkeyPatch, duck: duckdb.DuckDBPyConnection
+    write: Write, monkeypatch: pytest.MonkeyPatch, duck: duckdb.DuckDBPyConnection, step: int
 ) -> None:
     """Before any flush and any removal: the second time nothing is left, and all else is there."""
     tree = the_tree()
@@ -309,7 +311,7 @@ def test_a_killed_forget_is_completed_by_repeating_it(
     shutil.copytree("output", "saved")
     at, died = 0, True
     while died:
-        at += 3
+        at += step
         shutil.rmtree("output")
         shutil.copytree("saved", "output")
         with monkeypatch.context() as patch:

@@ -21,6 +21,7 @@ from harvester.core import calendar
 from harvester.core.exit_codes import Exit
 from harvester.storage import raw_log
 from tests.support.answers import MARCH, answer, appid, of_day
+from tests.support.nights import few_by_day
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import BOTH, days_between, expected, published_rows
 
@@ -161,14 +162,12 @@ def plant(here: Path, place: str, data: bytes) -> Path:
 
 
 @pytest.mark.parametrize("content", CONTENTS)
-@pytest.mark.parametrize("place", PLACES)
-def test_a_planted_side_file(
-    here: Path, capsys: pytest.CaptureFixture[str], place: str, content: str
-) -> None:
-    """A verb ends with a code of its own, whatever is in the file: the verbs take turns."""
-    turn = [*PLACES].index(place) + [*CONTENTS].index(content)
-    plant(here, place, CONTENTS[content])
-    holds(capsys, VERBS[turn % len(VERBS)])
+def test_a_planted_side_file(here: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
+    """A verb ends with a code of its own, whatever is in a file: places and verbs take turns."""
+    turn = [*CONTENTS].index(content)
+    for number, verb in enumerate(VERBS[turn % 4 :: 4]):
+        plant(here, [*PLACES][(turn + 5 * number) % len(PLACES)], CONTENTS[content])
+        holds(capsys, verb)
 
 
 @pytest.mark.slow
@@ -194,14 +193,30 @@ def test_a_side_file_of_a_terabyte(
     here: Path, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
     """It takes no space on the disk, and is neither read nor copied as a whole."""
+    turn = [*PLACES].index(place)
+    neither_read_nor_copied(here, capsys, place, VERBS[turn % len(VERBS)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", PLACES)
+def test_a_side_file_of_a_terabyte_before_every_verb(
+    here: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    """The same for all verbs, and for the run after them."""
     for words in VERBS:
-        with plant(here, place, b"{").open("r+b") as file:
-            file.truncate(1 << 40)
-        code, said = told(capsys, *words)
-        if code == Exit.BUG:
-            assert "longer than any file of harvester" in said or "too long" in said
-    code, _ = told(capsys, "run", "--progress", "none")
-    assert code == Exit.DONE
+        neither_read_nor_copied(here, capsys, place, words)
+    assert told(capsys, "run", "--progress", "none")[0] == Exit.DONE
+
+
+def neither_read_nor_copied(
+    here: Path, capsys: pytest.CaptureFixture[str], place: str, words: tuple[str, ...]
+) -> None:
+    """Check a command beside a file of a terabyte."""
+    with plant(here, place, b"{").open("r+b") as file:
+        file.truncate(1 << 40)
+    code, said = told(capsys, *words)
+    if code == Exit.BUG:
+        assert "longer than any file of harvester" in said or "too long" in said
 
 
 @pytest.mark.parametrize(
@@ -221,10 +236,17 @@ def test_a_planted_note_in_a_lock(
 ANSWER = of_day(MARCH)
 
 
-def group_file(here: Path, index: Any, batches: list[list[pa.Array]], schema: pa.Schema) -> Path:
+def group_file(
+    here: Path,
+    index: Any,
+    batches: list[list[pa.Array]],
+    schema: pa.Schema,
+    *,
+    number: int = 0,
+) -> Path:
     """Write a raw group of these columns, with this index, as a killed run might have left it."""
-    path = here / "output/_harvester/raw/dead/0000-000001-00.group"
-    path.parent.mkdir(parents=True)
+    path = here / f"output/_harvester/raw/dead/0000-000001-{number:02x}.group"
+    path.parent.mkdir(parents=True, exist_ok=True)
     text = index if isinstance(index, str) else json.dumps(index)
     schema = schema.with_metadata({"harvester.group": text})
     options = pa.ipc.IpcWriteOptions(compression="zstd")
@@ -292,37 +314,68 @@ INDEXES: dict[str, Any] = {
 }
 
 
-def recovered(here: Path, capsys: pytest.CaptureFixture[str], duck: Any) -> None:
-    """Check that each verb holds, that a run sets the group aside, and that no row is wrong."""
+def recovered(
+    here: Path, capsys: pytest.CaptureFixture[str], duck: Any, *, groups: int = 1
+) -> None:
+    """Check that each verb holds, that a run sets the groups aside, and that no row is wrong."""
     for words in VERBS[:4]:
         assert told(capsys, *words)[0] in (Exit.DONE, Exit.INCOMPLETE)
     assert told(capsys, "run", "--progress", "none")[0] == Exit.DONE
-    assert list(here.glob("output/_harvester/quarantine/groups/*.group"))
+    assert len(list(here.glob("output/_harvester/quarantine/groups/*.group"))) == groups
     assert not list(here.glob("output/_harvester/raw/*/*"))
     for dataset in BOTH:
         rows = expected(dataset, [appid(1), appid(2)], days_between("2026-03-30", "2026-04-02"))
         assert published_rows(duck, here / "output", dataset) == rows
 
 
-@pytest.mark.parametrize("what", ROWS)
+def group_of_rows(here: Path, what: str, number: int = 0) -> None:
+    """Write a raw group with an impossible answer."""
+    batches = [columns(**ROWS[what])]
+    index = index_of(batches, id=f"{number:02x}")
+    group_file(here, index, batches, raw_log._SCHEMA, number=number)
+
+
+def group_of_index(here: Path, what: str, number: int = 0) -> None:
+    """Write a raw group with an impossible index."""
+    batches, index = [columns()], INDEXES[what]
+    if isinstance(index, dict) and "version" not in index:
+        index = index_of(batches, **{"id": f"{number:02x}"} | index)
+    group_file(here, index, batches, raw_log._SCHEMA, number=number)
+
+
+def test_raw_groups_with_impossible_answers(
+    here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Each is damage, so it goes to quarantine and its days are asked again."""
+    for number, what in enumerate(ROWS):
+        group_of_rows(here, what, number)
+    recovered(here, capsys, duck, groups=len(ROWS))
+
+
+def test_raw_groups_with_an_impossible_index(
+    here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
+) -> None:
+    """The same: nothing of them is believed."""
+    for number, what in enumerate(INDEXES):
+        group_of_index(here, what, number)
+    recovered(here, capsys, duck, groups=len(INDEXES))
+
+
+@pytest.mark.parametrize("what", few_by_day(ROWS, ["no appid"]))
 def test_a_raw_group_with_impossible_answers(
     here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection, what: str
 ) -> None:
-    """It is damage, so it goes to quarantine and its days are asked again."""
-    batches = [columns(**ROWS[what])]
-    group_file(here, index_of(batches), batches, raw_log._SCHEMA)
+    """One alone too."""
+    group_of_rows(here, what)
     recovered(here, capsys, duck)
 
 
-@pytest.mark.parametrize("what", INDEXES)
+@pytest.mark.parametrize("what", few_by_day(INDEXES, ["deep"]))
 def test_a_raw_group_with_an_impossible_index(
     here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection, what: str
 ) -> None:
-    """The same: nothing of it is believed."""
-    batches, index = [columns()], INDEXES[what]
-    if isinstance(index, dict) and "version" not in index:
-        index = index_of(batches, **index)
-    group_file(here, index, batches, raw_log._SCHEMA)
+    """One alone too."""
+    group_of_index(here, what)
     recovered(here, capsys, duck)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -15,6 +16,7 @@ from harvester.runs.record.record import Record
 from harvester.sandbox import TOKEN
 from tests.support import faulty_wechat
 from tests.support.faulty_wechat import Fault
+from tests.support.nights import by_night, few_by_day
 from tests.support.run_harness import (
     BOTH,
     DAILY,
@@ -49,6 +51,11 @@ def others_are_exact(lab: RunHarness, duck: duckdb.DuckDBPyConnection) -> bool:
     )
 
 
+def first_by_day(found: list[int]) -> list[Any]:
+    """Return codes of one effect, of which ``-m slow`` alone tries all but the first two."""
+    return few_by_day(found, found[:2])
+
+
 def lost(done: Record) -> dict[str, int]:
     """Count the abandoned account-days by dataset; only the sick account may have any."""
     assert {gone.appid for gone in done.abandoned} <= {SICK}
@@ -71,7 +78,7 @@ def codes(action: Action, *scopes: Scope) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("code", codes(Action.RETRY, Scope.WINDOW))
+@pytest.mark.parametrize("code", first_by_day(codes(Action.RETRY, Scope.WINDOW)))
 def test_a_temporary_fault_is_retried(
     lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
@@ -88,15 +95,19 @@ def test_a_temporary_fault_is_retried(
 @pytest.mark.parametrize(
     "fault",
     [
-        faulty_wechat.BAD_GATEWAY,
         faulty_wechat.HTML_PAGE,
-        faulty_wechat.EMPTY_BODY,
         faulty_wechat.EMPTY_OBJECT,
-        faulty_wechat.NULL_LIST,
-        faulty_wechat.CLOSED,
-        faulty_wechat.RESET,
         faulty_wechat.CUT,
-        faulty_wechat.GARBAGE,
+        *by_night(
+            [
+                faulty_wechat.BAD_GATEWAY,
+                faulty_wechat.EMPTY_BODY,
+                faulty_wechat.NULL_LIST,
+                faulty_wechat.CLOSED,
+                faulty_wechat.RESET,
+                faulty_wechat.GARBAGE,
+            ]
+        ),
     ],
 )
 def test_an_unusable_answer_is_retried(
@@ -197,7 +208,7 @@ def test_a_missing_permission_stops_one_dataset_of_one_account(
     assert others_are_exact(lab, duck)
 
 
-@pytest.mark.parametrize("code", codes(Action.STOP, Scope.ACCOUNT))
+@pytest.mark.parametrize("code", first_by_day(codes(Action.STOP, Scope.ACCOUNT)))
 def test_a_refused_account_is_not_called_again(
     lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
@@ -209,7 +220,7 @@ def test_a_refused_account_is_not_called_again(
     assert others_are_exact(lab, duck)
 
 
-@pytest.mark.parametrize("code", [*codes(Action.STOP, Scope.WINDOW), UNKNOWN_CODE])
+@pytest.mark.parametrize("code", [*first_by_day(codes(Action.STOP, Scope.WINDOW)), UNKNOWN_CODE])
 def test_a_refused_window_is_not_requested_again(
     lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:

@@ -22,11 +22,11 @@ from tests.support.store_backends import Outputs, all_names, download
 @pytest.mark.parametrize(
     ("forever", "late", "first", "step"),
     [
-        # Together they fail at every fifth call, and by night each of them at every call.
-        pytest.param(False, False, 1, 20, id="once, before"),
-        pytest.param(False, True, 6, 20, id="once, after"),
-        pytest.param(True, False, 11, 20, id="for ever, before"),
-        pytest.param(True, True, 16, 20, id="for ever, after"),
+        # Together they fail at every fifteenth call, and by night each of them at every call.
+        pytest.param(False, False, 1, 60, id="once, before"),
+        pytest.param(False, True, 16, 60, id="once, after"),
+        pytest.param(True, False, 31, 60, id="for ever, before"),
+        pytest.param(True, True, 46, 60, id="for ever, after"),
         *(
             pytest.param(*kind, 1, 1, marks=pytest.mark.slow, id=f"{kind} at every call")
             for kind in product((False, True), repeat=2)

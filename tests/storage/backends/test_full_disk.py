@@ -12,6 +12,7 @@ import pytest
 from harvester.core.errors import StoreError
 from harvester.core.exit_codes import Exit
 from harvester.storage.backends import atomic_files
+from tests.support.nights import by_night
 from tests.support.run_harness import (
     BOTH,
     RunHarness,
@@ -51,8 +52,9 @@ def failure_of(lab: RunHarness) -> StoreError | None:
     return None
 
 
+@pytest.mark.parametrize("step", [4, *by_night([1])])
 def test_a_disk_that_is_full_at_any_flush_ends_the_run_with_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, duck: duckdb.DuckDBPyConnection
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, duck: duckdb.DuckDBPyConnection, step: int
 ) -> None:
     """Path, free bytes and advice, never a group of exceptions; the next run mends it all."""
     count = 0
@@ -72,5 +74,5 @@ def test_a_disk_that_is_full_at_any_flush_ends_the_run_with_a_sentence(
         for dataset in BOTH:
             truth = expected(dataset, lab.appids, days_between(lab.begin, "2026-04-02"))
             assert published_rows(duck, lab.root, dataset) == truth
-        count += 1
+        count += step
     assert count > 5

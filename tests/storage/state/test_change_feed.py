@@ -21,6 +21,7 @@ from harvester.sandbox import Rules
 from harvester.storage.backends import atomic_files
 from harvester.storage.layout import Tree
 from harvester.storage.state import run_records
+from tests.support.nights import by_night
 from tests.support.output_helpers import entries_of_logs
 from tests.support.run_harness import FAST, HOURLY, RunHarness, files_of, run_state
 
@@ -74,15 +75,16 @@ def told(lab: RunHarness) -> set[tuple[str, str, str]]:
     }
 
 
+@pytest.mark.parametrize("step", [5, *by_night([1])])
 def test_whatever_a_killed_run_replaced_stands_in_the_feed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """Killed before any flush, then run again: the feed names every file, account and day."""
     whole = lab_of(tmp_path / "whole")
     whole.run()
     at, died = 0, True
     while died:
-        at += 1
+        at += step
         lab = lab_of(tmp_path / str(at))
         with monkeypatch.context() as patch:
             died = die(lab, patch, at)
