@@ -25,6 +25,7 @@ from harvester.core.text import redaction
 from harvester.runs.record.labels import ENGINE_VARIABLES
 from harvester.storage.layout import Tree
 from harvester.testing import Sandbox, sandbox
+from tests.support import work_order
 from tests.support.secret_canary import no_secrets
 from tests.support.store_backends import CREDENTIALS, Outputs, output_in, s3_process
 
@@ -54,11 +55,20 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop("COVERAGE_PROCESS_START", None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give slow tests an hour before they count as hanging."""
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give slow tests an hour before they count as hanging; sort the work of several workers."""
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(3600))
+    if hasattr(config, "workerinput"):
+        work_order.sort_tests(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return the scheduler of the workers."""
+    return work_order.make_scheduler(config, log)
 
 
 @pytest.fixture(autouse=True)
