@@ -15,7 +15,7 @@ from harvester.readers.output_place import datasets, in_order, located
 from harvester.storage import layout, partition_reader
 from harvester.storage.backends.base import Store
 from harvester.storage.layout import Tree
-from harvester.storage.state import change_feed, run_records
+from harvester.storage.state import change_reader, run_records
 from harvester.tables import derived
 
 _HEAD_BYTES = 64 << 10
@@ -107,5 +107,5 @@ def whole_tree(store: Store) -> Tree:
     if counts:
         return Tree(store, next(iter(counts.values())))
     # Without any file the change logs say how many buckets there were.
-    named = (layout.parse_name(store, name) for name in change_feed.not_removed(Tree(store)))
+    named = (layout.parse_name(store, name) for name in change_reader.not_removed(Tree(store)))
     return Tree(store, max((each[1] for each in named if each is not None), default=1))

@@ -27,7 +27,7 @@ from harvester.runs.stream import Stream
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.state import run_records
-from harvester.storage.state.change_log import ChangeLog, ChangesOfShards
+from harvester.storage.state.change_log import ChangeLog
 
 COPY_ADVICE = "name another file with --summary"
 
@@ -93,16 +93,15 @@ class RunLog:
             self._write(self._place)
             changes.open(map(tree.bucket_label, own), is_new=is_new)
 
-    def open_for_shards(self, tree: Tree, bucket: int) -> ChangesOfShards:
-        """Begin a record for shards that keep change logs of their own, and return those.
+    def open_for_shards(self, tree: Tree, bucket: int) -> None:
+        """Begin a record for shards that keep change logs of their own.
 
         A process of the run must hold the bucket. Raises StoreError.
         """
         with self._lock:
-            changes = ChangesOfShards(tree, self.run_id, self.stream.now)
+            changes = ChangeLog(tree, self.run_id, self.stream.now)
             self._place = OpenRecord(tree, bucket, changes)
             self._write(self._place)
-            return changes
 
     def correct_clock(self, offset: float) -> None:
         """Go on by a clock that is ``offset`` seconds ahead, and with a record of a new id.

@@ -28,7 +28,7 @@ from harvester.storage import (
 )
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publication import Published
-from harvester.storage.state import change_feed
+from harvester.storage.state import change_reader
 from harvester.tables import integrity
 from harvester.tables.integrity import FileIdentity
 from harvester.verbs.arguments import ManifestSource
@@ -163,7 +163,7 @@ def check_tree(
     The wanted days of a file are those that it costs if it cannot tell which days it had.
     """
     # Read before the files are listed, because a run may publish more of them meanwhile.
-    gone = change_feed.not_removed(tree)
+    gone = change_reader.not_removed(tree)
     seen = []
     for dataset in datasets.values():
         for partition in layout.partitions(tree, dataset.name):

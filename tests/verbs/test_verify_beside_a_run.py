@@ -12,7 +12,7 @@ from harvester.storage import layout, raw_log
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
-from harvester.storage.state import change_feed
+from harvester.storage.state import change_reader
 from harvester.verbs import verify
 from tests.support.answers import HOURLY, MARCH, of_day
 from tests.support.output_helpers import ANY_TIME, path_of, tree_at
@@ -33,7 +33,7 @@ def published(tmp_path: Path) -> Tree:
 
 def listed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Let the records of runs name these files as published."""
-    monkeypatch.setattr(change_feed, "not_removed", lambda _: set(names))
+    monkeypatch.setattr(change_reader, "not_removed", lambda _: set(names))
 
 
 def test_a_file_that_was_listed_too_early_is_not_missing(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final, Literal, NamedTuple
 
 from harvester.core.results import Change, Op
@@ -73,19 +73,8 @@ class LogEntry:
         return LogPosition(self.seq, mark_of(text))
 
     def change(self) -> Change:
-        """Return the entry as readers of the feed get it."""
-        return Change(
-            seq=self.seq,
-            op="replaced" if self.op == BEGIN else self.op,
-            dataset=self.dataset,
-            ref_month=self.ref_month,
-            path=self.path,
-            days=self.days,
-            appids=self.appids,
-            run_id=self.run_id,
-            rows_before=self.rows_before,
-            rows_after=self.rows_after,
-        )
+        """Return the entry as readers of the feed get it; the first of a log is no change."""
+        return Change(**{field.name: getattr(self, field.name) for field in fields(Change)})
 
 
 class LogFile(NamedTuple):

@@ -9,11 +9,10 @@ excludes other runs from the buckets of an object store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from harvester.core import calendar
 from harvester.core.calendar import Clock
@@ -38,14 +37,16 @@ _DEAD_AFTER_SECONDS = 86_400
 
 
 class ChangeLog:
-    """The logs of the buckets of a run. ``now`` is in seconds since the Unix epoch."""
+    """The logs of the buckets of a run. ``now`` is in seconds since the Unix epoch.
+
+    Those that are not opened here are opened and folded by the processes of the run's shards.
+    """
 
     def __init__(self, tree: Tree, run_id: str, now: Clock) -> None:
         self.run_id = run_id
         self._tree = tree
         self._now = now
         self._heads: dict[str, LogPosition] = {}
-        self._first: dict[str, int] = {}
         self._announced: dict[str, str] = {}
         self._count = 0
 
@@ -59,23 +60,18 @@ class ChangeLog:
         The buckets must be locked, and none of their files changed yet. ``is_new`` begins the logs
         of a tree that is being made. Raises StoreError, and UsageError for a newer version.
         """
-        store, own = self._tree.store, sorted(labels)
+        store, own = self._tree.store, set(labels)
         logs = shelves(store.list(CHANGES))
         logs = {label: shelf for label, shelf in logs.items() if label in own}
         self._heads = change_reader.heads(store, logs)
-        lacking = [label for label in own if label not in self._heads]
+        lacking = sorted(own - self._heads.keys())
         files = change_reader.data_files(self._tree) if lacking and not is_new else {}
         for label in lacking:
             there = files.get(label, [])
             self._heads[label] = LogPosition(0, files_mark(there))
             change_folding.remember(self._tree, label, {file.name: self._at() for file in there})
             self._append(label, LogEntry(op=BEGIN, run_id=self.run_id))
-        for label in own:
-            self._first[label] = self._heads[label].seq + 1
         for label, shelf in logs.items():
-            # Entries that no finished run has folded are in no record either.
-            loose = (each.first for each in shelf.files if each.is_entry)
-            self._first[label] = min([self._first[label], *loose])
             for file in shelf.begun:
                 self._take_over(label, file.name)
 
@@ -94,23 +90,9 @@ class ChangeLog:
         if announced := self._announced.pop(entry.path, None):
             self._tree.store.delete(announced)
 
-    @property
-    def first(self) -> Mapping[str, int]:
-        """The number of the first entry that `entries` yields, by bucket as in names."""
-        return self._first
-
-    def entries(self) -> Iterator[dict[str, Any]]:
-        """Yield the entries of this run, and those that it took over, as in a record."""
-        logs = shelves(self._tree.store.list(CHANGES))
-        for label, first in self._first.items():
-            files = logs[label].files if label in logs else []
-            for entry in change_reader.entries_of(self._tree.store, files, first - 1):
-                if entry.op != BEGIN:
-                    yield entry.change().to_dict()
-
     def close(self) -> None:
-        """Fold the entries into segments, and drop old ones. Raises StoreError."""
-        for label in self._first:
+        """Fold the entries of the open logs into segments, and drop old ones. Raises StoreError."""
+        for label in self._heads:
             change_folding.fold(self._tree, label, self._now())
 
     def _append(self, label: str, entry: LogEntry) -> None:
@@ -163,14 +145,3 @@ class ChangeLog:
     def _temp(self, label: str) -> Path:
         bucket = int(label.partition("-of-")[0])
         return self._tree.temp(bucket, f"{self.run_id}.entry")
-
-
-class ChangesOfShards(ChangeLog):
-    """The logs of a run whose shards have opened them, each in a process of its own."""
-
-    def take_in(self, first: Mapping[str, int]) -> None:
-        """Take in the first entries of a shard."""
-        self._first |= first
-
-    def close(self) -> None:
-        """Do nothing: each shard folds its own logs."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from sys import intern
 from typing import Any, NamedTuple
 
@@ -34,6 +34,13 @@ UNKNOWN_MARK = "0" * 10
 """Mark of an entry that cannot be read."""
 
 _MAX_LISTINGS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFiles:
+    """The data files that the dropped entries of a log leave behind, each with its last time."""
+
+    paths: dict[str, str]
 
 
 class News(NamedTuple):
@@ -109,6 +116,32 @@ def ends(tree: Tree) -> tuple[dict[str, LogPosition], list[FileInfo]]:
     return positions, sorted(file for found in listed.values() for file in found)
 
 
+def known_name(label: str) -> str:
+    """Return the name of the file with the known files of a log."""
+    return f"{CHANGES}/{label}/known.json"
+
+
+def known_files(tree: Tree, label: str) -> KnownFiles:
+    """Return the data files that the dropped entries of a log leave behind. Raises StoreError."""
+    return json_file.read(tree.store, known_name(label), KnownFiles) or KnownFiles({})
+
+
+def not_removed(tree: Tree) -> set[str]:
+    """Return the names of the data files that were published and not removed since.
+
+    Raises StoreError, and UsageError for a log of a newer version.
+    """
+    found: set[str] = set()
+    for label, shelf in shelves(tree.store.list(CHANGES)).items():
+        found.update(known_files(tree, label).paths)
+        for entry in entries_of(tree.store, shelf.files):
+            if entry.op == "deleted":
+                found.discard(entry.path)
+            elif entry.op != BEGIN:
+                found.add(entry.path)
+    return found
+
+
 def data_files(tree: Tree) -> dict[str, list[FileInfo]]:
     """Return the data files of a tree by bucket as in names, of any number of buckets."""
     found: dict[str, list[FileInfo]] = {}
@@ -134,23 +167,22 @@ def heads(store: Store, logs: Mapping[str, Shelf]) -> dict[str, LogPosition]:
 
 def entries_of(store: Store, files: Iterable[LogFile], after: int = 0) -> Iterator[LogEntry]:
     """Yield the entries with a number above ``after`` that can be read, in order."""
-    for each in needed(files, after):
-        for entries in _read(store, [each]):
-            for entry in entries:
-                if entry.seq > after:
-                    yield entry
-                    after = entry.seq
+    for entries in _read(store, needed(files, after)):
+        for entry in entries:
+            if entry.seq > after:
+                yield entry
+                after = entry.seq
 
 
 def _read(store: Store, files: Sequence[LogFile]) -> Iterator[list[LogEntry]]:
     """Yield the entries of each file, none for one that is gone. Damaged entries are left out."""
     for each, data in zip(files, contents(store, [each.file for each in files]), strict=True):
         lines = [data] if each.is_entry else (data or b"").splitlines()
-        parsed = (parse(store, each.file.name, line or b"") for line in lines)
+        parsed = (_parse(store, each.file.name, line or b"") for line in lines)
         yield [entry for entry in parsed if entry is not None]
 
 
-def parse(store: Store, name: str, line: bytes) -> LogEntry | None:
+def _parse(store: Store, name: str, line: bytes) -> LogEntry | None:
     """Parse an entry, None if it is damaged. Raises UsageError for a newer version."""
     try:
         plain: Any = json_file.parse(line)

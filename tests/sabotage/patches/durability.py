@@ -9,7 +9,7 @@ COVERAGE = "harvester/tables/coverage.py"
 FLOCK = "harvester/storage/backends/flock.py"
 FOOTER = "harvester/storage/footer.py"
 INTEGRITY = "harvester/storage/integrity_check.py"
-CHANGE_LOG = "harvester/storage/state/change_log.py"
+FOLDING = "harvester/storage/state/change_folding.py"
 LAYOUT = "harvester/storage/layout.py"
 LOCAL = "harvester/storage/backends/local.py"
 OBJECTS = "harvester/storage/backends/object_store.py"
@@ -102,11 +102,11 @@ SABOTAGES = (
         "tests/storage/test_publish.py::test_recovering",
     ),
     Sabotage(
-        "entries-of-a-killed-run-not-recorded",
-        CHANGE_LOG,
-        "self._first[label] = min([self._first[label], *loose])",
-        "pass",
-        "tests/storage/state/test_change_feed.py::test_whatever_a_killed_run_replaced_stands_in_the_feed",
+        "files-of-a-killed-fold-stay",
+        FOLDING,
+        "if any(other.holds(each) for other in files)]",
+        "if False]",
+        "tests/storage/state/test_change_log.py::test_a_fold_that_is_killed_is_finished_by_the_next",
     ),
     Sabotage(
         "no-read-back",

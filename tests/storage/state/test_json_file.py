@@ -31,6 +31,7 @@ from harvester.storage.state import (
 from harvester.storage.state.change_log import ChangeLog
 from harvester.storage.state.rewrite_journal import DoneMonth
 from harvester.storage.state.run_records import RunRecord
+from tests.support.output_helpers import entries_of_logs
 from tests.support.run_harness import appid
 
 ONE, DATASET = appid(1), "user_summary"
@@ -45,7 +46,8 @@ def taken_over(tree: Tree) -> list[tuple[str, str, list[str]]]:
     """Return the log entries that the announcements of a dead run become."""
     log = ChangeLog(tree, "mine", lambda: NOON)
     log.open([tree.bucket_label(0)])
-    return [(each["dataset"], each["run_id"], each["appids"]) for each in log.entries()]
+    found = entries_of_logs(tree.store)
+    return [(each.dataset, each.run_id, list(each.appids)) for each in found]
 
 
 class SideFile(NamedTuple):
