@@ -10,7 +10,7 @@ from pyarrow import fs
 
 from harvester.readers.output_place import Harvested, OutputPlace, in_order, located
 from harvester.readers.row_filter import RowFilter
-from harvester.storage import footer, local_files
+from harvester.storage import arrow_files, footer
 
 
 def arrow_dataset(harvested: Harvested, name: str, chosen: RowFilter) -> ds.Dataset:
@@ -40,7 +40,7 @@ def arrow_dataset(harvested: Harvested, name: str, chosen: RowFilter) -> ds.Data
 
 def _file_system(place: OutputPlace) -> fs.FileSystem:
     if isinstance(place.path, Path):
-        return local_files.filesystem(place.path)
+        return arrow_files.filesystem(place.path)
     # Imported here, because an output on a disk must not pay for loading obstore.
     from harvester.storage.backends.object_files import filesystem  # noqa: PLC0415 - see above
 

@@ -2,12 +2,12 @@
 
 __all__ = [
     "answer_notes",
+    "arrow_files",
     "backends",
     "coverage_scan",
     "footer",
     "integrity_check",
     "layout",
-    "local_files",
     "locks",
     "partition_reader",
     "partition_writer",
@@ -17,5 +17,4 @@ __all__ = [
     "quarantine",
     "raw_log",
     "state",
-    "unmanaged_files",
 ]

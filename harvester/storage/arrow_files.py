@@ -1,13 +1,21 @@
-"""Opening of files of an output for Arrow, which opens by name and would follow links."""
+"""Files of an output for Arrow, which opens by name and would follow links.
+
+Also as a read-only file system over the folder of an output; see `VersionedFiles`.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+from pyarrow import fs
 
-from harvester.storage.backends import regular_files
+from harvester.core.text.inert_text import inert
+from harvester.storage.backends import atomic_files, regular_files
+from harvester.storage.backends.versioned_files import VersionedFiles
 
 _DESCRIPTORS = Path("/dev/fd")
 """The folder in which the system names the descriptors of a process."""
@@ -22,8 +30,7 @@ def open_version(path: Path) -> tuple[str, pa.NativeFile]:
     """Open a file as `open_file`; return its version, which a replaced file changes, as well."""
     with regular_files.reader(path) as file:
         number = file.fileno()
-        status = os.fstat(number)
-        version = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
+        version = regular_files.version_from(os.fstat(number))
         try:
             # Arrow takes no descriptor. A Python file would wait for the interpreter at each read.
             return version, pa.OSFile(str(_DESCRIPTORS / str(number)))
@@ -32,7 +39,54 @@ def open_version(path: Path) -> tuple[str, pa.NativeFile]:
             return version, pa.PythonFile(os.fdopen(os.dup(number), "rb"), "r")
 
 
+@contextmanager
+def damage_as(
+    damage: Callable[[], Exception], path: Path, *kinds: type[Exception]
+) -> Iterator[None]:
+    """Raise ``damage`` for bytes that Arrow cannot read, told by these kinds of errors.
+
+    Raises StoreError if the system refuses to read the file, and MemoryError for too little memory.
+    """
+    caught: tuple[type[Exception], ...] = (MemoryError, OSError, *kinds)
+    try:
+        yield
+    except caught as error:
+        if isinstance(error, MemoryError | OSError):
+            atomic_files.refuse_shortage(error)
+        # Arrow raises an OSError without a number for bytes that it cannot decode.
+        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, kinds):
+            raise atomic_files.store_error(path, error) from error
+        raise damage() from error
+
+
 def create_file(path: Path) -> pa.OSFile:
     """Make a file for writing, in the place of a left-over one. Raises OSError."""
     os.close(regular_files.create(path))
     return pa.OSFile(str(path), "wb")
+
+
+def filesystem(folder: Path) -> fs.FileSystem:
+    """Return the file system of an output; its paths are absolute. Reading raises StoreError."""
+    return fs.PyFileSystem(_LocalFiles(str(folder)))
+
+
+class _LocalFiles(VersionedFiles):
+    """The regular files of a folder, never through a link."""
+
+    def open_version(self, path: str) -> tuple[str, pa.NativeFile]:
+        """Open a file; its version changes whenever it is replaced."""
+        with atomic_files.os_errors_as_store_errors(Path(path)):
+            return open_version(Path(path))
+
+    def info(self, path: str) -> fs.FileInfo:
+        """Return kind and size of what is at a path."""
+        with atomic_files.os_errors_as_store_errors(Path(path)):
+            if not os.path.lexists(path):
+                return fs.FileInfo(path, fs.FileType.NotFound)
+            is_file = Path(path).is_file()
+            kind = fs.FileType.File if is_file else fs.FileType.Directory
+            return fs.FileInfo(path, kind, size=Path(path).stat().st_size if is_file else None)
+
+    def display_path(self, path: str) -> str:
+        """Return the path."""
+        return inert(path)

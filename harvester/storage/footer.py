@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from harvester.core.dataset import Dataset
 from harvester.core.errors import DamagedOutput, OtherVersion, StoreError
-from harvester.storage.backends import atomic_files, regular_files
+from harvester.storage import arrow_files
+from harvester.storage.backends import regular_files
 from harvester.storage.state import json_file
 from harvester.tables import coverage
 from harvester.tables.columns import SCHEMA_VERSION
@@ -168,22 +169,9 @@ def _seal_of(end: bytes) -> bytes:
     return b"sha256:" + hashlib.sha256(end).hexdigest().encode()
 
 
-@contextmanager
-def parquet_errors_as_store_errors(where: str) -> Iterator[None]:
+def parquet_errors_as_store_errors(where: str) -> AbstractContextManager[None]:
     """Turn errors of Arrow and of the system into a StoreError that names the file."""
-    try:
-        yield
-    except MemoryError as error:
-        atomic_files.refuse_shortage(error)
-        raise _damaged(where) from error
-    except OSError as error:
-        atomic_files.refuse_shortage(error)
-        # Arrow raises an OSError without a number for a footer that it cannot decode.
-        raise (
-            _damaged(where) if error.errno is None else atomic_files.store_error(Path(where), error)
-        ) from error
-    except pa.ArrowException as error:
-        raise _damaged(where) from error
+    return arrow_files.damage_as(lambda: _damaged(where), Path(where), pa.ArrowException)
 
 
 def _damaged(where: str) -> DamagedOutput:

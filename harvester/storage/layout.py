@@ -199,6 +199,18 @@ def located(store: Store, dataset: str) -> tuple[Tree, dict[Partition, FileInfo]
     return Tree(store, counts[0]), _newest_first({each: file for each, _, file in found})
 
 
+def unmanaged_files(tree: Tree, datasets: Iterable[str]) -> list[str]:
+    """Return the names of files in datasets' folders that harvester did not write, by dataset.
+
+    Query engines read them too. Raises as `partitions`.
+    """
+    found: list[str] = []
+    for dataset in datasets:
+        ours = {file.name for file in partitions(tree, dataset).values()}
+        found += [each.name for each in tree.store.list(dataset) if each.name not in ours]
+    return found
+
+
 def with_data(tree: Tree, datasets: Iterable[str], buckets: Collection[int]) -> set[int]:
     """Return those of the buckets that have a data file. Raises as `partitions`."""
     found: set[int] = set()

@@ -8,7 +8,6 @@ has one decompressed batch in memory at a time.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -16,7 +15,7 @@ import secrets
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from pathlib import Path
@@ -30,7 +29,7 @@ from harvester.core.model import RawAnswer, Window, bucket_of, is_appid
 from harvester.core.text.inert_text import inert
 from harvester.storage import arrow_batches, arrow_files, quarantine
 from harvester.storage.arrow_batches import BatchPlace
-from harvester.storage.backends import atomic_files, regular_files
+from harvester.storage.backends import regular_files
 from harvester.storage.layout import MONTHS, RAW, Tree
 from harvester.storage.state import json_file
 
@@ -63,6 +62,7 @@ _SCHEMA = pa.schema(
 )
 _INDEX_KEY = b"harvester.group"
 _DAMAGE = (
+    FileNotFoundError,
     pa.ArrowException,
     ValueError,
     KeyError,
@@ -374,19 +374,6 @@ def _read_columns(path: Path, batch: Batch) -> list[pa.Array]:
         return arrays
 
 
-@contextmanager
-def _errors_as_damage(path: Path) -> Iterator[None]:
+def _errors_as_damage(path: Path) -> AbstractContextManager[None]:
     """Raise DamagedGroup for damaged bytes, StoreError if the system refuses to read the file."""
-    try:
-        yield
-    except MemoryError as error:
-        atomic_files.refuse_shortage(error)
-        raise DamagedGroup(path) from error
-    except OSError as error:
-        atomic_files.refuse_shortage(error)
-        # Arrow raises an OSError without a number for bytes that it cannot decode.
-        if error.errno in {None, errno.ENOENT}:
-            raise DamagedGroup(path) from error
-        raise atomic_files.store_error(path, error) from error
-    except _DAMAGE as error:
-        raise DamagedGroup(path) from error
+    return arrow_files.damage_as(lambda: DamagedGroup(path), path, *_DAMAGE)

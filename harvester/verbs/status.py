@@ -18,7 +18,7 @@ from harvester.planning import bucket_sizing, windows
 from harvester.runs.record.account_report import DatasetSummary, summarise_states
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, next_requests
 from harvester.runs.record.run_record import plain_row
-from harvester.storage import coverage_scan, unmanaged_files
+from harvester.storage import coverage_scan, layout
 from harvester.storage.backends.claims import Owner
 from harvester.storage.coverage_scan import States
 from harvester.storage.layout import Tree
@@ -142,7 +142,7 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
             for state in of_dataset.values()
         ),
         runs=tuple(run_records.last(tree, LAST_RUNS)),
-        foreign=tuple(unmanaged_files.files(tree, want)),
+        foreign=tuple(layout.unmanaged_files(tree, want)),
         warnings=tuple(bucket_sizing.warnings(manifest, want)),
         next_requests=next_requests(manifest, want, states, calendar.today(now)),
         gate=required and read_gate(required, history),

@@ -24,7 +24,6 @@ from harvester.storage import (
     layout,
     quarantine,
     raw_log,
-    unmanaged_files,
 )
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publication import Published
@@ -177,7 +176,7 @@ def check_tree(
         rows=sum(each.rows for each in seen),
         groups=len(groups),
         damaged=tuple(damaged),
-        foreign=tuple(unmanaged_files.files(tree, datasets)),
+        foreign=tuple(layout.unmanaged_files(tree, datasets)),
     )
 
 

@@ -66,9 +66,17 @@ class MortalStore(LocalStore):
 
     def put_if_version(self, temp: Path, name: str, over: Version | None) -> None:
         """Put under the condition if it is racy."""
+        self._refuse_lost_race(name, over)
+        super().put_if_version(temp, name, over)
+
+    def write_over(self, name: str, data: bytes, temp: Path, over: Version | None) -> Version:
+        """Write under the condition if it is racy."""
+        self._refuse_lost_race(name, over)
+        return super().write_over(name, data, temp, over)
+
+    def _refuse_lost_race(self, name: str, over: Version | None) -> None:
         if not self.is_exclusive and self.version(name) != over:
             raise LostRace(name, "run again")
-        super().put_if_version(temp, name, over)
 
     def put(self, temp: Path, name: str) -> None:
         """Put, or die."""

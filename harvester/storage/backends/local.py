@@ -129,7 +129,7 @@ class LocalStore:
         """Return the version, the same as in a listing; None if there is no file."""
         path = self.path(name)
         with atomic_files.os_errors_as_store_errors(path), suppress(FileNotFoundError):
-            return Version(_version_from(path.lstat()))
+            return Version(regular_files.version_from(path.lstat()))
         return None
 
     def put_if_version(self, temp: Path, name: str, over: Version | None) -> None:
@@ -193,7 +193,7 @@ class LocalStore:
                 status = os.fstat(file.fileno())
                 start = max(0, status.st_size - length)
                 data = os.pread(file.fileno(), length, start)
-            return Tail(FileInfo(name, status.st_size, _version_from(status)), data)
+            return Tail(FileInfo(name, status.st_size, regular_files.version_from(status)), data)
         return None
 
     def _files_below(self, folder: str) -> Iterator[FileInfo]:
@@ -207,7 +207,7 @@ class LocalStore:
                 continue
             except OSError as error:
                 raise atomic_files.store_error(Path(entry.path), error) from error
-            yield FileInfo(name, status.st_size, _version_from(status))
+            yield FileInfo(name, status.st_size, regular_files.version_from(status))
 
     def _walk(self, top: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Yield everything below a folder but folders, with its name.
@@ -284,7 +284,3 @@ def _make_private(folder: Path) -> None:
     with suppress(OSError):
         if folder.stat().st_mode & 0o077:
             folder.chmod(0o700)
-
-
-def _version_from(status: os.stat_result) -> str:
-    return f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"

@@ -75,3 +75,8 @@ def refuse_special(path: Path, mode: int) -> None:
             f"{path}: {kind}, and an output has none in this place",
             "put the file or the folder itself there, or move it away",
         )
+
+
+def version_from(status: os.stat_result) -> str:
+    """Return the version of a file: another one for every file that takes its name."""
+    return f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"

@@ -7,7 +7,6 @@ folds of the same bucket at once do no harm.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
@@ -17,8 +16,6 @@ import orjson
 
 from harvester.core import calendar
 from harvester.core.errors import LostRace
-from harvester.storage.backends import atomic_files, regular_files
-from harvester.storage.backends.base import Store
 from harvester.storage.layout import CHANGES, Tree
 from harvester.storage.state import change_reader, json_file
 from harvester.storage.state.change_entries import (
@@ -63,18 +60,6 @@ def line(entry: LogEntry) -> bytes:
     return orjson.dumps(json_file.members(entry)) + b"\n"
 
 
-def put_new(store: Store, name: str, lines: Iterable[bytes], temp: Path) -> None:
-    """Give these lines a new name, durably. Raises LostRace if a store without locks has it."""
-    try:
-        with atomic_files.os_errors_as_store_errors(temp):
-            atomic_files.make_folder(temp.parent)
-            with os.fdopen(regular_files.create(temp), "wb") as file:
-                file.writelines(lines)
-        store.put_if_version(temp, name, None)
-    finally:
-        atomic_files.unlink_quietly(temp)
-
-
 def _join(tree: Tree, label: str, this_month: str) -> None:
     """Join the files of each group that is due into one segment, then remove what it holds."""
     files = _shelf(tree, label).files
@@ -103,7 +88,7 @@ def _put_segments(tree: Tree, label: str, entries: Iterable[LogEntry]) -> None:
         name = segment_name(label, piece[0].seq, piece[-1])
         # Another fold of the same entries has written the same.
         with suppress(LostRace):
-            put_new(tree.store, name, map(line, piece), _temp(tree, label))
+            tree.store.write_over(name, b"".join(map(line, piece)), _temp(tree, label), None)
 
 
 def _is_due(group: Sequence[LogFile], this_month: str) -> bool:

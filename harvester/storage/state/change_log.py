@@ -109,7 +109,7 @@ class ChangeLog:
     def _create(self, label: str, entry: LogEntry) -> None:
         """Create the file of an entry. Raises LostRace if its number is taken."""
         store, name = self._tree.store, entry_name(label, entry.seq)
-        change_folding.put_new(store, name, [change_folding.line(entry)], self._temp(label))
+        store.write_over(name, change_folding.line(entry), self._temp(label), None)
         if not store.is_exclusive:
             # Another run may have folded an entry of this number, and removed its file since.
             found = shelves(store.list(f"{CHANGES}/{label}/log"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import islice
@@ -79,8 +79,8 @@ def write(tree: Tree, run_id: str, record: dict[str, Any], *, bucket: int = 0) -
     A run writes only its own record, so the one there is always older. ``bucket`` is one that the
     run holds: the temporary file of a killed run is removed with that bucket's.
     """
-    with _temporary(tree.temp(bucket, f"{run_id}.json"), record) as temp:
-        tree.store.put(temp, f"{RUNS}/{run_id}.json")
+    temp = tree.temp(bucket, f"{run_id}.json")
+    tree.store.write(f"{RUNS}/{run_id}.json", _text(record), temp)
 
 
 def delete(tree: Tree, run_id: str) -> None:
@@ -106,8 +106,15 @@ def write_file(path: Path, record: dict[str, Any]) -> None:
     with atomic_files.os_errors_as_store_errors(path):
         is_no_file = path.exists() and not path.is_file()
     if not is_no_file:
-        with _temporary(path.with_name(f".{path.name}.tmp"), record) as temp:
+        temp = path.with_name(f".{path.name}.tmp")
+        try:
+            with atomic_files.os_errors_as_store_errors(temp):
+                atomic_files.make_folder(temp.parent)
+                with os.fdopen(regular_files.create(temp), "wb") as file:
+                    file.write(_text(record))
             atomic_files.replace_durably(temp, path)
+        finally:
+            atomic_files.unlink_quietly(temp)
     elif record["state"] != "running":
         with atomic_files.os_errors_as_store_errors(path):
             # Without O_NONBLOCK a pipe that no process reads would be waited for without end.
@@ -136,19 +143,6 @@ def newest(tree: Tree, kind: type[T], length: int = MAX_READ - 1) -> Iterator[T]
 def last(tree: Tree, count: int) -> list[RunRecord]:
     """Return the newest records, newest first. Unreadable ones are passed over."""
     return list(islice(newest(tree, RunRecord, _HEAD_BYTES), count))
-
-
-@contextmanager
-def _temporary(temp: Path, record: dict[str, Any]) -> Iterator[Path]:
-    """Write a record to ``temp`` for the block, and remove it after that if it is still there."""
-    try:
-        with atomic_files.os_errors_as_store_errors(temp):
-            atomic_files.make_folder(temp.parent)
-            with os.fdopen(regular_files.create(temp), "wb") as file:
-                file.write(_text(record))
-        yield temp
-    finally:
-        atomic_files.unlink_quietly(temp)
 
 
 def _text(record: dict[str, Any]) -> bytes:

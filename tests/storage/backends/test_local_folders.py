@@ -12,7 +12,7 @@ import pytest
 from harvester.core.config.settings import Output
 from harvester.core.errors import StoreError, UsageError
 from harvester.core.exit_codes import Exit
-from harvester.storage import layout, unmanaged_files
+from harvester.storage import layout
 from harvester.storage.backends.base import PRIVATE_FOLDERS
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import open_tree
@@ -112,7 +112,7 @@ def test_a_link_that_is_not_ours_is_listed_and_not_followed(tmp_path: Path) -> N
     for follow_links in (False, True):
         tree = open_tree(Output(root, follow_links=follow_links))
         layout.check_folders(tree)
-        assert unmanaged_files.files(tree, [DAILY]) == [
+        assert layout.unmanaged_files(tree, [DAILY]) == [
             f"{DAILY}/backup",
             f"{DAILY}/ref_month=2026-03/loop",
         ]
