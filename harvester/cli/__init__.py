@@ -40,6 +40,7 @@ def _invoke(arguments: Sequence[str]) -> int:
     # Before anything is parsed, because what is wrong with the arguments is told too.
     json_lines.begin(on=json_lines.is_asked_for(arguments, os.environ))
     try:
+        # Before Arrow is loaded, which ends the process without a message where it gets no memory.
         if arguments[:1] == ["run"]:
             memory_limit.refuse_low_limit()
         words = spelled_out([*arguments])

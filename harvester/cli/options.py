@@ -34,7 +34,9 @@ def flag(variable: str) -> Parameter:
 
 def names(variable: str) -> Parameter:
     """Describe an option that takes names, separated by commas."""
-    return value(variable, env_var_split=_whole, negative="", group=_SELECTING, show_default=False)
+    return value(
+        variable, env_var_split=_at_commas, negative="", group=_SELECTING, show_default=False
+    )
 
 
 def day(variable: str, **how: Any) -> Parameter:
@@ -42,13 +44,11 @@ def day(variable: str, **how: Any) -> Parameter:
     return value(variable, allow_leading_hyphen=True, **how)
 
 
-def _whole(_type: object, text: str, **_how: object) -> list[str]:
-    """Keep the text of a variable in one piece: `split` splits at commas, names hold blanks."""
-    return [text]
-
-
 def _at_commas(_type: object, text: str, **_how: object) -> list[str]:
-    """Split the text of a variable at commas: it is the only one for several values."""
+    """Split the text of a variable at commas: it is the only one for several values.
+
+    Not at blanks, because names hold them.
+    """
     return list(arguments.names(text))
 
 

@@ -61,6 +61,7 @@ def damage_as(
 
 def create_file(path: Path) -> pa.OSFile:
     """Make a file for writing, in the place of a left-over one. Raises OSError."""
+    # Made anew first, because Arrow would write through a link in its place.
     os.close(regular_files.create(path))
     return pa.OSFile(str(path), "wb")
 

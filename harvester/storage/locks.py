@@ -30,6 +30,7 @@ def sweep_elsewhere(tree: Tree, own: Iterable[int], claim: Claim) -> None:
     ``own`` are the buckets that the caller holds and has cleaned. Buckets that others hold are
     passed over, because their holders have cleaned them. Raises StoreError.
     """
+    # Without waiting, because whoever holds a bucket cleans it.
     at_once = replace(claim, timeout=0.0)
     for label in layout.temp_buckets(tree).difference(map(tree.bucket_label, own)):
         with suppress(Busy), tree.store.lock([label], at_once):

@@ -105,6 +105,7 @@ def _publish_once(
         if fresh:
             after = _write_merged(update, stored, fresh)
         for group in touching:
+            # An earlier run has merged these, and may have died before it said so.
             if stored and group.id in old:
                 update.record_replayed(group, stored.footer.coverage)
     _forget_healed(update)
@@ -223,6 +224,7 @@ class _PartitionUpdate:
             # What differed is not known any more.
             self.changed |= mask
             self.changed_appids.add(appid)
+            # A new answer of this account, merged a moment ago, knows more than the old footer.
             if appid not in self.known:
                 self.known[appid] = known.account(appid)
 
@@ -291,6 +293,7 @@ def _changes(
     known = known.asked_until(update.now)
     for appid, replies in groupby(decoded_answers, key=lambda item: item[0].window.appid):
         change = AccountChange(appid, update.month, known.account(appid))
+        # So that of two answers about a day the newest one stands in the end.
         oldest_first = sorted(replies, key=lambda item: (item[0].asked_at, item[1].fetched_at))
         for answer, stamp, decoded in oldest_first:
             accepted = change.accepted_days(answer)

@@ -61,6 +61,7 @@ def keep(tree: Tree, entry: QuarantinedAnswer) -> str:
     Secrets in it are masked. Raises StoreError.
     """
     window = entry.answer.window
+    # Masked only here, because a server may repeat a token in what it refuses.
     entry = replace(entry, answer=entry.answer._replace(body=masked_bytes(entry.answer.body)))
     name = _answer_name(window.dataset, window.appid, entry.day)
     temp = tree.temp(bucket_of(window.appid, tree.buckets), f"{window.dataset}.{window.appid}")

@@ -231,6 +231,7 @@ def open_group(name: str, path: Path) -> Group:
         if index["version"] > VERSION:
             raise OtherVersion.newer(f"{inert(name)}: raw group", index["version"], VERSION)
         group = _group_from_index(name, path, source.size(), index, places)
+        # All sizes before a batch is read, because a kilobyte may stand for gigabytes.
         is_ours = (
             index["version"] == VERSION
             and reader.schema.equals(_SCHEMA)
@@ -351,6 +352,7 @@ def _is_plausible(group: Group) -> bool:
     numbers += [batch.checksum for batch in group.batches]
     texts = [group.id, group.run_id, *(batch.dataset for batch in group.batches)]
     return (
+        # Not isinstance, because JSON's true is an int of Python too.
         all(type(number) is int for number in (*numbers, *months))
         and all(type(text) is str for text in texts)
         and _bucket_of_name(group.name) in (group.bucket, None)

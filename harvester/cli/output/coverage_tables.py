@@ -112,6 +112,7 @@ def day_lines(found: Sequence[DaysOfAccount]) -> list[str]:
     for each in found:
         prospect = f": {_prospect(each)}" if isinstance(each, MissingDays) else ""
         alike[named(each.appid, each.name), prospect].append(each)
+    # Those with the most days, because a list is cut after some lines.
     most_first = sorted(alike.items(), key=lambda item: -sum(each.days for each in item[1]))
     return [f"{account}: {_days(days)}{prospect}" for (account, prospect), days in most_first]
 

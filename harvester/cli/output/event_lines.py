@@ -53,6 +53,7 @@ class EventLines:
                 pass
 
     def _pause(self, now: float) -> float:
+        # Ever more rarely, so that a run of hours does not fill the log of a CI system.
         return max(_PUBLISHED_SECONDS, (now - (self._began or now)) * _SHARE_BETWEEN_LISTS)
 
     def _list(self, now: float) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 from harvester import signals
 from harvester.core.errors import places
@@ -36,12 +36,7 @@ VARIABLE = "HARVESTER_LOG_FORMAT"
 
 _OPTION = "--log-format"
 _MAX_TEXT = 2_000
-_LEVELS: dict[Level, int] = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
+_LEVELS: dict[Level, int] = {level: getattr(logging, level.upper()) for level in get_args(Level)}
 
 
 @dataclass(slots=True)
@@ -77,6 +72,7 @@ def begin(*, on: bool) -> None:
     _state = _State(on)
     signals.describe_by(_tell_description if on else None)
     root = logging.getLogger()
+    # That of an earlier command of this process.
     for handler in [*root.handlers]:
         if isinstance(handler, _LogLines):
             root.removeHandler(handler)

@@ -68,6 +68,7 @@ def table_lines(
     widths, kept = natural, list(range(len(columns)))
     if _sum(natural, kept) > room:
         widths = list(map(_least, columns, zip(head, *body, strict=True), natural))
+        # Left out only once the texts are as narrow as their longest words.
         while _sum(widths, kept) > room and (gone := _least_important(columns, kept)) is not None:
             kept.remove(gone)
     if _sum(widths, kept) > room:

@@ -83,6 +83,7 @@ def write(temp: Path, descriptor: int, final: Path, data: bytes | memoryview) ->
 
 def replace_durably(temp: Path, final: Path) -> None:
     """Rename a complete file to its final name, durably. Raises StoreError."""
+    # The contents before the name, or after a power cut the name could stand for an empty file.
     with os_errors_as_store_errors(temp):
         sync(temp)
     with os_errors_as_store_errors(final):

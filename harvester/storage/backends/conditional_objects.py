@@ -41,6 +41,7 @@ class ConditionalObjects:
         """
         with self._translated_errors(name):
             try:
+                # In one request, because a condition holds for a single request.
                 done = obstore.put(
                     self._store, name, source, mode=put_mode(over), use_multipart=False
                 )

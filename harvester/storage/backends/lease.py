@@ -151,7 +151,9 @@ class BucketLease:
         terms, beat = self._terms, len(self._sent_at)
         told = {**note, "lease": terms.seconds, "holder": terms.holder, "beat": beat}
         data = json.dumps(told).encode()
+        # Before it is sent, so that this run's time ends before others believe that it does.
         self._sent_at.append(terms.clock())
+        # Soon, in case it fails; a put that arrives is good for longer.
         self.due_at = self._sent_at[beat] + terms.seconds / _RETRIES_PER_LEASE
         try:
             version = self._files.put(self._name, data, self._version)
@@ -196,6 +198,7 @@ class Ownership:
         """Return whether a request may be started; see `Hold`."""
         if self._terms.clock() < self._good_until and not self._is_over:
             return True
+        # For good: another run may have had the bucket in between, even if it is held again.
         self._is_over = True
         return False
 
@@ -212,6 +215,7 @@ class Ownership:
         pause = min(pause, self._terms.seconds / 6)
         told = False
         self._note = claim.note()
+        # Before the first is taken, because to take thousands may last longer than a lease.
         self._keeper.start()
         while True:
             self._look()
@@ -235,6 +239,7 @@ class Ownership:
         """Let others take the buckets. A lease that cannot be given back ends by itself."""
         self._is_over = True
         self._ending.set()
+        # It has not been started if the run failed before it took anything.
         if self._keeper.ident is not None:
             self._keeper.join()
         _for_each(self._give_back, self._held)
@@ -255,6 +260,7 @@ class Ownership:
             now = self._terms.clock()
             late = [lease for lease in kept if lease.due_at <= now]
             _for_each(self._renew, late)
+            # As long as buckets are waited for no request may be started anyway.
             if late and not self._waiting:
                 self._good_until = self._first_end()
             # At least now and then, because further leases may be taken meanwhile.

@@ -81,6 +81,7 @@ class LocalStore:
         """Check these folders and all below them, and close private ones to other users."""
         for name in names:
             if self._is_folder(name):
+                # Walked for the checks alone.
                 deque(self._walk(name), maxlen=0)
         for name in PRIVATE_FOLDERS:
             _make_private(self.root / META_DIR / name)

@@ -137,8 +137,10 @@ def is_not_implemented(error: Exception) -> bool:
 
 def _as_store_error(uri: str, where: str, error: Exception) -> StoreError:
     number, word = status(error), code(error)
+    # Where an object may be missing the caller has ignored that, so here it is the bucket.
     if word in _NO_BUCKET or isinstance(error, FileNotFoundError):
         return StoreError(f"{uri}: there is no such bucket", _MAKE_BUCKET)
+    # By the code too, because S3 answers an expired token with 400.
     if _REFUSED & {number, word}:
         return AccessRefused(f"{where}: refused ({f'{number} {word}'.strip()})", _CREDENTIALS)
     if _ELSEWHERE & {number, word}:
@@ -147,6 +149,7 @@ def _as_store_error(uri: str, where: str, error: Exception) -> StoreError:
         return StoreError(f"{where}: the store said {number} {word}", _AGAIN)
     if isinstance(error, InvalidPathError):
         return StoreError(f"{where}: a name with an empty part in it", _RENAME)
+    # Credentials are looked for at the first request, and only a text says that there are none.
     if _WITHOUT_CREDENTIALS.search(str(error)):
         return AccessRefused(f"{uri}: no credentials were found", _CREDENTIALS)
     return StoreError(f"{uri}: the store cannot be reached", _NETWORK)

@@ -103,6 +103,7 @@ class ObjectStore:
             if not self._single_writer:
                 self._check_conditional_puts()
                 hold = stack.enter_context(self._leased(names, claim))
+            # Behind the lease, so that a run which waits in vain for it makes no folder.
             stack.enter_context(self._scratch.kept())
             yield hold
 
@@ -129,6 +130,7 @@ class ObjectStore:
     def exists(self, folder: str) -> bool:
         """Return whether a folder has any file."""
         with self._translated_errors(folder):
+            # One name is enough, however many there are.
             return any(len(page) > 0 for page in obstore.list(self._store, folder, chunk_size=1))
 
     def list(self, folder: str) -> list[FileInfo]:
@@ -163,6 +165,7 @@ class ObjectStore:
             yield None if version is None else LocalCopy(temp, version)
         finally:
             atomic_files.unlink_quietly(temp)
+            # A command that only reads leaves no folder behind.
             self._scratch.remove_if_unused()
 
     def version(self, name: str) -> Version | None:
@@ -197,6 +200,7 @@ class ObjectStore:
         """Put a small file over the version it replaces. Raises LostRace."""
         if self._single_writer:
             self.write(name, data, temp)
+            # Its next put has no condition either, so nobody compares this.
             return Version("")
         return self._files.put(name, data, over)
 
@@ -216,6 +220,8 @@ class ObjectStore:
     def move(self, name: str, to: str) -> bool:
         """Give a file another name; return False if there is none."""
         with self._translated_errors(name), object_client.missing_objects_ignored():
+            # A store has no rename. Killed in between, both are there, and the next run moves it
+            # again.
             obstore.copy(self._store, name, to)
             self.delete(name)
             return True
@@ -223,6 +229,7 @@ class ObjectStore:
 
     def delete(self, name: str) -> None:
         """Remove a file if it is there."""
+        # The local copy as well, which `copies` would go on handing out.
         atomic_files.unlink_quietly(self.scratch / name)
         with self._translated_errors(name), suppress(FileNotFoundError):
             obstore.delete(self._store, name)
@@ -269,6 +276,8 @@ class ObjectStore:
                 return Tail(found, b"")
             with self._translated_errors(found.name):
                 now, data = self._read_range(found, length)
+            # The answer says what the object is now, so one that was replaced is read again by its
+            # size.
             if now is None or now == found:
                 return None if now is None else Tail(found, data)
             found = now
@@ -293,6 +302,8 @@ class ObjectStore:
         name = f"{_PROBE_FOLDER}/{secrets.token_hex(8)}"
         try:
             with self._translated_errors(name):
+                # One put that must succeed, then three that must fail: over what is there, over
+                # another version of it, and over a version of what is not there.
                 are_checked = (
                     self._put_empty_if(name, "create")
                     and not self._put_empty_if(name, "create")

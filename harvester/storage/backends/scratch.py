@@ -42,6 +42,8 @@ class Scratch:
         finally:
             self._is_kept = False
             with self._guard:
+                # Before the lock is given up, or another process would remove the folder at the
+                # same time.
                 shutil.rmtree(self.path, ignore_errors=True)
                 self._release_lock()
 

@@ -127,6 +127,8 @@ def shelves(found: Iterable[FileInfo]) -> dict[str, Shelf]:
             else:
                 shelf.begun.append(file)
     for shelf in logs.values():
+        # Of files with the same first entry the longest leads, and a segment before a file of one
+        # entry.
         shelf.files.sort(key=lambda each: (each.first, -each.last, each.is_entry))
     return logs
 
@@ -161,6 +163,7 @@ def needed(files: Iterable[LogFile], after: int) -> list[LogFile]:
     chosen: list[LogFile] = []
     best: LogFile | None = None
     for each in files:
+        # No other file that begins here or before reaches as far as the best one.
         if best is not None and each.first > after + 1:
             chosen.append(best)
             after, best = best.last, None

@@ -67,6 +67,8 @@ class ChangeLog:
         lacking = sorted(own - self._heads.keys())
         files = change_reader.data_files(self._tree) if lacking and not is_new else {}
         for label in lacking:
+            # The first entry is linked to the files that there were, so a cursor from before it
+            # fits.
             there = files.get(label, [])
             self._heads[label] = LogPosition(0, files_mark(there))
             change_folding.remember(self._tree, label, {file.name: self._at() for file in there})
@@ -87,6 +89,7 @@ class ChangeLog:
     def add(self, entry: LogEntry) -> None:
         """Append an entry to the log of its file's bucket, durably. Raises StoreError."""
         self._append(label_of(entry.path), replace(entry, run_id=self.run_id))
+        # After the entry: killed in between, the change is reported twice instead of never.
         if announced := self._announced.pop(entry.path, None):
             self._tree.store.delete(announced)
 

@@ -60,6 +60,7 @@ def since(store: Store, positions: Mapping[str, LogPosition]) -> News:
         listed = store.list(CHANGES)
         with suppress(BrokenHistory):
             return _since(store, shelves(listed), positions)
+        # The same files as before: the entry is not on its way from one to another, it is gone.
         if listed == before:
             break
         before = listed
@@ -73,6 +74,7 @@ def _since(store: Store, logs: Mapping[str, Shelf], positions: Mapping[str, LogP
     for label in sorted(logs.keys() | positions.keys()):
         at, newest = positions.get(label, LogPosition()), logs.get(label, Shelf()).newest
         if newest is None or newest.last <= at.seq:
+            # The name of a file of one entry has no mark, so it is read to compare that.
             if at.seq and newest is not None and newest.last == at.seq and newest.is_entry:
                 chosen[label] = [newest]
             elif at.seq and (newest is None or (newest.last, newest.mark) != at):
