@@ -7,7 +7,7 @@ folds of the same bucket at once do no harm.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -25,7 +25,7 @@ from harvester.storage.state.change_entries import (
     segment_name,
     shelves,
 )
-from harvester.storage.state.change_reader import KnownFiles, known_name
+from harvester.storage.state.change_reader import known_name
 
 MAX_SEGMENT_BYTES = 4 << 20
 """Size that a segment does not exceed, unless it has one entry: files are read whole."""
@@ -48,10 +48,10 @@ def fold(tree: Tree, label: str, now: float) -> None:
     _drop(tree, label, calendar.utc_text(now - tree.keep_history * _SECONDS_A_DAY)[:10])
 
 
-def remember(tree: Tree, label: str, paths: Mapping[str, str]) -> None:
+def remember(tree: Tree, label: str, names: set[str]) -> None:
     """Write the data files that are there although no entry names them. Raises StoreError."""
-    known = KnownFiles(dict(sorted(paths.items())))
-    if known != change_reader.known_files(tree, label):
+    if names != change_reader.known_files(tree, label):
+        known = {"paths": sorted(names)}
         json_file.write(tree.store, known_name(label), known, _temp(tree, label))
 
 
@@ -128,12 +128,12 @@ def _drop(tree: Tree, label: str, before: str) -> None:
         old.append(each)
     if not old:
         return
-    there = dict(change_reader.known_files(tree, label).paths)
+    there = set(change_reader.known_files(tree, label))
     for entry in change_reader.entries_of(tree.store, old):
         if entry.op == "deleted":
-            there.pop(entry.path, None)
+            there.discard(entry.path)
         elif entry.path:
-            there[entry.path] = entry.at
+            there.add(entry.path)
     remember(tree, label, there)
     for each in old:
         tree.store.delete(each.file.name)

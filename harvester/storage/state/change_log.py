@@ -71,7 +71,7 @@ class ChangeLog:
             # fits.
             there = files.get(label, [])
             self._heads[label] = LogPosition(0, files_mark(there))
-            change_folding.remember(self._tree, label, {file.name: self._at() for file in there})
+            change_folding.remember(self._tree, label, {file.name for file in there})
             self._append(label, LogEntry(op=BEGIN, run_id=self.run_id))
         for label, shelf in logs.items():
             for file in shelf.begun:

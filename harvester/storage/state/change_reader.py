@@ -38,9 +38,9 @@ _MAX_LISTINGS = 10
 
 @dataclass(frozen=True, slots=True)
 class KnownFiles:
-    """The data files that the dropped entries of a log leave behind, each with its last time."""
+    """The names of the data files that no entry of a log names any more."""
 
-    paths: dict[str, str]
+    paths: frozenset[str] = frozenset()
 
 
 class News(NamedTuple):
@@ -123,9 +123,9 @@ def known_name(label: str) -> str:
     return f"{CHANGES}/{label}/known.json"
 
 
-def known_files(tree: Tree, label: str) -> KnownFiles:
+def known_files(tree: Tree, label: str) -> frozenset[str]:
     """Return the data files that the dropped entries of a log leave behind. Raises StoreError."""
-    return json_file.read(tree.store, known_name(label), KnownFiles) or KnownFiles({})
+    return (json_file.read(tree.store, known_name(label), KnownFiles) or KnownFiles()).paths
 
 
 def not_removed(tree: Tree) -> set[str]:
@@ -135,7 +135,7 @@ def not_removed(tree: Tree) -> set[str]:
     """
     found: set[str] = set()
     for label, shelf in shelves(tree.store.list(CHANGES)).items():
-        found.update(known_files(tree, label).paths)
+        found |= known_files(tree, label)
         for entry in entries_of(tree.store, shelf.files):
             if entry.op == "deleted":
                 found.discard(entry.path)
