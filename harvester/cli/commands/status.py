@@ -10,8 +10,8 @@ from rich.console import Console
 
 from harvester.cli import options
 from harvester.cli.output import status_tables
+from harvester.cli.output.account_tables import accounts_csv, datasets_csv, print_accounts
 from harvester.cli.output.answers import answer, print_paused
-from harvester.cli.output.coverage_tables import accounts_csv, datasets_csv, print_accounts
 from harvester.core.exit_codes import Exit
 from harvester.verbs import status as surveying
 from harvester.verbs.status import Status

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from harvester.cli.next_commands import NextCommand, first_rows, next_command, print_next, run_again
 from harvester.cli.output.answers import MAX_LINES, print_line, print_paused, print_pending
-from harvester.cli.output.coverage_tables import print_coverage, print_suspicious
+from harvester.cli.output.coverage_table import print_coverage, print_suspicious
 from harvester.cli.output.phrases import counted, minute_texts, seconds_text
 from harvester.cli.output.styles import style_of
 from harvester.core.exit_codes import Exit, Outcome

@@ -5,13 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 
 from harvester.cli.next_commands import print_next, run_again
+from harvester.cli.output.account_tables import day_lines, lost_lines
 from harvester.cli.output.answers import MAX_LINES, print_line, print_lines, print_paused
-from harvester.cli.output.coverage_tables import (
-    day_lines,
-    lost_lines,
-    print_coverage,
-    print_suspicious,
-)
+from harvester.cli.output.coverage_table import print_coverage, print_suspicious
 from harvester.cli.output.phrases import counted
 from harvester.core import calendar
 from harvester.core.text.inert_text import inert, named

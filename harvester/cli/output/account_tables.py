@@ -1,4 +1,4 @@
-"""Coverage, as it is printed: of datasets and of accounts, as tables, lines and CSV (RFC 4180)."""
+"""The status of accounts: a table, lines for their days, and CSV (RFC 4180), also of datasets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 
-from harvester.cli.next_commands import days_of
 from harvester.cli.output.answers import print_line, print_table
 from harvester.cli.output.phrases import counted, minute_texts
 from harvester.cli.output.styles import style_of
@@ -18,53 +17,12 @@ from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core.calendar import day_text
 from harvester.core.plain import plain
 from harvester.core.text.inert_text import inert_cell, named
-from harvester.runs.record.account_report import DatasetSummary
-from harvester.runs.record.next_requests import NextRequests
 from harvester.runs.record.run_record import plain_row
 from harvester.verbs.account_status import AccountStatus, DaysOfAccount, MissingDays
 from harvester.verbs.gate import LostDays
 from harvester.verbs.status import Status
 
 _CSV_NAMES = ("name", "appid", "tags", "percent", "newest_day", "state", "reason", "waiting_until")
-
-
-def _covered(row: DatasetSummary) -> Cell:
-    return own(f"{row.days.done:,}", "" if row.days.missing else "done")
-
-
-def _days_in(name: str, rank: int) -> TableColumn[DatasetSummary]:
-    """Return the column of the account-days in a state, for tables in which there are any."""
-
-    def count(row: DatasetSummary) -> Cell:
-        number = getattr(row.days, name)
-        return own(f"{number:,}", style_of(name)) if number else 0
-
-    return TableColumn(name, count, rank=rank, may_lack=True)
-
-
-_DATASET_COLUMNS: Sequence[TableColumn[DatasetSummary]] = (
-    TableColumn("dataset", lambda row: row.dataset, "code"),
-    TableColumn("accounts", lambda row: row.accounts, rank=6),
-    TableColumn("wanted", lambda row: row.days.wanted, rank=5),
-    TableColumn("covered", _covered),
-    _days_in("missing", 0),
-    _days_in("provisional", 2),
-    _days_in("quarantined", 1),
-    _days_in("suspicious", 3),
-    _days_in("empty", 4),
-)
-
-
-def print_coverage(out: Console, rows: Sequence[DatasetSummary]) -> None:
-    """Count account-days by state."""
-    print_table(out, _DATASET_COLUMNS, rows)
-
-
-def print_suspicious(out: Console, price: NextRequests) -> None:
-    """Print how many empty days are odd."""
-    if price.suspicious is not None:
-        title = f"suspicious gaps: {days_of(price.suspicious)}, between days with rows"
-        print_line(out, title, gap=True)
 
 
 def reason_text(account: AccountStatus) -> str:
@@ -82,7 +40,7 @@ def _state(account: AccountStatus) -> Cell:
     return own(account.state, style_of(account.reason) or style_of(account.state))
 
 
-_ACCOUNT_COLUMNS: Sequence[TableColumn[AccountStatus]] = (
+_COLUMNS: Sequence[TableColumn[AccountStatus]] = (
     TableColumn("name", lambda row: row.name, "text", may_lack=True),
     TableColumn("appid", lambda row: row.appid, "code"),
     TableColumn("tags", lambda row: ", ".join(row.tags), "text", rank=3, least=10, may_lack=True),
@@ -97,7 +55,7 @@ _ACCOUNT_COLUMNS: Sequence[TableColumn[AccountStatus]] = (
 def print_accounts(out: Console, accounts: Sequence[AccountStatus]) -> None:
     """Print accounts, and how many of them there are, incomplete and paused."""
     if accounts:
-        print_table(out, _ACCOUNT_COLUMNS, accounts)
+        print_table(out, _COLUMNS, accounts)
     counts = {
         "incomplete": sum(account.is_incomplete for account in accounts),
         "paused": sum(bool(account.paused) for account in accounts),

@@ -1,0 +1,53 @@
+"""Coverage of datasets as a table, of a run and of an output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from harvester.cli.next_commands import days_of
+from harvester.cli.output.answers import print_line, print_table
+from harvester.cli.output.styles import style_of
+from harvester.cli.output.table_layout import Cell, TableColumn, own
+from harvester.runs.record.account_report import DatasetSummary
+from harvester.runs.record.next_requests import NextRequests
+
+
+def _covered(row: DatasetSummary) -> Cell:
+    return own(f"{row.days.done:,}", "" if row.days.missing else "done")
+
+
+def _days_in(name: str, rank: int) -> TableColumn[DatasetSummary]:
+    """Return the column of the account-days in a state, for tables in which there are any."""
+
+    def count(row: DatasetSummary) -> Cell:
+        number = getattr(row.days, name)
+        return own(f"{number:,}", style_of(name)) if number else 0
+
+    return TableColumn(name, count, rank=rank, may_lack=True)
+
+
+_COLUMNS: Sequence[TableColumn[DatasetSummary]] = (
+    TableColumn("dataset", lambda row: row.dataset, "code"),
+    TableColumn("accounts", lambda row: row.accounts, rank=6),
+    TableColumn("wanted", lambda row: row.days.wanted, rank=5),
+    TableColumn("covered", _covered),
+    _days_in("missing", 0),
+    _days_in("provisional", 2),
+    _days_in("quarantined", 1),
+    _days_in("suspicious", 3),
+    _days_in("empty", 4),
+)
+
+
+def print_coverage(out: Console, rows: Sequence[DatasetSummary]) -> None:
+    """Count account-days by state."""
+    print_table(out, _COLUMNS, rows)
+
+
+def print_suspicious(out: Console, price: NextRequests) -> None:
+    """Print how many empty days are odd."""
+    if price.suspicious is not None:
+        title = f"suspicious gaps: {days_of(price.suspicious)}, between days with rows"
+        print_line(out, title, gap=True)
