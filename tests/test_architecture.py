@@ -205,9 +205,9 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts, SQL and scripts are data files.
 MAX_CODE = {
-    "core": 1_550,
+    "core": 1_539,
     "catalogue": 951,
-    "manifest": 1_693,
+    "manifest": 1_625,
     "planning": 791,
     "scheduling": 1_419,
     "tables": 1_637,
@@ -215,8 +215,8 @@ MAX_CODE = {
     "storage": 3_900,
     "engine": 808,
     "runs": 3_396,
-    "verbs": 3_128,
-    "readers": 730,
+    "verbs": 3_127,
+    "readers": 726,
     "cli": 2_458,
     "sandbox": 1_373,
     "root": 215,

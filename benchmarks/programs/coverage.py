@@ -17,7 +17,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import Month
 from harvester.core.config.settings import Output
-from harvester.manifest import place_named
+from harvester.manifest.option_values import place_named
 from harvester.storage import coverage_scan, partition_writer
 from harvester.storage.footer import Footer
 from harvester.storage.layout import Partition, Tree, open_tree

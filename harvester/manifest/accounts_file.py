@@ -42,7 +42,6 @@ def read_csv(path: str, named: Place, context: LoadContext) -> Iterator[tuple[An
         subject = "this file" if flaw.line else f"`accounts_file` names{named_file}, which"
         hint = _EXCEL if flaw.hint == SAVE else flaw.hint
         context.mistakes.add(place, f"{subject} {flaw.what}", hint)
-        context.accounts_unknown = True
         return
     try:
         yield from _accounts(file, text, context)
@@ -50,7 +49,6 @@ def read_csv(path: str, named: Place, context: LoadContext) -> Iterator[tuple[An
         [row] = error.args
         place = _Table(file, []).place(row)
         context.mistakes.add(place, "a quoted cell does not end as it should", _QUOTES)
-        context.accounts_unknown = True
 
 
 def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -77,7 +75,6 @@ def _accounts(file: Path, text: str, context: LoadContext) -> Iterator[tuple[Any
     flaws = [*mistakes_in(header, COLUMNS)]
     for index, what, hint in flaws:
         context.mistakes.add(table.place(first, index), what, hint)
-    context.accounts_unknown |= bool(flaws)
     for number, cells in rows if not flaws else ():
         where = table.where(number)
         if len(cells) == len(header):
@@ -87,7 +84,6 @@ def _accounts(file: Path, text: str, context: LoadContext) -> Iterator[tuple[Any
         else:
             what = f"cells in this row: {len(cells)}, columns: {len(header)}"
             context.mistakes.add(where(), what, _CELLS)
-            context.accounts_unknown = True
 
 
 class _Table(NamedTuple):

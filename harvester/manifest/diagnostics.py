@@ -57,6 +57,10 @@ class Diagnostics:
         if len(self.found) > MAX_MISTAKES:
             raise ManifestError(self.found)
 
+    def fatal(self, place: Place, what: str, hint: str = "") -> ManifestError:
+        """Return the error for a mistake that prevents further reading, with those so far."""
+        return ManifestError([*self.found, Mistake(place, what, hint)])
+
 
 @dataclass(slots=True)
 class LoadContext:

@@ -11,6 +11,8 @@ from harvester.manifest import models
 from harvester.manifest.account_selection import AccountIndex, datasets_named
 from harvester.manifest.diagnostics import LoadContext, Step, Where
 
+_DATASETS = ("datasets",)
+
 
 def job_of(
     written: models.WrittenJob,
@@ -27,7 +29,7 @@ def job_of(
     names = _Names(where, context)
     return Job(
         name=str(written.name or f"job-{index + 1}"),
-        datasets=names.datasets(written.datasets),
+        datasets=names.found(written.datasets, _DATASETS, datasets_named),
         appids=_appids(written.accounts, names, known),
         begin=written.begin_date,
         end=written.end_date,
@@ -40,22 +42,8 @@ class _Names(NamedTuple):
     where: Where
     context: LoadContext
 
-    def datasets(self, patterns: Sequence[str]) -> tuple[str, ...]:
-        """Return the datasets that any of the patterns matches."""
-        return self._found(patterns, ("datasets",), datasets_named, lambda _: False)
-
-    def accounts(
+    def found(
         self, names: Sequence[str], loc: tuple[Step, ...], look_up: Callable[[str], list[str]]
-    ) -> tuple[str, ...]:
-        """Return the appids that the names stand for."""
-        return self._found(names, ("accounts", *loc), look_up, self.context.may_have_account)
-
-    def _found(
-        self,
-        names: Sequence[str],
-        loc: tuple[Step, ...],
-        look_up: Callable[[str], list[str]],
-        is_excused: Callable[[str], bool],
     ) -> tuple[str, ...]:
         """Return what the names of a list stand for, each once."""
         found: dict[str, None] = {}
@@ -63,7 +51,8 @@ class _Names(NamedTuple):
             try:
                 found.update(dict.fromkeys(look_up(name)))
             except InvalidValue as flaw:
-                if not is_excused(name):
+                # An account with mistakes of its own is unknown too, and reported already.
+                if loc == _DATASETS or not self.context.may_have_account(name):
                     self.context.mistakes.add(self.where((*loc, index)), flaw.what, flaw.hint)
         return tuple(found)
 
@@ -72,16 +61,17 @@ def _appids(
     written: tuple[str, ...] | models.Chosen, names: _Names, known: AccountIndex
 ) -> tuple[str, ...]:
     if isinstance(written, tuple):
-        return names.accounts(written, (), known.in_list)
+        return names.found(written, ("accounts",), known.in_list)
     context = names.context
     before = len(context.mistakes.found)
     groups = []
     if written.tags is not None:
-        groups.append({*names.accounts(written.tags, ("tags",), known.tagged)})
+        groups.append({*names.found(written.tags, ("accounts", "tags"), known.tagged)})
     for name, values in (written.attributes or {}).items():
         words = [f"{name}={value}" for value in values]
-        groups.append({*names.accounts(words, ("attributes", name), known.with_attribute)})
-    without = {*names.accounts(written.without or (), ("except",), known.in_list)}
+        loc = ("accounts", "attributes", name)
+        groups.append({*names.found(words, loc, known.with_attribute)})
+    without = names.found(written.without or (), ("accounts", "except"), known.in_list)
     chosen = [appid for appid in known.names if all(appid in group for group in groups)]
     left = tuple(appid for appid in chosen if appid not in without)
     may_follow = context.invalid_accounts or len(context.mistakes.found) > before

@@ -29,39 +29,17 @@ from harvester.manifest.yaml_reader import Document, parse
 _INIT = "`harvester init jobs.yaml` writes one; yours is named behind the verb, as in run FILE"
 
 
-SOURCES = ("accounts", "accounts_file", "accounts_from")
-"""Keys that give accounts, of which a manifest needs one."""
-
-
-def load(
-    path: Path,
-    *,
-    environ: Mapping[str, str],
-    now: float,
-    text: str | None = None,
-    authorised: Sequence[str] = (),
-) -> Manifest:
-    """Read a manifest, with the accounts that authorised its platform. Raises ManifestError.
-
-    For the other arguments see `read`, and for ``authorised`` `Draft.manifest`.
-    """
-    return read(path, environ=environ, now=now, text=text).manifest(authorised)
-
-
 def read(path: Path, *, environ: Mapping[str, str], now: float, text: str | None = None) -> Draft:
     """Read and validate a manifest and its accounts file.
 
     ``environ`` has the variables of ``${NAME}``; ``now``, in seconds since the Unix epoch, decides
     which day is yesterday. ``text`` is read in the place of the file, which need not exist then.
-    Secrets are not resolved, see `access_of`. Raises ManifestError if nothing of it can be read.
+    Secrets are not resolved, see `CredentialReader`. Raises ManifestError if nothing of it can be
+    read.
     """
     context = LoadContext(path.parent, environ, calendar.today(now))
     with _no_collector():
-        document = _document(path, text, context)
-        draft = _draft(document, context)
-    if draft is None:
-        raise ManifestError(context.mistakes.found)
-    return draft
+        return _draft(_document(path, text, context), context)
 
 
 @contextlib.contextmanager
@@ -135,17 +113,15 @@ class Draft:
         return tuple(jobs.values())
 
 
-def _draft(document: Document | None, context: LoadContext) -> Draft | None:
+def _draft(document: Document, context: LoadContext) -> Draft:
     """Return the draft of a file. After mistakes it only serves to find further mistakes."""
-    if document is None:
-        return None
     value, where, mistakes = document.value, document.where, context.mistakes
     # Keys may be missing where the YAML has mistakes.
     partial = bool(mistakes.found)
     resolve_all(value, context)
     if not isinstance(value, dict):
         check(models.Root, value, where, context)
-        return None
+        raise ManifestError(mistakes.found)
     # The items of these lists are validated one by one, so that a bad one does not hide the others.
     items = {
         name for name in ("accounts", "jobs") if value.get(name) and isinstance(value[name], list)
@@ -167,14 +143,13 @@ def _draft(document: Document | None, context: LoadContext) -> Draft | None:
     )
 
 
-def _document(path: Path, text: str | None, context: LoadContext) -> Document | None:
+def _document(path: Path, text: str | None, context: LoadContext) -> Document:
     try:
         text = read_text(path) if text is None else text
     except Unreadable as flaw:
         place = Place(path, max(flaw.line, 1), flaw.column)
         hint = _INIT if flaw.is_missing else flaw.hint
-        context.mistakes.add(place, f"the manifest {flaw.what}", hint)
-        return None
+        raise context.mistakes.fatal(place, f"the manifest {flaw.what}", hint) from None
     return parse(text, path, context.mistakes)
 
 
@@ -191,15 +166,17 @@ def _accounts(
     if root.accounts_file is not None:
         context.references[f"${{file:{root.accounts_file}}}"] = None
         written += read_csv(root.accounts_file, where(("accounts_file",)), context)
+        # A row that could not be read may be the account that a job names.
+        context.accounts_unknown |= len(mistakes.found) > before
     given = {} if "defaults" in bad else value.get("defaults", {})
     defaults = {**given, "credential": root.defaults.credential}
     places = context.credential_places
     places[DEFAULTS] = place_of(given.get("credential"), where, "defaults", "credential")
     places[PLATFORM] = where(("platform", "secret"))
     accounts = validate_accounts(written, defaults, rules, context)
-    sources = [name for name in SOURCES if name in value]
+    sources = [name for name in models.SOURCES if name in value]
     if not sources:
-        if not any(is_mistyped(name, value, fields_of(models.Root)) for name in SOURCES):
+        if not any(is_mistyped(name, value, fields_of(models.Root)) for name in models.SOURCES):
             hint = "list them, or name an accounts_file"
             mistakes.add(where(), "`accounts` is missing", hint)
     elif not accounts and not context.accounts_unknown and not value.get("accounts"):

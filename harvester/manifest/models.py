@@ -135,10 +135,12 @@ _Output = Annotated[
     | Annotated[settings.Output, Tag("[mapping]")],
     field_types.union_by_kind("must be a path or a mapping"),
 ]
-_SOURCES = ("accounts", "accounts_file", "accounts_from")
+SOURCES = ("accounts", "accounts_file", "accounts_from")
+"""Keys that give accounts, of which a manifest needs one."""
+
 _REQUIRED: dict[str, Any] = {
     "required": ["jobs"],
-    "anyOf": [{"required": [name]} for name in _SOURCES],
+    "anyOf": [{"required": [name]} for name in SOURCES],
 }
 
 

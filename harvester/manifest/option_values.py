@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from harvester.core import calendar
 from harvester.core.config import parsers
-from harvester.core.config.references import quote_safe
 
 _T = TypeVar("_T")
 
@@ -45,4 +44,4 @@ def place_named(text: str) -> Path | str:
 
 
 def _option(option: str, text: str | None, parse: Callable[[str], _T]) -> _T | None:
-    return None if text is None else parsers.parsed(f"{option}{quote_safe(text)}", text, parse)
+    return None if text is None else parsers.option_value(option, text, parse)

@@ -65,9 +65,7 @@ def check(
     ``item_of`` is the key of the list that the value is an item of.
     """
     valid: Model | None
-    valid, flaws = _validated(model, value, context)
-    for flaw in _told_once(model, flaws):
-        _report(model, flaw, where, context.mistakes, item_of)
+    valid, _ = _validated(model, value, where, context, item_of)
     return valid
 
 
@@ -75,23 +73,27 @@ def salvage(
     model: type[Model], value: dict[str, Any], where: Where, context: LoadContext
 ) -> tuple[Model, set[str]]:
     """Return the model of the valid keys of a mapping, and the invalid keys, which are reported."""
-    good, flaws = _validated(model, value, context)
-    for flaw in _told_once(model, flaws):
-        _report(model, flaw, where, context.mistakes)
+    good, flaws = _validated(model, value, where, context)
     bad = {str(flaw["loc"][0]) for flaw in flaws}
     if bad:
         rest = {name: inner for name, inner in value.items() if name not in bad}
-        good, _ = _validated(model, rest, context)
+        good, _ = _validated(model, rest, where, context)
     return good, bad
 
 
-def _validated(model: Any, value: object, context: LoadContext) -> tuple[Any, list[ErrorDetails]]:
+def _validated(
+    model: Any, value: object, where: Where, context: LoadContext, item_of: str = ""
+) -> tuple[Any, list[ErrorDetails]]:
+    """Return the value as a model, None for an invalid one, and the flaws, which are reported."""
     given = {"today": context.today, "folder": context.folder}
     try:
         # Called directly, because a TypeAdapter would be made for each of ten thousand accounts.
         return model.__pydantic_validator__.validate_python(value, context=given), []
     except ValidationError as error:
-        return None, error.errors(include_url=False)
+        flaws = error.errors(include_url=False)
+    for flaw in _told_once(model, flaws):
+        _report(model, flaw, where, context.mistakes, item_of)
+    return None, flaws
 
 
 def is_mistyped(name: str, written: Iterable[str], known: Collection[str]) -> bool:

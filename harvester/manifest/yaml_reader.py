@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 import yaml
 
 from harvester.core.config.field_types import AmbiguousScalar
-from harvester.core.errors import Place
+from harvester.core.errors import Mistake, Place
 from harvester.manifest.diagnostics import Diagnostics, Invalid, Step
 
 MAX_DEPTH = 20
@@ -74,19 +74,14 @@ def _mark(position: Any) -> Mark:
     return mark
 
 
-def parse(text: str, file: Path, mistakes: Diagnostics) -> Document | None:
-    """Return the document, or None after a mistake that prevents further reading."""
+def parse(text: str, file: Path, mistakes: Diagnostics) -> Document:
+    """Return the document. Raises ManifestError for a mistake that prevents further reading."""
     try:
         return _Reader(text, file, mistakes).document()
-    except _TooDeep:
-        pass
     except yaml.MarkedYAMLError as error:
-        _report_syntax(text, Place(file, 1, 1), error, mistakes)
-    return None
-
-
-class _TooDeep(Exception):
-    """A nesting that ends the reading; it is reported already."""
+        syntax = error
+    # Raised outside of the handler, because the parser's message may repeat a line with secrets.
+    raise mistakes.fatal(*_syntax_mistake(text, Place(file, 1, 1), syntax))
 
 
 class _Reader:
@@ -99,17 +94,15 @@ class _Reader:
         self.file = file
         self.mistakes = mistakes
 
-    def document(self) -> Document | None:
-        """Return the only document of the text, or None if it is empty."""
+    def document(self) -> Document:
+        """Return the only document of the text. Raises ManifestError if it is empty."""
         next(self.events)
         value, positions = None, None
         if isinstance(next(self.events), yaml.DocumentStartEvent):
             value, positions = self.value(next(self.events), 1)
         if value is None:
-            self.mistakes.add(
-                Place(self.file, 1, 1), "the manifest is empty", "`harvester init` prints one"
-            )
-            return None
+            start = Place(self.file, 1, 1)
+            raise self.mistakes.fatal(start, "the manifest is empty", "`harvester init` prints one")
         next(self.events)
         after = next(self.events)
         if isinstance(after, yaml.DocumentStartEvent):
@@ -133,8 +126,9 @@ class _Reader:
             plain = event.style is None or event.style == ""
             return parse_scalar(event.value) if plain else event.value, event.start_mark
         if depth > MAX_DEPTH:
-            self.refuse(event, f"nested deeper than {MAX_DEPTH} levels", "no key of a manifest is")
-            raise _TooDeep
+            # Not read on, because what is nested without end would end the interpreter's stack.
+            what = f"nested deeper than {MAX_DEPTH} levels"
+            raise self.mistakes.fatal(self.place(event), what, "no key of a manifest is")
         if isinstance(event, yaml.SequenceStartEvent):
             return self.sequence(event, depth)
         return self.mapping(event, depth)
@@ -190,8 +184,12 @@ class _Reader:
 
     def refuse(self, event: Any, what: str, hint: str = "") -> None:
         """Report a mistake at the beginning of an event."""
+        self.mistakes.add(self.place(event), what, hint)
+
+    def place(self, event: Any) -> Place:
+        """Return the place where an event begins."""
         mark = event.start_mark
-        self.mistakes.add(Place(self.file, mark.line + 1, mark.column + 1), what, hint)
+        return Place(self.file, mark.line + 1, mark.column + 1)
 
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,14}")
@@ -238,10 +236,8 @@ _SYNTAX = (
 )
 
 
-def _report_syntax(
-    text: str, start: Place, error: yaml.MarkedYAMLError, mistakes: Diagnostics
-) -> None:
-    """Report a syntax error without the parser's message, which may repeat a line with secrets."""
+def _syntax_mistake(text: str, start: Place, error: yaml.MarkedYAMLError) -> Mistake:
+    """Return a syntax error without the parser's message, which may repeat a line with secrets."""
     problem, mark, context = error.problem or "", error.problem_mark, error.context_mark
     unknown = ("not valid YAML", "look at this line and the one above")
     what, hint = next((words for part, *words in _SYNTAX if part in problem), unknown)
@@ -259,4 +255,4 @@ def _report_syntax(
     elif around == "${":
         what, hint = "a `${…}` inside { } or [ ] must be quoted", 'write "${…}"'
     place = Place(start.file, mark.line + 1, mark.column + 1) if mark else start
-    mistakes.add(place, what, hint)
+    return Mistake(place, what, hint)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE, retirement
 from harvester.core.config import parsers
@@ -18,8 +18,6 @@ from harvester.storage import layout
 from harvester.storage.backends.base import META_DIR, FileInfo, Store
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.state import rewrite_journal
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +92,6 @@ def in_order(found: Iterable[Partition]) -> list[Partition]:
     return sorted(found, key=lambda each: (each.month, each.bucket))
 
 
-def valid(what: str, text: str, parse: Callable[[str], T]) -> T:
-    """Return an argument as `parse` reads it. Raises UsageError."""
-    return parsers.parsed(f"{what}{quote_safe(text)}", text, parse)
-
-
 def _place(
     output: str | os.PathLike[str], endpoint: str | None, options: Mapping[str, object]
 ) -> OutputPlace:
@@ -110,9 +103,9 @@ def _place(
         raise UsageError(problem, "leave it out")
     if is_path:
         # A view must not depend on the working directory.
-        return OutputPlace(Path(valid("output", text, parsers.path)).absolute())
-    uri = valid("output", text, parsers.place)
-    address = endpoint and valid("endpoint", endpoint, parsers.endpoint)
+        return OutputPlace(Path(parsers.option_value("output", text, parsers.path)).absolute())
+    uri = parsers.option_value("output", text, parsers.place)
+    address = endpoint and parsers.option_value("endpoint", endpoint, parsers.endpoint)
     return OutputPlace(uri, address, {key: _option_text(value) for key, value in options.items()})
 
 

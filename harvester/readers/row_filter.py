@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -15,7 +16,6 @@ from harvester.core.calendar import Day
 from harvester.core.config import parsers
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
-from harvester.readers.output_place import valid
 from harvester.storage.layout import Partition
 
 
@@ -71,9 +71,8 @@ def filter_of(
         raise UsageError("begin_date is after end_date", "swap them")
     if accounts is None:
         return RowFilter(first, last)
-    return RowFilter(
-        first, last, tuple(valid("accounts", each, parsers.appid) for each in accounts)
-    )
+    check = partial(parsers.option_value, "accounts", parse=parsers.appid)
+    return RowFilter(first, last, tuple(map(check, accounts)))
 
 
 def _day(what: str, day: str | dt.date | None, parse: Callable[[str], Day | None]) -> Day | None:
@@ -83,5 +82,5 @@ def _day(what: str, day: str | dt.date | None, parse: Callable[[str], Day | None
         return calendar.day_of(day)
     # Parsed without a limit to the past days: an output may be ahead of this machine's clock.
     if day is not None and re.fullmatch(parsers.DAY, day):
-        return valid(what, day, parsers.day)
-    return None if day is None else valid(what, day, parse)
+        return parsers.option_value(what, day, parsers.day)
+    return None if day is None else parsers.option_value(what, day, parse)

@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 from harvester.core.errors import UsageError
 from harvester.core.text import redaction
 from harvester.core.text.inert_text import inert
-from harvester.manifest import Selection, duration_option, timeout_option
+from harvester.manifest.narrowing import Selection
+from harvester.manifest.option_values import duration_option, timeout_option
 from harvester.planning.engine_shard import shard_of_engine
 from harvester.planning.sharding import own_buckets
 from harvester.runs.record.labels import check_labels, parse_labels

@@ -14,15 +14,9 @@ from harvester.core.config.settings import Manifest, Output
 from harvester.core.errors import HistoryLost
 from harvester.core.model import bucket_of
 from harvester.core.results import Change
-from harvester.manifest import (
-    Selection,
-    day_option,
-    end_day_option,
-    meant,
-    narrow,
-    place_named,
-    read,
-)
+from harvester.manifest.loader import read
+from harvester.manifest.narrowing import Selection, meant, narrow
+from harvester.manifest.option_values import day_option, end_day_option, place_named
 from harvester.runs.clock import CheckedClock
 from harvester.storage import layout, partition_reader
 from harvester.storage.backends.base import FileInfo

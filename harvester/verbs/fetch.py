@@ -20,7 +20,8 @@ from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.text.safe_text import safe_text
-from harvester.manifest import ALL, end_day_option
+from harvester.manifest.narrowing import ALL
+from harvester.manifest.option_values import end_day_option
 from harvester.runs.access import run_context
 from harvester.runs.event_loop import run_in_loop
 from harvester.runs.record.account_report import reason_for

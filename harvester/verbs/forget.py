@@ -22,7 +22,8 @@ from harvester.core.config.settings import Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
-from harvester.manifest import day_option, meant
+from harvester.manifest.narrowing import meant
+from harvester.manifest.option_values import day_option
 from harvester.planning import windows
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import Project

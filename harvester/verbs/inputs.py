@@ -8,7 +8,7 @@ from os import environ
 from pathlib import Path
 
 from harvester.core.results import PausedAccount
-from harvester.manifest import touched
+from harvester.manifest.external_inputs import touched
 from harvester.planning.windows import paused_accounts
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names

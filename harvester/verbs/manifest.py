@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 
 from harvester.core.config.settings import Manifest
-from harvester.manifest import Selection, load, narrow
+from harvester.manifest.loader import read
+from harvester.manifest.narrowing import Selection, narrow
 from harvester.runs.clock import CheckedClock
 from harvester.verbs.arguments import ManifestSource, source
 
@@ -19,7 +20,7 @@ def read_manifest(manifest: ManifestSource, environ: Mapping[str, str] | None = 
     """
     path, text = source(manifest)
     given = os.environ if environ is None else environ
-    return load(path, environ=given, now=CheckedClock().started_at, text=text)
+    return read(path, environ=given, now=CheckedClock().started_at, text=text).manifest()
 
 
 def narrowed(manifest: Manifest, selection: Selection, now: float) -> Manifest:

@@ -14,15 +14,11 @@ from typing import Literal, NamedTuple, TypeAlias
 from harvester.core.config.settings import Manifest, Output
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
-from harvester.manifest import (
-    ALL,
-    CredentialReader,
-    Draft,
-    Selection,
-    place_named,
-    read,
-    secret_files,
-)
+from harvester.manifest.external_inputs import secret_files
+from harvester.manifest.loader import Draft, read
+from harvester.manifest.narrowing import ALL, Selection
+from harvester.manifest.option_values import place_named
+from harvester.manifest.resolve_credentials import CredentialReader
 from harvester.runs.clock import CheckedClock
 from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.runtime import Project

@@ -13,7 +13,7 @@ from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.plain import plain
 from harvester.core.results import PausedAccount
-from harvester.manifest import end_day_option
+from harvester.manifest.option_values import end_day_option
 from harvester.planning import bucket_sizing, windows
 from harvester.runs.record.account_report import DatasetSummary, summarise_states
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, next_requests

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
-from harvester.manifest import touched
+from harvester.manifest.external_inputs import touched
 from harvester.runs.run_log import COPY_ADVICE
 from harvester.storage.backends.base import META_DIR
 

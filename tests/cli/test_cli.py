@@ -21,7 +21,7 @@ from harvester.core.calendar import Day, parse_day
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
-from harvester.manifest import duration_option
+from harvester.manifest.option_values import duration_option
 from harvester.sandbox import Row, expected_rows
 from harvester.storage import locks, quarantine
 from harvester.verbs.arguments import shard_of

@@ -25,7 +25,7 @@ from harvester.core.calendar import instant, parse_day
 from harvester.core.exit_codes import Exit
 from harvester.core.secret import Secret
 from harvester.core.text.redaction import masked
-from harvester.manifest import load
+from harvester.manifest.loader import read
 from harvester.sandbox import Rules
 from harvester.sandbox.server import serve
 from tests.cli import test_hooks
@@ -130,7 +130,7 @@ def manifest(block: Block) -> str:
 def test_every_manifest_of_the_page_loads(block: Block, tmp_path: Path) -> None:
     """Each block loads with accounts and a job added, without a secret."""
     (tmp_path / "jobs.yaml").write_text(manifest(block))
-    assert load(tmp_path / "jobs.yaml", environ={}, now=NOON).jobs
+    assert read(tmp_path / "jobs.yaml", environ={}, now=NOON).manifest().jobs
 
 
 @each_block(blocks(PAGE, "yaml kubernetes", "yaml workflow", "json"))

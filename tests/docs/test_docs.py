@@ -21,8 +21,10 @@ from harvester.cli import app, invoke
 from harvester.core.calendar import day_text, instant, parse_day
 from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
-from harvester.manifest import duration_option, json_schema, load
 from harvester.manifest.accounts_file import COLUMNS
+from harvester.manifest.json_schema import json_schema
+from harvester.manifest.loader import read
+from harvester.manifest.option_values import duration_option
 from harvester.planning.engine_shard import SHARDS
 from harvester.runs.record.account_report import reason_of
 from harvester.sandbox import Row, expected_rows
@@ -292,7 +294,7 @@ def test_every_manifest_in_the_guides_loads(block: Block, tmp_path: Path) -> Non
     (tmp_path / "corp.pem").touch()
     (tmp_path / "jobs.yaml").write_text(block.text)
     now = instant(parse_day("2026-11-25"), 12 * 60)
-    assert load(tmp_path / "jobs.yaml", environ={}, now=now).jobs
+    assert read(tmp_path / "jobs.yaml", environ={}, now=now).manifest().jobs
 
 
 MISTAKES = [block for block in blocks(MANIFEST) if block.info.startswith("yaml broken")]

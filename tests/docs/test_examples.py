@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harvester import manifest
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.descriptions import members
 from harvester.core import calendar
+from harvester.manifest import loader
 from harvester.tables.columns import arrow_schema
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -80,7 +80,7 @@ def test_the_scenes_are_those_of_the_catalogue() -> None:
 
 def test_the_manifest_fetches_what_is_drawn() -> None:
     """The first command of the page fetches what the second one reads, without a credential."""
-    made = manifest.load(EXAMPLES / "jobs.yaml", environ={}, now=NOW)
+    made = loader.read(EXAMPLES / "jobs.yaml", environ={}, now=NOW).manifest()
     assert made.api.is_sandbox
     assert {name for job in made.jobs for name in job.datasets} == {"user_summary", "biz_summary"}
     named = re.findall(r"examples/[\w/.]+", (EXAMPLES / "README.md").read_text("utf-8"))

@@ -16,7 +16,7 @@ from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve, bucket_of
 from harvester.core.secret import Secret
-from harvester.manifest import Selection, narrow
+from harvester.manifest.narrowing import Selection, narrow
 from harvester.planning import windows as planning
 from harvester.sandbox import Rules
 from harvester.sandbox.calls import Reply, Request

@@ -18,9 +18,9 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from harvester import manifest
 from harvester.core.exit_codes import Exit
 from harvester.core.model import bucket_of
+from harvester.manifest import loader, option_values
 from harvester.planning.engine_shard import shard_of_engine
 from harvester.testing import sandbox
 from tests.support.doc_pages import ROOT
@@ -145,16 +145,16 @@ def test_shards_buckets_and_times_agree() -> None:
     environ = variables(job)
     count = int(environ["HARVESTER_SHARDS"])
     assert job["completions"] == job["parallelism"] == count
-    found = manifest.load(
+    found = loader.read(
         EXAMPLE / "jobs.yaml", environ={}, now=time.time(), text=config["data"]["jobs.yaml"]
-    )
+    ).manifest()
     assert found.output.buckets >= count
     assert environ["HARVESTER_SHARD"] == "auto"
     shards = [
         shard_of_engine({**environ, "JOB_COMPLETION_INDEX": str(index)}) for index in range(count)
     ]
     assert shards == [(number, count) for number in range(1, count + 1)]
-    budget = manifest.duration_option("", environ["HARVESTER_MAX_DURATION"])
+    budget = option_values.duration_option("", environ["HARVESTER_MAX_DURATION"])
     assert budget is not None
     assert budget < job["activeDeadlineSeconds"]
     assert job["template"]["spec"]["terminationGracePeriodSeconds"] > 6.5

@@ -10,7 +10,8 @@ import pytest
 from harvester.cli import invoke
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import ManifestError, UsageError
-from harvester.manifest import Selection, load, narrow
+from harvester.manifest.loader import read
+from harvester.manifest.narrowing import Selection, narrow
 
 A, B, C = (f"wx{number:016x}" for number in (1, 2, 3))
 NOW = time.time()
@@ -27,7 +28,7 @@ jobs:
 def made(folder: Path, job: str) -> Manifest:
     """Load a manifest of three accounts with this job."""
     (folder / "jobs.yaml").write_text(f"{ACCOUNTS}  - {{accounts: {job}}}\n")
-    return load(folder / "jobs.yaml", environ={}, now=NOW)
+    return read(folder / "jobs.yaml", environ={}, now=NOW).manifest()
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_columns_of_an_accounts_file_are_attributes(tmp_path: Path) -> None:
     )
     text = "api: {base_url: sandbox}\naccounts_file: a.csv\njobs: [{accounts: 区域=华东}]\n"
     (tmp_path / "jobs.yaml").write_text(text)
-    found = load(tmp_path / "jobs.yaml", environ={}, now=NOW)
+    found = read(tmp_path / "jobs.yaml", environ={}, now=NOW).manifest()
     assert [account.attributes for account in found.accounts] == [
         {"client": "Acme", "区域": "华东", "since": "2024"},
         {"区域": "华南"},

@@ -10,11 +10,10 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from harvester import manifest
 from harvester.core import calendar
 from harvester.core.errors import ManifestError
 from harvester.core.exit_codes import Exit
-from harvester.manifest import yaml_reader
+from harvester.manifest import loader, yaml_reader
 
 CORPUS = Path(__file__).parents[1] / "data/manifests"
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
@@ -55,7 +54,7 @@ def test_a_broken_manifest_is_refused(case: Case, tmp_path: Path) -> None:
     for name, text in case.files.items():
         (tmp_path / name).write_text(text, "utf-8")
     with pytest.raises(ManifestError) as caught:
-        manifest.load(tmp_path / "jobs.yaml", environ=ENVIRON, now=NOW)
+        loader.read(tmp_path / "jobs.yaml", environ=ENVIRON, now=NOW).manifest()
     assert said(tmp_path, caught.value) == case.says
     assert caught.value.exit_code == Exit.USAGE
 
@@ -88,5 +87,5 @@ def test_the_pure_python_parser_finds_the_same_mistakes(
     for name, text in case.files.items():
         (tmp_path / name).write_text(text, "utf-8")
     with pytest.raises(ManifestError) as caught:
-        manifest.load(tmp_path / "jobs.yaml", environ=ENVIRON, now=NOW)
+        loader.read(tmp_path / "jobs.yaml", environ=ENVIRON, now=NOW).manifest()
     assert said(tmp_path, caught.value) == case.says

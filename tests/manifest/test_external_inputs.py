@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from harvester import manifest
 from harvester.cli import invoke
 from harvester.core import calendar
 from harvester.core.config.credentials import Command, CommandSink
 from harvester.core.exit_codes import Exit
-from harvester.manifest import Selection, resolve_credentials
+from harvester.manifest import external_inputs, loader, narrowing
+from harvester.manifest.narrowing import Selection
+from harvester.manifest.resolve_credentials import CredentialReader
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 
@@ -46,7 +47,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_external_inputs_are_listed_without_reading_them(file: Path) -> None:
     """Inputs of accounts without a job are left out."""
-    found = manifest.touched(manifest.load(file, environ={}, now=NOW))
+    found = external_inputs.touched(loader.read(file, environ={}, now=NOW).manifest())
     assert found.variables == ("THREE", "FOUR_wx0000000000000004")
     secrets = file.parent / "secrets"
     assert found.files == (
@@ -121,11 +122,11 @@ platform:
   sink: {command: [keep, "{appid}"]}
 """
     file.write_text(MANIFEST + platform)
-    found = manifest.touched(manifest.load(file, environ={}, now=NOW))
+    found = external_inputs.touched(loader.read(file, environ={}, now=NOW).manifest())
     assert "PLATFORM" not in found.variables
     assert found.programs == ()
     file.write_text(MANIFEST + platform + "accounts_from: platform\n")
-    found = manifest.touched(manifest.load(file, environ={}, now=NOW))
+    found = external_inputs.touched(loader.read(file, environ={}, now=NOW).manifest())
     assert "PLATFORM" in found.variables
     assert found.programs == ("tickets", "keep")
 
@@ -151,19 +152,16 @@ def test_commands_do_not_inherit_the_variables_of_credentials(tmp_path: Path) ->
     """Of all accounts and the platform, whichever accounts an operation is narrowed to."""
     file = tmp_path / "jobs.yaml"
     file.write_text(COMMANDS)
-    made = manifest.load(file, environ={}, now=NOW)
+    made = loader.read(file, environ={}, now=NOW).manifest()
     hidden = {"S_wx0000000000000002", "U_c", "H", "R", "P"}
     assert made.secret_variables == hidden
-    chosen = manifest.narrow(made, Selection(accounts=("wx0000000000000001",)), NOW)
+    chosen = narrowing.narrow(made, Selection(accounts=("wx0000000000000001",)), NOW)
     [one] = chosen.accounts
-    names = chosen.secret_variables
-    command = resolve_credentials.access_of(one, folder=tmp_path, environ={}, hidden=names)
+    command = CredentialReader({}).access(chosen, one)
     assert isinstance(command, Command)
     assert command.hidden == hidden
-    assert made.platform is not None
-    opened = resolve_credentials.platform_of(
-        made.platform, folder=tmp_path, environ={"P": "s"}, hidden=names
-    )
+    opened = CredentialReader({"P": "s"}).platform(chosen)
+    assert opened is not None
     assert isinstance(opened.ticket, Command)
     assert isinstance(opened.sink, CommandSink)
     assert opened.ticket.hidden == opened.sink.command("wx0000000000000001").hidden == hidden

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from harvester import manifest
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.config.settings import (
@@ -25,6 +24,7 @@ from harvester.core.config.settings import (
 )
 from harvester.core.errors import ManifestError
 from harvester.core.model import Rate
+from harvester.manifest import loader
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 ONE = "wx0000000000000001"
@@ -41,7 +41,7 @@ def load(tmp_path: Path) -> Load:
     def write_and_load(text: str | bytes, **environ: str) -> Manifest:
         file = tmp_path / "jobs.yaml"
         file.write_bytes(text.encode() if isinstance(text, str) else text)
-        return manifest.load(file, environ=environ, now=NOW)
+        return loader.read(file, environ=environ, now=NOW).manifest()
 
     return write_and_load
 
@@ -172,7 +172,7 @@ def test_relative_paths_count_from_the_manifest(
     (tmp_path / "a" / "jobs.yaml").write_text(LEAST + "accounts_file: more.csv\noutput: ../out\n")
     (tmp_path / "a" / "more.csv").write_text(f"appid\n{TWO}\n")
     monkeypatch.chdir(tmp_path)
-    made = manifest.load(Path("a/jobs.yaml"), environ={}, now=NOW)
+    made = loader.read(Path("a/jobs.yaml"), environ={}, now=NOW).manifest()
     assert [account.appid for account in made.accounts] == [ONE, TWO]
     assert made.output.path == Path("a/../out")
 
@@ -221,9 +221,9 @@ def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
     """A missing manifest and a directory have different messages."""
     init = "`harvester init jobs.yaml` writes one; yours is named behind the verb, as in run FILE"
     with refused(f"1:1: the manifest does not exist ({init})"):
-        manifest.load(tmp_path / "jobs.yaml", environ={}, now=NOW)
+        loader.read(tmp_path / "jobs.yaml", environ={}, now=NOW).manifest()
     with refused("1:1: the manifest is a directory (name a file in it)"):
-        manifest.load(tmp_path, environ={}, now=NOW)
+        loader.read(tmp_path, environ={}, now=NOW).manifest()
 
 
 NAMES = ["Acme 😀", "😀𠮷", "\\ud83d\\ude00", '\\😀"', "é/\t", "上"]
@@ -375,10 +375,10 @@ def test_yesterday_ends_at_midnight_in_beijing(load: Load, tmp_path: Path) -> No
     file = tmp_path / "jobs.yaml"
     midnight = calendar.instant(calendar.parse_day("2026-06-15"))
     load(text)
-    manifest.load(file, environ={}, now=midnight)
+    loader.read(file, environ={}, now=midnight).manifest()
     what = "`begin_date` is after yesterday, which is 2026-06-13 in Beijing"
     with refused(f"3:21: {what} (write 2024-01-31, -30d or earliest)"):
-        manifest.load(file, environ={}, now=midnight - 1)
+        loader.read(file, environ={}, now=midnight - 1).manifest()
 
 
 def test_days_outside_the_statistics_are_clipped(load: Load) -> None:

@@ -10,10 +10,10 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from harvester import manifest
 from harvester.core import calendar
 from harvester.core.config.settings import Account, Credential, Manifest
 from harvester.core.errors import ManifestError
+from harvester.manifest import loader
 from harvester.manifest.accounts_file import csv_rows
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
@@ -26,7 +26,7 @@ def load(folder: Path, table: str | bytes, head: str = "", **environ: str) -> Ma
     data = table.encode() if isinstance(table, str) else table
     (folder / "accounts.csv").write_bytes(data)
     (folder / "jobs.yaml").write_text(f"accounts_file: accounts.csv\njobs: [{{}}]\n{head}")
-    return manifest.load(folder / "jobs.yaml", environ=environ, now=NOW)
+    return loader.read(folder / "jobs.yaml", environ=environ, now=NOW).manifest()
 
 
 def test_every_column(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_an_accounts_file_of_excel_says_how_to_save_it(
         "api: {base_url: sandbox}\naccounts_file: accounts.csv\njobs: [{}]\n"
     )
     with pytest.raises(ManifestError) as caught:
-        manifest.load(tmp_path / "jobs.yaml", environ={}, now=0.0)
+        loader.read(tmp_path / "jobs.yaml", environ={}, now=0.0).manifest()
     [mistake] = caught.value.mistakes
     assert says in mistake.what
     assert "Save As, `CSV UTF-8`" in mistake.hint

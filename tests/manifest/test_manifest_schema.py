@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from harvester import manifest
 from harvester.core import calendar
 from harvester.core.config.settings import Manifest
+from harvester.manifest import json_schema, loader
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 LEAST: dict[str, Any] = {
@@ -23,7 +23,7 @@ LEAST: dict[str, Any] = {
 def load(folder: Path, value: dict[str, Any]) -> Manifest:
     """Write a manifest and load it."""
     (folder / "jobs.yaml").write_text(yaml.safe_dump(value))
-    return manifest.load(folder / "jobs.yaml", environ={}, now=NOW)
+    return loader.read(folder / "jobs.yaml", environ={}, now=NOW).manifest()
 
 
 def properties(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -35,7 +35,7 @@ def properties(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any
 
 def test_the_schema_describes_every_key() -> None:
     """Every key has a description, and unknown keys are refused."""
-    schema = manifest.json_schema()
+    schema = json_schema.json_schema()
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["title"] == "harvester manifest"
     for model in (schema, *schema["$defs"].values()):
@@ -52,7 +52,7 @@ def test_the_defaults_in_the_schema_are_the_real_ones(tmp_path: Path) -> None:
     sections = {"": "", "Api": "api", "Limits": "limits", "Retry": "retry", "Output": "output"}
     told = [
         (model, key, value["default"])
-        for model, key, value in properties(manifest.json_schema())
+        for model, key, value in properties(json_schema.json_schema())
         if "default" in value
     ]
     assert {model for model, _, _ in told} == {

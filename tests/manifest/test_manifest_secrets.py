@@ -13,15 +13,15 @@ import hypothesis.strategies as st
 import pytest
 import yaml
 
-from harvester import manifest
 from harvester.core import calendar
 from harvester.core.config import credentials
 from harvester.core.config.field_types import AmbiguousScalar
-from harvester.core.config.settings import Account, Credential
+from harvester.core.config.settings import Account, Credential, Manifest, Output
 from harvester.core.errors import ManifestError, UsageError
 from harvester.core.secret import Secret
-from harvester.manifest import resolve_credentials
+from harvester.manifest import loader
 from harvester.manifest.interpolation import Interpolator
+from harvester.manifest.resolve_credentials import CredentialReader
 from harvester.manifest.yaml_reader import parse_scalar
 from tests.support.nights import few_by_day
 
@@ -104,7 +104,7 @@ def planted(path: tuple[Any, ...], secret: Any, *, as_key: bool) -> Any:
 def told(file: Path) -> str:
     """Return all texts of the error about a manifest, or an empty text."""
     try:
-        manifest.load(file, environ={}, now=NOW)
+        loader.read(file, environ={}, now=NOW).manifest()
     except ManifestError as error:
         return everything_in(error)
     return ""
@@ -166,7 +166,7 @@ def test_any_bytes_are_refused_with_a_manifest_error(tmp_path: Path, content: st
     file = tmp_path / "jobs.yaml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode(errors="replace"))
     with pytest.raises(ManifestError):
-        manifest.load(file, environ={}, now=NOW)
+        loader.read(file, environ={}, now=NOW).manifest()
 
 
 @hypothesis.given(
@@ -197,6 +197,12 @@ def account(credential: Credential, name: str = "") -> Account:
     return Account(ONE, name, credential=credential)
 
 
+def opened(one: Account, folder: Path, environ: dict[str, str]) -> credentials.Access:
+    """Return the resolved credential of an account, of a manifest in a folder."""
+    made = Manifest(folder / "jobs.yaml", (one,), (), Output(), {})
+    return CredentialReader(environ).access(made, one)
+
+
 def test_a_credential_is_resolved_for_each_account(tmp_path: Path) -> None:
     """A reference names a variable or file of each account; line ends are removed."""
     (tmp_path / "secrets").mkdir()
@@ -205,9 +211,7 @@ def test_a_credential_is_resolved_for_each_account(tmp_path: Path) -> None:
     environ = {"A": APPSECRET, f"S_{ONE}": f"{APPSECRET}\n"}
 
     def read(credential: Credential) -> Secret:
-        found = resolve_credentials.access_of(
-            account(credential, "acme"), folder=tmp_path, environ=environ
-        )
+        found = opened(account(credential, "acme"), tmp_path, environ)
         if isinstance(found, credentials.AppSecret):
             return found.secret
         assert isinstance(found, credentials.SecretReader)
@@ -247,9 +251,7 @@ def test_references_that_fail(tmp_path: Path, reference: str, name: str, says: s
     (tmp_path / "large").write_text("x" * 70_000)
     environ = {"EMPTY": "", "NEWLINE": "\n", "TWO": "hunter2 x", "LINES": "hunter2\nx"}
     with pytest.raises(UsageError) as caught:
-        resolve_credentials.access_of(
-            account(Credential(secret=reference), name), folder=tmp_path, environ=environ
-        )
+        opened(account(Credential(secret=reference), name), tmp_path, environ)
     whose = f"{ONE} ({name})" if name else ONE
     assert caught.value.problem == f"the credential of {whose} {says}"
     assert caught.value.advice.endswith("it must give the account's AppSecret and nothing else")
@@ -264,7 +266,7 @@ def test_a_manifest_that_is_being_read_shows_no_secret(tmp_path: Path) -> None:
         "jobs: [{}]\n"
     )
     environ = {"PROXY": "http://me:hunter2@localhost:1", "OTHER": APPSECRET}
-    draft = manifest.read(file, environ=environ, now=NOW)
+    draft = loader.read(file, environ=environ, now=NOW)
     interpolator = Interpolator(ONE, "", tmp_path, environ)
     seen = f"{draft!r} {draft.document!r} {draft.context!r} {draft.manifest()!r} {interpolator!r}"
     assert "hunter2" not in seen

@@ -9,11 +9,11 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from harvester import manifest
 from harvester.core import calendar
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
-from harvester.manifest import Selection, narrow
+from harvester.manifest import loader
+from harvester.manifest.narrowing import Selection, narrow
 from harvester.planning.windows import calls_kept
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
@@ -37,7 +37,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """Two jobs over three accounts."""
     file: Path = tmp_path_factory.mktemp("manifest") / "jobs.yaml"
     file.write_text(TEXT)
-    return manifest.load(file, environ={}, now=NOW)
+    return loader.read(file, environ={}, now=NOW).manifest()
 
 
 def day(text: str) -> int:

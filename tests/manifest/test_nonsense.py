@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harvester.core.errors import MAX_MISTAKES, ManifestError
-from harvester.manifest import load
+from harvester.manifest.loader import read
 from tests.support.machine import slowness
 
 COUNT = 20_000
@@ -34,7 +34,7 @@ def test_reading_ends_with_the_mistakes_that_are_listed(tmp_path: Path, text: st
     manifest.write_text(text)
     begin = time.process_time()
     with pytest.raises(ManifestError) as caught:
-        load(manifest, environ={}, now=1.79e9)
+        read(manifest, environ={}, now=1.79e9).manifest()
     seconds = time.process_time() - begin
     assert 1 <= len(caught.value.mistakes) <= MAX_MISTAKES
     assert len(caught.value.lines) == len(caught.value.mistakes)
@@ -48,7 +48,7 @@ def test_a_hundred_mistakes_are_all(tmp_path: Path) -> None:
     for count, told in ((100, "100 mistakes; "), (101, "100 mistakes and more; ")):
         manifest.write_text(head + "".join(f"key{number}: x\n" for number in range(count)))
         with pytest.raises(ManifestError) as caught:
-            load(manifest, environ={}, now=1.79e9)
+            read(manifest, environ={}, now=1.79e9).manifest()
         assert caught.value.advice == f"{told}nothing was requested"
         assert len(caught.value.mistakes) == 100
 
@@ -60,5 +60,5 @@ def test_the_mistakes_of_a_csv_are_limited_too(tmp_path: Path) -> None:
     manifest = tmp_path / "jobs.yaml"
     manifest.write_text("accounts_file: a.csv\njobs: [{datasets: [interface_summary]}]\n")
     with pytest.raises(ManifestError) as caught:
-        load(manifest, environ={}, now=1.79e9)
+        read(manifest, environ={}, now=1.79e9).manifest()
     assert len(caught.value.mistakes) == MAX_MISTAKES

@@ -8,14 +8,14 @@ from typing import TypeAlias
 
 import pytest
 
-from harvester import manifest
 from harvester.core import calendar
 from harvester.core.config import credentials
-from harvester.core.config.settings import Account, Credential, Manifest
+from harvester.core.config.settings import Account, Credential, Manifest, Output
 from harvester.core.errors import ManifestError, UsageError
 from harvester.core.secret import Secret
 from harvester.core.text.redaction import masked
-from harvester.manifest import resolve_credentials
+from harvester.manifest import loader
+from harvester.manifest.resolve_credentials import CredentialReader
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 ONE, TWO, THREE = (f"wx{number:016x}" for number in (1, 2, 3))
@@ -32,14 +32,15 @@ def load(tmp_path: Path) -> Load:
         (tmp_path / "accounts.csv").write_text(csv)
         file = tmp_path / "jobs.yaml"
         file.write_text(f"{text}\njobs: [{{}}]\n")
-        return manifest.load(file, environ={}, now=NOW, authorised=authorised)
+        return loader.read(file, environ={}, now=NOW).manifest(authorised)
 
     return load
 
 
 def opened(account: Account, folder: Path, **environ: str) -> credentials.Access:
     """Return an account's resolved credential."""
-    return resolve_credentials.access_of(account, folder=folder, environ=environ)
+    made = Manifest(folder / "jobs.yaml", (account,), (), Output(), {})
+    return CredentialReader(environ).access(made, account)
 
 
 def test_one_credential_in_defaults_serves_all_accounts(load: Load, tmp_path: Path) -> None:
@@ -193,15 +194,16 @@ def test_jobs_may_name_accounts_of_a_platform_that_was_not_asked_yet(load: Load)
 
 def test_the_platform_is_resolved(load: Load, tmp_path: Path) -> None:
     """The secret is found by the platform's appid, and each account has its own token file."""
-    platform = load(PLATFORM).platform
-    assert platform is not None
-    ready = resolve_credentials.platform_of(platform, folder=tmp_path, environ={f"P_{OTHER}": "s"})
+    made = load(PLATFORM)
+    ready = CredentialReader({f"P_{OTHER}": "s"}).platform(made)
+    assert ready is not None
     assert (ready.appid, ready.secret, ready.token) == (OTHER, Secret("s"), None)
-    assert ready.ticket == credentials.Command(("cat", f"{OTHER}.ticket"), tmp_path, 2.0)
+    hidden = frozenset({f"P_{OTHER}"})
+    assert ready.ticket == credentials.Command(("cat", f"{OTHER}.ticket"), tmp_path, 2.0, hidden)
     assert isinstance(ready.sink, credentials.FileSink)
     assert ready.sink.path(ONE) == tmp_path / "refresh" / ONE
     with pytest.raises(UsageError, match="the secret of the platform refers to the variable"):
-        resolve_credentials.platform_of(platform, folder=tmp_path, environ={})
+        CredentialReader({}).platform(made)
 
 
 def test_authorised_accounts_need_owns_tokens_in_defaults(load: Load) -> None:

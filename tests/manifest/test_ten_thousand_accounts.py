@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import pytest
 
-from harvester import manifest
 from harvester.core import calendar
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import ManifestError
+from harvester.manifest import loader
 from tests.support.machine import slowness
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
@@ -24,7 +24,7 @@ T = TypeVar("T")
 def load(folder: Path, text: str) -> Manifest:
     """Write a manifest and load it."""
     (folder / "jobs.yaml").write_text(text)
-    return manifest.load(folder / "jobs.yaml", environ={}, now=NOW)
+    return loader.read(folder / "jobs.yaml", environ={}, now=NOW).manifest()
 
 
 def ten_thousand(row: Callable[[str, int], str]) -> str:

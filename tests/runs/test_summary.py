@@ -18,7 +18,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Day, parse_day
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal, Window
-from harvester.manifest import CredentialReader
+from harvester.manifest.resolve_credentials import CredentialReader
 from harvester.planning import windows
 from harvester.runs import facts
 from harvester.runs.clock import CheckedClock

@@ -21,7 +21,7 @@ from harvester.core.config.settings import Manifest, Output
 from harvester.core.errors import HistoryLost, LostRace
 from harvester.core.model import Window, bucket_of
 from harvester.core.results import Change
-from harvester.manifest import CredentialReader
+from harvester.manifest.resolve_credentials import CredentialReader
 from harvester.runs.clock import CheckedClock
 from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.record.record import Record

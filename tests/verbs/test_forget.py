@@ -18,7 +18,7 @@ from harvester.cli import invoke
 from harvester.core.calendar import parse_day
 from harvester.core.exit_codes import Exit
 from harvester.core.model import ReportedQuota, Window, bucket_of
-from harvester.manifest import load
+from harvester.manifest.loader import read
 from harvester.storage import layout, locks, quarantine, raw_log
 from harvester.storage.backends import atomic_files, flock
 from harvester.storage.layout import Tree
@@ -81,7 +81,7 @@ def write(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 def the_tree() -> Tree:
     """The output as the manifest has it."""
-    return layout.open_tree(load(Path("jobs.yaml"), environ={}, now=NOW).output)
+    return layout.open_tree(read(Path("jobs.yaml"), environ={}, now=NOW).manifest().output)
 
 
 def bucket_of_gone(tree: Tree) -> int:

@@ -20,7 +20,7 @@ from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Window, bucket_of
-from harvester.manifest import json_schema
+from harvester.manifest.json_schema import json_schema
 from harvester.storage import layout, locks, quarantine
 from harvester.storage.layout import Tree
 from harvester.storage.raw_log import write_group

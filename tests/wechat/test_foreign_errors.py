@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 
-from harvester.manifest import json_schema
+from harvester.manifest.json_schema import json_schema
 from tests.support.import_graph import BY_NAME, MODULES, Module, own_imports
 
 PRINTERS = {"str", "repr", "ascii", "format", "print", "vars"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harvester.cli.output.answers import answer
-from harvester.manifest import json_schema
+from harvester.manifest.json_schema import json_schema
 
 
 def schema() -> int:

@@ -14,6 +14,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from harvester.core.calendar import FIRST_DAY, Day, day_text, parse_day
+from harvester.core.config.references import quote_safe
 from harvester.core.errors import InvalidValue, UsageError
 from harvester.core.model import Rate, Reserve, is_appid
 
@@ -230,10 +231,8 @@ def place(text: str) -> str:
     """Check a path on this machine, or the URI of a bucket and folders in an object store."""
     if not text.startswith(STORES):
         return path(text)
-    what, hint = (
-        "is not a place in an object store",
-        "write s3://bucket/folder, without user or query",
-    )
+    what = "is not a place in an object store"
+    hint = "write s3://bucket/folder, without user or query"
     _matched(_PLACE, text, what, hint)
     if {".", ".."} & set(text.split("/")):
         raise InvalidValue(what, hint)
@@ -251,14 +250,19 @@ def path(text: str) -> str:
     return text
 
 
-def parsed(subject: str, text: str, parse: Callable[[str], T]) -> T:
-    """Return an option or argument as a parser reads it.
+def parsed(subject: str, text: str, parse: Callable[[str], T], advice: str = "") -> T:
+    """Return a text as a parser reads it. Raises UsageError, which begins with ``subject``.
 
-    Raises UsageError, which begins with ``subject``.
+    ``advice`` follows the hint of the parser.
     """
     try:
         return parse(text)
     except InvalidValue as flaw:
-        problem, advice = f"{subject} {flaw.what}", flaw.hint
+        problem, hints = f"{subject} {flaw.what}", (flaw.hint, advice)
     # Raised outside of the handler, so that the InvalidValue is not attached to it.
-    raise UsageError(problem, advice)
+    raise UsageError(problem, "; ".join(filter(None, hints)))
+
+
+def option_value(option: str, text: str, parse: Callable[[str], T]) -> T:
+    """Return the text of an option or argument as `parsed` does; the error quotes it if it may."""
+    return parsed(f"{option}{quote_safe(text)}", text, parse)

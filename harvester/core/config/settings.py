@@ -213,11 +213,8 @@ class Pace:
 
     def __post_init__(self) -> None:
         if self.burst > self.count:
-            what, hint = (
-                f"is more than the {self.count:,} of the rate",
-                "lower it, or raise the rate",
-            )
-            raise InvalidValue(what, hint, keys=("burst",))
+            what = f"is more than the {self.count:,} of the rate"
+            raise InvalidValue(what, "lower it, or raise the rate", keys=("burst",))
 
     @property
     def count(self) -> int:
