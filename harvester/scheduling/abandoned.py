@@ -68,15 +68,12 @@ class Abandonment:
         backlog = attempt.backlog
         self.drop_days(attempt.queue, backlog, backlog.in_progress & attempt.days, rule, why)
 
-    def all_backlogs(self) -> Iterator[Backlog]:
-        """Yield the backlogs of all queues."""
-        return (backlog for queue in self._queues for backlog in queue.backlogs)
-
     def affected_by(self, attempt: Attempt, scope: Scope) -> Iterator[tuple[AccountQueue, Backlog]]:
         """Yield the backlogs that a rule of this scope stops with an attempt."""
         if scope is Scope.WINDOW:
             return
         whole = scope in (Scope.ACCOUNT, Scope.RUN)
+        # What concerns a dataset or the run is true of every account, not only of the one refused.
         for queue in self._queues if scope in (Scope.DATASET, Scope.RUN) else [attempt.queue]:
             for backlog in queue.backlogs:
                 if whole or backlog.dataset is attempt.backlog.dataset:

@@ -138,7 +138,7 @@ class Backlog:
     def resume(self) -> None:
         """Hand out windows again."""
         self.abandoned_by = None
-        self.refusals.hold(held=False)
+        self.refusals.held = False
 
     def add_retry(self) -> None:
         """Count an attempt that waits for another try."""

@@ -17,6 +17,7 @@ def delay(attempt: int, policy: Retry, random: Random) -> float:
     Full jitter: ``uniform(0, min(max_delay, initial_delay * 2 ** (attempt - 1)))``, so that windows
     that failed together do not come back together.
     """
+    # Bounded, because a float overflows after a thousand doublings.
     doublings = min(attempt - 1, _MOST_DOUBLINGS)
     return random.uniform(0, min(policy.max_delay, policy.initial_delay * 2**doublings))
 

@@ -70,6 +70,7 @@ class CircuitBreaker:
         self.failures = 0
         self.never_answered = self.never_heard = False
         self.accounts.clear()
+        # One by one, because an outage may let single answers through.
         self.unmatched = max(0, self.unmatched - 1)
         if not self.unmatched:
             self.disturbed.clear()
@@ -101,6 +102,7 @@ class CircuitBreaker:
         """Count an attempt that did not reach the host."""
         self._unreachable_in_a_row += 1
         if self._unreachable_in_a_row >= FAILURES_TO_OPEN:
+            # Never earlier: an attempt that was in flight must not bring the next probe forward.
             self.not_before = max(self.not_before, now + self._probe_seconds)
 
     @property
@@ -136,6 +138,7 @@ class CircuitBreaker:
 
     def ends_in_outage(self, now: float, accounts: int) -> bool:
         """Return whether a run ends in an outage, with days of so many ``accounts`` wanted."""
+        # Of a small run more than half is many, because it may not have OUTAGE_ACCOUNTS at all.
         many = len(self.disturbed) >= OUTAGE_ACCOUNTS or 2 * len(self.disturbed) > accounts
         return many or self.is_outage(now)
 

@@ -27,6 +27,7 @@ class AllocatedCalls:
     @property
     def unused(self) -> int:
         """The calls that are in the ledger and were not spent."""
+        # Without a ledger, as before the first day, there is nothing to give back.
         return self.allocated if self.allocated < _UNLIMITED // 2 else 0
 
     def spend(self) -> bool:

@@ -100,6 +100,7 @@ class RateState:
         An account whose interval has reached ``longest`` seconds is slowed no further.
         """
         self.minute_limits += 1
+        # For the rest of the run: the other callers of the account will not have gone either.
         self.is_slowed = True
         if self.interval < longest:
             # The window too, because a burst would otherwise use its slots at the old rate.

@@ -61,6 +61,7 @@ class ReadyAccounts:
             heapq.heappush(self._ready, (self._rank(queue), self._sequence, queue))
             return
         heapq.heappush(self._waiting, (-queue.windows_left(), self._sequence, queue))
+        # The first queue that waits changes what ready queues are ranked by.
         if len(self._waiting) == 1:
             self._sort()
 

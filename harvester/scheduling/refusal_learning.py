@@ -78,11 +78,11 @@ class RefusalLearning:
 
     def expect(self, queue: AccountQueue, backlog: Backlog, learnt: LearntRefusal) -> None:
         """Take in what an earlier run has learnt of a pair; one that met it today asks once."""
-        backlog.refusals.learn(learnt)
+        backlog.refusals.learnt = learnt
         if backlog.missing and self._is_of_today(learnt, learnt.refusal.errcode):
             # Another window each time, because some may be answered.
             queue.put_sample(backlog, learnt.times * _GOLDEN % 1, 0.0)
-            backlog.refusals.hold(held=True)
+            backlog.refusals.held = True
 
     def answered(self, attempt: Attempt) -> None:
         """Take in an answer. All windows of its pair may be asked."""
@@ -97,7 +97,8 @@ class RefusalLearning:
         if isinstance(why, Refusal) and rule.scope is Scope.WINDOW and rule.action in _LEARNT:
             self._refused(_Refused(attempt, rule, why))
         elif rule.action in _PASSING:
-            attempt.backlog.refusals.release()
+            # Trouble on the way says nothing of the dataset, so no answer need be waited for.
+            attempt.backlog.refusals.released = True
         self._go_on(attempt, now)
         for name in list(self._waiting):
             self._replace_scouts(name)
@@ -124,7 +125,7 @@ class RefusalLearning:
         if samples >= 0 and backlog.missing and not backlog.pending_retries:
             attempt.queue.put_sample(backlog, _SHARES[samples % len(_SHARES)], now)
         waits = backlog.pending_retries > 0 and not refusals.released
-        refusals.hold(held=samples >= 0 or waits)
+        refusals.held = samples >= 0 or waits
 
     def _refused(self, refused: _Refused) -> None:
         """Count a refusal; let the pair wait, or defer its rest if no call is worth it any more."""
@@ -141,8 +142,9 @@ class RefusalLearning:
         elif in_a_row >= SAMPLES:
             self._defer(refused)
             self._judge(name, why.errcode)
+        # A dataset that answered one account may answer this one too, so nothing is waited for.
         elif not (name in self._answered or backlog.refusals.released or self._is_scout(attempt)):
-            backlog.refusals.hold(held=True)
+            backlog.refusals.held = True
             self._waiting.setdefault(name, []).append(refused)
 
     def _is_scout(self, attempt: Attempt) -> bool:
@@ -207,7 +209,7 @@ class RefusalLearning:
         return waiting
 
     def _wake(self, attempt: Attempt) -> None:
-        attempt.backlog.refusals.hold(held=False)
+        attempt.backlog.refusals.held = False
         self.resumed.append(attempt.queue)
 
     def _defer(self, refused: _Refused) -> None:
@@ -218,12 +220,13 @@ class RefusalLearning:
         if known is None or known.refusal.errcode != why.errcode:
             known = LearntRefusal(why, self._today, self._today, 0)
         times = known.times + 1 if known.on == self._today else 1
+        # Refused alike on two days it is no passing state, so it counts as a refusal.
         action = Action.STOP if known.since < self._today else Action.DEFER
         told = f"{MAX_IN_A_ROW} in a row were refused" if refusals.opened else "none was answered"
         advice = f"The other windows were not asked, because {told}. {rule.advice}"
         stopped = replace(rule, action=action, scope=Scope.ACCOUNT_DATASET, advice=advice)
         self._abandoned.stop_dataset(attempt.queue, attempt.backlog, stopped, why)
-        refusals.learn(LearntRefusal(why, known.since, self._today, times, refusals.opened))
+        refusals.learnt = LearntRefusal(why, known.since, self._today, times, refusals.opened)
         if not refusals.opened:
             self._deferred[attempt.backlog.dataset.name, why.errcode].add(attempt.queue.appid)
 

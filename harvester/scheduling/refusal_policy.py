@@ -273,9 +273,8 @@ class RefusalPolicy:
         self.shortened_spans[name] = max(span, known)
         # Applied to all when the second one has learnt it, and again when a longer span works.
         if len(learners) == LEARNERS or (len(learners) > LEARNERS and span > known):
-            for each in self._abandoned.all_backlogs():
-                if each.dataset is backlog.dataset:
-                    _shorten_span(each, span)
+            for _, each in self._abandoned.affected_by(attempt, Scope.DATASET):
+                _shorten_span(each, span)
 
     def _wait_for_quota(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Stop the dataset until midnight, unless the quota of the day before was spent."""

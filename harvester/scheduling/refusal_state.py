@@ -9,7 +9,10 @@ from harvester.core.model import LearntRefusal
 
 @dataclass(slots=True)
 class RefusalState:
-    """Permission to ask windows at once, and refusals in a row. Only its methods change it.
+    """Permission to ask windows at once, and refusals in a row.
+
+    Its methods take in what a call has shown; `RefusalLearning` decides what is ``held``,
+    ``released`` and ``learnt``.
 
     ``opened`` is True after the first answer of the run. Before it one window at a time is in
     flight, as a probe, unless the dataset is ``released`` because a failure said nothing of it.
@@ -39,20 +42,9 @@ class RefusalState:
 
     def refuse(self, errcode: int) -> int:
         """Count a refusal. Returns how many came in a row."""
+        # Once a window was answered, only equal codes show that the others share a cause.
         if self.opened and errcode != self.errcode:
             self.in_a_row = 0
         self.errcode = errcode
         self.in_a_row += 1
         return self.in_a_row
-
-    def release(self) -> None:
-        """Allow windows at once before the first answer."""
-        self.released = True
-
-    def hold(self, *, held: bool) -> None:
-        """Hand out no further window, or hand out windows again."""
-        self.held = held
-
-    def learn(self, refusal: LearntRefusal | None) -> None:
-        """Keep the refusal that defers the dataset."""
-        self.learnt = refusal

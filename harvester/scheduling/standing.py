@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from enum import Enum, auto
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
@@ -33,11 +33,7 @@ class Standing(NamedTuple):
     least_seconds: float = 0.0
 
 
-class _State(Enum):
-    DONE = auto()
-    WAITING = auto()
-    REFUSED = auto()
-    ASKED = auto()
+_State: TypeAlias = Literal["done", "waiting", "refused", "asked"]
 
 
 def standing(queues: Iterable[AccountQueue], now: float, window_seconds: float) -> Standing:
@@ -45,18 +41,19 @@ def standing(queues: Iterable[AccountQueue], now: float, window_seconds: float) 
 
     ``window_seconds`` is the time that an account needs for a window at its rate.
     """
-    counts = dict.fromkeys(_State, 0)
+    counts: Counter[_State] = Counter()
     total = longest = 0
     for queue in queues:
         counts[_state(queue, now)] += 1
+        # Retries and calls in flight were handed out, and are windows that were not answered yet.
         left = queue.windows_left() + len(queue.retries) + len(queue.blocked_retries)
         left += queue.rate.in_flight
         total += left
         longest = max(longest, left)
     return Standing(
-        counts[_State.DONE],
-        counts[_State.WAITING],
-        counts[_State.REFUSED],
+        counts["done"],
+        counts["waiting"],
+        counts["refused"],
         total,
         longest * window_seconds,
     )
@@ -103,14 +100,15 @@ def _state(queue: AccountQueue, now: float) -> _State:
     is_open = is_left = False
     for backlog in queue.backlogs:
         rule = backlog.abandoned_by
+        # One refused dataset makes the account one that somebody has to look at.
         if rule is not None and _is_refusal(rule):
-            return _State.REFUSED
+            return "refused"
         is_left |= rule is not None or bool(backlog.quota_exhausted)
         is_open |= bool(backlog.missing or backlog.in_progress)
     if is_open:
         pauses = not queue.rate.in_flight and queue.rate.not_before > now + LONG_PAUSE_SECONDS
-        return _State.WAITING if pauses else _State.ASKED
-    return _State.WAITING if is_left else _State.DONE
+        return "waiting" if pauses else "asked"
+    return "waiting" if is_left else "done"
 
 
 def _is_refusal(rule: Rule) -> bool:
