@@ -132,7 +132,7 @@ async def _play(schedule: Scheduler, spacing: RateLimiter) -> None:
 def _judge(work: Work) -> Iterator[float]:
     def judge() -> None:
         for answer in work.answers:
-            protocol.window_body(answer.window)
+            protocol.days_body(answer.window.begin, answer.window.end)
             if protocol.refusal_of(200, answer.body) is not None:
                 raise RuntimeError("a good answer was refused")
 

@@ -17,13 +17,23 @@ import aiohttp
 from aiohttp.connector import Connection
 from yarl import URL
 
+from harvester import __version__
 from harvester.core.errors import NotStarted
-from harvester.core.hold import UNLOSABLE, Hold
+from harvester.core.hold import Hold
 from harvester.core.secret import Secret
 from harvester.wechat.connection_pool import ConnectionPool
 
 MAX_BODY = 16 * 1024 * 1024
 """Maximum bytes of an answer, decompressed; WeChat's longest are some hundred KiB."""
+
+HEADERS = {
+    "Accept": "*/*",
+    "Content-Type": "application/json",
+    # Answers are small, so decompressing them would cost more than it saves.
+    "Accept-Encoding": "identity",
+    "User-Agent": f"harvester/{__version__}",
+}
+"""Headers of every request, calls of no account included."""
 
 _MAX_HEADS = 2048
 _SWITCHING_PROTOCOLS = 101
@@ -40,35 +50,29 @@ class HttpResponse(NamedTuple):
 Exchange: TypeAlias = Coroutine[Any, Any, HttpResponse]
 
 
-class CallTerms(NamedTuple):
-    """Terms of the calls of one run; ``hold`` is asked just before a request is written."""
-
-    max_connections: int
-    hold: Hold = UNLOSABLE
-
-
 class AccountCalls:
     """Sender of calls to one server; ``pool`` holds the connections of the accounts.
 
-    At most so many connections are open as the terms say, unless more are in use.
+    At most ``max_connections`` are open, unless more are in use. ``hold`` is asked just before a
+    request is written.
     """
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
         base: URL,
-        headers: Mapping[str, str],
         *,
         proxy: str | None,
-        terms: CallTerms,
+        max_connections: int,
+        hold: Hold,
     ) -> None:
-        self._hold = terms.hold
+        self._hold = hold
         self._connector = session.connector
         self._timeout = session.timeout
         through = URL(proxy) if proxy else None
         # Never sent: the connector reads from it which server to connect to, and by which proxy.
         self._server = aiohttp.ClientRequest("POST", base, session=session, proxy=through)
-        lines = {"Host": self._server.headers["Host"], **headers}
+        lines = {"Host": self._server.headers["Host"], **HEADERS}
         self._prefix = base.raw_path.rstrip("/")
         if through is not None and base.scheme == "http":
             # Without a tunnel each request is addressed to the proxy itself.
@@ -78,7 +82,7 @@ class AccountCalls:
                 lines["Proxy-Authorization"] = words
         self._lines = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self._heads: dict[tuple[str, Secret], bytes] = {}
-        self.pool = ConnectionPool(self._connect, terms.max_connections)
+        self.pool = ConnectionPool(self._connect, max_connections)
 
     # These methods are no coroutine functions, because one more coroutine for each call costs time.
 
@@ -111,6 +115,7 @@ class AccountCalls:
         except BaseException:
             self.pool.discard(connection)
             raise
+        # Only here: after any failure a late answer would be read as that of the next request.
         self.pool.give_back(account, connection)
         return response
 

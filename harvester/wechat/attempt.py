@@ -16,7 +16,7 @@ from harvester.core.secret import Secret
 from harvester.core.text.redaction import redacted_bytes
 from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
-from harvester.wechat.protocol import answers_another_window, refusal_of, window_body
+from harvester.wechat.protocol import answers_another_window, days_body, refusal_of
 from harvester.wechat.transport import Transport
 
 RefusalReason: TypeAlias = Refusal | str
@@ -101,7 +101,8 @@ async def attempt(
     except errors.CallError as error:
         return RefusedAttempt(_rule_of(error), f"{error} (asked for a token)")
     try:
-        status, body = await transport.post(window.appid, dataset.path, window_body(window), token)
+        asked = days_body(window.begin, window.end)
+        status, body = await transport.post(window.appid, dataset.path, asked, token)
     except errors.CallError as error:
         return RefusedAttempt(_rule_of(error), str(error))
     try:
@@ -112,6 +113,7 @@ async def attempt(
         return RefusedAttempt(_NO_ANSWER, str(error), redacted_bytes(body))
     except errors.BadAnswer as error:
         return RefusedAttempt(_NO_ANSWER, str(error))
+    # Judged before the token: an answer to another request proves nothing of this one's.
     if refusal is None and answers_another_window(window, body):
         transport.pool.distrust(window.appid)
         return RefusedAttempt(_OTHER_WINDOW, _OTHER_WINDOW.meaning, redacted_bytes(body))

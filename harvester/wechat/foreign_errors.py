@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import ssl
+from collections.abc import Mapping
 from types import UnionType
 
 import aiohttp
@@ -90,11 +91,14 @@ def translate(error: BaseException, server: str, *, named: bool = True) -> error
     if kind in (errors.Unreachable, errors.NotConnected) and number in _OF_THIS_MACHINE:
         return errors.NotConnected(f"{address}: {_refused(error, number)}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return kind(f"{address}: {words}{_name_detail(error)}")
+        return kind(f"{address}: {words}{_detail(_NAMES, number)}")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return refused_by_proxy(server, getattr(error, "status", 0))
     if kind is errors.BadTls:
-        return kind(f"{server}: {words}{_certificate_detail(error)}")
+        # aiohttp wraps the error of the handshake, which alone has OpenSSL's code.
+        inner = getattr(error, "_certificate_error", error)
+        code = getattr(inner, "verify_code", 0)
+        return kind(f"{server}: {words}{_detail(_CERTIFICATES, code)}")
     if isinstance(number, int) and number > 0 and not isinstance(error, ssl.SSLError):
         words = f"{words}: {os.strerror(number)}"
     return kind(f"{server}: {words}")
@@ -132,12 +136,6 @@ def _refused(error: BaseException, number: int) -> str:
     return f"{words} (the proxy, api.proxy)" if is_proxy else words
 
 
-def _name_detail(error: BaseException) -> str:
-    words = _NAMES.get(getattr(error, "errno", None) or 0)
-    return f": {words}" if words else ""
-
-
-def _certificate_detail(error: BaseException) -> str:
-    inner = getattr(error, "_certificate_error", error)
-    words = _CERTIFICATES.get(getattr(inner, "verify_code", 0))
+def _detail(table: Mapping[int, str], code: int | None) -> str:
+    words = table.get(code or 0)
     return f": {words}" if words else ""

@@ -37,14 +37,10 @@ _REF_DATE = b'"ref_date"'
 _DATED = re.compile(rb'"ref_date"\s*:\s*"(\d{4}-\d\d-\d\d)"')
 
 
-def window_body(window: Window) -> bytes:
-    """Return the body that asks a datacube endpoint for a window."""
-    return _body_of(window.begin, window.end)
-
-
+# Cached, because all accounts of a run are asked for the same days.
 @lru_cache(maxsize=4_096)
-def _body_of(begin: Day, end: Day) -> bytes:
-    # Cached, because all accounts of a run are asked for the same days.
+def days_body(begin: Day, end: Day) -> bytes:
+    """Return the body that asks a datacube endpoint for a window of these days."""
     return f'{{"begin_date":"{day_text(begin)}","end_date":"{day_text(end)}"}}'.encode()
 
 

@@ -53,6 +53,7 @@ def quota_or_reason(status: int, body: bytes, asked_at: float) -> ReportedQuota 
     Returns None for trouble that passes, after which the question may be put again.
     """
     quota = reported_quota(status, body, asked_at)
+    # A limit of 0 is no answer: an account that may call at all has one.
     if quota is not None and quota.daily_limit:
         return quota
     if status >= 500:

@@ -21,7 +21,6 @@ from aiohttp import abc
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from harvester import __version__
 from harvester.core import errors
 from harvester.core.config.settings import Api
 from harvester.core.hold import UNLOSABLE, Hold
@@ -30,9 +29,9 @@ from harvester.core.text.inert_text import inert
 from harvester.core.text.lenient_json import is_document
 from harvester.core.text.safe_text import safe_text
 from harvester.wechat.account_calls import (
+    HEADERS,
     MAX_BODY,
     AccountCalls,
-    CallTerms,
     HttpResponse,
     quoted,
     read_body,
@@ -47,14 +46,6 @@ _PASSED = -1.0
 """Deadline of a call that is being cancelled because its time is over."""
 
 _PROXY_AUTHENTICATION = 407
-
-_HEADERS = {
-    "Accept": "*/*",
-    "Content-Type": "application/json",
-    # Answers are small, so decompressing them would cost more than it saves.
-    "Accept-Encoding": "identity",
-    "User-Agent": f"harvester/{__version__}",
-}
 
 Query: TypeAlias = Mapping[str, str | Secret]
 Call: TypeAlias = Coroutine[Any, Any, tuple[int, bytes]]
@@ -107,7 +98,7 @@ class Transport:
                 limit=0, force_close=True, resolver=self._resolver, ssl=self._tls
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=_HEADERS,
+            headers=HEADERS,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=min(_CONNECT_SECONDS, self._seconds)
             ),
@@ -116,9 +107,9 @@ class Transport:
         self._calls = AccountCalls(
             self._session,
             URL(self._base),
-            _HEADERS,
             proxy=self._proxy,
-            terms=CallTerms(max(MAX_OPEN_CONNECTIONS, self._connections), self._hold),
+            max_connections=max(MAX_OPEN_CONNECTIONS, self._connections),
+            hold=self._hold,
         )
         self.pool = self._calls.pool
         return self
@@ -188,19 +179,31 @@ class Transport:
         return answer
 
     def _checked(self, response: HttpResponse, server: str) -> tuple[int, bytes] | errors.CallError:
-        date = response.headers.get("Date", self._date)
+        """Return the status and the body, or the error that the answer stands for."""
+        status, headers, body = response
+        date = headers.get("Date", self._date)
         # Compared first, because a thousand answers of one second have the same text.
         if date != self._date and server is self._host:
             self._date = date
             self._on_date(date)
-        if server is self._host and response.body[:1] != b"{":
-            if response.status == _PROXY_AUTHENTICATION:
-                return refused_by_proxy(server, response.status)
-            if is_foreign_page(response.status, response.body):
-                return errors.ForeignPage(
-                    f"{server}: HTML instead of JSON (HTTP {response.status})"
-                )
-        return _checked(response, server)
+        if server is self._host and body[:1] != b"{":
+            if status == _PROXY_AUTHENTICATION:
+                return refused_by_proxy(server, status)
+            if is_foreign_page(status, body):
+                return errors.ForeignPage(f"{server}: HTML instead of JSON (HTTP {status})")
+        if len(body) > MAX_BODY:
+            return errors.BadAnswer(f"{server}: an answer of more than {MAX_BODY >> 20} MiB")
+        if 300 <= status < 400:
+            target = _host_of(headers.get("Location", ""))
+            return errors.ForeignPage(
+                f"{server}: HTTP {status}, a redirect{target}, which is not followed"
+            )
+        # With a length aiohttp has noticed a body that was cut off. A body that ends with its
+        # connection, or is compressed, may be cut off unnoticed, so it must be a JSON document.
+        has_length = "Content-Length" in headers and "Content-Encoding" not in headers
+        if not has_length and not is_document(body):
+            return errors.BadAnswer(f"{server}: the answer was cut off or is not JSON")
+        return status, body
 
     def _start_clock(self, task: Task[Any]) -> None:
         """Set a call's deadline.
@@ -229,23 +232,6 @@ async def _read(awaitable: Awaitable[aiohttp.ClientResponse]) -> HttpResponse:
     finally:
         # Without effect if the body was read to its end: then the connection is used again.
         response.close()
-
-
-def _checked(response: HttpResponse, server: str) -> tuple[int, bytes] | errors.CallError:
-    status, headers, body = response
-    if len(body) > MAX_BODY:
-        return errors.BadAnswer(f"{server}: an answer of more than {MAX_BODY >> 20} MiB")
-    if 300 <= status < 400:
-        target = _host_of(headers.get("Location", ""))
-        return errors.ForeignPage(
-            f"{server}: HTTP {status}, a redirect{target}, which is not followed"
-        )
-    # With a length aiohttp has noticed a body that was cut off. A body that ends with its
-    # connection, or is compressed, may be cut off unnoticed, so it must be a JSON document.
-    has_length = "Content-Length" in headers and "Content-Encoding" not in headers
-    if not has_length and not is_document(body):
-        return errors.BadAnswer(f"{server}: the answer was cut off or is not JSON")
-    return status, body
 
 
 def _encoded(query: Query) -> str:

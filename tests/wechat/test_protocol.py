@@ -21,7 +21,7 @@ from harvester.core.secret import Secret
 from harvester.core.text.lenient_json import parse
 from harvester.core.text.safe_text import safe_text
 from harvester.wechat.auth.token_api import Grant, grant_of, stable_body
-from harvester.wechat.protocol import answers_another_window, refusal_of, window_body
+from harvester.wechat.protocol import answers_another_window, days_body, refusal_of
 
 JSON = st.recursive(
     st.none()
@@ -41,7 +41,10 @@ JSON = st.recursive(
 def test_a_window_s_body_has_its_first_and_last_day() -> None:
     """The body has exactly the two members that WeChat documents."""
     window = Window("wx1", "interface_summary", parse_day("2024-01-01"), parse_day("2024-01-30"))
-    assert window_body(window) == b'{"begin_date":"2024-01-01","end_date":"2024-01-30"}'
+    assert (
+        days_body(window.begin, window.end)
+        == b'{"begin_date":"2024-01-01","end_date":"2024-01-30"}'
+    )
 
 
 def test_a_token_s_body_asks_in_normal_mode() -> None:

@@ -94,6 +94,7 @@ class HttpToken(TokenProvider):
         self.meter.calls += 1
         grant = await ask_server(self.source, self.transport, "access_token")
         seconds = provider.usable_for(grant.expires_in, CACHED_SECONDS)
+        # Not for its whole life, because the server may have replaced it for another client.
         return IssuedToken(grant.token, min(seconds, CACHED_SECONDS))
 
 
@@ -139,6 +140,7 @@ async def ask_server(source: HttpSource, transport: Transport, member: str) -> G
         raise BadAnswer(str(error)) from None
     except Unreachable as error:
         raise ConnectionFailed(str(error)) from None
+    # Passing, so tried again: a refusal would end the account for the whole run.
     if status >= 500 or status in _TEMPORARY_STATUS:
         raise BadAnswer(f"the token server answered HTTP {status}")
     if status != 200:

@@ -98,6 +98,7 @@ def usable_for(expires_in: int, unknown: float = UNKNOWN_LIFE_SECONDS) -> float:
 
     Returns ``unknown`` if ``expires_in`` is 0, because the issuer did not say how long it lives.
     """
+    # Of a short life half is used, because to renew it ahead would mean at each call.
     return max(expires_in - RENEW_AHEAD, expires_in / 2) if expires_in else unknown
 
 

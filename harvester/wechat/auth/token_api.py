@@ -133,6 +133,7 @@ def external_grant_of(body: bytes, member: str) -> Grant | Refusal:
     text = body.decode("utf-8-sig", errors="replace").strip()
     if text[:1] in ("{", '"', "["):
         return grant_of(200, text.encode(), member)
+    # A page of a proxy begins with `<`, and a sentence has blanks: neither is sent as a token.
     if not text or not text.isprintable() or " " in text or text[0] == "<":
         raise BadAnswer("the answer is neither one word nor JSON")
     if len(text) > _MAX_TOKEN_LENGTH:
