@@ -218,7 +218,7 @@ class _PartitionUpdate:
         """
         for answer, _ in _answers(self, group):
             appid = answer.window.appid
-            mask = merge.window_mask(answer.window, self.month)
+            mask = merge.span_mask(answer.window.begin, answer.window.end, self.month)
             self.applied |= mask
             self.appids.add(appid)
             # What differed is not known any more.

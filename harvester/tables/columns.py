@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import chain
 from math import isfinite
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import pyarrow as pa
 
@@ -25,6 +25,8 @@ Check: TypeAlias = Callable[[list[Any]], list[Any]]
 
 Raises ValueMismatch for a value that does not fit.
 """
+
+Values = TypeVar("Values", pa.Array, pa.ChunkedArray)
 
 _MAX_INT64 = 2**63 - 1
 _MAX_EXACT_INTEGER = 2**53
@@ -71,11 +73,6 @@ def _type_of(column: Column) -> pa.DataType:
     return pa.list_(pa.field("element", pa.struct(members)))
 
 
-def check_of(kind: Kind) -> Check:
-    """Return the check of a kind other than LIST, for values that the standard library parsed."""
-    return _CHECKS[kind]
-
-
 def fast_check_of(column: Column) -> Check:
     """Return the check of a column, LIST included, for values that orjson parsed.
 
@@ -84,7 +81,18 @@ def fast_check_of(column: Column) -> Check:
     """
     if column.kind is Kind.LIST:
         return _fast_check_of_lists(column.fields)
-    return _fast_check_rates if column.kind is Kind.RATE else _CHECKS[column.kind]
+    return _fast_check_rates if column.kind is Kind.RATE else CHECKS[column.kind]
+
+
+def neighbours(values: Values) -> tuple[Values, Values]:
+    """Return a column without its last value, and without its first one."""
+    return values.slice(0, len(values) - 1), values.slice(1)
+
+
+def numbers_of(values: pa.Array, form: Literal["i", "q"]) -> memoryview:
+    """Return the integers of a column without nulls, without a copy; ``form`` is as in `array`."""
+    whole = memoryview(values.buffers()[1]).cast("B").cast(form)
+    return whole[values.offset : values.offset + len(values)]
 
 
 def nullable(check: Check) -> Check:
@@ -168,6 +176,7 @@ def _check_hours(values: list[Any]) -> list[Any]:
     try:
         return [_HOURS_BY_HUNDREDS[value] for value in values]
     except KeyError:
+        # Not value by value: hours beside hundreds in one column would be a guess.
         if _HOURS.issuperset(values):
             return values
     raise ValueMismatch("an hour beyond 0 to 23")
@@ -208,13 +217,15 @@ _TYPES = {
     Kind.HOUR: pa.int32(),
     Kind.DATE: pa.date32(),
 }
-_CHECKS: dict[Kind, Check] = {
+CHECKS: dict[Kind, Check] = {
     Kind.COUNT: check_counts,
     Kind.RATE: _check_rates,
     Kind.TEXT: _check_texts,
     Kind.HOUR: _check_hours,
     Kind.DATE: _check_dates,
 }
+"""The check of each kind but LIST, for values that the standard library parsed."""
+
 JSON_TYPES = {
     str: "a text",
     int: "an integer",

@@ -87,6 +87,11 @@ class Coverage:
     asked: array[int]
 
     @property
+    def masks(self) -> tuple[array[int], ...]:
+        """The arrays of masks, in the order of the members of `AccountDays`."""
+        return self.final, self.provisional, self.quarantined, self.with_rows
+
+    @property
     def appids(self) -> tuple[str, ...]:
         """Appids of all accounts that have a state, sorted."""
         return _unpack(self.packed)
@@ -178,7 +183,7 @@ def of_accounts(month: Month, accounts: Mapping[str, AccountDays]) -> Coverage:
 def encode(coverage: Coverage) -> str:
     """Return the text form, which is ASCII."""
     head = _PAYLOAD.pack(coverage.month, len(coverage.final), len(coverage.asked))
-    arrays = map(_little_endian, attrgetter(*_MASKS, "asked")(coverage))
+    arrays = map(_little_endian, (*coverage.masks, coverage.asked))
     payload = b"".join([head, coverage.packed, *(values.tobytes() for values in arrays)])
     squeezed = pa.Codec("zstd", compression_level=3).compress(payload, asbytes=True)
     parts = (_HEADER.pack(VERSION, len(payload)), squeezed, _CRC.pack(zlib.crc32(payload)))
@@ -202,6 +207,7 @@ def decode(text: str | bytes) -> Coverage:
 
 def _decompress(raw: bytes, length: int) -> bytes:
     """Return the payload of the text form. Raises ValueError or OSError if it is damaged."""
+    # The length is not under the checksum yet, and memory is taken for it before that is known.
     if length > _MAX_PAYLOAD_BYTES:
         raise ValueError("payload is longer than that of any month")
     squeezed = memoryview(raw)[_HEADER.size : -_CRC.size]

@@ -67,6 +67,7 @@ def read_day(
     extras = [_extra(layout, *row) for row in zip(own.undeclared, nested.undeclared, strict=True)]
     kept: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for values in zip(*decoded, extras, strict=True):
+        # Equal rows count once; of different ones none can be told to be the right one.
         key = tuple(values[i] for i in layout.key)
         if kept.setdefault(key, values) != values:
             raise ValueMismatch("two different rows for the same key")
@@ -148,7 +149,7 @@ def _values(column: Column, path: str, members: list[Members], drift: SchemaDrif
 
 def _checked(column: Column, path: str, values: list[Any]) -> list[Any]:
     try:
-        return columns.nullable(columns.check_of(column.kind))(values)
+        return columns.nullable(columns.CHECKS[column.kind])(values)
     except ValueMismatch as error:
         raise ValueMismatch(f"{path}: {error}") from None
 
@@ -172,6 +173,7 @@ def _decode_lists(column: Column, rows: _Rows, values: list[Any], drift: SchemaD
     for row, value in zip(rows.undeclared, values, strict=True):
         others = [_undeclared(element, level) for element in value or ()]
         if any(others):
+            # As a list with empty entries, so that each stays at the place of its element.
             row[column.name] = others
     names = [each.name for each in column.fields]
     return [

@@ -52,16 +52,9 @@ def coverage_ranges(dataset: str, coverage: Coverage) -> pa.RecordBatch:
     earlier answer has left rows, and is null if there was none. Of a dataset with one row for a
     week or a month the day of that row stands for it.
     """
-    known = zip(
-        coverage.final,
-        coverage.provisional,
-        coverage.quarantined,
-        coverage.with_rows,
-        strict=True,
-    )
     rows = [
         (dataset, appid, *each)
-        for appid, masks in zip(coverage.appids, known, strict=True)
+        for appid, *masks in zip(coverage.appids, *coverage.masks, strict=True)
         for each in _ranges(coverage.month, *masks)
     ]
     columns = list(zip(*rows, strict=True)) or [()] * len(COVERAGE)

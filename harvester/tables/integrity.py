@@ -16,6 +16,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Month
 from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.model import bucket_of
+from harvester.tables.columns import neighbours
 from harvester.tables.coverage import AccountDays, Coverage
 
 
@@ -115,6 +116,7 @@ class RowCheck:
         if not len(table):
             return
         self.count += len(table)
+        # With the last row of the table before, or what lies between the two is not compared.
         ahead = table if self._last is None else pa.concat_tables([self._last, table])
         self._last = table.slice(len(table) - 1)
         self._note_rows("rows twice or out of order", ahead.slice(1).filter(_not_behind(ahead)))
@@ -176,7 +178,7 @@ def _not_behind(table: pa.Table) -> pa.ChunkedArray:
     """Return for each row but the first whether it does not sort after the one before."""
     behind = same = None
     for column in table.columns:
-        one, other = column.slice(0, len(column) - 1), column.slice(1)
+        one, other = neighbours(column)
         less, equal = pc.less(one, other), pc.equal(one, other)
         behind = less if behind is None else pc.or_(behind, pc.and_(same, less))
         same = equal if same is None else pc.and_(same, equal)

@@ -23,8 +23,8 @@ from harvester.core import calendar
 from harvester.core.calendar import Day, Month, instant, month_begin, month_length
 from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.errors import DamagedOutput
-from harvester.core.model import RawAnswer, Window
-from harvester.tables.columns import Slice
+from harvester.core.model import RawAnswer
+from harvester.tables.columns import Slice, numbers_of
 from harvester.tables.coverage import AccountDays
 from harvester.tables.day_rows import DayRows, DecodeResult
 from harvester.tables.row_difference import unchanged_days
@@ -80,9 +80,10 @@ class AccountChange:
         A final day counts only if the user asked to refetch it. No day counts if its last answer
         was asked for later than this one.
         """
-        mask = window_mask(answer.window, self.month)
+        mask = span_mask(answer.window.begin, answer.window.end, self.month)
         if mask & self.known.final:
             mask &= ~self.known.final | refetch_mask(answer, self.month)
+        # An answer may reach the disk after one that was asked later, as from a raw log.
         if mask & self.known.provisional:
             for day, asked_at in self.known.asked.items():
                 if asked_at > answer.asked_at:
@@ -147,11 +148,6 @@ def settled_masks(dataset: Dataset, month: Month, asked_on: Day) -> tuple[int, i
     return _first_bits(with_rows - first, length), _first_bits(without - first, length)
 
 
-def window_mask(window: Window, month: Month) -> int:
-    """Return the days of a month that lie in a window, as a mask."""
-    return _span_mask(window.begin, window.end, month)
-
-
 def refetch_mask(answer: RawAnswer, month: Month) -> int:
     """Return the days of a month that an answer replaces even if they are final, as a mask."""
     shift = answer.window.begin - month_begin(month)
@@ -160,7 +156,8 @@ def refetch_mask(answer: RawAnswer, month: Month) -> int:
 
 # The same few spans are needed for all accounts.
 @functools.lru_cache(maxsize=4_096)
-def _span_mask(begin: Day, end: Day, month: Month) -> int:
+def span_mask(begin: Day, end: Day, month: Month) -> int:
+    """Return the days of a month from ``begin`` to ``end``, as a mask."""
     return calendar.month_mask(calendar.day_range(begin, end), month)
 
 
@@ -207,7 +204,7 @@ def _replace_days(
 
     done = 0
     for piece in old:
-        dates = _dates_of(piece.batch)
+        dates = numbers_of(piece.batch.column(DATE_COLUMN), "i")
         start, stop = piece.offset, piece.offset + piece.length
         if done:
             # The old rows of the last replaced day may continue in this batch.
@@ -270,6 +267,7 @@ class _ExistingRows:
             self._batch, self._run = batch, 0
             self._edges = [0, *runs.run_ends.to_pylist()]
             self._appids = runs.values.to_pylist()
+            # One pass joins old and new in this order: rows out of it would miss their replacement.
             if any(one >= other for one, other in pairwise(self._appids)) or (
                 self._appids and last > self._appids[:1]
             ):
@@ -280,17 +278,10 @@ class _ExistingRows:
         return True
 
 
-def _dates_of(batch: pa.RecordBatch) -> memoryview:
-    """Return the days of a batch that has rows as integers, without a copy."""
-    column = batch.column(DATE_COLUMN)
-    dates = memoryview(column.buffers()[1]).cast("B").cast("i")
-    return dates[column.offset : column.offset + len(column)]
-
-
 def _mask_of(found: Iterable[Day], month: Month) -> int:
     mask = 0
     for day in found:
-        mask |= _span_mask(day, day, month)
+        mask |= span_mask(day, day, month)
     return mask
 
 

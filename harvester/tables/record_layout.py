@@ -57,6 +57,7 @@ def layout_of(dataset: Dataset) -> RecordLayout:
     """Compute the layout of a dataset's records."""
     columns = tuple(column for column in dataset.columns if column.name != DATE_COLUMN)
     names = tuple(column.name for column in columns)
+    # Members that are no columns, and no drift either.
     structural = (dataset.nested_field,) if dataset.nested_field else ()
     own = level_of([c for c in columns if not c.nested], DATE_COLUMN, *structural)
     nested = level_of([c for c in columns if c.nested], prefix=f"{dataset.nested_field}.")

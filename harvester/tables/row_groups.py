@@ -117,6 +117,7 @@ class _RowGroup:
         while rows:
             batch, offset, length = self._pieces.popleft()
             taken.append(batch.slice(offset, min(length, rows)))
+            # The rest begins the next group: groups are of equal length, whatever the pieces are.
             if length > rows:
                 self._pieces.appendleft(Slice(batch, offset + rows, length - rows))
             rows -= len(taken[-1])

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from harvester.core.dataset import Column, Dataset, Kind
-from harvester.tables.columns import ValueMismatch, arrow_schema, check_of
+from harvester.tables.columns import CHECKS, ValueMismatch, arrow_schema
 from harvester.tables.decode_strict import extra_text
 from harvester.tables.record_layout import Members
 
@@ -51,13 +51,14 @@ def _move_members(
         level = members.get(nested_field, {}) if column.nested else members
         if column.name in level and column.kind is not Kind.LIST:
             try:
-                (found[column.name][row],) = check_of(column.kind)([level[column.name]])
+                (found[column.name][row],) = CHECKS[column.kind]([level[column.name]])
             except ValueMismatch:
                 continue
             del level[column.name]
             moved = True
     if not moved:
         return text
+    # An object that is empty now would make a row without drift look as if it had some.
     if nested_field and not members.get(nested_field, True):
         del members[nested_field]
     return extra_text(members) if members else None

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from harvester.core.dataset import Column, Kind
-from harvester.tables.columns import ValueMismatch, check_of, fast_check_of, nullable
+from harvester.tables.columns import CHECKS, ValueMismatch, fast_check_of, nullable
 
 BEYOND_64_BITS = 2**64
 HALF_A_CHARACTER = "\ud800"
@@ -62,14 +62,14 @@ UNFIT: list[tuple[Kind, list[Any], str]] = [
 @pytest.mark.parametrize(("kind", "values", "expected"), FITS)
 def test_fitting_values_are_kept(kind: Kind, values: list[Any], expected: list[Any]) -> None:
     """Values that fit a column are stored unchanged, hours and days as numbers."""
-    assert check_of(kind)(values) == expected
+    assert CHECKS[kind](values) == expected
 
 
 @pytest.mark.parametrize(("kind", "values", "reason"), UNFIT)
 def test_a_value_that_does_not_fit_its_column(kind: Kind, values: list[Any], reason: str) -> None:
     """One value that does not fit raises ValueMismatch, and the reason names its type."""
     with pytest.raises(ValueMismatch) as caught:
-        check_of(kind)(values)
+        CHECKS[kind](values)
     assert str(caught.value) == reason
     with pytest.raises(ValueMismatch):
         fast_check_of(Column("x", kind, "any"))(values)
@@ -78,7 +78,7 @@ def test_a_value_that_does_not_fit_its_column(kind: Kind, values: list[Any], rea
 @pytest.mark.parametrize("value", [float(2**64), -float(2**63), 1e30])
 def test_a_float_that_may_have_been_an_integer(value: float) -> None:
     """The fast check rejects a float that orjson may have made of a long integer."""
-    assert check_of(Kind.RATE)([value]) == [value]
+    assert CHECKS[Kind.RATE]([value]) == [value]
     with pytest.raises(ValueMismatch):
         fast_check_of(Column("x", Kind.RATE, "any"))([value])
 
@@ -87,8 +87,8 @@ def test_a_float_that_may_have_been_an_integer(value: float) -> None:
 def test_null_stays_null(kind: Kind) -> None:
     """A nullable check keeps nulls in their places and checks all other values."""
     fits = next(values for of, values, _ in FITS if of is kind)
-    expected = check_of(kind)(fits)
-    check = nullable(check_of(kind))
+    expected = CHECKS[kind](fits)
+    check = nullable(CHECKS[kind])
     assert check([None, *fits, None]) == [None, *expected, None]
     assert check(fits) == expected
     assert check([None, None]) == [None, None]

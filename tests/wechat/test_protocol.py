@@ -40,11 +40,8 @@ JSON = st.recursive(
 
 def test_a_window_s_body_has_its_first_and_last_day() -> None:
     """The body has exactly the two members that WeChat documents."""
-    window = Window("wx1", "interface_summary", parse_day("2024-01-01"), parse_day("2024-01-30"))
-    assert (
-        days_body(window.begin, window.end)
-        == b'{"begin_date":"2024-01-01","end_date":"2024-01-30"}'
-    )
+    asked = days_body(parse_day("2024-01-01"), parse_day("2024-01-30"))
+    assert asked == b'{"begin_date":"2024-01-01","end_date":"2024-01-30"}'
 
 
 def test_a_token_s_body_asks_in_normal_mode() -> None:
