@@ -205,9 +205,9 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts, SQL and scripts are data files.
 MAX_CODE = {
-    "core": 1_539,
+    "core": 1_526,
     "catalogue": 951,
-    "manifest": 1_625,
+    "manifest": 1_622,
     "planning": 791,
     "scheduling": 1_401,
     "tables": 1_629,

@@ -60,7 +60,7 @@ async def measure(count: int, clock: Clock) -> dict[str, float]:
     granting, answering = 0.0, 0.0
     while not schedule.is_finished(clock.now):
         # The lanes together may ask so often.
-        clock.now += FLIGHT / (count * PACE.count)
+        clock.now += FLIGHT / (count * PACE.rate.count)
         begun = time.process_time()
         flying = await _grant(schedule, spacing, clock.now)
         granted = time.process_time()

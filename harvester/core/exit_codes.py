@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum, StrEnum
+from typing import Self
 
 
 class Outcome(StrEnum):
@@ -25,33 +26,26 @@ class Exit(IntEnum):
     stops only where no later run obtains more: docs/decisions/0027-unfinished-before-partial.md.
     """
 
-    BUG = 1
-    USAGE = 2
-    SIGINT = 130
-    SIGTERM = 143
-    SIGHUP = 129
-    UNAUTHORISED = 4
-    AGAIN = 75
-    INCOMPLETE = 3
-    DONE = 0
+    _value_: int
+    outcome: Outcome
+    """The outcome of a run that ends with this code."""
 
-    @property
-    def outcome(self) -> Outcome:
-        """The outcome of a run that ends with this code."""
-        return _OUTCOMES[self]
+    # The default is for type checkers, which take the look-up ``Exit(75)`` for a call of this.
+    def __new__(cls, code: int, outcome: Outcome = Outcome.BUG) -> Self:
+        """Make a code with its outcome."""
+        made = int.__new__(cls, code)
+        made._value_, made.outcome = code, outcome
+        return made
 
-
-_OUTCOMES = {
-    Exit.BUG: Outcome.BUG,
-    Exit.USAGE: Outcome.INVALID,
-    Exit.SIGINT: Outcome.STOPPED,
-    Exit.SIGTERM: Outcome.STOPPED,
-    Exit.SIGHUP: Outcome.STOPPED,
-    Exit.UNAUTHORISED: Outcome.UNAUTHORISED,
-    Exit.AGAIN: Outcome.UNFINISHED,
-    Exit.INCOMPLETE: Outcome.PARTIAL,
-    Exit.DONE: Outcome.COMPLETE,
-}
+    BUG = 1, Outcome.BUG
+    USAGE = 2, Outcome.INVALID
+    SIGINT = 130, Outcome.STOPPED
+    SIGTERM = 143, Outcome.STOPPED
+    SIGHUP = 129, Outcome.STOPPED
+    UNAUTHORISED = 4, Outcome.UNAUTHORISED
+    AGAIN = 75, Outcome.UNFINISHED
+    INCOMPLETE = 3, Outcome.PARTIAL
+    DONE = 0, Outcome.COMPLETE
 
 
 def first_of(codes: Iterable[Exit]) -> Exit:

@@ -95,7 +95,7 @@ class CallBudget:
         await _each(self._cool_down, self._buckets)
         if self._without_ledger:
             for bucket in await self._files.with_data(self._without_ledger):
-                self._hold_off(bucket, self._now() + self._policy.pace.period)
+                self._hold_off(bucket, self._now() + self._policy.pace.rate.period)
         await self._start_day(forget=self._policy.forget)
         self._expect_refusals()
 
@@ -144,7 +144,7 @@ class CallBudget:
 
     async def _cool_down(self, bucket: int) -> None:
         """Let a bucket's queues wait for what earlier runs have sent."""
-        waits = await self._files.waits(bucket, self._policy.pace.period)
+        waits = await self._files.waits(bucket, self._policy.pace.rate.period)
         if waits is None:
             self._without_ledger.add(bucket)
         for wait, recent in waits or ():
@@ -183,10 +183,10 @@ class CallBudget:
 
     async def _open_ledger(self, bucket: int) -> None:
         pace = self._policy.pace
-        ledger = await self._files.open(self._day, bucket, pace.period)
+        ledger = await self._files.open(self._day, bucket, pace.rate.period)
         if bucket in self._held_until:
             # As many as the rate allows, for the next run if this one ends before.
-            ledger.enter_recent(pace.count, self._held_until[bucket])
+            ledger.enter_recent(pace.rate.count, self._held_until[bucket])
         self._ledgers[bucket] = ledger
 
     def _forget_spent(self, queue: AccountQueue, dataset: str) -> None:

@@ -29,12 +29,12 @@ class RateLimiter:
     @property
     def count(self) -> int:
         """Maximum number of requests of an account in any period."""
-        return self._pace.count
+        return self._pace.rate.count
 
     @property
     def interval(self) -> float:
         """Seconds after which a full bucket has room for one request again."""
-        return self._pace.period / self._pace.count * RATE_MARGIN
+        return self._pace.rate.period / self._pace.rate.count * RATE_MARGIN
 
     def can_start(self, appid: str) -> bool:
         """Return whether a request of this account may start now."""

@@ -1,18 +1,66 @@
-"""The accounts of a manifest: their validation, and what they take from the defaults."""
+"""The accounts of a manifest: their validation, their credentials, and what defaults give them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from harvester.core.config.settings import KINDS, Account
+from harvester.core.config.settings import KINDS, Account, texts_of
 from harvester.core.errors import Place
-from harvester.manifest.build import CredentialRules, check_credential
-from harvester.manifest.diagnostics import LoadContext, Step, Where
-from harvester.manifest.validation import check
+from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where
+from harvester.manifest.models import Root
+from harvester.manifest.validation import check, fields_of
 
 _SHARED = (("token_command", "timeout"), ("token_url", "headers"))
 """Options that an account's credential takes from a credential of the same kind in defaults."""
+
+
+_NOT_OWNED = (
+    "a refresh through the platform needs `owns_tokens: true`",
+    "if another service holds the same authorisation, use its token_url",
+)
+"""Mistake and advice for a refresh token that another service may use."""
+
+
+class CredentialRules(NamedTuple):
+    """Rules that the rest of a manifest sets for its accounts' credentials.
+
+    ``required``: every account must have a credential. ``platform``: there is a platform.
+    ``from_platform``: the platform adds accounts, with their refresh tokens.
+    """
+
+    required: bool
+    platform: bool = False
+    from_platform: bool = False
+
+
+def credential_rules(root: Root, bad: set[str], *, partial: bool) -> CredentialRules:
+    """Return the rules for the accounts' credentials.
+
+    Credentials are not required if a key that decides about them is among the ``bad`` keys, or if
+    the file could only be read in part (``partial``).
+    """
+    unrelated = fields_of(Root).keys() - {"api", "defaults", "accounts_from"}
+    return CredentialRules(
+        required=not (partial or bad - unrelated or root.api.is_sandbox),
+        platform=root.platform is not None or "platform" in bad,
+        from_platform=root.accounts_from is not None,
+    )
+
+
+def check_platform(root: Root, bad: set[str], where: Where, mistakes: Diagnostics) -> None:
+    """Report what prevents `accounts_from` from adding accounts or getting their tokens."""
+    if root.accounts_from is None or bad & {"platform", "defaults", "api"}:
+        return
+    place = where(("accounts_from",))
+    if root.platform is None:
+        mistakes.add(place, "`accounts_from` needs `platform`", "say which platform it is")
+    if root.api.is_sandbox:
+        what = "`accounts_from` needs WeChat: the built-in emulator has no platform"
+        mistakes.add(place, what, "list the accounts")
+    elif root.defaults.credential is None and not root.defaults.owns_tokens:
+        what, hint = _NOT_OWNED
+        mistakes.add(place, f"{what} under `defaults`", hint)
 
 
 def place_of(credential: Any, where: Where, *loc: Step) -> Place:
@@ -52,7 +100,7 @@ def validate_accounts(
         if begin is not None and end is not None and begin > end:
             what = "the account ends before it begins"
             mistakes.add(where(("end_date",)), what, "swap the days")
-        check_credential(account, rules, where, mistakes)
+        _check_credential(account, rules, where, mistakes)
     return accounts
 
 
@@ -79,3 +127,27 @@ def _raw_names(value: object) -> Iterator[str]:
     for name in (given.get("appid"), *(tags if isinstance(tags, list) else [tags])):
         if isinstance(name, str):
             yield str(name)
+
+
+def _check_credential(
+    account: Account, rules: CredentialRules, where: Where, mistakes: Diagnostics
+) -> None:
+    """Report what prevents the use of an account's credential."""
+    if not rules.required:
+        return
+    credential = account.credential
+    if credential is None and not rules.from_platform:
+        hint = 'write credential: {secret: "${NAME}"}, here or under defaults'
+        mistakes.add(where(), "the account has no credential", hint)
+        return
+    if not account.name and any("{name}" in text for text in texts_of(credential)):
+        mistakes.add(where(), "the account has no name, which its credential needs", "name it")
+    command = credential.token_command if credential else None
+    if account.name.startswith("-") and any(word.startswith("{name}") for word in command or ()):
+        what = "`name` begins with `-`, so its token_command would take it for an option"
+        mistakes.add(where(("name",)), what, "write text before {name} in the command")
+    if account.uses_platform and not rules.platform:
+        what = "a refresh_token needs `platform`, which can use it"
+        mistakes.add(where(("credential",)), what, "say which platform it belongs to")
+    if account.uses_platform and not account.owns_tokens:
+        mistakes.add(where(("credential",)), *_NOT_OWNED)

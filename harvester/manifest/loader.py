@@ -5,20 +5,27 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.config.references import quote_safe
-from harvester.core.config.settings import Account, Job, Manifest
+from harvester.core.config.settings import Account, Api, Job, Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.errors import DEFAULTS, PLATFORM, ManifestError, Place
-from harvester.manifest import build, models
-from harvester.manifest.account_selection import AccountIndex
-from harvester.manifest.accounts import place_of, validate_accounts
+from harvester.manifest import models
+from harvester.manifest.account_selection import AccountIndex, unknown_dataset
+from harvester.manifest.accounts import (
+    CredentialRules,
+    check_platform,
+    credential_rules,
+    place_of,
+    validate_accounts,
+)
 from harvester.manifest.accounts_file import read_csv
-from harvester.manifest.diagnostics import LoadContext, Step, Where
+from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where
 from harvester.manifest.external_inputs import secret_variables
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.jobs import job_of
@@ -128,9 +135,9 @@ def _draft(document: Document, context: LoadContext) -> Draft:
     }
     head = {name: inner for name, inner in value.items() if name not in items}
     root, bad = salvage(models.Root, head, where, context)
-    build.check_files(root.api, where, mistakes)
-    build.check_platform(root, bad, where, mistakes)
-    rules = build.credential_rules(root, bad, partial=partial)
+    _check_files(root.api, where, mistakes)
+    check_platform(root, bad, where, mistakes)
+    rules = credential_rules(root, bad, partial=partial)
     if "jobs" not in value and not is_mistyped("jobs", value, fields_of(models.Root)):
         mistakes.add(where(), "`jobs` is missing", "one `- datasets: …` each")
     return Draft(
@@ -139,7 +146,7 @@ def _draft(document: Document, context: LoadContext) -> Draft:
         root,
         accounts=_accounts(document, root, rules, context, bad),
         jobs=[*_jobs(document, context)],
-        datasets=build.datasets(root.datasets, where, mistakes),
+        datasets=_datasets(root.datasets, where, mistakes),
     )
 
 
@@ -153,10 +160,38 @@ def _document(path: Path, text: str | None, context: LoadContext) -> Document:
     return parse(text, path, context.mistakes)
 
 
+def _check_files(api: Api, where: Where, mistakes: Diagnostics) -> None:
+    """Report a missing or unreadable file of certificates."""
+    if api.ca_file is None:
+        return
+    try:
+        flaw = "" if api.ca_file.is_file() else "names no file"
+    except OSError as error:
+        flaw = f"cannot be read: {error.strerror}"
+    if flaw:
+        mistakes.add(where(("api", "ca_file")), f"`ca_file` {flaw}", "a PEM file of certificates")
+
+
+def _datasets(
+    overrides: dict[str, models.Override], where: Where, mistakes: Diagnostics
+) -> dict[str, Dataset]:
+    """Return the catalogue with the manifest's overrides."""
+    known = dict(CATALOGUE)
+    for name, override in overrides.items():
+        if name not in known:
+            flaw = unknown_dataset(name, known)
+            mistakes.add(where(("datasets", name), key=True), flaw.what, flaw.hint)
+            continue
+        given = asdict(override).items()
+        changed = {key: value for key, value in given if value is not None}
+        known[name] = replace(known[name], **changed)
+    return known
+
+
 def _accounts(
     document: Document,
     root: models.Root,
-    rules: build.CredentialRules,
+    rules: CredentialRules,
     context: LoadContext,
     bad: set[str],
 ) -> dict[str, Account]:

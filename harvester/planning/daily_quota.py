@@ -303,7 +303,7 @@ def _quarter(calls: int) -> int:
 def block(pace: Pace, windows: int, made: int) -> int:
     """Return the size of the next block of calls, for windows to ask and calls ``made`` so far."""
     # One second's worth at first, then as many as were made: a run killed at once wastes few.
-    rate = pace.count / pace.period
+    rate = pace.rate.count / pace.rate.period
     calls = min(int(BLOCK_SECONDS * rate), max(int(rate), made))
     return min(max(_MIN_BLOCK, calls), windows + windows // 4 + _SPARE)
 

@@ -173,7 +173,7 @@ def bound_seconds(requests: Iterable[int], pace: Pace) -> tuple[float, str]:
     counts = list(requests)
     if not sum(counts):
         return 0.0, "nothing"
-    paced = max(0.0, (max(counts) - pace.burst) * pace.period / pace.count)
+    paced = max(0.0, (max(counts) - pace.burst) * pace.rate.period / pace.rate.count)
     cpu = sum(counts) * CPU_SECONDS_PER_REQUEST
     return (paced, "rate") if paced >= cpu else (cpu, "cpu")
 

@@ -66,7 +66,7 @@ class Counting:
         self._pipeline = pipeline
         self._scheduler = scheduler
         self._token_calls = token_calls
-        self._window_seconds = pace.period / pace.count
+        self._window_seconds = pace.rate.period / pace.rate.count
         self._known = Counted()
         self._looked_at: float | None = None
 

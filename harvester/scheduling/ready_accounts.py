@@ -26,7 +26,7 @@ def cohort_size(limits: Limits) -> int:
     rate, would cost time.
     """
     pace = limits.per_token
-    busy = limits.connections * ANSWERS_PER_SECOND * pace.period / pace.count
+    busy = limits.connections * ANSWERS_PER_SECOND * pace.rate.period / pace.rate.count
     return max(MIN_COHORT, limits.connections, math.ceil(busy))
 
 

@@ -50,8 +50,8 @@ class Scheduler:
         listener: Listener = lambda _: None,
     ) -> None:
         pace = limits.per_token
-        # Taken out of the pace once, because its count is a property and every request needs it.
-        self._max_in_window, self._concurrency = pace.count, pace.concurrency
+        # Taken out of the pace once, because every request needs them.
+        self._max_in_window, self._concurrency = pace.rate.count, pace.concurrency
         self._limiter = limiter
         self._pausing: deque[tuple[float, AccountQueue]] = deque()
         self._timed: list[tuple[float, int, AccountQueue]] = []
@@ -75,7 +75,7 @@ class Scheduler:
         self.in_flight = 0
         for queue in self.queues:
             # A bucket of one is empty after a start; a larger one is asked each time.
-            queue.rate.set_pace(pace.period, limiter.interval if pace.burst == 1 else 0.0)
+            queue.rate.set_pace(pace.rate.period, limiter.interval if pace.burst == 1 else 0.0)
             self._place(queue, 0.0)
 
     def __repr__(self) -> str:

@@ -160,7 +160,7 @@ def save(found: Check, manifest: Manifest, tree: Tree, now: Moment) -> None:
 def _spent(found: Check, manifest: Manifest, now: Moment) -> dict[int, DayLedger]:
     """Return the calls of the check as a ledger of today for each bucket."""
     today, name = calendar.today(now.at), new_run_id(now.at)
-    period = manifest.limits.per_token.period
+    period = manifest.limits.per_token.rate.period
     spent: dict[int, DayLedger] = {}
     for account in found.everyone:
         if not account.calls:
@@ -304,4 +304,4 @@ class _Prober:
     async def _pause(self) -> None:
         """Wait until the rate of the account allows its next call."""
         pace = self.manifest.limits.per_token
-        await anyio.sleep(pace.period / pace.count)
+        await anyio.sleep(pace.rate.period / pace.rate.count)

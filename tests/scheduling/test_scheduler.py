@@ -64,7 +64,7 @@ def lane(number: int, windows: int, bucket: int = 0) -> AccountQueue:
 
 def schedule_of(lanes: list[AccountQueue], pace: Pace, retry: Retry | None = None) -> Scheduler:
     """A schedule over these lanes with the spacing that goes with the pace."""
-    spacing = Buckets(pace.period / pace.count, pace.burst)
+    spacing = Buckets(pace.rate.period / pace.rate.count, pace.burst)
     limits = Limits(per_token=pace)
     return Scheduler(
         lanes, limits, policy=retry or Retry(), limiter=spacing, jitter=random.Random(1)

@@ -212,19 +212,9 @@ class Pace:
     """Requests that may be in flight."""
 
     def __post_init__(self) -> None:
-        if self.burst > self.count:
-            what = f"is more than the {self.count:,} of the rate"
+        if self.burst > self.rate.count:
+            what = f"is more than the {self.rate.count:,} of the rate"
             raise InvalidValue(what, "lower it, or raise the rate", keys=("burst",))
-
-    @property
-    def count(self) -> int:
-        """Maximum number of requests in any `period`."""
-        return self.rate.count
-
-    @property
-    def period(self) -> float:
-        """Length of the rate's window in seconds."""
-        return self.rate.period
 
 
 @dataclass(frozen=True, config=types.CLOSED)

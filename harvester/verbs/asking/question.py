@@ -75,13 +75,13 @@ class Question:
         clock, pace = self.context.clock, self.manifest.limits.per_token
         files = LedgerFiles(self.tree, self.run_id, clock.moment)
         recent = await self._cool_down(files)
-        ledger = await files.open(calendar.today(clock()), self.bucket, pace.period)
+        ledger = await files.open(calendar.today(clock()), self.bucket, pace.rate.period)
         if (spent := self._spent(ledger)) is not None:
             return Heard(spent, b"", 0)
         heard = await self._ask(files, ledger)
         if ledger.idle_from <= clock():
             ledger.recent_calls = 0
-        ledger.enter_recent(recent + self.requests, clock() + pace.period)
+        ledger.enter_recent(recent + self.requests, clock() + pace.rate.period)
         ledger.in_use = False
         await files.write(ledger, self.bucket)
         return heard
@@ -97,7 +97,7 @@ class Question:
 
                 async def once() -> bytes | RefusedAttempt:
                     if self.requests:
-                        await anyio.sleep(pace.period / pace.count)
+                        await anyio.sleep(pace.rate.period / pace.rate.count)
                     # Durable before the call, because a killed run must have entered too many.
                     ledger.add(window.dataset, window.appid, 1)
                     await files.write(ledger, self.bucket)
@@ -113,13 +113,13 @@ class Question:
     async def _cool_down(self, files: LedgerFiles) -> int:
         """Wait while the rate of earlier runs leaves no room; return the calls that still count."""
         pace = self.manifest.limits.per_token
-        waits = await files.waits(self.bucket, pace.period)
+        waits = await files.waits(self.bucket, pace.rate.period)
         if waits is None:
             has_data = await files.with_data([self.bucket])
-            waits = [(pace.period, None)] if has_data else []
+            waits = [(pace.rate.period, None)] if has_data else []
         recent = sum(calls or 0 for _, calls in waits)
         is_known = all(calls is not None for _, calls in waits)
-        if is_known and recent + MAX_ATTEMPTS <= pace.count:
+        if is_known and recent + MAX_ATTEMPTS <= pace.rate.count:
             return recent
         seconds = max((wait for wait, _ in waits), default=0.0)
         if seconds >= _TOLD_SECONDS:
