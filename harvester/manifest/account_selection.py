@@ -48,6 +48,7 @@ class AccountIndex:
 
     def selected(self, word: str) -> list[str]:
         """Return the appids of a word of an option: appid, name, ``tag:NAME`` or ``NAME=VALUE``."""
+        # Names come first, because a name may hold `=` or begin with `tag:`.
         if word in self._named:
             return self._named[word]
         if word.startswith(TAG):
@@ -65,6 +66,7 @@ class AccountIndex:
             return [str(word)]
         tag = word.removeprefix(TAG)
         if tag in self.tags:
+            # A tag in the place of an appid is a slip with a remedy of its own.
             hint = f"a tag is written {{tags: [{tag}]}}"
             raise InvalidValue(f"unknown account{quote_safe(word)}", hint)
         raise unknown("account", word, self.names, "name one of `accounts`")

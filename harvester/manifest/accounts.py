@@ -43,6 +43,7 @@ def credential_rules(root: Root, bad: set[str], *, partial: bool) -> CredentialR
     unrelated = fields_of(Root).keys() - {"api", "defaults", "accounts_from"}
     return CredentialRules(
         required=not (partial or bad - unrelated or root.api.is_sandbox),
+        # One with a mistake counts, or each account that needs it would be a mistake too.
         platform=root.platform is not None or "platform" in bad,
         from_platform=root.accounts_from is not None,
     )
@@ -86,6 +87,7 @@ def validate_accounts(
         whole = _with_defaults(value, defaults)
         account = check(Account, whole, where, context, item_of="accounts")
         if account is None:
+            # A job may name it: its own mistake is reported, and not an unknown name as well.
             context.invalid_accounts.update(_raw_names(value))
             continue
         appid = account.appid
@@ -108,6 +110,7 @@ def _with_defaults(value: object, defaults: dict[str, Any]) -> object:
     if not isinstance(value, dict):
         return value
     own, default = value.get("credential"), defaults.get("credential")
+    # A credential is replaced as a whole; only options of the same way to a token are shared.
     if isinstance(own, dict) and default is not None:
         shared = {
             option: getattr(default, option)
@@ -133,6 +136,7 @@ def _check_credential(
     account: Account, rules: CredentialRules, where: Where, mistakes: Diagnostics
 ) -> None:
     """Report what prevents the use of an account's credential."""
+    # The sandbox takes any secret, and after other mistakes it is not known what is needed.
     if not rules.required:
         return
     credential = account.credential
@@ -143,6 +147,7 @@ def _check_credential(
     if not account.name and any("{name}" in text for text in texts_of(credential)):
         mistakes.add(where(), "the account has no name, which its credential needs", "name it")
     command = credential.token_command if credential else None
+    # Only at the beginning of a word: anywhere else the hyphen cannot begin an option.
     if account.name.startswith("-") and any(word.startswith("{name}") for word in command or ()):
         what = "`name` begins with `-`, so its token_command would take it for an option"
         mistakes.add(where(("name",)), what, "write text before {name} in the command")

@@ -65,6 +65,7 @@ def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
             if any(cells):
                 yield number, cells
     except csv.Error:
+        # The module's own text names no row.
         raise csv.Error(number + 1) from None
 
 
@@ -120,6 +121,7 @@ class _Table(NamedTuple):
             given["tags"] = [tag.strip() for tag in given["tags"].split(";") if tag.strip()]
         if "token_command" in given:
             given["token_command"] = _split_command(given["token_command"])
+        # Only these two words: all others stay text, which the field refuses.
         for name in _TRUTHS & given.keys():
             given[name] = {"true": True, "false": False}.get(given[name], given[name])
         credential = {name: given.pop(name) for name in _IN_CREDENTIAL if name in given}
@@ -137,4 +139,5 @@ def _split_command(cell: str) -> list[str] | str:
     try:
         return shlex.split(cell)
     except ValueError:
+        # Validation refuses a text in the place of a list, with the place of the cell.
         return cell

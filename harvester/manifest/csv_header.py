@@ -44,6 +44,7 @@ def mistakes_in(header: Sequence[str], columns: Collection[str]) -> Iterator[Hea
         what = f"the cells are separated by {_SEPARATORS[found[0]]}, and not by commas"
         hint = "save it as CSV with commas; several tags of one cell are separated by `;`"
         yield HeaderMistake(0, what, hint)
+    # Said once, because otherwise each of its cells would be an unknown column.
     elif any(map(is_appid, header)):
         hint = "write a first row that names the columns, such as appid,name,tags"
         yield HeaderMistake(0, "the first row is an account", hint)

@@ -57,6 +57,7 @@ def secret_files(manifest: Manifest) -> tuple[Path, ...]:
 
 def secret_variables(accounts: Collection[Account], platform: Platform | None) -> frozenset[str]:
     """Return the variables of all credentials; none if no credential has a command."""
+    # Without a command there is no process that would inherit them.
     if not any(_programs(accounts, platform)):
         return frozenset()
     return frozenset(_variables(_secret_texts(accounts, platform)))

@@ -29,6 +29,7 @@ def resolve_all(value: Any, context: LoadContext) -> None:
 
     def walk(node: Any, loc: tuple[str | int, ...]) -> None:
         for step, child in node.items() if isinstance(node, dict) else enumerate(node):
+            # Left for the verbs that call WeChat, so that all others need no secret.
             if step == "credential" or (loc[:1] == ("platform",) and step in _SECRET_KEYS):
                 continue
             if isinstance(child, dict | list):
@@ -70,6 +71,7 @@ def _fetch(
     """
     if isinstance(reference, references.File):
         return _fetch_file(reference.path, folder)
+    # Files and shells leave line ends behind, and no secret has one.
     value = environ.get(reference.name, "").rstrip("\r\n")
     if value:
         return value
@@ -115,6 +117,7 @@ class Interpolator:
     def secret(self, text: str) -> Secret:
         """Return the single word that a credential's reference names. Raises InvalidValue."""
         value = self._resolve(references.check_credential(text)[2:-1])
+        # A file with a label or a second line would be sent to WeChat as it is.
         if not value.isprintable() or " " in value:
             raise InvalidValue("refers to more than one word", "let it hold the secret alone")
         return Secret(value)

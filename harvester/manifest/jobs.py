@@ -72,8 +72,10 @@ def _appids(
         loc = ("accounts", "attributes", name)
         groups.append({*names.found(words, loc, known.with_attribute)})
     without = names.found(written.without or (), ("accounts", "except"), known.in_list)
+    # In the order of the accounts, whatever the order of the words.
     chosen = [appid for appid in known.names if all(appid in group for group in groups)]
     left = tuple(appid for appid in chosen if appid not in without)
+    # None may be left because of a mistake that is reported already.
     may_follow = context.invalid_accounts or len(context.mistakes.found) > before
     if chosen and not left and not may_follow:
         what, hint = "`accounts` leaves none", "widen it or drop the job"

@@ -199,6 +199,7 @@ def _accounts(
     before = len(mistakes.found)
     written = [*_items(document, "accounts")]
     if root.accounts_file is not None:
+        # Noted like a reference, because it is a file that the manifest needs.
         context.references[f"${{file:{root.accounts_file}}}"] = None
         written += read_csv(root.accounts_file, where(("accounts_file",)), context)
         # A row that could not be read may be the account that a job names.
@@ -216,6 +217,7 @@ def _accounts(
             mistakes.add(where(), "`accounts` is missing", hint)
     elif not accounts and not context.accounts_unknown and not value.get("accounts"):
         name = sources[-1]
+        # Not if another mistake explains why there is none.
         if name != "accounts_from" and name not in bad and len(mistakes.found) == before:
             mistakes.add(where((name,)), f"`{name}` holds no account", "add one")
     # A job may name accounts that authorised the platform, which only WeChat knows.

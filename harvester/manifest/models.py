@@ -31,6 +31,7 @@ def _word(value: object) -> str:
 
 def _by_day(parse: Callable[[str, Day], Any]) -> PlainValidator:
     def validate(value: object, info: ValidationInfo) -> Any:
+        # 20240131 is read as a number, and the parser says how a day is written.
         text = str(value) if isinstance(value, int) else field_types.text_of(value)
         return parse(text, info.context["today"] if info.context else 0)
 
@@ -39,6 +40,7 @@ def _by_day(parse: Callable[[str, Day], Any]) -> PlainValidator:
 
 def _only(wanted: object, hint: str) -> tuple[PlainValidator, Schema]:
     def validate(value: object) -> object:
+        # `true` equals 1, and is no version.
         if type(value) is bool or value != wanted:
             raise InvalidValue(f"must be {wanted}", hint)
         return wanted

@@ -49,6 +49,7 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
         raise UsageError("--begin-date is after --end-date", "swap them")
     accounts = _chosen_accounts(manifest.accounts, selection.accounts)
     chosen = _chosen_jobs(manifest.jobs, selection.jobs)
+    # Of all jobs: a dataset that only another job has is no unknown one.
     wanted = frozenset(name for job in manifest.jobs for name in job.datasets)
     names = _chosen_datasets(selection.datasets, wanted)
     appids = {account.appid for account in accounts}
@@ -68,6 +69,7 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
     )
     if not left:
         _refuse_nothing(chosen, jobs, selection, today)
+    # A manifest that was narrowed before keeps the jobs that it had as a whole.
     everything = manifest.all_jobs or manifest.jobs
     return replace(manifest, accounts=accounts, jobs=left, all_jobs=everything)
 

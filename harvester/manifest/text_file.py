@@ -46,6 +46,7 @@ def read_text(file: Path, *, largest: int = MAX_BYTES) -> str:
     if data.startswith((_ZIP, _OLE)):
         what = "is an Excel workbook" if _is_workbook(data) else "is an archive"
         raise Unreadable(f"{what}, not text", SAVE)
+    # Broken bytes become lone surrogates, which the same search finds.
     text = data.decode(errors="surrogateescape")
     if bad := _UNPRINTABLE.search(text):
         line, column = _position(text[: bad.start()])
@@ -74,6 +75,7 @@ def _is_gbk(data: bytes) -> bool:
 def _read_bytes(file: Path, largest: int) -> bytes:
     try:
         with file.open("rb") as stream:
+            # One byte more, to tell a file of just this size from a longer one.
             data = stream.read(largest + 1)
     except FileNotFoundError:
         raise Unreadable(_MISSING, "correct the path") from None

@@ -182,5 +182,6 @@ def _owner(model: type[Any], loc: Sequence[Step]) -> type[Any] | None:
 def _model_in(annotation: Any) -> type[Any] | None:
     if isinstance(annotation, type) and is_pydantic_dataclass(annotation):
         return annotation
+    # Of a union the one member that is a mapping: text and lists have no keys.
     found = (_model_in(inner) for inner in typing.get_args(annotation))
     return next((model for model in found if model is not None), None)

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -30,21 +30,14 @@ MAX_DEPTH = 20
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class Mark(Protocol):
-    """A position as the parser counts, from zero."""
-
-    line: int
-    column: int
-
-
 class NodePositions(NamedTuple):
     """The position of a list or mapping, and those of its keys and items.
 
-    The position of a scalar is a `Mark`.
+    The position of a scalar is its mark alone, which counts from zero.
     """
 
-    mark: Mark
-    keys: dict[str, Mark]
+    mark: yaml.Mark
+    keys: dict[str, yaml.Mark]
     items: dict[Step, Any]
 
 
@@ -69,8 +62,8 @@ class Document:
         return Place(self.file, mark.line + 1, mark.column + 1)
 
 
-def _mark(position: Any) -> Mark:
-    mark: Mark = position.mark if isinstance(position, NodePositions) else position
+def _mark(position: Any) -> yaml.Mark:
+    mark: yaml.Mark = position.mark if isinstance(position, NodePositions) else position
     return mark
 
 
@@ -148,7 +141,7 @@ class _Reader:
     def mapping(self, start: Any, depth: int) -> tuple[dict[str, Any], NodePositions]:
         """Return a mapping and its positions. Of a duplicate key the first value is kept."""
         values: dict[str, Any] = {}
-        keys: dict[str, Mark] = {}
+        keys: dict[str, yaml.Mark] = {}
         items: dict[Step, Any] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             key = self.key(event, depth)

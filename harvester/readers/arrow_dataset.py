@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow import fs
 
+from harvester.core import calendar
 from harvester.readers.output_place import Harvested, OutputPlace, in_order, located
 from harvester.readers.row_filter import RowFilter
 from harvester.storage import arrow_files, footer
@@ -22,6 +23,7 @@ def arrow_dataset(harvested: Harvested, name: str, chosen: RowFilter) -> ds.Data
     system = _file_system(harvested.place)
     kept = [each for each in in_order(found) if chosen.may_hold(each, tree.buckets)]
     names = [tree.name(each) for each in kept]
+    # Of the newest month, because older files may lack columns that were added since.
     newest = tree.name(next(iter(found)))
     form = ds.ParquetFileFormat()
     with footer.parquet_errors_as_store_errors(tree.store.display_path(newest)):
@@ -32,7 +34,7 @@ def arrow_dataset(harvested: Harvested, name: str, chosen: RowFilter) -> ds.Data
         schema=schema.append(pa.field("ref_month", pa.string())),
         format=form,
         filesystem=system,
-        partitions=[ds.field("ref_month") == _month_of(each) for each in names],
+        partitions=[ds.field("ref_month") == calendar.month_text(each.month) for each in kept],
     )
     condition = chosen.expression()
     return dataset if condition is None else dataset.filter(condition)
@@ -45,7 +47,3 @@ def _file_system(place: OutputPlace) -> fs.FileSystem:
     from harvester.storage.backends.object_files import filesystem  # noqa: PLC0415 - see above
 
     return filesystem(place.path, place.endpoint, place.options)
-
-
-def _month_of(name: str) -> str:
-    return name.split("/ref_month=")[1].partition("/")[0]

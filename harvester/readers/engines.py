@@ -162,6 +162,7 @@ def _s3_settings(place: OutputPlace) -> dict[str, str]:
         scheme, _, host = endpoint.rpartition("://")
         given |= {"endpoint": host.rstrip("/"), "url_style": "path"}
         given["use_ssl"] = str(scheme != "http").lower()
+    # Without keys DuckDB looks where the tools of the cloud look: profiles, roles, metadata.
     elif "key_id" not in given:
         given["provider"] = "credential_chain"
     return {**given, "scope": str(place.path)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
+from operator import and_
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -48,10 +49,7 @@ class RowFilter(NamedTuple):
         if self.appids is not None:
             # Of no account at all the type would be unknown.
             conditions.append(ds.field("appid").isin(pa.array(self.appids, pa.string())))
-        whole = None
-        for condition in conditions:
-            whole = condition if whole is None else whole & condition
-        return whole
+        return reduce(and_, conditions) if conditions else None
 
 
 def filter_of(

@@ -129,14 +129,15 @@ class _Task:
         shard = f"{index + 1}/{self.count}"
         try:
             result = self._run(index)
+            if result.outcome not in self.accept:
+                result.raise_for_outcome()
+            return _row(shard, result)
         except HarvesterError as error:
             return _named(error, shard)
         except Exception as error:  # noqa: BLE001 - a bug, told without foreign texts
             where = (places(error) or ["an unknown place"])[-1]
             bug = f"a bug in harvester: {type(error).__name__} at {where}"
             return _named(HarvesterError(bug, "Please report it with the message."), shard)
-        failure = None if result.outcome in self.accept else _failure_of(result)
-        return _row(shard, result) if failure is None else _named(failure, shard)
 
     def _run(self, index: int) -> Result:
         attempt = TaskContext.get()
@@ -247,15 +248,6 @@ def _forwarded(context: SparkContext, variables: Mapping[str, str]) -> Iterator[
         finally:
             context.environment.clear()
             context.environment.update(before)
-
-
-def _failure_of(result: Result) -> HarvesterError | None:
-    """Return what `Result.raise_for_outcome` raises."""
-    try:
-        result.raise_for_outcome()
-    except HarvesterError as error:
-        return error
-    return None
 
 
 def _named(error: HarvesterError, shard: str) -> HarvesterError:

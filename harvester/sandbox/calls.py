@@ -52,13 +52,10 @@ def head_of(reply: Reply, date: str, field: str) -> bytes:
     return "\r\n".join((*lines, field, "", "")).encode()
 
 
-def date_text(now: float) -> str:
-    """Return a moment, in seconds since the Unix epoch, as in the header ``Date``."""
-    return _date_text(int(now))
-
-
+# A thousand answers of one second have the same text.
 @functools.lru_cache(maxsize=16)
-def _date_text(second: int) -> str:
+def date_text(second: float) -> str:
+    """Return a second since the Unix epoch as in the header ``Date``."""
     return formatdate(second, usegmt=True)
 
 

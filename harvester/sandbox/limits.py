@@ -78,6 +78,7 @@ class Limits:
         """Spend one call. Raises Refused 45009 or 45011; a refused call spends nothing."""
         key = (appid, dataset)
         day, minute = today(now), int(now // 60)
+        # All limits are checked before the first is spent.
         if self._days.is_full(key, day):
             raise Refused(45009)
         if self._minutes.is_full(key, minute):

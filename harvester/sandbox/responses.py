@@ -57,6 +57,7 @@ class Archive:
             self._bodies.move_to_end(key)
             return self._bodies[key]
         rows = [row for day in range(begin, end + 1) for row in self._source(name, appid, day)]
+        # Only final answers are kept, because the others change with the clock.
         body = self._bodies[key] = self._encode(window, rows)
         self._size += len(body)
         while self._size > self._cache_bytes:

@@ -111,8 +111,10 @@ class FakeWeChat:
         except Refused as refused:
             reply = calls.Reply(self._error(refused.errcode, now))
         if self.rules.odd_answers:
-            reply = odd(reply, self._serial, calls.date_text(now))
-        latency = self._latency()
+            reply = odd(reply, self._serial, calls.date_text(int(now)))
+        latency = self.rules.latency
+        if self.rules.latency_jitter:
+            latency += self.rules.latency_jitter * self._chance("latency")
         return reply._replace(delay=reply.delay + latency) if latency else reply
 
     def _call(self, request: calls.Request, now: float) -> calls.Reply:
@@ -224,19 +226,13 @@ class FakeWeChat:
         self._limits.arrive(token.appid, now)
         return token
 
-    # Errors and delays
+    # Errors and chance
 
     def _error(self, errcode: int, now: float, errmsg: str = "") -> bytes:
         self.counters.errcodes[errcode] += 1
         random = digest(f"rid {self._serial}", 8).hex()
         rid = f"{int(now) & 0xFFFFFFFF:08x}-{random[:8]}-{random[8:]}"
         return calls.error_of(errcode, rid, errmsg)
-
-    def _latency(self) -> float:
-        latency = self.rules.latency
-        if self.rules.latency_jitter:
-            latency += self.rules.latency_jitter * self._chance("latency")
-        return latency
 
     def _chance(self, purpose: str) -> float:
         """Return a number from 0 to below 1, always the same for a seed and the n-th request."""

@@ -141,6 +141,7 @@ class TokenServer:
         Raises Refused 42001 for an expired token, 40001 for a replaced or unknown one.
         """
         token = self._tokens.get(text)
+        # WeChat tells a replaced token from an expired one, even after both have happened.
         if token is None or token.ends_at <= min(now, token.expires_at):
             raise Refused(40001)
         if token.expires_at <= now:

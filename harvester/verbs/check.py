@@ -23,7 +23,7 @@ from harvester.core.calendar import Clock
 from harvester.core.config.credentials import Access
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import CallError, StoreError, UsageError
-from harvester.core.model import Refusal, bucket_of
+from harvester.core.model import Refusal, ReportedQuota, bucket_of
 from harvester.planning.quota import DayLedger, Moment
 from harvester.runs.access import run_context, token_providers, with_paused
 from harvester.runs.clock_check import correct
@@ -47,7 +47,7 @@ from harvester.verbs.project import open_project, warn_of_open_files
 from harvester.wechat import attempt
 from harvester.wechat.auth import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
-from harvester.wechat.quota_api import QUOTA_PATH, quota_body, reported_quota
+from harvester.wechat.quota_api import QUOTA_PATH, quota_body, quota_or_reason
 from harvester.wechat.transport import Transport
 
 _log = logging.getLogger("harvester.check")
@@ -296,9 +296,9 @@ class _Prober:
                 status, body = await self.transport.post(
                     account.appid, QUOTA_PATH, quota_body(dataset), token
                 )
-                allowance = reported_quota(status, body, self.now())
-                if allowance is not None:
-                    account.allowances[dataset.name] = allowance
+                told = quota_or_reason(status, body, self.now())
+                if isinstance(told, ReportedQuota):
+                    account.allowances[dataset.name] = told
             await self._pause()
 
     async def _pause(self) -> None:

@@ -13,7 +13,6 @@ from harvester.catalogue.error_codes import Action, rule_for
 from harvester.core.dataset import Dataset
 from harvester.core.errors import BadAnswer
 from harvester.core.model import Refusal, ReportedQuota
-from harvester.core.text.lenient_json import parse
 from harvester.wechat.protocol import members_of
 
 _MAX_CALLS = 10**9
@@ -21,6 +20,8 @@ _MAX_CALLS = 10**9
 
 _PASSING = (Action.RETRY, Action.RETRY_NOW, Action.SLOW_DOWN, Action.REFRESH_TOKEN)
 """Actions after refusals that say nothing about the question."""
+
+_NUMBERS = ("daily_limit", "used", "remain")
 
 QUOTA_PATH = "/cgi-bin/openapi/quota/get"
 
@@ -30,32 +31,12 @@ def quota_body(dataset: Dataset) -> bytes:
     return json.dumps({"cgi_path": dataset.path}).encode()
 
 
-def reported_quota(status: int, body: bytes, asked_at: float) -> ReportedQuota | None:
-    """Read an answer; None for a refusal or anything else, because no decision needs the quota.
-
-    ``asked_at`` is in seconds since the Unix epoch.
-    """
-    try:
-        told: Any = parse(body).value if status == 200 else None
-        quota = told["quota"]
-        numbers = [quota[name] for name in ("daily_limit", "used", "remain")]
-    except (BadAnswer, KeyError, TypeError):
-        return None
-    if not all(type(number) is int and 0 <= number <= _MAX_CALLS for number in numbers):
-        return None
-    limit, used, remain = numbers
-    return ReportedQuota(limit, used, remain, asked_at)
-
-
 def quota_or_reason(status: int, body: bytes, asked_at: float) -> ReportedQuota | str | None:
     """Read an answer: the quota, or in words why WeChat does not tell it.
 
-    Returns None for trouble that passes, after which the question may be put again.
+    Returns None for trouble that passes, after which the question may be put again. ``asked_at`` is
+    in seconds since the Unix epoch.
     """
-    quota = reported_quota(status, body, asked_at)
-    # A limit of 0 is no answer: an account that may call at all has one.
-    if quota is not None and quota.daily_limit:
-        return quota
     if status >= 500:
         return None
     try:
@@ -64,4 +45,12 @@ def quota_or_reason(status: int, body: bytes, asked_at: float) -> ReportedQuota 
         return str(error)
     if isinstance(answer, Refusal):
         return None if rule_for(answer.errcode).action in _PASSING else str(answer)
-    return "the answer has no such numbers"
+    told = answer.get("quota")
+    numbers: list[Any] = [told.get(name) for name in _NUMBERS] if isinstance(told, dict) else [None]
+    # A limit of 0 is no answer: an account that may call at all has one.
+    if not all(type(number) is int and 0 <= number <= _MAX_CALLS for number in numbers) or (
+        not numbers[0]
+    ):
+        return "the answer has no such numbers"
+    limit, used, remain = numbers
+    return ReportedQuota(limit, used, remain, asked_at)

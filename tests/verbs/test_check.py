@@ -25,7 +25,7 @@ from harvester.verbs.asking.attempts import MAX_ATTEMPTS
 from harvester.verbs.asking.check_report import Check, State
 from harvester.verbs.asking.probes import probes
 from harvester.verbs.check import STATES, check_accounts, save
-from harvester.wechat.quota_api import quota_or_reason, reported_quota
+from harvester.wechat.quota_api import quota_or_reason
 from tests.support import faulty_wechat
 from tests.support.answers import period_end
 from tests.support.cli import JobScope, command_line
@@ -242,14 +242,14 @@ def test_a_quota_that_wechat_does_not_report_stays_unknown(lab: RunHarness, code
 )
 def test_a_quota_of_other_values_than_whole_numbers_is_ignored(body: bytes) -> None:
     """Anything else is unknown."""
-    assert reported_quota(200, body, 0.0) is None
+    assert isinstance(quota_or_reason(200, body, 0.0), str)
 
 
 def test_a_reported_quota_is_read() -> None:
     """With the moment it was asked."""
     body = b'{"errcode":0,"errmsg":"ok","quota":{"daily_limit":9,"used":2,"remain":7}}'
-    assert reported_quota(200, body, 5.0) == ReportedQuota(9, 2, 7, 5.0)
-    assert reported_quota(502, body, 5.0) is None
+    assert quota_or_reason(200, body, 5.0) == ReportedQuota(9, 2, 7, 5.0)
+    assert quota_or_reason(502, body, 5.0) is None
 
 
 NOON = calendar.instant(calendar.parse_day("2026-05-20"), 12 * 60)

@@ -190,6 +190,7 @@ def moment(text: str) -> float:
         at = dt.datetime.fromisoformat(text)
     except ValueError:
         at = None
+    # Without a zone it would be this machine's time, which differs between machines.
     if at is None or at.tzinfo is None:
         raise InvalidValue("is not a moment", "write 2026-06-15T12:00:00Z or seconds since 1970")
     return at.timestamp()
@@ -205,6 +206,7 @@ def _check_https(url: str) -> None:
 def _host(url: str) -> str:
     try:
         parts = urlsplit(url)
+        # The port is read for its check: urlsplit takes any text for one until then.
         if parts.hostname and parts.port != 0:
             return parts.hostname
     except ValueError:

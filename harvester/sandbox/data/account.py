@@ -112,6 +112,7 @@ def split(total: int, weights: Sequence[int], chance: int) -> list[int]:
     """Split a total into parts by weight; ``chance`` of 65536 decides where remainders go."""
     whole = sum(weights)
     lot = chance * whole >> 16
+    # Edges are rounded and not parts, so that the parts add up to the total.
     edges = [(total * edge + lot) // whole for edge in accumulate(weights, initial=0)]
     return [end - begin for begin, end in pairwise(edges)]
 
