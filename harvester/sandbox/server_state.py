@@ -39,8 +39,8 @@ RESET_PATH = "/sandbox/reset"
 class FakeWeChat:
     """An emulated WeChat with its accounts, tokens, limits and faults.
 
-    ``clock`` returns seconds since the Unix epoch; Beijing days, minutes and the age of tokens
-    follow it.
+    ``now`` is its clock, which returns seconds since the Unix epoch; Beijing days, minutes and the
+    age of tokens follow it.
     """
 
     def __init__(self, rules: Rules, clock: Clock) -> None:
@@ -48,7 +48,7 @@ class FakeWeChat:
         self.counters = Counters()
         self.tokens = TokenServer(rules.token_life, rules.token_tail)
         self.platforms = Platforms(rules, self.tokens, clock)
-        self._clock = clock
+        self.now = clock
         self._serial = 0
         self._call_faults = CallFaults[int]()
         self._limits = Limits(rules)
@@ -82,10 +82,6 @@ class FakeWeChat:
         """Remove the call faults added with the same appid and dataset."""
         self._call_faults.remove(appid, dataset)
 
-    def now(self) -> float:
-        """Return the time by the clock of this WeChat, in seconds since the Unix epoch."""
-        return self._clock()
-
     def peak_load(self) -> dict[str, PeakLoad]:
         """Return the peak load by appid; empty without a ``window_limit``."""
         return self._limits.peak_load()
@@ -103,7 +99,7 @@ class FakeWeChat:
             return calls.Reply(calls.json_of(self._report()))
         if request.path == RESET_PATH:
             return self._reset(request)
-        now = self._clock()
+        now = self.now()
         self.counters.requests += 1
         self._serial += 1
         try:
@@ -124,6 +120,7 @@ class FakeWeChat:
             return calls.Reply(b"", 404, "text/plain")
         if request.unsized:
             return calls.Reply(b"", 412, "text/plain")
+        calls.require(request, "GET" if request.path == PLAIN_TOKEN_PATH else "POST")
         return endpoint(request, now)
 
     def _reply(
@@ -136,13 +133,11 @@ class FakeWeChat:
     # Tokens
 
     def _stable_token(self, request: calls.Request, now: float) -> calls.Reply:
-        calls.require(request, "POST")
         asked = calls.read_object(request.body)
         issue = self.tokens.force if asked.get("force_refresh") is True else self.tokens.stable
         return self._token(*calls.read_credential(asked), issue=issue, now=now)
 
     def _plain_token(self, request: calls.Request, now: float) -> calls.Reply:
-        calls.require(request, "GET")
         return self._token(*calls.read_credential(request.query), issue=self.tokens.plain, now=now)
 
     def _token(
@@ -160,7 +155,6 @@ class FakeWeChat:
         self, subject: str, endpoint: Endpoint, request: calls.Request, now: float
     ) -> calls.Reply:
         """Answer a platform; the call counts for the appid in the member ``subject``."""
-        calls.require(request, "POST")
         asked = calls.read_object(request.body)
         appid = calls.text_of(asked, subject, 41002)
         own_token = request.query.get("component_access_token", "")
@@ -171,7 +165,6 @@ class FakeWeChat:
 
     def _quota(self, request: calls.Request, now: float) -> calls.Reply:
         """Answer an account's quota of one API, without spending any of it."""
-        calls.require(request, "POST")
         appid = self.tokens.find(request.query.get("access_token", ""), now).appid
         path = calls.read_object(request.body).get("cgi_path")
         dataset = next((one for one in CATALOGUE.values() if one.path == path), None)
@@ -190,7 +183,6 @@ class FakeWeChat:
     # Data
 
     def _data(self, dataset: Dataset, request: calls.Request, now: float) -> calls.Reply:
-        calls.require(request, "POST")
         token = self._caller(request, now)
         window = Window(dataset, token.appid, *calls.read_window(request.body), now)
         if self.rules.history:
@@ -212,7 +204,6 @@ class FakeWeChat:
 
     def _offline(self, request: calls.Request, now: float) -> NoReturn:
         """Refuse an API that WeChat has retired. Raises Refused 47009 for a valid token."""
-        calls.require(request, "POST")
         self._caller(request, now)
         raise Refused(47009)
 
