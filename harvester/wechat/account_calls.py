@@ -17,7 +17,6 @@ import aiohttp
 from aiohttp.connector import Connection
 from yarl import URL
 
-from harvester import __version__
 from harvester.core.errors import NotStarted
 from harvester.core.hold import Hold
 from harvester.core.secret import Secret
@@ -25,15 +24,6 @@ from harvester.wechat.connection_pool import ConnectionPool
 
 MAX_BODY = 16 * 1024 * 1024
 """Maximum bytes of an answer, decompressed; WeChat's longest are some hundred KiB."""
-
-HEADERS = {
-    "Accept": "*/*",
-    "Content-Type": "application/json",
-    # Answers are small, so decompressing them would cost more than it saves.
-    "Accept-Encoding": "identity",
-    "User-Agent": f"harvester/{__version__}",
-}
-"""Headers of every request, calls of no account included."""
 
 _MAX_HEADS = 2048
 _SWITCHING_PROTOCOLS = 101
@@ -53,8 +43,8 @@ Exchange: TypeAlias = Coroutine[Any, Any, HttpResponse]
 class AccountCalls:
     """Sender of calls to one server; ``pool`` holds the connections of the accounts.
 
-    At most ``max_connections`` are open, unless more are in use. ``hold`` is asked just before a
-    request is written.
+    The headers are those of the session. At most ``max_connections`` are open, unless more are in
+    use. ``hold`` is asked just before a request is written.
     """
 
     def __init__(
@@ -72,7 +62,7 @@ class AccountCalls:
         through = URL(proxy) if proxy else None
         # Never sent: the connector reads from it which server to connect to, and by which proxy.
         self._server = aiohttp.ClientRequest("POST", base, session=session, proxy=through)
-        lines = {"Host": self._server.headers["Host"], **HEADERS}
+        lines = {"Host": self._server.headers["Host"], **session.headers}
         self._prefix = base.raw_path.rstrip("/")
         if through is not None and base.scheme == "http":
             # Without a tunnel each request is addressed to the proxy itself.

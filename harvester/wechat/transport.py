@@ -21,6 +21,7 @@ from aiohttp import abc
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
+from harvester import __version__
 from harvester.core import errors
 from harvester.core.config.settings import Api
 from harvester.core.hold import UNLOSABLE, Hold
@@ -29,7 +30,6 @@ from harvester.core.text.inert_text import inert
 from harvester.core.text.lenient_json import is_document
 from harvester.core.text.safe_text import safe_text
 from harvester.wechat.account_calls import (
-    HEADERS,
     MAX_BODY,
     AccountCalls,
     HttpResponse,
@@ -46,6 +46,14 @@ _PASSED = -1.0
 """Deadline of a call that is being cancelled because its time is over."""
 
 _PROXY_AUTHENTICATION = 407
+
+_HEADERS = {
+    "Accept": "*/*",
+    "Content-Type": "application/json",
+    # Answers are small, so decompressing them would cost more than it saves.
+    "Accept-Encoding": "identity",
+    "User-Agent": f"harvester/{__version__}",
+}
 
 Query: TypeAlias = Mapping[str, str | Secret]
 Call: TypeAlias = Coroutine[Any, Any, tuple[int, bytes]]
@@ -98,7 +106,7 @@ class Transport:
                 limit=0, force_close=True, resolver=self._resolver, ssl=self._tls
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=HEADERS,
+            headers=_HEADERS,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=min(_CONNECT_SECONDS, self._seconds)
             ),

@@ -373,8 +373,8 @@ def clock_is_off(stage: Stage) -> None:
 
 def _shift(world: FaultyWeChat, seconds: float) -> None:
     """Let the clock of an emulator be ahead."""
-    clock = world._clock
-    world._clock = lambda: clock() + seconds
+    clock = world.now
+    world.now = lambda: clock() + seconds
 
 
 @scene()

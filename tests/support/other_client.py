@@ -46,12 +46,12 @@ def add_other_client(wechat: FaultyWeChat, appid: str, *, legacy: bool = False) 
     It gets stable tokens, or plain ones from the older endpoint if it is ``legacy``.
     """
     client = OtherClient(appid, wechat.tokens, legacy=legacy)
-    client.work(wechat._clock())
+    client.work(wechat.now())
     answer_alone = wechat.answer
 
     def answer(request: Request) -> Reply:
         reply = answer_alone(request)
-        client.work(wechat._clock())
+        client.work(wechat.now())
         return reply
 
     vars(wechat)["answer"] = answer
