@@ -205,20 +205,20 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts, SQL and scripts are data files.
 MAX_CODE = {
-    "core": 1_526,
+    "core": 1_535,
     "catalogue": 951,
-    "manifest": 1_622,
+    "manifest": 1_619,
     "planning": 791,
-    "scheduling": 1_401,
+    "scheduling": 1_406,
     "tables": 1_629,
-    "wechat": 1_592,
+    "wechat": 1_584,
     "storage": 3_900,
     "engine": 808,
     "runs": 3_396,
-    "verbs": 3_127,
-    "readers": 726,
+    "verbs": 3_123,
+    "readers": 718,
     "cli": 2_458,
-    "sandbox": 1_373,
+    "sandbox": 1_361,
     "root": 215,
 }
 MAX_SLACK = 40
