@@ -42,15 +42,8 @@ def hourly_rows(appid: str, day: Day) -> list[Row]:
     """Return a row for each hour with traffic; ``ref_hour`` is the hour × 100, as in WeChat."""
     date = day_text(day)
     return [
-        {
-            "ref_date": date,
-            "ref_hour": hour * 100,
-            "callback_count": callbacks,
-            "fail_count": failures,
-            "total_time_cost": total,
-            "max_time_cost": longest,
-        }
-        for hour, callbacks, failures, total, longest in hours_of(appid, day)
+        {"ref_date": date, "ref_hour": hour * 100, **_metrics(*figures)}
+        for hour, *figures in hours_of(appid, day)
     ]
 
 
@@ -60,15 +53,17 @@ def daily_rows(appid: str, day: Day) -> list[Row]:
     if not hours:
         return []
     _, callbacks, failures, totals, longest = zip(*hours, strict=True)
-    return [
-        {
-            "ref_date": day_text(day),
-            "callback_count": sum(callbacks),
-            "fail_count": sum(failures),
-            "total_time_cost": sum(totals),
-            "max_time_cost": max(longest),
-        }
-    ]
+    figures = _metrics(sum(callbacks), sum(failures), sum(totals), max(longest))
+    return [{"ref_date": day_text(day), **figures}]
+
+
+def _metrics(callbacks: int, failures: int, total: int, longest: int) -> Row:
+    return {
+        "callback_count": callbacks,
+        "fail_count": failures,
+        "total_time_cost": total,
+        "max_time_cost": longest,
+    }
 
 
 def _level(profile: Profile, day: Day) -> int:
