@@ -215,10 +215,10 @@ MAX_CODE = {
     "storage": 3_900,
     "engine": 808,
     "runs": 3_396,
-    "verbs": 3_123,
+    "verbs": 3_122,
     "readers": 718,
     "cli": 2_458,
-    "sandbox": 1_361,
+    "sandbox": 1_354,
     "root": 215,
 }
 MAX_SLACK = 40
