@@ -20,11 +20,11 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="golden-clock-") as folder:
         virtual_clock.install(Path(folder))
         # Imported only now, because the clock must be there before.
-        from tests.golden_runs.scenes import SCENES  # noqa: PLC0415 - as the line above says
+        from tests.golden_runs import golden_files  # noqa: PLC0415 - as the line above says
 
         match words:
             case ["--write", *names]:
-                return sum(_write(name) for name in names or SCENES)
+                return sum(_write(name) for name in names or golden_files.all_names())
             case ["--serve"]:
                 for line in sys.stdin:
                     _serve(line.strip())

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.golden_runs import process_scenes, scenes, spark_scenes  # noqa: F401 - they add theirs
 from tests.golden_runs.normalise import Normaliser
-from tests.golden_runs.scenes import SCENES
-from tests.golden_runs.stage import Form, stage
+from tests.golden_runs.registry import SCENES, Scene
+from tests.golden_runs.stage import Form, Stage
+from tests.golden_runs.stage import stage as set_stage
 
 FOLDER = Path(__file__).parents[1] / "data/golden_runs"
 
@@ -21,30 +24,43 @@ _WIDTH = 100
 _FORMS: tuple[Form, ...] = ("json", "text")
 
 
+def all_names() -> list[str]:
+    """Return the names of all scenes."""
+    return list(SCENES)
+
+
 def play(name: str) -> dict[str, Any]:
-    """Play a scene with JSON lines and with text, and return what its golden file should have."""
+    """Play a scene, and return what its golden file should have.
+
+    A scene of commands is played with JSON lines and with text.
+    """
     scene = SCENES[name]
-    stages = []
-    for form in _FORMS:
-        with (
-            tempfile.TemporaryDirectory(prefix="golden-") as folder,
-            stage(form, Path(folder).resolve(), scene.rules) as made,
-        ):
-            scene.play(made)
-        stages.append(made)
-    told, written = stages
+    if scene.is_on_spark:
+        stage = _played(scene, "json")
+        normaliser = Normaliser(stage.hidden, scene.loose)
+        harvests = [normaliser.harvest(each) for each in stage.harvests]
+        return {"scene": scene.play.__doc__, "harvests": harvests}
+    told, written = (_played(scene, form) for form in _FORMS)
     normaliser = Normaliser(told.hidden | written.hidden, scene.loose)
     commands = [normaliser.command(*pair) for pair in zip(told.ended, written.ended, strict=True)]
     return {"scene": scene.play.__doc__, "commands": commands}
 
 
+def _played(scene: Scene, form: Form) -> Stage:
+    """Play a scene on a stage of its own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="golden-") as folder,
+        set_stage(form, Path(folder).resolve(), scene.rules) as stage,
+    ):
+        scene.play(stage)
+    return stage
+
+
 def with_defaults(golden: dict[str, Any]) -> dict[str, Any]:
     """Return a golden file with the members that were left out of its records."""
     empty = json.loads(FOLDER.joinpath("_empty_record.json").read_text("utf-8"))
-    for command in golden["commands"]:
-        for name in ("record", "in_output"):
-            if isinstance(command[name], dict):
-                command[name] = empty | command[name]
+    for holder, name, record in _records(golden):
+        holder[name] = empty | record
     return golden
 
 
@@ -61,15 +77,24 @@ def write(name: str, played: dict[str, Any]) -> None:
         place.write_text(f"{_json(first, '')}\n", "utf-8")
     empty = json.loads(place.read_text("utf-8"))
     lean = json.loads(json.dumps(played))
-    for command in lean["commands"]:
-        for part in ("record", "in_output"):
-            if isinstance(command[part], dict):
-                command[part] = {
-                    member: value
-                    for member, value in command[part].items()
-                    if member not in empty or empty[member] != value
-                }
+    for holder, part, record in _records(lean):
+        holder[part] = {
+            member: value
+            for member, value in record.items()
+            if member not in empty or empty[member] != value
+        }
     FOLDER.joinpath(f"{name}.json").write_text(f"{_json(lean, '')}\n", "utf-8")
+
+
+def _records(golden: dict[str, Any]) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
+    """Yield the records of a golden file, each with what holds it and under which key."""
+    for command in golden.get("commands", ()):
+        for name in ("record", "in_output"):
+            if isinstance(command[name], dict):
+                yield command, name, command[name]
+    for harvest in golden.get("harvests", ()):
+        for number, record in enumerate(harvest["records"]):
+            yield harvest["records"], number, record
 
 
 def differences(golden: Any, played: Any, path: str = "") -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.golden_runs.stage import Ended
+from tests.golden_runs.stage import Ended, Harvest
 
 _VOLATILE = {
     *("harvester_version", "run_id", "started_at", "ended_at", "seconds", "bound_seconds"),
@@ -37,6 +37,8 @@ _COUNTS = ("accounts", "names", "count", "attempts")
 _TEXTS = (
     (re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}"), "<run>"),
     (re.compile(r"\brid:? [\w-]+"), "rid <rid>"),
+    # Where a line is broken before it.
+    (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{8}){2}\b"), "<rid>"),
     (re.compile(r" \(waited [^)]*\)"), ""),
     (re.compile(r" \([\d,]+ attempts? of [\d,]+ accounts?\)"), ""),
     (re.compile(r"(?<=  time      ).*"), "<time>"),
@@ -75,9 +77,19 @@ class Normaliser:
             "text": self.text(written.err),
         }
 
+    def harvest(self, harvest: Harvest) -> dict[str, Any]:
+        """Return what a golden file has of a harvest on Spark."""
+        return {
+            "options": harvest.options,
+            "error": self._value(harvest.error, ""),
+            "rows": [self._row(row) for row in harvest.rows or ()],
+            "records": _sorted(map(self.record, harvest.records)),
+        }
+
     def record(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return the members of a run record that are compared."""
-        found = self._members(record, record["ended_at"])
+        # A run that was killed has not ended.
+        found = self._members(record, record["ended_at"] or record["started_at"])
         found["waits"] = sorted(record["waits"])
         found["clock_offset"] = f"{record['clock_offset'] / 60:.0f} minutes"
         found["published"] = self._files(record["published"])
@@ -121,14 +133,19 @@ class Normaliser:
                 continue
             figure = _FIGURE.match(line)
             is_loose = figure is not None and figure[1] in self._loose
-            rest.append(f"  {figure[1]} <some>" if is_loose and figure else self._text(line))
+            rest.append(f"  {figure[1]} <some>" if is_loose and figure else self._line(line))
         return {"log": sorted(log), "summary": rest}
+
+    def _line(self, line: str) -> str:
+        said = self._text(line)
+        # The first to fail is the first to be named.
+        return _APPIDS.sub(_in_order, said) if "accounts" in self._loose else said
 
     def _members(self, value: Mapping[str, Any], now: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, inner in value.items():
             if name in self._loose and isinstance(inner, int):
-                found[name] = "some" if inner else inner
+                found[name] = "some" if inner or "zero" in self._loose else inner
             elif name in _MOMENTS:
                 found[name] = _moment(inner, now)
             elif name not in _VOLATILE:
@@ -159,6 +176,9 @@ class Normaliser:
             {name: value for name, value in file.items() if name not in _FEED} for file in files
         ]
         return _sorted(self._value(each, "") for each in without)
+
+    def _row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self._members(row, ""), "published": self._files(row["published"])}
 
     def _event(self, line: Mapping[str, Any]) -> dict[str, Any]:
         made = self._members(line, line["time"])
@@ -215,6 +235,10 @@ def _moment(text: str | None, now: str) -> str | None:
     if timedelta() < after <= timedelta(minutes=1):
         return "within a minute"
     return f"after {round(after / timedelta(minutes=1))} minutes"
+
+
+def _in_order(appids: re.Match[str]) -> str:
+    return ", ".join(sorted(appids[0].split(", ")))
 
 
 def _sorted(values: Iterable[Any]) -> list[Any]:

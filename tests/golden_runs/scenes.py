@@ -1,42 +1,22 @@
-"""Scenes: runs of every outcome and cause, in one process, on one stage each."""
+"""Scenes of runs in one process."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from harvester.core.calendar import parse_day
 from harvester.sandbox import ANYONE, TOKEN, Row, Rules
+from tests.golden_runs.registry import scene
 from tests.golden_runs.stage import DAILY, HOURLY, SECRET, Stage, appid
 from tests.support.faulty_wechat import Delayed, Fault, FaultyWeChat, Outage, Wire
 
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A story to play on a stage; ``loose`` are figures that depend on the moment of a failure."""
-
-    play: Callable[[Stage], None]
-    rules: Rules
-    loose: frozenset[str]
-    is_slow: bool
-
-
-SCENES: dict[str, Scene] = {}
-
 OUTAGE_FIGURES = ("requests", "retries", "token_calls", "attempts", "count", "accounts", "names")
 
-
-def scene(
-    *, rules: Rules | None = None, loose: tuple[str, ...] = (), is_slow: bool = False
-) -> Callable[[Callable[[Stage], None]], Callable[[Stage], None]]:
-    """Add a function to the scenes, under its own name."""
-
-    def add(play: Callable[[Stage], None]) -> Callable[[Stage], None]:
-        SCENES[play.__name__] = Scene(play, rules or Rules(), frozenset(loose), is_slow)
-        return play
-
-    return add
+SLOW = 0.05
+"""Clock of scenes in which no second may pass, because each second what is new is told."""
 
 
 @scene()
@@ -137,6 +117,27 @@ def wrong_secret(stage: Stage) -> None:
 
 
 @scene()
+def frozen_secret(stage: Stage) -> None:
+    """The secret of one account is frozen, another account is; unfrozen, the rest is asked."""
+    stage.world.fail(appid(1), 40243, dataset=TOKEN)
+    stage.world.fail(appid(3), 50007)
+    stage.run()
+    stage.world.heal(appid(1), dataset=TOKEN)
+    stage.world.heal(appid(3))
+    stage.run()
+
+
+@scene()
+def credentials(stage: Stage) -> None:
+    """A command that fails, a token that has ended and one that is rejected: none is got anew."""
+    failing, ended, rejected = stage.manifest["accounts"]
+    failing["credential"] = {"token_command": ["false"]}
+    ended["credential"] = {"token": "${GOLDEN_SECRET}", "expires_at": "2026-05-19T00:00:00Z"}
+    rejected["credential"] = {"token": "${GOLDEN_SECRET}"}
+    stage.run()
+
+
+@scene()
 def unauthorised(stage: Stage) -> None:
     """No account gets a token, for two causes."""
     stage.world.fail(appid(1), 40013, dataset=TOKEN)
@@ -219,6 +220,7 @@ def computing(stage: Stage) -> None:
 @scene(loose=OUTAGE_FIGURES)
 def bad_gateway(stage: Stage) -> None:
     """WeChat answers 503 to everything."""
+    stage.at("2026-05-20", factor=SLOW)
     stage.world.fail(ANYONE, Fault(status=503, body=b"<html>busy", content_type="text/html"))
     stage.run()
 
@@ -226,11 +228,24 @@ def bad_gateway(stage: Stage) -> None:
 @scene(loose=OUTAGE_FIGURES)
 def closed_connections(stage: Stage) -> None:
     """WeChat answers, and then closes every connection."""
+    stage.at("2026-05-20", factor=SLOW)
     # Of several the order in which they fail is anybody's guess.
     stage.accounts(2)
     stage.world.fail(appid(1), Fault())
     stage.manifest["retry"]["max_attempts"] = 6
     stage.world.fail(ANYONE, Fault(wire=Wire.CLOSE))
+    stage.run()
+
+
+@scene(loose=OUTAGE_FIGURES, is_slow=True)
+def failure_becomes_outage(stage: Stage) -> None:
+    """A failed window is told, and is over when the run ends in an outage, which defers it."""
+    stage.at("2026-05-20", factor=4.0)
+    page = Fault(status=503, body=b"<html>busy", content_type="text/html")
+    stage.world.fail(appid(1), page)
+    # So slow that more than a second passes between the first failed window and the end.
+    for number in (2, 3):
+        stage.world.fail(appid(number), replace(page, delay=1.0))
     stage.run()
 
 
@@ -317,6 +332,19 @@ def stopped(stage: Stage) -> None:
     stage.finish(process)
     stage.world.heal(appid(2))
     stage.run()
+
+
+@scene(is_slow=True)
+def stopped_by_other_signals(stage: Stage) -> None:
+    """SIGINT, then SIGHUP, while an answer is awaited."""
+    stage.world.fail(appid(2), Fault(delay=60.0))
+    for number in (signal.SIGINT, signal.SIGHUP):
+        before = stage.calls()
+        process = stage.start()
+        # The first run asks the first account as well, which the second one has no need to ask.
+        stage.wait_for_calls(before + (1 if before else 2))
+        process.send_signal(number)
+        stage.finish(process)
 
 
 @scene()
@@ -434,21 +462,3 @@ def platform_is_refused_later(stage: Stage) -> None:
     stage.manifest["accounts"] = accounts
     stage.world.fail(PLATFORM, 61005, dataset=TOKEN)
     stage.run()
-
-
-# In several processes
-
-
-def _in_buckets(stage: Stage) -> None:
-    stage.accounts(8)
-    stage.manifest["output"]["buckets"] = 4
-    stage.manifest["limits"]["connections"] = 2
-
-
-@scene()
-def processes(stage: Stage) -> None:
-    """Two processes, then nothing left for them."""
-    _in_buckets(stage)
-    stage.manifest["jobs"][0]["datasets"] = [DAILY, HOURLY]
-    stage.run_in_processes()
-    stage.run_in_processes()

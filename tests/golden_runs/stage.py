@@ -41,7 +41,7 @@ Form: TypeAlias = Literal["json", "text"]
 
 _ENVIRONMENT = {"GOLDEN_SECRET": SECRET, "TZ": "UTC", "COLUMNS": "160"}
 _REMOVED = ("CI", "GITHUB_", "HARVESTER_", "KUBERNETES_", "NO_COLOR", "FORCE_COLOR")
-_PATIENCE = 60.0
+_PATIENCE = 300.0
 
 
 def appid(number: int) -> str:
@@ -60,9 +60,19 @@ class Ended:
     record: dict[str, Any] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Harvest:
+    """A harvest on Spark that has ended: its options, its rows or its error, the new records."""
+
+    options: Mapping[str, Any]
+    rows: list[dict[str, Any]] | None
+    error: dict[str, Any] | None
+    records: list[dict[str, Any]]
+
+
 @dataclass
 class Stage:
-    """A folder with a manifest, an emulator, and the commands so far.
+    """A folder with a manifest, an emulator, and the commands and harvests on Spark so far.
 
     ``manifest`` is written before each command. ``hidden`` are texts of this machine, with what
     stands for them in a golden file.
@@ -74,6 +84,7 @@ class Stage:
     world: FaultyWeChat
     manifest: dict[str, Any]
     ended: list[Ended] = field(default_factory=list)
+    harvests: list[Harvest] = field(default_factory=list)
     hidden: dict[str, str] = field(default_factory=dict)
 
     def days(self, begin: str, end: str) -> None:
@@ -90,7 +101,7 @@ class Stage:
 
     def run(self, *options: str) -> None:
         """Carry out ``harvester run``, and write down what became of it."""
-        words, before = self._words(options), self._records()
+        words, before = self._words(options), self.records()
         out, err = _Stream(), _Stream()
         with redirect_stdout(out), redirect_stderr(err), _loops(virtual_clock.factor()):
             code = invoke(words)
@@ -108,28 +119,43 @@ class Stage:
     def finish(self, process: subprocess.Popen[str], *options: str) -> None:
         """Wait for the end of a process with these options, and write down what became of it."""
         _, err = process.communicate(timeout=_PATIENCE)
-        self.hidden[str(process.pid)] = "<pid>"
+        self.hide(process.pid)
         self._write_down(options, set(), process.returncode, err)
+
+    def hide(self, pid: int) -> None:
+        """Leave the id of a process out of the golden file."""
+        self.hidden[str(pid)] = "<pid>"
 
     def run_in_processes(self, *options: str) -> None:
         """Carry out a run as a process, which starts others."""
-        before = self._records()
+        before = self.records()
         process = self.start("--processes", "2", *options)
         _, err = process.communicate(timeout=_PATIENCE)
         self._write_down(("--processes", "2", *options), before, process.returncode, err)
 
+    def calls(self) -> int:
+        """Return the number of data calls that the emulator has had."""
+        return sum(self.world.counters.calls.values())
+
     def wait_for_calls(self, count: int) -> None:
         """Wait until the emulator has had so many data calls."""
         until = time.monotonic() + _PATIENCE
-        while sum(self.world.counters.calls.values()) < count:
+        while self.calls() < count:
             if time.monotonic() > until:
                 raise TimeoutError(self.world.counters.calls)
             time.sleep(0.01)
 
+    def write_manifest(self) -> None:
+        """Write the manifest to its file."""
+        text = json.dumps(self.manifest, ensure_ascii=False, indent=1)
+        (self.folder / "jobs.yaml").write_text(text)
+
+    def records(self) -> set[Path]:
+        """Return the files of the run records."""
+        return set((self.folder / "out/_harvester/runs").glob("*.json"))
+
     def _words(self, options: tuple[str, ...]) -> list[str]:
-        (self.folder / "jobs.yaml").write_text(
-            json.dumps(self.manifest, ensure_ascii=False, indent=1)
-        )
+        self.write_manifest()
         self._summary.unlink(missing_ok=True)
         form = ("--log-format", "json") if self.form == "json" else ("--progress", "none")
         return ["run", "jobs.yaml", *form, "--summary", "summary.json", *options]
@@ -138,12 +164,9 @@ class Stage:
     def _summary(self) -> Path:
         return self.folder / "summary.json"
 
-    def _records(self) -> set[Path]:
-        return set((self.folder / "out/_harvester/runs").glob("*.json"))
-
     def _write_down(self, options: tuple[str, ...], before: set[Path], code: int, err: str) -> None:
         summary = json.loads(self._summary.read_bytes()) if self._summary.exists() else None
-        new = self._records() - before
+        new = self.records() - before
         named = [path for path in new if summary and summary["run_id"] in path.name]
         record = json.loads(named[0].read_bytes()) if named else None
         self.ended.append(Ended(options, code, err, summary, record))

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from harvester.core.exit_codes import Exit
 from tests.golden_runs import golden_files
-from tests.golden_runs.scenes import SCENES
+from tests.golden_runs.registry import SCENES
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,7 +46,6 @@ def play() -> Iterator[Player]:
         process.stdin.close()
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "name",
     [
@@ -53,10 +53,24 @@ def play() -> Iterator[Player]:
         for name, scene in SCENES.items()
     ],
 )
-def test_a_run_is_as_its_golden_file(name: str, play: Player) -> None:
+def test_a_run_is_as_its_golden_file(
+    name: str, play: Player, request: pytest.FixtureRequest
+) -> None:
     """Exit code, record, events and text; `python -m tests.golden_runs --write` writes them."""
+    if SCENES[name].is_on_spark:
+        request.getfixturevalue("java")
     differs = golden_files.differences(golden_files.read(name), play(name))
     assert not differs, "\n".join(differs)
+
+
+def test_each_exit_code_has_a_golden_run() -> None:
+    """So no outcome is left out."""
+    found = {
+        command["exit_code"]
+        for name in SCENES
+        for command in golden_files.read(name).get("commands", ())
+    }
+    assert found == {int(code) for code in Exit}
 
 
 def test_each_golden_file_has_a_scene() -> None:

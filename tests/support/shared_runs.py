@@ -170,6 +170,15 @@ def shard_processes(pid: int | None = None) -> list[psutil.Process]:
     return [child for server in servers for child in server.children()]
 
 
+def process_of_shard(name: str, pid: int | None = None) -> psutil.Process:
+    """Return the process of a shard, by the bucket that it has locked: shard 2/2 locks 1 and 3."""
+    lock = {"1/2": "0000-of-0004.lock", "2/2": "0001-of-0004.lock"}[name]
+    for process in shard_processes(pid):
+        if any(Path(file.path).name == lock for file in process.open_files()):
+            return process
+    raise LookupError(name)
+
+
 def has_ended(process: psutil.Process) -> bool:
     """Return whether a process is gone, or waits for nothing but to be noticed."""
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 import harvester
@@ -18,6 +17,7 @@ from tests.support.run_harness import DAILY
 from tests.support.shared_runs import (
     Workplace,
     has_ended,
+    process_of_shard,
     shard_processes,
     wait_until,
     workplace,
@@ -38,16 +38,6 @@ def place(tmp_path: Path) -> Iterator[Workplace]:
         yield found
 
 
-def victim(of_shard: str) -> psutil.Process:
-    """Return the process of a shard, by the bucket that it has locked: shard 2/2 locks 1 and 3."""
-    bucket = {"1/2": 0, "2/2": 1}[of_shard]
-    for process in shard_processes():
-        names = [Path(file.path).name for file in process.open_files()]
-        if f"{bucket:04d}-of-0004.lock" in names:
-            return process
-    raise LookupError(of_shard)
-
-
 def kill_once_at_work(place: Workplace, times: int, killed: list[int]) -> Callable[[], None]:
     """Return a function that kills the process of the second shard so often, each at its work."""
 
@@ -55,7 +45,7 @@ def kill_once_at_work(place: Workplace, times: int, killed: list[int]) -> Callab
         for _ in range(times):
             before = place.calls_of(1)
             wait_until(lambda before=before: place.calls_of(1) > before + 15)  # type: ignore[misc]
-            process = victim("2/2")
+            process = process_of_shard("2/2")
             killed.append(process.pid)
             process.kill()
 
