@@ -229,8 +229,6 @@ def bad_gateway(stage: Stage) -> None:
 def closed_connections(stage: Stage) -> None:
     """WeChat answers, and then closes every connection."""
     stage.at("2026-05-20", factor=SLOW)
-    # Of several the order in which they fail is anybody's guess.
-    stage.accounts(2)
     stage.world.fail(appid(1), Fault())
     stage.manifest["retry"]["max_attempts"] = 6
     stage.world.fail(ANYONE, Fault(wire=Wire.CLOSE))
