@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from functools import partial
 
 import anyio
 
@@ -18,7 +17,7 @@ from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.transport import Transport
 
 
-def ask(
+async def ask(
     platform: PlatformAccess,
     api: Api,
     policy: Retry,
@@ -31,17 +30,6 @@ def ask(
     ``on_date`` gets the ``Date`` of WeChat's answers. Raises Unauthorised if WeChat refuses the
     platform, Unanswered if it does not answer.
     """
-    return anyio.run(partial(_ask, platform, api, policy, clock=clock, on_date=on_date))
-
-
-async def _ask(
-    platform: PlatformAccess,
-    api: Api,
-    policy: Retry,
-    *,
-    clock: Clock,
-    on_date: Callable[[str], None],
-) -> tuple[str, ...]:
     rng, failure = random.Random(), ""
     async with Transport(api, connections=1, on_date=on_date) as transport:
         # No token of an account is asked for.

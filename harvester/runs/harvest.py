@@ -125,6 +125,7 @@ def execute(state: RunState) -> None:
     with locked_and_recorded(state.run_log, tree, state.own, _lock_timeout(state)) as tree:
         state = replace(state, tree=tree)
         layout.clean_temp(tree, state.own)
+        # What a killed run left is published first, so that the plan finds it covered.
         published = state.run_log.record_published
         damaged = publish.recover(tree, state.manifest.datasets, state.own, published, now=clock)
         stream.report(GroupsDamaged(tuple(damaged)))
@@ -182,6 +183,7 @@ def _plan_and_harvest(state: RunState) -> tuple[windows.Wanted, list[AccountQueu
     _check_request_limit(plan.requests, state)
     state.stream.report(planned(want, plan))
     queues = make_queues(manifest, missing, refetch, today) if plan.requests else []
+    # A slow clock finds nothing missing. Where something is asked, the first token tells the time.
     if (clock.is_doubted or not (queues or clock.is_checked)) and not manifest.api.is_sandbox:
         run_in_loop(partial(clock_check.ask_for_time, manifest, state.context))
     if queues and not clock.is_off:
@@ -284,6 +286,7 @@ async def _run_to_end(
     stream.describe = pipeline.describe
     try:
         is_late = await _run_watched(pipeline, state, count)
+        # What the scheduler gives up at the end is told before the end of asking.
         scheduler.finish(clock(), stream.own.wanted_accounts)
         # A run that answered everything before the deadline or just after is complete.
         owes = pipeline.owes
@@ -353,7 +356,7 @@ async def _may_force_refresh(state: RunState, appid: str) -> bool:
 
 
 async def _enforce_deadline(pipeline: Pipeline, seconds: float, deadline: anyio.Event) -> None:
-    """StopOrder the pipeline at the end of the run's time budget."""
+    """Stop the pipeline at the end of the run's time budget."""
     await anyio.sleep(seconds)
     deadline.set()
     pipeline.stop()

@@ -143,6 +143,7 @@ class Narrator:
         stamp, record = told.stamp, told.of_shard
         for problem in self._causes[stamp.shard].news(stamp, record.answered):
             self._tell(problem)
+        # Asked of the record, because a later answer may have settled what was delayed.
         if record.delayed:
             self._tell_once(causes.late(record.delayed, stamp))
 
@@ -152,6 +153,7 @@ class Narrator:
         if error is not None:
             for problem in problems_of(error, *told.stamp):
                 self._tell(problem)
+        # The end of a shard is not that of the run, which comes last.
         if not told.is_own:
             return
         done = told.stream.record

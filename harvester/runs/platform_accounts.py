@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+import anyio
 
 from harvester.core.calendar import Clock
 from harvester.core.config.credentials import PlatformAccess
@@ -44,9 +47,8 @@ class PlatformAtHand:
         # Loaded only here: an operation without calls does not load the HTTP client.
         from harvester.runs import authorised_accounts  # noqa: PLC0415 - as the line above says
 
-        appids = authorised_accounts.ask(
-            platform, manifest.api, manifest.retry, clock=self._clock, on_date=self._on_date
-        )
+        ask = partial(authorised_accounts.ask, platform, manifest.api, manifest.retry)
+        appids = anyio.run(partial(ask, clock=self._clock, on_date=self._on_date))
         account_cache.write(tree, appids)
         return appids
 

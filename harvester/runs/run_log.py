@@ -68,6 +68,7 @@ class RunLog:
         written to it later either.
         """
         with self._lock:
+            # Forgotten until it is known to be usable: a file that is refused must stay as it is.
             copy, self._copy = self._copy, None
             if copy is None:
                 return
@@ -81,27 +82,21 @@ class RunLog:
                 raise UsageError(f"--summary {copy}: this user may not write there", COPY_ADVICE)
             self._copy = copy
 
-    def open(self, tree: Tree, own: list[int], *, is_new: bool = False) -> None:
+    def open(
+        self, tree: Tree, own: list[int], *, is_new: bool = False, has_changes: bool = True
+    ) -> None:
         """Begin a record, and open the change logs of these buckets; only with their locks held.
 
-        ``is_new`` begins the logs of a tree that is being made. Raises StoreError, and UsageError
-        for a log of a newer version.
+        ``is_new`` begins the logs of a tree that is being made. A run of several processes
+        ``has_changes`` in those alone. Raises StoreError, and UsageError for a log of a newer
+        version.
         """
         with self._lock:
             changes = ChangeLog(tree, self.run_id, self.stream.now)
             self._place = OpenRecord(tree, own[0], changes)
             self._write(self._place)
-            changes.open(map(tree.bucket_label, own), is_new=is_new)
-
-    def open_for_shards(self, tree: Tree, bucket: int) -> None:
-        """Begin a record for shards that keep change logs of their own.
-
-        A process of the run must hold the bucket. Raises StoreError.
-        """
-        with self._lock:
-            changes = ChangeLog(tree, self.run_id, self.stream.now)
-            self._place = OpenRecord(tree, bucket, changes)
-            self._write(self._place)
+            if has_changes:
+                changes.open(map(tree.bucket_label, own), is_new=is_new)
 
     def correct_clock(self, offset: float) -> None:
         """Go on by a clock that is ``offset`` seconds ahead, and with a record of a new id.
@@ -115,6 +110,7 @@ class RunLog:
                 return
             changes = self._place.changes
             former = changes.run_id
+            # The new record first: a run that is killed in between leaves both, and not none.
             changes.rename(self.run_id)
             self._write(self._place)
             run_records.delete(self._place.tree, former)
@@ -134,6 +130,7 @@ class RunLog:
         For any thread: `Stream.drain` folds the fact.
         """
         with self._lock:
+            # The log first: a fact that is told and not durable could be missed by followers.
             if self._place is not None:
                 self._place.changes.add(feed_entry(item))
             self.stream.put(item)
@@ -171,6 +168,7 @@ class RunLog:
         try:
             if not self._closed:
                 self._closed = True
+                # Folded and told to nobody: listeners belong to the thread of the run.
                 code = self.stream.stop.code or Exit.SIGTERM
                 self.stream.fold(facts.Signalled(code), end_of(None, self.stream.now()))
                 self._close()

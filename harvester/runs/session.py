@@ -67,6 +67,7 @@ def locked_and_recorded(
     Raises as `locks.hold`, StoreError, and UsageError for a journal of a newer version.
     """
     held = locked(tree, own, run_log.stream, lock_timeout)
+    # The log is closed under the locks: the next holder must find it complete.
     with held as mine, recorded(run_log):
         run_log.open(tree, own)
         yield mine

@@ -94,6 +94,7 @@ class Stream:
         ``shard`` is that of the process that told it, None for this one. ``before`` is called
         before the listeners hear of it.
         """
+        # Folded first: a listener that asks for the record finds the fact in it.
         with self.lock:
             record = self.own if shard is None else self._shards[shard]
             record.take(fact)
@@ -108,6 +109,7 @@ class Stream:
         record = self.record
         seconds, at = self.now() - record.started_at, record.standing
         left = None
+        # Before the first answer there is no speed to go by.
         if record.answered:
             left = max(at.least_seconds, at.windows_left * seconds / record.answered)
         return Progress(

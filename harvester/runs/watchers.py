@@ -136,6 +136,7 @@ async def checkpoint(run_log: RunLog) -> None:
     """Write the record twice a minute, so that a killed run leaves a recent one."""
     while True:
         await anyio.sleep(CHECKPOINT_SECONDS)
+        # A copy, because facts go on being folded while the thread writes.
         record = run_log.stream.snapshot()
         await to_thread.run_sync(run_log.write, record)
 

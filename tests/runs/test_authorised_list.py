@@ -5,8 +5,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import anyio
 import orjson
 import pytest
 from anyio.from_thread import start_blocking_portal
@@ -59,7 +61,8 @@ def ask(server: FaultServer, dates: list[str] | None = None) -> tuple[str, ...]:
     platform = PlatformAccess("wx00000000000000ff", None, None, SecretReader(lambda: Secret("own")))
     api = Api(base_url=server.url, timeout=5.0)
     told = [] if dates is None else dates
-    return authorised_accounts.ask(platform, api, POLICY, clock=Clock(), on_date=told.append)
+    request = partial(authorised_accounts.ask, platform, api, POLICY)
+    return anyio.run(partial(request, clock=Clock(), on_date=told.append))
 
 
 def test_the_list_has_wechat_s_order_and_its_date_is_told() -> None:

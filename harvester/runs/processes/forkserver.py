@@ -48,6 +48,7 @@ def _fork(control: socket.socket, descriptor: int) -> int:
     os.set_inheritable(descriptor, False)
     pid = os.fork()
     if pid == 0:
+        # Whatever happens, a child must not go on with the loop of the forkserver.
         try:
             control.close()
             work(socket.socket(fileno=descriptor))

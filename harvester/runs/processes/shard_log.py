@@ -21,6 +21,7 @@ class ShardLog(RunLog):
 
     def correct_clock(self, offset: float) -> None:
         """Go on under the id that all shards take after the clock was corrected."""
+        # In all, because the other shards count from the machine's clock too.
         whole = self.stream.own.clock_offset + offset
         run_id = self._ask(messages.ClockMoved(whole))
         self.stream.report(facts.ClockCorrected(offset, run_id))
@@ -32,6 +33,8 @@ class ShardLog(RunLog):
         """End the shard, once, and wait until that is recorded. Raises EOFError."""
         is_first = not self._closed
         super().close(error)
+        # The locks are released after this. A run that took the buckets sooner would find the
+        # changes in their logs and no record of the run that made them.
         if is_first:
             self._ask(messages.Recorded())
 

@@ -84,8 +84,10 @@ class Parent:
         Raises EOFError if the other process is gone.
         """
         number, answer = next(self._numbers), Future[Any]()
+        # Entered before it is asked, because the answer comes in another thread.
         self._answers[number] = answer
         self.tell(messages.Asked(number, question))
+        # The thread that hears may have ended before the question was entered.
         if self._is_gone:
             raise EOFError
         return answer.result()
@@ -107,6 +109,7 @@ class Parent:
         for answer in [*self._answers.values()]:
             answer.set_exception(EOFError())
         time.sleep(END_SECONDS)
+        # An orderly end that hangs, as on a store that is away, ends here.
         os._exit(code)
 
     def _stop(self, code: int) -> None:
@@ -122,6 +125,7 @@ class _ShardProcess:
     def __init__(self, channel: Channel, task: ShardTask) -> None:
         self._task = task
         self._clock = CheckedClock()
+        # All shards work under the id of the run, which rows and raw log name.
         record = Record.begun(task.manifest.file, task.started_at)
         record.run_id = task.run_id
         stream = Stream(record, self._clock)
@@ -152,6 +156,7 @@ class _ShardProcess:
         platform, ask = self._task.credentials.platform(manifest), self._parent.ask
         if platform is None:
             return None
+        # Each new token of a platform ends the one before, so one process asks for all.
         shared = SharedPlatform(
             lambda rejected: ask(messages.TokenWanted(rejected)),
             lambda since: ask(messages.ListWanted(since)),
@@ -187,6 +192,7 @@ class _ToParent(logging.Handler):
             text = record.getMessage()
         except Exception:  # noqa: BLE001 - logging would print a traceback
             text = "a log record whose arguments do not fit its text"
+        # A line of another thread belongs to no run, and may hold the secrets of this one.
         safe = redaction.in_no_run(redaction.redacted, text)
         self._parent.tell(messages.Logged(record.name, record.levelno, safe))
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -89,6 +90,7 @@ class Supervisor:
     async def run(self) -> None:
         """Harvest all shards. Raises the error that keeps the run from beginning, StoreError."""
         self._stream.describe = self._describe
+        # Two groups: signals are passed on and the record is written while the run is concluded.
         async with anyio.create_task_group() as beside:
             beside.start_soon(self._context.watch, self._stream.position)
             beside.start_soon(self._pass_signal_on)
@@ -118,16 +120,19 @@ class Supervisor:
         Raises the most severe error of the shards if none of them has begun.
         """
         stream = self._stream
+        # From here on the run ends by itself, so a signal need not kill it.
         stream.stop.is_graceful, stream.describe = True, all_made
         stream.report(Counted(token_calls=self._platform.calls))
         if stream.stop.code is not None:
             return
         errors = [stream.shard(shard.name).failed for shard in self._shards]
         found = [error for error in errors if error is not None]
+        # No shard held its buckets: nothing has begun, and their error is that of the run.
         if not self._has_begun and len(found) == len(errors):
             raise outcome.worst_of(found)
         for shard, error in zip(self._shards, errors, strict=True):
             if error is not None or not stream.shard(shard.name).datasets:
+                # As far as it goes: the shard's own error says already that it is not whole.
                 with suppress(HarvesterError):
                     fact = await to_thread.run_sync(self._read_coverage, shard.task)
                     stream.report(fact, shard.name)
@@ -149,6 +154,7 @@ class Supervisor:
                 self._give_up(shard, error)
                 break
             shard.channel = Channel(connection)
+            # How a process ends is seen by the end of its socket, whatever it was doing.
             with suppress(OSError, EOFError):
                 await to_thread.run_sync(shard.channel.send, shard.task)
                 await self._hear(shard, shard.channel)
@@ -162,11 +168,14 @@ class Supervisor:
     async def _hear(self, shard: Shard, channel: Channel) -> None:
         """Take in the messages of a process until it ends. Raises EOFError or OSError then."""
         while True:
+            # Abandoned, because a thread that waits for a socket hears of no cancellation; closing
+            # the channel ends it.
             message = await to_thread.run_sync(channel.receive, abandon_on_cancel=True)
             match message:
                 case messages.Logged(logger, level, text):
                     _relog(logger, level, text, shard.name)
                 case messages.Asked(number, messages.Recorded()):
+                    # Answered by `release`: its locks must outlive the record of the run.
                     shard.asked = number
                 case messages.Asked(number, messages.ClockMoved(offset)):
                     self._move_clock(offset)
@@ -179,6 +188,7 @@ class Supervisor:
                     await self._take_in(shard, fact)
 
     async def _take_in(self, shard: Shard, fact: Fact) -> None:
+        # A process that plans holds its locks, so the record may be written beside them.
         if isinstance(fact, Planned):
             await self._begin(shard)
         self._stream.report(fact, shard.name)
@@ -187,10 +197,11 @@ class Supervisor:
 
     async def _begin(self, shard: Shard) -> None:
         """Begin the record of the run with the first shard that holds its buckets."""
+        # Locked, because the file is written in a thread while other shards may plan too.
         async with self._beginning:
             if not self._has_begun:
-                held = shard.task.own[0]
-                await to_thread.run_sync(self._log.open_for_shards, self._tree, held)
+                begin = partial(self._log.open, self._tree, shard.task.own, has_changes=False)
+                await to_thread.run_sync(begin)
                 self._has_begun = self._stream.stop.is_graceful = True
                 self._stream.report(joined([each.task.plan for each in self._shards]))
 
@@ -204,6 +215,7 @@ class Supervisor:
 
     def _move_clock(self, offset: float) -> None:
         """Go by WeChat's time from now on, if a shard has found out first that the clock is off."""
+        # Each shard counts from the clock of the machine, and the first one has moved ours.
         moved = offset - self._stream.own.clock_offset
         if abs(moved) > OFF_SECONDS:
             self._context.clock.move(moved)
@@ -215,6 +227,7 @@ class Supervisor:
         end = await to_thread.run_sync(self._launcher.end_of, shard.pid)
         shard.deaths += 1
         self._stream.report(Died(), shard.name)
+        # The question is that of the dead process; its number means nothing to the next one.
         shard.asked = None
         if shard.channel is not None:
             shard.channel.close()

@@ -42,6 +42,9 @@ _QUARANTINE_ADVICE = (
 )
 _LATE_ADVICE = "What there is so far is published, and asked for again on a later day."
 
+_Alike: TypeAlias = defaultdict[tuple[str, str], dict[str, None]]
+"""Accounts in the order in which they came, by dataset and text."""
+
 _Key: TypeAlias = tuple[Word, str, str | None, int | str | None]
 
 
@@ -140,6 +143,7 @@ class Causes:
         ``answered`` counts the answers of the run so far.
         """
         for cause in self._passing.values():
+            # Silence alone proves nothing: while all wait, no call could have met the cause.
             is_quiet = stamp.time - cause.last_at >= QUIET_SECONDS
             if cause.told < 0:
                 yield cause.problem(stamp)
@@ -152,6 +156,7 @@ class Causes:
             is_due = stamp.time - cause.told_at >= REPEAT_SECONDS
             if cause.left and (not cause.is_open or (is_due and cause.size > cause.told)):
                 yield cause.problem(stamp, repeated=cause.is_open)
+        # Last, so that a cause that takes the place of another is told before that one is gone.
         for cause in gone:
             del self._lost[cause.key]
             if cause.is_open:
@@ -159,26 +164,28 @@ class Causes:
 
 
 def quarantined(days: Iterable[QuarantinedDay], stamp: Stamp) -> Iterator[Problem]:
-    """Yield a problem for each dataset and reason of quarantined days."""
-    alike: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    """Return a problem for each dataset and reason of quarantined days."""
+    alike: _Alike = defaultdict(dict)
     for item in days:
-        alike[item.dataset, item.reason].setdefault(item.appid)
-    for (dataset, reason), accounts in alike.items():
-        text = f"an answer does not fit its columns: {safe_text(reason)}"
-        scope = Scope.WINDOW.value
-        yield _of(
-            accounts, Problem(*stamp, "quarantined", text, _QUARANTINE_ADVICE, scope, dataset)
-        )
+        text = f"an answer does not fit its columns: {safe_text(item.reason)}"
+        alike[item.dataset, text].setdefault(item.appid)
+    return _of_windows(alike, "quarantined", _QUARANTINE_ADVICE, stamp)
 
 
 def late(windows: Iterable[Window], stamp: Stamp) -> Iterator[Problem]:
-    """Yield a problem for each dataset with windows that WeChat is still computing."""
-    alike: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    """Return a problem for each dataset with windows that WeChat is still computing."""
+    alike: _Alike = defaultdict(dict)
     for window in sorted(windows):
-        alike[window.dataset].setdefault(window.appid)
-    for dataset, accounts in alike.items():
-        text, scope = "WeChat is still computing the answer", Scope.WINDOW.value
-        yield _of(accounts, Problem(*stamp, "not_ready", text, _LATE_ADVICE, scope, dataset))
+        text = "WeChat is still computing the answer"
+        alike[window.dataset, text].setdefault(window.appid)
+    return _of_windows(alike, "not_ready", _LATE_ADVICE, stamp)
+
+
+def _of_windows(alike: _Alike, word: Word, advice: str, stamp: Stamp) -> Iterator[Problem]:
+    """Yield a problem for each dataset and text, with the accounts of its windows."""
+    for (dataset, text), accounts in alike.items():
+        problem = Problem(*stamp, word, text, advice, Scope.WINDOW.value, dataset)
+        yield _of(accounts, problem)
 
 
 class LostDays(NamedTuple):

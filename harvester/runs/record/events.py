@@ -214,6 +214,7 @@ def problems_of(
     They are the mistakes of a manifest, each with its place, or one problem. Of a bug they have the
     type and the place, without the text of foreign errors, which may hold a URL.
     """
+    # Tasks fail together; those after the first have the same cause or were cancelled.
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if not isinstance(error, errors.HarvesterError):

@@ -119,7 +119,6 @@ class Members:
     manifest: Annotated[str, _first] = ""
     started_at: Annotated[float, _first] = 0.0
     ended_at: Annotated[float, _first] = 0.0
-    today: Annotated[calendar.Day, _first] = 0
     shard: Annotated[str | None, _first] = None
     labels: Annotated[dict[str, str], _first] = field(default_factory=dict)
     next_day_at: Annotated[float | None, _of_two(min)] = None
@@ -192,6 +191,11 @@ class Members:
         return self.bound[1]
 
     @property
+    def today(self) -> calendar.Day:
+        """The Beijing day on which the run began."""
+        return calendar.today(self.started_at)
+
+    @property
     def seconds(self) -> float:
         """Duration of the run in seconds."""
         return self.ended_at - self.started_at
@@ -223,5 +227,6 @@ def joined(parts: Sequence[T]) -> T:
 @cache
 def joins() -> dict[str, Callable[[Any, Any], Any]]:
     """Return the function that joins two values of a member, by name."""
+    # Kept, because resolving the annotations takes longer than a merge.
     hints = get_type_hints(Members, include_extras=True)
     return {member.name: hints[member.name].__metadata__[0] for member in fields(Members)}

@@ -53,29 +53,37 @@ NO_REQUESTS = NextRequests()
 
 @dataclass(frozen=True, slots=True)
 class _Days:
-    """The missing, quarantined, empty and suspicious days of one dataset of one account."""
+    """The missing days and the state of one dataset of one account, and how windows are cut."""
 
     dataset: str
     appid: str
     missing: DaySet
     state: States
+    cut: tuple[int, Day]
+
+    def requests(self, days: DaySet) -> int:
+        """Count the requests for a day set."""
+        return count_windows(days, *self.cut) if days else 0
 
 
 def next_requests(
     manifest: Manifest, want: Wanted, states: Mapping[str, Mapping[str, States]], today: Day
 ) -> NextRequests:
     """Count the requests of a run that begins on this Beijing day, by what it asks again."""
-    pricer = _Pricer(manifest, today)
+    cuts = {
+        name: (dataset.span, readiness.boundary(dataset, today))
+        for name, dataset in manifest.datasets.items()
+    }
     days = [
-        _Days(dataset, appid, wanted & ~state.no_ask_today, state)
+        _Days(dataset, appid, wanted & ~state.no_ask_today, state, cuts[dataset])
         for dataset, of_dataset in want.items()
         for appid, wanted in of_dataset.items()
         for state in [states[dataset][appid]]
     ]
     return NextRequests(
-        sum(pricer.requests(x.dataset, x.missing) for x in days),
-        sum(pricer.requests(x.dataset, x.missing | x.state.quarantined) for x in days),
-        _suspicious(pricer, days),
+        sum(each.requests(each.missing) for each in days),
+        sum(each.requests(each.missing | each.state.quarantined) for each in days),
+        _suspicious(days),
     )
 
 
@@ -105,21 +113,7 @@ def _unpriced(parts: Sequence[SuspiciousGaps]) -> SuspiciousGaps:
     )
 
 
-class _Pricer:
-    """Counter of the requests for days of a dataset."""
-
-    def __init__(self, manifest: Manifest, today: Day) -> None:
-        self._cuts = {
-            name: (dataset.span, readiness.boundary(dataset, today))
-            for name, dataset in manifest.datasets.items()
-        }
-
-    def requests(self, dataset: str, days: DaySet) -> int:
-        """Count the requests for a day set."""
-        return count_windows(days, *self._cuts[dataset]) if days else 0
-
-
-def _suspicious(pricer: _Pricer, days: list[_Days]) -> SuspiciousGaps | None:
+def _suspicious(days: list[_Days]) -> SuspiciousGaps | None:
     found = [(x, odd) for x in days if (odd := x.state.suspicious)]
     if not found:
         return None
@@ -138,7 +132,5 @@ def _suspicious(pricer: _Pricer, days: list[_Days]) -> SuspiciousGaps | None:
         datasets=datasets if {x.dataset for x in days} - {*datasets} else (),
         begin=begin,
         end=end,
-        requests=sum(
-            pricer.requests(x.dataset, (x.missing | x.state.empty) & inside) for x in asked
-        ),
+        requests=sum(x.requests((x.missing | x.state.empty) & inside) for x in asked),
     )

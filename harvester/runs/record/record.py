@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from harvester.core import calendar
 from harvester.core.exit_codes import Exit, Outcome, first_of
 from harvester.core.model import Window
 from harvester.runs import facts
@@ -33,7 +32,6 @@ class Record(Members):
             manifest=str(manifest),
             started_at=now,
             ended_at=now,
-            today=calendar.today(now),
         )
 
     @classmethod
@@ -146,7 +144,7 @@ class Record(Members):
         self._replace(facts.Planned())
         self.started_at += offset
         self.ended_at = self.started_at
-        self.today, self.run_id = calendar.today(self.started_at), run_id
+        self.run_id = run_id
 
     @property
     def exit_code(self) -> Exit:
