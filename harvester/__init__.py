@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from harvester.verbs.asking.check_report import Check
     from harvester.verbs.check import check
     from harvester.verbs.fetch import fetch
-    from harvester.verbs.manifest import read_manifest
     from harvester.verbs.plan import Plan, plan
+    from harvester.verbs.project import read_manifest
     from harvester.verbs.results import Result
     from harvester.verbs.run import run, run_async
     from harvester.verbs.status import Status, status
@@ -67,7 +67,7 @@ _HOMES = {
     "verbs.asking.check_report": ("Check",),
     "verbs.check": ("check",),
     "verbs.fetch": ("fetch",),
-    "verbs.manifest": ("read_manifest",),
+    "verbs.project": ("read_manifest",),
     "verbs.plan": ("Plan", "plan"),
     "verbs.results": ("Result",),
     "verbs.run": ("run", "run_async"),

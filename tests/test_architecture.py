@@ -63,7 +63,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "manifest": {"core", "catalogue"},
     "planning": {"core", "catalogue"},
     "scheduling": {"core", "catalogue", "planning"},
-    "tables": {"core", "catalogue"},
+    "tables": {"core"},
     "wechat": {"core", "catalogue"},
     "storage": {"core", "catalogue", "tables", "planning"},
     "engine": {"core", "catalogue", "planning", "scheduling", "wechat", "storage"},
@@ -73,7 +73,6 @@ DIRECTIONS: dict[str, set[str]] = {
         "catalogue",
         "planning",
         "scheduling",
-        "tables",
         "wechat",
         "storage",
         "engine",
@@ -84,9 +83,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "catalogue",
         "manifest",
         "planning",
-        "scheduling",
         "tables",
-        "wechat",
         "storage",
         "engine",
         "runs",
@@ -94,7 +91,6 @@ DIRECTIONS: dict[str, set[str]] = {
     "readers": {
         "core",
         "catalogue",
-        "tables",
         "storage",
         "verbs",
         "sandbox",
@@ -205,18 +201,18 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts, SQL and scripts are data files.
 MAX_CODE = {
-    "core": 1_535,
+    "core": 1_542,
     "catalogue": 951,
     "manifest": 1_619,
     "planning": 791,
     "scheduling": 1_406,
-    "tables": 1_629,
+    "tables": 1_542,
     "wechat": 1_584,
     "storage": 3_900,
-    "engine": 808,
-    "runs": 3_382,
-    "verbs": 3_122,
-    "readers": 718,
+    "engine": 966,
+    "runs": 3_371,
+    "verbs": 2_882,
+    "readers": 794,
     "cli": 2_458,
     "sandbox": 1_354,
     "root": 215,
@@ -224,9 +220,9 @@ MAX_CODE = {
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
 
-MAX_ARROWS = 55
+MAX_ARROWS = 50
 MAX_LEVELS_INSIDE = 5
-MAX_MODULES = 22
+MAX_MODULES = 20
 MAX_FUNCTION_LINES = 50
 MAX_FILE_LINES = 400
 MAX_MEDIAN_FUNCTION = 7

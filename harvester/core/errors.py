@@ -300,6 +300,10 @@ class Malformed(BadAnswer):
     """A complete JSON document that is neither a list of rows nor a refusal."""
 
 
+INTERNAL_ERROR = "a bug in harvester"
+"""Beginning of the reason for quarantine if the answer itself may be correct."""
+
+
 def places(error: BaseException) -> list[str]:
     """Return the frames of an error, outermost first, without its text, which may hold a URL."""
     frames = traceback.extract_tb(error.__traceback__)

@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
 from harvester.core.calendar import Day, range_text
@@ -54,6 +55,21 @@ class Reserve:
     def of(self, quota: int) -> int:
         """Return the number of reserved calls of a quota."""
         return self.calls + math.ceil(self.share * quota)
+
+
+MAX_ODDITIES = 20
+"""Maximum oddities of a dataset that are kept: a member may have another odd value each time."""
+
+
+class OddityKind(Enum):
+    """The kinds of oddities, as in the run record."""
+
+    UNKNOWN_MARK = "unknown_mark"
+    """``is_delay`` is neither true nor false. The name is its value."""
+    FALLING_TOTAL = "falling_total"
+    """A total falls from one day to the next. The name is its column."""
+    ABOVE_MAXIMUM = "above_maximum"
+    """A value exceeds the documented maximum. The name is its column."""
 
 
 APPID = r"wx[0-9a-f]{16}"

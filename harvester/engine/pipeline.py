@@ -197,8 +197,8 @@ class Pipeline:
                     self._tools.clock(),
                     outcome.rule.action.value,
                 )
-                if outcome.body is not None and self._scheduler.is_last_try(attempt):
-                    await self._keep(attempt, asked_at, outcome.body)
+                if outcome.is_evidence and self._scheduler.is_last_try(attempt):
+                    await self._keep(attempt, asked_at, outcome.answer)
                     continue
                 if outcome.rule.action is Action.WAIT_FOR_QUOTA:
                     attempt.backlog.quota.count_refusal()

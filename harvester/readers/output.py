@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.results import Change
-from harvester.readers import engines, output_tables, row_filter
+from harvester.readers import derived, engines, output_tables, row_filter
 from harvester.readers.arrow_dataset import arrow_dataset
 from harvester.readers.output_place import (
     Harvested,
@@ -23,7 +23,6 @@ from harvester.readers.output_place import (
     open_place,
 )
 from harvester.storage.layout import Tree
-from harvester.tables import derived
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, Names
 from harvester.verbs.changes import changes_of

@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.errors import UsageError
+from harvester.readers import derived
 from harvester.readers.output_place import datasets, in_order, located
 from harvester.storage import layout, partition_reader
 from harvester.storage.backends.base import Store
 from harvester.storage.layout import Tree
 from harvester.storage.state import change_reader, run_records
-from harvester.tables import derived
 
 _HEAD_BYTES = 64 << 10
 """Bytes of a run record that hold the members of a row of `runs`."""
@@ -91,7 +91,7 @@ def _coverages(store: Store, name: str) -> Iterator[pa.RecordBatch]:
     files = [found[each] for each in in_order(found)]
     for of_file in partition_reader.footers(tree.store, files):
         if of_file is not None:
-            yield derived.coverage_ranges(name, of_file.coverage)
+            yield derived.coverage_ranges(name, of_file)
 
 
 def whole_tree(store: Store) -> Tree:

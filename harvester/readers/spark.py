@@ -29,7 +29,7 @@ from harvester.core.exit_codes import Exit, Outcome, first_of
 from harvester.core.text.inert_text import inert
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
-from harvester.verbs.manifest import narrowed, read_manifest
+from harvester.verbs.project import narrowed, read_manifest
 from harvester.verbs.results import Result
 from harvester.verbs.run import run
 

@@ -3,7 +3,6 @@
 __all__ = [
     "access",
     "clock",
-    "clock_check",
     "event_loop",
     "facts",
     "harvest",

@@ -1,10 +1,10 @@
-"""Access to WeChat: its API or the sandbox, and the credential of each account."""
+"""Access to WeChat: its API or the sandbox, the credentials, and calls that tell the time."""
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -13,18 +13,22 @@ from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
 from harvester.core.calendar import Clock
-from harvester.core.config.credentials import Access, AppSecret
+from harvester.core.config.credentials import Access, AppSecret, RefreshToken
 from harvester.core.config.settings import Api, Manifest
-from harvester.core.errors import DEFAULTS, ManifestError, Mistake, Place, UsageError
+from harvester.core.errors import DEFAULTS, CallError, ManifestError, Mistake, Place, UsageError
+from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.secret import Secret
 from harvester.runs.runtime import Credentials, Project, RunContext, Watch, show_no_progress
-from harvester.wechat.auth import TokenProviders
+from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.auth.app_secret import Budget
+from harvester.wechat.auth.token_cache import TokenCache
+from harvester.wechat.quota_api import QUOTA_PATH, quota_body
 from harvester.wechat.transport import Transport
 
 _PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 _log = logging.getLogger("harvester.run")
+_clock = logging.getLogger("harvester.clock")
 
 
 def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext:
@@ -67,21 +71,70 @@ def with_paused(project: Project, context: RunContext) -> RunContext:
     return replace(context, credentials=credentials, platform=platform)
 
 
-def token_providers(
-    context: RunContext, transport: Transport, may_force_refresh: Budget | None = None
-) -> TokenProviders:
-    """Return the providers of the accounts' tokens.
+@asynccontextmanager
+async def open_line(
+    context: RunContext,
+    connections: int = 1,
+    hold: Hold = UNLOSABLE,
+    may_force_refresh: Budget | None = None,
+) -> AsyncIterator[tuple[Transport, TokenCache, TokenProviders]]:
+    """Reach WeChat, or a sandbox, while the block lasts; the clock hears WeChat's time.
 
+    Yields what makes calls, the tokens, and the providers, which count the calls for tokens.
     ``may_force_refresh`` decides whether the token of an appid may be replaced by force. Without it
-    none ever is, because that would end a token that others use.
+    none ever is, because that would end a token that others use. Once ``hold`` is lost no call is
+    made.
     """
-    return TokenProviders(
-        context.credentials,
-        transport,
-        clock=context.clock,
-        budget=may_force_refresh,
-        platform=context.platform,
-    )
+    clock = context.clock
+    async with (
+        context.open_api() as api,
+        Transport(api, connections=connections, on_date=clock.hear, hold=hold) as transport,
+    ):
+        providers = TokenProviders(
+            context.credentials,
+            transport,
+            clock=clock,
+            budget=may_force_refresh,
+            platform=context.platform,
+        )
+        async with TokenCache(providers.provider, clock) as tokens:
+            yield transport, tokens, providers
+
+
+async def ask_for_time(manifest: Manifest, context: RunContext) -> None:
+    """Make one call for the time that its answer brings; warn if there is no answer.
+
+    A run that has something to ask needs a token first anyway, and hears the time with it. One that
+    finds nothing to do may find nothing because its clock is slow, so it makes this call.
+
+    It is a stable token, which ends no other. Where tokens come from elsewhere it is the question
+    for a quota. Nothing is asked if each token ends the one before.
+    """
+    access = context.credentials
+    appids = list(_harmless(manifest, access))
+    if not appids:
+        return
+    appid = min(appids, key=lambda each: not isinstance(access(each), AppSecret))
+    dataset = next(iter(manifest.datasets.values()))
+    async with open_line(context) as (transport, tokens, _):
+        try:
+            token = await tokens.current(appid)
+            if not isinstance(access(appid), AppSecret):
+                await transport.post(appid, QUOTA_PATH, quota_body(dataset), token)
+        except (CallError, TokenDenied) as error:
+            # A refusal of WeChat has a date as well.
+            if not context.clock.is_checked:
+                _clock.warning("nothing is missing by this machine's clock, unchecked: %s", error)
+
+
+def _harmless(manifest: Manifest, access: Callable[[str], Access]) -> Iterator[str]:
+    """Yield the accounts whose token can be had without ending another."""
+    for account in manifest.asked_accounts:
+        match access(account.appid):
+            case AppSecret(legacy=True) | RefreshToken():
+                pass
+            case _:
+                yield account.appid
 
 
 @asynccontextmanager

@@ -25,8 +25,8 @@ from harvester.engine.rate_limiter import RateLimiter
 from harvester.planning import windows
 from harvester.planning.daily_quota import Quota
 from harvester.planning.sharding import of_shard, own_buckets
-from harvester.runs import clock_check, runtime, watchers
-from harvester.runs.access import run_context, token_providers
+from harvester.runs import runtime, watchers
+from harvester.runs.access import ask_for_time, open_line, run_context
 from harvester.runs.event_loop import run_in_loop
 from harvester.runs.facts import AskingEnded, Begun, Counted, CoverageRead, GroupsDamaged, Planned
 from harvester.runs.record import account_report
@@ -42,7 +42,6 @@ from harvester.scheduling.standing import pending
 from harvester.storage import coverage_scan, layout, publish
 from harvester.storage.state import forced_refreshes, quota_ledger, quota_limits
 from harvester.wechat.auth.token_cache import TokenCache
-from harvester.wechat.transport import Transport
 
 
 class Share(NamedTuple):
@@ -162,7 +161,7 @@ def read_coverage(
 
 def _by_right_clock(state: RunState) -> RunState:
     """Correct a clock that is off; return the state by which the run goes on."""
-    moved = clock_check.correct(state.context)
+    moved = state.context.correct_clock()
     if moved:
         state.run_log.correct_clock(moved)
         state = replace(state, manifest=state.manifest_at(state.started_at))
@@ -185,7 +184,7 @@ def _plan_and_harvest(state: RunState) -> tuple[windows.Wanted, list[AccountQueu
     queues = make_queues(manifest, missing, refetch, today) if plan.requests else []
     # A slow clock finds nothing missing. Where something is asked, the first token tells the time.
     if (clock.is_doubted or not (queues or clock.is_checked)) and not manifest.api.is_sandbox:
-        run_in_loop(partial(clock_check.ask_for_time, manifest, state.context))
+        run_in_loop(partial(ask_for_time, manifest, state.context))
     if queues and not clock.is_off:
         run_in_loop(partial(_harvest, state, queues, _budget_policy(state)))
     return want, queues
@@ -247,35 +246,28 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
     )
     # More workers than all accounts together may use would never be busy.
     connections = min(manifest.limits.connections, len(queues) * pace.concurrency)
-    async with (
-        context.open_api() as api,
-        Transport(
-            api, connections=connections, on_date=clock.hear, hold=state.tree.hold
-        ) as transport,
-    ):
-        providers = token_providers(context, transport, partial(_may_force_refresh, state))
-        async with TokenCache(providers.provider, clock) as tokens:
-            if not clock.is_checked:
-                await _first_token(state, tokens, queues[0].appid)
-            if clock.is_off:
-                stream.report(Counted(token_calls=providers.calls))
-                return
-            tools = Tools(
-                transport=transport,
-                tokens=tokens,
-                spacing=limiter,
-                tree=state.tree,
-                terms=policy,
-                clock=clock,
-                on_published=state.run_log.record_published,
-            )
-            pipeline = Pipeline(
-                scheduler, tools, run_id=state.run_log.run_id, connections=connections
-            )
-            count = watchers.Counting(
-                stream, pipeline, scheduler, pace=pace, token_calls=lambda: providers.calls
-            )
-            await _run_to_end(pipeline, scheduler, state, count)
+    async with open_line(
+        context, connections, state.tree.hold, partial(_may_force_refresh, state)
+    ) as (transport, tokens, providers):
+        if not clock.is_checked:
+            await _first_token(state, tokens, queues[0].appid)
+        if clock.is_off:
+            stream.report(Counted(token_calls=providers.calls))
+            return
+        tools = Tools(
+            transport=transport,
+            tokens=tokens,
+            spacing=limiter,
+            tree=state.tree,
+            terms=policy,
+            clock=clock,
+            on_published=state.run_log.record_published,
+        )
+        pipeline = Pipeline(scheduler, tools, run_id=state.run_log.run_id, connections=connections)
+        count = watchers.Counting(
+            stream, pipeline, scheduler, pace=pace, token_calls=lambda: providers.calls
+        )
+        await _run_to_end(pipeline, scheduler, state, count)
 
 
 async def _run_to_end(

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from harvester.core.calendar import day_text
 from harvester.core.errors import HarvesterError, places
+from harvester.core.model import MAX_ODDITIES, OddityKind
 from harvester.core.text.inert_text import inert
 from harvester.runs import facts
 from harvester.runs.record import causes
@@ -29,7 +30,6 @@ from harvester.runs.record.run_record import as_record
 from harvester.runs.stream import Told
 from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
 from harvester.storage import publication
-from harvester.tables.oddities import MAX_ODDITIES, OddityKind
 
 PROGRESS_SECONDS = 10.0
 """Seconds between two `Progress` events."""

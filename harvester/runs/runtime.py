@@ -102,3 +102,10 @@ class RunContext:
     credentials: Callable[[str], Access]
     watch: Watch = show_no_progress
     platform: PlatformAccess | None = None
+
+    def correct_clock(self) -> float:
+        """Go by WeChat's time from now on if the clock is off; return the seconds that it moved."""
+        moved = self.clock.correct()
+        if self.platform is not None:
+            self.platform.known.shift(moved)
+        return moved

@@ -18,8 +18,10 @@ from harvester.storage import arrow_files
 from harvester.storage.backends import regular_files
 from harvester.storage.state import json_file
 from harvester.tables import coverage
-from harvester.tables.columns import SCHEMA_VERSION
 from harvester.tables.coverage import Coverage
+
+SCHEMA_VERSION = 1
+"""Version of the columns of all datasets. Each file states the version it was written with."""
 
 BUCKET = b"harvester.bucket"
 """The bucket and the number of buckets, as in the file's name: ``0003-of-0016``."""

@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from harvester.catalogue.readiness import settled_before
 from harvester.core import calendar
 from harvester.core.calendar import Clock, Day, Month
 from harvester.core.dataset import Dataset
@@ -288,7 +289,7 @@ def _changes(
 ) -> Iterator[AccountChange]:
     """Yield the changes, an account at a time."""
     # Most answers were given on the same day, and a mask depends on nothing else.
-    settled_masks = lru_cache(partial(merge.settled_masks, update.dataset, update.month))
+    masks_of = lru_cache(partial(settled_masks, update.dataset, update.month))
     decoded_answers = _decoded_answers(update, groups)
     known = known.asked_until(update.now)
     for appid, replies in groupby(decoded_answers, key=lambda item: item[0].window.appid):
@@ -299,13 +300,26 @@ def _changes(
             accepted = change.accepted_days(answer)
             if accepted:
                 update.notes.add(answer.window, decoded)
-                with_rows, empty = settled_masks(calendar.today(answer.asked_at))
+                with_rows, empty = masks_of(calendar.today(answer.asked_at))
                 settled = with_rows, empty if answer.asked_at >= update.empty_trusted_from else 0
                 change.apply(accepted, DecodedAnswer(answer, decoded, stamp, settled))
         update.record_change(change)
         yield change
         # The account is merged when the next one is asked for.
         update.record_difference(change)
+
+
+def settled_masks(dataset: Dataset, month: Month, asked_on: Day) -> tuple[int, int]:
+    """Return the days of a month that an answer asked for on a Beijing day makes final.
+
+    The first mask is for days with rows in the answer, the second for days without.
+    """
+
+    def mask(*, empty: bool) -> int:
+        end = settled_before(dataset, calendar.instant(asked_on), empty=empty) - 1
+        return calendar.month_mask(calendar.day_range(calendar.month_begin(month), end), month)
+
+    return mask(empty=False), mask(empty=True)
 
 
 def _decoded_answers(

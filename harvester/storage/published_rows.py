@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -11,33 +13,24 @@ from harvester.core.dataset import DATE_COLUMN
 from harvester.core.model import Window, bucket_of
 from harvester.storage import arrow_files, layout, partition_reader
 from harvester.storage.footer import parquet_errors_as_store_errors
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.partition_reader import DataFile
 
 
-def published_rows(tree: Tree, window: Window) -> list[pa.Table]:
-    """Return the published rows of a window, a table for each month that has a file.
+def published_rows(tree: Tree, window: Window) -> Iterator[pa.Table]:
+    """Yield the published rows of a window, a table for each month that has a file.
 
     For the holder of the account's bucket. Raises StoreError, and UsageError for files of a newer
     version or another number of buckets.
     """
     bucket = bucket_of(window.appid, tree.buckets)
-    days = calendar.day_range(window.begin, window.end)
-    months = {*calendar.each_month(days)}
-    found = layout.partitions(tree, window.dataset, [bucket])
-    return [
-        table
-        for partition in reversed(found)
-        if partition.month in months
-        for table in _rows(tree, partition, window)
-    ]
-
-
-def _rows(tree: Tree, partition: Partition, window: Window) -> list[pa.Table]:
-    temp = tree.temp(partition.bucket, "fetch.old")
-    name = tree.name(partition)
-    with partition_reader.opened(tree.store, name, temp, older=True) as file:
-        return [] if file is None else [_filtered(file, window)]
+    months = {*calendar.each_month(calendar.day_range(window.begin, window.end))}
+    for partition in reversed(layout.partitions(tree, window.dataset, [bucket])):
+        if partition.month in months:
+            name, temp = tree.name(partition), tree.temp(bucket, "fetch.old")
+            with partition_reader.opened(tree.store, name, temp, older=True) as file:
+                if file is not None:
+                    yield _filtered(file, window)
 
 
 def _filtered(file: DataFile, window: Window) -> pa.Table:

@@ -6,7 +6,6 @@ __all__ = [
     "day_rows",
     "decode",
     "decode_batch",
-    "derived",
     "integrity",
     "merge",
     "oddities",

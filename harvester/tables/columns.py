@@ -16,10 +16,6 @@ import pyarrow as pa
 from harvester.core.calendar import parse_day
 from harvester.core.dataset import Column, Dataset, Kind
 
-SCHEMA_VERSION = 1
-"""Version of the columns of all datasets. Each file states the version it was written with."""
-
-
 Check: TypeAlias = Callable[[list[Any]], list[Any]]
 """Function from the values of one day, none of them null, to those of the file.
 

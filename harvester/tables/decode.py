@@ -41,21 +41,18 @@ from typing import Any, TypeAlias
 
 from harvester.core.calendar import Day, parse_day
 from harvester.core.dataset import DATE_COLUMN, Dataset
-from harvester.core.errors import BadAnswer, places
-from harvester.core.model import Window
+from harvester.core.errors import INTERNAL_ERROR, BadAnswer, places
+from harvester.core.model import OddityKind, Window
 from harvester.core.text.lenient_json import parse
 from harvester.core.text.safe_text import safe_text
 from harvester.tables import decode_strict
 from harvester.tables.columns import JSON_TYPES, ValueMismatch, check_counts
 from harvester.tables.day_rows import DayRows, Decoded, DecodeResult
 from harvester.tables.decode_strict import SchemaDrift
-from harvester.tables.oddities import Oddity, OddityKind
+from harvester.tables.oddities import Oddity
 from harvester.tables.record_layout import Level, Members, RecordLayout, flatten, layout_of
 
 Decoder: TypeAlias = Callable[[Window, bytes], Decoded]
-
-INTERNAL_ERROR = "a bug in harvester"
-"""Beginning of the reason for quarantine if the answer itself may be correct."""
 
 _DELAY_MARKS = {False: False, True: True, "false": False, "true": True}
 """Known values of ``is_delay``, and their meaning."""

@@ -18,24 +18,26 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harvester.catalogue.readiness import settled_before
 from harvester.core import calendar
-from harvester.core.calendar import Day, Month, instant, month_begin, month_length
-from harvester.core.dataset import DATE_COLUMN, Dataset
+from harvester.core.calendar import Day, Month, month_begin
+from harvester.core.dataset import DATE_COLUMN
 from harvester.core.errors import DamagedOutput
 from harvester.core.model import RawAnswer
 from harvester.tables.columns import Slice, numbers_of
 from harvester.tables.coverage import AccountDays
 from harvester.tables.day_rows import DayRows, DecodeResult
 from harvester.tables.row_difference import unchanged_days
-from harvester.tables.row_groups import NewRows, Provenance, into_row_groups, row_group_rows
+from harvester.tables.row_groups import NewRows, Provenance, into_row_groups
 
 _AFTER_ALL_APPIDS = "\U0010ffff"
 """Text that sorts after every appid."""
 
 
 class DecodedAnswer(NamedTuple):
-    """An answer, its content, its origin, and the days it settles: see `settled_masks`."""
+    """An answer, its content, its origin, and the masks of days that it settles.
+
+    The first mask is for days with rows, the second for days without.
+    """
 
     answer: RawAnswer
     decoded: DecodeResult[DayRows | Slice]
@@ -137,17 +139,6 @@ class AccountChange:
             self.rejected.pop(first + bit, None)
 
 
-def settled_masks(dataset: Dataset, month: Month, asked_on: Day) -> tuple[int, int]:
-    """Return the days that an answer asked for on a Beijing day makes final.
-
-    The first mask is for days with rows in the answer, the second for days without.
-    """
-    with_rows = settled_before(dataset, instant(asked_on), empty=False)
-    without = settled_before(dataset, instant(asked_on), empty=True)
-    first, length = month_begin(month), month_length(month)
-    return _first_bits(with_rows - first, length), _first_bits(without - first, length)
-
-
 def refetch_mask(answer: RawAnswer, month: Month) -> int:
     """Return the days of a month that an answer replaces even if they are final, as a mask."""
     shift = answer.window.begin - month_begin(month)
@@ -173,8 +164,7 @@ def merged(
     ``changes`` by appid, with each account once. Without ``rows`` each table is a row group. Raises
     DamagedOutput if the appids of the old rows are not sorted.
     """
-    pieces = _interleave(_ExistingRows(old), changes)
-    return into_row_groups(schema, pieces, rows or row_group_rows(schema))
+    return into_row_groups(schema, _interleave(_ExistingRows(old), changes), rows)
 
 
 def _interleave(old: _ExistingRows, changes: Iterable[AccountChange]) -> Iterator[Slice | NewRows]:
@@ -283,10 +273,6 @@ def _mask_of(found: Iterable[Day], month: Month) -> int:
     for day in found:
         mask |= span_mask(day, day, month)
     return mask
-
-
-def _first_bits(count: int, most: int) -> int:
-    return (1 << max(0, min(count, most))) - 1
 
 
 def _bits(mask: int) -> Iterator[int]:

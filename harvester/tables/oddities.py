@@ -7,27 +7,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from enum import Enum
 from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from harvester.core.dataset import Dataset, Kind
-
-MAX_ODDITIES = 20
-"""Maximum oddities of a dataset that are kept: a member may have another odd value each time."""
-
-
-class OddityKind(Enum):
-    """The kinds of oddities, as in the run record."""
-
-    UNKNOWN_MARK = "unknown_mark"
-    """``is_delay`` is neither true nor false. The name is its value."""
-    FALLING_TOTAL = "falling_total"
-    """A total falls from one day to the next. The name is its column."""
-    ABOVE_MAXIMUM = "above_maximum"
-    """A value exceeds the documented maximum. The name is its column."""
+from harvester.core.model import OddityKind
 
 
 class Oddity(NamedTuple):

@@ -51,22 +51,31 @@ class NewRows(NamedTuple):
     provenance: Provenance
 
 
-def row_group_rows(schema: pa.Schema) -> int:
-    """Return the number of rows of a row group with these columns."""
-    return ROW_GROUP_ROWS // _row_weight(schema)
-
-
 def _row_weight(schema: pa.Schema) -> int:
     """Return the memory of a row, in rows without a list column."""
     lists = [kind for kind in schema.types if pa.types.is_list(kind)]
     return _ROWS_PER_LIST * len(lists) or 1
 
 
+def account_slices(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, Slice]]:
+    """Yield the rows of each account in each batch, in their order, with its appid."""
+    for batch in batches:
+        runs = pc.run_end_encode(batch.column("appid"))
+        start = 0
+        for appid, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+            yield appid, Slice(batch, start, end - start)
+            start = end
+
+
 def into_row_groups(
-    schema: pa.Schema, pieces: Iterable[Slice | NewRows], rows: int
+    schema: pa.Schema, pieces: Iterable[Slice | NewRows], rows: int | None = None
 ) -> Iterator[pa.Table]:
-    """Yield all pieces in order, as tables of ``rows`` rows; the last may be shorter."""
+    """Yield all pieces in order, as tables of ``rows`` rows; the last may be shorter.
+
+    Without ``rows`` each table is a row group.
+    """
     group = _RowGroup(schema)
+    rows = rows or ROW_GROUP_ROWS // _row_weight(schema)
     for piece in pieces:
         if isinstance(piece, Slice):
             group.add_slice(piece)

@@ -7,7 +7,7 @@ import operator
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from harvester.core import calendar
 from harvester.core.calendar import DaySet
@@ -15,6 +15,8 @@ from harvester.core.config.settings import Account, Manifest
 from harvester.planning.windows import Wanted
 from harvester.storage.coverage_scan import States
 from harvester.verbs.missing_days import NOT_ASKED, ExplainedDays
+
+K = TypeVar("K")
 
 _WORST_FIRST = (
     "refused",
@@ -105,12 +107,8 @@ def account_days(
     names: Mapping[str, str], found: Iterable[tuple[str, str, DaySet]]
 ) -> Iterator[DaysOfAccount]:
     """Yield days of accounts and datasets, the datasets of an account with the same days as one."""
-    alike: defaultdict[tuple[str, DaySet], list[str]] = defaultdict(list)
-    for appid, dataset, days in found:
-        if days:
-            alike[appid, days].append(dataset)
-    for (appid, days), datasets in alike.items():
-        yield DaysOfAccount(appid, names.get(appid, ""), *_merged(days, datasets))
+    for appid, alike in _alike(found):
+        yield DaysOfAccount(appid, names.get(appid, ""), *alike)
 
 
 def missing_days(
@@ -121,22 +119,26 @@ def missing_days(
     together: defaultdict[ExplainedDays, DaySet] = defaultdict(int)
     for item in explained:
         together[item._replace(days=calendar.NO_DAYS, run_id="")] |= item.days
-    alike: defaultdict[ExplainedDays, list[str]] = defaultdict(list)
-    for item, days in together.items():
-        alike[item._replace(dataset="", days=days)].append(item.dataset)
-    for item, datasets in alike.items():
-        name, at = names.get(item.appid, ""), _time(item.at)
-        merged = _merged(item.days, datasets)
-        yield MissingDays(item.appid, name, *merged, item.reason, item.errcode, at)
+    found = ((item._replace(dataset=""), item.dataset, days) for item, days in together.items())
+    for item, alike in _alike(found):
+        name, cause = names.get(item.appid, ""), (item.reason, item.errcode, _time(item.at))
+        yield MissingDays(item.appid, name, *alike, *cause)
 
 
-def _merged(days: DaySet, datasets: list[str]) -> tuple[tuple[str, ...], int, Ranges]:
-    ranges = calendar.day_ranges(days)
-    return (
-        tuple(datasets),
-        calendar.count_days(days) * len(datasets),
-        tuple((calendar.day_text(begin), calendar.day_text(end)) for begin, end in ranges),
-    )
+def _alike(
+    found: Iterable[tuple[K, str, DaySet]],
+) -> Iterator[tuple[K, tuple[tuple[str, ...], int, Ranges]]]:
+    """Yield each key with the datasets that have the same days, their number and their ranges."""
+    alike: defaultdict[tuple[K, DaySet], list[str]] = defaultdict(list)
+    for key, dataset, days in found:
+        if days:
+            alike[key, days].append(dataset)
+    for (key, days), datasets in alike.items():
+        ranges = tuple(
+            (calendar.day_text(begin), calendar.day_text(end))
+            for begin, end in calendar.day_ranges(days)
+        )
+        yield key, (tuple(datasets), calendar.count_days(days) * len(datasets), ranges)
 
 
 def account_statuses(
@@ -180,6 +182,7 @@ def _status(account: Account, sets: list[tuple[DaySet, States]], lack: _Lack) ->
     if state == "quarantined":
         lack = _Lack(state)
     elif state == "missing" and account.paused:
+        # No record of a run explains it: runs leave a paused account out.
         lack = _Lack(PAUSED)
     return AccountStatus(
         account.appid,
@@ -203,6 +206,7 @@ def _lack(explained: list[ExplainedDays], now: float) -> _Lack:
     if not explained:
         return _Lack()
     worst = min(explained, key=lambda item: _rank(item.reason))
+    # Lost days have no moment; days that may be asked at once wait for none.
     at = min((item.at for item in explained if item.at is not None), default=now)
     return _Lack(worst.reason, worst.errcode, at if at > now else None)
 

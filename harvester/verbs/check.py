@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 
 import anyio
 
@@ -22,11 +20,11 @@ from harvester.core import calendar
 from harvester.core.calendar import Clock
 from harvester.core.config.credentials import Access
 from harvester.core.config.settings import Manifest
-from harvester.core.errors import CallError, StoreError, UsageError
-from harvester.core.model import Refusal, ReportedQuota, bucket_of
+from harvester.core.errors import StoreError, UsageError
+from harvester.core.model import Refusal, bucket_of
+from harvester.engine.lone_calls import LoneCalls, Outcome, may_count
 from harvester.planning.quota import DayLedger, Moment
-from harvester.runs.access import run_context, token_providers, with_paused
-from harvester.runs.clock_check import correct
+from harvester.runs.access import open_line, run_context, with_paused
 from harvester.runs.record.run_id import new_run_id
 from harvester.runs.runtime import Project, RunContext
 from harvester.storage import layout
@@ -34,7 +32,6 @@ from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger, quota_limits
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
-from harvester.verbs.asking.attempts import NOTHING_SENT, few_attempts
 from harvester.verbs.asking.check_report import (
     WHOLE_ACCOUNT,
     AccountCheck,
@@ -44,11 +41,6 @@ from harvester.verbs.asking.check_report import (
 )
 from harvester.verbs.asking.probes import Probe, probes
 from harvester.verbs.project import open_project, warn_of_open_files
-from harvester.wechat import attempt
-from harvester.wechat.auth import TokenDenied
-from harvester.wechat.auth.token_cache import TokenCache
-from harvester.wechat.quota_api import QUOTA_PATH, quota_body, quota_or_reason
-from harvester.wechat.transport import Transport
 
 _log = logging.getLogger("harvester.check")
 
@@ -73,12 +65,12 @@ def _concerns_all(rule: Rule) -> bool:
     return rule.is_local and rule.action is not Action.RETRY_NOW
 
 
-def _probe_result(probe: Probe, refused: attempt.RefusedAttempt | None) -> ProbeResult:
+def _probe_result(probe: Probe, outcome: Outcome) -> ProbeResult:
     family, probed = probe.dataset.family, (probe.dataset.permission, probe.dataset.name)
     day = probe.window.begin
-    if refused is None:
+    if isinstance(outcome, bytes):
         return ProbeResult(family, *probed, day, State.WORKS)
-    rule, why, _ = refused
+    rule, why = outcome.rule, outcome.why
     # A server that was not reached would not answer the account's other calls either.
     if rule.scope in (Scope.ACCOUNT, Scope.RUN) or isinstance(why, str):
         family = WHOLE_ACCOUNT
@@ -177,10 +169,13 @@ def _spent(found: Check, manifest: Manifest, now: Moment) -> dict[int, DayLedger
 
 
 async def _check(manifest: Manifest, context: RunContext) -> Check:
-    check = await _probe_all(manifest, context)
-    if correct(context):
+    check, pace = await _probe_all(manifest, context), manifest.limits.per_token
+    if context.correct_clock():
         # Where tokens come from elsewhere, only the probes show that they asked for other days.
-        before, check = check, await _probe_all(manifest, context)
+        before = check
+        # Each account has just made its last call, and the next probe knows nothing of it.
+        await anyio.sleep(pace.rate.period / pace.rate.count)
+        check = await _probe_all(manifest, context)
         check.add_calls(before)
     return check
 
@@ -195,19 +190,17 @@ async def _probe_all(manifest: Manifest, context: RunContext) -> Check:
         ],
     )
     workers = max(1, min(manifest.limits.connections, len(check.everyone)))
-    async with (
-        context.open_api() as api,
-        Transport(api, connections=workers, on_date=clock.hear) as transport,
-    ):
-        providers = token_providers(context, transport)
-        async with TokenCache(providers.provider, clock) as tokens:
-            # The days to ask for are chosen by WeChat's time if this machine's is off.
-            for account in [] if clock.is_checked else accounts[:1]:
-                await tokens.request_ahead(account.appid)
-            correct(context)
-            prober = _Prober(manifest, transport, tokens, clock, context.credentials)
-            await _probe_accounts(prober, check.everyone, workers)
-    check.calls = prober.calls + providers.calls
+    # No token is replaced by force: a check must not end one that others use.
+    async with open_line(context, workers) as (transport, tokens, providers):
+        # The days to ask for are chosen by WeChat's time if this machine's is off.
+        for account in [] if clock.is_checked else accounts[:1]:
+            await tokens.request_ahead(account.appid)
+        context.correct_clock()
+        pace, retry = manifest.limits.per_token, manifest.retry
+        calls = LoneCalls(transport, tokens, pace=pace, retry=retry, now=clock)
+        prober = _Prober(manifest, calls, clock, context.credentials)
+        await _probe_accounts(prober, check.everyone, workers)
+    check.calls = calls.made + providers.calls
     return check
 
 
@@ -228,17 +221,14 @@ async def _probe_accounts(prober: _Prober, accounts: list[AccountCheck], workers
 
 @dataclass(slots=True)
 class _Prober:
-    """Makes the calls; those of one account one after the other and no faster than its rate."""
+    """Probes accounts one after the other."""
 
     manifest: Manifest
-    transport: Transport
-    tokens: TokenCache
+    calls: LoneCalls
     now: Clock
     credentials: Callable[[str], Access]
-    calls: int = 0
-    rng: random.Random = field(default_factory=random.Random)
     _never_heard: bool = True
-    _cut_off: attempt.RefusedAttempt | None = None
+    _cut_off: Outcome | None = None
 
     async def probe(self, account: AccountCheck, asked: list[Probe]) -> None:
         """Make the probes of an account, up to the first result that holds for all of it.
@@ -247,16 +237,20 @@ class _Prober:
         further accounts.
         """
         for probe in asked:
-            refused = self._cut_off or await self._try(account, probe)
-            if refused is not None and self._never_heard and _concerns_all(refused.rule):
-                self._cut_off = refused
-            finding = _probe_result(probe, refused)
+            outcome = self._cut_off or await self._try(account, probe)
+            # A proxy or a certificate fails for all accounts alike, and each would wait anew.
+            if not isinstance(outcome, bytes) and self._never_heard and _concerns_all(outcome.rule):
+                self._cut_off = outcome
+            finding = _probe_result(probe, outcome)
             account.findings.append(finding)
             if finding.is_of_account:
                 break
             if finding.state is not State.REFUSED:
-                await self._ask_quotas(account, probe)
-        self.transport.pool.close_account(account.appid)
+                for dataset in probe.stands_for:
+                    allowance = await self.calls.ask_quota(account.appid, dataset)
+                    if allowance is not None:
+                        account.allowances[dataset.name] = allowance
+        self.calls.finish(account.appid)
 
     async def try_paused(self, account: AccountCheck, asked: list[Probe]) -> None:
         """Make the first probe of a paused account, if its credential can be read."""
@@ -265,43 +259,19 @@ class _Prober:
         except UsageError as error:
             account.findings.append(_unreadable(asked[0], error))
         else:
-            refused = await self._try(account, asked[0])
-            account.findings.append(_probe_result(asked[0], refused))
-        self.transport.pool.close_account(account.appid)
+            account.findings.append(_probe_result(asked[0], await self._try(account, asked[0])))
+        self.calls.finish(account.appid)
 
-    async def _try(self, account: AccountCheck, probe: Probe) -> attempt.RefusedAttempt | None:
-        """Return None for an answer, or else the last refusal."""
-        ask = partial(self._ask, account, probe)
-        outcome = await few_attempts(ask, self.manifest.retry, self.rng)
-        return None if isinstance(outcome, bytes) else outcome
+    async def _try(self, account: AccountCheck, probe: Probe) -> Outcome:
+        """Make a few attempts. Each counts against the quota unless nothing was sent."""
 
-    async def _ask(self, account: AccountCheck, probe: Probe) -> bytes | attempt.RefusedAttempt:
-        """Make one attempt. It counts against the quota unless nothing was sent."""
-        self.calls += 1
-        outcome = await attempt.attempt(probe.window, probe.dataset, self.tokens, self.transport)
-        if isinstance(outcome, bytes) or isinstance(outcome.why, Refusal):
-            self._never_heard, self._cut_off = False, None
-        if isinstance(outcome, bytes) or outcome.rule.action not in NOTHING_SENT:
-            account.calls[probe.dataset.name] += 1
-            account.heard_at = self.now()
-        await self._pause()
-        return outcome
+        async def once() -> Outcome:
+            outcome = await self.calls.attempt(probe.window, probe.dataset)
+            if isinstance(outcome, bytes) or isinstance(outcome.why, Refusal):
+                self._never_heard, self._cut_off = False, None
+            if may_count(outcome):
+                account.calls[probe.dataset.name] += 1
+                account.heard_at = self.now()
+            return outcome
 
-    async def _ask_quotas(self, account: AccountCheck, probe: Probe) -> None:
-        """Ask for the quota of each dataset. A refusal is ignored: the quota stays unknown."""
-        for dataset in probe.stands_for:
-            with suppress(CallError, TokenDenied):
-                token = await self.tokens.current(account.appid)
-                self.calls += 1
-                status, body = await self.transport.post(
-                    account.appid, QUOTA_PATH, quota_body(dataset), token
-                )
-                told = quota_or_reason(status, body, self.now())
-                if isinstance(told, ReportedQuota):
-                    account.allowances[dataset.name] = told
-            await self._pause()
-
-    async def _pause(self) -> None:
-        """Wait until the rate of the account allows its next call."""
-        pace = self.manifest.limits.per_token
-        await anyio.sleep(pace.rate.period / pace.rate.count)
+        return await self.calls.few(once)

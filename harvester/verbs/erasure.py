@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet, Month, day_text, newest, oldest
@@ -22,6 +21,7 @@ from harvester.planning.windows import Wanted
 from harvester.storage.backends.base import META_DIR
 from harvester.storage.layout import QUARANTINE, RAW, Tree
 from harvester.storage.state import json_file
+from harvester.tables import row_groups
 from harvester.tables.columns import Slice
 
 LINES = ".log"
@@ -65,12 +65,14 @@ class ErasureRequest:
 
         None stands for a record about no particular dataset, or no particular day.
         """
+        # A record that no dataset owns may be about one that stays, unless all of them go.
         inside = self.everything if dataset is None else dataset in self.datasets
         return inside and (self.before is None or (last is not None and last < self.before))
 
 
 def refuse_wanted(target: ErasureRequest, want: Wanted) -> None:
     """Raise UsageError if the manifest wants days to erase: a run would fetch them again."""
+    # All bits of a negative number are set: without a limit every day counts.
     until: DaySet = -1
     if target.before is not None:
         until = calendar.day_range(calendar.FIRST_DAY, target.before - 1)
@@ -97,22 +99,16 @@ def refuse_wanted(target: ErasureRequest, want: Wanted) -> None:
 
 def remaining_rows(batches: Iterable[pa.RecordBatch], target: ErasureRequest) -> Iterator[Slice]:
     """Yield the rows that stay, in order of appid and day."""
-    for batch in batches:
-        runs = pc.run_end_encode(batch.column("appid"))
-        dates: list[Day] = []
-        if target.before is not None:
-            dates = batch.column(DATE_COLUMN).cast(pa.int32()).to_pylist()
-        begin = start = 0
-        for appid, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-            if appid in target.appids:
-                if start > begin:
-                    yield Slice(batch, begin, start - begin)
-                begin = end
-                if target.before is not None:
-                    begin = bisect_left(dates, target.before, start, end)
-            start = end
-        if len(batch) > begin:
-            yield Slice(batch, begin, len(batch) - begin)
+    for appid, rows in row_groups.account_slices(batches):
+        gone = 0
+        if appid in target.appids:
+            gone = rows.length
+            if target.before is not None:
+                dates = rows.batch.column(DATE_COLUMN).slice(rows.offset, rows.length)
+                # The rows of an account are in the order of days.
+                gone = bisect_left(dates.cast(pa.int32()).to_pylist(), target.before)
+        if gone < rows.length:
+            yield Slice(rows.batch, rows.offset + gone, rows.length - gone)
 
 
 def erase_from_json(
@@ -124,6 +120,7 @@ def erase_from_json(
     """
     if isinstance(value, dict):
         dataset, last = value.get("dataset", dataset), _last_day(value, last)
+        # What an object names holds for the objects inside of it, until one names something else.
         hit, about = target.has(dataset, last), (target, dataset, last)
         if hit and value.get("appid") in target.appids:
             return _REMOVED
@@ -158,6 +155,7 @@ def _erase_text(text: str, target: ErasureRequest, dataset: str | None, last: Da
     if not named or not target.has(about if about in target.datasets else dataset, last):
         return text
     if text in named:
+        # Nothing is left of it that a mark would stand for.
         return _REMOVED
     for appid in named:
         text = text.replace(appid, "(forgotten)")
@@ -207,13 +205,16 @@ def side_files(tree: Tree, request: ErasureRequest) -> Iterator[tuple[str, Any]]
         if found.name.startswith((RAW, QUARANTINE)) or not found.name.endswith(SIDE_FILES):
             continue
         if any(appid in found.name for appid in request.appids):
+            # All of it is about that account, so it is not read either.
             yield found.name, None
             continue
         if found.size >= MAX_BYTES:
+            # Passed over it would keep the names that the receipt says are gone.
             raise StoreError(
                 f"{store.display_path(found.name)}: longer than any file of harvester",
                 "move it away: it may name the accounts",
             )
+        # One that another run has removed since the listing reads as null.
         data = store.read(found.name, MAX_BYTES) or b"null"
         try:
             contents = _parsed(store.display_path(found.name), found.name, data)

@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 from harvester.catalogue import matching, readiness, retirement
-from harvester.catalogue.error_codes import Action, Scope
+from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config.nearest import nearest
@@ -20,16 +21,20 @@ from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.text.safe_text import safe_text
+from harvester.engine.ledger_files import LedgerFiles
+from harvester.engine.lone_calls import LoneCalls
+from harvester.engine.question import Heard, Question
 from harvester.manifest.narrowing import ALL
 from harvester.manifest.option_values import end_day_option
-from harvester.runs.access import run_context
+from harvester.runs.access import open_line, run_context
 from harvester.runs.event_loop import run_in_loop
 from harvester.runs.record.account_report import reason_for
 from harvester.runs.record.prospects import comes_at_text
 from harvester.runs.record.record import Record
-from harvester.runs.runtime import Project
+from harvester.runs.runtime import Project, RunContext
 from harvester.runs.session import locked
 from harvester.runs.stream import Stream
+from harvester.storage.layout import Tree
 from harvester.storage.published_rows import published_rows
 from harvester.tables import decode
 from harvester.tables.columns import arrow_schema
@@ -39,9 +44,7 @@ from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
 from harvester.verbs import arguments
 from harvester.verbs.arguments import ManifestSource
 from harvester.verbs.asking.answer import Answer, ChangedValue, UnusableDay
-from harvester.verbs.asking.question import Heard, Question
 from harvester.verbs.project import open_project
-from harvester.wechat.attempt import RefusedAttempt
 
 _NO_ANSWER = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN, Action.DEFER)
 """Actions after which nothing is known of the window, and a later question may be answered."""
@@ -94,14 +97,25 @@ def _ask(project: Project, account: str, dataset: str, days: tuple[str, str]) ->
     # Held for the call too: a run beside it would count its own calls alone in the rate.
     own = [bucket_of(chosen.appid, tree.buckets)]
     with locked(tree, own, stream, project.lock_timeout) as tree:
-        published = published_rows(tree, window)
-        question = Question(manifest, context, tree, stream.own.run_id, window, known)
-        heard = run_in_loop(question.ask)
-    now = context.clock()
-    if isinstance(heard.outcome, RefusedAttempt):
-        return _refused(_unanswered(chosen, window, heard), heard.outcome, now)
+        published = list(published_rows(tree, window))
+        heard = run_in_loop(partial(_hear, manifest, context, tree, stream.own.run_id, window))
     answer = _unanswered(chosen, window, heard)
-    return _compared(answer, known, decode.decoder(known)(window, heard.outcome), published)
+    if isinstance(heard.outcome, bytes):
+        return _compared(answer, known, decode.decoder(known)(window, heard.outcome), published)
+    return _refused(answer, heard.outcome.rule, heard.outcome.why, context.clock())
+
+
+async def _hear(
+    manifest: Manifest, context: RunContext, tree: Tree, run_id: str, window: Window
+) -> Heard:
+    """Put the question to WeChat. Raises as `Question.ask`."""
+    limits, clock = manifest.limits, context.clock
+    async with open_line(context, hold=tree.hold) as (transport, tokens, _):
+        pace, retry = limits.per_token, manifest.retry
+        calls = LoneCalls(transport, tokens, pace=pace, retry=retry, now=clock)
+        files = LedgerFiles(tree, run_id, clock.moment)
+        dataset = manifest.datasets[window.dataset]
+        return await Question(calls, files, limits, clock, tree, window, dataset).ask()
 
 
 def _account(manifest: Manifest, word: str) -> Account:
@@ -158,6 +172,7 @@ def _day(word: str, dataset: Dataset, now: float) -> Day:
 def _only(manifest: Manifest, account: Account, window: Window) -> Manifest:
     """Return a manifest that asks for nothing but a window."""
     job = Job("fetch", (window.dataset,), (window.appid,), window.begin, window.end)
+    # A person who asks for a window of a paused account means it.
     alone = replace(account, paused="")
     return replace(manifest, accounts=(alone,), jobs=(job,), all_jobs=(), from_platform=False)
 
@@ -178,10 +193,10 @@ def _unanswered(account: Account, window: Window, heard: Heard) -> Answer:
     )
 
 
-def _refused(answer: Answer, refused: RefusedAttempt, now: float) -> Answer:
+def _refused(answer: Answer, rule: Rule, why: Refusal | str, now: float) -> Answer:
     """Return a refusal, with the exit code of a run for which nothing else is open."""
-    rule, why = refused.rule, refused.why
     reason, code = reason_for(rule.action, rule.scope)
+    # Of a run these are one account of many; here it is the only one.
     if rule.scope is Scope.ACCOUNT and rule.action in (Action.STOP, Action.REFRESH_TOKEN):
         code = Exit.UNAUTHORISED
     elif rule.action in _NO_ANSWER:
@@ -209,7 +224,9 @@ def _compared(answer: Answer, dataset: Dataset, decoded: Decoded, published: lis
     ]
     old = [row for table in published for row in plain_rows(table, names)]
     new = _rows(answer.appid, dataset, decoded, names)
-    found = differences(old, new, ("appid", DATE_COLUMN, *_key(dataset)))
+    # Some datasets have the day in their key already.
+    key = tuple(dict.fromkeys(("appid", DATE_COLUMN, *dataset.key)))
+    found = differences(old, new, key)
     unusable = tuple(
         UnusableDay(calendar.day_text(day), safe_text(reason))
         for day, reason in sorted(decoded.quarantined.items())
@@ -228,10 +245,6 @@ def _compared(answer: Answer, dataset: Dataset, decoded: Decoded, published: lis
         changed=tuple(ChangedValue(*each) for each in found.changed),
         unusable=unusable,
     )
-
-
-def _key(dataset: Dataset) -> Iterable[str]:
-    return (name for name in dataset.key if name not in ("appid", DATE_COLUMN))
 
 
 def _rows(

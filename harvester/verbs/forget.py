@@ -21,6 +21,7 @@ from harvester.core.calendar import Day
 from harvester.core.config.settings import Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
+from harvester.core.results import Op
 from harvester.core.text.inert_text import inert
 from harvester.manifest.narrowing import meant
 from harvester.manifest.option_values import day_option
@@ -95,6 +96,7 @@ class _Erasure:
     tree: Tree
     datasets: Mapping[str, Dataset]
     request: erasure.ErasureRequest
+    elsewhere: tuple[str, ...]
     run_log: RunLog | None
 
     @property
@@ -112,20 +114,18 @@ class _Erasure:
         """The buckets of the accounts."""
         return self.request.buckets(self.tree.buckets)
 
-    def record_published(self, item: Published) -> None:
-        """Add a replaced file to the change feed, without the accounts that are forgotten."""
-        if self.run_log is not None:
-            hit = self.request.has(item.dataset, calendar.month_end(item.month))
-            if hit and not self.request.appids.isdisjoint(item.changed_appids):
-                item = replace(item, op="erased", changed_days=(), changed_appids=())
-            self.run_log.record_published(item)
+    def change(self, partition: Partition, before: int, after: int, op: Op = "erased") -> Published:
+        """Return the change of a file that loses accounts, which no change may name."""
+        name, (dataset, month, _) = self.tree.name(partition), partition
+        return Published(dataset, month, name, (), (), before, after, op=op)
 
-    def announce(self, partition: Partition, rows: int) -> None:
-        """Announce that a file will lose rows, or all of them."""
-        self.tree.hold.check()
-        if self.run_log is not None:
-            name, (dataset, month, _) = self.tree.name(partition), partition
-            self.run_log.announce(Published(dataset, month, name, (), (), rows, rows, op="erased"))
+    def without_names(self, item: Published) -> Published:
+        """Return a change without the accounts that are forgotten."""
+        # Recovery publishes answers of theirs too, and the feed must not have the appids once more.
+        hit = self.request.has(item.dataset, calendar.month_end(item.month))
+        if hit and not self.request.appids.isdisjoint(item.changed_appids):
+            return replace(item, op="erased", changed_days=(), changed_appids=())
+        return item
 
 
 def forget(
@@ -158,15 +158,14 @@ def forget(
 def erase(project: Project, request: erasure.ErasureRequest, *, dry_run: bool = False) -> Receipt:
     """Delete from the output of a project what a request names. Raises as `forget`."""
     manifest, tree, now = project.manifest, project.tree, project.clock.started_at
+    # Paused accounts too: once the pause ends, a run would fetch again what is erased here.
     erasure.refuse_wanted(request, windows.wanted(manifest, now, paused_too=True))
     elsewhere = tuple(_elsewhere(manifest))
     if dry_run:
-        receipt = _forget(_Erasure(tree, manifest.datasets, request, None))
-        return replace(receipt, not_reached=elsewhere)
+        return _forget(_Erasure(tree, manifest.datasets, request, elsewhere, None))
     own, run_log = sorted(request.buckets(tree.buckets)), new_run_log(manifest.file, project.clock)
     with locked_and_recorded(run_log, tree, own, project.lock_timeout) as tree:
-        receipt = _forget(_Erasure(tree, manifest.datasets, request, run_log))
-    return replace(receipt, not_reached=elsewhere)
+        return _forget(_Erasure(tree, manifest.datasets, request, elsewhere, run_log))
 
 
 def _elsewhere(manifest: Manifest) -> Iterator[str]:
@@ -197,6 +196,7 @@ def _request(
 
 def _forget(erasing: _Erasure) -> Receipt:
     request = erasing.request
+    # Counted before recovery publishes them, so that a dry run says the same number.
     answers = sum(1 for _ in _waiting(erasing))
     _refuse_newer(erasing)
     if erasing.run_log is not None:
@@ -205,12 +205,13 @@ def _forget(erasing: _Erasure) -> Receipt:
         # A killed run may have named these accounts in files of a bucket without any of them.
         claim = claim_of(log.stream, None)
         locks.sweep_elsewhere(erasing.tree, erasing.buckets, claim)
+        # Published and then erased from the files: a raw group has answers of other accounts too.
         publish.recover(
             erasing.tree,
             erasing.datasets,
             erasing.buckets,
-            erasing.record_published,
-            now=erasing.run_log.stream.now,
+            lambda item: log.record_published(erasing.without_names(item)),
+            now=log.stream.now,
         )
     rewritten, quarantined = list[Rewritten](), 0
     for name in erasing.datasets:
@@ -228,6 +229,7 @@ def _forget(erasing: _Erasure) -> Receipt:
         quarantined=quarantined,
         damaged=list(_forget_damaged(erasing)),
         records=list(erasure.erase_names(erasing.tree, request, erasing.temp)),
+        not_reached=erasing.elsewhere,
     )
 
 
@@ -256,20 +258,13 @@ def _waiting(erasing: _Erasure) -> Iterator[None]:
 
 def _forget_rows(erasing: _Erasure, partition: Partition) -> Iterator[Rewritten]:
     rewritten = publish.retry_races(lambda _: _rewrite(erasing, partition))
-    if rewritten is not None:
-        erasing.record_published(
-            Published(
-                partition.dataset,
-                partition.month,
-                rewritten.path,
-                days=(),
-                appids=(),
-                rows_before=rewritten.rows_before,
-                rows_after=rewritten.rows_after,
-                op="deleted" if rewritten.removed else "erased",
-            )
-        )
-        yield rewritten
+    if rewritten is None:
+        return
+    if erasing.run_log is not None:
+        rows = rewritten.rows_before, rewritten.rows_after
+        op: Op = "deleted" if rewritten.removed else "erased"
+        erasing.run_log.record_published(erasing.change(partition, *rows, op))
+    yield rewritten
 
 
 def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
@@ -288,21 +283,26 @@ def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
             for appid in erasing.request.appids.intersection(known.appids)
             if (covered := known.account(appid).covered & mask)
         }
+        # Without any of the days the file stays as it is, so a repeated command changes nothing.
         if not forgotten:
             return None
         left = known.without(dict.fromkeys(forgotten, mask))
         schema = arrow_schema(dataset)
         pieces = erasure.remaining_rows(stored.batches(schema), erasing.request)
-        erasing.announce(partition, stored.rows)
+        # No raw group is left from which a next run could tell of this change after a kill.
+        if erasing.run_log is not None:
+            tree.hold.check()
+            erasing.run_log.announce(erasing.change(partition, stored.rows, stored.rows))
         if erasing.dry or not left.appids:
             after = sum(piece.length for piece in pieces)
             if not erasing.dry:
+                # A footer without accounts would be a file that says nothing.
                 tree.store.delete(name)
         else:
             # The footer names merged raw groups only as long as they exist.
             existing = {file.name for file in tree.store.list(RAW)}
             groups = {key: at for key, at in stored.footer.groups.items() if at in existing}
-            tables = row_groups.into_row_groups(schema, pieces, row_groups.row_group_rows(schema))
+            tables = row_groups.into_row_groups(schema, pieces)
             new = tree.temp(partition.bucket, f"{temp}.new")
             draft = partition_writer.NewFile(tree.store, new, name, dataset, stored.version)
             after = partition_writer.write(draft, tables, lambda: Footer(left, groups))
@@ -331,6 +331,7 @@ def _forget_quarantined(erasing: _Erasure, dataset: str) -> int:
             chosen = [
                 day
                 for day in kept
+                # The kept answer has all days of its window, those before the limit too.
                 if before is None or min(day, begins.get((appid, day), day)) < before
             ]
             count += len(chosen)
@@ -343,6 +344,7 @@ def _forget_damaged(erasing: _Erasure) -> Iterator[str]:
     """Delete unreadable files of the quarantine: one may hold any account of its bucket."""
     request = erasing.request
     for name, info in quarantine.damaged_files(erasing.tree).items():
+        # What the name does not tell may be what is to be forgotten.
         elsewhere = info.bucket is not None and info.bucket not in request.buckets(info.buckets)
         other = info.dataset is not None and info.dataset not in request.datasets
         later = info.month is not None and not request.mask(info.month)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from harvester.catalogue import readiness
 from harvester.core import calendar
-from harvester.core.calendar import Day, DaySet
+from harvester.core.calendar import Day
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
 from harvester.planning.windows import Wanted, wanted
@@ -77,82 +77,62 @@ class Gate:
 def read_gate(required: Required, history: RunHistory) -> Gate:
     """Judge the required days by the states of the wanted ones. Raises StoreError."""
     names, now = history.manifest.names, history.now
-    explained = list(_Judge(required, history).explain())
-    coming = [item for item in explained if item.at is not None]
-    moments = [item.at for item in coming if item.at is not None]
+    explained = list(_explained(required, history))
+    coming = [(item, item.at) for item in explained if item.at is not None]
     return Gate(
         day=required.day,
         final=required.final,
         obtainable=tuple(
-            each for item in coming for each in day_ranges_of(item.appid, item.dataset, item.days)
+            each
+            for item, _ in coming
+            for each in day_ranges_of(item.appid, item.dataset, item.days)
         ),
         lost=tuple(
-            LostDays(
-                item.appid,
-                item.dataset,
-                *ends,
-                item.reason,
-                item.errcode,
-                item.run_id,
-                names.get(item.appid, ""),
-            )
+            each
             for item in explained
             if item.at is None
-            for ends in calendar.day_ranges(item.days)
+            for each in _lost(item, names.get(item.appid, ""))
         ),
-        retry_at=calendar.utc_text(max(now, min(moments))) if moments else None,
+        retry_at=calendar.utc_text(max(now, min(at for _, at in coming))) if coming else None,
     )
 
 
-@dataclass(slots=True)
-class _Judge:
-    """Finds what keeps each required day away."""
+def _lost(item: ExplainedDays, name: str) -> Iterator[LostDays]:
+    cause = item.reason, item.errcode, item.run_id
+    for begin, end in calendar.day_ranges(item.days):
+        yield LostDays(item.appid, item.dataset, begin, end, *cause, name)
 
-    required: Required
-    history: RunHistory
 
-    def explain(self) -> Iterator[ExplainedDays]:
-        """Yield the required days that are not there, each once, with their cause."""
-        now, missing = self.history.now, Missing()
-        today = calendar.today(now)
-        for dataset, of_dataset in self._required_days().items():
-            known = self.history.manifest.datasets[dataset]
-            newest = readiness.newest_ready(known, self.history.now)
-            for appid, days in of_dataset.items():
-                state = self.history.states[dataset].get(appid, States())
-                lacking = days & ~self._there(state)
-                ready = lacking & calendar.day_range(calendar.FIRST_DAY, newest)
-                if lacking != ready:
-                    at = calendar.instant(today, known.ready_minutes)
-                    yield ExplainedDays(dataset, appid, lacking & ~ready, at, "not_ready")
-                if lost := ready & state.quarantined:
-                    yield ExplainedDays(dataset, appid, lost, None, "quarantined")
-                if rest := ready & ~state.quarantined:
-                    missing[dataset, appid] = rest
-        yield from self.history.explain(missing, MAX_RECORDS)
-        for (dataset, appid), days in missing.items():
-            # A provisional day that was asked today is asked again tomorrow.
-            asked = days & self.history.states[dataset][appid].no_ask_today
-            for found, at in (
-                (days & ~asked, self.history.now),
-                (asked, calendar.instant(today + 1)),
-            ):
-                if found:
-                    yield ExplainedDays(dataset, appid, found, at)
+def _explained(required: Required, history: RunHistory) -> Iterator[ExplainedDays]:
+    """Yield the required days that are not there, each once, with their cause."""
+    now, missing = history.now, Missing()
+    for dataset, of_dataset in _required_days(required, history).items():
+        known = history.manifest.datasets[dataset]
+        ready = calendar.day_range(calendar.FIRST_DAY, readiness.newest_ready(known, now))
+        for appid, days in of_dataset.items():
+            state = history.states[dataset].get(appid, States())
+            there = state.answered & ~state.provisional if required.final else state.answered
+            lacking = days & ~there
+            if later := lacking & ~ready:
+                at = calendar.instant(calendar.today(now), known.ready_minutes)
+                yield ExplainedDays(dataset, appid, later, at, "not_ready")
+            # The run that asked got an answer, so no record says why such a day is not there.
+            if lost := lacking & ready & state.quarantined:
+                yield ExplainedDays(dataset, appid, lost, None, "quarantined")
+            if rest := lacking & ready & ~state.quarantined:
+                missing[dataset, appid] = rest
+    yield from history.explain(missing, MAX_RECORDS)
 
-    def _required_days(self) -> Wanted:
-        """Return the wanted days up to the required one; a named day even before it is ready."""
-        day = self.required.day
-        if day is None:
-            return wanted(self.history.manifest, self.history.now)
-        # At the end of the day after it, because each dataset has its own ready hour.
-        want = wanted(self.history.manifest, max(self.history.now, calendar.instant(day + 2) - 1))
-        upto = calendar.day_range(calendar.FIRST_DAY, day)
-        return {
-            dataset: {appid: days & upto for appid, days in of_dataset.items()}
-            for dataset, of_dataset in want.items()
-        }
 
-    def _there(self, state: States) -> DaySet:
-        """Return the days with an answer that is good enough."""
-        return state.answered & ~state.provisional if self.required.final else state.answered
+def _required_days(required: Required, history: RunHistory) -> Wanted:
+    """Return the wanted days up to the required one; a named day even before it is ready."""
+    day = required.day
+    if day is None:
+        return wanted(history.manifest, history.now)
+    # At the end of the day after it, because each dataset has its own ready hour.
+    want = wanted(history.manifest, max(history.now, calendar.instant(day + 2) - 1))
+    upto = calendar.day_range(calendar.FIRST_DAY, day)
+    return {
+        dataset: {appid: days & upto for appid, days in of_dataset.items()}
+        for dataset, of_dataset in want.items()
+    }

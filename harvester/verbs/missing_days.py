@@ -65,21 +65,35 @@ class RunHistory:
         self._older = run_records.newest(tree, RunResult)
 
     def explain(self, missing: Missing, length: int) -> Iterator[ExplainedDays]:
-        """Yield the days that a run gave up, each once, and remove them from ``missing``.
+        """Yield the missing days, each once, with the cause that the last run met.
 
         Of the runs that asked for a day the last finished one tells. Older ones are read, up to
         ``length`` records, while one of them may have asked for a day that is not explained yet.
         Raises StoreError.
         """
+        missing = dict(missing)
+        yield from self._given_up(missing, length)
+        tomorrow = calendar.instant(calendar.today(self.now) + 1)
+        for (dataset, appid), days in missing.items():
+            # A provisional day that was asked today is asked again tomorrow.
+            asked = days & self.states[dataset][appid].no_ask_today
+            for found, at in ((days & ~asked, self.now), (asked, tomorrow)):
+                if found:
+                    yield ExplainedDays(dataset, appid, found, at)
+
+    def _given_up(self, missing: Missing, length: int) -> Iterator[ExplainedDays]:
+        """Yield the days that a run gave up, and remove them from ``missing``."""
         oldest = _oldest(missing)
         for record in self._records(length):
             # Clipped, because a planted time must end in no error and in no date without a name.
             ended = min(max(0.0, record.ended_at.timestamp()), self.now)
+            # No older run can have asked for a day that was not ready when this one ended.
             if not any(
                 day <= readiness.newest_ready(self.manifest.datasets[dataset], ended)
                 for dataset, day in oldest.items()
             ):
                 return
+            # A run that was killed or goes on may not have come to a day that it gives up.
             if record.state == "finished":
                 found = list(self._given_up_by(record, ended, missing))
                 yield from found

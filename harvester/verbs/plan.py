@@ -52,6 +52,10 @@ class Plan:
         return dict(plain(self))
 
 
+_OF_THE_PRICE = ("bound_seconds", "bound_by", "quota_questions", "calendar_days", "complete_on")
+"""Members of a price that stand beside it in a plan."""
+
+
 def plan(
     manifest: ManifestSource,
     *,
@@ -82,6 +86,7 @@ def plan_of(project: Project, refetch: Refetch | None, shard: tuple[int, int]) -
     """
     tree, now = project.tree, project.clock.started_at
     own, today = own_buckets(project.manifest.output.buckets, shard), calendar.today(now)
+    # As a run of the shard sees it: prices are of its own accounts.
     manifest = of_shard(project.manifest, own)
     want = windows.wanted(manifest, now)
     missing, _ = coverage_scan.to_ask(tree, want, now, refetch)
@@ -94,12 +99,8 @@ def plan_of(project: Project, refetch: Refetch | None, shard: tuple[int, int]) -
     return Plan(
         requests=found.requests,
         account_days=found.account_days,
-        # Those of the price, because a quota may bind harder than the rate.
-        bound_seconds=price.pop("bound_seconds"),
-        bound_by=price.pop("bound_by"),
-        quota_questions=price.pop("quota_questions"),
-        calendar_days=price.pop("calendar_days"),
-        complete_on=price.pop("complete_on"),
+        # The bound of the price, because a quota may bind harder than the rate.
+        **{name: price.pop(name) for name in _OF_THE_PRICE},
         assumed=("daily_quota",) if price["assumed"] else (),
         datasets=found.datasets,
         warnings=found.warnings,

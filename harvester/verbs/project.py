@@ -1,13 +1,13 @@
-"""Opens a project: loads and narrows a manifest, and opens its output tree."""
+"""Reads a manifest, and opens a project: the narrowed manifest and its output tree."""
 
 from __future__ import annotations
 
 import logging
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from os import environ
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -16,7 +16,7 @@ from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
 from harvester.manifest.external_inputs import secret_files
 from harvester.manifest.loader import Draft, read
-from harvester.manifest.narrowing import ALL, Selection
+from harvester.manifest.narrowing import ALL, Selection, narrow
 from harvester.manifest.option_values import place_named
 from harvester.manifest.resolve_credentials import CredentialReader
 from harvester.runs.clock import CheckedClock
@@ -27,7 +27,6 @@ from harvester.storage.layout import Tree, open_tree
 from harvester.storage.state import account_cache, rewrite_journal
 from harvester.verbs import arguments
 from harvester.verbs.arguments import ManifestSource, ManifestText
-from harvester.verbs.manifest import narrowed
 
 _RUNNERS = ("CI", "GITHUB_ACTIONS")
 _LOG = logging.getLogger("harvester.project")
@@ -54,9 +53,28 @@ class ManifestReader:
 
     def __call__(self, now: float) -> Manifest:
         """Return the manifest as of a time in seconds since the Unix epoch. Raises as `read`."""
-        draft = read(self.source.path, environ=environ, now=now, text=self.source.text)
+        draft = read(self.source.path, environ=os.environ, now=now, text=self.source.text)
         again = replace(draft.manifest(self.appids), output=self.output)
         return narrowed(again, self.selection, now)
+
+
+def read_manifest(manifest: ManifestSource, environ: Mapping[str, str] | None = None) -> Manifest:
+    """Read and validate a manifest; no secret is resolved.
+
+    ``environ`` has the variables of ``${NAME}``; those of the process by default. Raises UsageError
+    with all ``mistakes``.
+    """
+    path, text = arguments.source(manifest)
+    given = os.environ if environ is None else environ
+    return read(path, environ=given, now=CheckedClock().started_at, text=text).manifest()
+
+
+def narrowed(manifest: Manifest, selection: Selection, now: float) -> Manifest:
+    """Return the part of a manifest that a command works on. Raises UsageError.
+
+    The accounts of a platform may not be known yet. ``now`` is in seconds since the Unix epoch.
+    """
+    return narrow(manifest, selection, now) if manifest.accounts else manifest
 
 
 class Opened(NamedTuple):
@@ -74,6 +92,7 @@ class Opened(NamedTuple):
         platform = PlatformAtHand(self.clock, self.clock.hear, credentials.platform)
         output, appids = manifest.output, tuple[str, ...]()
         if manifest.from_platform:
+            # `plan`, `status` and their like make no call, so they know the last list that came.
             asked = authorised == "asked"
             tree = self.tree
             found = platform.authorised(manifest, tree) if asked else account_cache.read(tree)
@@ -114,7 +133,7 @@ def open_quietly(source: ManifestText, output: str | None, clock: CheckedClock) 
 
     Raises as `open_project`, but for what WeChat and a selection may be wrong about.
     """
-    draft = read(source.path, environ=environ, now=clock.started_at, text=source.text)
+    draft = read(source.path, environ=os.environ, now=clock.started_at, text=source.text)
     manifest = draft.manifest()
     if output is not None:
         target = replace(manifest.output, path=place_named(output))
@@ -173,7 +192,7 @@ def warn_of_exposure(manifest: Manifest) -> None:
 
 def _warn_of_ci_folder(output: Output) -> None:
     """Warn of an output in a folder of a CI runner, unless ``must_exist`` says that it is kept."""
-    on_runner = any(environ.get(name, "") not in {"", "0", "false"} for name in _RUNNERS)
+    on_runner = any(os.environ.get(name, "") not in {"", "0", "false"} for name in _RUNNERS)
     if on_runner and isinstance(output.path, Path) and not output.must_exist:
         _LOG.warning(
             "the output, %s, is a folder of this CI runner: if that is thrown away, so is the"

@@ -20,7 +20,6 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from harvester.core import calendar
 from harvester.core.calendar import Month
@@ -41,7 +40,7 @@ from harvester.storage.partition_writer import NewFile
 from harvester.storage.publication import Published
 from harvester.storage.state import rewrite_journal
 from harvester.tables import coverage, row_groups, schema_upgrade
-from harvester.tables.columns import Slice, arrow_schema
+from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays, Coverage
 from harvester.verbs import tree_copy
 from harvester.verbs.arguments import ManifestSource
@@ -144,6 +143,7 @@ def rewrite_tree(
     cannot be read or written.
     """
     finished = _is_finished(source, target, datasets)
+    # Of both trees before the first change in either, so that a refusal leaves both as they were.
     for tree in (source, target):
         publish.refuse_newer(tree, datasets, range(tree.buckets))
     for tree in (source, target):
@@ -152,9 +152,11 @@ def rewrite_tree(
         old.open(source, list(range(source.buckets)))
         buckets, clock = range(source.buckets), old.stream.now
         publish.recover(source, datasets, buckets, old.record_published, now=clock)
+    # A finished tree may have had runs since: it is compared with the source, and never changed.
     if finished:
         return _summed(target, _make_all(source, target, datasets, None))
     begun = {"from": _identity(source), "buckets": target.buckets, "finished": False}
+    # Before any file of data: from now on every verb but this one refuses the new tree.
     rewrite_journal.write(target, begun)
     with recorded(new):
         tree_copy.copy_history(source, target)
@@ -227,6 +229,7 @@ def _make_dataset(rewriting: _Rewriting, run_log: RunLog | None) -> Iterator[_Ma
         key = f"{text} of {rewriting.target.buckets}"
         versions = {rewriting.source.name(part): found.version for part, found in parts.items()}
         known = journal.get(key)
+        # By their versions, because a run or `forget` may have changed the source since.
         if known is not None and known.of == versions:
             done[key] = known
             if run_log is not None:
@@ -238,6 +241,7 @@ def _make_dataset(rewriting: _Rewriting, run_log: RunLog | None) -> Iterator[_Ma
         rows = _make_month(rewriting, month)
         _record_made(rewriting, month, rows, run_log)
         done[key] = journal[key] = rewrite_journal.DoneMonth(versions, rows)
+        # After each month, because a year of a large dataset may take an hour.
         rewrite_journal.write_months(rewriting.target, name, journal)
         yield from (_Made(count, kept=False) for count in rows.values())
     if run_log is not None:
@@ -271,6 +275,7 @@ def _record_made(
         known = footer.coverage if footer else coverage.empty(month)
         mask, appids = known.filled()
         days = tuple(calendar.each_day(calendar.from_month_mask(mask, month)))
+        # With as many buckets the name stood in the copied history already, with these rows.
         before = rows[found.name] if rewriting.source.buckets == tree.buckets else 0
         item = Published(name, month, found.name, (), (), before, rows[found.name])
         run_log.record_published(replace(item, changed_days=days, changed_appids=appids))
@@ -329,9 +334,11 @@ def _make_file(
         known = _coverage(partition.month, stored, is_mine)
         if not known.appids:
             return None
-        mine = (_slices(_batches(each, rewriting.dataset), is_mine) for each in stored)
+        slices = (row_groups.account_slices(_batches(each, rewriting.dataset)) for each in stored)
+        # Each old file is in the order of its appids, and no account is in two of them.
+        mine = (filter(lambda item: is_mine(item[0]), of_file) for of_file in slices)
         pieces = (piece for _, piece in heapq.merge(*mine, key=itemgetter(0)))
-        tables = row_groups.into_row_groups(schema, pieces, row_groups.row_group_rows(schema))
+        tables = row_groups.into_row_groups(schema, pieces)
         temp = target.temp(partition.bucket, f"{what}.new")
         draft = NewFile(target.store, temp, target.name(partition), rewriting.dataset, over)
         rows = partition_writer.write(draft, tables, lambda: Footer(known, {}))
@@ -354,16 +361,3 @@ def _batches(stored: DataFile, dataset: Dataset) -> Iterator[pa.RecordBatch]:
         return stored.batches(arrow_schema(dataset), BATCH_ROWS)
     old = stored.batches(stored.own_schema(), BATCH_ROWS)
     return (schema_upgrade.upgraded(batch, dataset) for batch in old)
-
-
-def _slices(
-    batches: Iterable[pa.RecordBatch], is_mine: Callable[[str], bool]
-) -> Iterator[tuple[str, Slice]]:
-    """Yield the rows of a file that belong to the new one, account by account."""
-    for batch in batches:
-        runs = pc.run_end_encode(batch.column("appid"))
-        start = 0
-        for appid, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-            if is_mine(appid):
-                yield appid, Slice(batch, start, end - start)
-            start = end

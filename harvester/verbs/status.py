@@ -36,7 +36,7 @@ from harvester.verbs.account_status import (
 )
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
 from harvester.verbs.gate import Gate, Required, read_gate
-from harvester.verbs.missing_days import ExplainedDays, RunHistory
+from harvester.verbs.missing_days import Missing, RunHistory
 from harvester.verbs.project import open_project
 
 LAST_RUNS = 5
@@ -129,7 +129,7 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
         for dataset, of_dataset in want.items()
     }
     names, history = manifest.names, RunHistory(manifest, tree, now, states)
-    missing = list(_missing(want, history))
+    missing = list(history.explain(_missing(want, states), SEARCHED_RUNS))
     return Status(
         datasets=tuple(summarise_states(want, states)),
         accounts=tuple(account_statuses(manifest, with_paused, all_states, missing, now)),
@@ -150,18 +150,13 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
     )
 
 
-def _missing(want: windows.Wanted, history: RunHistory) -> Iterator[ExplainedDays]:
-    """Yield the missing days with the cause that the last run which asked for them met."""
-    missing = {
+def _missing(want: windows.Wanted, states: dict[str, dict[str, States]]) -> Missing:
+    return {
         (dataset, appid): lacking
         for dataset, of_dataset in want.items()
         for appid, wanted in of_dataset.items()
-        if (lacking := wanted & ~history.states[dataset][appid].covered)
+        if (lacking := wanted & ~states[dataset][appid].covered)
     }
-    yield from history.explain(missing, SEARCHED_RUNS)
-    for (dataset, appid), days in missing.items():
-        if days:
-            yield ExplainedDays(dataset, appid, days, history.now)
 
 
 def _suspicious(states: dict[str, dict[str, States]]) -> Iterator[tuple[str, str, DaySet]]:

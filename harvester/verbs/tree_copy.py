@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -11,7 +9,6 @@ from harvester.core.errors import StoreError
 from harvester.runs.record.run_record import feed_entry
 from harvester.runs.run_log import RunLog
 from harvester.storage import layout
-from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.backends.base import MAX_READ, META_DIR, FileInfo
 from harvester.storage.layout import CHANGES, RAW, RUNS, Tree
 from harvester.storage.publication import Published
@@ -25,7 +22,6 @@ def copy_history(source: Tree, target: Tree) -> None:
 
     The records of earlier tries go as well: they may name accounts that were forgotten since.
     """
-    atomic_files.make_folder(target.store.scratch)
     for found in (*target.store.list(CHANGES), *target.store.list(RUNS)):
         target.store.delete(found.name)
     history = source.store.list(CHANGES)
@@ -38,6 +34,7 @@ def retire_former_names(source: Tree, target: Tree, datasets: Iterable[str], new
     """Record that the files of another number of buckets are gone, in the logs of those buckets."""
     if source.buckets == target.buckets:
         return
+    # A reader that goes on from an old cursor must hear that the files it knows are not there.
     former = replace(target, buckets=source.buckets)
     log = ChangeLog(former, new.run_id, new.stream.now)
     log.open(map(former.bucket_label, range(former.buckets)), is_new=True)
@@ -73,18 +70,10 @@ def _refuse_long(source: Tree, found: Iterable[FileInfo], most: int) -> None:
 
 
 def _copy_file(source: Tree, target: Tree, name: str) -> None:
-    # Not through memory, because a record may be larger.
-    with source.store.local_copy(name, source.temp(0, "copy.old")) as copy:
-        if copy is not None:
-            temp = target.temp(0, "copy")
-            with (
-                atomic_files.os_errors_as_store_errors(copy.path),
-                regular_files.reader(copy.path) as old,
-                os.fdopen(regular_files.create(temp), "wb") as new,
-            ):
-                shutil.copyfileobj(old, new)
-            target.store.put(temp, name)
-            atomic_files.unlink_quietly(temp)
+    # No file is longer than `_refuse_long` lets it be, so each fits in memory.
+    data = source.store.read(name, MAX_BYTES)
+    if data is not None:
+        target.store.write(name, data, target.temp(0, "copy"))
 
 
 def _is_copied(name: str) -> bool:

@@ -140,6 +140,7 @@ def mended(project: Project, *, footers_only: bool = False) -> Report:
             run_log.open(tree, own)
             repaired = []
             for each in found.damaged:
+                # Between two moves a lease may have ended, and another run may write here.
                 tree.hold.check()
                 repaired.append(_repaired(tree, each, run_log))
         return replace(found, damaged=tuple(repaired))
@@ -189,19 +190,11 @@ def _missing(
         # Records that a rewrite has copied name files of another number of buckets.
         if named is None or named[1] != tree.buckets or named[0].dataset not in datasets:
             continue
+        # Asked once more, because a run beside a verification may have published it meanwhile.
         if tree.store.version(name) is None:
-            partition = named[0]
-            dataset = datasets[partition.dataset]
-            place = FileIdentity(dataset, partition.month, partition.bucket, tree.buckets)
-            lost = _wanted_of(want.get(dataset.name, {}), place)
-            yield Damage(
-                path=name,
-                dataset=dataset.name,
-                ref_month=calendar.month_text(partition.month),
-                flaws=("missing: the change log says that it was published, and not that it went",),
-                lost=tuple(_lost(partition.month, lost)),
-                missing=True,
-            )
+            place = _identity(tree, datasets[named[0].dataset], named[0])
+            flaw = "missing: the change log says that it was published, and not that it went"
+            yield replace(_damage(name, place, [flaw], _wanted_of(want, place)), missing=True)
 
 
 def _repaired(tree: Tree, damage: Damage, run_log: RunLog) -> Damage:
@@ -213,6 +206,7 @@ def _repaired(tree: Tree, damage: Damage, run_log: RunLog) -> Damage:
         return replace(damage, moved_to=moved_to, repaired=True)
     month = calendar.parse_month(damage.ref_month)
     gone = Published(damage.dataset, month, damage.path, (), (), 0, 0, op="deleted")
+    # A missing file is recorded too: else each later verification would report it again.
     run_log.announce(gone)
     moved_to = quarantine.quarantine_file(tree, damage.path, run_log.run_id)
     run_log.record_published(gone)
@@ -222,10 +216,10 @@ def _repaired(tree: Tree, damage: Damage, run_log: RunLog) -> Damage:
 def _check_file(
     tree: Tree, want: windows.Wanted, dataset: Dataset, partition: Partition, *, read_data: bool
 ) -> _Checked:
-    place = FileIdentity(dataset, partition.month, partition.bucket, tree.buckets)
-    name = tree.name(partition)
+    place, name = _identity(tree, dataset, partition), tree.name(partition)
     with tree.store.local_copy(name, tree.temp(partition.bucket, f"{dataset.name}.verify")) as copy:
         if copy is None:
+            # Deleted by another run since the listing, which its change log says.
             return _Checked(0, None)
         found = integrity_check.check_file(copy.path, place, read_data=read_data)
     if not found.defects:
@@ -233,23 +227,27 @@ def _check_file(
     lost = integrity.days_in_doubt(found.defects)
     if found.coverage is None:
         # The file cannot say which days it had, so all wanted days of its accounts count as lost.
-        lost = _wanted_of(want.get(dataset.name, {}), place)
-    damage = Damage(
-        path=name,
-        dataset=dataset.name,
-        ref_month=calendar.month_text(partition.month),
-        flaws=tuple(dict.fromkeys(flaw.what for flaw in found.defects)),
-        lost=tuple(_lost(partition.month, lost)),
-        remedy=found.remedy,
-    )
-    return _Checked(found.rows, damage)
+        lost = _wanted_of(want, place)
+    flaws = list(dict.fromkeys(flaw.what for flaw in found.defects))
+    damage = _damage(name, place, flaws, lost)
+    return _Checked(found.rows, replace(damage, remedy=found.remedy))
 
 
-def _wanted_of(wanted: Mapping[str, calendar.DaySet], place: FileIdentity) -> dict[str, int]:
+def _identity(tree: Tree, dataset: Dataset, partition: Partition) -> FileIdentity:
+    return FileIdentity(dataset, partition.month, partition.bucket, tree.buckets)
+
+
+def _damage(name: str, place: FileIdentity, flaws: list[str], lost: dict[str, int]) -> Damage:
+    """Return the damage of a data file. ``lost`` are masks of days by appid."""
+    month, days = calendar.month_text(place.month), tuple(_lost(place.month, lost))
+    return Damage(name, place.dataset.name, month, tuple(flaws), days)
+
+
+def _wanted_of(want: windows.Wanted, place: FileIdentity) -> dict[str, int]:
     """Return the wanted days of a file whose coverage cannot be read."""
     masks = {
         appid: calendar.month_mask(of_account, place.month)
-        for appid, of_account in wanted.items()
+        for appid, of_account in want.get(place.dataset.name, {}).items()
         if bucket_of(appid, place.buckets) == place.bucket
     }
     return {appid: mask for appid, mask in masks.items() if mask}

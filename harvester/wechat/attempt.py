@@ -6,7 +6,7 @@ The scheduler decides whether there is another attempt.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from harvester.catalogue.error_codes import Action, Rule, Scope, rule_for
 from harvester.core import errors
@@ -18,9 +18,6 @@ from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.protocol import answers_another_window, days_body, refusal_of
 from harvester.wechat.transport import Transport
-
-RefusalReason: TypeAlias = Refusal | str
-"""WeChat's refusal, or a network failure in words. Its ``str`` is safe to print."""
 
 _NO_ANSWER = Rule(
     Action.RETRY,
@@ -64,7 +61,7 @@ _RULES: tuple[tuple[type[errors.CallError], Rule], ...] = (
 )
 """The rule of each failure: the first row that fits."""
 
-_OTHER_WINDOW = replace(
+_OTHER_DAYS = replace(
     _NO_ANSWER,
     action=Action.RETRY_NOW,
     meaning="every row lies outside the window",
@@ -78,13 +75,15 @@ _PROVES_TOKEN_VALID = (Action.NOT_READY, Action.SPLIT, Action.SLOW_DOWN, Action.
 class RefusedAttempt(NamedTuple):
     """A failed attempt: the rule that applies, and why.
 
-    ``body`` is an answer that is JSON but neither rows nor a refusal. It is kept as evidence if no
-    better answer comes, as it was received except that secrets are masked.
+    ``why`` is WeChat's refusal or a network failure in words, safe to print. ``answer`` is what was
+    received, except that secrets are masked. It ``is_evidence``, kept if no better answer comes, if
+    it is JSON but neither rows nor a refusal.
     """
 
     rule: Rule
-    why: RefusalReason
-    body: bytes | None = None
+    why: Refusal | str
+    answer: bytes = b""
+    is_evidence: bool = False
 
 
 async def attempt(
@@ -110,17 +109,17 @@ async def attempt(
     except errors.Malformed as error:
         # It may be the answer to another request, and then that to this one is still to come.
         transport.pool.close_account(window.appid)
-        return RefusedAttempt(_NO_ANSWER, str(error), redacted_bytes(body))
+        return RefusedAttempt(_NO_ANSWER, str(error), redacted_bytes(body), is_evidence=True)
     except errors.BadAnswer as error:
-        return RefusedAttempt(_NO_ANSWER, str(error))
+        return RefusedAttempt(_NO_ANSWER, str(error), redacted_bytes(body))
+    if refusal is not None:
+        return _refused(window, refusal, tokens, token)._replace(answer=redacted_bytes(body))
     # Judged before the token: an answer to another request proves nothing of this one's.
-    if refusal is None and answers_another_window(window, body):
-        transport.pool.distrust(window.appid)
-        return RefusedAttempt(_OTHER_WINDOW, _OTHER_WINDOW.meaning, redacted_bytes(body))
-    if refusal is None:
+    if not answers_another_window(window, body):
         tokens.mark_working(window.appid, token)
         return body
-    return _refused(window, refusal, tokens, token)
+    transport.pool.distrust(window.appid)
+    return RefusedAttempt(_OTHER_DAYS, _OTHER_DAYS.meaning, redacted_bytes(body), is_evidence=True)
 
 
 def _refused(window: Window, refusal: Refusal, tokens: TokenCache, token: Secret) -> RefusedAttempt:

@@ -102,7 +102,7 @@ def test_files_and_row_groups_of_other_rows_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other months, buckets and row groups may be damaged: none of their pages is looked at."""
-    monkeypatch.setattr("harvester.tables.merge.row_group_rows", lambda _: 200)
+    monkeypatch.setattr("harvester.tables.row_groups.ROW_GROUP_ROWS", 200)
     harvest(tmp_path)
     out = harvester.open(tmp_path)
     asked: dict[str, Any] = {"begin_date": "2026-05-01", "accounts": appid(3)}

@@ -31,14 +31,12 @@ from harvester.core.errors import (
     Unreachable,
 )
 from harvester.core.secret import Secret
-from harvester.runs import clock_check
-from harvester.runs import harvest as running
+from harvester.runs import access
 from harvester.runs.record.record import Record
 from harvester.runs.runtime import RunOptions
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import Reply, Request, date_text
 from harvester.storage.layout import Tree
-from harvester.verbs import check as checking
 from harvester.wechat.connection_pool import ConnectionPool
 from tests.support.faulty_wechat import Wire, wire_of
 from tests.support.run_harness import RunHarness, run_once
@@ -255,8 +253,6 @@ def in_virtual_time(harness: VirtualTimeHarness) -> Iterator[VirtualTimeHarness]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(anyio, "run", partial(anyio.run, backend_options=factory))
         patch.setattr(anyio.to_thread, "run_sync", in_place)
-        patch.setattr(running, "Transport", transport)
-        patch.setattr(checking, "Transport", transport)
-        patch.setattr(clock_check, "Transport", transport)
+        patch.setattr(access, "Transport", transport)
         patch.setattr(os, "fsync", lambda _: None)
         yield harness

@@ -207,10 +207,12 @@ def main() -> None:
     sys.stdout.write(f"{drawing()}\n")
     arrows = room_arrows()
     rooms = {room for arrow in arrows for room in arrow}
+    # The package itself names the API for type checkers, so it is left out of the levels.
+    inside = {(a, b) for a, b in module_arrows() if a not in {b, "__init__"}}
     figures = {
         "modules": len(MODULES),
         "imports between modules": len(module_arrows()),
-        "levels of modules": max(levels(module_arrows()).values()),
+        "levels of modules": max(levels(inside).values()),
         "rooms": len(rooms),
         "arrows between rooms": len(arrows),
         "levels of rooms": max(levels(arrows).values()),

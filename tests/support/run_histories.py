@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from harvester.catalogue.error_codes import rule_for
 from harvester.core.calendar import Day
-from harvester.core.model import DayRange, Refusal, Window
+from harvester.core.errors import INTERNAL_ERROR
+from harvester.core.model import DayRange, OddityKind, Refusal, Window
 from harvester.core.results import PausedAccount, PendingDays
 from harvester.runs import facts
 from harvester.runs.facts import Counted, CoverageRead, Fact, Planned
@@ -28,8 +29,6 @@ from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
 from harvester.scheduling.standing import Standing
 from harvester.storage.answer_notes import RowlessElement, SeenOddity
 from harvester.storage.publication import Published, QuarantinedDay
-from harvester.tables.decode import INTERNAL_ERROR
-from harvester.tables.oddities import OddityKind
 from tests.support.run_harness import appid
 
 T = TypeVar("T")

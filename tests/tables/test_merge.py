@@ -11,6 +11,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Day, instant, month_of, parse_day
 from harvester.core.errors import StoreError
 from harvester.core.model import RawAnswer, Window
+from harvester.storage.publish import settled_masks
 from harvester.tables import merge, row_groups
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays
@@ -39,7 +40,7 @@ def given_answers(*answers: RawAnswer, known: AccountDays | None = None) -> Acco
     change = AccountChange(appid(1), MONTH, known or AccountDays())
     for each in answers:
         accepted = change.accepted_days(each)
-        settled = merge.settled_masks(DAILY, MONTH, calendar.today(each.asked_at))
+        settled = settled_masks(DAILY, MONTH, calendar.today(each.asked_at))
         reply = DecodedAnswer(each, decode(DAILY, each.window, each.body), NEW, settled)
         change.apply(accepted, reply)
     return change

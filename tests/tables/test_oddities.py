@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_text, instant, parse_day
-from harvester.core.model import RawAnswer, Window
+from harvester.core.model import MAX_ODDITIES, OddityKind, RawAnswer, Window
 from harvester.sandbox import expected_rows
 from harvester.tables.decode_batch import BatchResult, batch_decoder
-from harvester.tables.oddities import MAX_ODDITIES, Oddity, OddityKind, check_of
+from harvester.tables.oddities import Oddity, check_of
 from harvester.tables.row_groups import Provenance
 from tests.support.answers import appid
 

@@ -11,13 +11,12 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_text, instant, month_of, parse_day
 from harvester.core.dataset import Dataset
-from harvester.core.model import RawAnswer, Window
+from harvester.core.model import MAX_ODDITIES, RawAnswer, Window
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publication import Published
 from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
 from harvester.tables.coverage import AccountDays
-from harvester.tables.oddities import MAX_ODDITIES
 from tests.support.answers import appid
 from tests.support.output_helpers import ANY_TIME, coverage_of, rows_of
 

@@ -17,11 +17,11 @@ from harvester.core.config.settings import Limits, Pace
 from harvester.core.dataset import Grain
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve
+from harvester.engine.lone_calls import MAX_ATTEMPTS
 from harvester.planning.daily_quota import KnownQuota
 from harvester.planning.quota import DayLedger
 from harvester.sandbox import QUOTA, TOKEN, Rules
 from harvester.storage.state import quota_ledger, quota_limits
-from harvester.verbs.asking.attempts import MAX_ATTEMPTS
 from harvester.verbs.asking.check_report import Check, State
 from harvester.verbs.asking.probes import probes
 from harvester.verbs.check import STATES, check_accounts, save

@@ -15,7 +15,7 @@ from harvester.cli.output.answers import answer, print_line
 from harvester.core.config.settings import Output
 from harvester.core.text.inert_text import inert, inert_json
 from harvester.verbs import rewrite as rewriting
-from harvester.verbs.manifest import read_manifest
+from harvester.verbs.project import read_manifest
 
 _BARE = re.compile(r"(?:\.{0,2}/|[A-Za-z])[A-Za-z0-9_./-]*")
 _YAML_KEYWORDS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}

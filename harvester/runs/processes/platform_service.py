@@ -8,9 +8,9 @@ from dataclasses import replace
 import anyio
 
 from harvester.core.config.credentials import PlatformAccess, PlatformCache
-from harvester.runs.access import token_providers
 from harvester.runs.processes.messages import ListWanted, TokenWanted
 from harvester.runs.runtime import RunContext
+from harvester.wechat.auth import TokenProviders
 from harvester.wechat.transport import Transport
 
 
@@ -32,7 +32,8 @@ class PlatformService:
             # The shards hear the dates of WeChat's answers too.
             Transport(api, connections=1) as transport,
         ):
-            providers = token_providers(context, transport)
+            access, clock = context.credentials, context.clock
+            providers = TokenProviders(access, transport, clock=clock, platform=context.platform)
             try:
                 if isinstance(question, ListWanted):
                     return await providers.component.listed(question.since)

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+from harvester.core.model import MAX_ODDITIES, OddityKind
 from harvester.core.text.safe_text import safe_text
 from harvester.storage.answer_notes import SeenOddity
 from harvester.storage.publication import Published
-from harvester.tables.oddities import MAX_ODDITIES, OddityKind
 
 _DECIDED_BY = "`harvester datasets article_total_detail` has the query that decides"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
+from harvester.core.errors import INTERNAL_ERROR
 from harvester.core.exit_codes import Exit, Outcome, first_of
 from harvester.core.model import Window
 from harvester.runs import facts
@@ -17,7 +18,6 @@ from harvester.runs.record.run_id import new_run_id
 from harvester.scheduling.listener import AbandonedDays, Reopened
 from harvester.storage.answer_notes import RowlessElement
 from harvester.storage.publication import Published
-from harvester.tables.decode import INTERNAL_ERROR
 
 
 @dataclass(slots=True)

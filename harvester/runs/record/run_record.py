@@ -19,9 +19,9 @@ from harvester.runs.record.notes import notes_of
 from harvester.runs.record.record import Record
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage.answer_notes import SeenOddity
+from harvester.storage.footer import SCHEMA_VERSION
 from harvester.storage.publication import Published
 from harvester.storage.state.change_entries import LogEntry
-from harvester.tables.columns import SCHEMA_VERSION
 
 RECORD_VERSION = 2
 """Version of the record's members. A newer version may add members and never changes one."""

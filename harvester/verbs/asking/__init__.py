@@ -1,1 +1,1 @@
-"""Calls that a person waits for: probes of accounts, and one window asked now."""
+"""Calls that a person waits for, as values: probes, their report, and the answer to a window."""

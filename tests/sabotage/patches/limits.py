@@ -11,7 +11,7 @@ LEASE = "harvester/storage/backends/lease.py"
 LEARNING = "harvester/scheduling/refusal_learning.py"
 DEATHS = "tests/runs/processes/test_deaths.py"
 LIMITER = "harvester/engine/rate_limiter.py"
-QUESTION = "harvester/verbs/asking/question.py"
+QUESTION = "harvester/engine/question.py"
 QUOTA = "harvester/planning/daily_quota.py"
 RATE = "harvester/scheduling/rate_state.py"
 REFUSAL = "harvester/scheduling/refusal_policy.py"
@@ -36,7 +36,7 @@ SABOTAGES = (
     Sabotage(
         "fetch-counts-no-call",
         QUESTION,
-        "ledger.add(window.dataset, window.appid, 1)",
+        "ledger.add(self.window.dataset, self.window.appid, 1)",
         "pass",
         "tests/verbs/test_fetch.py::test_a_question_counts_in_the_ledger",
     ),

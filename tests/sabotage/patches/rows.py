@@ -18,8 +18,8 @@ SABOTAGES = (
     Sabotage(
         "fetch-writes-rows",
         FETCH,
-        "heard = run_in_loop(question.ask)",
-        "heard = run_in_loop(question.ask); tree.store.write('x.json', b'{}', tree.temp(0, 'x'))",
+        "answer = _unanswered(chosen, window, heard)",
+        "answer = _unanswered(chosen, window, heard); tree.store.write('x', b'', tree.temp(0, ''))",
         "tests/verbs/test_fetch.py::test_an_answer_like_the_published_rows_is_the_same",
     ),
     Sabotage(

@@ -11,7 +11,7 @@ GATE = "harvester/verbs/gate.py"
 HOOKS = "harvester/cli/output/hooks.py"
 INERT_TEXT = "harvester/core/text/inert_text.py"
 OUTCOME = "harvester/runs/record/outcome.py"
-QUESTION = "harvester/verbs/asking/question.py"
+QUESTION = "harvester/engine/question.py"
 RUN_LOG = "harvester/runs/run_log.py"
 SAFE_TEXT = "harvester/core/text/safe_text.py"
 SECRET = "harvester/core/secret.py"
@@ -36,8 +36,8 @@ SABOTAGES = (
     Sabotage(
         "fetched-answer-unmasked",
         QUESTION,
-        "redaction.redacted_bytes(transport.body)",
-        "transport.body",
+        "redaction.redacted_bytes(outcome)",
+        "outcome",
         "tests/end_to_end/test_secrets_are_hidden.py::test_an_answer_that_repeats_secrets_is_shown_without_them",
     ),
     Sabotage(
@@ -113,15 +113,22 @@ SABOTAGES = (
     Sabotage(
         "token-in-evidence",
         ATTEMPT,
-        "str(error), redacted_bytes(body)",
-        "str(error), body",
+        "str(error), redacted_bytes(body), is_evidence",
+        "str(error), body, is_evidence",
+        "tests/end_to_end/test_secrets_are_hidden.py::test_no_error_of_an_attempt_holds_a_secret",
+    ),
+    Sabotage(
+        "token-in-a-refused-answer",
+        ATTEMPT,
+        "str(error), redacted_bytes(body))",
+        "str(error), body)",
         "tests/end_to_end/test_secrets_are_hidden.py::test_no_error_of_an_attempt_holds_a_secret",
     ),
     Sabotage(
         "token-in-evidence-of-another-window",
         ATTEMPT,
-        "_OTHER_WINDOW.meaning, redacted_bytes(body)",
-        "_OTHER_WINDOW.meaning, body",
+        "_OTHER_DAYS.meaning, redacted_bytes(body)",
+        "_OTHER_DAYS.meaning, body",
         "tests/end_to_end/test_secrets_are_hidden.py::test_no_error_of_an_attempt_holds_a_secret",
     ),
     Sabotage(

@@ -11,7 +11,7 @@ import pyarrow as pa
 from harvester.catalogue import CATALOGUE, descriptions
 from harvester.core import calendar
 from harvester.core.calendar import Day, Month
-from harvester.tables.coverage import Coverage
+from harvester.storage.footer import Footer
 
 COVERAGE = pa.schema(
     [
@@ -45,13 +45,14 @@ class _Range(NamedTuple):
     has_rows: bool | None
 
 
-def coverage_ranges(dataset: str, coverage: Coverage) -> pa.RecordBatch:
+def coverage_ranges(dataset: str, footer: Footer) -> pa.RecordBatch:
     """Return what a file knows of its days, as ranges of equal days, by appid and day.
 
     ``quarantined`` are the days whose last answer was not usable; ``has_rows`` says whether an
     earlier answer has left rows, and is null if there was none. Of a dataset with one row for a
     week or a month the day of that row stands for it.
     """
+    coverage = footer.coverage
     rows = [
         (dataset, appid, *each)
         for appid, *masks in zip(coverage.appids, *coverage.masks, strict=True)

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.core.calendar import date_of, month_begin, month_length, parse_month
-from harvester.tables import coverage, derived
+from harvester.readers import derived
+from harvester.storage.footer import Footer
+from harvester.tables import coverage
 from harvester.tables.coverage import AccountDays
 
 MONTHS = [parse_month(text) for text in ("2024-02", "2026-04", "2026-05")]
@@ -49,7 +51,8 @@ def test_ranges_are_the_longest_of_equal_days(
 ) -> None:
     """Each day that was answered is in one range, no other day is, and no two ranges could join."""
     month, accounts = found
-    batch = derived.coverage_ranges("user_summary", coverage.of_accounts(month, accounts))
+    footer = Footer(coverage.of_accounts(month, accounts), {})
+    batch = derived.coverage_ranges("user_summary", footer)
     rows: list[dict[str, Any]] = batch.to_pylist()
     assert batch.schema == derived.COVERAGE
     assert [row["appid"] for row in rows] == sorted(row["appid"] for row in rows)

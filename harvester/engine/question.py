@@ -1,0 +1,131 @@
+"""One question to WeChat, under the rate and the quota of its account."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import anyio
+
+from harvester.catalogue.error_codes import Action, Rule, rule_for
+from harvester.core import calendar
+from harvester.core.calendar import Clock
+from harvester.core.config.settings import Limits
+from harvester.core.dataset import Dataset
+from harvester.core.model import Refusal, Window, bucket_of
+from harvester.core.text import redaction
+from harvester.engine.ledger_files import LedgerFiles
+from harvester.engine.lone_calls import MAX_ATTEMPTS, LoneCalls, Outcome, may_count
+from harvester.planning.daily_quota import Quota
+from harvester.planning.quota import DayLedger
+from harvester.storage.layout import Tree
+from harvester.storage.state import quota_limits
+from harvester.wechat.attempt import RefusedAttempt
+
+SPENT = 45009
+"""WeChat's code for a quota that is spent."""
+
+_TOLD_SECONDS = 5.0
+"""Seconds of waiting from which on a wait is logged."""
+
+_log = logging.getLogger("harvester.fetch")
+
+
+class Heard(NamedTuple):
+    """The outcome of a question, the bytes of its answer with secrets masked, and its requests."""
+
+    outcome: Outcome
+    raw: bytes
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Asks for one window, for the holder of the account's bucket.
+
+    The calls are entered into the ledger of the bucket, each before it is made, and count in the
+    rate of the next run. A question may spend what a run leaves to the account's other users,
+    because it is put by one of them; it is not put if WeChat has said that the quota is spent, or
+    if nothing at all is left of it.
+    """
+
+    calls: LoneCalls
+    files: LedgerFiles
+    limits: Limits
+    now: Clock
+    tree: Tree
+    window: Window
+    dataset: Dataset
+
+    @property
+    def bucket(self) -> int:
+        """The bucket of the account."""
+        return bucket_of(self.window.appid, self.tree.buckets)
+
+    async def ask(self) -> Heard:
+        """Return the answer, or why there is none. Raises StoreError and UsageError, in a group."""
+        files, period = self.files, self.limits.per_token.rate.period
+        recent = await self._cool_down()
+        ledger = await files.open(calendar.today(self.now()), self.bucket, period)
+        if (spent := self._spent(ledger)) is not None:
+            return Heard(spent, b"", 0)
+
+        async def once() -> Outcome:
+            # Durable before the call, because a killed run must have entered too many.
+            ledger.add(self.window.dataset, self.window.appid, 1)
+            await files.write(ledger, self.bucket)
+            found = await self.calls.attempt(self.window, self.dataset)
+            self._note(ledger, found)
+            return found
+
+        outcome = await self.calls.few(once)
+        # What earlier runs have sent counts in the rate until then, and these calls beside it.
+        if ledger.idle_from <= self.now():
+            ledger.recent_calls = 0
+        ledger.enter_recent(recent + self.calls.made, self.now() + period)
+        ledger.in_use = False
+        await files.write(ledger, self.bucket)
+        if isinstance(outcome, bytes):
+            return Heard(outcome, redaction.redacted_bytes(outcome), self.calls.made)
+        return Heard(outcome, outcome.answer, self.calls.made)
+
+    async def _cool_down(self) -> int:
+        """Wait while the rate of earlier runs leaves no room; return the calls that still count."""
+        pace = self.limits.per_token
+        waits = await self.files.waits(self.bucket, pace.rate.period)
+        if waits is None:
+            # Data without a ledger: a run was here, and the file that counted its calls is lost.
+            has_data = await self.files.with_data([self.bucket])
+            waits = [(pace.rate.period, None)] if has_data else []
+        recent = sum(calls or 0 for _, calls in waits)
+        is_known = all(calls is not None for _, calls in waits)
+        # Unknown calls are as many as the rate allows, so their whole period is waited for.
+        if is_known and recent + MAX_ATTEMPTS <= pace.rate.count:
+            return recent
+        seconds = max((wait for wait, _ in waits), default=0.0)
+        if seconds >= _TOLD_SECONDS:
+            _log.info("waiting %.0f s: a run has just used the rate of this account", seconds)
+        await anyio.sleep(seconds)
+        return 0
+
+    def _spent(self, ledger: DayLedger) -> RefusedAttempt | None:
+        """Return the refusal for a quota of which nothing is left, the reserve included."""
+        dataset, appid = self.window.dataset, self.window.appid
+        told = ledger.exhausted_by(dataset, appid)
+        if told is not None:
+            # Asked again, WeChat would say the same and count the call.
+            return RefusedAttempt(rule_for(told.errcode), told)
+        quota = Quota(self.limits, quota_limits.read_known(self.tree, [self.bucket]))
+        if quota.left(ledger, dataset, appid, reserve_too=True):
+            return None
+        return RefusedAttempt(rule_for(SPENT), quota.explain(ledger, dataset, appid))
+
+    def _note(self, ledger: DayLedger, outcome: Outcome) -> None:
+        """Return a call that WeChat cannot have counted; enter a quota that it says is spent."""
+        dataset, appid = self.window.dataset, self.window.appid
+        if not may_count(outcome):
+            ledger.add(dataset, appid, -1)
+        match outcome:
+            case RefusedAttempt(rule=Rule(action=Action.WAIT_FOR_QUOTA), why=Refusal() as why):
+                ledger.exhaust(dataset, appid, why)
