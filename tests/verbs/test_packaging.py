@@ -33,7 +33,7 @@ MAX_DECISION_LINES = 50
 SABOTAGE = ".venv/bin/python -m tests.sabotage"
 
 # What is installed under one name and imported under another.
-IMPORTED_AS = {"markdown-it-py": "markdown-it", "pyyaml": "yaml"}
+IMPORTED_AS = {"markdown-it-py": "markdown-it", "pyyaml": "yaml", "pytest-xdist": "xdist"}
 
 # Imported although not declared: they come with what is, and are part of its interface.
 COME_ALONG = {
