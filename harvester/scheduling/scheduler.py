@@ -21,7 +21,7 @@ from harvester.core.config.settings import Limits, Retry
 from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.model import LearntRefusal, Refusal
 from harvester.scheduling.abandoned import CUT_OFF, QUOTA_SPENT, Abandonment
-from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog, MonthTracker
+from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 from harvester.scheduling.circuit_breaker import CircuitBreaker
 from harvester.scheduling.listener import AbandonedDays, Listener
 from harvester.scheduling.rate_state import NEVER, RateLimit
@@ -37,7 +37,11 @@ _LONG_WAIT_SECONDS = 1.0
 
 
 class Scheduler:
-    """The queues of a run, the places they stand in, and what was given up."""
+    """The queues of a run, the places they stand in, and what was given up.
+
+    ``months`` has the months that are not complete yet, and ``shortened_spans`` the datasets of
+    which WeChat takes fewer days at once, with how many it took.
+    """
 
     def __init__(
         self,
@@ -71,6 +75,8 @@ class Scheduler:
             interval=limiter.interval,
         )
         self._learning = RefusalLearning(self._abandoned)
+        self.months = self._abandoned.months
+        self.shortened_spans = self._refusals.shortened_spans
         self.refill_requests: list[tuple[AccountQueue, Backlog]] = []
         self.in_flight = 0
         for queue in self.queues:
@@ -104,19 +110,9 @@ class Scheduler:
         return self._blocked > 0
 
     @property
-    def shortened_spans(self) -> dict[str, int]:
-        """The datasets of which WeChat takes fewer days at once, and how many it took."""
-        return self._refusals.shortened_spans
-
-    @property
     def retries(self) -> int:
         """The number of attempts that were put back to be made again."""
         return self._refusals.retries
-
-    @property
-    def months(self) -> MonthTracker:
-        """The months that are not complete yet."""
-        return self._abandoned.months
 
     # Handing out.
 

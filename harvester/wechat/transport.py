@@ -287,8 +287,10 @@ class _Resolver(abc.AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[abc.ResolveResult]:
         """Return the addresses of a host, in the system's order."""
+        # As aiohttp asks: only addresses of kinds that this machine has itself.
+        flags = socket.AI_ADDRCONFIG
         found = await asyncio.get_running_loop().run_in_executor(
-            self._threads, _addresses, host, port, family
+            self._threads, socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, flags
         )
         return [
             abc.ResolveResult(
@@ -305,9 +307,3 @@ class _Resolver(abc.AbstractResolver):
     async def close(self) -> None:
         """Abandon the threads without waiting for a look-up in progress."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _addresses(host: str, port: int, family: socket.AddressFamily) -> list[Any]:
-    return socket.getaddrinfo(
-        host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-    )

@@ -441,7 +441,7 @@ async def test_an_unknown_host_name_is_reported(monkeypatch: pytest.MonkeyPatch)
     def unknown(*_: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "no such name")
 
-    monkeypatch.setattr(module, "_addresses", unknown)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     async with transport_to("https://wechat.test") as transport:
         with pytest.raises(NotConnected, match=r"^wechat\.test:443: name not found: ") as caught:
             await send(transport)
@@ -564,7 +564,7 @@ async def test_a_slow_look_up_is_not_waited_for(
         done.wait()
         return []
 
-    monkeypatch.setattr(module, "_addresses", hang)
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
     async with transport_to("https://wechat.test", seconds=0.1) as transport:
         with pytest.raises(CallTimedOut):
             await send(transport, token)
