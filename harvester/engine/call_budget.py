@@ -7,7 +7,6 @@ for the answer while all others get their calls.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +15,11 @@ import anyio
 
 from harvester.core import calendar
 from harvester.core.calendar import Day
-from harvester.core.config.settings import Pace
+from harvester.core.config.settings import Limits
 from harvester.engine.ledger_files import LedgerFiles
 from harvester.engine.quota_questions import QuotaAnswer, QuotaQuestions
-from harvester.planning.daily_quota import Block, Need, Pair, Quota, block
-from harvester.planning.quota import Calls, DayLedger
+from harvester.planning.ledger import Calls, Ledger
+from harvester.planning.quota import Block, DailyQuota, Need, block
 from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.scheduling.scheduler import Scheduler
 
@@ -37,8 +36,7 @@ class BudgetPolicy:
     knows that they are. ``forget_refusals`` drops the refusals that earlier runs have learnt.
     """
 
-    quota: Quota
-    pace: Pace
+    limits: Limits
     reserved_later: Callable[[float], Calls]
     forget: bool = False
     forget_refusals: bool = False
@@ -66,13 +64,10 @@ class CallBudget:
         self._questions = questions
         self._now = questions.now
         self._on_allocated = on_allocated
-        self._buckets = {queue.bucket for queue in scheduler.queues}
-        self._ledgers: dict[int, DayLedger] = {}
-        self._without_ledger: set[int] = set()
-        self._held_until: dict[int, float] = {}
+        self._ledgers: dict[int, Ledger] = {}
+        self._kept: Calls = {}
         self._to_ask: list[tuple[AccountQueue, Backlog]] = []
         self._answers: list[tuple[AccountQueue, Backlog, QuotaAnswer]] = []
-        self._changed: defaultdict[int, set[Pair]] = defaultdict(set)
         self._day: Day = 0
         self._closing = False
         self._wake = anyio.Event()
@@ -92,10 +87,12 @@ class CallBudget:
         ledger is missing beside its data, all that the rate allows. Raises StoreError, in a group.
         """
         self._day = calendar.today(self._now())
-        await _each(self._cool_down, self._buckets)
-        if self._without_ledger:
-            for bucket in await self._files.with_data(self._without_ledger):
-                self._hold_off(bucket, self._now() + self._policy.pace.rate.period)
+        buckets = {queue.bucket for queue in self._scheduler.queues}
+        rate = self._policy.limits.per_token.rate
+        for bucket, opened in (await self._files.open(self._day, buckets, rate)).items():
+            self._ledgers[bucket] = opened.ledger
+            if opened.wait:
+                self._scheduler.cool_down(bucket, self._now() + opened.wait, opened.recent)
         await self._start_day(forget=self._policy.forget)
         self._expect_refusals()
 
@@ -136,37 +133,22 @@ class CallBudget:
         self._wake, self._urgent = anyio.Event(), anyio.Event()
         if calendar.today(self._now()) != self._day:
             self._day = calendar.today(self._now())
+            for ledger in self._ledgers.values():
+                ledger.begin(self._day)
             # ``forget`` is about the calls of the first day alone.
             await self._start_day(forget=False)
         else:
             await self._allocate()
         self._on_allocated()
 
-    async def _cool_down(self, bucket: int) -> None:
-        """Let a bucket's queues wait for what earlier runs have sent."""
-        waits = await self._files.waits(bucket, self._policy.pace.rate.period)
-        if waits is None:
-            self._without_ledger.add(bucket)
-        for wait, recent in waits or ():
-            if recent is None:
-                self._hold_off(bucket, self._now() + wait)
-            else:
-                self._scheduler.cool_down(bucket, self._now() + wait, recent)
-
-    def _hold_off(self, bucket: int, until: float) -> None:
-        """Let a bucket's queues wait for an unknown number of calls."""
-        self._held_until[bucket] = until
-        self._scheduler.cool_down(bucket, until, None)
-
     async def _start_day(self, *, forget: bool) -> None:
         """Start a Beijing day. Calls in flight at midnight are charged to it."""
         # First of all, because calls allocated for the day before must not be spent any more.
         in_flight = self._scheduler.start_day(self._now(), calendar.instant(self._day + 1))
-        self._policy.quota.reserve(self._policy.reserved_later(self._now()))
-        await _each(self._open_ledger, self._buckets)
+        self._kept = self._policy.reserved_later(self._now())
         for queue in self._scheduler.queues if forget else []:
             for backlog in queue.backlogs:
-                self._forget_spent(queue, backlog.dataset.name)
+                self._quota(queue, backlog).forget_spent()
         for queue, calls in in_flight:
             for backlog in queue.backlogs:
                 self._ledgers[queue.bucket].add(backlog.dataset.name, queue.appid, calls)
@@ -181,18 +163,10 @@ class CallBudget:
                 if learnt is not None and not self._policy.forget_refusals:
                     self._scheduler.expect_refusal(queue, backlog, learnt)
 
-    async def _open_ledger(self, bucket: int) -> None:
-        pace = self._policy.pace
-        ledger = await self._files.open(self._day, bucket, pace.rate.period)
-        if bucket in self._held_until:
-            # As many as the rate allows, for the next run if this one ends before.
-            ledger.enter_recent(pace.rate.count, self._held_until[bucket])
-        self._ledgers[bucket] = ledger
-
-    def _forget_spent(self, queue: AccountQueue, dataset: str) -> None:
-        self._ledgers[queue.bucket].forget(dataset, queue.appid)
-        if self._policy.quota.forget_spent(dataset, queue.appid):
-            self._changed[queue.bucket].add((queue.appid, dataset))
+    def _quota(self, queue: AccountQueue, backlog: Backlog) -> DailyQuota:
+        name, appid = backlog.dataset.name, queue.appid
+        kept = self._kept.get(name, {}).get(appid, 0)
+        return DailyQuota(self._policy.limits, self._ledgers[queue.bucket], name, appid, kept=kept)
 
     async def _allocate(self) -> None:
         """Enter refills and spent quotas into the ledgers, then allocate the refills."""
@@ -200,7 +174,7 @@ class CallBudget:
         touched = {queue.bucket for queue, _ in refills} | self._take_exhausted()
         blocks = [self._next_block(queue, backlog) for queue, backlog in refills]
         # Durable before use, because a killed run must have entered too many calls, not too few.
-        await _each(self._write, touched)
+        await self._each_bucket(self._files.write, touched)
         now = self._now()
         for (queue, backlog), found in zip(refills, blocks, strict=True):
             told = self._ledgers[queue.bucket].exhausted_by(backlog.dataset.name, queue.appid)
@@ -218,15 +192,12 @@ class CallBudget:
         dataset, appid, ledger = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]
         if backlog.abandoned_by is not None or ledger.exhausted_by(dataset, appid) is not None:
             return Block(0)
-        rules = self._policy.quota
-        if rules.settle(ledger, dataset, appid):
-            self._changed[queue.bucket].add((appid, dataset))
         owed = backlog.windows_left + backlog.pending_retries
-        need = Need(block(self._policy.pace, owed, backlog.calls), owed, backlog.quota.unused)
-        found = rules.next_block(ledger, dataset, appid, need)
+        wanted = block(self._policy.limits.per_token, owed, backlog.calls)
+        quota = self._quota(queue, backlog)
+        found = quota.next_block(Need(wanted, owed, backlog.quota.unused))
         if found is None:
-            rules.asking(ledger, dataset, appid)
-            self._changed[queue.bucket].add((appid, dataset))
+            quota.asking()
         return found
 
     async def _ask(self, queue: AccountQueue, backlog: Backlog) -> None:
@@ -246,16 +217,7 @@ class CallBudget:
         """Take in the answers to questions; return what waits for them."""
         answers, self._answers = self._answers, []
         for queue, backlog, answer in answers:
-            pair = queue.appid, backlog.dataset.name
-            self._changed[queue.bucket].add(pair)
-            match answer.told:
-                case None:
-                    ledger = self._ledgers[queue.bucket]
-                    self._policy.quota.unanswered(ledger, backlog.dataset.name, queue.appid)
-                case str():
-                    self._policy.quota.refused(pair)
-                case told:
-                    self._policy.quota.answered(pair, told, answer.counted)
+            self._quota(queue, backlog).answered(*answer)
         return [(queue, backlog) for queue, backlog, _ in answers]
 
     def _take_exhausted(self) -> set[int]:
@@ -269,18 +231,15 @@ class CallBudget:
 
     def _teach(self, queue: AccountQueue, backlog: Backlog) -> None:
         """Learn from a spent quota how many calls the day allowed."""
-        dataset, appid, ledger = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]
-        allowed = ledger.spent(dataset, appid) - backlog.quota.unused - backlog.quota.refusals
-        self._policy.quota.teach(ledger, dataset, appid, max(0, allowed))
-        self._changed[queue.bucket].add((appid, dataset))
+        spent = self._ledgers[queue.bucket].spent(backlog.dataset.name, queue.appid)
+        allowed = spent - backlog.quota.unused - backlog.quota.refusals
+        self._quota(queue, backlog).teach(max(0, allowed))
 
     async def _return_unused(self) -> None:
         """Return calls that were entered and not spent, at the end of the run."""
         now = self._now()
         for ledger in self._ledgers.values():
-            # Recent calls of the previous run stop counting at ``idle_from``.
-            if ledger.idle_from <= now:
-                ledger.recent_calls = 0
+            ledger.expire(now)
         self._take_answers()
         self._take_exhausted()
         for queue in self._scheduler.queues:
@@ -289,10 +248,7 @@ class CallBudget:
             for backlog in queue.backlogs:
                 ledger.learn(backlog.dataset.name, queue.appid, backlog.refusals.learnt)
                 self._return_calls(queue, backlog)
-        for ledger in self._ledgers.values():
-            ledger.in_use = False
-        await _each(self._write, self._buckets)
-        await _each(self._sweep, self._buckets)
+        await self._each_bucket(self._files.close)
 
     def _return_calls(self, queue: AccountQueue, backlog: Backlog) -> None:
         dataset, appid, ledger = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]
@@ -301,20 +257,14 @@ class CallBudget:
             self._teach(queue, backlog)
         if backlog.quota.unused > 0:
             ledger.add(dataset, appid, -backlog.quota.unused)
-        if self._policy.quota.outgrow(ledger, dataset, appid):
-            self._changed[queue.bucket].add((appid, dataset))
+        self._quota(queue, backlog).outgrow()
 
-    async def _sweep(self, bucket: int) -> None:
-        await self._files.sweep(self._day, bucket)
-
-    async def _write(self, bucket: int) -> None:
-        await self._files.write(self._ledgers[bucket], bucket)
-        if changed := self._changed.pop(bucket, None):
-            await self._files.write_known(self._policy.quota.known(changed), bucket)
-
-
-async def _each(work: Callable[[int], Coroutine[Any, Any, None]], buckets: Iterable[int]) -> None:
-    """Do this for all buckets at once, as far as the disk's limiter lets them."""
-    async with anyio.create_task_group() as tasks:
-        for bucket in buckets:
-            tasks.start_soon(work, bucket)
+    async def _each_bucket(
+        self,
+        work: Callable[[Ledger, int], Coroutine[Any, Any, None]],
+        buckets: Iterable[int] | None = None,
+    ) -> None:
+        """Do this for all buckets at once, as far as the disk's limiter lets them."""
+        async with anyio.create_task_group() as tasks:
+            for bucket in self._ledgers if buckets is None else buckets:
+                tasks.start_soon(work, self._ledgers[bucket], bucket)

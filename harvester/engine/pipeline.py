@@ -29,7 +29,7 @@ from harvester.engine.publish_queue import PublishQueue
 from harvester.engine.quota_questions import QuestionCounters, QuotaQuestions
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.engine.raw_writer import RawWriter
-from harvester.planning.quota import Moment
+from harvester.planning.ledger import Moment
 from harvester.scheduling.account_queue import AccountQueue, Attempt
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage.layout import Tree

@@ -15,12 +15,11 @@ from harvester.core.config.settings import Limits
 from harvester.core.dataset import Dataset
 from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.text import redaction
-from harvester.engine.ledger_files import LedgerFiles
+from harvester.engine.ledger_files import LedgerFiles, Opened
 from harvester.engine.lone_calls import MAX_ATTEMPTS, LoneCalls, Outcome, may_count
-from harvester.planning.daily_quota import Quota
-from harvester.planning.quota import DayLedger
+from harvester.planning.ledger import Ledger
+from harvester.planning.quota import DailyQuota
 from harvester.storage.layout import Tree
-from harvester.storage.state import quota_limits
 from harvester.wechat.attempt import RefusedAttempt
 
 SPENT = 45009
@@ -65,9 +64,11 @@ class Question:
 
     async def ask(self) -> Heard:
         """Return the answer, or why there is none. Raises StoreError and UsageError, in a group."""
-        files, period = self.files, self.limits.per_token.rate.period
-        recent = await self._cool_down()
-        ledger = await files.open(calendar.today(self.now()), self.bucket, period)
+        files, rate = self.files, self.limits.per_token.rate
+        opened = (await files.open(calendar.today(self.now()), [self.bucket], rate))[self.bucket]
+        recent, ledger = await self._cool_down(opened), opened.ledger
+        # Midnight may have passed meanwhile.
+        ledger.begin(calendar.today(self.now()))
         if (spent := self._spent(ledger)) is not None:
             return Heard(spent, b"", 0)
 
@@ -81,47 +82,39 @@ class Question:
 
         outcome = await self.calls.few(once)
         # What earlier runs have sent counts in the rate until then, and these calls beside it.
-        if ledger.idle_from <= self.now():
-            ledger.recent_calls = 0
-        ledger.enter_recent(recent + self.calls.made, self.now() + period)
-        ledger.in_use = False
-        await files.write(ledger, self.bucket)
+        ledger.expire(self.now())
+        ledger.enter_recent(recent + self.calls.made, self.now() + rate.period)
+        await files.close(ledger, self.bucket)
         if isinstance(outcome, bytes):
             return Heard(outcome, redaction.redacted_bytes(outcome), self.calls.made)
         return Heard(outcome, outcome.answer, self.calls.made)
 
-    async def _cool_down(self) -> int:
+    async def _cool_down(self, opened: Opened) -> int:
         """Wait while the rate of earlier runs leaves no room; return the calls that still count."""
-        pace = self.limits.per_token
-        waits = await self.files.waits(self.bucket, pace.rate.period)
-        if waits is None:
-            # Data without a ledger: a run was here, and the file that counted its calls is lost.
-            has_data = await self.files.with_data([self.bucket])
-            waits = [(pace.rate.period, None)] if has_data else []
-        recent = sum(calls or 0 for _, calls in waits)
-        is_known = all(calls is not None for _, calls in waits)
+        if not opened.wait:
+            return 0
         # Unknown calls are as many as the rate allows, so their whole period is waited for.
-        if is_known and recent + MAX_ATTEMPTS <= pace.rate.count:
+        recent, rate = opened.recent, self.limits.per_token.rate
+        if recent is not None and recent + MAX_ATTEMPTS <= rate.count:
             return recent
-        seconds = max((wait for wait, _ in waits), default=0.0)
-        if seconds >= _TOLD_SECONDS:
-            _log.info("waiting %.0f s: a run has just used the rate of this account", seconds)
-        await anyio.sleep(seconds)
+        if opened.wait >= _TOLD_SECONDS:
+            _log.info("waiting %.0f s: a run has just used the rate of this account", opened.wait)
+        await anyio.sleep(opened.wait)
         return 0
 
-    def _spent(self, ledger: DayLedger) -> RefusedAttempt | None:
+    def _spent(self, ledger: Ledger) -> RefusedAttempt | None:
         """Return the refusal for a quota of which nothing is left, the reserve included."""
         dataset, appid = self.window.dataset, self.window.appid
         told = ledger.exhausted_by(dataset, appid)
         if told is not None:
             # Asked again, WeChat would say the same and count the call.
             return RefusedAttempt(rule_for(told.errcode), told)
-        quota = Quota(self.limits, quota_limits.read_known(self.tree, [self.bucket]))
-        if quota.left(ledger, dataset, appid, reserve_too=True):
+        quota = DailyQuota(self.limits, ledger, dataset, appid)
+        if quota.left(reserve_too=True):
             return None
-        return RefusedAttempt(rule_for(SPENT), quota.explain(ledger, dataset, appid))
+        return RefusedAttempt(rule_for(SPENT), quota.explain())
 
-    def _note(self, ledger: DayLedger, outcome: Outcome) -> None:
+    def _note(self, ledger: Ledger, outcome: Outcome) -> None:
         """Return a call that WeChat cannot have counted; enter a quota that it says is spent."""
         dataset, appid = self.window.dataset, self.window.appid
         if not may_count(outcome):

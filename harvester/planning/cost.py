@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from harvester.catalogue import readiness
 from harvester.core import calendar
 from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
 from harvester.core.config.settings import Manifest
-from harvester.planning.daily_quota import Quota
-from harvester.planning.quota import DayLedger
+from harvester.planning.quota import DailyQuota
 from harvester.planning.windows import Plan, Wanted, count_windows
 
 SHORTER_RANGES = (30, 90, 365, 3 * 365)
@@ -29,11 +28,8 @@ Rows: TypeAlias = Mapping[str, Mapping[str, tuple[DaySet, DaySet]]]
 """Days with rows and days answered without rows, by dataset and appid."""
 
 
-class QuotaState(NamedTuple):
-    """The daily quota, and a function that returns today's ledger of an appid."""
-
-    quota: Quota
-    ledger: Callable[[str], DayLedger]
+Quotas: TypeAlias = Callable[[str, str], DailyQuota]
+"""Function that returns today's quota of a dataset of an appid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +123,10 @@ class _Item:
         return self.later_days(requests) + (min(requests, self.left) > 0)
 
 
-def price(manifest: Manifest, missing: Wanted, found: Plan, means: QuotaState, now: float) -> Price:
+def price(manifest: Manifest, missing: Wanted, found: Plan, quotas: Quotas, now: float) -> Price:
     """Compute the cost of a plan. ``found`` is the plan of the same missing days."""
     today = calendar.today(now)
-    items, names = list(_items(manifest, missing, means, today)), manifest.names
+    items, names = list(_items(manifest, missing, quotas, today)), manifest.names
     requests: Counter[str] = Counter()
     longest: Counter[str] = Counter()
     later_days = 0
@@ -180,14 +176,13 @@ def empty_prefixes(
     return tuple(sorted(found, key=lambda item: -item.requests))
 
 
-def _items(manifest: Manifest, missing: Wanted, means: QuotaState, today: Day) -> Iterator[_Item]:
-    quota = means.quota
+def _items(manifest: Manifest, missing: Wanted, quotas: Quotas, today: Day) -> Iterator[_Item]:
     for name, of_dataset in missing.items():
         dataset = manifest.datasets[name]
         boundary = readiness.boundary(dataset, today)
         for appid, lacking in of_dataset.items():
             if lacking:
-                ledger = means.ledger(appid)
+                quota = quotas(name, appid)
                 requests = count_windows(lacking, dataset.span, boundary)
                 yield _Item(
                     name,
@@ -195,11 +190,11 @@ def _items(manifest: Manifest, missing: Wanted, means: QuotaState, today: Day) -
                     lacking,
                     dataset.span,
                     boundary,
-                    quota.left(ledger, name, appid),
-                    quota.budget(name, appid),
-                    quota.limit(name, appid).origin,
-                    quota.is_refused(name, appid),
-                    quota.questions(ledger, name, appid, requests),
+                    quota.left(),
+                    quota.budget,
+                    quota.limit.origin,
+                    quota.is_refused,
+                    quota.questions(requests),
                 )
 
 

@@ -1,225 +1,221 @@
-"""The ledger of the calls spent on a Beijing day, by dataset and account.
+"""The quota: how many calls of a Beijing day a run may spend, and when to ask WeChat.
 
-Calls are entered in blocks before the first of a block is made, so a killed run has entered too
-many rather than too few. `daily_quota` decides how many may be spent.
+WeChat counts calls per account, dataset and Beijing day, and tells both the limit and what remains
+of it if it is asked. A run may spend the smaller of the two less a reserve for the account's other
+users, less the calls made since the answer, and less the calls for days that get ready later today.
+It asks before it makes many calls, and again when it is about to spend a quarter of what remained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple
 
 from harvester.core import calendar
-from harvester.core.calendar import Day
-from harvester.core.model import LearntRefusal, Refusal
+from harvester.core.config.settings import ASSUMED_QUOTA, Limits, Pace
+from harvester.core.model import ReportedQuota
+from harvester.planning.ledger import Ledger
 
-T = TypeVar("T")
+UNASKED_CALLS = 200
+"""Calls of one dataset of one account and day that are made without a question."""
 
-_MAX_NUMBER = 1 << 40
-"""No count of calls and no time, in seconds since the Unix epoch, is greater."""
+MAX_QUESTIONS = 4
+"""Maximum questions for one dataset of one account and day."""
 
-DATE_ERROR_SECONDS = 2.0
-"""Error in seconds of an interval between two times that WeChat told, in whole seconds each."""
+BLOCK_SECONDS = 10.0
+"""Duration of a block at the full rate."""
 
-WRONG_SECONDS = 600.0
-"""Offset of a clock in seconds above which the day of a ledger may be wrong."""
+_MIN_BLOCK = 20
+_SPARE = 3
+_NEVER = 1 << 62
+_OF_NO_DAY = 0.0
 
-Calls: TypeAlias = dict[str, dict[str, int]]
-"""Numbers of calls by dataset and appid."""
+
+class QuotaLimit(NamedTuple):
+    """The size of a quota, and its origin: ``"read"`` from WeChat, ``"set"`` or ``"assumed"``."""
+
+    quota: int
+    origin: str
 
 
-class Moment(NamedTuple):
-    """A moment by a run's clock, and by the elapsed time of its machine.
+class Need(NamedTuple):
+    """Calls that a dataset of an account needs: ``owed`` ones at least, ``unused`` it has already.
 
-    ``at`` is in seconds since the Unix epoch, and ``offset`` is WeChat's time minus ``at``, None if
-    WeChat did not tell it. ``elapsed`` counts seconds since the machine's start, which ``boot``
-    names; it is empty if the system has no name for it.
+    ``wanted`` is the size of its next block.
     """
 
-    at: float = 0.0
-    boot: str = ""
-    elapsed: float = 0.0
-    offset: float | None = None
-
-    def is_of_boot(self, other: Moment) -> bool:
-        """Return whether the elapsed times of two moments can be compared."""
-        return bool(self.boot) and self.boot == other.boot
+    wanted: int
+    owed: int
+    unused: int
 
 
-_UNKNOWN = Moment()
+class Block(NamedTuple):
+    """Calls that were entered into a ledger; ``limit`` says why they are the last, if they are."""
+
+    calls: int
+    limit: str = ""
 
 
-@dataclass(slots=True)
-class DayLedger:
-    """The ledger of one bucket on one Beijing day.
+class DailyQuota:
+    """The quota of one dataset of one account, as it is when this is made, on its ledger's day.
 
-    ``run`` is the run that wrote it, and ``in_use`` is true until that run has ended in order.
-    WeChat's rate limit may count ``recent_calls`` of each account until ``idle_from``, in seconds
-    since the Unix epoch by the clock of ``written``, the moment of the last writing; of a ledger in
-    use their number is unknown, and they count for ``period`` seconds. ``exhausted`` has WeChat's
-    refusals of spent quotas, ``deferred`` the refusals for which the rest of a dataset was not
-    asked, and ``merged_checks`` the checks whose calls are included.
+    ``kept`` calls are left for the days that get ready later today. ``limit`` is the size of the
+    quota.
     """
 
-    day: Day
-    run: str = ""
-    in_use: bool = False
-    period: float = 0.0
-    idle_from: float = 0.0
-    recent_calls: int = 0
-    calls: Calls = field(default_factory=dict)
-    exhausted: dict[str, dict[str, Refusal]] = field(default_factory=dict)
-    deferred: dict[str, dict[str, LearntRefusal]] = field(default_factory=dict)
-    merged_checks: list[str] = field(default_factory=list)
-    written: Moment = _UNKNOWN
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for numbers that no run enters: negative, infinite or beyond all use."""
-        calls = [number for of in self.calls.values() for number in of.values()]
-        codes = [refusal.errcode for of in self.exhausted.values() for refusal in of.values()]
-        times = (self.period, self.idle_from, self.recent_calls)
-        learnt = [each for of in self.deferred.values() for each in of.values()]
-        days = [day for each in learnt for day in (each.since, each.on, each.times)]
-        codes += [each.refusal.errcode for each in learnt]
-        if not are_counts((*times, *calls, *days, *map(abs, codes))):
-            raise ValueError("numbers that no ledger has")
-
-    def spent(self, dataset: str, appid: str) -> int:
-        """Return the number of calls entered."""
-        return self.calls.get(dataset, {}).get(appid, 0)
-
-    def add(self, dataset: str, appid: str, calls: int) -> None:
-        """Enter calls; a negative number returns them."""
-        of_dataset = self.calls.setdefault(dataset, {})
-        of_dataset[appid] = of_dataset.get(appid, 0) + calls
-
-    def exhaust(self, dataset: str, appid: str, refusal: Refusal) -> None:
-        """Enter WeChat's refusal of a spent quota."""
-        self.exhausted.setdefault(dataset, {})[appid] = refusal
-
-    def exhausted_by(self, dataset: str, appid: str) -> Refusal | None:
-        """Return WeChat's refusal of the spent quota, None if there was none."""
-        return self.exhausted.get(dataset, {}).get(appid)
-
-    def learn(self, dataset: str, appid: str, refusal: LearntRefusal | None) -> None:
-        """Enter the refusal for which the rest of a dataset was not asked; None removes it."""
-        if refusal is not None:
-            self.deferred.setdefault(dataset, {})[appid] = refusal
+    def __init__(
+        self, limits: Limits, ledger: Ledger, dataset: str, appid: str, *, kept: int = 0
+    ) -> None:
+        self._limits = limits
+        self._ledger = ledger
+        self._pair = dataset, appid
+        self._kept = kept
+        self._known = known = ledger.quota(dataset, appid)
+        self._spent = ledger.spent(dataset, appid)
+        told = known.reported if known.reported and known.reported.daily_limit else None
+        if limits.daily_quota is not None:
+            self.limit = QuotaLimit(limits.daily_quota, "set")
+        elif told is not None:
+            self.limit = QuotaLimit(told.daily_limit, "read")
         else:
-            self.deferred.get(dataset, {}).pop(appid, None)
+            self.limit = QuotaLimit(ASSUMED_QUOTA, "assumed")
+        self._reserve = limits.daily_reserve.of(self.limit.quota)
+        # The most calls that the ledger may have, the reserve included.
+        self._counted, self._room = 0, self.limit.quota
+        if told is not None and calendar.today(told.asked_at) == ledger.day:
+            self._counted = known.counted
+            self._room = min(self.limit.quota, known.counted + told.remain)
 
-    def inherit(self, earlier: DayLedger) -> None:
-        """Take over what a ledger of an earlier day has learnt, if no run has used this one."""
-        if not self.run and earlier.day < self.day:
-            self.deferred = earlier.deferred
+    @property
+    def is_refused(self) -> bool:
+        """True if WeChat was asked for the quota and did not tell it."""
+        return self._known.is_refused and self._limits.daily_quota is None
 
-    def merge(self, check: DayLedger) -> None:
-        """Include the calls of a check on this day, once."""
-        if check.run in self.merged_checks:
-            return
-        self.merged_checks.append(check.run)
-        for dataset, of_dataset in check.calls.items():
-            for appid, calls in of_dataset.items():
-                self.add(dataset, appid, calls)
-        if not self.run:
-            # Without a ledger of its own the bucket has the check's.
-            self.written = check.written
-        # Both in seconds of one clock, because it may have been set in between.
-        own, other = _idle_on_one_clock(self, check)
-        together = abs(own - other) < (self if own > other else check).period
-        recent = check.recent_calls if other >= own else self.recent_calls
-        self.recent_calls = self.recent_calls + check.recent_calls if together else recent
-        self.idle_from += max(0.0, other - own)
+    @property
+    def budget(self) -> int:
+        """The calls that can be expected of a whole day, the reserve left out."""
+        calls = max(0, self.limit.quota - self._reserve)
+        # No reserve of it, because it is what the account's other users have left.
+        return min(calls, self._known.taught or calls)
 
-    def copied_calls(self) -> Calls:
-        """Return a copy of the numbers of calls."""
-        return {dataset: {**of_dataset} for dataset, of_dataset in self.calls.items()}
+    def left(self, *, reserve_too: bool = False) -> int:
+        """Return how many calls may still be spent.
 
-    def add_to(self, theirs: DayLedger, base: Calls) -> None:
-        """Add what was entered here since ``base`` to the ledger that another run has written."""
-        entered, self.calls = self.calls, theirs.copied_calls()
-        for dataset, of_dataset in entered.items():
-            known = base.get(dataset, {})
-            for appid, calls in of_dataset.items():
-                self.add(dataset, appid, calls - known.get(appid, 0))
-        self.exhausted = _union(theirs.exhausted, self.exhausted)
-        self.deferred = _union(theirs.deferred, self.deferred)
-        self.merged_checks = [*dict.fromkeys([*theirs.merged_checks, *self.merged_checks])]
-        self.in_use |= theirs.in_use
-        self.enter_recent(theirs.recent_calls, theirs.idle_from)
-
-    def enter_recent(self, calls: int, idle_from: float) -> None:
-        """Enter an account's calls that WeChat's rate limit may count until ``idle_from``."""
-        self.recent_calls = max(self.recent_calls, calls)
-        self.idle_from = max(self.idle_from, idle_from)
-
-    def forget(self, dataset: str, appid: str) -> None:
-        """Treat the quota as unspent, because the user says that it is."""
-        self.calls.get(dataset, {}).pop(appid, None)
-        self.exhausted.get(dataset, {}).pop(appid, None)
-
-    def wait(self, now: Moment, period: float) -> float:
-        """Return the seconds for which calls of the ledger's run may count in a rate limit.
-
-        Within one boot they are counted by elapsed time, whatever was done to the clock. After
-        another boot WeChat's time decides, and the clocks alone if it is unknown.
+        ``reserve_too`` counts those that a run leaves to others and to later days.
         """
-        # After a clock was put back, the wait is still no longer than a period.
-        longest = max(self.period, period)
-        if self.in_use:
-            return longest
-        return min(max(0.0, self.idle_from - self._by_its_clock(now)), longest)
+        if self._ledger.exhausted_by(*self._pair) is not None:
+            return 0
+        kept = 0 if reserve_too else self._reserve + self._kept
+        return max(0, self._room - kept - self._spent)
 
-    def by_wechat(self, now: Moment) -> float | None:
-        """Return WeChat's time at ``now``; None if it was not told in this boot."""
-        then = self.written
-        if then.offset is None or not then.is_of_boot(now):
-            return None
-        return self._by_its_clock(now) + then.offset
+    def next_block(self, need: Need) -> Block | None:
+        """Enter the next calls; return None if a question to WeChat must come before them."""
+        calls, left, unasked = need.wanted, self.left(), self._unasked()
+        # Not asked for nothing: the answer would not make a limit that is known any greater.
+        if calls > unasked and (left or self.limit.origin != "read"):
+            if need.owed - need.unused > unasked == 0 == need.unused:
+                return None
+            # All that it has is used first. Without any need, calls in flight may still fail.
+            calls = unasked or (0 if need.unused else _SPARE)
+        calls = min(calls, left)
+        self._ledger.add(*self._pair, calls)
+        return Block(calls, self.explain() if calls == left else "")
 
-    def counts_on(self, day: Day) -> bool:
-        """Return whether the calls were made on another day than the ledger's, by WeChat's time."""
-        then = self.written
-        if then.offset is None or abs(then.offset) <= WRONG_SECONDS:
-            return False
-        return self.day != day == calendar.today(then.at + then.offset)
+    def asking(self) -> None:
+        """Count a question, before it is put."""
+        questions, day = self._questions() + 1, self._ledger.day
+        self._know(questions=questions, asked_on=day, ask_beyond=self._spent)
 
-    def reopen(self, run: str, now: Moment, period: float) -> None:
-        """Begin to use the ledger for a run, by the clock of ``now``."""
-        idle_from = now.at + self.wait(now, period)
-        # In use until the unused calls are returned, so that the next run notices a kill.
-        self.run, self.in_use, self.period = run, True, period
-        self.idle_from, self.written = idle_from, now
+    def answered(self, told: ReportedQuota | str | None, counted: int = 0) -> None:
+        """Take in an answer, which includes the first ``counted`` calls of the ledger.
 
-    def _by_its_clock(self, now: Moment) -> float:
-        """Return the time at ``now`` by the clock of the ledger's run."""
-        then = self.written
-        if then.is_of_boot(now):
-            return then.at + now.elapsed - then.elapsed
-        if then.offset is None or now.offset is None:
-            return now.at
-        return now.at + now.offset - then.offset - DATE_ERROR_SECONDS
+        A text is a refusal to tell the quota, which is asked for again on a later day. After a
+        question without an answer, None, what is known decides until the next one.
+        """
+        if told is None:
+            self._know(ask_beyond=self._spent + min(_quarter(self.left()), UNASKED_CALLS // 4))
+        elif isinstance(told, str):
+            self._know(is_refused=True)
+        else:
+            self._know(reported=told, counted=counted, is_refused=False)
+            self._know(ask_beyond=counted + _quarter(told.remain))
+            if calendar.today(told.asked_at) > self._known.taught_on:
+                self._know(taught=0)
+
+    def teach(self, calls: int) -> None:
+        """Take in that WeChat allowed so many calls on this day, and not one more."""
+        self._know(taught=calls, taught_on=self._ledger.day)
+
+    def outgrow(self) -> None:
+        """Forget what an earlier day allowed if this one allowed more."""
+        if 0 < self._known.taught < self._spent and self._known.taught_on < self._ledger.day:
+            self._know(taught=0)
+
+    def forget_spent(self) -> None:
+        """Treat the quota as unspent, as the user says; limit and questions stay known."""
+        dataset, appid = self._pair
+        self._ledger.add(dataset, appid, -self._spent)
+        self._ledger.today.exhausted.get(dataset, {}).pop(appid, None)
+        told = self._known.reported
+        if told is not None:
+            told = ReportedQuota(told.daily_limit, 0, told.daily_limit, _OF_NO_DAY)
+        self._know(reported=told, counted=0, ask_beyond=None, taught=0)
+
+    def questions(self, calls: int) -> int:
+        """Count the questions before so many calls, if no other user spends any meanwhile."""
+        end = self._spent + min(calls, self.left())
+        beyond, found = self._spent + self._unasked(), 0
+        while end > beyond and self._questions() + found < MAX_QUESTIONS:
+            found += 1
+            beyond += _quarter(self._room - beyond)
+        return found
+
+    def explain(self) -> str:
+        """Return the numbers that decide how many calls there are, as words."""
+        quota, origin = self.limit
+        text = f"{quota:,} calls a day ({origin})"
+        if self._room < quota:
+            text += f", {quota - self._room:,} of them taken by the account's other users"
+        if self._reserve:
+            text += f", {self._reserve:,} of them reserved"
+        if self._kept:
+            text += f", {self._kept:,} kept for what gets ready later today"
+        return text
+
+    def _know(self, **changes: Any) -> None:
+        self._ledger.know(*self._pair, **changes)
+        self._known = self._ledger.quota(*self._pair)
+
+    def _questions(self) -> int:
+        """Return the number of questions put on this day."""
+        return self._known.questions if self._known.asked_on == self._ledger.day else 0
+
+    def _unasked(self) -> int:
+        """Return how many more calls may be entered before the next question."""
+        known, origin = self._known, self.limit.origin
+        of_today = known.asked_on == self._ledger.day
+        asked_enough = self._questions() >= MAX_QUESTIONS
+        if origin == "set" or asked_enough or (of_today and known.is_refused):
+            return _NEVER
+        if of_today and known.ask_beyond is not None:
+            return max(0, known.ask_beyond - self._spent)
+        beyond = UNASKED_CALLS
+        if origin == "read":
+            beyond = max(beyond, self._counted + _quarter(self._room - self._counted))
+        return max(0, beyond - self._spent)
 
 
-def _union(one: dict[str, dict[str, T]], other: dict[str, dict[str, T]]) -> dict[str, dict[str, T]]:
-    """Return the entries of both; those of ``other`` count where both have one."""
-    return {name: {**one.get(name, {}), **other.get(name, {})} for name in {*one, *other}}
+def block(pace: Pace, windows: int, made: int) -> int:
+    """Return the size of the next block of calls, for windows to ask and calls ``made`` so far."""
+    # One second's worth at first, then as many as were made: a run killed at once wastes few.
+    rate = pace.rate.count / pace.rate.period
+    calls = min(int(BLOCK_SECONDS * rate), max(int(rate), made))
+    return min(max(_MIN_BLOCK, calls), windows + windows // 4 + _SPARE)
 
 
-def _idle_on_one_clock(one: DayLedger, other: DayLedger) -> tuple[float, float]:
-    """Return ``idle_from`` of two ledgers in seconds that can be compared."""
-    if one.written.is_of_boot(other.written):
-        return (
-            one.idle_from - one.written.at + one.written.elapsed,
-            other.idle_from - other.written.at + other.written.elapsed,
-        )
-    return (
-        one.idle_from + (one.written.offset or 0.0),
-        other.idle_from + (other.written.offset or 0.0),
-    )
+def with_retries(windows: int) -> int:
+    """Return the calls that so many windows need if one attempt in six fails."""
+    return windows + -(-windows // 5)
 
 
-def are_counts(numbers: Iterable[float]) -> bool:
-    """Return whether all numbers are counts or times that a file of harvester may have."""
-    return all(0 <= number <= _MAX_NUMBER for number in numbers)
+def _quarter(calls: int) -> int:
+    return max(1, calls // 4)

@@ -19,8 +19,8 @@ from harvester.core.dataset import Dataset
 from harvester.core.results import DatasetPlan, PausedAccount
 from harvester.core.text.inert_text import inert
 from harvester.planning import bucket_sizing, sharding
-from harvester.planning.daily_quota import with_retries
-from harvester.planning.quota import Calls
+from harvester.planning.ledger import Calls
+from harvester.planning.quota import with_retries
 
 CPU_SECONDS_PER_REQUEST = 0.00015
 """CPU seconds per request on one core, measured: see docs/performance.md."""

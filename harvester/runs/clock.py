@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from harvester.core.calendar import Clock
-from harvester.planning.quota import Moment
+from harvester.planning.ledger import Moment
 from harvester.storage.backends.elapsed import boot_seconds
 
 WARN_SECONDS = 120.0

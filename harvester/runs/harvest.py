@@ -23,7 +23,6 @@ from harvester.engine.call_budget import BudgetPolicy
 from harvester.engine.pipeline import Pipeline, Tools
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.planning import windows
-from harvester.planning.daily_quota import Quota
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.runs import runtime, watchers
 from harvester.runs.access import ask_for_time, open_line, run_context
@@ -40,7 +39,7 @@ from harvester.scheduling.account_queue import AccountQueue, Backlog, make_queue
 from harvester.scheduling.scheduler import Scheduler
 from harvester.scheduling.standing import pending
 from harvester.storage import coverage_scan, layout, publish
-from harvester.storage.state import forced_refreshes, quota_ledger, quota_limits
+from harvester.storage.state import forced_refreshes, quota_ledger
 from harvester.wechat.auth.token_cache import TokenCache
 
 
@@ -117,7 +116,8 @@ def execute(state: RunState) -> None:
     """
     clock, tree, stream = state.context.clock, state.tree, state.stream
     stream.report(begun(state.manifest, state.options, state.started_at))
-    for ledger in quota_ledger.read_all(tree, state.own[0])[-1:]:
+    ledger = quota_ledger.read(tree, calendar.today(clock()), state.own[0])
+    if ledger is not None:
         clock.vouch(ledger.by_wechat(clock.moment()))
     # WeChat may have been asked for the platform's accounts already.
     state = _by_right_clock(state)
@@ -328,15 +328,11 @@ async def _run_watched(pipeline: Pipeline, state: RunState, count: watchers.Coun
 
 
 def _budget_policy(state: RunState) -> BudgetPolicy:
-    """Return the rules by which the calls of a day are allocated. Raises StoreError."""
-    limits, forget = state.manifest.limits, state.options.ignore_spent_quota
-    quota = Quota(limits, quota_limits.read_known(state.tree, state.own))
-    kept = partial(windows.calls_kept, state.manifest)
+    """Return the rules by which the calls of a day are allocated."""
     return BudgetPolicy(
-        quota,
-        limits.per_token,
-        kept,
-        forget=forget,
+        state.manifest.limits,
+        partial(windows.calls_kept, state.manifest),
+        forget=state.options.ignore_spent_quota,
         forget_refusals=state.options.refetch == "refused",
     )
 

@@ -37,7 +37,7 @@ QUARANTINE = f"{META_DIR}/quarantine"
 """Rejected answers, and damaged groups and files."""
 
 QUOTA = f"{META_DIR}/quota"
-"""Quota ledgers, a file for each day and bucket, and the reported quotas."""
+"""Quota ledgers, a file for each bucket."""
 
 RUNS = f"{META_DIR}/runs"
 """Run records."""

@@ -23,13 +23,12 @@ from harvester.core.config.settings import Manifest
 from harvester.core.errors import StoreError, UsageError
 from harvester.core.model import Refusal, bucket_of
 from harvester.engine.lone_calls import LoneCalls, Outcome, may_count
-from harvester.planning.quota import DayLedger, Moment
+from harvester.planning.ledger import Ledger, Moment
 from harvester.runs.access import open_line, run_context, with_paused
-from harvester.runs.record.run_id import new_run_id
 from harvester.runs.runtime import Project, RunContext
 from harvester.storage import layout
 from harvester.storage.layout import Tree
-from harvester.storage.state import quota_ledger, quota_limits
+from harvester.storage.state import quota_ledger
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
 from harvester.verbs.asking.check_report import (
@@ -135,37 +134,31 @@ def check_accounts(manifest: Manifest, context: RunContext) -> Check:
 def save(found: Check, manifest: Manifest, tree: Tree, now: Moment) -> None:
     """Save the reported quotas, and the calls that the check has spent of them.
 
-    Raises StoreError, and UsageError for quotas of a newer version.
+    Raises StoreError, and UsageError for a ledger of a newer version.
     """
-    reported = {
-        (account.appid, dataset): quota
-        for account in found.accounts
-        for dataset, quota in account.allowances.items()
-    }
-    if reported:
-        quota_limits.write(tree, reported, now.at)
-    spent = _spent(found, manifest, now)
-    if spent:
-        quota_ledger.leave(tree, spent)
+    for bucket, learnt in _learnt(found, manifest, now).items():
+        quota_ledger.enter_check(tree, learnt, bucket)
 
 
-def _spent(found: Check, manifest: Manifest, now: Moment) -> dict[int, DayLedger]:
-    """Return the calls of the check as a ledger of today for each bucket."""
-    today, name = calendar.today(now.at), new_run_id(now.at)
-    period = manifest.limits.per_token.rate.period
-    spent: dict[int, DayLedger] = {}
+def _learnt(found: Check, manifest: Manifest, now: Moment) -> dict[int, Ledger]:
+    """Return what the check has spent and learnt as a ledger of today for each bucket."""
+    today, period = calendar.today(now.at), manifest.limits.per_token.rate.period
+    ledgers: dict[int, Ledger] = {}
     for account in found.everyone:
-        if not account.calls:
+        if not (account.calls or account.allowances):
             continue
         bucket = bucket_of(account.appid, manifest.output.buckets)
-        ledger = spent.setdefault(bucket, DayLedger(today, name, period=period, written=now))
+        ledger = ledgers.setdefault(bucket, Ledger(today, period=period, written=now))
         # Calls of the last period still count in WeChat's rate limit.
         idle_from = account.heard_at + period
         if idle_from > now.at:
-            ledger.enter_recent(account.calls.total(), idle_from)
+            ledger.beside = max(ledger.beside, account.calls.total())
+            ledger.enter_recent(0, idle_from)
         for dataset, calls in account.calls.items():
             ledger.add(dataset, account.appid, calls)
-    return spent
+        for dataset, told in account.allowances.items():
+            ledger.checked.setdefault(dataset, {})[account.appid] = told
+    return ledgers
 
 
 async def _check(manifest: Manifest, context: RunContext) -> Check:

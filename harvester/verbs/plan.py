@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from harvester.core import calendar
+from harvester.core.config.settings import Manifest
 from harvester.core.model import bucket_of
 from harvester.core.plain import plain
 from harvester.core.results import DatasetPlan, PausedAccount
 from harvester.planning import cost, windows
-from harvester.planning.daily_quota import Quota
-from harvester.planning.quota import DayLedger
+from harvester.planning.ledger import Ledger
+from harvester.planning.quota import DailyQuota
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.runs.runtime import Project
 from harvester.storage import coverage_scan
 from harvester.storage.layout import Tree
-from harvester.storage.state import quota_ledger, quota_limits
+from harvester.storage.state import quota_ledger
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names, Refetch, ShardName
 from harvester.verbs.project import open_project
@@ -91,10 +92,7 @@ def plan_of(project: Project, refetch: Refetch | None, shard: tuple[int, int]) -
     want = windows.wanted(manifest, now)
     missing, _ = coverage_scan.to_ask(tree, want, now, refetch)
     found = windows.summarise(manifest, want, missing, today)
-    quota = Quota(manifest.limits, quota_limits.read_known(tree, own))
-    quota.reserve(windows.calls_kept(manifest, now))
-    state = cost.QuotaState(quota, _ledgers(tree, own, today))
-    price = plain(cost.price(manifest, missing, found, state, now))
+    price = plain(cost.price(manifest, missing, found, _quotas(manifest, tree, own, now), now))
     barren = cost.empty_prefixes(manifest, missing, _rows(tree, want, now), today)
     return Plan(
         requests=found.requests,
@@ -109,10 +107,17 @@ def plan_of(project: Project, refetch: Refetch | None, shard: tuple[int, int]) -
     )
 
 
-def _ledgers(tree: Tree, own: list[int], today: calendar.Day) -> Callable[[str], DayLedger]:
-    """Return a function of an appid: today's ledger of its bucket."""
-    ledgers = {bucket: quota_ledger.read(tree, today, bucket) or DayLedger(today) for bucket in own}
-    return lambda appid: ledgers[bucket_of(appid, tree.buckets)]
+def _quotas(manifest: Manifest, tree: Tree, own: list[int], now: float) -> cost.Quotas:
+    """Return a function of a dataset and an appid: its quota by today's ledger of its bucket."""
+    today, kept = calendar.today(now), windows.calls_kept(manifest, now)
+    ledgers = {bucket: quota_ledger.read(tree, today, bucket) or Ledger(today) for bucket in own}
+
+    def quota(dataset: str, appid: str) -> DailyQuota:
+        ledger = ledgers[bucket_of(appid, tree.buckets)]
+        later = kept.get(dataset, {}).get(appid, 0)
+        return DailyQuota(manifest.limits, ledger, dataset, appid, kept=later)
+
+    return quota
 
 
 def _rows(tree: Tree, want: windows.Wanted, now: float) -> cost.Rows:

@@ -222,7 +222,8 @@ def _is_inhabited(target: Tree, datasets: Mapping[str, Dataset]) -> bool:
 def _make_dataset(rewriting: _Rewriting, run_log: RunLog | None) -> Iterator[_Made]:
     """Make the files of a dataset, newest month first; without a run log all must be done."""
     name = rewriting.dataset.name
-    journal = rewrite_journal.read_months(rewriting.target, name)
+    file = rewrite_journal.months(rewriting.target, name)
+    journal = file.read() or {}
     done: dict[str, rewrite_journal.DoneMonth] = {}
     for month, parts in rewriting.old.items():
         text = calendar.month_text(month)
@@ -242,14 +243,14 @@ def _make_dataset(rewriting: _Rewriting, run_log: RunLog | None) -> Iterator[_Ma
         _record_made(rewriting, month, rows, run_log)
         done[key] = journal[key] = rewrite_journal.DoneMonth(versions, rows)
         # After each month, because a year of a large dataset may take an hour.
-        rewrite_journal.write_months(rewriting.target, name, journal)
+        file.write(journal)
         yield from (_Made(count, kept=False) for count in rows.values())
     if run_log is not None:
         _remove_others(rewriting, {path for each in done.values() for path in each.files})
     if journal != done:
         if run_log is None:
             raise _changed(rewriting, min(journal.keys() - done.keys()).partition(" ")[0])
-        rewrite_journal.write_months(rewriting.target, name, done)
+        file.write(done)
 
 
 def _changed(rewriting: _Rewriting, month: str) -> UsageError:

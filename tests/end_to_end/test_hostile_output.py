@@ -31,9 +31,9 @@ PART = f"{MONTH}/part-0000-of-0002.parquet"
 RECORD = f"{META}/runs/20260510T*.json"
 ENTRY = f"{META}/changes/0000-of-0002/entries/*.entry"
 SEGMENT = f"{META}/changes/0000-of-0002/log/*.log"
-LEDGER = f"{META}/quota/2026-05-10.0000-of-0002.json"
+LEDGER = f"{META}/quota/0000-of-0002.json"
 GROUP = f"{META}/raw/*/0000-*.group"
-TEMP = f"{META}/tmp/check-*.tmp"
+TEMP = f"{META}/tmp/*quota*.tmp"
 ANSWER = f"{META}/quarantine/user_summary/wx0000000000000003/2026-04-29.json"
 
 WRITING = {

@@ -103,11 +103,11 @@ def test_a_run_on_a_later_day_makes_the_rows_of_a_clean_run(
 
 def test_calls_spent_on_that_day_still_count(interrupted: InterruptedOutput) -> None:
     """Of the 24 that a check read three are reserved, and some were noted by the killed run."""
-    ledgers = [json.loads(path.read_bytes()) for path in interrupted.files("quota/2026-05-10.0*")]
+    ledgers = [json.loads(path.read_bytes()) for path in interrupted.files("quota/0*")]
     left = {
         appid: 24 - 3 - calls
         for ledger in ledgers
-        for appid, calls in ledger["calls"]["article_total_detail"].items()
+        for appid, calls in ledger["days"]["2026-05-10"]["calls"]["article_total_detail"].items()
     }
     assert left.keys() == {*ACCOUNTS}
     assert max(left.values()) < 21

@@ -13,8 +13,8 @@ from harvester.cli import invoke
 from harvester.core import calendar
 from harvester.core.exit_codes import Exit
 from harvester.sandbox import Rules
-from harvester.storage.state import quota_limits
 from tests.support.faulty_wechat import FaultyWeChat
+from tests.support.ledgers import known_quotas
 from tests.support.run_harness import HOURLY, RunHarness, appid
 from tests.support.sandboxes import serve_in_thread
 
@@ -29,7 +29,7 @@ def test_a_run_asks_and_leaves_the_reserve(tmp_path: Path) -> None:
     assert dict(lab.sandbox.counters.calls) == dict.fromkeys(lab.appids, 270)
     assert 3 <= done.quota_questions <= 12
     assert not lab.sandbox.counters.errcodes
-    known = quota_limits.read_known(lab.tree, [0])
+    known = known_quotas(lab.tree)
     assert {each.reported.daily_limit for each in known.values() if each.reported} == {300}
 
 

@@ -15,7 +15,7 @@ from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
-from harvester.planning.quota import DayLedger, Moment
+from harvester.planning.ledger import Ledger, Moment
 from harvester.sandbox import Rules
 from harvester.storage.state import quota_ledger
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
@@ -168,22 +168,15 @@ def test_a_ledger_of_a_wrong_clock_is_swept(lab: VirtualTimeHarness) -> None:
     lab.run(max_duration=5.0)
     lab.net.sends_date, lab.skew = True, 0.0
     lab.run(max_duration=5.0)
-    names = [path.name for path in (lab.root / "_harvester/quota").glob("2026-*")]
-    assert names == ["2026-05-20.0000-of-0001.json"]
+    left = quota_ledger.read(lab.tree, TODAY, 0)
+    assert left is not None
+    assert [*left.days] == ["2026-05-20"]
 
 
-def test_a_name_that_is_no_day_is_passed_over(lab: VirtualTimeHarness) -> None:
-    """A file of a thirteenth month is no ledger."""
-    lab.run(max_duration=5.0)
-    quota = lab.root / "_harvester/quota"
-    quota.joinpath("2026-13-45.0000-of-0001.json").write_text("{}")
-    assert [ledger.day for ledger in quota_ledger.read_all(lab.tree, 0)] == [TODAY]
-
-
-def ledger(written: Moment, *, idle_in: float, in_use: bool = False) -> DayLedger:
+def ledger(written: Moment, *, idle_in: float, in_use: bool = False) -> Ledger:
     """Return the ledger of a run whose calls count for some more seconds."""
     idle = written.at + idle_in
-    return DayLedger(TODAY, "run", in_use, period=60.0, idle_from=idle, written=written)
+    return Ledger(TODAY, "run", in_use=in_use, period=60.0, idle_from=idle, written=written)
 
 
 WRITTEN = Moment(1_000_000.0, "boot", 500.0, offset=3.0)
@@ -220,8 +213,8 @@ def test_a_ledger_in_use_is_waited_for_a_whole_period() -> None:
 
 
 def test_a_ledger_without_a_moment_is_read_by_the_clock() -> None:
-    """A former version wrote none."""
-    old = DayLedger(TODAY, "run", period=60.0, idle_from=1_000_040.0)
+    """As damaged as it may be."""
+    old = Ledger(TODAY, "run", period=60.0, idle_from=1_000_040.0)
     assert old.wait(Moment(1_000_010.0, "boot", 510.0, offset=2.0), 60.0) == pytest.approx(30.0)
     assert old.by_wechat(WRITTEN) is None
 
@@ -230,7 +223,7 @@ def test_calls_of_a_check_are_added_by_elapsed_time() -> None:
     """The clock was set forward by an hour between a run and a check a second later."""
     run, later = ledger(WRITTEN, idle_in=60.0), Moment(1_003_601.0, "boot", 501.0)
     check = ledger(later, idle_in=60.0)
-    run.recent_calls, check.recent_calls = 3, 2
-    run.merge(check)
-    assert run.recent_calls == 5
+    run.recent_calls, check.beside = 3, 2
+    run.enter_check(check)
+    assert (run.recent_calls, run.beside) == (3, 2)
     assert run.wait(Moment(1_003_601.0, "boot", 501.0), 60.0) == pytest.approx(60.0)

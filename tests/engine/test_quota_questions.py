@@ -20,16 +20,16 @@ from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, Reserve
 from harvester.core.secret import Secret
-from harvester.planning.daily_quota import MAX_QUESTIONS, UNASKED_CALLS
+from harvester.planning.quota import MAX_QUESTIONS, UNASKED_CALLS
 from harvester.runs.record.notes import notes_of
 from harvester.runs.record.run_record import as_record
 from harvester.sandbox import QUOTA, Rules
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import Reply, Request
-from harvester.storage.state import quota_limits
 from harvester.wechat.quota_api import QUOTA_PATH
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
 from tests.support.faulty_wechat import Fault
+from tests.support.ledgers import known_quotas
 from tests.support.nights import by_night
 from tests.support.run_harness import HOURLY, appid
 
@@ -320,13 +320,13 @@ def test_what_a_spent_quota_taught(lab: VirtualTimeHarness) -> None:
     lab.begin = first_of(60)
     done = lab.run()
     assert list(done.reasons()) == ["quota"]
-    (known,) = quota_limits.read_known(lab.tree, [0]).values()
+    (known,) = known_quotas(lab.tree).values()
     assert (known.taught, known.taught_on) == (5, TODAY)
     lab.rules = Rules(daily_quota=8)
     lab.__post_init__()
     lab.sleep_until(TODAY + 1)
     lab.run()
-    (known,) = quota_limits.read_known(lab.tree, [0]).values()
+    (known,) = known_quotas(lab.tree).values()
     assert (known.taught, known.taught_on) == (8, TODAY + 1)
 
 
@@ -340,7 +340,7 @@ def test_a_later_day_that_allows_more_is_believed(lab: VirtualTimeHarness) -> No
     lab.__post_init__()
     lab.sleep_until(TODAY + 1)
     assert lab.run().exit_code is Exit.DONE
-    (known,) = quota_limits.read_known(lab.tree, [0]).values()
+    (known,) = known_quotas(lab.tree).values()
     assert known.taught == 0
 
 
@@ -353,7 +353,7 @@ def test_a_user_who_knows_better_lets_a_run_forget(lab: VirtualTimeHarness) -> N
     lab.begin = first_of(600)
     done = lab.run(ignore_spent_quota=True)
     assert (done.exit_code, done.requests) == (Exit.DONE, 240)
-    (known,) = quota_limits.read_known(lab.tree, [0]).values()
+    (known,) = known_quotas(lab.tree).values()
     assert known.reported is not None
     assert (known.reported.daily_limit, known.taught) == (400, 0)
     assert made(lab)[1] <= MAX_QUESTIONS

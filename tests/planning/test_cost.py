@@ -15,9 +15,9 @@ from harvester.core.calendar import day_range, instant, parse_day
 from harvester.core.config.settings import Account, Job, Limits, Manifest, Output
 from harvester.core.model import Refusal, Reserve
 from harvester.planning import cost, windows
-from harvester.planning.daily_quota import Quota
-from harvester.planning.quota import DayLedger
-from harvester.storage.state import quota_ledger
+from harvester.planning.ledger import Ledger
+from harvester.planning.quota import DailyQuota
+from tests.support import ledgers
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import DAILY, HOURLY, appid
 
@@ -38,13 +38,16 @@ def manifest_of(begin: str, limits: Limits, datasets: tuple[str, ...] = (HOURLY,
     )
 
 
-def priced(manifest: Manifest, note: DayLedger | None = None, now: float = NOON) -> cost.Price:
+def priced(manifest: Manifest, note: Ledger | None = None, now: float = NOON) -> cost.Price:
     """The price of everything a manifest wants, after what a note says was spent."""
     want = windows.wanted(manifest, now)
     found = windows.summarise(manifest, want, want, calendar.today(now))
-    quota, spent = Quota(manifest.limits), note or DayLedger(TODAY)
-    means = cost.QuotaState(quota, lambda _: spent)
-    return cost.price(manifest, want, found, means, now)
+    return cost.price(manifest, want, found, quotas(manifest, note or Ledger(TODAY)), now)
+
+
+def quotas(manifest: Manifest, ledger: Ledger) -> cost.Quotas:
+    """Return the quotas of all accounts by one ledger."""
+    return lambda dataset, name: DailyQuota(manifest.limits, ledger, dataset, name)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +62,7 @@ def test_the_days_under_a_quota_count_today(
 ) -> None:
     """A hundred calls a day, a fifth of them reserved; today counts if some of it is left."""
     limits = Limits(daily_quota=100, daily_reserve=Reserve(share=0.2))
-    note = DayLedger(TODAY)
+    note = Ledger(TODAY)
     for name in (appid(1), appid(2)):
         note.add(HOURLY, name, spent)
     found = priced(manifest_of(calendar.day_text(TODAY - windows), limits), note)
@@ -91,7 +94,7 @@ def test_datasets_do_not_share_a_quota() -> None:
 
 def test_a_parked_dataset_has_nothing_left_today() -> None:
     """WeChat's word counts for more than our count."""
-    note = DayLedger(TODAY)
+    note = Ledger(TODAY)
     note.exhaust(HOURLY, appid(1), Refusal(45009, "reach max api daily quota limit", ""))
     found = priced(manifest_of(calendar.day_text(TODAY - 10), Limits()), note)
     assert (found.requests_today, found.calendar_days) == (10, 1)
@@ -104,9 +107,7 @@ def test_an_account_that_lacks_nothing_costs_nothing() -> None:
     want = windows.wanted(manifest, NOON)
     missing = {HOURLY: {**want[HOURLY], appid(2): calendar.NO_DAYS}}
     plan = windows.summarise(manifest, want, missing, TODAY)
-    quota = Quota(manifest.limits)
-    means = cost.QuotaState(quota, lambda _: DayLedger(TODAY))
-    found = cost.price(manifest, missing, plan, means, NOON)
+    found = cost.price(manifest, missing, plan, quotas(manifest, Ledger(TODAY)), NOON)
     assert [(each.appid, each.requests) for each in found.accounts] == [(appid(1), 10)]
 
 
@@ -153,9 +154,9 @@ def test_plan_shows_what_binds_and_what_is_spent(
     assert (before["price"]["read"], before["price"]["assumed"]) == (0, 0)
     assert (before["quota_questions"], before["assumed"]) == (0, [])
     today = calendar.today(time.time())
-    note = DayLedger(today)
+    note = Ledger(today)
     note.add(HOURLY, appid(1), 60)
-    quota_ledger.write(tree_at(tmp_path / "output"), note, 0)
+    ledgers.put(tree_at(tmp_path / "output"), note)
     assert invoke(["plan", str(path), "--format", "json"]) == 0
     after = json.loads(capsys.readouterr().out)
     assert before["price"]["requests_today"] - after["price"]["requests_today"] == 60
@@ -166,14 +167,14 @@ def test_plan_shows_what_binds_and_what_is_spent(
 def test_a_plan_after_a_spent_quota_counts_with_what_it_taught() -> None:
     """Five calls a day and 55 missing windows: eleven days, and today is none of them."""
     manifest = manifest_of(calendar.day_text(TODAY - 55), Limits())
-    note, quota = DayLedger(TODAY), Quota(manifest.limits)
+    note = Ledger(TODAY)
     for name in (appid(1), appid(2)):
         note.add(HOURLY, name, 9)
         note.exhaust(HOURLY, name, Refusal(45009, "reach max api daily quota limit", ""))
-        quota.teach(note, HOURLY, name, 5)
+        DailyQuota(manifest.limits, note, HOURLY, name).teach(5)
     want = windows.wanted(manifest, NOON)
     found = windows.summarise(manifest, want, want, TODAY)
-    price = cost.price(manifest, want, found, cost.QuotaState(quota, lambda _: note), NOON)
+    price = cost.price(manifest, want, found, quotas(manifest, note), NOON)
     assert (price.calendar_days, price.complete_on) == (11, TODAY + 11)
     assert (price.requests_today, price.quota_questions) == (0, 0)
 

@@ -32,10 +32,11 @@ from harvester.runs.stream import Stream
 from harvester.sandbox import Rules
 from harvester.sandbox.call_faults import TOKEN
 from harvester.sandbox.calls import date_text
-from harvester.storage.state import quota_ledger, quota_limits
+from harvester.storage.state import quota_ledger
 from harvester.verbs.check import check_accounts, save
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
 from tests.support.faulty_wechat import Fault, FaultyWeChat
+from tests.support.ledgers import checked_quotas
 from tests.support.run_harness import (
     DAILY,
     HOURLY,
@@ -104,7 +105,10 @@ def test_every_moment_is_by_the_corrected_clock(
         assert all(abs(stamp - instant(TODAY, 12 * 60)) < 60 for stamp in stamps[:2])
         assert set(stamps[2:]) == {done.run_id}
     names = [path.name for path in (lab.root / "_harvester/quota").iterdir()]
-    assert names == ["2026-05-20.0000-of-0001.json"]
+    assert names == ["0000-of-0001.json"]
+    ledger = quota_ledger.read(lab.tree, TODAY, 0)
+    assert ledger is not None
+    assert [*ledger.days] == ["2026-05-20"]
 
 
 @pytest.mark.parametrize("skew", WRONG)
@@ -445,8 +449,8 @@ def test_a_check_keeps_what_it_learns_by_the_corrected_clock(
     save(check_accounts(lab.manifest(), context), lab.manifest(), lab.tree, context.clock.moment())
     ledger = quota_ledger.read(lab.tree, TODAY, 0)
     assert ledger is not None
-    assert sum(calls[appid(1)] for calls in ledger.calls.values()) >= 1
-    told = quota_limits.read(lab.tree)
+    assert sum(calls[appid(1)] for calls in ledger.today.calls.values()) >= 1
+    told = checked_quotas(lab.tree)
     assert told
     assert all(abs(quota.asked_at - instant(TODAY, 12 * 60)) < 60 for quota in told.values())
 

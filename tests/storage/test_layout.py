@@ -114,7 +114,7 @@ def test_only_temporary_files_of_the_locked_buckets_are_removed(tmp_path: Path) 
 def test_temporary_files_of_no_bucket_are_removed_when_abandoned(tmp_path: Path) -> None:
     """Any cleanup removes temporary files of no bucket, unless a process is writing them."""
     tree = tree_at(tmp_path, 4)
-    dead = touch(tmp_path / "_harvester/tmp/learned-7.tmp")
+    dead = touch(tmp_path / "_harvester/tmp/_harvester.quota.7.tmp")
     alive = tmp_path / "_harvester/tmp/platform.8.json.tmp"
     with flock.in_progress(alive):
         assert layout.clean_temp(tree, [2]) == 1
@@ -162,7 +162,7 @@ def test_without_file_locks_no_file_is_taken_for_abandoned(
     monkeypatch.setattr(fcntl, "flock", refuse)
     tree = tree_at(tmp_path)
     account_cache.write(tree, ["wx0000000000000001"])
-    left = touch(tmp_path / "_harvester/tmp/learned-7.tmp")
+    left = touch(tmp_path / "_harvester/tmp/_harvester.quota.7.tmp")
     assert layout.clean_temp(tree, [0]) == 0
     assert left.exists()
 

@@ -223,7 +223,7 @@ def make(output: Path) -> None:
     now = instant(parse_day("2026-05-10"), 16 * 60)
     while forced_refreshes.spend(Tree(LocalStore(output), 2), BUSY, now):
         now += forced_refreshes.MIN_SECONDS_APART
-    assert act("2026-05-10 17", "check", kill=(r"\.check-", 1)) == DIED
+    assert act("2026-05-10 17", "check", kill=(r"quota/0", 1)) == DIED
 
 
 if __name__ == "__main__":

@@ -17,11 +17,12 @@ from harvester.core.config.settings import Limits, Pace
 from harvester.core.dataset import Grain
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve
+from harvester.core.secret import Secret
 from harvester.engine.lone_calls import MAX_ATTEMPTS
-from harvester.planning.daily_quota import KnownQuota
-from harvester.planning.quota import DayLedger
+from harvester.planning.ledger import Ledger, Moment
 from harvester.sandbox import QUOTA, TOKEN, Rules
-from harvester.storage.state import quota_ledger, quota_limits
+from harvester.storage.state import quota_ledger
+from harvester.storage.state.quota_ledger import LedgerFile
 from harvester.verbs.asking.check_report import Check, State
 from harvester.verbs.asking.probes import probes
 from harvester.verbs.check import STATES, check_accounts, save
@@ -31,6 +32,7 @@ from tests.support.answers import period_end
 from tests.support.cli import JobScope, command_line
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
 from tests.support.faulty_wechat import FaultyWeChat
+from tests.support.ledgers import checked_quotas, tell
 from tests.support.run_harness import DAILY, HOURLY, RunHarness, appid
 
 SICK, WELL = appid(1), (appid(2), appid(3))
@@ -255,25 +257,21 @@ def test_a_reported_quota_is_read() -> None:
 NOON = calendar.instant(calendar.parse_day("2026-05-20"), 12 * 60)
 
 
-def kept(root: Path) -> list[Path]:
-    """The files of an output that hold what was learned."""
-    return list((root / "_harvester/quota").iterdir())
-
-
 def test_saved_quotas_are_read_again(tmp_path: Path) -> None:
     """The newest of each account and dataset, also from days before; one file is left."""
     tree = RunHarness(tmp_path).tree
-    assert quota_limits.read(tree) == {}
+    assert checked_quotas(tree) == {}
     first = {
         (SICK, DAILY): ReportedQuota(10, 1, 9, NOON),
         (SICK, HOURLY): ReportedQuota(10, 2, 8, NOON),
     }
-    quota_limits.write(tree, first, NOON)
-    assert quota_limits.read(tree) == first
+    tell(tree, first, NOON)
+    assert checked_quotas(tree) == first
     later = {(SICK, DAILY): ReportedQuota(20, 0, 20, NOON + 86_400)}
-    quota_limits.write(tree, later, NOON + 86_400)
-    assert quota_limits.read(tree) == {**first, **later}
-    assert [path.name for path in kept(tmp_path)] == ["learned-2026-05-21.json"]
+    tell(tree, later, NOON + 86_400)
+    assert checked_quotas(tree) == {**first, **later}
+    files = [path.name for path in (tmp_path / "_harvester/quota").iterdir()]
+    assert files == ["0000-of-0001.json"]
     assert not list(tree.store.scratch.iterdir())
 
 
@@ -284,37 +282,19 @@ def test_saved_quotas_are_read_again(tmp_path: Path) -> None:
         lambda data: data[:-5],
         lambda data: data.replace(b'"version":1', b'"version":"1"'),
         lambda _: b"[]",
-        lambda _: b'{"version":1,"accounts":{"wx":{"d":[1]}}}',
+        lambda _: b'{"version":1,"checked":{"d":{"wx":[1]}}}',
     ],
 )
 def test_damaged_quotas_count_as_absent(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     """It is as if nothing had been learned, and the next check writes anew."""
     tree = RunHarness(tmp_path).tree
     told = {(SICK, DAILY): ReportedQuota(10, 1, 9, NOON)}
-    quota_limits.write(tree, told, NOON)
-    [path] = kept(tmp_path)
+    tell(tree, told, NOON)
+    path = tmp_path / "_harvester/quota/0000-of-0001.json"
     path.write_bytes(damage(path.read_bytes()))
-    assert quota_limits.read(tree) == {}
-    quota_limits.write(tree, told, NOON)
-    assert quota_limits.read(tree) == told
-
-
-def test_the_newer_of_two_answers_counts(tmp_path: Path) -> None:
-    """A check after a run, and a run after a check; what a run learnt else is kept."""
-    tree = RunHarness(tmp_path).tree
-    old, new = ReportedQuota(10, 1, 9, NOON), ReportedQuota(20, 4, 16, NOON + 60)
-    known = KnownQuota(old, 1, TODAY, 2, 3, taught=5, taught_on=TODAY)
-    quota_limits.write_known(tree, {(SICK, DAILY): known}, 0)
-    quota_limits.write(tree, {(SICK, DAILY): new, (SICK, HOURLY): new}, NOON)
-    assert quota_limits.read_known(tree, [0]) == {
-        (SICK, DAILY): KnownQuota(new, None, TODAY, 2, None, taught=5, taught_on=TODAY),
-        (SICK, HOURLY): KnownQuota(new),
-    }
-    newest = KnownQuota(ReportedQuota(30, 0, 30, NOON + 120), 0)
-    quota_limits.write_known(tree, {(SICK, HOURLY): newest}, 0)
-    found = quota_limits.read_known(tree, [0])
-    assert found[SICK, HOURLY] == newest
-    assert found[SICK, DAILY].taught == 5
+    assert checked_quotas(tree) == {}
+    tell(tree, told, NOON)
+    assert checked_quotas(tree) == told
 
 
 @pytest.mark.parametrize(
@@ -431,24 +411,52 @@ def test_a_check_beside_a_run_leaves_the_ledger_of_the_run_alone(
     assert min(call.at for call in patient.net.calls if call.at > restarted) >= restarted + 60
 
 
-def test_old_and_damaged_ledgers_of_checks_are_ignored(patient: VirtualTimeHarness) -> None:
-    """The old ones are removed by the next run."""
+def test_a_check_beside_a_run_at_work_counts_in_its_ledger(
+    patient: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run finds the calls of the check when it writes next, and returns its own alone."""
+    patient.limits = replace(patient.limits, daily_quota=100)
+    post, checks = patient.net.post, [0]
+
+    async def beside(path: str, body: bytes, token: Secret | None) -> tuple[int, bytes]:
+        if "datacube" in path and not checks[0]:
+            checks[0] = 3
+            now = patient.clock().moment()
+            spent = Ledger(TODAY, written=now, beside=3, idle_from=now.at + 60.0)
+            spent.add(HOURLY, SICK, 3)
+            spent.checked = {HOURLY: {SICK: ReportedQuota(90, 5, 85, now.at)}}
+            quota_ledger.enter_check(patient.tree, spent, 0)
+        return await post(path, body, token)
+
+    monkeypatch.setattr(patient.net, "post", beside)
+    patient.run()
+    note = LedgerFile(patient.tree, 0).read()
+    assert note is not None
+    assert not note.in_use
+    assert note.spent(HOURLY, SICK) == calls_for(patient, HOURLY) + 3
+    assert note.checked[HOURLY][SICK].daily_limit == 90
+
+
+def test_damaged_ledgers_are_ignored(patient: VirtualTimeHarness) -> None:
+    """The calls of a check are lost then. Old days are dropped by the next run."""
     look_and_keep(patient)
-    folder = patient.root / "_harvester/quota"
-    [file] = folder.glob("*.check-*.json")
+    file = patient.root / "_harvester/quota/0000-of-0001.json"
     good = file.read_bytes()
-    for bad in (b"", b"[]", b'{"0000-of-0001": 1}', good[:-20]):
+    for bad in (b"", b"[]", b'{"days": 1}', good[:-20]):
         file.write_bytes(bad)
         assert quota_ledger.read(patient.tree, TODAY, 0) is None
     file.write_bytes(good)
     patient.advance(2 * 86_400)
     patient.run()
-    assert not file.exists()
+    note = LedgerFile(patient.tree, 0).read()
+    assert note is not None
+    assert [*note.days] == ["2026-05-22"]
 
 
-def note_of(run: str, recent: int, quiet_at: float) -> DayLedger:
+def note_of(run: str, recent: int, quiet_at: float) -> Ledger:
     """So many calls of each account may count until a moment, for they do so for ten seconds."""
-    return DayLedger(TODAY, run, period=10.0, recent_calls=recent, idle_from=quiet_at)
+    at = Moment(quiet_at - 10.0)
+    return Ledger(TODAY, run, period=10.0, idle_from=quiet_at, beside=recent, written=at)
 
 
 @pytest.mark.parametrize(
@@ -457,7 +465,6 @@ def note_of(run: str, recent: int, quiet_at: float) -> DayLedger:
         ((3, 105.0), (2, 110.0), (5, 110.0)),
         ((3, 110.0), (2, 105.0), (5, 110.0)),
         ((3, 100.0), (2, 110.0), (2, 110.0)),
-        ((3, 110.0), (2, 100.0), (3, 110.0)),
     ],
 )
 def test_calls_of_overlapping_checks_are_added_up(
@@ -465,9 +472,8 @@ def test_calls_of_overlapping_checks_are_added_up(
 ) -> None:
     """And those that counted no more when the last of the others was made are not."""
     note = note_of("run", *of_run)
-    for _ in range(2):
-        note.merge(note_of("check", *of_check))
-    assert (note.recent_calls, note.idle_from) == both
+    note.enter_check(note_of("check", *of_check))
+    assert (note.beside, note.idle_from) == both
 
 
 # The command.
@@ -502,7 +508,7 @@ def test_check_prints_a_table_and_keeps_the_quotas(
     assert "Acme  wx0000000000000001  all     works" in printed
     assert printed.count("works") == 2
     assert "2 accounts: 2 work; 10 calls" in printed
-    known = quota_limits.read(RunHarness(manifest.parent / "out").tree)
+    known = checked_quotas(RunHarness(manifest.parent / "out").tree)
     assert {dataset for _, dataset in known} == {DAILY, "user_summary"}
 
 

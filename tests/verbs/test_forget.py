@@ -23,9 +23,10 @@ from harvester.storage import layout, locks, quarantine, raw_log
 from harvester.storage.backends import atomic_files, flock
 from harvester.storage.layout import Tree
 from harvester.storage.raw_log import write_group
-from harvester.storage.state import account_cache, quota_limits
+from harvester.storage.state import account_cache
 from harvester.tables.coverage import AccountDays
 from harvester.verbs.erasure import ErasureRequest, erase_from_json
+from tests.support import ledgers
 from tests.support.answers import answer, row
 from tests.support.claims import claim
 from tests.support.nights import by_night
@@ -372,7 +373,7 @@ def test_temporary_files_of_killed_commands_are_removed(
     write(GONE, STAYS, OTHER)
     left = [
         *half_made(monkeypatch, lambda: invoke(["run", "--progress", "none", "--refetch", "all"])),
-        *half_made(monkeypatch, lambda: quota_limits.write(tree, told, NOW)),
+        *half_made(monkeypatch, lambda: ledgers.tell(tree, told, NOW)),
         *half_made(monkeypatch, lambda: account_cache.write(tree, [GONE, STAYS])),
     ]
     left.append(replace(tree, buckets=7).temp(5, "x"))
@@ -388,7 +389,7 @@ def test_temporary_files_of_running_commands_are_left_alone(write: Write) -> Non
     """Those of a run that holds another bucket, and of a writer that holds none."""
     tree = the_tree()
     other = replace(tree, buckets=7)
-    theirs, note = other.temp(5, "x"), tree.store.scratch / "learned-1.tmp"
+    theirs, note = other.temp(5, "x"), tree.store.scratch / "_harvester.quota.1.tmp"
     with locks.hold(other, [5], claim("run")), flock.in_progress(note):
         for path in (theirs, note):
             path.write_text(STAYS)

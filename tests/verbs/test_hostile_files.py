@@ -6,7 +6,6 @@ import contextlib
 import json
 import resource
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,11 +50,6 @@ VERBS = (
 )
 
 
-def today() -> str:
-    """Return the Beijing day."""
-    return calendar.day_text(calendar.today(time.time()))
-
-
 PLACES: dict[str, Callable[[], str]] = {
     "record": lambda: "runs/20260101T000000Z-abcdef.json",
     "change": lambda: "changes/0000-of-0001/entries/000000000001.entry",
@@ -64,9 +58,7 @@ PLACES: dict[str, Callable[[], str]] = {
         "changes/0000-of-0001/log/000000000001-000000000002.2026-05-20.0123456789.log"
     ),
     "known files": lambda: "changes/0000-of-0001/known.json",
-    "ledger": lambda: f"quota/{today()}.0000-of-0001.json",
-    "check": lambda: f"quota/{today()}.check-20260101T000000Z-abcdef.json",
-    "quotas": lambda: f"quota/learned-{today()}.json",
+    "ledger": lambda: "quota/0000-of-0001.json",
     "forced": lambda: f"quota/forced/{appid(1)}.json",
     "quarantine": lambda: f"quarantine/interface_summary/{appid(1)}/2026-03-30.json",
     "accounts": lambda: "platform.json",
@@ -79,7 +71,8 @@ def numbers(value: str) -> bytes:
     quota = '{"wx0000000000000001": {"interface_summary": [N, N, N, N]}}'
     text = (
         '{"day": "2026-05-20", "run": "r", "period": N, "idle_from": N, "recent_calls": N, '
-        f'"in_use": true, "calls": {calls}, "accounts": {quota}, "count": N, "last": N, '
+        f'"in_use": true, "calls": {calls}, "days": {{"2026-05-20": {{"calls": {calls}}}}}, '
+        f'"known": {quota}, "count": N, "last": N, '
         '"run_id": "r", "requests": N, "rows": N, "exit_code": N, "reasons": [], "state": "x", '
         '"outcome": "x", "retry_at": "x", "started_at": "x", "ended_at": "x", "rows_after": N, '
         '"asked_at": N, "refetch": N, '

@@ -142,7 +142,7 @@ class Store(Protocol):
         """Write a small file as `write`, and return its version.
 
         ``over`` is the version it replaces, None for none. Raises LostRace if another version is
-        there, which may be this write itself; a store with locks does not check that.
+        there, which may be this write itself; a store with one writer does not check that.
         """
 
     def append(self, name: str, data: bytes | memoryview, temp: Path) -> Path:

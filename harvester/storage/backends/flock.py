@@ -50,6 +50,17 @@ def locked(path: Path, claim: Claim) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold a lock for the moments of one write, after waiting for those of others.
+
+    Without file locks nothing is held. Raises StoreError, and UsageError as `locked`.
+    """
+    with _opened(path, lambda: regular_files.open_regular(path, _LOCK_FLAGS, 0o644)) as descriptor:
+        _lock(descriptor)
+        yield
+
+
 def owner(path: Path) -> Owner | None:
     """Return the holder of a lock, None if there is none. Raises StoreError.
 
@@ -93,12 +104,17 @@ def _opened(path: Path, open_file: Callable[[], int]) -> Iterator[int]:
         os.close(descriptor)
 
 
+def _lock(descriptor: int) -> None:
+    """Wait for a lock, and go on without one where there are none."""
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
 def _create_marked(path: Path) -> int:
     while True:
         descriptor = regular_files.create(path)
         # Waits while `remove_if_abandoned` holds the file; one that it removes is made again.
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor)
         if os.fstat(descriptor).st_nlink:
             return descriptor
         os.close(descriptor)

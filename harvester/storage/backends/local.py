@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import stat
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harvester.core.errors import UsageError
+from harvester.core.errors import LostRace, UsageError
 from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.text.inert_text import inert
 from harvester.storage.backends import atomic_files, flock, regular_files
@@ -30,6 +31,7 @@ from harvester.storage.backends.claims import Claim, Owner
 from harvester.storage.backends.elapsed import boot_seconds
 
 _LOCK_SUFFIX = ".lock"
+_GUARDS = 16
 
 _DATA_FOLDER = re.compile(rf"(?!{META_DIR}(?:/|\Z))[^/]+(?:/ref_month=[^/]+)?")
 """Name of a dataset's folder, or of a month in it."""
@@ -154,10 +156,14 @@ class LocalStore:
         return None if version is None or data is None else Versioned(data, version)
 
     def write_over(self, name: str, data: bytes, temp: Path, over: Version | None) -> Version:
-        """Write a small file durably. No version is compared: the caller holds the lock."""
-        del over
-        self.write(name, data, temp=temp)
-        return self.version(name) or Version("")
+        """Write a small file durably over a version. Raises LostRace if another one is there."""
+        # One of a few locks, by a checksum: a name of an account must not outlive `forget`.
+        guard = f"{LOCKS}/write-{zlib.crc32(name.encode()) % _GUARDS:02d}"
+        with flock.held(self.path(guard)):
+            if self.version(name) != over:
+                raise LostRace(f"{self.display_path(name)}: replaced meanwhile", "run again")
+            self.write(name, data, temp=temp)
+            return self.version(name) or Version("")
 
     def append(self, name: str, data: bytes | memoryview, temp: Path) -> Path:
         """Write a file under a new name, durably."""

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 
 from harvester.core.model import is_appid
 from harvester.storage.layout import ACCOUNT_CACHE, Tree
-from harvester.storage.state import json_file
+from harvester.storage.state.json_file import SideFile
 
 _MEMBER = "authorised"
 
 
 def write(tree: Tree, appids: Sequence[str]) -> None:
-    """Replace the list; no token is kept. Raises StoreError."""
-    # By chance, because the writer holds no bucket's lock.
-    temp = tree.store.scratch / f"platform.{secrets.token_hex(8)}.json.tmp"
-    json_file.write(tree.store, ACCOUNT_CACHE, {_MEMBER: appids}, temp)
+    """Replace the list; no token is kept. Raises as `read`."""
+    _document(tree).update(lambda _: {_MEMBER: [*appids]})
 
 
 def read(tree: Tree) -> tuple[str, ...]:
@@ -24,5 +21,9 @@ def read(tree: Tree) -> tuple[str, ...]:
 
     Raises StoreError, and UsageError for a newer version.
     """
-    found = json_file.read(tree.store, ACCOUNT_CACHE, dict[str, list[str]]) or {}
+    found = _document(tree).read() or {}
     return tuple(filter(is_appid, found.get(_MEMBER, ())))
+
+
+def _document(tree: Tree) -> SideFile[dict[str, list[str]]]:
+    return SideFile(tree.store, ACCOUNT_CACHE, dict[str, list[str]])

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harvester.core import calendar
-from harvester.core.model import bucket_of
-from harvester.planning.quota import are_counts
+from harvester.planning.ledger import are_counts
 from harvester.storage.layout import FORCED_REFRESHES, Tree
-from harvester.storage.state import json_file
+from harvester.storage.state.json_file import SideFile
 
 MAX_PER_DAY = 20
 MIN_SECONDS_APART = 30.0
@@ -39,14 +38,15 @@ def spend(tree: Tree, appid: str, now: float) -> bool:
     ``now`` is in seconds since the Unix epoch; a day is one of Beijing. Raises StoreError, and
     UsageError for a newer version.
     """
-    name = f"{FORCED_REFRESHES}/{appid}.json"
     today = calendar.day_text(calendar.today(now))
-    full, none = _Spent(today, MAX_PER_DAY), _Spent(today, 0)
-    spent = json_file.read(tree.store, name, _Spent, damaged=full) or none
-    count = spent.count if spent.day == today else 0
-    # A time in the future comes from another machine's clock, and delays the refresh until then.
-    if count >= MAX_PER_DAY or now - spent.last < MIN_SECONDS_APART:
-        return False
-    temp = tree.temp(bucket_of(appid, tree.buckets), f"forced.{appid}.json")
-    json_file.write(tree.store, name, _Spent(today, count + 1, now), temp)
-    return True
+
+    def one_more(spent: _Spent | None) -> _Spent | None:
+        spent = spent or _Spent(today, 0)
+        count = spent.count if spent.day == today else 0
+        # A time in the future is of another machine's clock, and delays the refresh until then.
+        if count >= MAX_PER_DAY or now - spent.last < MIN_SECONDS_APART:
+            return None
+        return _Spent(today, count + 1, now)
+
+    name, full = f"{FORCED_REFRESHES}/{appid}.json", _Spent(today, MAX_PER_DAY)
+    return SideFile(tree.store, name, _Spent, damaged=full).update(one_more)

@@ -7,16 +7,17 @@ it would lose entries of a newer harvester.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import orjson
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
-from harvester.core.errors import UsageError
+from harvester.core.errors import LostRace, UsageError
 from harvester.storage.backends.base import MAX_READ, FileInfo, Store, Version, contents
 
 VERSION = 1
@@ -25,34 +26,67 @@ VERSION = 1
 MAX_CONTAINERS = 1 << 20
 """Most objects and lists of a file: they take thirty times the memory of their two characters."""
 
+MAX_RACES = 20
+"""Maximum times in a row that other processes replace a file before it is put."""
+
 T = TypeVar("T")
 
 # Built when a type is first read: no command pays for files that it does not open.
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 
-def read(
-    store: Store, name: str, kind: type[T], *, damaged: T | None = None, **known: object
-) -> T | None:
-    """Read a file as a dataclass, or as a dict; None if there is none.
+class SideFile(Generic[T]):
+    """A side file that one process at a time replaces, by what it makes of the version it has read.
 
-    Damaged contents are read as ``damaged``. ``known`` are members that replace those of the
-    file. Raises StoreError, and UsageError for a newer version.
+    ``kind`` is a dataclass or a dict. Damaged contents are read as ``damaged``. All methods raise
+    StoreError, and those that read raise UsageError for a newer version.
     """
-    data = store.read(name)
-    if data is None:
-        return None
-    return _decoded(data, kind, store.display_path(name), **known) or damaged
+
+    def __init__(self, store: Store, name: str, kind: type[T], *, damaged: T | None = None) -> None:
+        self._store = store
+        self._name = name
+        self._kind = kind
+        self._damaged = damaged
+        # Of no bucket: not every writer holds one, and the next run's holder would remove it.
+        self._temp = store.scratch / f"{name.replace('/', '.')}.tmp"
+        self._version: Version | None = None
+
+    def read(self) -> T | None:
+        """Return the value, None if there is no file."""
+        found = self._store.read_versioned(self._name)
+        self._version = None if found is None else found.version
+        if found is None:
+            return None
+        where = self._store.display_path(self._name)
+        return _decoded(found.data, self._kind, where) or self._damaged
+
+    def write(self, value: T) -> None:
+        """Put a value durably over the version that was read or written last, none at first.
+
+        Raises LostRace if another version is there, which may be this write itself.
+        """
+        data = _encoded(value)
+        self._version = self._store.write_over(self._name, data, self._temp, self._version)
+
+    def update(self, change: Callable[[T | None], T | None]) -> bool:
+        """Replace the value by what ``change`` makes of it; return whether it made any.
+
+        If another process is faster, its value is changed. Raises LostRace if that has no end.
+        """
+        for _ in range(MAX_RACES):
+            value = change(self.read())
+            if value is None:
+                return False
+            with suppress(LostRace):
+                self.write(value)
+                return True
+        where = self._store.display_path(self._name)
+        raise LostRace(f"{where}: replaced again and again", "run again")
 
 
-def read_versioned(
-    store: Store, name: str, kind: type[T], **known: object
-) -> tuple[T | None, Version | None]:
-    """Read a file as `read`, with its version; None and None if there is none."""
-    found = store.read_versioned(name)
-    if found is None:
-        return None, None
-    return _decoded(found.data, kind, store.display_path(name), **known), found.version
+def read(store: Store, name: str, kind: type[T]) -> T | None:
+    """Read a file that has one writer, as a `SideFile` does."""
+    return SideFile(store, name, kind).read()
 
 
 def read_all(store: Store, found: Sequence[FileInfo], kind: type[T]) -> Iterator[T]:
@@ -66,30 +100,16 @@ def read_all(store: Store, found: Sequence[FileInfo], kind: type[T]) -> Iterator
             yield value
 
 
-def write(store: Store, name: str, value: Any, temp: Path, **spelled: object) -> None:
-    """Write a file durably, in the place of an older one. Raises StoreError.
-
-    ``spelled`` are members whose form in the file differs from that in ``value``.
-    """
-    store.write(name, orjson.dumps(members(value, **spelled), default=tuple), temp)
+def write(store: Store, name: str, value: Any, temp: Path) -> None:
+    """Write a file durably, in the place of an older one. Raises StoreError."""
+    store.write(name, _encoded(value), temp)
 
 
-def write_over(
-    store: Store, name: str, value: Any, temp: Path, over: Version | None, **spelled: object
-) -> Version:
-    """Write a file as `write`, over a version, None for none; return the new one.
-
-    Raises LostRace if another version is there, and StoreError.
-    """
-    data = orjson.dumps(members(value, **spelled), default=tuple)
-    return store.write_over(name, data, temp, over)
-
-
-def members(value: Any, **spelled: object) -> dict[str, Any]:
+def members(value: Any) -> dict[str, Any]:
     """Return the members of a dataclass or a mapping, with the version, as in its file."""
     if not isinstance(value, Mapping):
         value = {field.name: getattr(value, field.name) for field in fields(value)}
-    return {"version": VERSION, **value, **spelled}
+    return {"version": VERSION, **value}
 
 
 def parse(data: bytes, *, partial: bool = False) -> Any:
@@ -122,9 +142,13 @@ def value_of(plain: Any, kind: type[T], where: str = "", **known: object) -> T |
         return None
 
 
-def _decoded(data: bytes, kind: type[T], where: str, **known: object) -> T | None:
+def _encoded(value: Any) -> bytes:
+    return orjson.dumps(members(value), default=tuple)
+
+
+def _decoded(data: bytes, kind: type[T], where: str) -> T | None:
     try:
         plain = parse(data)
     except ValueError:
         return None
-    return value_of(plain, kind, where, **known)
+    return value_of(plain, kind, where)

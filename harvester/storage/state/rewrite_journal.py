@@ -5,14 +5,13 @@ The files are ``rewrite.json`` and ``rewrite/<dataset>.json``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harvester.core.errors import AccessRefused, UsageError
 from harvester.storage.backends.base import META_DIR
 from harvester.storage.layout import Tree
-from harvester.storage.state import json_file
+from harvester.storage.state.json_file import SideFile
 
 JOURNAL = f"{META_DIR}/rewrite"
 
@@ -30,23 +29,17 @@ def read(tree: Tree) -> dict[str, Any] | None:
 
     Raises StoreError, and UsageError for a newer version.
     """
-    return json_file.read(tree.store, f"{JOURNAL}.json", dict[str, Any])
+    return _journal(tree).read()
 
 
-def write(tree: Tree, journal: Mapping[str, object]) -> None:
-    """Write the journal. Raises StoreError."""
-    json_file.write(tree.store, f"{JOURNAL}.json", journal, tree.temp(0, "rewrite.json"))
+def write(tree: Tree, journal: dict[str, Any]) -> None:
+    """Write the journal. Raises as `read`."""
+    _journal(tree).update(lambda _: journal)
 
 
-def read_months(tree: Tree, dataset: str) -> dict[str, DoneMonth]:
-    """Read the finished months of a dataset. Raises as `read`."""
-    name = f"{JOURNAL}/{dataset}.json"
-    return json_file.read(tree.store, name, dict[str, DoneMonth]) or {}
-
-
-def write_months(tree: Tree, dataset: str, months: Mapping[str, DoneMonth]) -> None:
-    """Write the finished months of a dataset. Raises StoreError."""
-    json_file.write(tree.store, f"{JOURNAL}/{dataset}.json", months, tree.temp(0, "rewrite.json"))
+def months(tree: Tree, dataset: str) -> SideFile[dict[str, DoneMonth]]:
+    """Return the finished months of a dataset."""
+    return SideFile(tree.store, f"{JOURNAL}/{dataset}.json", dict[str, DoneMonth])
 
 
 def is_journal(name: str) -> bool:
@@ -72,3 +65,7 @@ def refuse_unfinished(tree: Tree) -> None:
             f"{place}: the rewrite that makes this tree is not finished",
             f"repeat it: harvester rewrite --to {place}{buckets}",
         )
+
+
+def _journal(tree: Tree) -> SideFile[dict[str, Any]]:
+    return SideFile(tree.store, f"{JOURNAL}.json", dict[str, Any])

@@ -12,7 +12,7 @@ LEARNING = "harvester/scheduling/refusal_learning.py"
 DEATHS = "tests/runs/processes/test_deaths.py"
 LIMITER = "harvester/engine/rate_limiter.py"
 QUESTION = "harvester/engine/question.py"
-QUOTA = "harvester/planning/daily_quota.py"
+QUOTA = "harvester/planning/quota.py"
 RATE = "harvester/scheduling/rate_state.py"
 REFUSAL = "harvester/scheduling/refusal_policy.py"
 RUN = "harvester/runs/harvest.py"
@@ -71,8 +71,8 @@ SABOTAGES = (
     Sabotage(
         "no-hold-off",
         BUDGET,
-        "for wait, recent in waits or ():",
-        "for wait, recent in ():",
+        "if opened.wait:",
+        "if False:",
         "tests/scheduling/test_limits_and_outages.py::test_a_run_holds_off_until_calls_of_the_one_before_count_no_more",
     ),
     Sabotage(
@@ -92,29 +92,29 @@ SABOTAGES = (
     Sabotage(
         "ledger-not-written",
         BUDGET,
-        "await _each(self._write, touched)",
+        "await self._each_bucket(self._files.write, touched)",
         "pass",
         "tests/engine/test_daily_quota.py::test_a_killed_run_has_noted_too_much_rather_than_too_little",
     ),
     Sabotage(
         "ledger-written-after",
         BUDGET,
-        "await _each(self._write, touched)",
-        '__import__("asyncio").ensure_future(_each(self._write, touched))',
+        "await self._each_bucket(self._files.write, touched)",
+        '__import__("asyncio").ensure_future(self._each_bucket(self._files.write, touched))',
         "tests/engine/test_daily_quota.py::test_a_call_is_in_the_ledger_before_it_is_made",
     ),
     Sabotage(
         "reserve-ignored",
         QUOTA,
-        "kept = self._limits.daily_reserve.of(quota) + self._kept(dataset, appid)",
-        "kept = self._kept(dataset, appid)",
+        "kept = 0 if reserve_too else self._reserve + self._kept",
+        "kept = 0 if reserve_too else self._kept",
         "tests/engine/test_daily_quota.py::test_the_reserve_is_left_to_others",
     ),
     Sabotage(
         "remaining-calls-ignored",
         QUOTA,
-        "return quota if remained is None else min(quota, remained)",
-        "return quota",
+        "self._room = min(self.limit.quota, known.counted + told.remain)",
+        "self._room = self.limit.quota",
         "tests/planning/test_quota_decisions.py::test_what_is_left_is_the_smaller_of_limit_and_remain_less_the_reserve",
     ),
     Sabotage(
@@ -127,8 +127,8 @@ SABOTAGES = (
     Sabotage(
         "questions-not-counted",
         QUOTA,
-        "known.questions = known.questions_on(ledger.day) + 1",
-        "known.questions = 1",
+        "questions, day = self._questions() + 1, self._ledger.day",
+        "questions, day = 1, self._ledger.day",
         "tests/engine/test_quota_questions.py::test_no_more_than_four_questions_on_a_day_however_many_runs",
     ),
     Sabotage(
@@ -287,16 +287,23 @@ SABOTAGES = (
     ),
     Sabotage(
         "ledger-put-without-condition",
-        "harvester/storage/state/quota_ledger.py",
-        "over = base.version",
-        "over = tree.store.version(name)",
+        "harvester/storage/state/json_file.py",
+        "self._store.write_over(self._name, data, self._temp, self._version)",
+        "self._store.write_over(self._name, data, self._temp, self._store.version(self._name))",
         "tests/storage/state/test_quota_ledger.py::test_calls_of_two_runs_are_added",
+    ),
+    Sabotage(
+        "ledger-replaced-on-a-disk-unseen",
+        "harvester/storage/backends/local.py",
+        "if self.version(name) != over:",
+        "if False:",
+        "tests/storage/state/test_quota_ledger.py::test_checks_at_once_on_a_disk_lose_no_call",
     ),
     Sabotage(
         "ledger-written-after-the-lease",
         "harvester/engine/ledger_files.py",
-        "return self._tree.hold.is_good",
-        "return True",
+        "if self._tree.hold.is_good:",
+        "if True:",
         "tests/engine/test_lost_lease.py::test_a_run_that_has_lost_its_lease_writes_no_ledger",
     ),
 )

@@ -13,8 +13,7 @@ from harvester.core.calendar import instant, parse_day
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import RawAnswer, Refusal, ReportedQuota, Window
-from harvester.planning.daily_quota import KnownQuota
-from harvester.planning.quota import DayLedger
+from harvester.planning.ledger import DayCalls, KnownQuota, Ledger, Moment
 from harvester.storage import quarantine
 from harvester.storage.backends.base import MAX_READ
 from harvester.storage.backends.local import LocalStore
@@ -23,12 +22,11 @@ from harvester.storage.quarantine import QuarantinedAnswer
 from harvester.storage.state import (
     account_cache,
     forced_refreshes,
-    quota_ledger,
-    quota_limits,
     rewrite_journal,
     run_records,
 )
 from harvester.storage.state.change_log import ChangeLog
+from harvester.storage.state.quota_ledger import LedgerFile
 from harvester.storage.state.rewrite_journal import DoneMonth
 from harvester.storage.state.run_records import RunRecord
 from tests.support.output_helpers import entries_of_logs
@@ -76,12 +74,7 @@ EVIDENCE = (
     '"reason":"why","begin_date":"2026-01-01","end_date":"2026-05-20","asked_at":1779249600,'
     '"refetch":1180591620717411303424,"run_id":"r",'
 )
-CHECK = (
-    '{"version":1,"0000-of-0001":{"version":1,"day":"2026-05-20","run":"c","in_use":false,'
-    '"period":1.0,"idle_from":0.0,"recent_calls":0,'
-    '"calls":{"user_summary":{"wx0000000000000001":2}},"exhausted":{},"merged_checks":[]}}'
-)
-COUNTED = DayLedger(DAY, period=0.0, calls={DATASET: {ONE: 2}}, merged_checks=["c"])
+TOLD = ReportedQuota(10, 1, 9, 1_779_249_600.0)
 FILES = {
     "forced": SideFile(
         f"quota/forced/{ONE}.json",
@@ -90,48 +83,34 @@ FILES = {
         [True, False],
         [False, False],
     ),
-    "limits": SideFile(
-        "quota/learned-2026-05-20.json",
-        '{"version":1,"accounts":{"wx0000000000000001":{"user_summary":[10,1,9,1779249600.0]}}}',
-        quota_limits.read,
-        {(ONE, DATASET): ReportedQuota(10, 1, 9, 1_779_249_600.0)},
-        {},
-    ),
-    "known quotas": SideFile(
-        "quota/known.0000-of-0001.json",
-        '{"version":1,"datasets":{"user_summary":{"wx0000000000000001":{"reported":[10,1,9,'
-        '1779249600.0],"counted":1,"asked_on":20593,"questions":2,"ask_beyond":3,'
-        '"is_refused":false,"taught":5,"taught_on":20592}}}}',
-        lambda tree: quota_limits.read_known(tree, [0]),
-        {
-            (ONE, DATASET): KnownQuota(
-                ReportedQuota(10, 1, 9, 1_779_249_600.0), 1, 20593, 2, 3, False, 5, 20592
-            )
-        },
-        {},
-    ),
     "ledger": SideFile(
-        "quota/2026-05-20.0000-of-0001.json",
-        '{"version":1,"day":"2026-05-20","run":"r","in_use":true,"period":1.0,"idle_from":2.5,'
-        '"recent_calls":3,"calls":{"user_summary":{"wx0000000000000001":7}},'
-        '"exhausted":{"user_summary":{"wx0000000000000001":[45009,"quota","rid"]}}}',
-        lambda tree: quota_ledger.read(tree, DAY, 0),
-        DayLedger(
+        "quota/0000-of-0001.json",
+        '{"version":1,"day":20593,"run":"r","puts":4,"in_use":true,"period":1.0,"idle_from":2.5,'
+        '"recent_calls":3,"beside":1,"written":[5.0,"b",2.0,null],'
+        '"days":{"2026-05-20":{"calls":{"user_summary":{"wx0000000000000001":7}},'
+        '"exhausted":{"user_summary":{"wx0000000000000001":[45009,"quota","rid"]}}}},'
+        '"deferred":{},"known":{"user_summary":{"wx0000000000000001":[[10,1,9,1779249600.0],1,'
+        "20593,2,3,false,5,20592]}},"
+        '"checked":{"user_summary":{"wx0000000000000002":[10,1,9,1779249600.0]}}}',
+        lambda tree: LedgerFile(tree, 0).read(),
+        Ledger(
             DAY,
             "r",
+            puts=4,
             in_use=True,
             period=1.0,
             idle_from=2.5,
             recent_calls=3,
-            calls={DATASET: {ONE: 7}},
-            exhausted={DATASET: {ONE: Refusal(45009, "quota", "rid")}},
+            beside=1,
+            written=Moment(5.0, "b", 2.0),
+            days={
+                "2026-05-20": DayCalls(
+                    {DATASET: {ONE: 7}}, {DATASET: {ONE: Refusal(45009, "quota", "rid")}}
+                )
+            },
+            known={DATASET: {ONE: KnownQuota(TOLD, 1, DAY, 2, 3, False, 5, DAY - 1)}},
+            checked={DATASET: {appid(2): TOLD}},
         ),
-    ),
-    "check": SideFile(
-        "quota/2026-05-20.check-c.json",
-        CHECK,
-        lambda tree: quota_ledger.read(tree, DAY, 0),
-        COUNTED,
     ),
     "authorised": SideFile(
         "platform.json",
@@ -174,7 +153,7 @@ FILES = {
     "months": SideFile(
         "rewrite/user_summary.json",
         '{"version":1,"2026-05 of 1":{"of": {"a": "v"}, "files": {"b": 3}}}',
-        lambda tree: rewrite_journal.read_months(tree, "user_summary"),
+        lambda tree: rewrite_journal.months(tree, "user_summary").read() or {},
         {"2026-05 of 1": DoneMonth({"a": "v"}, {"b": 3})},
         {},
     ),
@@ -234,7 +213,7 @@ def test_what_is_damaged_counts_as_none(
 @each
 def test_members_of_another_type_are_damage(tree: Tree, file: SideFile) -> None:
     """A file that is JSON and nothing else that was expected."""
-    put(tree, file.name, b'{"day": 1, "count": {}, "accounts": 5, "authorised": 5, "calls": 5}')
+    put(tree, file.name, b'{"day": 1, "count": {}, "authorised": 5, "calls": 5, "days": 5}')
     assert file.read(tree) == file.none
 
 
@@ -261,11 +240,9 @@ def test_a_newer_announcement_is_refused_before_it_is_taken_over(tree: Tree) -> 
 @pytest.mark.parametrize(
     ("verb", "name"),
     [
-        ("plan", "quota/learned-2026-05-20.json"),
-        ("forget", "quota/learned-2026-05-20.json"),
-        ("run", "quota/learned-2026-05-20.json"),
-        ("plan", "quota/known.0000-of-0001.json"),
-        ("run", "quota/known.0000-of-0001.json"),
+        ("plan", "quota/0000-of-0001.json"),
+        ("forget", "quota/0000-of-0001.json"),
+        ("run", "quota/0000-of-0001.json"),
         ("status", "rewrite.json"),
     ],
 )

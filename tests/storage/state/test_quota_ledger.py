@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from harvester.core.calendar import parse_day
-from harvester.core.config.settings import Output
+from harvester.core.config.settings import Output, Pace
 from harvester.core.errors import LostRace
-from harvester.core.model import Refusal
-from harvester.planning.quota import DayLedger, Moment
+from harvester.core.model import Refusal, ReportedQuota
+from harvester.planning.ledger import Ledger, Moment
 from harvester.storage.backends.base import Version
 from harvester.storage.layout import QUOTA, Tree, open_tree
 from harvester.storage.state import quota_ledger
-from harvester.storage.state.quota_ledger import StoredLedger, read, read_stored, write_over
+from harvester.storage.state.json_file import MAX_RACES
+from harvester.storage.state.quota_ledger import LedgerFile, read
+from tests.support.output_helpers import tree_at
 from tests.support.store_backends import conditions_sent
 
 DAY = parse_day("2026-05-20")
@@ -28,26 +31,27 @@ def tree(s3_output: Output) -> Tree:
     return open_tree(s3_output)
 
 
-def opened(tree: Tree, run: str) -> tuple[DayLedger, StoredLedger]:
+def opened(tree: Tree, run: str) -> tuple[Ledger, LedgerFile]:
     """Return the ledger of the day as a run begins to use it."""
-    ledger, base = read_stored(tree, DAY, 0)
-    ledger.reopen(run, Moment(100.0, run, 1.0), 1.0)
-    return ledger, base
+    file = LedgerFile(tree, 0)
+    ledger = file.read() or Ledger()
+    ledger.open(run, DAY, Moment(100.0, run, 1.0), Pace().rate)
+    return ledger, file
 
 
 def calls_of(tree: Tree) -> dict[str, int]:
     """Return the stored calls by account."""
     ledger = read(tree, DAY, 0)
     assert ledger is not None
-    return ledger.calls[DATASET]
+    return ledger.today.calls[DATASET]
 
 
 def test_a_ledger_is_put_under_its_version(tree: Tree, s3_output: Output) -> None:
     """Only where there is none, and then over the very version that was put before."""
-    ledger, base = opened(tree, "ours")
+    ledger, file = opened(tree, "ours")
     for _ in range(3):
         ledger.add(DATASET, ONE, 10)
-        base = write_over(tree, ledger, 0, base)
+        file.write(ledger)
     assert calls_of(tree) == {ONE: 30}
     [sent] = [each for name, each in conditions_sent(s3_output).items() if name.startswith(QUOTA)]
     assert [[*each] for each in sent] == [
@@ -57,28 +61,30 @@ def test_a_ledger_is_put_under_its_version(tree: Tree, s3_output: Output) -> Non
     ]
 
 
-def test_calls_of_two_runs_are_added(tree: Tree) -> None:
+@pytest.mark.parametrize("is_local", [False, True])
+def test_calls_of_two_runs_are_added(tree: Tree, tmp_path: Path, *, is_local: bool) -> None:
     """The run that loses the race reads the ledger of the other one, and adds its own calls."""
-    ours, our_base = opened(tree, "ours")
+    tree = tree_at(tmp_path) if is_local else tree
+    ours, our_file = opened(tree, "ours")
     ours.add(DATASET, ONE, 5)
-    our_base = write_over(tree, ours, 0, our_base)
-    theirs, their_base = opened(tree, "theirs")
+    our_file.write(ours)
+    theirs, their_file = opened(tree, "theirs")
     theirs.add(DATASET, ONE, 10)
     theirs.add(DATASET, TWO, 1)
     theirs.exhaust(DATASET, TWO, Refusal(45009, "spent", ""))
-    their_base = write_over(tree, theirs, 0, their_base)
+    their_file.write(theirs)
     ours.add(DATASET, ONE, 100)
     ours.in_use = False
-    our_base = write_over(tree, ours, 0, our_base)
+    our_file.write(ours)
     assert calls_of(tree) == {ONE: 115, TWO: 1}
     stored = read(tree, DAY, 0)
     assert stored is not None
     assert stored.in_use, "the other run is at work"
     assert stored.exhausted_by(DATASET, TWO) is not None
     theirs.add(DATASET, ONE, -3)
-    write_over(tree, theirs, 0, their_base)
+    their_file.write(theirs)
     ours.add(DATASET, ONE, 1)
-    write_over(tree, ours, 0, our_base)
+    our_file.write(ours)
     assert calls_of(tree) == {ONE: 113, TWO: 1}
 
 
@@ -93,13 +99,13 @@ def test_a_put_whose_answer_was_lost_counts_once(
         put(name, data, temp, over)
         raise LostRace("it was us", "")
 
-    ledger, base = opened(tree, "ours")
+    ledger, file = opened(tree, "ours")
     ledger.add(DATASET, ONE, 10)
     monkeypatch.setattr(tree.store, "write_over", forgotten)
-    base = write_over(tree, ledger, 0, base)
+    file.write(ledger)
     assert calls_of(tree) == {ONE: 10}
     ledger.add(DATASET, ONE, 10)
-    write_over(tree, ledger, 0, base)
+    file.write(ledger)
     assert calls_of(tree) == {ONE: 20}
 
 
@@ -109,23 +115,43 @@ def test_lost_races_are_limited(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> 
     def always(name: str, *_: object) -> Version:
         raise LostRace(name, "run again")
 
-    ledger, base = opened(tree, "ours")
+    ledger, file = opened(tree, "ours")
     monkeypatch.setattr(tree.store, "write_over", always)
     with pytest.raises(LostRace, match="again and again"):
-        write_over(tree, ledger, 0, base)
-    assert quota_ledger.MAX_RACES < 100
+        file.write(ledger)
+    assert MAX_RACES < 100
 
 
-def test_calls_of_a_check_count_once(tree: Tree) -> None:
-    """A check that ran meanwhile is in both ledgers, and in their sum once."""
-    ours, our_base = opened(tree, "ours")
-    our_base = write_over(tree, ours, 0, our_base)
-    check = DayLedger(DAY, run="check")
+@pytest.mark.parametrize("is_local", [False, True])
+def test_a_check_beside_a_run_counts_once(tree: Tree, tmp_path: Path, *, is_local: bool) -> None:
+    """The run at work takes over the calls, and leaves what was told to the next one."""
+    tree = tree_at(tmp_path) if is_local else tree
+    ours, file = opened(tree, "ours")
+    file.write(ours)
+    check = Ledger(DAY, written=Moment(101.0, "ours", 2.0), beside=2, idle_from=102.0)
     check.add(DATASET, TWO, 4)
-    quota_ledger.leave(tree, {0: check})
-    theirs, their_base = opened(tree, "theirs")
-    assert theirs.spent(DATASET, TWO) == 4
-    write_over(tree, theirs, 0, their_base)
-    ours.add(DATASET, ONE, 2)
-    write_over(tree, ours, 0, our_base)
+    check.checked = {DATASET: {TWO: ReportedQuota(9, 5, 4, 101.0)}}
+    quota_ledger.enter_check(tree, check, 0)
+    for _ in range(2):
+        ours.add(DATASET, ONE, 1)
+        file.write(ours)
     assert calls_of(tree) == {ONE: 2, TWO: 4}
+    ours.close(Moment(101.5, "ours", 2.5))
+    file.write(ours)
+    left = LedgerFile(tree, 0).read()
+    assert left is not None
+    assert (left.in_use, left.beside, left.idle_from) == (False, 2, 102.0)
+    assert left.known == {}
+    assert left.open("next", DAY, Moment(101.5, "ours", 2.5), Pace().rate) == (0.5, 2)
+    assert left.quota(DATASET, TWO).reported == ReportedQuota(9, 5, 4, 101.0)
+
+
+def test_checks_at_once_on_a_disk_lose_no_call(tmp_path: Path) -> None:
+    """Each reads, adds and writes under the version it has read, in threads as in processes."""
+    tree = tree_at(tmp_path)
+    check = Ledger(DAY)
+    check.add(DATASET, ONE, 1)
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(quota_ledger.enter_check, tree, check, 0) for _ in range(40)]:
+            done.result()
+    assert calls_of(tree) == {ONE: 40}

@@ -1,0 +1,312 @@
+"""Ledger of the calls spent, by Beijing day, dataset and account, and of what is known of quotas.
+
+Calls are entered in blocks before the first of a block is made, so a killed run has entered too
+many rather than too few. `quota` decides how many may be spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from harvester.core import calendar
+from harvester.core.calendar import Day, day_text
+from harvester.core.model import LearntRefusal, Rate, Refusal, ReportedQuota
+
+T = TypeVar("T")
+
+DATE_ERROR_SECONDS = 2.0
+"""Error in seconds of an interval between two times that WeChat told, in whole seconds each."""
+
+WRONG_SECONDS = 600.0
+"""Offset of a clock in seconds above which the day of a ledger may be wrong."""
+
+_MAX_NUMBER = 1 << 40
+"""No count of calls and no time, in seconds since the Unix epoch, is greater."""
+
+Calls: TypeAlias = dict[str, dict[str, int]]
+"""Numbers of calls by dataset and appid."""
+
+
+class Moment(NamedTuple):
+    """A moment by a run's clock, and by the elapsed time of its machine.
+
+    ``at`` is in seconds since the Unix epoch, and ``offset`` is WeChat's time minus ``at``, None if
+    WeChat did not tell it. ``elapsed`` counts seconds since the machine's start, which ``boot``
+    names; it is empty if the system has no name for it.
+    """
+
+    at: float = 0.0
+    boot: str = ""
+    elapsed: float = 0.0
+    offset: float | None = None
+
+    def is_of_boot(self, other: Moment) -> bool:
+        """Return whether the elapsed times of two moments can be compared."""
+        return bool(self.boot) and self.boot == other.boot
+
+
+_UNKNOWN = Moment()
+
+
+class KnownQuota(NamedTuple):
+    """The knowledge of the quota of one dataset of one account.
+
+    ``reported`` is the last answer of WeChat. It includes the first ``counted`` calls of the ledger
+    of its day. ``questions`` were put on the day ``asked_on``; the next one is due before more than
+    ``ask_beyond`` calls of its ledger, None without any that day. ``is_refused`` is True if WeChat
+    refused the last question. ``taught`` calls were allowed on the day ``taught_on``, when WeChat
+    last said that the quota is spent; 0 if it never did.
+    """
+
+    reported: ReportedQuota | None = None
+    counted: int = 0
+    asked_on: Day = 0
+    questions: int = 0
+    ask_beyond: int | None = None
+    is_refused: bool = False
+    taught: int = 0
+    taught_on: Day = 0
+
+
+_NOTHING_KNOWN = KnownQuota()
+
+
+@dataclass(slots=True)
+class DayCalls:
+    """The calls of a Beijing day, and WeChat's refusals of quotas that were spent on it."""
+
+    calls: Calls = field(default_factory=dict)
+    exhausted: dict[str, dict[str, Refusal]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The ledger of one bucket: its calls by day, its quotas, and what its last run left.
+
+    ``run`` is the run that wrote it, ``puts`` times so far, for the Beijing day ``day``. ``in_use``
+    is true until that run has ended in order. WeChat's rate limit may count ``recent_calls`` of
+    each account until ``idle_from``, in seconds since the Unix epoch by the clock of ``written``,
+    the moment of that run's last writing; of a ledger in use their number is unknown, and they
+    count for ``period`` seconds. Checks have made ``beside`` calls of an account since that run
+    began. ``days`` has the calls by ISO day, ``deferred`` the refusals for which the rest of a
+    dataset was not asked, ``known`` the quotas, and ``checked`` what checks were told of them since
+    that run began.
+    """
+
+    day: Day = 0
+    run: str = ""
+    puts: int = 0
+    in_use: bool = False
+    period: float = 0.0
+    idle_from: float = 0.0
+    recent_calls: int = 0
+    beside: int = 0
+    written: Moment = _UNKNOWN
+    days: dict[str, DayCalls] = field(default_factory=dict)
+    deferred: dict[str, dict[str, LearntRefusal]] = field(default_factory=dict)
+    known: dict[str, dict[str, KnownQuota]] = field(default_factory=dict)
+    checked: dict[str, dict[str, ReportedQuota]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for numbers that no run enters: negative, infinite or beyond all use."""
+        numbers = [self.day, self.puts, self.period, self.idle_from, self.recent_calls, self.beside]
+        for of_day in self.days.values():
+            numbers += (calls for *_, calls in _each(of_day.calls))
+            numbers += (abs(refusal.errcode) for *_, refusal in _each(of_day.exhausted))
+        for *_, learnt in _each(self.deferred):
+            numbers += (learnt.since, learnt.on, learnt.times, abs(learnt.refusal.errcode))
+        for *_, told in _each(self.checked):
+            numbers += told
+        for *_, known in _each(self.known):
+            numbers += (*(known.reported or ()), *(number or 0 for number in known[1:]))
+        if not are_counts(numbers):
+            raise ValueError("numbers that no ledger has")
+
+    @property
+    def today(self) -> DayCalls:
+        """The calls of the ledger's day."""
+        return self.days.setdefault(day_text(self.day), DayCalls())
+
+    def spent(self, dataset: str, appid: str) -> int:
+        """Return the number of calls entered."""
+        return self.today.calls.get(dataset, {}).get(appid, 0)
+
+    def add(self, dataset: str, appid: str, calls: int) -> None:
+        """Enter calls; a negative number returns them."""
+        _add_all(self.today.calls, {dataset: {appid: calls}})
+
+    def exhaust(self, dataset: str, appid: str, refusal: Refusal) -> None:
+        """Enter WeChat's refusal of a spent quota."""
+        self.today.exhausted.setdefault(dataset, {})[appid] = refusal
+
+    def exhausted_by(self, dataset: str, appid: str) -> Refusal | None:
+        """Return WeChat's refusal of the spent quota, None if there was none."""
+        return self.today.exhausted.get(dataset, {}).get(appid)
+
+    def learn(self, dataset: str, appid: str, refusal: LearntRefusal | None) -> None:
+        """Enter the refusal for which the rest of a dataset was not asked; None removes it."""
+        if refusal is not None:
+            self.deferred.setdefault(dataset, {})[appid] = refusal
+        else:
+            self.deferred.get(dataset, {}).pop(appid, None)
+
+    def quota(self, dataset: str, appid: str) -> KnownQuota:
+        """Return what is known of a quota."""
+        return self.known.get(dataset, {}).get(appid, _NOTHING_KNOWN)
+
+    def know(self, dataset: str, appid: str, **changes: Any) -> None:
+        """Change members of what is known of a quota."""
+        known = self.quota(dataset, appid)._replace(**changes)
+        self.known.setdefault(dataset, {})[appid] = known
+
+    def begin(self, day: Day) -> None:
+        """Go over to a day, and take in what checks were told. None of its calls is in flight."""
+        self.day = day
+        for dataset, appid, told in _each(self.checked):
+            before = self.quota(dataset, appid).reported
+            if before is None or before.asked_at < told.asked_at:
+                # Before the first run after a check nothing else can be known of its calls.
+                counted = min(told.used, self.spent(dataset, appid))
+                self.know(dataset, appid, reported=told, counted=counted, ask_beyond=None)
+                self.know(dataset, appid, is_refused=False)
+        self.checked = {}
+
+    def open(self, run: str, day: Day, now: Moment, rate: Rate) -> tuple[float, int | None]:
+        """Begin to use the ledger for a run, by the clock of ``now``.
+
+        Returns for how many seconds how many calls of each account may count in the rate limit;
+        None for an unknown number.
+        """
+        if self._is_of_wrong_day(day):
+            # WeChat counts these calls for this day. They are taken from the other, to move once.
+            moved, self.day = self.days.pop(day_text(self.day), DayCalls()), day
+            _add_all(self.today.calls, moved.calls)
+        self.begin(day)
+        wait = self.wait(now, rate.period)
+        recent = None if self.in_use else self.recent_calls + self.beside
+        # As many as the rate allows, for the next run if this one ends before they are over.
+        self.recent_calls, self.beside = rate.count if recent is None else recent, 0
+        # In use until the unused calls are returned, so that the next run notices a kill.
+        self.run, self.puts, self.in_use, self.period = run, 0, True, rate.period
+        self.idle_from, self.written = now.at + wait, now
+        return wait, recent
+
+    def close(self, now: Moment) -> None:
+        """End the use of the ledger, and drop the days that no run needs.
+
+        Yesterday's calls stay for a machine whose clock is behind, as do tomorrow's. Later days are
+        of a wrong clock, but only if this one is known to be right.
+        """
+        self.in_use = False
+        if now.offset is None or abs(now.offset) <= WRONG_SECONDS:
+            first, last = day_text(self.day - 1), day_text(self.day + 1)
+            for day in [*self.days]:
+                if day < first or (day > last and now.offset is not None):
+                    del self.days[day]
+
+    def enter_check(self, check: Ledger) -> None:
+        """Add what a check has spent and learnt.
+
+        A run may be using the ledger, and goes on with it: what was told is for the next one,
+        because it cannot tell which of its calls in flight were counted in.
+        """
+        if not self.run:
+            self.day, self.period, self.written = check.day, check.period, check.written
+        for day, of_day in check.days.items():
+            _add_all(self.days.setdefault(day, DayCalls()).calls, of_day.calls)
+        now = self._by_its_clock(check.written)
+        self.expire(now)
+        self.beside += check.beside
+        self.enter_recent(0, now + check.idle_from - check.written.at)
+        self.checked = _union(self.checked, check.checked)
+
+    def copied_calls(self) -> dict[str, Calls]:
+        """Return a copy of the numbers of calls, by day."""
+        return {
+            day: {dataset: {**of_dataset} for dataset, of_dataset in of_day.calls.items()}
+            for day, of_day in self.days.items()
+        }
+
+    def rebase(self, theirs: Ledger, base: dict[str, Calls]) -> None:
+        """Add what was entered here since ``base`` to what another process has written."""
+        for day, of_theirs in theirs.days.items():
+            mine = self.days.setdefault(day, DayCalls())
+            _add_all(mine.calls, base.get(day, {}), sign=-1)
+            _add_all(mine.calls, of_theirs.calls)
+            mine.exhausted = _union(of_theirs.exhausted, mine.exhausted)
+        self.deferred = _union(theirs.deferred, self.deferred)
+        self.known = _union(theirs.known, self.known)
+        self.beside, self.checked = theirs.beside, theirs.checked
+        self.enter_recent(theirs.recent_calls, theirs.idle_from)
+        # A check leaves the run alone; another run may be at work after a lost lease.
+        self.in_use |= theirs.in_use and theirs.run != self.run
+
+    def enter_recent(self, calls: int, idle_from: float) -> None:
+        """Enter an account's calls that WeChat's rate limit may count until ``idle_from``."""
+        self.recent_calls = max(self.recent_calls, calls)
+        self.idle_from = max(self.idle_from, idle_from)
+
+    def expire(self, now: float) -> None:
+        """Forget the recent calls of before if they count no more."""
+        if self.idle_from <= now:
+            self.recent_calls = self.beside = 0
+
+    def wait(self, now: Moment, period: float) -> float:
+        """Return the seconds for which calls of the ledger's run may count in a rate limit.
+
+        Within one boot they are counted by elapsed time, whatever was done to the clock. After
+        another boot WeChat's time decides, and the clocks alone if it is unknown.
+        """
+        # After a clock was put back, the wait is still no longer than a period.
+        longest = max(self.period, period)
+        if self.in_use:
+            return longest
+        return min(max(0.0, self.idle_from - self._by_its_clock(now)), longest)
+
+    def by_wechat(self, now: Moment) -> float | None:
+        """Return WeChat's time at ``now``; None if it was not told in this boot."""
+        then = self.written
+        if then.offset is None or not then.is_of_boot(now):
+            return None
+        return self._by_its_clock(now) + then.offset
+
+    def _is_of_wrong_day(self, day: Day) -> bool:
+        """Return whether the last calls were made on another day than the ledger's, on ``day``."""
+        then = self.written
+        if then.offset is None or abs(then.offset) <= WRONG_SECONDS:
+            return False
+        return self.day != day == calendar.today(then.at + then.offset)
+
+    def _by_its_clock(self, now: Moment) -> float:
+        """Return the time at ``now`` by the clock of the ledger's run."""
+        then = self.written
+        if then.is_of_boot(now):
+            return then.at + now.elapsed - then.elapsed
+        if then.offset is None or now.offset is None:
+            return now.at
+        return now.at + now.offset - then.offset - DATE_ERROR_SECONDS
+
+
+def are_counts(numbers: Iterable[float]) -> bool:
+    """Return whether all numbers are counts or times that a file of harvester may have."""
+    return all(0 <= number <= _MAX_NUMBER for number in numbers)
+
+
+def _each(of: Mapping[str, Mapping[str, T]]) -> Iterator[tuple[str, str, T]]:
+    """Yield dataset, appid and value."""
+    for dataset, of_dataset in of.items():
+        for appid, value in of_dataset.items():
+            yield dataset, appid, value
+
+
+def _add_all(calls: Calls, more: Calls, sign: int = 1) -> None:
+    for dataset, appid, number in _each(more):
+        of_dataset = calls.setdefault(dataset, {})
+        of_dataset[appid] = of_dataset.get(appid, 0) + sign * number
+
+
+def _union(one: dict[str, dict[str, T]], other: dict[str, dict[str, T]]) -> dict[str, dict[str, T]]:
+    """Return the entries of both; those of ``other`` count where both have one."""
+    return {name: {**one.get(name, {}), **other.get(name, {})} for name in {*one, *other}}
