@@ -54,6 +54,7 @@ class Laboratory:
     wechat: FaultyWeChat
     output: Output
     lease: int
+    end: str
     runs: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -69,7 +70,7 @@ class Laboratory:
     @property
     def windows(self) -> int:
         """The number of calls that one clean run makes."""
-        days = len(days_between(BEGIN, END))
+        days = len(days_between(BEGIN, self.end))
         return ACCOUNTS * (days + days // 30)
 
     def start(self, name: str) -> subprocess.Popen[str]:
@@ -108,13 +109,13 @@ class Laboratory:
         download(self.tree.store, self.folder / "copy")
         for dataset in BOTH:
             appids = [appid(number) for number in range(1, ACCOUNTS + 1)]
-            truth = expected(dataset, appids, days_between(BEGIN, END))
+            truth = expected(dataset, appids, days_between(BEGIN, self.end))
             assert published_rows(duck, self.folder / "copy", dataset) == truth
         assert invoke(["verify", str(self.folder / "jobs.yaml")]) == Exit.DONE
 
 
 @contextmanager
-def laboratory(folder: Path, output: Output, lease: int) -> Iterator[Laboratory]:
+def laboratory(folder: Path, output: Output, lease: int, end: str = END) -> Iterator[Laboratory]:
     """Serve an emulator whose limit is that of the manifest; end what was started."""
     wechat = FaultyWeChat(Rules(window_limit=(10, 1.0), history=True), time.time)
     accounts = ", ".join(f"{{appid: {appid(number)}}}" for number in range(1, ACCOUNTS + 1))
@@ -123,14 +124,14 @@ def laboratory(folder: Path, output: Output, lease: int) -> Iterator[Laboratory]
             address=address,
             accounts=accounts,
             begin=BEGIN,
-            end=END,
+            end=end,
             concurrency=CONCURRENCY,
             path=output.path,
             endpoint=output.endpoint,
             lease=lease,
         )
         (folder / "jobs.yaml").write_text(text)
-        found = Laboratory(folder, wechat, output, lease)
+        found = Laboratory(folder, wechat, output, lease, end)
         try:
             yield found
         finally:
@@ -151,7 +152,7 @@ def test_two_full_attempts_at_once(
     tmp_path: Path, s3_output: Output, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """The calls equal the windows: the second attempt waits, and finds everything covered."""
-    with laboratory(tmp_path, s3_output, 8) as lab:
+    with laboratory(tmp_path, s3_output, 8, end="2026-03-02") as lab:
         runs = [lab.start(name) for name in ("one", "two")]
         assert [run.wait() for run in runs] == [Exit.DONE, Exit.DONE]
         assert lab.calls == lab.windows

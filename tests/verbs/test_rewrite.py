@@ -80,10 +80,10 @@ def harvest(
         write_manifest("old", buckets)
         if buckets not in harvested:
             assert invoke(["run", "--progress", "none"]) == Exit.DONE
-            harvested[buckets] = tmp_path / "first"
-            shutil.copytree("old", "first", symlinks=True)
+            harvested[buckets] = tmp_path.with_name(f"{tmp_path.name}-harvested")
+            shutil.copytree("old", harvested[buckets])
         else:
-            shutil.copytree(harvested[buckets], "old", symlinks=True)
+            shutil.copytree(harvested[buckets], "old")
         return tree_at(tmp_path / "old", buckets)
 
     return harvest
