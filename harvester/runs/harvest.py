@@ -264,9 +264,7 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
             on_published=state.run_log.record_published,
         )
         pipeline = Pipeline(scheduler, tools, run_id=state.run_log.run_id, connections=connections)
-        count = watchers.Counting(
-            stream, pipeline, scheduler, pace=pace, token_calls=lambda: providers.calls
-        )
+        count = watchers.Counting(stream, pipeline, scheduler, lambda: providers.calls, pace)
         await _run_to_end(pipeline, scheduler, state, count)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import anyio
@@ -16,22 +17,17 @@ from harvester.storage.layout import Tree
 from harvester.storage.state import account_cache
 
 
+@dataclass(slots=True)
 class PlatformAtHand:
     """The platform of one operation, opened when it is first needed and then kept with its tokens.
 
-    ``on_date`` gets the Date header of WeChat's answers, and ``open_platform`` reads its secrets.
+    ``on_date`` gets the Date header of WeChat's answers, and ``read`` reads its secrets.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        on_date: Callable[[str], None],
-        open_platform: Callable[[Manifest], PlatformAccess | None],
-    ) -> None:
-        self._read = open_platform
-        self._clock = clock
-        self._on_date = on_date
-        self._platform: PlatformAccess | None = None
+    clock: Clock
+    on_date: Callable[[str], None]
+    read: Callable[[Manifest], PlatformAccess | None]
+    _platform: PlatformAccess | None = None
 
     def authorised(self, manifest: Manifest, tree: Tree) -> Sequence[str]:
         """Ask WeChat for the authorised accounts, and cache them for operations without calls.
@@ -48,7 +44,7 @@ class PlatformAtHand:
         from harvester.runs import authorised_accounts  # noqa: PLC0415 - as the line above says
 
         ask = partial(authorised_accounts.ask, platform, manifest.api, manifest.retry)
-        appids = anyio.run(partial(ask, clock=self._clock, on_date=self._on_date))
+        appids = anyio.run(partial(ask, clock=self.clock, on_date=self.on_date))
         account_cache.write(tree, appids)
         return appids
 
@@ -63,7 +59,7 @@ class PlatformAtHand:
     def _open(self, manifest: Manifest) -> PlatformAccess | None:
         if self._platform is None and manifest.platform is not None:
             try:
-                self._platform = self._read(manifest)
+                self._platform = self.read(manifest)
             except UsageError as error:
                 place = manifest.credential_places.get(PLATFORM, Place(manifest.file, 1, 1))
                 problem, advice = error.problem, error.advice

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 
 import anyio
 from anyio import to_thread
@@ -47,32 +47,24 @@ _NUMBERS = [member.name for member in fields(Counted) if member.type == "int"]
 _log = logging.getLogger("harvester.run")
 
 
+@dataclass(slots=True)
 class Counting:
     """Reports what a pipeline has counted since the last time.
 
     ``token_calls`` returns the calls for tokens so far, and ``pace`` is that of an account.
     """
 
-    def __init__(
-        self,
-        stream: Stream,
-        pipeline: Pipeline,
-        scheduler: Scheduler,
-        *,
-        token_calls: Callable[[], int],
-        pace: Pace,
-    ) -> None:
-        self._stream = stream
-        self._pipeline = pipeline
-        self._scheduler = scheduler
-        self._token_calls = token_calls
-        self._window_seconds = pace.rate.period / pace.rate.count
-        self._known = Counted()
-        self._looked_at: float | None = None
+    stream: Stream
+    pipeline: Pipeline
+    scheduler: Scheduler
+    token_calls: Callable[[], int]
+    pace: Pace
+    _known: Counted = field(default_factory=Counted)
+    _looked_at: float | None = None
 
     def __call__(self) -> None:
         """Report the differences, and what other threads have put."""
-        self._stream.drain()
+        self.stream.drain()
         known, now = self._known, self._total()
         self._known = now
         numbers = {name: getattr(now, name) - getattr(known, name) for name in _NUMBERS}
@@ -83,36 +75,37 @@ class Counting:
         }
         standing = self._standing()
         spans = now.shortened_spans
-        self._stream.report(
+        self.stream.report(
             Counted(**numbers, waits=waits, shortened_spans=spans, standing=standing)
         )
 
     def _total(self) -> Counted:
-        counters = self._pipeline.counters
+        counters = self.pipeline.counters
         return Counted(
             requests=counters.requests,
             answered=counters.answered,
-            retries=self._scheduler.retries,
-            token_calls=self._token_calls(),
+            retries=self.scheduler.retries,
+            token_calls=self.token_calls(),
             bytes=counters.bytes,
             surplus_answers=counters.surplus_answers,
             quota_questions=counters.questions.asked,
             quotas_refused=counters.questions.refused,
             bugs=counters.bugs,
             waits={**counters.waits},
-            shortened_spans={**self._scheduler.shortened_spans},
+            shortened_spans={**self.scheduler.shortened_spans},
         )
 
     def _standing(self) -> Standing | None:
         """Return the standing of the accounts, None if it was looked at a moment ago."""
-        queues, now = self._pipeline.queues, self._stream.now()
+        queues, now = self.pipeline.queues, self.stream.now()
         pause = max(1.0, len(queues) / _ACCOUNTS_PER_SECOND)
         if self._looked_at is not None and 0 <= now - self._looked_at < pause:
             return None
         self._looked_at = now
-        found = standing(queues, now, self._window_seconds)
+        seconds = self.pace.rate.period / self.pace.rate.count
+        found = standing(queues, now, seconds)
         # Those that owe nothing have no queue.
-        return found._replace(done=self._stream.own.wanted_accounts - len(queues) + found.done)
+        return found._replace(done=self.stream.own.wanted_accounts - len(queues) + found.done)
 
 
 async def count_often(count: Counting) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -14,17 +14,17 @@ from harvester.wechat.auth import TokenProviders
 from harvester.wechat.transport import Transport
 
 
+@dataclass(slots=True)
 class PlatformService:
     """The platform of one run. ``calls`` counts the calls for tokens and lists."""
 
-    def __init__(self, context: RunContext) -> None:
-        self._context = context
-        self._lock = anyio.Lock()
-        self.calls = 0
+    context: RunContext
+    calls: int = 0
+    _lock: anyio.Lock = field(default_factory=anyio.Lock)
 
     async def answer(self, question: TokenWanted | ListWanted) -> object:
         """Return the token, or the list by appid. Raises TokenDenied and CallError."""
-        context = self._context
+        context = self.context
         # One at a time: the second one finds what the first one has got.
         async with (
             self._lock,
@@ -43,8 +43,8 @@ class PlatformService:
 
     def shift(self, seconds: float) -> None:
         """Move all times, because the clock was moved."""
-        if self._context.platform is not None:
-            self._context.platform.known.shift(seconds)
+        if self.context.platform is not None:
+            self.context.platform.known.shift(seconds)
 
 
 def known_of(platform: PlatformAccess | None, appids: Collection[str]) -> PlatformCache | None:

@@ -46,7 +46,6 @@ class Shard:
     task: ShardTask
     channel: Channel | None = None
     pid: int = 0
-    deaths: int = 0
     asked: int | None = None
     over: anyio.Event = field(default_factory=anyio.Event)
 
@@ -225,13 +224,12 @@ class Supervisor:
     async def _bury(self, shard: Shard) -> None:
         """Start another process in the place of one that died, or give the shard up."""
         end = await to_thread.run_sync(self._launcher.end_of, shard.pid)
-        shard.deaths += 1
         self._stream.report(Died(), shard.name)
         # The question is that of the dead process; its number means nothing to the next one.
         shard.asked = None
         if shard.channel is not None:
             shard.channel.close()
-        if shard.deaths <= MAX_DEATHS:
+        if self._stream.shard(shard.name).deaths <= MAX_DEATHS:
             line = "shard %s: its process %d %s; another one goes on"
             _log.warning(line, shard.name, shard.pid, end)
             return

@@ -142,20 +142,15 @@ class Causes:
 
         ``answered`` counts the answers of the run so far.
         """
-        for cause in self._passing.values():
+        for cause in (*self._passing.values(), *self._lost.values()):
+            is_due = cause.size > cause.told and stamp.time - cause.told_at >= REPEAT_SECONDS
             # Silence alone proves nothing: while all wait, no call could have met the cause.
-            is_quiet = stamp.time - cause.last_at >= QUIET_SECONDS
-            if cause.told < 0:
-                yield cause.problem(stamp)
-            elif cause.size > cause.told and stamp.time - cause.told_at >= REPEAT_SECONDS:
+            is_quiet = stamp.time - cause.last_at >= QUIET_SECONDS and answered > cause.answered
+            if cause.left and (cause.told < 0 or is_due):
                 yield cause.problem(stamp, repeated=cause.is_open)
-            elif cause.is_open and is_quiet and answered > cause.answered:
+            elif cause.attempts and cause.is_open and is_quiet:
                 yield replace(cause.problem(stamp, resolved=True), retry_at=None)
         gone = [cause for cause in self._lost.values() if not cause.left]
-        for cause in self._lost.values():
-            is_due = stamp.time - cause.told_at >= REPEAT_SECONDS
-            if cause.left and (not cause.is_open or (is_due and cause.size > cause.told)):
-                yield cause.problem(stamp, repeated=cause.is_open)
         # Last, so that a cause that takes the place of another is told before that one is gone.
         for cause in gone:
             del self._lost[cause.key]
