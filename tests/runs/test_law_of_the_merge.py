@@ -42,7 +42,7 @@ def check_law(history: RunHistory, data: st.DataObject) -> None:
     assert sum(each.rows for each in whole.shards) == alone.rows
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(histories(), st.data())
 def test_the_record_does_not_depend_on_who_tells_it(
     history: RunHistory, data: st.DataObject
