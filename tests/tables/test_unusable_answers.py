@@ -167,9 +167,10 @@ BY_DAY = {
 }
 
 
-@pytest.mark.parametrize(
-    "odd", few_by_day(ODD, [odd for odd in ODD if odd.name in BY_DAY]), ids=str
-)
+FEW = [odd for odd in ODD if odd.name in BY_DAY]
+
+
+@pytest.mark.parametrize("odd", few_by_day(ODD, FEW), ids=[odd.name for odd in ODD])
 def test_an_unusable_answer_is_kept_reported_and_replaced(
     week: CommandLine, odd: Odd, duck: duckdb.DuckDBPyConnection
 ) -> None:
