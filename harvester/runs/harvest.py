@@ -100,7 +100,8 @@ def run(
     context = run_context(project, watch)
 
     def manifest_at(now: float) -> Manifest:
-        return of_shard(project.manifest_at(now), own)
+        # The limits of a process are its share of the manifest's.
+        return replace(of_shard(project.manifest_at(now), own), limits=manifest.limits)
 
     place = project.manifest, project.tree
     execute(RunState(*place, options, context, own, run_log, manifest_at, grant))

@@ -87,9 +87,11 @@ def test_a_shard_s_own_shards_are_those_that_could_be_named(place: Workplace) ->
     assert found.rows + rest.rows == place.expected_rows()
 
 
-def test_the_connections_are_shared_out(tmp_path: Path) -> None:
-    """No more requests are in flight than the manifest allows, and every one of them is used."""
-    with workplace(tmp_path, Rules(latency=0.05)) as place:
+@pytest.mark.parametrize("days_ahead", [0, 40])
+def test_the_connections_are_shared_out(tmp_path: Path, days_ahead: int) -> None:
+    """As many requests are in flight as the manifest allows, after a clock correction too."""
+    ahead = days_ahead * 86_400
+    with workplace(tmp_path, Rules(latency=0.05), clock=lambda: time.time() + ahead) as place:
         place.days = ("2025-09-21", "2026-03-20")
         place.options = {"limits": {**place.manifest()["limits"], "connections": 3}}
         found = harvester.run(place.manifest(), processes=2)
