@@ -199,10 +199,10 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # The ratchet: the lines of code that each room may have, without blanks, comments and docstrings,
 # so that nobody saves there. A commit that needs fewer lowers the bound of its room to what it has;
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
-# brings it and says which rooms take it. Texts, SQL and scripts are data files.
+# brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_542,
-    "catalogue": 951,
+    "core": 1_540,
+    "catalogue": 813,
     "manifest": 1_619,
     "planning": 776,
     "scheduling": 1_402,
@@ -219,6 +219,9 @@ MAX_CODE = {
 }
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
+
+MAX_TEXT = {"catalogue": 124, "cli": 36}
+"""The lines that each room may have in data files, without blanks: SQL to copy, and a manifest."""
 
 MAX_ARROWS = 50
 MAX_LEVELS_INSIDE = 5
@@ -558,6 +561,17 @@ def test_the_rooms_keep_their_budgets() -> None:
     assert rooms.keys() == MAX_CODE.keys()
     assert not {room: lines for room, lines in rooms.items() if lines > MAX_CODE[room]}
     assert not {room: lines for room, lines in rooms.items() if lines < MAX_CODE[room] - MAX_SLACK}
+
+
+def test_the_texts_keep_their_budgets() -> None:
+    """Data files are bounded as well, so that no code is saved by moving it there."""
+    rooms: Counter[str] = Counter()
+    for path in PACKAGE.rglob("*"):
+        if path.is_file() and path.suffix not in {".py", ".pyc", ".typed"}:
+            assert path.suffix in {".sql", ".yaml"}, path
+            lines = filter(str.strip, path.read_text("utf-8").splitlines())
+            rooms[path.relative_to(PACKAGE).parts[0]] += len(list(lines))
+    assert rooms == MAX_TEXT
 
 
 def test_no_folder_is_a_heap() -> None:

@@ -107,16 +107,6 @@ ARTICLE_READ = _with_detail(
     description="readers of each article and where they came from, a row a day and article",
     sparse=True,
     notes=(_ALL_IS_THE_SUM, "read_user counts people once a day: days do not add up.", _EMPTY),
-    example="""\
--- Where do the readers of articles come from?
-SELECT appid, source.scene_desc AS scene, sum(source.user_count) AS readers
-FROM (
-    SELECT appid, unnest(read_user_source) AS source
-    FROM read_parquet('output/article_read/ref_month=*/*.parquet', hive_partitioning = true)
-)
-WHERE source.scene_desc <> '全部'
-GROUP BY appid, scene
-ORDER BY appid, readers DESC;""",
 )
 
 ARTICLE_SHARE = _with_detail(
@@ -127,15 +117,6 @@ ARTICLE_SHARE = _with_detail(
     description="people who shared each article, a row a day and article",
     sparse=True,
     notes=(_EMPTY,),
-    example="""\
--- On which day was each article shared most?
-SELECT appid, msgid,
-       arg_max(ref_date, share_user) AS best_day,
-       max(share_user) AS people
-FROM read_parquet('output/article_share/ref_month=*/*.parquet', hive_partitioning = true)
-GROUP BY appid, msgid
-ORDER BY people DESC
-LIMIT 20;""",
 )
 
 BIZ_SUMMARY = _with_detail(
@@ -158,16 +139,6 @@ BIZ_SUMMARY = _with_detail(
     ),
     description="all articles of an account together, a row a day",
     notes=(_ALL_IS_THE_SUM, "WeChat has been seen to revise the last seven days."),
-    example="""\
--- Which scenes bring an account its readers, month by month?
-SELECT appid, ref_month, source.scene_desc AS scene, sum(source.user_count) AS readers
-FROM (
-    SELECT appid, ref_month, unnest(read_user_source) AS source
-    FROM read_parquet('output/biz_summary/ref_month=*/*.parquet', hive_partitioning = true)
-)
-WHERE source.scene_desc <> '全部'
-GROUP BY appid, ref_month, scene
-ORDER BY appid, ref_month, readers DESC;""",
 )
 
 ARTICLE_TOTAL_DETAIL = _dataset(
@@ -224,23 +195,6 @@ ARTICLE_TOTAL_DETAIL = _dataset(
         _BARE,
         _ALL_IS_THE_SUM,
     ),
-    example="""\
--- How did each article do in the end, and how many read it to its end?
-SELECT appid, msgid, ref_date AS published, title, read_user, share_user, like_user,
-       round(100 * read_finish_rate, 1) AS finished_percent
-FROM read_parquet('output/article_total_detail/ref_month=*/*.parquet', hive_partitioning = true)
-QUALIFY row_number() OVER (PARTITION BY appid, msgid, ref_date ORDER BY stat_date DESC) = 1
-ORDER BY read_user DESC
-LIMIT 20;""",
-    check_query="""\
--- Are the rows totals (no falls among many pairs) or single days (falls)?
-SELECT count(*) FILTER (WHERE falls) AS falls, count(falls) AS pairs
-FROM (
-    SELECT read_user < lag(read_user) OVER (
-        PARTITION BY appid, ref_date, msgid ORDER BY stat_date
-    ) AS falls
-    FROM read_parquet('output/article_total_detail/ref_month=*/*.parquet', hive_partitioning = true)
-);""",
 )
 
 DATASETS = (ARTICLE_READ, ARTICLE_SHARE, BIZ_SUMMARY, ARTICLE_TOTAL_DETAIL)

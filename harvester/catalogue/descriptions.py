@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from importlib import resources
 
 from harvester.core.calendar import day_text
 from harvester.core.dataset import FINAL_IF_EMPTY, Column, Dataset, Grain
@@ -46,7 +47,9 @@ def final_text(dataset: Dataset) -> str:
 
 def queries(dataset: Dataset) -> list[str]:
     """Return the queries over the dataset's files: the example, and the check if there is one."""
-    return [query for query in (dataset.example, dataset.check_query) if query]
+    file = resources.files("harvester.catalogue") / "examples" / f"{dataset.name}.sql"
+    # A blank line stands between two queries and nowhere else.
+    return file.read_text("utf-8").rstrip().split("\n\n")
 
 
 def members(columns: Iterable[Column]) -> Iterator[tuple[str, Column]]:

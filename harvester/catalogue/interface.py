@@ -32,16 +32,6 @@ INTERFACE_SUMMARY = _dataset(
     columns=(_REF_DATE, *_METRICS),
     description="replies of the account's server, a row a day",
     notes=("callback_count may be 0: guard the division.",),
-    example="""\
--- How long did the account's server take to answer, and how often did it fail?
-SELECT appid, ref_month,
-       sum(callback_count) AS calls,
-       sum(total_time_cost) / nullif(sum(callback_count), 0) AS average_ms,
-       max(max_time_cost) AS slowest_ms,
-       100.0 * sum(fail_count) / nullif(sum(callback_count), 0) AS failed_percent
-FROM read_parquet('output/interface_summary/ref_month=*/*.parquet', hive_partitioning = true)
-GROUP BY appid, ref_month
-ORDER BY appid, ref_month;""",
 )
 
 INTERFACE_SUMMARY_HOUR = _dataset(
@@ -56,15 +46,6 @@ INTERFACE_SUMMARY_HOUR = _dataset(
     ),
     description="replies of the account's server, a row an hour",
     notes=("An hour without a call may have no row, and callback_count may be 0.",),
-    example="""\
--- At which hours is the account's server slowest?
-SELECT appid, ref_hour,
-       sum(total_time_cost) / nullif(sum(callback_count), 0) AS average_ms,
-       max(max_time_cost) AS slowest_ms
-FROM read_parquet('output/interface_summary_hour/ref_month=*/*.parquet', hive_partitioning = true)
-GROUP BY appid, ref_hour
-ORDER BY average_ms DESC NULLS LAST
-LIMIT 20;""",
 )
 
 DATASETS = (INTERFACE_SUMMARY, INTERFACE_SUMMARY_HOUR)

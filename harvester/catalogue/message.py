@@ -51,14 +51,6 @@ UPSTREAM_MSG = _by_type(
     columns=(_DAY, *_BY_TYPE),
     description="messages people sent, a row a day and type",
     notes=(_SAME_PEOPLE,),
-    example="""\
--- What do people send, and how many messages does a sender send on a day?
-SELECT appid, msg_type,
-       sum(msg_count) AS messages,
-       sum(msg_count) / nullif(sum(msg_user), 0) AS messages_per_sender_and_day
-FROM read_parquet('output/upstream_msg/ref_month=*/*.parquet', hive_partitioning = true)
-GROUP BY appid, msg_type
-ORDER BY appid, messages DESC;""",
 )
 
 UPSTREAM_MSG_HOUR = _by_type(
@@ -68,14 +60,6 @@ UPSTREAM_MSG_HOUR = _by_type(
     columns=(_DAY, _HOUR, *_BY_TYPE),
     description="messages people sent, a row an hour and type",
     notes=(_SAME_PEOPLE, "A person who writes in two hours of a day is in both rows too."),
-    example="""\
--- At which hours do messages arrive?
-SELECT ref_hour,
-       sum(msg_count) AS messages,
-       100.0 * sum(msg_count) / nullif(sum(sum(msg_count)) OVER (), 0) AS percent
-FROM read_parquet('output/upstream_msg_hour/ref_month=*/*.parquet', hive_partitioning = true)
-GROUP BY ref_hour
-ORDER BY ref_hour;""",
 )
 
 UPSTREAM_MSG_WEEK = _by_type(
@@ -84,14 +68,6 @@ UPSTREAM_MSG_WEEK = _by_type(
     columns=(_WEEK, *_BY_TYPE),
     description="messages people sent, a row a week and type",
     notes=(_PERIOD, _NARROW_SPAN, _SAME_PEOPLE),
-    example="""\
--- How did the messages of a week change against the week before?
-SELECT appid, ref_date AS monday,
-       sum(msg_count) AS messages,
-       messages - lag(messages) OVER (PARTITION BY appid ORDER BY ref_date) AS change
-FROM read_parquet('output/upstream_msg_week/ref_month=*/*.parquet', hive_partitioning = true)
-GROUP BY appid, ref_date
-ORDER BY appid, ref_date;""",
 )
 
 UPSTREAM_MSG_MONTH = _by_type(
@@ -100,14 +76,6 @@ UPSTREAM_MSG_MONTH = _by_type(
     columns=(_MONTH, *_BY_TYPE),
     description="messages people sent, a row a month and type",
     notes=(_PERIOD, _NARROW_SPAN, _SAME_PEOPLE),
-    example="""\
--- How many people wrote texts in each month, and how many did each write?
-SELECT appid, ref_month,
-       msg_user AS people,
-       msg_count / nullif(msg_user, 0) AS texts_per_person
-FROM read_parquet('output/upstream_msg_month/ref_month=*/*.parquet', hive_partitioning = true)
-WHERE msg_type = 1
-ORDER BY appid, ref_month;""",
 )
 
 UPSTREAM_MSG_DIST = _by_interval(
@@ -116,16 +84,6 @@ UPSTREAM_MSG_DIST = _by_interval(
     settle=3,
     columns=(_DAY, *_BY_INTERVAL),
     description="people by how many messages they sent, a row a day and range",
-    example="""\
--- Which part of those who write on a day write more than ten messages?
-SELECT appid, ref_date,
-       coalesce(sum(msg_user) FILTER (WHERE count_interval = 3), 0) AS many,
-       sum(msg_user) AS writers,
-       100.0 * many / nullif(writers, 0) AS percent
-FROM read_parquet('output/upstream_msg_dist/ref_month=*/*.parquet', hive_partitioning = true)
-WHERE count_interval > 0
-GROUP BY appid, ref_date
-ORDER BY appid, ref_date;""",
 )
 
 UPSTREAM_MSG_DIST_WEEK = _by_interval(
@@ -134,13 +92,6 @@ UPSTREAM_MSG_DIST_WEEK = _by_interval(
     columns=(_WEEK, *_BY_INTERVAL),
     description="people by how many messages they sent, a row a week and range",
     notes=(_PERIOD, _NARROW_SPAN),
-    example="""\
--- How many people wrote in each week?
-SELECT appid, ref_date AS monday, sum(msg_user) AS writers
-FROM read_parquet('output/upstream_msg_dist_week/ref_month=*/*.parquet', hive_partitioning = true)
-WHERE count_interval > 0
-GROUP BY appid, ref_date
-ORDER BY appid, ref_date;""",
 )
 
 UPSTREAM_MSG_DIST_MONTH = _by_interval(
@@ -149,15 +100,6 @@ UPSTREAM_MSG_DIST_MONTH = _by_interval(
     columns=(_MONTH, *_BY_INTERVAL),
     description="people by how many messages they sent, a row a month and range",
     notes=(_PERIOD, _NARROW_SPAN),
-    example="""\
--- How many people wrote 1 to 5, 6 to 10 and more than 10 messages in each month?
-SELECT appid, ref_month,
-       coalesce(sum(msg_user) FILTER (WHERE count_interval = 1), 0) AS few,
-       coalesce(sum(msg_user) FILTER (WHERE count_interval = 2), 0) AS some,
-       coalesce(sum(msg_user) FILTER (WHERE count_interval = 3), 0) AS many
-FROM read_parquet('output/upstream_msg_dist_month/ref_month=*/*.parquet', hive_partitioning = true)
-GROUP BY appid, ref_month
-ORDER BY appid, ref_month;""",
 )
 
 DATASETS = (

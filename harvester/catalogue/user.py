@@ -53,15 +53,6 @@ USER_SUMMARY = _dataset(
         "A day's total is the sum over all its rows: user_source 0 is one channel among others.",
         "WeChat sends new channels before it documents them.",
     ),
-    example="""\
--- How many followers did each account win, net, in each month?
-SELECT appid, ref_month,
-       sum(new_user) AS gained,
-       sum(cancel_user) AS lost,
-       sum(new_user) - sum(cancel_user) AS net
-FROM read_parquet('output/user_summary/ref_month=*/*.parquet', hive_partitioning = true)
-GROUP BY appid, ref_month
-ORDER BY appid, ref_month;""",
 )
 
 USER_CUMULATE = _dataset(
@@ -74,14 +65,6 @@ USER_CUMULATE = _dataset(
     ),
     description="followers in all, a row a day",
     notes=("A stock, not a flow: take a day's value, never a sum over days.",),
-    example="""\
--- How many followers had each account at the end of each month, and how many more than before?
-SELECT appid, ref_month,
-       arg_max(cumulate_user, ref_date) AS followers,
-       followers - lag(followers) OVER (PARTITION BY appid ORDER BY ref_month) AS growth
-FROM read_parquet('output/user_cumulate/ref_month=*/*.parquet', hive_partitioning = true)
-GROUP BY appid, ref_month
-ORDER BY appid, ref_month;""",
 )
 
 DATASETS = (USER_SUMMARY, USER_CUMULATE)

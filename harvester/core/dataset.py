@@ -95,8 +95,7 @@ class Dataset:
     documentation, which was read on the day ``checked``. ``may_be_delayed`` is True if an answer
     may have the mark ``"is_delay"``. ``sparse`` is True if days without rows are ordinary,
     also between days with rows, because nothing was published or read. ``notes`` warn of wrong
-    ways to add up the numbers, and ``example`` is a query for DuckDB over the files.
-    ``check_query`` is one that decides what WeChat's documentation leaves open.
+    ways to add up the numbers.
     """
 
     name: str
@@ -117,8 +116,6 @@ class Dataset:
     may_be_delayed: bool = False
     sparse: bool = False
     notes: tuple[str, ...] = ()
-    example: str = ""
-    check_query: str = ""
 
     @property
     def api(self) -> str:

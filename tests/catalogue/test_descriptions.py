@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from harvester import catalogue
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.catalogue.descriptions import final_text, members, queries
 from harvester.cli import invoke
 from harvester.core.dataset import Column, Dataset, Kind
 from harvester.core.exit_codes import Exit
 from harvester.tables.columns import arrow_schema
+
+EXAMPLES = Path(catalogue.__file__).with_name("examples")
 
 each_dataset = pytest.mark.parametrize("dataset", CATALOGUE.values(), ids=CATALOGUE)
 
@@ -67,7 +70,8 @@ def test_everything_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         assert [column["name"] for column in one["columns"]] == [
             column.name for column in dataset.columns
         ]
-        assert (one["example"], one["check_query"]) == (dataset.example, dataset.check_query)
+        example, *check = queries(dataset)
+        assert (one["example"], one["check_query"]) == (example, check[0] if check else "")
         assert one["notes"] == [*dataset.notes]
         assert (one["span_days"], one["settle_days"]) == (dataset.span, dataset.settle)
     (scenes,) = (c for c in told["article_read"]["columns"] if c["type"] == "list<struct>")
@@ -142,7 +146,8 @@ def ask(
 ) -> list[dict[str, Any]]:
     """Return the rows that the example of a dataset finds."""
     monkeypatch.chdir(folder)
-    found: list[dict[str, Any]] = duck.sql(CATALOGUE[dataset].example).to_arrow_table().to_pylist()
+    example = queries(CATALOGUE[dataset])[0]
+    found: list[dict[str, Any]] = duck.sql(example).to_arrow_table().to_pylist()
     return found
 
 
@@ -154,10 +159,11 @@ def test_the_example_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each query asks one question of its own dataset's files, and gets rows."""
-    assert dataset.example.startswith("-- ")
-    assert dataset.example.partition("\n")[0].endswith("?")
     files = f"read_parquet('output/{dataset.name}/ref_month=*/*.parquet', hive_partitioning = true)"
-    assert dataset.example.count("read_parquet") == dataset.example.count(files) == 1
+    for query in queries(dataset):
+        assert query.startswith("-- ")
+        assert query.partition("\n")[0].endswith("?")
+        assert query.count("read_parquet") == query.count(files) == 1
     write(tmp_path, dataset, [{} for _ in range(24)])
     assert ask(tmp_path, dataset.name, duck, monkeypatch)
 
@@ -167,7 +173,7 @@ def test_one_query_tells_totals_from_single_days(
 ) -> None:
     """Totals never fall; single days do. Rows of two articles are never compared."""
     dataset = CATALOGUE["article_total_detail"]
-    [query] = [each.check_query for each in CATALOGUE.values() if each.check_query]
+    [query] = chain.from_iterable(queries(each)[1:] for each in CATALOGUE.values())
     single = {"1_1": [50, 20, 20, 5], "1_2": [9, 9]}
     totals = {msgid: list(accumulate(numbers)) for msgid, numbers in single.items()}
     for readers, falls in ((totals, 0), (single, 2)):
@@ -185,6 +191,15 @@ def test_one_query_tells_totals_from_single_days(
         write(folder, dataset, rows)
         monkeypatch.chdir(folder)
         assert duck.sql(query).fetchall() == [(falls, 4)]
+
+
+def test_the_files_of_queries_are_scripts() -> None:
+    """DuckDB reads a file as it stands, finds the same queries in it, and each dataset has one."""
+    files = {file.stem: file.read_text("utf-8") for file in EXAMPLES.iterdir()}
+    assert files.keys() == CATALOGUE.keys()
+    for name, script in files.items():
+        found = [each.query.strip() for each in duckdb.extract_statements(script)]
+        assert found == queries(CATALOGUE[name])
 
 
 @each_dataset

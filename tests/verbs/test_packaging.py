@@ -281,12 +281,15 @@ def test_links_in_the_docs_lead_somewhere() -> None:
 
 @pytest.mark.slow
 def test_the_wheel_holds_the_package(tmp_path: Path) -> None:
-    """A built wheel has the package, its licence and its command, and nothing of the tests."""
+    """A built wheel has the package, its texts, its licence and its command, and no test."""
     pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
     subprocess.run(pip, check=True)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         names = wheel.namelist()
-    assert "harvester/py.typed" in names
+    files = (path for path in (ROOT / "harvester").rglob("*") if path.is_file())
+    ours = {str(path.relative_to(ROOT)) for path in files if path.suffix != ".pyc"}
+    assert ours >= {"harvester/py.typed", "harvester/cli/jobs.yaml"}
+    assert {name for name in names if name.startswith("harvester/")} == ours
     assert [name for name in names if name.endswith("/licenses/LICENSE")]
     folders = {name.partition("/")[0].partition("-")[0] for name in names}
     assert folders == {"harvester", "wechat_harvester"}

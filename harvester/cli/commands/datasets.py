@@ -63,8 +63,8 @@ def _dataset_as_json(dataset: Dataset) -> dict[str, object]:
         "key": ["appid", *dataset.key],
         "columns": [_column_as_json(column) for column in dataset.columns],
         "notes": list(dataset.notes),
-        "example": dataset.example,
-        "check_query": dataset.check_query,
+        "example": queries(dataset)[0],
+        "check_query": "".join(queries(dataset)[1:]),
         "source": dataset.source,
         "checked": dataset.checked,
     }
