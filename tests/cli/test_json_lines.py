@@ -252,7 +252,7 @@ def next_line(run: subprocess.Popen[str], event: str) -> str:
     pytest.fail(f"no line of {event}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *by_night([signal.SIGINT])])
 def test_a_signal_ends_a_run_in_order(tmp_path: Path, address: str, number: signal.Signals) -> None:
     """The state that SIGUSR1 asks for is a line too, and the end of the run is the last one."""
     manifest = str(write_manifest(tmp_path, address, 3, "2025-06-01"))
