@@ -52,7 +52,7 @@ def _invoke(arguments: Sequence[str]) -> int:
         ok_codes = parse_ok_exit(bound.arguments.get("_ok_exit", ""))
         signals.set_ok_exit(ok_codes)
         returned = verb(*bound.args, **bound.kwargs)
-        # `--help` and `--version` are verbs too, and return no exit code.
+        # A verb with one outcome returns none, like `--help` and `--version`, which are verbs too.
         code = returned if isinstance(returned, int) else Exit.DONE
     except CycloptsError as error:
         streams.report_error(usage_error(error, VERBS))

@@ -27,16 +27,9 @@ def value(variable: str, **how: Any) -> Parameter:
     return Parameter(env_var=variable, **how)
 
 
-def flag(variable: str) -> Parameter:
-    """Describe an option without a value."""
-    return value(variable, negative="")
-
-
 def names(variable: str) -> Parameter:
     """Describe an option that takes names, separated by commas."""
-    return value(
-        variable, env_var_split=_at_commas, negative="", group=_SELECTING, show_default=False
-    )
+    return value(variable, env_var_split=_at_commas, group=_SELECTING, show_default=False)
 
 
 def day(variable: str, **how: Any) -> Parameter:
@@ -51,6 +44,9 @@ def _at_commas(_type: object, text: str, **_how: object) -> list[str]:
     """
     return list(arguments.names(text))
 
+
+JOBS = Path("jobs.yaml")
+"""The manifest where none is named."""
 
 ManifestPath: TypeAlias = Annotated[Path, value("HARVESTER_MANIFEST", help="The manifest.")]
 Output: TypeAlias = Annotated[
@@ -88,8 +84,7 @@ LockTimeout: TypeAlias = Annotated[
     ),
 ]
 Labels: TypeAlias = Annotated[
-    tuple[str, ...],
-    value("HARVESTER_LABEL", env_var_split=_at_commas, negative="", show_default=False),
+    tuple[str, ...], value("HARVESTER_LABEL", env_var_split=_at_commas, show_default=False)
 ]
 # Underscored in signatures, because no verb reads it: `harvester.cli.invoke` does, for all verbs.
 OkExit: TypeAlias = Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from harvester import __version__
 from harvester.cli import command_line
@@ -42,6 +42,8 @@ app = App(
     version_flags=["--version", "-V"],
     console=streams.HelpConsole(),
     config=command_line.remember,
+    # No option has a form that takes it back, such as `--no-repair` or `--empty-accounts`.
+    default_parameter=Parameter(negative=""),
 )
 
 

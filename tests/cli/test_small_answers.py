@@ -11,7 +11,8 @@ import pytest
 from harvester.cli import invoke
 from harvester.cli.commands import check as check_command
 from harvester.cli.commands import fetch as fetch_command
-from harvester.cli.output import logs, plan_tables, run_summary
+from harvester.cli.commands.plan import print_plan
+from harvester.cli.output import logs, run_summary
 from harvester.cli.output.answers import console
 from harvester.core.calendar import day_text, parse_day
 from harvester.core.errors import ProcessDied, StoreError
@@ -58,7 +59,7 @@ ANSWER = Answer(ONE, "Acme", DAILY, "2026-05-01", "2026-05-01", "same", 0, 1, ra
 def plan_text(capsys: pytest.CaptureFixture[str], quota_questions: int = 0, **price: Any) -> str:
     """Return a plan of thirty requests as it is printed."""
     found = replace(PLAN, quota_questions=quota_questions, price={**PRICE, **price})
-    plan_tables.show(console(), found)
+    print_plan(console(), found)
     return capsys.readouterr().out
 
 

@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 
 from harvester.cli import invoke
-from harvester.cli.commands import check
-from harvester.cli.output import answers, run_summary, status_tables
+from harvester.cli.commands import check, status
+from harvester.cli.output import answers, run_summary
 from harvester.core.text.safe_text import safe_text
 from harvester.sandbox import Row, Rules
 from tests.support.faulty_wechat import Fault, FaultyWeChat
@@ -84,7 +84,7 @@ def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     """The outputs of one test; lists are printed whole, so that no text is left out."""
     root = logging.getLogger()
     handlers = root.handlers[:]
-    for module in (answers, run_summary, status_tables):
+    for module in (answers, run_summary, status):
         monkeypatch.setattr(module, "MAX_LINES", 1000)
     monkeypatch.setattr(check, "MAX_ROWS", 1000)
     yield Shown(capsys)

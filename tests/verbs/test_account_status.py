@@ -14,7 +14,7 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.cli.commands import status as command
-from harvester.cli.output.account_tables import accounts_csv, csv_text, datasets_csv
+from harvester.cli.commands.status import accounts_csv, csv_text, datasets_csv
 from harvester.cli.output.answers import json_text
 from harvester.core import calendar
 from harvester.core.calendar import DaySet, parse_day

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 from harvester.cli import options
 from harvester.cli.output.streams import stdout_output
 from harvester.core.errors import HistoryLost
-from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert_json
 from harvester.verbs import changes as feed
 
-_DEFAULT = Path("jobs.yaml")
-
 
 def changes(
-    manifest: options.ManifestPath = _DEFAULT,
+    manifest: options.ManifestPath = options.JOBS,
     /,
     *,
     since: Annotated[str, options.value("HARVESTER_SINCE")] = feed.FROM_THE_BEGINNING,
     selecting: options.Selecting = options.ALL,
     output: options.Output = None,
     _ok_exit: options.OkExit = "",
-) -> int:
+) -> None:
     """Show which files were replaced or deleted since a cursor.
 
     Prints a JSON object a line; the last one has the next cursor. Reads the files alone,
@@ -41,7 +37,7 @@ def changes(
     Params:
         since: The cursor of an earlier answer, or begin: every file that exists, once.
     """
-    alone = output is not None and manifest == _DEFAULT and not manifest.exists()
+    alone = output is not None and manifest == options.JOBS and not manifest.exists()
     source, given = None if alone else manifest, selecting.given()
     try:
         found, cursor = feed.changes(source, since=since, output=output, **given)
@@ -49,7 +45,6 @@ def changes(
         _print({"reset": True, "cursor": error.cursor})
         raise
     _print(*(change.to_dict() for change in found), {"cursor": cursor})
-    return Exit.DONE
 
 
 def _print(*lines: dict[str, Any]) -> None:

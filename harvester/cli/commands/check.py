@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from rich.console import Console
@@ -32,12 +31,12 @@ from harvester.verbs.inputs import Inputs, inputs
 
 
 def check(
-    manifest: options.ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = options.JOBS,
     /,
     *,
     selecting: options.Selecting = options.ALL,
     output: options.Output = None,
-    offline: Annotated[bool, options.flag("HARVESTER_OFFLINE")] = False,
+    offline: Annotated[bool, options.value("HARVESTER_OFFLINE")] = False,
     format: options.Format = "text",
     _ok_exit: options.OkExit = "",
     logging: options.Logging = options.DEFAULT_LOGGING,

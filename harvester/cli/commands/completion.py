@@ -18,7 +18,7 @@ def install_completion(
     *,
     shell: Literal["bash", "zsh", "fish", "powershell"] | None = None,
     output: Path | None = None,
-) -> int:
+) -> None:
     """Let the shell complete verbs and options.
 
     Writes a script for the shell, and a line into its start-up file that loads it.
@@ -47,4 +47,3 @@ def install_completion(
         ) from None
     with stdout_output():
         print_line(console(), f"{inert(str(script))}: written; it takes effect in a new shell")
-    return 0

@@ -18,7 +18,7 @@ from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
 
 
-def datasets(name: str | None = None, /, *, format: Format = "text") -> int:
+def datasets(name: str | None = None, /, *, format: Format = "text") -> None:
     """List the catalogue, or describe one dataset.
 
     A description has the columns, codes and times, and an example query.
@@ -40,7 +40,6 @@ def datasets(name: str | None = None, /, *, format: Format = "text") -> int:
         raise UsageError(*(retirement(pattern) or unknown))
     show = _print_list if name is None else _print_descriptions
     answer(format, lambda: list(map(_dataset_as_json, chosen)), lambda out: show(out, chosen))
-    return 0
 
 
 def _dataset_as_json(dataset: Dataset) -> dict[str, object]:

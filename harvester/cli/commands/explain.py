@@ -27,7 +27,7 @@ DOES = {
 
 def explain(
     code: Annotated[str, Parameter(allow_leading_hyphen=True)], /, *, format: Format = "text"
-) -> int:
+) -> None:
     """Explain an errcode of WeChat: its meaning, what a run does, and what to do.
 
     For example:
@@ -44,7 +44,6 @@ def explain(
     data, token = rule_for(errcode), token_rule_for(errcode)
     found = {"errcode": errcode, "known": is_known(errcode), "data": data, "token": token}
     answer(format, lambda: found, lambda out: _print_rules(out, errcode, data, token))
-    return 0
 
 
 def _parse_errcode(text: str) -> int:

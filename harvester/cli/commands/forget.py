@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from rich.console import Console
@@ -15,17 +14,17 @@ from harvester.verbs import forget as forgetting
 
 
 def forget(
-    manifest: options.ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = options.JOBS,
     /,
     *,
     accounts: Annotated[tuple[str, ...], options.names("HARVESTER_ACCOUNTS")] = (),
     datasets: Annotated[tuple[str, ...], options.names("HARVESTER_DATASETS")] = (),
     before: Annotated[str | None, options.day("HARVESTER_BEFORE")] = None,
-    dry_run: Annotated[bool, options.flag("HARVESTER_DRY_RUN")] = False,
+    dry_run: Annotated[bool, options.value("HARVESTER_DRY_RUN")] = False,
     output: options.Output = None,
     lock_timeout: options.LockTimeout = None,
     format: options.Format = "text",
-) -> int:
+) -> None:
     """Delete accounts for good: rows, answers, quarantine and names in records.
 
     Prints a receipt. Refuses what the manifest still wants, because the next run
@@ -56,7 +55,6 @@ def forget(
         lock_timeout=options.timeout(lock_timeout),
     )
     answer(format, lambda: receipt, lambda out: _print_receipt(out, receipt))
-    return 0
 
 
 def _print_receipt(out: Console, receipt: forgetting.Receipt) -> None:

@@ -13,7 +13,7 @@ from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
 
 
-def init(file: Path | None = None, /) -> int:
+def init(file: Path | None = None, /) -> None:
     """Print a commented manifest, or write it to a new file. It runs as it stands.
 
     For example:
@@ -30,7 +30,7 @@ def init(file: Path | None = None, /) -> int:
     if file is None:
         with streams.stdout_output():
             print(text.decode(), end="")
-        return 0
+        return
     try:
         with file.open("xb") as new:
             new.write(text)
@@ -50,4 +50,3 @@ def init(file: Path | None = None, /) -> int:
     with streams.stdout_output():
         print_line(console(), f"{inert(str(file))}: written")
         print_next(console(), steps)
-    return 0

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
 
 from harvester.cli import options
-from harvester.cli.output import plan_tables
-from harvester.cli.output.answers import answer
+from harvester.cli.output.answers import answer, print_line, print_paused, print_table
+from harvester.cli.output.phrases import counted, seconds_text
+from harvester.cli.output.table_layout import TableColumn
+from harvester.core.calendar import Day, day_text
+from harvester.core.config.settings import ASSUMED_QUOTA
+from harvester.core.results import DatasetPlan
+from harvester.core.text.inert_text import named
 from harvester.verbs import arguments
 from harvester.verbs import plan as planning
+from harvester.verbs.plan import Plan
+
+_LIMITS = {"rate": "limits.per_token.rate", "cpu": "the processor", "quota": "the daily quota"}
+
+_COLUMNS: Sequence[TableColumn[DatasetPlan]] = (
+    TableColumn("dataset", lambda row: row.dataset, "code"),
+    TableColumn("accounts", lambda row: row.accounts, rank=2),
+    TableColumn("wanted", lambda row: row.wanted, rank=1),
+    TableColumn("missing", lambda row: row.account_days),
+    TableColumn("requests", lambda row: row.requests),
+    TableColumn("from", lambda row: _day(row.begin), "code", rank=3),
+    TableColumn("to", lambda row: _day(row.end), "code", rank=4),
+)
+"""Accounts and account-days that are wanted and missing, and the first and the last missing day."""
 
 
 def plan(
-    manifest: options.ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = options.JOBS,
     /,
     *,
     selecting: options.Selecting = options.ALL,
@@ -20,7 +42,7 @@ def plan(
     refetch: options.Refetch = None,
     shard: options.Shard = None,
     format: options.Format = "text",
-) -> int:
+) -> None:
     """Show what a run would ask and what limits its speed.
 
     Asks nothing, writes nothing and needs no secret.
@@ -35,5 +57,69 @@ def plan(
     part = arguments.shard_of(shard, "--shard")
     given = selecting.given()
     found = planning.plan(manifest, output=output, refetch=refetch, shard=part, **given)
-    answer(format, found.to_dict, lambda out: plan_tables.show(out, found))
-    return 0
+    answer(format, found.to_dict, lambda out: print_plan(out, found))
+
+
+def print_plan(out: Console, found: Plan) -> None:
+    """Print the requests of a plan, the bound of its time, and the price of shorter ranges."""
+    print_table(out, _COLUMNS, found.datasets)
+    if found.requests:
+        seconds, limit = seconds_text(found.bound_seconds), _LIMITS[found.bound_by]
+        bound = f"{found.requests:,} requests, at least {seconds}, limited by {limit}"
+        print_line(out, bound, gap=True)
+        for line in _price_lines(found, found.price):
+            print_line(out, line)
+    elif any(row.wanted for row in found.datasets):
+        out.print("\nnothing to ask: every wanted day is covered")
+    else:
+        out.print("\nnothing to ask: no day is wanted")
+    print_paused(out, found.paused)
+    for warning in found.warnings:
+        print_line(out, f"note: {warning}")
+
+
+def _day(day: Day | None) -> str:
+    return "" if day is None else day_text(day)
+
+
+def _price_lines(found: Plan, price: Mapping[str, Any]) -> Iterator[str]:
+    most, least = price["accounts"][0], price["accounts"][-1]
+    if most["requests"] > least["requests"]:
+        yield (
+            f"{least['requests']:,} to {most['requests']:,} requests an account; "
+            f"{named(most['appid'], most['name'])} needs the most"
+        )
+    else:
+        yield f"{most['requests']:,} requests an account"
+    if found.bound_by == "quota":
+        yield (
+            f"{counted(found.calendar_days, 'day')} under the daily quota ({_quota_source(price)}),"
+            f" complete on {found.complete_on}, {price['requests_today']:,} requests of it today"
+        )
+    if found.quota_questions:
+        yield f"{found.quota_questions:,} questions to WeChat for the daily quota"
+    if price["refused"]:
+        yield (
+            f"note: WeChat did not tell the daily quota when it was asked: {ASSUMED_QUOTA:,} calls "
+            "a day are assumed; set limits.daily_quota if you know better"
+        )
+    for item in price["shorter_ranges"]:
+        took = f" on {item['calendar_days']:,} days" if item["calendar_days"] > 1 else ""
+        yield f"from {item['begin_date']} on: {item['requests']:,} requests{took}"
+    if barren := price["before_first_row"]:
+        first = barren[0]
+        since = "no row at all"
+        if first["first_row"] is not None:
+            since = f"its first row on {first['first_row']}"
+        yield (
+            f"note: {sum(item['requests'] for item in barren):,} requests are for days before an "
+            f"account's first row; set its begin_date ({named(first['appid'], first['name'])}, "
+            f"{first['dataset']}: {since}, {first['empty']:,} empty days before)"
+        )
+
+
+def _quota_source(price: Mapping[str, Any]) -> str:
+    counts = {origin: price[origin] for origin in ("read", "assumed") if price[origin]}
+    if len(counts) < 2:
+        return "".join(counts) or "set in the manifest"
+    return ", ".join(f"{count:,} {origin}" for origin, count in counts.items())

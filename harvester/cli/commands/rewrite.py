@@ -22,7 +22,7 @@ _YAML_KEYWORDS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
 
 
 def rewrite(
-    manifest: options.ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = options.JOBS,
     /,
     *,
     to: Annotated[str | None, options.value("HARVESTER_TO")] = None,
@@ -30,7 +30,7 @@ def rewrite(
     output: options.Output = None,
     lock_timeout: options.LockTimeout = None,
     format: options.Format = "text",
-) -> int:
+) -> None:
     """Write a fresh output with another number of buckets or newer columns.
 
     Publishes first what waits in the raw log of the old output, which otherwise
@@ -56,7 +56,6 @@ def rewrite(
         _print_tree(out, made, manifest, advice(place, to or "", manifest))
 
     answer(format, lambda: made, show)
-    return 0
 
 
 def advice(place: Output, to: str, manifest: Path) -> str:

@@ -16,6 +16,7 @@ from harvester.cli import options
 from harvester.cli.output import json_lines, logs, run_summary, streams, workflow_commands
 from harvester.cli.output.answers import console
 from harvester.cli.output.event_lines import EventLines
+from harvester.core.exit_codes import Exit
 from harvester.runs.runtime import Watch, show_no_progress
 from harvester.verbs import progress
 from harvester.verbs.run import Run
@@ -38,10 +39,10 @@ class Running:
         label: A label for the run record: team=growth. May be given more than once.
     """
 
-    dry_run: Annotated[bool, options.flag("HARVESTER_DRY_RUN")] = False
+    dry_run: Annotated[bool, options.value("HARVESTER_DRY_RUN")] = False
     refetch: options.Refetch = None
     max_duration: Annotated[str | None, options.value("HARVESTER_MAX_DURATION")] = None
-    ignore_spent_quota: Annotated[bool, options.flag("HARVESTER_IGNORE_SPENT_QUOTA")] = False
+    ignore_spent_quota: Annotated[bool, options.value("HARVESTER_IGNORE_SPENT_QUOTA")] = False
     shard: options.Shard = None
     processes: Annotated[str, options.value("HARVESTER_PROCESSES")] = "1"
     lock_timeout: options.LockTimeout = None
@@ -54,7 +55,7 @@ _DEFAULT = Running()
 
 
 def run(
-    manifest: options.ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = options.JOBS,
     /,
     *,
     selecting: options.Selecting = options.ALL,
@@ -95,7 +96,8 @@ def run(
 
         Run(given, spelled=_option).options()
         refetch, shard = running.refetch, running.shard
-        return plan(manifest, selecting=selecting, output=output, refetch=refetch, shard=shard)
+        plan(manifest, selecting=selecting, output=output, refetch=refetch, shard=shard)
+        return Exit.DONE
     watch = _watch(running.progress, terminal)
     execution = StoppableRun(given, spelled=_option, summary=running.summary, watch=watch)
     with signals.stopping(execution):

@@ -38,14 +38,13 @@ def sandbox(
     rate_limit: int | None = None,
     fault_rate: float = 0.0,
     token_life: float = 7200.0,
-    unauthorised: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    unauthorised: Annotated[tuple[str, ...], Parameter(show_default=False)] = (),
     refuse: Annotated[
-        tuple[str, ...],
-        Parameter(negative="", show_default=False, allow_leading_hyphen=True),
+        tuple[str, ...], Parameter(show_default=False, allow_leading_hyphen=True)
     ] = (),
-    faults: Annotated[tuple[Literal["wire"], ...], Parameter(negative="", show_default=False)] = (),
-    platform: Annotated[bool, Parameter(negative="")] = False,
-) -> int:
+    faults: Annotated[tuple[Literal["wire"], ...], Parameter(show_default=False)] = (),
+    platform: bool = False,
+) -> None:
     """Serve the built-in WeChat emulator until a signal comes.
 
     Any appid of the right form exists, and the first secret it shows is its
@@ -105,7 +104,6 @@ def sandbox(
         raise UsageError(
             f"cannot listen on port {port}: {error.strerror}", "write --port 0 to take a free one"
         ) from None
-    return 0
 
 
 def _refusals(text: str) -> Iterator[tuple[int, str | None]]:

@@ -6,7 +6,7 @@ from harvester.cli.output.answers import answer
 from harvester.manifest.json_schema import json_schema
 
 
-def schema() -> int:
+def schema() -> None:
     """Print the manifest's JSON Schema.
 
     For example:
@@ -16,4 +16,3 @@ def schema() -> int:
       0  printed
     """
     answer("json", json_schema, print)
-    return 0

@@ -1,20 +1,46 @@
-"""``harvester status``: coverage, gaps, quarantine and the last runs."""
+"""``harvester status``: coverage, gaps, quarantine and the last runs.
+
+The rows are datasets or accounts, as tables, as JSON or as CSV (RFC 4180).
+"""
 
 from __future__ import annotations
 
+import csv
+import datetime as dt
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from rich.console import Console
 
 from harvester.cli import options
-from harvester.cli.output import status_tables
-from harvester.cli.output.account_tables import accounts_csv, datasets_csv, print_accounts
-from harvester.cli.output.answers import answer, print_paused
+from harvester.cli.next_commands import print_next, run_again
+from harvester.cli.output.answers import (
+    MAX_LINES,
+    answer,
+    print_line,
+    print_lines,
+    print_paused,
+    print_table,
+)
+from harvester.cli.output.coverage_table import print_coverage, print_suspicious
+from harvester.cli.output.phrases import counted, minute_texts
+from harvester.cli.output.styles import style_of
+from harvester.cli.output.table_layout import Cell, TableColumn, own
+from harvester.core.calendar import day_text
 from harvester.core.exit_codes import Exit
+from harvester.core.plain import plain
+from harvester.core.text.inert_text import inert, inert_cell, named
+from harvester.core.text.safe_text import safe_text
+from harvester.runs.record.run_record import plain_row
 from harvester.verbs import status as surveying
+from harvester.verbs.account_status import AccountStatus, DaysOfAccount, MissingDays
+from harvester.verbs.gate import Gate, LostDays
 from harvester.verbs.status import Status
+
+_CSV_NAMES = ("name", "appid", "tags", "percent", "newest_day", "state", "reason", "waiting_until")
 
 StatusFormat: TypeAlias = Annotated[
     Literal["text", "json", "csv"],
@@ -23,16 +49,16 @@ StatusFormat: TypeAlias = Annotated[
 
 
 def status(
-    manifest: options.ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = options.JOBS,
     /,
     *,
     selecting: options.Selecting = options.ALL,
     output: options.Output = None,
     require: Annotated[str | None, options.day("HARVESTER_REQUIRE")] = None,
-    final: Annotated[bool, options.flag("HARVESTER_FINAL")] = False,
+    final: Annotated[bool, options.value("HARVESTER_FINAL")] = False,
     by: Annotated[Literal["account", "dataset"], options.value("HARVESTER_BY")] = "dataset",
-    incomplete: Annotated[bool, options.flag("HARVESTER_INCOMPLETE")] = False,
-    owners: Annotated[bool, options.flag("HARVESTER_OWNERS")] = False,
+    incomplete: Annotated[bool, options.value("HARVESTER_INCOMPLETE")] = False,
+    owners: Annotated[bool, options.value("HARVESTER_OWNERS")] = False,
     format: StatusFormat = "text",
     _ok_exit: options.OkExit = "",
 ) -> int:
@@ -66,18 +92,9 @@ def status(
         as_csv = accounts_csv if by == "account" else datasets_csv
         answer("text", lambda: None, lambda _: print(as_csv(shown), end=""))
     else:
-        show = _show_accounts if by == "account" else status_tables.print_status
+        show = _show_accounts if by == "account" else _print_status
         answer(format, shown.to_dict, lambda out: show(out, shown))
     return found.gate.exit_code if found.gate else Exit.DONE
-
-
-def _show_accounts(out: Console, found: Status) -> None:
-    print_accounts(out, found.accounts)
-    rows = {account.appid for account in found.accounts}
-    print_paused(out, [account for account in found.paused if account.appid not in rows])
-    status_tables.print_owners(out, found)
-    if found.gate is not None:
-        status_tables.print_gate(out, found.gate)
 
 
 def _incomplete(found: Status) -> Status:
@@ -87,3 +104,200 @@ def _incomplete(found: Status) -> Status:
         datasets=tuple(row for row in found.datasets if row.days.missing or row.days.quarantined),
         accounts=tuple(account for account in found.accounts if account.is_incomplete),
     )
+
+
+def _print_status(out: Console, found: Status) -> None:
+    """Print the coverage, missing and suspicious days, the last runs and commands to type next."""
+    print_coverage(out, found.datasets)
+    if found.gaps:
+        days = counted(sum(gap.days for gap in found.gaps), "account-day")
+        accounts = counted(len({gap.appid for gap in found.gaps}), "account")
+        print_line(out, f"missing: {days} of {accounts}", gap=True)
+        print_lines(out, _day_lines(found.gaps))
+    print_suspicious(out, found.next_requests)
+    print_lines(out, _day_lines(found.suspicious))
+    names = {account.appid: account.name for account in found.accounts}
+    for item in found.quarantined[:MAX_LINES]:
+        account = named(item.appid, names.get(item.appid, ""))
+        where = f"{account}: {item.dataset} {day_text(item.day)}"
+        is_first = item is found.quarantined[0]
+        print_line(out, f"quarantined: {where}: {safe_text(item.reason)}", gap=is_first)
+    for line in (*found.warnings, *(f"not harvester's: {inert(name)}" for name in found.foreign)):
+        print_line(out, f"note: {line}", gap=True)
+    print_paused(out, found.paused)
+    _print_runs(out, found)
+    _print_owners(out, found)
+    print_line(out, _completeness(found), gap=True)
+    missing = sum(row.days.missing for row in found.datasets)
+    print_next(out, run_again(found.next_requests, missing, len(found.quarantined)))
+    if found.gate is not None:
+        _print_gate(out, found.gate)
+
+
+def _completeness(found: Status) -> str:
+    if found.gaps:
+        return "incomplete: days are missing"
+    if found.unusable:
+        return f"incomplete: {found.unusable:,} account-days have no answer that fits"
+    return "complete"
+
+
+def _print_runs(out: Console, found: Status) -> None:
+    if found.runs:
+        out.print("\nlast runs")
+    for record in found.runs:
+        reasons = f" ({inert(', '.join(record.reasons))})" if record.reasons else ""
+        ended = "under way, or killed"
+        if record.exit_code is not None:
+            ended = f"{inert(record.outcome or 'unknown')}, exit {record.exit_code}"
+        figures = f"{record.requests:,} requests, {record.rows:,} rows"
+        print_line(out, f"  {inert(record.started_at)}  {ended}{reasons}  {figures}")
+
+
+def _print_owners(out: Console, found: Status) -> None:
+    """Print which run holds which bucket, if that was asked for."""
+    if found.owners is None:
+        return
+    out.print("\nowners" if found.owners else "\nowners: no run holds a bucket")
+    for owner in found.owners:
+        lease = ""
+        if owner.lease_ends_at is not None:
+            lease = f"; renewed {owner.renewed_at}, ends {owner.lease_ends_at} unless renewed"
+        who = owner if owner.run_id else "its note does not name it"
+        print_line(out, f"  {owner.bucket}  {who}{lease}")
+
+
+def _print_gate(out: Console, gate: Gate) -> None:
+    """Print whether the required days are there, or may still come, and name the lost ones."""
+    day = "the newest ready day" if gate.day is None else day_text(gate.day)
+    days = "final days up to" if gate.final else "days up to"
+    if gate.obtainable:
+        count = sum(each.end - each.begin + 1 for each in gate.obtainable)
+        verdict = f"{count:,} account-days can still be obtained, from {gate.retry_at} on"
+    else:
+        verdict = "nothing more comes by itself" if gate.lost else "all of them are there"
+    print_line(out, f"{days} {day}: {verdict}", gap=True)
+    print_lines(out, _lost_lines(gate.lost))
+
+
+def _reason_text(account: AccountStatus) -> str:
+    """Return why days of an account are missing: the reason and the code, or why it is paused."""
+    if account.paused:
+        return f"paused: {account.paused}"
+    return _because(account.reason, account.errcode)
+
+
+def _percent(account: AccountStatus) -> str:
+    return "" if account.percent is None else f"{account.percent:.1f}"
+
+
+def _state(account: AccountStatus) -> Cell:
+    return own(account.state, style_of(account.reason) or style_of(account.state))
+
+
+_COLUMNS: Sequence[TableColumn[AccountStatus]] = (
+    TableColumn("name", lambda row: row.name, "text", may_lack=True),
+    TableColumn("appid", lambda row: row.appid, "code"),
+    TableColumn("tags", lambda row: ", ".join(row.tags), "text", rank=3, least=10, may_lack=True),
+    TableColumn("percent", _percent),
+    TableColumn("newest day", lambda row: row.newest_day, "code", rank=1),
+    TableColumn("state", _state, "code"),
+    TableColumn("reason", _reason_text, "text", least=10),
+    TableColumn("waiting until", lambda row: _local(row.waiting_until), "code", rank=2),
+)
+
+
+def _print_accounts(out: Console, accounts: Sequence[AccountStatus]) -> None:
+    """Print accounts, and how many of them there are, incomplete and paused."""
+    if accounts:
+        print_table(out, _COLUMNS, accounts)
+    counts = {
+        "incomplete": sum(account.is_incomplete for account in accounts),
+        "paused": sum(bool(account.paused) for account in accounts),
+    }
+    states = "".join(f", {number:,} {word}" for word, number in counts.items() if number)
+    print_line(out, counted(len(accounts), "account") + states, gap=True)
+
+
+def _show_accounts(out: Console, found: Status) -> None:
+    _print_accounts(out, found.accounts)
+    rows = {account.appid for account in found.accounts}
+    print_paused(out, [account for account in found.paused if account.appid not in rows])
+    _print_owners(out, found)
+    if found.gate is not None:
+        _print_gate(out, found.gate)
+
+
+def _day_lines(found: Sequence[DaysOfAccount]) -> list[str]:
+    """Return a line for the days of each account and reason, those with the most first."""
+    alike: defaultdict[tuple[str, str], list[DaysOfAccount]] = defaultdict(list)
+    for each in found:
+        prospect = f": {_prospect(each)}" if isinstance(each, MissingDays) else ""
+        alike[named(each.appid, each.name), prospect].append(each)
+    # Those with the most days, because a list is cut after some lines.
+    most_first = sorted(alike.items(), key=lambda item: -sum(each.days for each in item[1]))
+    return [f"{account}: {_days(days)}{prospect}" for (account, prospect), days in most_first]
+
+
+def _lost_lines(lost: Sequence[LostDays]) -> list[str]:
+    """Return the same for days that no run obtains by itself."""
+    found = []
+    for item in lost:
+        span = day_text(item.begin), day_text(item.end)
+        account = item.appid, item.name, (item.dataset,)
+        days = item.end - item.begin + 1
+        found.append(MissingDays(*account, days, (span,), item.reason, item.errcode))
+    return _day_lines(found)
+
+
+def _prospect(gap: MissingDays) -> str:
+    """Return why days are missing, and from when on a run may obtain them if that is not now."""
+    waits = gap.retry_at is not None and gap.reason != "not_asked"
+    when = f", again from {_local(gap.retry_at)} on" if waits else ""
+    return _because(gap.reason, gap.errcode) + when
+
+
+def _days(found: Sequence[DaysOfAccount]) -> str:
+    datasets = list(dict.fromkeys(name for each in found for name in each.datasets))
+    where = datasets[0] if len(datasets) == 1 else f"{len(datasets)} datasets"
+    first = min(each.ranges[0][0] for each in found)
+    last = max(each.ranges[-1][1] for each in found)
+    when = first if first == last else f"{first}..{last}"
+    return f"{counted(sum(each.days for each in found), 'day')} of {where}, {when}"
+
+
+def _because(reason: str, errcode: int | None) -> str:
+    return reason if errcode is None else f"{reason} ({errcode})"
+
+
+def _local(moment: str | None) -> str:
+    """Write a moment, RFC 3339 in UTC, in the time of this machine, to the next full minute."""
+    return "" if moment is None else minute_texts(dt.datetime.fromisoformat(moment))[0]
+
+
+def accounts_csv(found: Status) -> str:
+    """Return a line for each account, the worst first. Times are RFC 3339 in UTC."""
+    rows = (
+        {**plain(account), "tags": ";".join(account.tags), "reason": _reason_text(account)}
+        for account in found.accounts
+    )
+    return csv_text(_CSV_NAMES, ([row[name] for name in _CSV_NAMES] for row in rows))
+
+
+def datasets_csv(found: Status) -> str:
+    """Return a line for each dataset, with the numbers of its account-days by state."""
+    rows = [plain_row(row) for row in found.datasets]
+    return csv_text([*rows[0]] if rows else ["dataset"], [[*row.values()] for row in rows])
+
+
+def csv_text(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as CSV, with a line of headings; None is an empty cell.
+
+    No text is a formula or ends its line. Numbers are as in JSON.
+    """
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\r\n")
+    writer.writerow(headings)
+    for row in rows:
+        writer.writerow([inert_cell(cell) if isinstance(cell, str) else cell for cell in row])
+    return sink.getvalue()

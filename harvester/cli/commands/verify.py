@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from rich.console import Console
@@ -18,13 +17,13 @@ from harvester.verbs import verify as verifying
 
 
 def verify(
-    manifest: options.ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = options.JOBS,
     /,
     *,
     output: options.Output = None,
     lock_timeout: options.LockTimeout = None,
-    footers_only: Annotated[bool, options.flag("HARVESTER_FOOTERS_ONLY")] = False,
-    repair: Annotated[bool, options.flag("HARVESTER_REPAIR")] = False,
+    footers_only: Annotated[bool, options.value("HARVESTER_FOOTERS_ONLY")] = False,
+    repair: Annotated[bool, options.value("HARVESTER_REPAIR")] = False,
     format: options.Format = "text",
     _ok_exit: options.OkExit = "",
 ) -> int:
