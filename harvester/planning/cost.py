@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from harvester.catalogue import readiness
 from harvester.core import calendar
 from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
 from harvester.core.config.settings import Manifest
 from harvester.planning.quota import DailyQuota
-from harvester.planning.windows import Plan, Wanted, count_windows
+from harvester.planning.windows import Plan, Wanted, count_windows, each_missing
 
 SHORTER_RANGES = (30, 90, 365, 3 * 365)
 """Ranges that a plan is compared with, in days up to today."""
@@ -97,7 +96,6 @@ class Price:
 class _Item:
     """Missing days of one dataset of one account, and the calls that its quota allows."""
 
-    dataset: str
     appid: str
     missing: DaySet
     span: int
@@ -162,40 +160,32 @@ def empty_prefixes(
 ) -> tuple[EmptyPrefix, ...]:
     """Return the accounts with requests for days before their first row, the most first."""
     found, names = [], manifest.names
-    for name, of_dataset in missing.items():
-        dataset = manifest.datasets[name]
-        boundary = readiness.boundary(dataset, today)
-        for appid, lacking in of_dataset.items():
-            with_rows, empty = rows.get(name, {}).get(appid, (NO_DAYS, NO_DAYS))
-            first = calendar.oldest(with_rows) if with_rows else None
-            before = calendar.day_range(FIRST_DAY, (today if first is None else first) - 1)
-            in_vain = calendar.count_days(empty & before)
-            if in_vain >= MIN_EMPTY_DAYS and lacking & before:
-                requests = count_windows(lacking & before, dataset.span, boundary)
-                found.append(EmptyPrefix(appid, names[appid], name, first, in_vain, requests))
+    for dataset, appid, lacking, boundary in each_missing(manifest, missing, today):
+        name = dataset.name
+        with_rows, empty = rows.get(name, {}).get(appid, (NO_DAYS, NO_DAYS))
+        first = calendar.oldest(with_rows) if with_rows else None
+        before = calendar.day_range(FIRST_DAY, (today if first is None else first) - 1)
+        in_vain = calendar.count_days(empty & before)
+        if in_vain >= MIN_EMPTY_DAYS and lacking & before:
+            requests = count_windows(lacking & before, dataset.span, boundary)
+            found.append(EmptyPrefix(appid, names[appid], name, first, in_vain, requests))
     return tuple(sorted(found, key=lambda item: -item.requests))
 
 
 def _items(manifest: Manifest, missing: Wanted, quotas: Quotas, today: Day) -> Iterator[_Item]:
-    for name, of_dataset in missing.items():
-        dataset = manifest.datasets[name]
-        boundary = readiness.boundary(dataset, today)
-        for appid, lacking in of_dataset.items():
-            if lacking:
-                quota = quotas(name, appid)
-                requests = count_windows(lacking, dataset.span, boundary)
-                yield _Item(
-                    name,
-                    appid,
-                    lacking,
-                    dataset.span,
-                    boundary,
-                    quota.left(),
-                    quota.budget,
-                    quota.limit.origin,
-                    quota.is_refused,
-                    quota.questions(requests),
-                )
+    for dataset, appid, lacking, boundary in each_missing(manifest, missing, today):
+        quota = quotas(dataset.name, appid)
+        yield _Item(
+            appid,
+            lacking,
+            dataset.span,
+            boundary,
+            quota.left(),
+            quota.budget,
+            quota.limit.origin,
+            quota.is_refused,
+            quota.questions(count_windows(lacking, dataset.span, boundary)),
+        )
 
 
 def _shorter_ranges(items: list[_Item], everything: int, today: Day) -> Iterator[ShorterRange]:

@@ -205,11 +205,8 @@ def paused_accounts(manifest: Manifest) -> tuple[PausedAccount, ...]:
 def summarise(manifest: Manifest, want: Wanted, missing: Wanted, today: Day) -> Plan:
     """Add up a plan from the wanted and the missing days of a run on this Beijing day."""
     per_account: Counter[str] = Counter()
-    for name, of_dataset in missing.items():
-        dataset = manifest.datasets[name]
-        boundary = readiness.boundary(dataset, today)
-        for appid, lacking in of_dataset.items():
-            per_account[appid] += count_windows(lacking, dataset.span, boundary)
+    for dataset, appid, lacking, boundary in each_missing(manifest, missing, today):
+        per_account[appid] += count_windows(lacking, dataset.span, boundary)
     rows = tuple(
         _dataset_plan(manifest.datasets[name], want[name], missing.get(name, {}), today)
         for name in want
@@ -224,6 +221,18 @@ def summarise(manifest: Manifest, want: Wanted, missing: Wanted, today: Day) -> 
         warnings=(*_clip_warnings(manifest, want), *bucket_sizing.warnings(manifest, want)),
         paused=paused_accounts(manifest),
     )
+
+
+def each_missing(
+    manifest: Manifest, missing: Wanted, today: Day
+) -> Iterator[tuple[Dataset, str, DaySet, Day]]:
+    """Yield what an account lacks of a dataset: both, the days, and their `readiness.boundary`."""
+    for name, of_dataset in missing.items():
+        dataset = manifest.datasets[name]
+        boundary = readiness.boundary(dataset, today)
+        for appid, lacking in of_dataset.items():
+            if lacking:
+                yield dataset, appid, lacking, boundary
 
 
 def _dataset_plan(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import anyio
@@ -28,7 +29,10 @@ from harvester.wechat.auth.token_api import Grant, external_grant_of
 from harvester.wechat.transport import Transport
 
 CACHED_SECONDS = 60.0
-"""Maximum seconds for which a token server's answer is used: its token may change at any time."""
+"""Maximum seconds for which a token server's answer is used.
+
+Not its whole life, because the server may replace the token for another client.
+"""
 
 _TEMPORARY_STATUS = (408, 425, 429)
 
@@ -67,35 +71,22 @@ class StaticToken(TokenProvider):
 
 
 @dataclass(frozen=True)
-class CommandToken(TokenProvider):
-    """A token that a command prints."""
+class ExternalToken(TokenProvider):
+    """A token that ``read`` gets from a command or a token server.
 
-    command: Command
-    limiter: anyio.CapacityLimiter
+    It is used for ``longest`` seconds at most.
+    """
+
+    read: Callable[[], Awaitable[Grant]]
+    longest: float
     meter: Meter
 
     async def current(self) -> IssuedToken:
-        """Run the command. A token without ``expires_in`` is used until WeChat rejects it."""
+        """Get the token anew. One without ``expires_in`` is used for the longest time."""
         self.meter.calls += 1
-        grant = await run_command(self.command, self.limiter, "access_token")
-        return IssuedToken(grant.token, provider.usable_for(grant.expires_in, math.inf))
-
-
-@dataclass(frozen=True)
-class HttpToken(TokenProvider):
-    """A token that a token server keeps."""
-
-    source: HttpSource
-    transport: Transport
-    meter: Meter
-
-    async def current(self) -> IssuedToken:
-        """Ask the token server."""
-        self.meter.calls += 1
-        grant = await ask_server(self.source, self.transport, "access_token")
-        seconds = provider.usable_for(grant.expires_in, CACHED_SECONDS)
-        # Not for its whole life, because the server may have replaced it for another client.
-        return IssuedToken(grant.token, min(seconds, CACHED_SECONDS))
+        grant = await self.read()
+        seconds = provider.usable_for(grant.expires_in, self.longest)
+        return IssuedToken(grant.token, min(seconds, self.longest))
 
 
 async def read_secret(reader: SecretReader) -> Secret:

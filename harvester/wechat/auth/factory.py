@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 
@@ -10,10 +12,9 @@ from harvester.core.calendar import Clock
 from harvester.core.config import credentials
 from harvester.core.errors import UsageError
 from harvester.core.secret import Secret
-from harvester.wechat.auth import subprocess_secret
+from harvester.wechat.auth import external, subprocess_secret
 from harvester.wechat.auth.app_secret import Budget, LegacyToken, StableToken
 from harvester.wechat.auth.component import Component, PlatformToken
-from harvester.wechat.auth.external import CommandToken, HttpToken, StaticToken
 from harvester.wechat.auth.provider import Meter, TokenDenied, TokenProvider
 from harvester.wechat.transport import Transport
 
@@ -52,11 +53,14 @@ class TokenProviders:
             case credentials.AppSecret(secret):
                 return StableToken(appid, secret, self._transport, self._budget, self._meter)
             case credentials.SecretReader() as reader:
-                return StaticToken(reader, self._clock)
+                return external.StaticToken(reader, self._clock)
             case credentials.Command() as command:
-                return CommandToken(command, self._limiter, self._meter)
+                read = partial(external.run_command, command, self._limiter, "access_token")
+                # Used until WeChat rejects it, if the command does not say how long it lives.
+                return external.ExternalToken(read, math.inf, self._meter)
             case credentials.HttpSource() as source:
-                return HttpToken(source, self._transport, self._meter)
+                read = partial(external.ask_server, source, self._transport, "access_token")
+                return external.ExternalToken(read, external.CACHED_SECONDS, self._meter)
             case credentials.RefreshToken() as credential:
                 if self._component is None:
                     raise UsageError(
