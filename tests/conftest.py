@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 import inspect
+import logging
 import os
 import re
 import shutil
@@ -83,7 +84,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def text_on_stderr() -> Iterator[None]:
-    """Leave stderr to the next test as it was before a command of this one wrote JSON lines."""
+    """Undo what commands before this test, or in it, did to stderr and to the level of the log."""
+    logging.getLogger("harvester").setLevel(logging.NOTSET)
     yield
     lines = sys.modules.get("harvester.cli.output.json_lines")
     if lines is not None:

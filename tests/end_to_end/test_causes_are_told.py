@@ -164,9 +164,9 @@ def test_a_minute_limit_is_told_when_it_is_met(tmp_path: Path, shell: CommandLin
     with fast_time(60.0):
         ended = shell("run", "--progress", "none")
     assert ended.code == Exit.DONE
-    words = f"{appid(2)} Acme 微: the account made more calls in this minute"
-    [told] = [line for line in ended.err.splitlines() if words in line]
-    assert " WARNING  " in told
+    words = f" WARNING  {appid(2)} Acme 微: the account made more calls in this minute"
+    # A slow machine may have several such minutes.
+    told, *_ = [line for line in ended.err.splitlines() if words in line]
     assert "; waits until " in told
 
 
