@@ -205,7 +205,7 @@ MAX_CODE = {
     "catalogue": 813,
     "manifest": 1_619,
     "planning": 772,
-    "scheduling": 1_402,
+    "scheduling": 1_395,
     "tables": 1_542,
     "wechat": 1_576,
     "storage": 3_813,

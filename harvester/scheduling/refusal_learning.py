@@ -11,7 +11,6 @@ docs/decisions/0029-learning-from-refusals.md.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -238,13 +237,8 @@ class RefusalLearning:
         told.add(attempt.queue.appid)
         if len(told) != UNREADY_ACCOUNTS or self._answered.get(name, 0) >= day:
             return
-        for queue, backlog in self._unstopped(attempt):
-            if lost := backlog.missing & calendar.one_day(day):
+        for queue, backlog in self._abandoned.affected_by(attempt, Scope.DATASET):
+            lost = backlog.missing & calendar.one_day(day)
+            if lost and backlog.abandoned_by is None:
                 self._abandoned.drop_days(queue, backlog, lost, rule, why)
                 backlog.set_span(backlog.span)
-
-    def _unstopped(self, attempt: Attempt) -> Iterator[tuple[AccountQueue, Backlog]]:
-        """Yield the pairs of the attempt's dataset that are still asked for."""
-        for queue, backlog in self._abandoned.affected_by(attempt, Scope.DATASET):
-            if backlog.abandoned_by is None:
-                yield queue, backlog

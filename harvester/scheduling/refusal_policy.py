@@ -115,12 +115,7 @@ class RefusalPolicy:
     def start_day(self) -> None:
         """Count a new day. What WeChat said of the quotas of the day before counts no more."""
         self.day_number += 1
-        self.exhausted = []
-
-    def take_exhausted(self) -> list[ExhaustedQuota]:
-        """Return the quotas that WeChat has said to be spent since the last call."""
-        found, self.exhausted = self.exhausted, []
-        return found
+        self.exhausted.clear()
 
     def is_last_try(self, attempt: Attempt) -> bool:
         """Return whether one more failure of this attempt abandons its window."""

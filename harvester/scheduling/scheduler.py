@@ -40,7 +40,8 @@ class Scheduler:
     """The queues of a run, the places they stand in, and what was given up.
 
     ``months`` has the months that are not complete yet, and ``shortened_spans`` the datasets of
-    which WeChat takes fewer days at once, with how many it took.
+    which WeChat takes fewer days at once, with how many it took. ``exhausted`` has the quotas that
+    WeChat has said to be spent since `take_exhausted`.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Scheduler:
         self._learning = RefusalLearning(self._abandoned)
         self.months = self._abandoned.months
         self.shortened_spans = self._refusals.shortened_spans
+        self.exhausted = self._refusals.exhausted
         self.refill_requests: list[tuple[AccountQueue, Backlog]] = []
         self.in_flight = 0
         for queue in self.queues:
@@ -98,11 +100,6 @@ class Scheduler:
     def abandoned(self) -> list[AbandonedDays]:
         """The days that are abandoned so far."""
         return self._abandoned.days
-
-    @property
-    def exhausted(self) -> list[ExhaustedQuota]:
-        """The quotas that WeChat has said to be spent since `take_exhausted`."""
-        return self._refusals.exhausted
 
     @property
     def is_blocked_on_quota(self) -> bool:
@@ -345,7 +342,9 @@ class Scheduler:
 
     def take_exhausted(self) -> list[ExhaustedQuota]:
         """Return the quotas that WeChat has said to be spent since the last call."""
-        return self._refusals.take_exhausted()
+        found = [*self.exhausted]
+        self.exhausted.clear()
+        return found
 
     def start_day(self, now: float, ends: float = NEVER) -> list[tuple[AccountQueue, int]]:
         """Start a Beijing day: no call may be spent before `allocate`.
