@@ -63,11 +63,8 @@ def _invoke(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         code = Exit.SIGINT
     except Exception as error:  # noqa: BLE001 - the last line of defence
+        streams.report_error(memory_limit.shortage(error) or error)
         code = Exit.BUG
-        if (lack := memory_limit.shortage(error)) is not None:
-            streams.report_error(lack)
-        else:
-            streams.report_bug(error)
     return Exit.DONE if code in ok_codes else code
 
 

@@ -41,16 +41,15 @@ _typed: ContextVar[Mapping[str, tuple[str, ...]]] = ContextVar("typed")
 
 def remember(_app: object, _commands: object, arguments: ArgumentCollection) -> None:
     """Keep the arguments of this command that came from the command line."""
-    found: dict[str, tuple[str, ...]] = {}
-    for argument in arguments:
-        values = tuple(token.value for token in argument.tokens if token.source == "cli")
-        if values:
-            found[argument.name] = values
-    _typed.set({name: found[name] for name in REPEATED if name in found})
+    found = {
+        argument.name: tuple(token.value for token in argument.tokens if token.source == "cli")
+        for argument in arguments
+    }
+    _typed.set(found)
 
 
 def typed() -> Mapping[str, tuple[str, ...]]:
-    """Return the values of each argument that was typed and that a next command repeats."""
+    """Return the values of each argument that the command line gave, by its name."""
     return _typed.get({})
 
 

@@ -163,7 +163,7 @@ def test_a_stream_of_another_kind_stays_as_it_is(monkeypatch: pytest.MonkeyPatch
 
 def test_a_bug_and_an_error(capsys: pytest.CaptureFixture[str], form: str) -> None:
     """A bug is named by its type, the first one of a group; an error has its advice."""
-    streams.report_bug(ExceptionGroup("tasks", [KeyError(hidden()), ValueError()]))
+    streams.report_error(ExceptionGroup("tasks", [KeyError(hidden()), ValueError()]))
     streams.report_error(HarvesterError("the disk is full", "make room"))
     streams.report_error(HarvesterError("only this"))
     printed = told(capsys, form)

@@ -74,19 +74,14 @@ class _Row(NamedTuple):
 
     account: AccountCheck
     state: State
-    families: list[str]
+    family: str
     scarcest: ReportedQuota | None
-
-
-def _families(row: _Row) -> str:
-    whole = len(row.families) == len(row.account.findings)
-    return WHOLE_ACCOUNT if whole else ", ".join(row.families)
 
 
 _COLUMNS: Sequence[TableColumn[_Row]] = (
     TableColumn("name", lambda row: row.account.name, "text", may_lack=True),
     TableColumn("appid", lambda row: row.account.appid, "code"),
-    TableColumn("family", _families, "code"),
+    TableColumn("family", lambda row: row.family, "code"),
     TableColumn("state", lambda row: own(row.state.value, style_of(row.state.value)), "code"),
     TableColumn("calls a day", lambda row: row.scarcest and row.scarcest.daily_limit, rank=1),
     TableColumn("used", lambda row: row.scarcest and row.scarcest.used, rank=2),
@@ -138,7 +133,9 @@ def _rows(account: AccountCheck) -> Iterator[_Row]:
             if CATALOGUE[name].family in families[state]
         )
         scarcest = min(known, key=lambda allowance: allowance.remain, default=None)
-        yield _Row(account, state, families[state], scarcest)
+        whole = len(families[state]) == len(account.findings)
+        family = WHOLE_ACCOUNT if whole else ", ".join(families[state])
+        yield _Row(account, state, family, scarcest)
 
 
 def _print_reasons(out: Console, found: Check) -> None:

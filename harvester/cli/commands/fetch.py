@@ -89,9 +89,9 @@ def _print_raw(body: bytes) -> None:
         if sys.stdout.isatty() or os.environ.get("GITHUB_ACTIONS"):
             print(inert_json(body.decode(errors="replace")))
         else:
+            # What was printed before comes first: bytes go past the text that waits.
             sys.stdout.flush()
             sys.stdout.buffer.write(body)
-            sys.stdout.flush()
 
 
 def _show(out: Console, found: Answer) -> None:

@@ -110,29 +110,26 @@ def _discard(stream: IO[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def report_error(error: HarvesterError) -> None:
+def report_error(error: Exception) -> None:
     """Print what is wrong and what to do to stderr."""
     if json_lines.is_on():
         json_lines.tell_error(error)
         return
+    shown = error if isinstance(error, HarvesterError) else _bug(error)
     with stderr_output():
-        lines = [inert_line(masked(line)) for line in error.lines]
+        lines = [inert_line(masked(line)) for line in shown.lines]
         print("error: " + "\n".join(lines), file=sys.stderr)
-        if error.advice:
-            print(f"\n{inert_line(masked(error.advice))}", file=sys.stderr)
+        if shown.advice:
+            print(f"\n{inert_line(masked(shown.advice))}", file=sys.stderr)
         for command in annotations_of(error):
             print(command, file=sys.stderr)
 
 
-def report_bug(error: Exception) -> None:
-    """Print where a bug is, without the text of foreign errors, which may hold a URL."""
-    if json_lines.is_on():
-        json_lines.tell_error(error)
-        return
+def _bug(error: Exception) -> HarvesterError:
+    """Return what to show of a bug: its places, without foreign text, which may hold a URL."""
+    # Tasks fail together, and those after the first have the same cause or were cancelled.
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    with stderr_output():
-        print(f"error: a bug in harvester: {type(error).__name__}", file=sys.stderr)
-        for place in places(error):
-            print(f"  {inert_line(place)}", file=sys.stderr)
-        print("\nPlease report it with the lines above.", file=sys.stderr)
+    frames = (f"  {place}" for place in places(error))
+    lines = (f"a bug in harvester: {type(error).__name__}", *frames)
+    return HarvesterError(lines, "Please report it with the lines above.")

@@ -29,13 +29,16 @@ def workflow_command(name: str, data: str, **properties: str | int) -> str:
     return f"::{name}{given and ' '}{given}::{inert_line(masked(data)).translate(_DATA)}"
 
 
-def annotations_of(error: HarvesterError) -> Iterator[str]:
-    """Yield the commands that show an error on the page of a run; none without such a runner."""
+def annotations_of(error: Exception) -> Iterator[str]:
+    """Yield the commands that show an error on the page of a run; none without such a runner.
+
+    A bug has none, because its page would name nothing to mend.
+    """
     if not _is_runner():
         return
     if isinstance(error, ManifestError):
         yield from map(_mistake, error.mistakes[:MAX_ANNOTATIONS])
-    else:
+    elif isinstance(error, HarvesterError):
         yield workflow_command("error", error.lines[0], title="harvester")
 
 
