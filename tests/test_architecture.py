@@ -213,7 +213,7 @@ MAX_CODE = {
     "runs": 3_347,
     "verbs": 2_879,
     "readers": 794,
-    "cli": 2_427,
+    "cli": 2_409,
     "sandbox": 1_354,
     "root": 215,
 }

@@ -411,7 +411,7 @@ def test_log_lines_in_a_run_have_its_id(capsys: pytest.CaptureFixture[str]) -> N
     stream.listeners.append(Narrator(json_lines.tell))
     stream.report(Begun({}, "2/8"))
     stream.report(Planned(1, 1, wanted_accounts=1))
-    json_lines.tell_log("any", "info", "x")
+    logging.getLogger("any").warning("x")
     found = events_in(capsys.readouterr().err)
     assert [(line["run_id"], line["shard"]) for line in found] == [(stream.own.run_id, "2/8")] * 2
 

@@ -53,7 +53,7 @@ def test_events_below_the_level_are_left_out(capsys: pytest.CaptureFixture[str])
     json_lines.set_level("warning")
     json_lines.tell(STARTED)
     assert lines_of(capsys) == []
-    json_lines.tell_log("harvester.test", "warning", "odd")
+    logging.getLogger("harvester.test").warning("odd")
     [line] = lines_of(capsys)
     assert (line["message"], line["run_id"], line["shard"]) == ("odd", "run", "2/4")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Annotated
 from rich.console import Console
 
 from harvester.cli import options
-from harvester.cli.output.answers import answer, print_line
+from harvester.cli.output.answers import answer, json_text, print_line
 from harvester.core.config.settings import Output
-from harvester.core.text.inert_text import inert, inert_json
+from harvester.core.text.inert_text import inert
 from harvester.verbs import rewrite as rewriting
 from harvester.verbs.project import read_manifest
 
@@ -92,7 +91,7 @@ def _yaml_text(text: str) -> str:
     """Write a text bare where every YAML reader takes it for a text, and else as JSON."""
     if _BARE.fullmatch(text) and text.lower() not in _YAML_KEYWORDS:
         return text
-    return inert_json(json.dumps(text, ensure_ascii=False))
+    return json_text(text)
 
 
 def _print_tree(out: Console, made: rewriting.NewTree, manifest: Path, output: str) -> None:

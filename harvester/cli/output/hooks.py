@@ -60,7 +60,7 @@ def _print_thread_error(args: threading.ExceptHookArgs) -> None:
 def _print_unraisable(args: sys.UnraisableHookArgs) -> None:
     where = f"{args.err_msg or 'Exception ignored in'}: {_safe_repr(args.object)}"
     if json_lines.is_on():
-        json_lines.tell_log("python", "error", f"{where}: {json_lines.text_of(args.exc_value)}")
+        logging.getLogger("python").error("%s: %s", where, json_lines.text_of(args.exc_value))
         return
     _write_redacted(f"{where}\n")
     _write_redacted(_traceback_text(args.exc_type, args.exc_value, args.exc_traceback))
@@ -76,7 +76,7 @@ def _print_warning(  # noqa: PLR0917 - the signature is Python's
 ) -> None:
     if json_lines.is_on() and file is None:
         text = f"{filename}:{lineno}: {category.__name__}: {message}"
-        json_lines.tell_log("py.warnings", "warning", text)
+        logging.getLogger("py.warnings").warning("%s", text)
         return
     _write_redacted(warnings.formatwarning(message, category, filename, lineno, line), file)
 

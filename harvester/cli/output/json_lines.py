@@ -114,27 +114,6 @@ def tell_error(error: BaseException, where: str = "") -> None:
             _write(replace(problem, message=f"{problem.message}{where}").to_dict())
 
 
-def tell_log(
-    logger: str,
-    level: Level,
-    message: str,
-    at: float | None = None,
-    shard: str | None = None,
-) -> None:
-    """Write a log line; a warning or an error of harvester's own is a problem.
-
-    ``shard`` is given if another process has logged it.
-    """
-    moment = time.time() if at is None else at
-    problem = Problem(moment, _state.run or "", shard or _state.part, "warning", message)
-    line = problem.to_dict()
-    line["level"] = level
-    if logger.partition(".")[0] != "harvester" or _LEVELS[level] < logging.WARNING:
-        common = {name: line[name] for name in ("time", "level", "event", "run_id", "shard")}
-        line = {**common, "event": "log", "logger": logger, "message": message}
-    _write(line)
-
-
 def text_of(error: BaseException | None) -> str:
     """Name the type and the place of an error, without its text, which may hold a URL."""
     if error is None:
@@ -152,14 +131,29 @@ class _LogLines(logging.Handler):
             message = "a log record whose arguments do not fit its text"
         if record.exc_info:
             message = f"{message}: {text_of(record.exc_info[1])}"
-        level = [name for name, number in _LEVELS.items() if number <= record.levelno]
-        shard = getattr(record, "shard", None)
-        tell_log(record.name, level[-1] if level else "debug", message, record.created, shard)
+        _write(_log_line(record, message))
 
 
 def _tell_description(text: str) -> None:
     """Write what the work waits for, because a signal asks for it."""
-    tell_log("harvester.signals", "info", text)
+    # Not by a logger, whose level might leave it out.
+    record = logging.makeLogRecord({"name": "harvester.signals", "levelno": logging.INFO})
+    _write(_log_line(record, text))
+
+
+def _log_line(record: logging.LogRecord, message: str) -> dict[str, Any]:
+    """Return a log line as an object; a warning or an error of harvester's own is a problem.
+
+    A record that another process has logged has its ``shard``.
+    """
+    shard = getattr(record, "shard", None) or _state.part
+    line = Problem(record.created, _state.run or "", shard, "warning", message).to_dict()
+    level = [name for name, number in _LEVELS.items() if number <= record.levelno]
+    line["level"] = level[-1] if level else "debug"
+    if record.name.partition(".")[0] == "harvester" and record.levelno >= logging.WARNING:
+        return line
+    common = {name: line[name] for name in ("time", "level", "event", "run_id", "shard")}
+    return {**common, "event": "log", "logger": record.name, "message": message}
 
 
 def _identity(problem: Problem) -> tuple[object, ...]:
