@@ -11,7 +11,7 @@ import anyio
 
 from harvester.catalogue.error_codes import Action
 from harvester.core.calendar import Clock
-from harvester.core.config.settings import Pace, Retry
+from harvester.core.config.settings import Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.errors import CallError
 from harvester.core.model import ReportedQuota, Window
@@ -47,12 +47,12 @@ class LoneCalls:
     """
 
     def __init__(
-        self, transport: Transport, tokens: TokenCache, *, pace: Pace, retry: Retry, now: Clock
+        self, transport: Transport, tokens: TokenCache, manifest: Manifest, now: Clock
     ) -> None:
         self._transport = transport
         self._tokens = tokens
-        self._pace = pace
-        self._retry = retry
+        self._rate = manifest.limits.per_token.rate
+        self._retry = manifest.retry
         self._now = now
         self._rng = random.Random()
         self._called: set[str] = set()
@@ -98,6 +98,6 @@ class LoneCalls:
         """Wait between two calls of an account as its rate demands."""
         # Before a call and not after it: a person waits for the answer to the last one.
         if appid in self._called:
-            await anyio.sleep(self._pace.rate.period / self._pace.rate.count)
+            await anyio.sleep(self._rate.period / self._rate.count)
         self._called.add(appid)
         self.made += 1

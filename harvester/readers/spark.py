@@ -205,9 +205,7 @@ def _number_of_shards(asked: int | None, buckets: int, slots: int) -> int:
 
 def _shared_place(manifest: Manifest, output: str | os.PathLike[str] | None) -> str:
     """Return the output as the driver sees it: an executor's folder has another meaning."""
-    given = arguments.place(output)
-    if given is None:
-        given = os.fspath(manifest.output.path)
+    given = os.fspath(manifest.output.path if output is None else output)
     return given if "://" in given else str(Path(given).absolute())
 
 

@@ -7,7 +7,7 @@ import operator
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from harvester.core import calendar
 from harvester.core.calendar import DaySet
@@ -28,6 +28,8 @@ _WORST_FIRST = (
     "quota",
 )
 """Reasons in the order in which they need attention; any other comes behind them."""
+
+_NO_CAUSE = ExplainedDays("", "", calendar.NO_DAYS, at=None, reason="")
 
 _STATES = ("missing", "quarantined", "provisional", "final")
 """States of days, the worst first."""
@@ -95,14 +97,6 @@ class AccountStatus:
         return not self.paused and self.state in ("missing", "quarantined")
 
 
-class _Lack(NamedTuple):
-    """Cause of missing days of an account: the worst one, and the first moment to ask again."""
-
-    reason: str = ""
-    errcode: int | None = None
-    at: float | None = None
-
-
 def account_days(
     names: Mapping[str, str], found: Iterable[tuple[str, str, DaySet]]
 ) -> Iterator[DaysOfAccount]:
@@ -168,7 +162,10 @@ def account_statuses(
     return sorted(found, key=_urgency)
 
 
-def _status(account: Account, sets: list[tuple[DaySet, States]], lack: _Lack) -> AccountStatus:
+def _status(
+    account: Account, sets: list[tuple[DaySet, States]], lack: ExplainedDays
+) -> AccountStatus:
+    """Return the state of an account. ``lack`` is the cause of its missing days."""
     wanted = sum(calendar.count_days(days) for days, _ in sets)
     done = sum(calendar.count_days(days & state.covered) for days, state in sets)
     answered = functools.reduce(operator.or_, (state.answered for _, state in sets))
@@ -180,10 +177,10 @@ def _status(account: Account, sets: list[tuple[DaySet, States]], lack: _Lack) ->
     }
     state = next(filter(is_present.__getitem__, _STATES))
     if state == "quarantined":
-        lack = _Lack(state)
+        lack = _NO_CAUSE._replace(reason=state)
     elif state == "missing" and account.paused:
         # No record of a run explains it: runs leave a paused account out.
-        lack = _Lack(PAUSED)
+        lack = _NO_CAUSE._replace(reason=PAUSED)
     return AccountStatus(
         account.appid,
         account.name,
@@ -201,14 +198,14 @@ def _status(account: Account, sets: list[tuple[DaySet, States]], lack: _Lack) ->
     )
 
 
-def _lack(explained: list[ExplainedDays], now: float) -> _Lack:
-    """Return why days of an account are missing, and when the first of them may be asked."""
+def _lack(explained: list[ExplainedDays], now: float) -> ExplainedDays:
+    """Return the worst cause of an account, from the moment when its first day may be asked."""
     if not explained:
-        return _Lack()
+        return _NO_CAUSE
     worst = min(explained, key=lambda item: _rank(item.reason))
     # Lost days have no moment; days that may be asked at once wait for none.
     at = min((item.at for item in explained if item.at is not None), default=now)
-    return _Lack(worst.reason, worst.errcode, at if at > now else None)
+    return worst._replace(at=at if at > now else None)
 
 
 def _rank(reason: str) -> int:

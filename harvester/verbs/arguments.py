@@ -144,11 +144,6 @@ def labels_of(labels: Mapping[str, str] | tuple[str, ...] | None) -> dict[str, s
     return parse_labels(labels) if isinstance(labels, tuple) else check_labels(labels or {})
 
 
-def place(output: str | os.PathLike[str] | None) -> str | None:
-    """Return the output that replaces the manifest's."""
-    return None if output is None else os.fspath(output)
-
-
 def names(given: Names) -> tuple[str, ...]:
     """Return the names of an argument, each by itself."""
     given = (given,) if isinstance(given, str) else tuple(given or ())

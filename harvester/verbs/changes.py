@@ -22,12 +22,7 @@ from harvester.storage import layout, partition_reader
 from harvester.storage.backends.base import FileInfo
 from harvester.storage.layout import Tree, open_tree
 from harvester.storage.state import account_cache, change_reader, rewrite_journal
-from harvester.storage.state.change_entries import (
-    BrokenHistory,
-    LogPosition,
-    cursor,
-    parse_cursor,
-)
+from harvester.storage.state.change_entries import BrokenHistory, LogPosition, cursor, parse_cursor
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, ManifestText, Names
 
@@ -37,27 +32,25 @@ FROM_THE_BEGINNING = "begin"
 
 @dataclass(frozen=True, slots=True)
 class ChosenChanges:
-    """Part of a feed. None stands for all accounts, all datasets, or no limit of days."""
+    """Part of a feed: days from ``begin_date`` to ``end_date``. None stands for all of a kind."""
 
     appids: frozenset[str] | None = None
     datasets: frozenset[str] | None = None
-    begin_date: str | None = None
-    end_date: str | None = None
+    begin_date: str = ""
+    end_date: str = "9999"
 
     def part_of(self, change: Change) -> Change | None:
         """Return a change without the days and accounts that are not chosen; None if none is left.
 
         A deleted or erased file concerns all accounts of its bucket.
         """
-        months = (self.begin_date or "")[:7], (self.end_date or "9999")[:7]
         if self.datasets is not None and change.dataset not in self.datasets:
             return None
-        if not months[0] <= change.ref_month <= months[1]:
+        if not self.begin_date[:7] <= change.ref_month <= self.end_date[:7]:
             return None
         if change.op != "replaced":
             return change if self._has_bucket(change.path) else None
-        begin, end = self.begin_date or "", self.end_date or "9999"
-        days = tuple(day for day in change.days if begin <= day <= end)
+        days = tuple(day for day in change.days if self.begin_date <= day <= self.end_date)
         appids = change.appids
         if self.appids is not None:
             appids = tuple(appid for appid in appids if appid in self.appids)
@@ -96,7 +89,7 @@ def changes(
     """
     selection = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
     given = None if manifest is None else arguments.source(manifest)
-    tree, chosen = _open_feed(given, selection, arguments.place(output))
+    tree, chosen = _open_feed(given, selection, output)
     return changes_of(tree, since, chosen)
 
 
@@ -140,8 +133,7 @@ def _present(
     for file, found in zip(files, footers, strict=True):
         if found is not None:
             rows, known = found[0], found[1].coverage
-            mask, appids = known.filled()
-            days = calendar.each_day(calendar.from_month_mask(mask, known.month))
+            days, appids = known.filled()
             label = layout.label_of(file.name)
             yield Change(
                 seq=positions.get(label, LogPosition()).seq,
@@ -158,7 +150,7 @@ def _present(
 
 
 def _open_feed(
-    source: ManifestText | None, selection: Selection, output: str | None
+    source: ManifestText | None, selection: Selection, output: str | os.PathLike[str] | None
 ) -> tuple[Tree, ChosenChanges]:
     """Open the feed of a manifest or of an output alone, and read what is chosen of it."""
     now = CheckedClock().started_at
@@ -168,7 +160,7 @@ def _open_feed(
         manifest = draft.manifest()
     place = manifest.output
     if output is not None:
-        place = replace(place, path=place_named(output))
+        place = replace(place, path=place_named(os.fspath(output)))
     tree = open_tree(replace(place, must_exist=False))
     rewrite_journal.refuse_unfinished(tree)
     if draft is not None and manifest.from_platform:
@@ -189,6 +181,6 @@ def _parsed(manifest: Manifest, selection: Selection, now: float) -> ChosenChang
     return ChosenChanges(
         appids if accounts or selection.jobs else None,
         datasets if selection.datasets or selection.jobs else None,
-        None if begin is None else calendar.day_text(begin),
-        None if end is None else calendar.day_text(end),
+        "" if begin is None else calendar.day_text(begin),
+        "9999" if end is None else calendar.day_text(end),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -65,17 +65,16 @@ def _concerns_all(rule: Rule) -> bool:
 
 
 def _probe_result(probe: Probe, outcome: Outcome) -> ProbeResult:
-    family, probed = probe.dataset.family, (probe.dataset.permission, probe.dataset.name)
-    day = probe.window.begin
+    probed = probe.dataset.permission, probe.dataset.name, probe.window.begin
     if isinstance(outcome, bytes):
-        return ProbeResult(family, *probed, day, State.WORKS)
+        return ProbeResult(probe.dataset.family, *probed, State.WORKS)
     rule, why = outcome.rule, outcome.why
     # A server that was not reached would not answer the account's other calls either.
-    if rule.scope in (Scope.ACCOUNT, Scope.RUN) or isinstance(why, str):
-        family = WHOLE_ACCOUNT
+    is_of_all = rule.scope in (Scope.ACCOUNT, Scope.RUN) or isinstance(why, str)
+    family = WHOLE_ACCOUNT if is_of_all else probe.dataset.family
     errcode, errmsg, rid = (None, why, "") if isinstance(why, str) else why
     told = errmsg, rid, rule.meaning, rule.advice
-    return ProbeResult(family, *probed, day, STATES[rule.action], errcode, *told)
+    return ProbeResult(family, *probed, STATES[rule.action], errcode, *told)
 
 
 def _unreadable(probe: Probe, error: UsageError) -> ProbeResult:
@@ -189,47 +188,41 @@ async def _probe_all(manifest: Manifest, context: RunContext) -> Check:
         for account in [] if clock.is_checked else accounts[:1]:
             await tokens.request_ahead(account.appid)
         context.correct_clock()
-        pace, retry = manifest.limits.per_token, manifest.retry
-        calls = LoneCalls(transport, tokens, pace=pace, retry=retry, now=clock)
-        prober = _Prober(manifest, calls, clock, context.credentials)
-        await _probe_accounts(prober, check.everyone, workers)
+        calls = LoneCalls(transport, tokens, manifest, clock)
+        prober = _Prober(probes(manifest, clock()), calls, clock, context.credentials)
+        # The workers share the iterator, so that each account is taken once.
+        queue = iter(check.everyone)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(workers):
+                tasks.start_soon(prober.work, queue)
     check.calls = calls.made + providers.calls
     return check
 
 
-async def _probe_accounts(prober: _Prober, accounts: list[AccountCheck], workers: int) -> None:
-    asked = probes(prober.manifest, prober.now())
-    # The workers share the iterator, so that each account is taken once.
-    queue = iter(accounts)
-
-    async def work() -> None:
-        for account in queue:
-            ask = prober.try_paused if account.paused else prober.probe
-            await ask(account, asked[account.appid])
-
-    async with anyio.create_task_group() as tasks:
-        for _ in range(workers):
-            tasks.start_soon(work)
-
-
 @dataclass(slots=True)
 class _Prober:
-    """Probes accounts one after the other."""
+    """Makes the probes of accounts, which are given by appid."""
 
-    manifest: Manifest
+    asked: Mapping[str, list[Probe]]
     calls: LoneCalls
     now: Clock
     credentials: Callable[[str], Access]
     _never_heard: bool = True
     _cut_off: Outcome | None = None
 
-    async def probe(self, account: AccountCheck, asked: list[Probe]) -> None:
+    async def work(self, queue: Iterator[AccountCheck]) -> None:
+        """Probe accounts one after the other, as long as there are any in the queue."""
+        for account in queue:
+            await (self.try_paused(account) if account.paused else self.probe(account))
+            self.calls.finish(account.appid)
+
+    async def probe(self, account: AccountCheck) -> None:
         """Make the probes of an account, up to the first result that holds for all of it.
 
         If WeChat was never heard, for a cause on this machine's side, that is the result of all
         further accounts.
         """
-        for probe in asked:
+        for probe in self.asked[account.appid]:
             outcome = self._cut_off or await self._try(account, probe)
             # A proxy or a certificate fails for all accounts alike, and each would wait anew.
             if not isinstance(outcome, bytes) and self._never_heard and _concerns_all(outcome.rule):
@@ -243,17 +236,16 @@ class _Prober:
                     allowance = await self.calls.ask_quota(account.appid, dataset)
                     if allowance is not None:
                         account.allowances[dataset.name] = allowance
-        self.calls.finish(account.appid)
 
-    async def try_paused(self, account: AccountCheck, asked: list[Probe]) -> None:
+    async def try_paused(self, account: AccountCheck) -> None:
         """Make the first probe of a paused account, if its credential can be read."""
+        probe = self.asked[account.appid][0]
         try:
             self.credentials(account.appid)
         except UsageError as error:
-            account.findings.append(_unreadable(asked[0], error))
+            account.findings.append(_unreadable(probe, error))
         else:
-            account.findings.append(_probe_result(asked[0], await self._try(account, asked[0])))
-        self.calls.finish(account.appid)
+            account.findings.append(_probe_result(probe, await self._try(account, probe)))
 
     async def _try(self, account: AccountCheck, probe: Probe) -> Outcome:
         """Make a few attempts. Each counts against the quota unless nothing was sent."""

@@ -109,13 +109,12 @@ async def _hear(
     manifest: Manifest, context: RunContext, tree: Tree, run_id: str, window: Window
 ) -> Heard:
     """Put the question to WeChat. Raises as `Question.ask`."""
-    limits, clock = manifest.limits, context.clock
+    clock = context.clock
     async with open_line(context, hold=tree.hold) as (transport, tokens, _):
-        pace, retry = limits.per_token, manifest.retry
-        calls = LoneCalls(transport, tokens, pace=pace, retry=retry, now=clock)
+        calls = LoneCalls(transport, tokens, manifest, clock)
         files = LedgerFiles(tree, run_id, clock.moment)
         dataset = manifest.datasets[window.dataset]
-        return await Question(calls, files, limits, clock, tree, window, dataset).ask()
+        return await Question(calls, files, manifest.limits, clock, tree, window, dataset).ask()
 
 
 def _account(manifest: Manifest, word: str) -> Account:

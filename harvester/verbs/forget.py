@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import chain
-from pathlib import Path
 from typing import NamedTuple
 
 from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config.settings import Manifest
-from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
 from harvester.core.results import Op
 from harvester.core.text.inert_text import inert
@@ -94,20 +92,14 @@ class _Erasure:
     """One erasure under way; without a run log nothing is changed."""
 
     tree: Tree
-    datasets: Mapping[str, Dataset]
+    manifest: Manifest
     request: erasure.ErasureRequest
-    elsewhere: tuple[str, ...]
     run_log: RunLog | None
 
     @property
     def dry(self) -> bool:
         """True if nothing is to be changed."""
         return self.run_log is None
-
-    @property
-    def temp(self) -> Path | None:
-        """Path of a temporary file, None if nothing is to be changed."""
-        return None if self.dry else self.tree.temp(min(self.buckets), "forget.json")
 
     @property
     def buckets(self) -> set[int]:
@@ -160,12 +152,11 @@ def erase(project: Project, request: erasure.ErasureRequest, *, dry_run: bool = 
     manifest, tree, now = project.manifest, project.tree, project.clock.started_at
     # Paused accounts too: once the pause ends, a run would fetch again what is erased here.
     erasure.refuse_wanted(request, windows.wanted(manifest, now, paused_too=True))
-    elsewhere = tuple(_elsewhere(manifest))
     if dry_run:
-        return _forget(_Erasure(tree, manifest.datasets, request, elsewhere, None))
+        return _forget(_Erasure(tree, manifest, request, None))
     own, run_log = sorted(request.buckets(tree.buckets)), new_run_log(manifest.file, project.clock)
     with locked_and_recorded(run_log, tree, own, project.lock_timeout) as tree:
-        return _forget(_Erasure(tree, manifest.datasets, request, elsewhere, run_log))
+        return _forget(_Erasure(tree, manifest, request, run_log))
 
 
 def _elsewhere(manifest: Manifest) -> Iterator[str]:
@@ -208,13 +199,14 @@ def _forget(erasing: _Erasure) -> Receipt:
         # Published and then erased from the files: a raw group has answers of other accounts too.
         publish.recover(
             erasing.tree,
-            erasing.datasets,
+            erasing.manifest.datasets,
             erasing.buckets,
             lambda item: log.record_published(erasing.without_names(item)),
             now=log.stream.now,
         )
+    temp = None if erasing.dry else erasing.tree.temp(min(erasing.buckets), "forget.json")
     rewritten, quarantined = list[Rewritten](), 0
-    for name in erasing.datasets:
+    for name in erasing.manifest.datasets:
         if name in request.datasets:
             for partition in layout.partitions(erasing.tree, name, erasing.buckets):
                 rewritten += _forget_rows(erasing, partition)
@@ -228,8 +220,8 @@ def _forget(erasing: _Erasure) -> Receipt:
         answers=answers,
         quarantined=quarantined,
         damaged=list(_forget_damaged(erasing)),
-        records=list(erasure.erase_names(erasing.tree, request, erasing.temp)),
-        not_reached=erasing.elsewhere,
+        records=list(erasure.erase_names(erasing.tree, request, temp)),
+        not_reached=tuple(_elsewhere(erasing.manifest)),
     )
 
 
@@ -269,7 +261,7 @@ def _forget_rows(erasing: _Erasure, partition: Partition) -> Iterator[Rewritten]
 
 def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
     """Write a file without the days that are to be forgotten; None if it has none of them."""
-    tree, dataset = erasing.tree, erasing.datasets[partition.dataset]
+    tree, dataset = erasing.tree, erasing.manifest.datasets[partition.dataset]
     name, mask = tree.name(partition), erasing.request.mask(partition.month)
     temp = f"{partition.dataset}.{calendar.month_text(partition.month)}.forget"
     with partition_reader.opened(

@@ -77,30 +77,17 @@ class Gate:
 def read_gate(required: Required, history: RunHistory) -> Gate:
     """Judge the required days by the states of the wanted ones. Raises StoreError."""
     names, now = history.manifest.names, history.now
-    explained = list(_explained(required, history))
-    coming = [(item, item.at) for item in explained if item.at is not None]
-    return Gate(
-        day=required.day,
-        final=required.final,
-        obtainable=tuple(
-            each
-            for item, _ in coming
-            for each in day_ranges_of(item.appid, item.dataset, item.days)
-        ),
-        lost=tuple(
-            each
-            for item in explained
-            if item.at is None
-            for each in _lost(item, names.get(item.appid, ""))
-        ),
-        retry_at=calendar.utc_text(max(now, min(at for _, at in coming))) if coming else None,
-    )
-
-
-def _lost(item: ExplainedDays, name: str) -> Iterator[LostDays]:
-    cause = item.reason, item.errcode, item.run_id
-    for begin, end in calendar.day_ranges(item.days):
-        yield LostDays(item.appid, item.dataset, begin, end, *cause, name)
+    obtainable, lost, moments = list[DayRange](), list[LostDays](), list[float]()
+    for item in _explained(required, history):
+        ranges = day_ranges_of(item.appid, item.dataset, item.days)
+        if item.at is not None:
+            obtainable += ranges
+            moments.append(item.at)
+            continue
+        cause = item.reason, item.errcode, item.run_id, names.get(item.appid, "")
+        lost += (LostDays(x.appid, x.dataset, x.begin, x.end, *cause) for x in ranges)
+    retry_at = calendar.utc_text(max(now, min(moments))) if moments else None
+    return Gate(required.day, required.final, tuple(obtainable), tuple(lost), retry_at)
 
 
 def _explained(required: Required, history: RunHistory) -> Iterator[ExplainedDays]:

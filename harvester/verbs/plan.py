@@ -16,7 +16,6 @@ from harvester.planning import cost, windows
 from harvester.planning.ledger import Ledger
 from harvester.planning.quota import DailyQuota
 from harvester.planning.sharding import of_shard, own_buckets
-from harvester.runs.runtime import Project
 from harvester.storage import coverage_scan
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger
@@ -71,29 +70,22 @@ def plan(
 ) -> Plan:
     """Return what a run would ask now. Asks nothing, writes nothing and needs no secret.
 
-    The arguments are those of `run`. Raises UsageError, and HarvesterError if the output cannot be
+    The arguments are those of `run`. Raises UsageError, for a shard without buckets too, and for
+    files of a newer version or another number of buckets; HarvesterError if the output cannot be
     read.
     """
     chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
     project = open_project(manifest, chosen, output)
-    return plan_of(project, refetch, arguments.shard_of(shard))
-
-
-def plan_of(project: Project, refetch: Refetch | None, shard: tuple[int, int]) -> Plan:
-    """Return the plan of a run that would start now. Makes no call, writes nothing.
-
-    Raises UsageError for a shard without buckets, for files of a newer version or another number of
-    buckets, StoreError if the output cannot be read.
-    """
     tree, now = project.tree, project.clock.started_at
-    own, today = own_buckets(project.manifest.output.buckets, shard), calendar.today(now)
+    buckets, today = project.manifest.output.buckets, calendar.today(now)
+    own = own_buckets(buckets, arguments.shard_of(shard))
     # As a run of the shard sees it: prices are of its own accounts.
-    manifest = of_shard(project.manifest, own)
-    want = windows.wanted(manifest, now)
+    mine = of_shard(project.manifest, own)
+    want = windows.wanted(mine, now)
     missing, _ = coverage_scan.to_ask(tree, want, now, refetch)
-    found = windows.summarise(manifest, want, missing, today)
-    price = plain(cost.price(manifest, missing, found, _quotas(manifest, tree, own, now), now))
-    barren = cost.empty_prefixes(manifest, missing, _rows(tree, want, now), today)
+    found = windows.summarise(mine, want, missing, today)
+    price = plain(cost.price(mine, missing, found, _quotas(mine, tree, own, now), now))
+    barren = cost.empty_prefixes(mine, missing, _rows(tree, want, now), today)
     return Plan(
         requests=found.requests,
         account_days=found.account_days,

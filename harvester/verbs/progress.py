@@ -29,12 +29,9 @@ _log = logging.getLogger("harvester.progress")
 
 async def show_bar(position: Callable[[], Progress], console: Console | None = None) -> None:
     """Draw a bar until cancelled, or until the terminal is gone."""
-    with suppress(OSError):
-        await _draw(position, console or Console(stderr=True))
-
-
-async def _draw(position: Callable[[], Progress], console: Console) -> None:
-    with Live(Bar(position()), console=console, auto_refresh=False, transient=True) as live:
+    console = console or Console(stderr=True)
+    live = Live(Bar(position()), console=console, auto_refresh=False, transient=True)
+    with suppress(OSError), live:
         while True:
             live.update(Bar(position()), refresh=True)
             await anyio.sleep(_BAR_SECONDS)

@@ -84,7 +84,7 @@ class Opened(NamedTuple):
     manifest: Manifest
     tree: Tree
     clock: CheckedClock
-    text: str | None = None
+    source: ManifestText
 
     def project(self, selection: Selection, authorised: Authorised) -> Project:
         """Add the accounts of the platform and narrow the manifest. Raises as `open_project`."""
@@ -104,8 +104,7 @@ class Opened(NamedTuple):
                     "`harvester check` and `harvester run` fetch the list of accounts from WeChat",
                 )
 
-        source = ManifestText(manifest.file, self.text)
-        manifest_at = ManifestReader(source, output, appids, selection)
+        manifest_at = ManifestReader(self.source, output, appids, selection)
         mine = narrowed(manifest, selection, self.clock.started_at)
         return Project(mine, self.tree, self.clock, platform, manifest_at, credentials)
 
@@ -124,11 +123,13 @@ def open_project(
     accounts; StoreError if the output cannot be read; and, if WeChat is asked, Unauthorised and
     Unanswered.
     """
-    opened = open_quietly(arguments.source(manifest), arguments.place(output), CheckedClock())
+    opened = open_quietly(arguments.source(manifest), output, CheckedClock())
     return opened.project(selection, authorised)
 
 
-def open_quietly(source: ManifestText, output: str | None, clock: CheckedClock) -> Opened:
+def open_quietly(
+    source: ManifestText, output: str | os.PathLike[str] | None, clock: CheckedClock
+) -> Opened:
     """Load a manifest and open its output, without a call and without a new file.
 
     Raises as `open_project`, but for what WeChat and a selection may be wrong about.
@@ -136,11 +137,11 @@ def open_quietly(source: ManifestText, output: str | None, clock: CheckedClock) 
     draft = read(source.path, environ=os.environ, now=clock.started_at, text=source.text)
     manifest = draft.manifest()
     if output is not None:
-        target = replace(manifest.output, path=place_named(output))
+        target = replace(manifest.output, path=place_named(os.fspath(output)))
         manifest = replace(manifest, output=target)
     tree = open_tree(manifest.output)
     rewrite_journal.refuse_unfinished(tree)
-    return Opened(draft, manifest, tree, clock, source.text)
+    return Opened(draft, manifest, tree, clock, source)
 
 
 def open_harvested(
@@ -185,13 +186,12 @@ def _is_open_to_all(file: Path) -> bool:
 
 
 def warn_of_exposure(manifest: Manifest) -> None:
-    """Log a warning of secrets that all users can read, and of an output that may be lost."""
+    """Log a warning of secrets that all users can read, and of an output that may be lost.
+
+    That is one in a folder of a CI runner, unless ``must_exist`` says that it is kept.
+    """
     warn_of_open_files(manifest)
-    _warn_of_ci_folder(manifest.output)
-
-
-def _warn_of_ci_folder(output: Output) -> None:
-    """Warn of an output in a folder of a CI runner, unless ``must_exist`` says that it is kept."""
+    output = manifest.output
     on_runner = any(os.environ.get(name, "") not in {"", "0", "false"} for name in _RUNNERS)
     if on_runner and isinstance(output.path, Path) and not output.must_exist:
         _LOG.warning(

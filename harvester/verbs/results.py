@@ -16,10 +16,7 @@ from harvester.core.errors import (
     Unfinished,
 )
 from harvester.core.exit_codes import Outcome
-from harvester.runs.record.account_report import (
-    AccountSummary,
-    DatasetSummary,
-)
+from harvester.runs.record.account_report import AccountSummary, DatasetSummary
 from harvester.runs.record.labels import safe
 from harvester.runs.record.members import PublishedFile
 from harvester.runs.record.record import Record

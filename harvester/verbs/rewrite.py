@@ -226,30 +226,27 @@ def _make_dataset(rewriting: _Rewriting, run_log: RunLog | None) -> Iterator[_Ma
     journal = file.read() or {}
     done: dict[str, rewrite_journal.DoneMonth] = {}
     for month, parts in rewriting.old.items():
-        text = calendar.month_text(month)
-        key = f"{text} of {rewriting.target.buckets}"
+        key = calendar.month_text(month)
         versions = {rewriting.source.name(part): found.version for part, found in parts.items()}
         known = journal.get(key)
         # By their versions, because a run or `forget` may have changed the source since.
-        if known is not None and known.of == versions:
-            done[key] = known
-            if run_log is not None:
-                _record_made(rewriting, month, known.files, run_log)
-            yield from (_Made(rows, kept=True) for rows in known.files.values())
-            continue
-        if run_log is None:
-            raise _changed(rewriting, text)
-        rows = _make_month(rewriting, month)
-        _record_made(rewriting, month, rows, run_log)
-        done[key] = journal[key] = rewrite_journal.DoneMonth(versions, rows)
-        # After each month, because a year of a large dataset may take an hour.
-        file.write(journal)
-        yield from (_Made(count, kept=False) for count in rows.values())
+        is_kept = known is not None and known.of == versions
+        if known is None or not is_kept:
+            if run_log is None:
+                raise _changed(rewriting, key)
+            rows = _make_month(rewriting, month)
+            known = journal[key] = rewrite_journal.DoneMonth(versions, rows)
+            # After each month, because a year of a large dataset may take an hour.
+            file.write(journal)
+        done[key] = known
+        if run_log is not None:
+            _record_made(rewriting, month, known.files, run_log)
+        yield from (_Made(count, kept=is_kept) for count in known.files.values())
     if run_log is not None:
         _remove_others(rewriting, {path for each in done.values() for path in each.files})
     if journal != done:
         if run_log is None:
-            raise _changed(rewriting, min(journal.keys() - done.keys()).partition(" ")[0])
+            raise _changed(rewriting, min(journal.keys() - done.keys()))
         file.write(done)
 
 
@@ -273,9 +270,7 @@ def _record_made(
     ]
     footers = partition_reader.footers(tree.store, [found for _, found in made])
     for (_, found), footer in zip(made, footers, strict=True):
-        known = footer.coverage if footer else coverage.empty(month)
-        mask, appids = known.filled()
-        days = tuple(calendar.each_day(calendar.from_month_mask(mask, month)))
+        days, appids = footer.coverage.filled() if footer else ((), ())
         # With as many buckets the name stood in the copied history already, with these rows.
         before = rows[found.name] if rewriting.source.buckets == tree.buckets else 0
         item = Published(name, month, found.name, (), (), before, rows[found.name])

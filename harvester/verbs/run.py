@@ -167,7 +167,7 @@ class Run:
     def _harvest(self, options: RunOptions) -> None:
         given = self._given
         self._log.stream.report(Begun({}, options.shard_text))
-        opened = open_quietly(self._source, arguments.place(given["output"]), self._clock)
+        opened = open_quietly(self._source, given["output"], self._clock)
         self._log.begin_copy(lambda copy: summary_file.refuse_place(copy, opened.manifest))
         chosen = arguments.selection(*map(given.__getitem__, SELECTING))
         self._project = opened.project(chosen, "asked")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from harvester.core import calendar
-from harvester.core.calendar import DaySet
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.plain import plain
@@ -20,7 +18,6 @@ from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, next_
 from harvester.runs.record.run_record import plain_row
 from harvester.storage import coverage_scan, layout
 from harvester.storage.backends.claims import Owner
-from harvester.storage.coverage_scan import States
 from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay
 from harvester.storage.state import run_records
@@ -36,7 +33,7 @@ from harvester.verbs.account_status import (
 )
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
 from harvester.verbs.gate import Gate, Required, read_gate
-from harvester.verbs.missing_days import Missing, RunHistory
+from harvester.verbs.missing_days import RunHistory
 from harvester.verbs.project import open_project
 
 LAST_RUNS = 5
@@ -128,19 +125,26 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
         dataset: {appid: all_states[dataset][appid] for appid in of_dataset}
         for dataset, of_dataset in want.items()
     }
+    every = [
+        (appid, dataset, state)
+        for dataset, of_dataset in states.items()
+        for appid, state in of_dataset.items()
+    ]
+    lacking = {
+        (dataset, appid): days
+        for appid, dataset, state in every
+        if (days := want[dataset][appid] & ~state.covered)
+    }
     names, history = manifest.names, RunHistory(manifest, tree, now, states)
-    missing = list(history.explain(_missing(want, states), SEARCHED_RUNS))
+    missing = list(history.explain(lacking, SEARCHED_RUNS))
+    suspicious = ((appid, dataset, state.suspicious) for appid, dataset, state in every)
     return Status(
         datasets=tuple(summarise_states(want, states)),
         accounts=tuple(account_statuses(manifest, with_paused, all_states, missing, now)),
         gaps=tuple(missing_days(names, missing)),
-        suspicious=tuple(account_days(names, _suspicious(states))),
+        suspicious=tuple(account_days(names, suspicious)),
         quarantined=tuple(coverage_scan.quarantined_days(tree, states)),
-        unusable=sum(
-            calendar.count_days(state.unanswered)
-            for of_dataset in states.values()
-            for state in of_dataset.values()
-        ),
+        unusable=sum(calendar.count_days(state.unanswered) for _, _, state in every),
         runs=tuple(run_records.last(tree, LAST_RUNS)),
         foreign=tuple(layout.unmanaged_files(tree, want)),
         warnings=tuple(bucket_sizing.warnings(manifest, want)),
@@ -148,18 +152,3 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
         gate=required and read_gate(required, history),
         paused=windows.paused_accounts(manifest),
     )
-
-
-def _missing(want: windows.Wanted, states: dict[str, dict[str, States]]) -> Missing:
-    return {
-        (dataset, appid): lacking
-        for dataset, of_dataset in want.items()
-        for appid, wanted in of_dataset.items()
-        if (lacking := wanted & ~states[dataset][appid].covered)
-    }
-
-
-def _suspicious(states: dict[str, dict[str, States]]) -> Iterator[tuple[str, str, DaySet]]:
-    for dataset, of_dataset in states.items():
-        for appid, state in of_dataset.items():
-            yield appid, dataset, state.suspicious

@@ -12,19 +12,13 @@ from typing import Any, NamedTuple
 from harvester.core import calendar
 from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion
-from harvester.core.model import bucket_of
 from harvester.core.plain import plain
 from harvester.core.text.inert_text import inert
 from harvester.planning import windows
 from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.runtime import Project
 from harvester.runs.session import locked, new_run_log
-from harvester.storage import (
-    integrity_check,
-    layout,
-    quarantine,
-    raw_log,
-)
+from harvester.storage import integrity_check, layout, quarantine, raw_log
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publication import Published
 from harvester.storage.state import change_reader
@@ -98,11 +92,6 @@ class Report:
         return {"undamaged": self.undamaged, **plain(self)}
 
 
-class _Checked(NamedTuple):
-    rows: int
-    damage: Damage | None
-
-
 def verify(
     manifest: ManifestSource,
     *,
@@ -164,21 +153,18 @@ def check_tree(
     """
     # Read before the files are listed, because a run may publish more of them meanwhile.
     gone = change_reader.not_removed(tree)
-    seen = []
+    files, rows, found = 0, 0, list[Damage | None]()
     for dataset in datasets.values():
         for partition in layout.partitions(tree, dataset.name):
             gone.discard(tree.name(partition))
-            seen += [_check_file(tree, want, dataset, partition, read_data=not footers_only)]
+            count, damage = _check_file(tree, want, dataset, partition, read_data=not footers_only)
+            files, rows = files + 1, rows + count
+            found.append(damage)
     groups = list(_check_groups(tree))
-    damaged = [each.damage for each in (*seen, *groups) if each.damage is not None]
+    damaged = [each for each in (*found, *groups) if each is not None]
     damaged += _missing(tree, datasets, want, gone)
-    return Report(
-        files=len(seen),
-        rows=sum(each.rows for each in seen),
-        groups=len(groups),
-        damaged=tuple(damaged),
-        foreign=tuple(layout.unmanaged_files(tree, datasets)),
-    )
+    foreign = tuple(layout.unmanaged_files(tree, datasets))
+    return Report(files, rows, len(groups), tuple(damaged), foreign)
 
 
 def _missing(
@@ -215,22 +201,22 @@ def _repaired(tree: Tree, damage: Damage, run_log: RunLog) -> Damage:
 
 def _check_file(
     tree: Tree, want: windows.Wanted, dataset: Dataset, partition: Partition, *, read_data: bool
-) -> _Checked:
+) -> tuple[int, Damage | None]:
+    """Check a data file; return its rows, and its damage if there is any."""
     place, name = _identity(tree, dataset, partition), tree.name(partition)
     with tree.store.local_copy(name, tree.temp(partition.bucket, f"{dataset.name}.verify")) as copy:
         if copy is None:
             # Deleted by another run since the listing, which its change log says.
-            return _Checked(0, None)
+            return 0, None
         found = integrity_check.check_file(copy.path, place, read_data=read_data)
     if not found.defects:
-        return _Checked(found.rows, None)
+        return found.rows, None
     lost = integrity.days_in_doubt(found.defects)
     if found.coverage is None:
         # The file cannot say which days it had, so all wanted days of its accounts count as lost.
         lost = _wanted_of(want, place)
     flaws = list(dict.fromkeys(flaw.what for flaw in found.defects))
-    damage = _damage(name, place, flaws, lost)
-    return _Checked(found.rows, replace(damage, remedy=found.remedy))
+    return found.rows, replace(_damage(name, place, flaws, lost), remedy=found.remedy)
 
 
 def _identity(tree: Tree, dataset: Dataset, partition: Partition) -> FileIdentity:
@@ -239,28 +225,26 @@ def _identity(tree: Tree, dataset: Dataset, partition: Partition) -> FileIdentit
 
 def _damage(name: str, place: FileIdentity, flaws: list[str], lost: dict[str, int]) -> Damage:
     """Return the damage of a data file. ``lost`` are masks of days by appid."""
-    month, days = calendar.month_text(place.month), tuple(_lost(place.month, lost))
-    return Damage(name, place.dataset.name, month, tuple(flaws), days)
+    days = (
+        Lost(appid, *between)
+        for appid in sorted(lost)
+        for between in calendar.day_ranges(calendar.from_month_mask(lost[appid], place.month))
+    )
+    month = calendar.month_text(place.month)
+    return Damage(name, place.dataset.name, month, tuple(flaws), tuple(days))
 
 
 def _wanted_of(want: windows.Wanted, place: FileIdentity) -> dict[str, int]:
     """Return the wanted days of a file whose coverage cannot be read."""
-    masks = {
-        appid: calendar.month_mask(of_account, place.month)
+    return {
+        appid: mask
         for appid, of_account in want.get(place.dataset.name, {}).items()
-        if bucket_of(appid, place.buckets) == place.bucket
+        if place.owns(appid) and (mask := calendar.month_mask(of_account, place.month))
     }
-    return {appid: mask for appid, mask in masks.items() if mask}
 
 
-def _lost(month: calendar.Month, lost: Mapping[str, int]) -> Iterator[Lost]:
-    for appid in sorted(lost):
-        for first, last in calendar.day_ranges(calendar.from_month_mask(lost[appid], month)):
-            yield Lost(appid, first, last)
-
-
-def _check_groups(tree: Tree) -> Iterator[_Checked]:
-    """Check the unpublished answers; those of a damaged group are asked again.
+def _check_groups(tree: Tree) -> Iterator[Damage | None]:
+    """Yield the damage, or None, of each group of unpublished answers; those are asked again.
 
     Raises StoreError for a group that cannot be read from the disk: it may be intact.
     """
@@ -281,4 +265,4 @@ def _check_groups(tree: Tree) -> Iterator[_Checked]:
         except OtherVersion as error:
             flaw = error.problem.removeprefix(f"{inert(name)}: ")
             damage = Damage(name, flaws=(flaw,), remedy=error.advice)
-        yield _Checked(0, damage)
+        yield damage

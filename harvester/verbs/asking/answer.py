@@ -69,24 +69,20 @@ class Answer:
     @property
     def answer(self) -> Any:
         """The answer as values of JSON; text if it is no JSON, None without an answer."""
-        return _value(self.raw)
+        if not self.raw:
+            return None
+        text = self.raw.decode(errors="replace")
+        try:
+            # Not as a lenient reader does, because the value is written as JSON again.
+            return json.loads(text, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            return text
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as `fetch --format json` prints it."""
         members: dict[str, Any] = plain(self)
         del members["raw"]
         return {**members, "answer": self.answer}
-
-
-def _value(raw: bytes) -> Any:
-    if not raw:
-        return None
-    text = raw.decode(errors="replace")
-    try:
-        # Not as a lenient reader does, because the value is written as JSON again.
-        return json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return text
 
 
 def _refuse(constant: str) -> NoReturn:

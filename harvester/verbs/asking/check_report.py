@@ -88,15 +88,9 @@ class AccountCheck:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the findings and quotas as values for JSON."""
-        quotas = [
-            {
-                "dataset": name,
-                "daily_limit": quota.daily_limit,
-                "used": quota.used,
-                "remain": quota.remain,
-            }
-            for name, quota in self.allowances.items()
-        ]
+        quotas = [{"dataset": name, **plain(told)} for name, told in self.allowances.items()]
+        for quota in quotas:
+            del quota["asked_at"]
         return {
             "appid": self.appid,
             "name": self.name,
