@@ -31,8 +31,7 @@ def make(tree: Tree, broad: Broad) -> None:
     dice = random.Random(1)
     for name in broad.datasets:
         for month in calendar.each_month(calendar.day_range(broad.begin, broad.end)):
-            temp = tree.temp(0, "benchmark")
-            draft = NewFile(tree.store, temp, tree.name(Partition(name, month, 0)), CATALOGUE[name])
+            draft = NewFile(tree.store, tree.name(Partition(name, month, 0)), CATALOGUE[name])
             footer = Footer(_ragged(broad, month, dice), {})
             partition_writer.write(draft, (), lambda footer=footer: footer)  # type: ignore[misc]
 

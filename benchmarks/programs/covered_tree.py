@@ -25,8 +25,7 @@ def main(broad: Broad, root: Path) -> None:
     for name in broad.datasets:
         for month in calendar.each_month(everything):
             partition = Partition(name, month, 0)
-            temp = tree.temp(0, "benchmark")
-            draft = NewFile(tree.store, temp, tree.name(partition), CATALOGUE[name])
+            draft = NewFile(tree.store, tree.name(partition), CATALOGUE[name])
             footer = Footer(known_month(broad, month), {})
             partition_writer.write(draft, (), lambda footer=footer: footer)  # type: ignore[misc]
 

@@ -51,7 +51,7 @@ def make(root: Path, count: int) -> None:
     names = sorted(name for name, _ in zip(appids(), range(count), strict=False))
     everything = AccountDays(final=(1 << LENGTH) - 1, with_rows=(1 << LENGTH) - 1)
     footer = Footer(coverage.empty(MONTH).updated(dict.fromkeys(names, everything)), {})
-    draft = NewFile(tree.store, tree.temp(0, "benchmark"), tree.name(HERE), DATASET)
+    draft = NewFile(tree.store, tree.name(HERE), DATASET)
     partition_writer.write(draft, _tables(names), lambda: footer)
     shutil.copy(tree.store.display_path(tree.name(HERE)), root / "before.parquet")
     answers = [

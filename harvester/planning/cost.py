@@ -94,17 +94,14 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """Missing days of one dataset of one account, and the calls that its quota allows."""
+    """Missing days of one dataset of one account, its quota, and the calls ``left`` of that."""
 
     appid: str
     missing: DaySet
     span: int
     boundary: Day
+    quota: DailyQuota
     left: int
-    budget: int
-    origin: str
-    is_refused: bool
-    questions: int
 
     def requests(self, begin: Day = FIRST_DAY) -> int:
         """Count the requests for the days from ``begin`` on."""
@@ -114,7 +111,7 @@ class _Item:
 
     def later_days(self, requests: int) -> int:
         """Count the Beijing days after today that so many requests take."""
-        return max(0, -((self.left - requests) // max(1, self.budget)))
+        return max(0, -((self.left - requests) // max(1, self.quota.budget)))
 
     def calendar_days(self, requests: int) -> int:
         """Count the Beijing days that so many requests take."""
@@ -136,17 +133,17 @@ def price(manifest: Manifest, missing: Wanted, found: Plan, quotas: Quotas, now:
     seconds, binds = found.bound_seconds, found.bound_by
     if later_days:
         seconds, binds = max(seconds, calendar.instant(today + later_days) - now), "quota"
-    origins = Counter(item.origin for item in items)
+    origins = Counter(item.quota.limit.origin for item in items)
     return Price(
         requests_today=sum(min(item.requests(), item.left) for item in items),
-        quota_questions=sum(item.questions for item in items),
+        quota_questions=sum(item.quota.questions(item.requests()) for item in items),
         calendar_days=max(longest.values(), default=0),
         complete_on=today + later_days,
         bound_seconds=round(seconds, 3),
         bound_by=binds,
         read=origins["read"],
         assumed=origins["assumed"],
-        refused=sum(item.is_refused for item in items),
+        refused=sum(item.quota.is_refused for item in items),
         accounts=tuple(
             AccountPrice(appid, names[appid], count, longest[appid])
             for appid, count in requests.most_common()
@@ -175,17 +172,7 @@ def empty_prefixes(
 def _items(manifest: Manifest, missing: Wanted, quotas: Quotas, today: Day) -> Iterator[_Item]:
     for dataset, appid, lacking, boundary in each_missing(manifest, missing, today):
         quota = quotas(dataset.name, appid)
-        yield _Item(
-            appid,
-            lacking,
-            dataset.span,
-            boundary,
-            quota.left(),
-            quota.budget,
-            quota.limit.origin,
-            quota.is_refused,
-            quota.questions(count_windows(lacking, dataset.span, boundary)),
-        )
+        yield _Item(appid, lacking, dataset.span, boundary, quota, quota.left())
 
 
 def _shorter_ranges(items: list[_Item], everything: int, today: Day) -> Iterator[ShorterRange]:

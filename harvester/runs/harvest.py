@@ -124,7 +124,7 @@ def execute(state: RunState) -> None:
     state = _by_right_clock(state)
     with locked_and_recorded(state.run_log, tree, state.own, _lock_timeout(state)) as tree:
         state = replace(state, tree=tree)
-        layout.clean_temp(tree, state.own)
+        layout.clean_temp(tree)
         # What a killed run left is published first, so that the plan finds it covered.
         published = state.run_log.record_published
         damaged = publish.recover(tree, state.manifest.datasets, state.own, published, now=clock)

@@ -35,10 +35,9 @@ _log = logging.getLogger("harvester.run")
 
 
 class OpenRecord(NamedTuple):
-    """The place of a record and its changes; ``bucket`` is one that the run holds."""
+    """The place of a record and its changes."""
 
     tree: Tree
-    bucket: int
     changes: ChangeLog
 
 
@@ -93,7 +92,7 @@ class RunLog:
         """
         with self._lock:
             changes = ChangeLog(tree, self.run_id, self.stream.now)
-            self._place = OpenRecord(tree, own[0], changes)
+            self._place = OpenRecord(tree, changes)
             self._write(self._place)
             if has_changes:
                 changes.open(map(tree.bucket_label, own), is_new=is_new)
@@ -180,15 +179,15 @@ class RunLog:
         self._copy_to_user(record)
         if self._place is None:
             return
-        tree, bucket, changes = self._place
+        tree, changes = self._place
         with log_store_errors():
-            run_records.write(tree, self.run_id, record, bucket=bucket)
+            run_records.write(tree, self.run_id, record)
             changes.close()
             run_records.drop_old(tree, self.stream.now())
 
     def _write(self, place: OpenRecord, record: Record | None = None) -> None:
         members = self._as_record(record)
-        run_records.write(place.tree, self.run_id, members, bucket=place.bucket)
+        run_records.write(place.tree, self.run_id, members)
         self._copy_to_user(members)
 
     def _as_record(self, record: Record | None = None) -> dict[str, Any]:

@@ -59,13 +59,6 @@ def damage_as(
         raise damage() from error
 
 
-def create_file(path: Path) -> pa.OSFile:
-    """Make a file for writing, in the place of a left-over one. Raises OSError."""
-    # Made anew first, because Arrow would write through a link in its place.
-    os.close(regular_files.create(path))
-    return pa.OSFile(str(path), "wb")
-
-
 def filesystem(folder: Path) -> fs.FileSystem:
     """Return the file system of an output; its paths are absolute. Reading raises StoreError."""
     return fs.PyFileSystem(_LocalFiles(str(folder)))

@@ -54,7 +54,6 @@ ACCOUNT_CACHE = f"{META_DIR}/platform.json"
 MONTHS = range(month_of(FIRST_DAY), 2100 * 12)
 """The months that a data file may be of: from WeChat's first statistics to the year 2099."""
 
-_TEMP_NAME = re.compile(r"(\d{4,}-of-\d{4,})\.")
 _DATA_FILE_NAME = re.compile(r"[^/]+/ref_month=(\d{4}-\d{2})/part-(\d{4,})-of-(\d{4,})\.parquet")
 
 _PATH_ERRORS = (errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
@@ -91,10 +90,6 @@ class Tree:
         """Return a bucket as in names, ``0003-of-0016``."""
         return f"{bucket:04d}-of-{self.buckets:04d}"
 
-    def temp(self, bucket: int, name: str) -> Path:
-        """Return the path of a temporary file, for the holder of the bucket."""
-        return self.store.scratch / f"{self.bucket_label(bucket)}.{name}.tmp"
-
 
 def label_of(name: str) -> str:
     """Return the bucket in the name of a data file, ``0003-of-0016``."""
@@ -123,13 +118,7 @@ def _open_store(output: Output, options: Mapping[str, str]) -> Store:
         # Imported here, because an output on a disk must not pay for loading obstore.
         from harvester.storage.backends.object_store import ObjectStore  # noqa: PLC0415 - see above
 
-        return ObjectStore(
-            output.path,
-            output.endpoint,
-            options,
-            single_writer=output.single_writer,
-            lease=output.lease_seconds,
-        )
+        return ObjectStore(output, options)
     mode = _mode_of(output.path)
     if mode is not None and not stat.S_ISDIR(mode):
         where = inert(str(output.path))
@@ -202,13 +191,10 @@ def located(store: Store, dataset: str) -> tuple[Tree, dict[Partition, FileInfo]
 def unmanaged_files(tree: Tree, datasets: Iterable[str]) -> list[str]:
     """Return the names of files in datasets' folders that harvester did not write, by dataset.
 
-    Query engines read them too. Raises as `partitions`.
+    Query engines read them too. Raises StoreError.
     """
-    found: list[str] = []
-    for dataset in datasets:
-        ours = {file.name for file in partitions(tree, dataset).values()}
-        found += [each.name for each in tree.store.list(dataset) if each.name not in ours]
-    return found
+    found = (file.name for dataset in datasets for file in tree.store.list(dataset))
+    return [name for name in found if parse_name(tree.store, name) is None]
 
 
 def with_data(tree: Tree, datasets: Iterable[str], buckets: Collection[int]) -> set[int]:
@@ -219,41 +205,13 @@ def with_data(tree: Tree, datasets: Iterable[str], buckets: Collection[int]) -> 
     return found
 
 
-def clean_temp(tree: Tree, buckets: Iterable[int]) -> int:
-    """Remove temporary files of dead runs in these buckets; the caller holds their locks.
+def clean_temp(tree: Tree) -> int:
+    """Remove temporary files of dead runs; return their number. Raises StoreError.
 
-    Abandoned temporary files of no bucket are removed too. Returns the number of files. Raises
-    StoreError.
+    No bucket's lock is needed, because each writer locks the file that it makes.
     """
-    return clean_temp_of(tree, set(map(tree.bucket_label, buckets)))
-
-
-def clean_temp_of(tree: Tree, labels: set[str]) -> int:
-    """Do as `clean_temp`, for buckets as in names."""
-    return sum(_remove_temp(path, labels) for path in _children(tree.store.scratch))
-
-
-def temp_buckets(tree: Tree) -> set[str]:
-    """Return the buckets, as in names, that have temporary files.
-
-    They may be of another number of buckets than the tree has now. Raises StoreError.
-    """
-    return {*map(_bucket_of_temp, _children(tree.store.scratch))} - {""}
-
-
-def _remove_temp(path: Path, labels: set[str]) -> bool:
-    label = _bucket_of_temp(path)
-    if label in labels:
-        atomic_files.remove(path)
-        return True
-    # The maker of a file of no bucket holds no bucket's lock, but one on the file.
-    return not label and path.suffix == ".tmp" and flock.remove_if_abandoned(path)
-
-
-def _bucket_of_temp(path: Path) -> str:
-    """Return the bucket of a temporary file, empty if it is of none."""
-    match = _TEMP_NAME.match(path.name)
-    return match[1] if match else ""
+    made = (path for path in _children(tree.store.scratch) if path.suffix == ".tmp")
+    return sum(map(flock.remove_if_abandoned, made))
 
 
 def _newest_first(found: dict[Partition, FileInfo]) -> dict[Partition, FileInfo]:

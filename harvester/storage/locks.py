@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 
-from harvester.core.errors import Busy
 from harvester.storage import layout
 from harvester.storage.backends.claims import Claim
 from harvester.storage.layout import Tree
@@ -22,16 +21,3 @@ def hold(tree: Tree, buckets: Iterable[int], claim: Claim) -> Iterator[Tree]:
     layout.check_folders(tree)
     with tree.store.lock(map(tree.bucket_label, buckets), claim) as held:
         yield replace(tree, hold=held)
-
-
-def sweep_elsewhere(tree: Tree, own: Iterable[int], claim: Claim) -> None:
-    """Remove temporary files of dead runs in all buckets, also those of another bucket count.
-
-    ``own`` are the buckets that the caller holds and has cleaned. Buckets that others hold are
-    passed over, because their holders have cleaned them. Raises StoreError.
-    """
-    # Without waiting, because whoever holds a bucket cleans it.
-    at_once = replace(claim, timeout=0.0)
-    for label in layout.temp_buckets(tree).difference(map(tree.bucket_label, own)):
-        with suppress(Busy), tree.store.lock([label], at_once):
-            layout.clean_temp_of(tree, {label})

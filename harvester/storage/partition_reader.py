@@ -88,15 +88,12 @@ def _prefetch(file: pq.ParquetFile) -> Iterator[pa.Table]:
 
 
 @contextmanager
-def opened(
-    store: Store, name: str, temp: Path, *, older: bool = False
-) -> Iterator[DataFile | None]:
+def opened(store: Store, name: str, *, older: bool = False) -> Iterator[DataFile | None]:
     """Open a data file for the block; None if there is none.
 
-    ``temp`` is the path of its local copy, where the store needs one; ``older`` accepts an older
-    schema version. Raises StoreError and OtherVersion.
+    ``older`` accepts an older schema version. Raises StoreError and OtherVersion.
     """
-    with store.local_copy(name, temp) as copy:
+    with store.local_copy(name) as copy:
         if copy is None:
             yield None
             return

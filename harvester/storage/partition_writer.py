@@ -18,21 +18,25 @@ import pyarrow.parquet as pq
 from harvester.core.dataset import Column, Dataset, Kind
 from harvester.core.errors import StoreError
 from harvester.storage import arrow_files, footer
-from harvester.storage.backends import atomic_files, regular_files
-from harvester.storage.backends.base import Store, Version
+from harvester.storage.backends import atomic_files, flock, regular_files
+from harvester.storage.backends.base import Store, Version, temp_path
 from harvester.storage.footer import Footer
 from harvester.storage.layout import label_of
 from harvester.tables.columns import arrow_schema
 
 
 class NewFile(NamedTuple):
-    """A data file to be written at ``temp`` and named ``name``; ``replaces`` is the old version."""
+    """A data file to be written and named ``name``; ``replaces`` is the old version."""
 
     store: Store
-    temp: Path
     name: str
     dataset: Dataset
     replaces: Version | None = None
+
+    @property
+    def temp(self) -> Path:
+        """The path at which it is written."""
+        return temp_path(self.store, self.name)
 
 
 class _Expected(NamedTuple):
@@ -51,13 +55,16 @@ def write(new: NewFile, tables: Iterable[pa.Table], final_footer: Callable[[], F
     StoreError, and LostRace if another run replaced the file; then the file that stood there is
     unchanged.
     """
-    try:
-        expected = _write_temp(new, tables, final_footer)
-        with footer.parquet_errors_as_store_errors(str(new.temp)):
-            _validate(new, expected)
-        new.store.put_if_version(new.temp, new.name, new.replaces)
-    finally:
-        atomic_files.unlink_quietly(new.temp)
+    # Marked until it has its name, because any run removes what no process is writing.
+    with flock.in_progress(new.temp):
+        try:
+            expected = _write_temp(new, tables, final_footer)
+            with footer.parquet_errors_as_store_errors(str(new.temp)):
+                _validate(new, expected)
+            # If it is lost to this put itself, whose answer got lost, the next merge finds it.
+            new.store.put(new.name, new.temp, new.replaces)
+        finally:
+            atomic_files.unlink_quietly(new.temp)
     return expected.rows
 
 
@@ -70,8 +77,7 @@ def _write_temp(
     new: NewFile, tables: Iterable[pa.Table], final_footer: Callable[[], Footer]
 ) -> _Expected:
     with atomic_files.os_errors_as_store_errors(new.temp):
-        atomic_files.make_folder(new.temp.parent)
-        sink = arrow_files.create_file(new.temp)
+        sink = pa.OSFile(str(new.temp), "wb")
     bounds = []
     rows = 0
     with sink, _open_writer(sink, new) as writer:

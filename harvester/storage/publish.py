@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import groupby
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from harvester.catalogue.readiness import settled_before
@@ -96,7 +95,7 @@ def _publish_once(
     update: _PartitionUpdate, touching: list[Group], trusted: TrustedTimes
 ) -> Published:
     name = update.tree.name(update.partition)
-    with partition_reader.opened(update.tree.store, name, update.temp("old")) as stored:
+    with partition_reader.opened(update.tree.store, name) as stored:
         # Once the file is read, because another run may have asked for its rows a moment ago.
         update.now, update.empty_trusted_from = trusted.now(), trusted.empty_from
         old = stored.footer.groups if stored else {}
@@ -188,12 +187,6 @@ class _PartitionUpdate:
         """The partition's month."""
         return self.partition.month
 
-    def temp(self, what: str) -> Path:
-        """Return the path of a temporary file."""
-        partition = self.partition
-        name = f"{partition.dataset}.{calendar.month_text(partition.month)}.{what}"
-        return self.tree.temp(partition.bucket, name)
-
     def record_change(self, change: AccountChange) -> None:
         """Record an account's new coverage, and write its rejected answers to the quarantine."""
         self.known[change.appid] = change.known
@@ -277,7 +270,7 @@ def _write_merged(update: _PartitionUpdate, stored: DataFile | None, fresh: list
 
     old = stored.batches(schema) if stored else ()
     replaces = stored.version if stored else None
-    new = NewFile(store, update.temp("new"), name, update.dataset, replaces)
+    new = NewFile(store, name, update.dataset, replaces)
     tables = merge.merged(schema, old, _changes(update, known, fresh))
     rows = partition_writer.write(new, tables, footer)
     partition_writer.release_memory()

@@ -27,8 +27,8 @@ def published_rows(tree: Tree, window: Window) -> Iterator[pa.Table]:
     months = {*calendar.each_month(calendar.day_range(window.begin, window.end))}
     for partition in reversed(layout.partitions(tree, window.dataset, [bucket])):
         if partition.month in months:
-            name, temp = tree.name(partition), tree.temp(bucket, "fetch.old")
-            with partition_reader.opened(tree.store, name, temp, older=True) as file:
+            name = tree.name(partition)
+            with partition_reader.opened(tree.store, name, older=True) as file:
                 if file is not None:
                     yield _filtered(file, window)
 

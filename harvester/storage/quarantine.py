@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from orjson import Fragment
 
 from harvester.core.calendar import Day, Month, day_text, parse_day, parse_month
-from harvester.core.model import RawAnswer, bucket_of
+from harvester.core.model import RawAnswer
 from harvester.core.text.redaction import masked_bytes
 from harvester.storage.layout import QUARANTINE, Tree
 from harvester.storage.state import json_file
@@ -64,8 +64,7 @@ def keep(tree: Tree, entry: QuarantinedAnswer) -> str:
     # Masked only here, because a server may repeat a token in what it refuses.
     entry = replace(entry, answer=entry.answer._replace(body=masked_bytes(entry.answer.body)))
     name = _answer_name(window.dataset, window.appid, entry.day)
-    temp = tree.temp(bucket_of(window.appid, tree.buckets), f"{window.dataset}.{window.appid}")
-    json_file.write(tree.store, name, _to_members(entry), temp)
+    json_file.write(tree.store, name, _to_members(entry))
     return name
 
 

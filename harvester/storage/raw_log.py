@@ -175,7 +175,7 @@ def write_group(tree: Tree, bucket: int, run_id: str, answers: Sequence[RawAnswe
     # Numbers restart in an empty folder, so the id keeps a name from standing for two groups.
     number = _next_group_number(tree, folder, bucket)
     name = f"{folder}/{bucket:04d}-{number:06d}-{index['id']}.group"
-    path = tree.store.append(name, data, tree.temp(bucket, f"{run_id}.group"))
+    path = tree.store.append(name, data)
     places = arrow_batches.places(pa.BufferReader(data))
     return _group_from_index(name, path, len(data), index, places)
 

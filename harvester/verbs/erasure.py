@@ -7,7 +7,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -175,23 +174,23 @@ def _last_day(value: Mapping[str, Any], last: Day | None) -> Day | None:
     return last
 
 
-def erase_names(tree: Tree, request: ErasureRequest, temp: Path | None) -> Iterator[str]:
+def erase_names(tree: Tree, request: ErasureRequest, *, dry: bool) -> Iterator[str]:
     """Remove the accounts from the side files; yield the names of those that had any.
 
-    Files that are named after an account are deleted. Without ``temp`` nothing is changed. Raises
+    Files that are named after an account are deleted. With ``dry`` nothing is changed. Raises
     StoreError, and UsageError for a newer version.
     """
     for name, old in side_files(tree, request):
         if old is None:
             if request.has(None, None):
-                if temp is not None:
+                if not dry:
                     tree.store.delete(name)
                 yield name
             continue
         new = erase_from_json(old, request)
         if new != old:
-            if temp is not None:
-                tree.store.write(name, _text(name, new), temp)
+            if not dry:
+                tree.store.put(name, _text(name, new))
             yield name
 
 

@@ -26,10 +26,9 @@ from harvester.manifest.option_values import day_option
 from harvester.planning import windows
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import Project
-from harvester.runs.session import claim_of, locked_and_recorded, new_run_log
+from harvester.runs.session import locked_and_recorded, new_run_log
 from harvester.storage import (
     layout,
-    locks,
     partition_reader,
     partition_writer,
     publish,
@@ -191,11 +190,8 @@ def _forget(erasing: _Erasure) -> Receipt:
     answers = sum(1 for _ in _waiting(erasing))
     _refuse_newer(erasing)
     if erasing.run_log is not None:
-        layout.clean_temp(erasing.tree, erasing.buckets)
+        layout.clean_temp(erasing.tree)
         log = erasing.run_log
-        # A killed run may have named these accounts in files of a bucket without any of them.
-        claim = claim_of(log.stream, None)
-        locks.sweep_elsewhere(erasing.tree, erasing.buckets, claim)
         # Published and then erased from the files: a raw group has answers of other accounts too.
         publish.recover(
             erasing.tree,
@@ -204,7 +200,6 @@ def _forget(erasing: _Erasure) -> Receipt:
             lambda item: log.record_published(erasing.without_names(item)),
             now=log.stream.now,
         )
-    temp = None if erasing.dry else erasing.tree.temp(min(erasing.buckets), "forget.json")
     rewritten, quarantined = list[Rewritten](), 0
     for name in erasing.manifest.datasets:
         if name in request.datasets:
@@ -220,7 +215,7 @@ def _forget(erasing: _Erasure) -> Receipt:
         answers=answers,
         quarantined=quarantined,
         damaged=list(_forget_damaged(erasing)),
-        records=list(erasure.erase_names(erasing.tree, request, temp)),
+        records=list(erasure.erase_names(erasing.tree, request, dry=erasing.dry)),
         not_reached=tuple(_elsewhere(erasing.manifest)),
     )
 
@@ -263,10 +258,7 @@ def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
     """Write a file without the days that are to be forgotten; None if it has none of them."""
     tree, dataset = erasing.tree, erasing.manifest.datasets[partition.dataset]
     name, mask = tree.name(partition), erasing.request.mask(partition.month)
-    temp = f"{partition.dataset}.{calendar.month_text(partition.month)}.forget"
-    with partition_reader.opened(
-        tree.store, name, tree.temp(partition.bucket, f"{temp}.old")
-    ) as stored:
+    with partition_reader.opened(tree.store, name) as stored:
         if stored is None:
             return None
         known = stored.footer.coverage
@@ -295,8 +287,7 @@ def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
             existing = {file.name for file in tree.store.list(RAW)}
             groups = {key: at for key, at in stored.footer.groups.items() if at in existing}
             tables = row_groups.into_row_groups(schema, pieces)
-            new = tree.temp(partition.bucket, f"{temp}.new")
-            draft = partition_writer.NewFile(tree.store, new, name, dataset, stored.version)
+            draft = partition_writer.NewFile(tree.store, name, dataset, stored.version)
             after = partition_writer.write(draft, tables, lambda: Footer(left, groups))
         return Rewritten(
             path=name,

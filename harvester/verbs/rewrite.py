@@ -147,7 +147,7 @@ def rewrite_tree(
     for tree in (source, target):
         publish.refuse_newer(tree, datasets, range(tree.buckets))
     for tree in (source, target):
-        layout.clean_temp(tree, range(tree.buckets))
+        layout.clean_temp(tree)
     with recorded(old):
         old.open(source, list(range(source.buckets)))
         buckets, clock = range(source.buckets), old.stream.now
@@ -307,7 +307,6 @@ def _make_file(
 ) -> int | None:
     """Make one file and return its rows; None if the old files know none of its accounts."""
     source, target = rewriting.source, rewriting.target
-    what = f"{partition.dataset}.{calendar.month_text(partition.month)}"
     schema = arrow_schema(rewriting.dataset)
 
     @functools.cache
@@ -317,12 +316,7 @@ def _make_file(
     with ExitStack() as stack:
         opened = [
             stack.enter_context(
-                partition_reader.opened(
-                    source.store,
-                    source.name(part),
-                    source.temp(part.bucket, f"{what}.old"),
-                    older=True,
-                )
+                partition_reader.opened(source.store, source.name(part), older=True)
             )
             for part in parts
         ]
@@ -335,8 +329,7 @@ def _make_file(
         mine = (filter(lambda item: is_mine(item[0]), of_file) for of_file in slices)
         pieces = (piece for _, piece in heapq.merge(*mine, key=itemgetter(0)))
         tables = row_groups.into_row_groups(schema, pieces)
-        temp = target.temp(partition.bucket, f"{what}.new")
-        draft = NewFile(target.store, temp, target.name(partition), rewriting.dataset, over)
+        draft = NewFile(target.store, target.name(partition), rewriting.dataset, over)
         rows = partition_writer.write(draft, tables, lambda: Footer(known, {}))
     partition_writer.release_memory()
     return rows

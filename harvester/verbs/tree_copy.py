@@ -73,7 +73,7 @@ def _copy_file(source: Tree, target: Tree, name: str) -> None:
     # No file is longer than `_refuse_long` lets it be, so each fits in memory.
     data = source.store.read(name, MAX_BYTES)
     if data is not None:
-        target.store.write(name, data, target.temp(0, "copy"))
+        target.store.put(name, data)
 
 
 def _is_copied(name: str) -> bool:

@@ -204,7 +204,7 @@ def _check_file(
 ) -> tuple[int, Damage | None]:
     """Check a data file; return its rows, and its damage if there is any."""
     place, name = _identity(tree, dataset, partition), tree.name(partition)
-    with tree.store.local_copy(name, tree.temp(partition.bucket, f"{dataset.name}.verify")) as copy:
+    with tree.store.local_copy(name) as copy:
         if copy is None:
             # Deleted by another run since the listing, which its change log says.
             return 0, None

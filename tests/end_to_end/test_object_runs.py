@@ -118,7 +118,7 @@ def test_puts_are_conditional(tmp_path: Path, s3_output: Output) -> None:
     lab = RunHarness(tmp_path, s3_output, accounts=1, datasets=(DAILY,), end="2026-03-10")
     lab.run()
     [name] = all_names(lab.tree, DAILY)
-    with lab.tree.store.local_copy(name, tmp_path / "x") as copy:
+    with lab.tree.store.local_copy(name) as copy:
         assert copy is not None
         merged_from = copy.version.strip()
     lab.end = "2026-03-20"

@@ -40,9 +40,9 @@ def footer(accounts: int) -> Footer:
 
 def write(tree: Tree, accounts: int) -> None:
     """Write the month, without rows."""
-    with partition_reader.opened(tree.store, tree.name(HERE), tree.temp(0, "old")) as old:
+    with partition_reader.opened(tree.store, tree.name(HERE)) as old:
         over = old.version if old else None
-    draft = NewFile(tree.store, tree.temp(0, "new"), tree.name(HERE), DAILY, over)
+    draft = NewFile(tree.store, tree.name(HERE), DAILY, over)
     partition_writer.write(draft, (), lambda: footer(accounts))
 
 
@@ -112,7 +112,7 @@ def test_a_cut_file_is_refused(tree: Tree, keep: int) -> None:
     """A file that lost its end is named and refused, never taken for an unknown month."""
     write(tree, 300)
     raw = tree.store.read(tree.name(HERE)) or b""
-    tree.store.write(tree.name(HERE), raw[:keep], tree.temp(0, "x"))
+    tree.store.put(tree.name(HERE), raw[:keep])
     with pytest.raises(StoreError, match="damaged") as caught:
         footer_of(tree, HERE)
     assert tree.store.display_path(tree.name(HERE)) in caught.value.problem
@@ -124,7 +124,7 @@ def test_a_file_copied_to_another_partition_is_refused(tree: Tree, place: Partit
     """Its coverage belongs to its own month and dataset, so the error names both places."""
     write(tree, 3)
     name = tree.name(place)
-    tree.store.write(name, tree.store.read(tree.name(HERE)) or b"", tree.temp(0, "x"))
+    tree.store.put(name, tree.store.read(tree.name(HERE)) or b"")
     home = "belongs to interface_summary/ref_month=2024-03"
     with pytest.raises(StoreError, match=home) as caught:
         footer_of(tree, place)
@@ -132,7 +132,7 @@ def test_a_file_copied_to_another_partition_is_refused(tree: Tree, place: Partit
     assert caught.value.advice
     with (
         pytest.raises(StoreError, match=home),
-        partition_reader.opened(tree.store, name, tree.temp(0, "old")),
+        partition_reader.opened(tree.store, name),
     ):
         pass
 
@@ -157,7 +157,7 @@ def test_a_footer_of_gigabytes_is_refused_unread(tmp_path: Path, length: int) ->
     name = tree.name(HERE)
     with (
         pytest.raises(StoreError, match="damaged"),
-        partition_reader.opened(tree.store, name, tree.temp(0, "old")),
+        partition_reader.opened(tree.store, name),
     ):
         pass
 

@@ -12,6 +12,7 @@ from harvester.core.config.settings import Output
 from harvester.core.errors import StoreError, UsageError
 from harvester.storage import layout
 from harvester.storage.backends import atomic_files, flock
+from harvester.storage.backends.base import temp_path
 from harvester.storage.layout import Partition, open_tree
 from harvester.storage.state import account_cache
 from tests.support.output_helpers import path_of, tree_at
@@ -31,8 +32,8 @@ def test_paths(tmp_path: Path) -> None:
     tree = tree_at(tmp_path, 16)
     name = tree.name(Partition("interface_summary", MAY, 3))
     assert name == "interface_summary/ref_month=2026-05/part-0003-of-0016.parquet"
-    assert tree.temp(3, "x.parquet").name == "0003-of-0016.x.parquet.tmp"
-    assert tree.temp(3, "x").is_relative_to(tmp_path / "_harvester")
+    assert temp_path(tree.store, name).is_relative_to(tmp_path / "_harvester/tmp")
+    assert temp_path(tree.store, name).suffix == ".tmp"
 
 
 def test_listing(tmp_path: Path) -> None:
@@ -99,28 +100,19 @@ def test_a_failing_disk_is_no_usage_error(tmp_path: Path, monkeypatch: pytest.Mo
             look()
 
 
-def test_only_temporary_files_of_the_locked_buckets_are_removed(tmp_path: Path) -> None:
-    """Temporary files of other buckets and unmanaged files stay."""
-    tree = tree_at(tmp_path, 20)
-    ours = [touch(tree.temp(bucket, "x")) for bucket in (0, 1)]
-    others = [touch(tree.temp(bucket, "x")) for bucket in (10, 11)]
-    foreign = touch(tmp_path / "_harvester/tmp/notes.txt")
-    assert layout.clean_temp(tree, [0, 1]) == 2
-    assert not any(path.exists() for path in ours)
-    assert all(path.exists() for path in (*others, foreign))
-    assert layout.clean_temp(tree_at(tmp_path / "new"), [0]) == 0
-
-
-def test_temporary_files_of_no_bucket_are_removed_when_abandoned(tmp_path: Path) -> None:
-    """Any cleanup removes temporary files of no bucket, unless a process is writing them."""
+def test_temporary_files_are_removed_when_abandoned(tmp_path: Path) -> None:
+    """Any cleanup removes temporary files, unless a process is writing them; others stay."""
     tree = tree_at(tmp_path, 4)
     dead = touch(tmp_path / "_harvester/tmp/_harvester.quota.7.tmp")
+    foreign = touch(tmp_path / "_harvester/tmp/notes.txt")
     alive = tmp_path / "_harvester/tmp/platform.8.json.tmp"
+    assert layout.clean_temp(tree_at(tmp_path / "new")) == 0
     with flock.in_progress(alive):
-        assert layout.clean_temp(tree, [2]) == 1
+        assert layout.clean_temp(tree) == 1
         assert alive.exists()
+        assert foreign.exists()
         assert not dead.exists()
-    assert layout.clean_temp(tree, []) == 1
+    assert layout.clean_temp(tree) == 1
     assert not alive.exists()
     assert not flock.remove_if_abandoned(alive)
 
@@ -134,7 +126,7 @@ def test_a_side_file_is_marked_while_it_is_written(
     real = atomic_files.replace_durably
 
     def settle(temp: Path, final: Path) -> None:
-        swept.append(layout.clean_temp(tree, []))
+        swept.append(layout.clean_temp(tree))
         real(temp, final)
 
     monkeypatch.setattr(atomic_files, "replace_durably", settle)
@@ -163,7 +155,7 @@ def test_without_file_locks_no_file_is_taken_for_abandoned(
     tree = tree_at(tmp_path)
     account_cache.write(tree, ["wx0000000000000001"])
     left = touch(tmp_path / "_harvester/tmp/_harvester.quota.7.tmp")
-    assert layout.clean_temp(tree, [0]) == 0
+    assert layout.clean_temp(tree) == 0
     assert left.exists()
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from harvester.core.calendar import month_of
 from harvester.core.errors import OtherVersion, StoreError
-from harvester.storage import arrow_files, partition_reader, partition_writer
+from harvester.storage import layout, partition_reader, partition_writer
 from harvester.storage.backends import atomic_files
 from harvester.storage.footer import COVERAGE, DATASET, DIGEST, GROUPS, SCHEMA_KEY, Footer
 from harvester.storage.layout import Partition, Tree
@@ -63,7 +63,7 @@ def tree(tmp_path: Path) -> Tree:
 @pytest.fixture
 def draft(tree: Tree) -> NewFile:
     """The store that the tests write to."""
-    return NewFile(tree.store, tree.temp(0, "x"), tree.name(HERE), DAILY)
+    return NewFile(tree.store, tree.name(HERE), DAILY)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def write(draft: NewFile, *tables: pa.Table, known: Footer | None = None) -> int
 def test_what_is_written_is_read(tree: Tree, draft: NewFile) -> None:
     """Rows, row groups, coverage and merged groups come back as they were written."""
     assert write(draft, table(0, 100), table(100, 50)) == 150
-    with partition_reader.opened(tree.store, draft.name, draft.temp) as stored:
+    with partition_reader.opened(tree.store, draft.name) as stored:
         assert stored is not None
         assert (stored.rows, stored.footer) == (150, footer(1, 2))
         assert [len(batch) for batch in stored.batches(SCHEMA)] == [100, 50]
@@ -254,15 +254,43 @@ def test_foreign_and_newer_files(
 def test_other_columns_are_refused(tree: Tree, draft: NewFile) -> None:
     """A file with other columns is not merged into."""
     write(draft, table(0, 5))
-    with partition_reader.opened(tree.store, draft.name, draft.temp) as stored:
+    with partition_reader.opened(tree.store, draft.name) as stored:
         assert stored is not None
         with pytest.raises(StoreError, match="columns"):
             list(stored.batches(SCHEMA.append(pa.field("new", pa.int64()))))
 
 
+def test_a_data_file_is_marked_while_it_is_written(tree: Tree, draft: NewFile) -> None:
+    """A cleanup by another run in that moment does not remove its temporary file."""
+    swept: list[int] = []
+
+    def known() -> Footer:
+        swept.append(layout.clean_temp(tree))
+        return footer(1, 2)
+
+    partition_writer.write(draft, [table(0, 5)], known)
+    assert swept == [0]
+    assert rows_of(tree, HERE).num_rows == 5
+
+
+def test_a_link_in_the_place_of_the_temporary_file(
+    tmp_path: Path, final: Path, draft: NewFile
+) -> None:
+    """It is taken away: Arrow would write through it."""
+    target = tmp_path / "target"
+    target.write_bytes(b"precious")
+    draft.temp.parent.mkdir(parents=True, exist_ok=True)
+    draft.temp.symlink_to(target)
+    write(draft, table(0, 5))
+    assert final.is_file()
+    assert not final.is_symlink()
+    assert target.read_bytes() == b"precious"
+
+
 def test_a_full_disk(final: Path, draft: NewFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that fills up while rows are written ends in an error that names the path."""
-    monkeypatch.setattr(arrow_files, "create_file", lambda _: pa.OSFile("/dev/full", "wb"))
+    full = pa.OSFile("/dev/full", "wb")
+    monkeypatch.setattr(pa, "OSFile", lambda *_: full)
     with pytest.raises(StoreError, match="No space left") as caught:
         write(draft, table(0, 5))
     assert "bytes free" in caught.value.advice
@@ -277,7 +305,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFIN
 from harvester.core.errors import StoreError
 from harvester.storage.backends.local import LocalStore
 from tests.storage.test_partitions import DAILY, NewFile, table, write
-draft = NewFile(LocalStore(Path.cwd()), Path("x.tmp").absolute(), "x.parquet", DAILY)
+draft = NewFile(LocalStore(Path.cwd()), "x.parquet", DAILY)
 try:
     write(draft, *(table(n * 1000, 1000) for n in range(20)))
 except StoreError as error:
@@ -298,5 +326,5 @@ def test_a_file_size_limit(tmp_path: Path, limit: int) -> None:
     assert "File too large" in done.stdout
     assert "ulimit" in done.stdout
     assert done.stderr == ""
-    assert list(tmp_path.iterdir()) == []
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != limit

@@ -77,14 +77,14 @@ def test_what_cannot_be_read_is_passed_over(tree: Tree) -> None:
     """Damaged and foreign files in the quarantine do not keep the rest from being read."""
     folder = quarantine.keep(tree, entry(0)).rpartition("/")[0]
     for name, data in {"2024-03-02": b"{", "2024-03-03": b'{"day": 5}', "notes": b"{}"}.items():
-        tree.store.write(f"{folder}/{name}.json", data, tree.temp(0, "x"))
+        tree.store.put(f"{folder}/{name}.json", data)
     assert list(quarantine.entries(tree, DAILY.name)) == [entry(0)]
 
 
 def test_moving_a_damaged_group_to_the_quarantine(tree: Tree) -> None:
     """A raw group keeps its run and its name, and leaves the raw log."""
     group = "_harvester/raw/run-1/0000-000001.group"
-    tree.store.write(group, b"x", tree.temp(0, "x"))
+    tree.store.put(group, b"x")
     moved = quarantine.quarantine_group(tree, group)
     assert moved == "_harvester/quarantine/groups/run-1.0000-000001.group"
     assert tree.store.read(moved) == b"x"
@@ -100,7 +100,7 @@ def test_the_name_of_a_damaged_file_has_its_partition(tree: Tree) -> None:
     name = "interface_summary/ref_month=2024-03/part-0003-of-0016.parquet"
     group = "_harvester/raw/run-1/0003-000001.group"
     for each in (name, group, "_harvester/quarantine/files/notes"):
-        tree.store.write(each, b"x", tree.temp(0, "x"))
+        tree.store.put(each, b"x")
     file = quarantine.quarantine_file(tree, name, "run-1")
     moved = quarantine.quarantine_group(tree, group)
     assert quarantine.damaged_files(tree) == {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -17,7 +16,7 @@ from harvester.core.errors import LostRace
 from harvester.core.model import Window
 from harvester.storage import layout, raw_log
 from harvester.storage import publish as publishing
-from harvester.storage.backends.base import Store, Version
+from harvester.storage.backends.base import Source, Store, Version
 from harvester.storage.layout import Partition, Tree, open_tree
 from harvester.storage.publication import Published
 from harvester.storage.publish import publish, recover
@@ -87,7 +86,7 @@ def counts(tree: Tree) -> list[tuple[str, int]]:
     return list(zip(*columns, strict=True))
 
 
-@pytest.mark.parametrize("call", ["list", "put_if_version"])
+@pytest.mark.parametrize("call", ["list", "put"])
 @pytest.mark.parametrize("old", [False, True], ids=["new file", "old file"])
 def test_both_sides_of_a_race_are_in_the_file(
     ours: Tree, theirs: Tree, call: str, *, old: bool
@@ -106,14 +105,15 @@ def test_both_sides_of_a_race_are_in_the_file(
 
 def test_a_put_whose_answer_was_lost(ours: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """It looks like a lost race; reading again finds our own group in the file."""
-    commit = ours.store.put_if_version
+    commit = ours.store.put
 
-    def forgotten(temp: Path, name: str, over: Version | None) -> None:
-        commit(temp, name, over)
+    def forgotten(name: str, source: Source, over: Version | None) -> None:
+        commit(name, source, over)
         raise LostRace("it was us", "")
 
-    monkeypatch.setattr(ours.store, "put_if_version", forgotten)
-    done = put(ours, group(ours, 1))
+    mine = group(ours, 1)
+    monkeypatch.setattr(ours.store, "put", forgotten)
+    done = put(ours, mine)
     assert counts(ours) == [(appid(1), 1)]
     assert (done.days, done.appids) == ((MARCH,), (appid(1),))
 
@@ -130,7 +130,7 @@ def test_a_group_that_another_run_recovered(ours: Tree, theirs: Tree) -> None:
     assert done.damaged == ()
 
 
-@pytest.mark.parametrize("call", ["local_copy", "list", "put_if_version"])
+@pytest.mark.parametrize("call", ["local_copy", "list", "put"])
 def test_an_old_refetch_that_comes_late(ours: Tree, theirs: Tree, call: str) -> None:
     """A group that was published, removed and forgotten by others cannot undo what came after it.
 
@@ -161,7 +161,7 @@ def test_unpublished_groups_that_another_run_removes(ours: Tree, theirs: Tree) -
     for account in range(1, 6):
         group(ours, account)
     race = meanwhile(
-        ours, "put_if_version", lambda: recover(theirs, CATALOGUE, [0], print, now=lambda: math.inf)
+        ours, "put", lambda: recover(theirs, CATALOGUE, [0], print, now=lambda: math.inf)
     )
     recover(race, CATALOGUE, [0], print, now=lambda: math.inf)
     assert counts(ours) == [(appid(n), 1) for n in range(1, 6)]
@@ -171,11 +171,11 @@ def test_unpublished_groups_that_another_run_removes(ours: Tree, theirs: Tree) -
 def test_lost_races_are_limited(ours: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store in which every race is lost ends the publish with an error, and the raw log stays."""
 
-    def always(_temp: Path, name: str, _over: Version | None) -> None:
+    def always(name: str, _source: Source, _over: Version | None) -> None:
         raise LostRace(name, "run again")
 
-    monkeypatch.setattr(ours.store, "put_if_version", always)
     mine = group(ours, 1)
+    monkeypatch.setattr(ours.store, "put", always)
     with pytest.raises(LostRace):
         put(ours, mine)
     assert raw_log.existing(ours, [mine]) == [mine]

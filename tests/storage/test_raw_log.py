@@ -131,7 +131,7 @@ def test_unpublished_groups_are_found_by_bucket(outputs: Outputs) -> None:
     second = write_group(tree, 0, "a", late)
     first = write_group(tree, 1, "b", some())
     write_group(tree, 2, "b", some())
-    tree.store.write("_harvester/raw/b/notes.group", b"foreign", tree.temp(0, "x"))
+    tree.store.put("_harvester/raw/b/notes.group", b"foreign")
     assert unpublished(tree, [0, 1]) == ([first, second], [])
 
 

@@ -90,7 +90,7 @@ class Replaced:
         table = pa.Table.from_arrays(arrays, schema=schema)
         # Several row groups, or a reader with an old length would find all or nothing.
         pieces = [table.slice(start, 4_096) for start in range(0, rows, 4_096)]
-        draft = NewFile(self.tree.store, self.tree.temp(0, "x"), self.tree.name(partition), DAILY)
+        draft = NewFile(self.tree.store, self.tree.name(partition), DAILY)
         known = Footer(coverage.empty(partition.month), {})
         partition_writer.write(draft, pieces, lambda: known)
         self.count += 1

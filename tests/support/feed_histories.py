@@ -29,7 +29,7 @@ from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.runtime import Project
 from harvester.runs.stream import Stream
 from harvester.storage import layout, publish, raw_log
-from harvester.storage.backends.base import Version
+from harvester.storage.backends.base import ANY, Source, Version
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import TrustedTimes
@@ -64,27 +64,19 @@ class MortalStore(LocalStore):
         """True unless it is racy."""
         return not self.__dict__["_racy"]
 
-    def put_if_version(self, temp: Path, name: str, over: Version | None) -> None:
-        """Put under the condition if it is racy."""
-        self._refuse_lost_race(name, over)
-        super().put_if_version(temp, name, over)
-
-    def write_over(self, name: str, data: bytes, temp: Path, over: Version | None) -> Version:
-        """Write under the condition if it is racy."""
-        self._refuse_lost_race(name, over)
-        return super().write_over(name, data, temp, over)
-
-    def _refuse_lost_race(self, name: str, over: Version | None) -> None:
-        if not self.is_exclusive and self.version(name) != over:
+    def put(self, name: str, source: Source, over: Version | None = ANY) -> Version:
+        """Put, under the condition if it is racy, or die."""
+        if not self.is_exclusive and over != ANY and self.version(name) != over:
             raise LostRace(name, "run again")
+        made: list[Version] = []
+        self._change(lambda: made.append(super(MortalStore, self).put(name, source, over)))
+        return made[0]
 
-    def put(self, temp: Path, name: str) -> None:
-        """Put, or die."""
-        self._change(lambda: super(MortalStore, self).put(temp, name))
-
-    def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:
-        """Write, or die."""
-        self._change(lambda: super(MortalStore, self).write(name, data, temp))
+    def append(self, name: str, data: bytes | memoryview) -> Path:
+        """Append, or die."""
+        made: list[Path] = []
+        self._change(lambda: made.append(super(MortalStore, self).append(name, data)))
+        return made[0]
 
     def move(self, name: str, to: str) -> bool:
         """Move, or die."""
@@ -231,7 +223,7 @@ class History:
         with recorded(log):
             log.open(tree, own)
             yield
-            layout.clean_temp(tree, own)
+            layout.clean_temp(tree)
             publish.recover(tree, CATALOGUE, own, log.record_published, now=lambda: self.now)
             for bucket in [] if is_idle else own:
                 if not (answers := self.answers(bucket, tree.buckets)):

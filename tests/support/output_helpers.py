@@ -34,7 +34,7 @@ def path_of(tree: Tree, name: str | Partition) -> Path:
 
 def rows_of(tree: Tree, partition: Partition) -> pa.Table:
     """The rows of a data file, which must be there."""
-    with partition_reader.opened(tree.store, tree.name(partition), tree.temp(0, "test")) as stored:
+    with partition_reader.opened(tree.store, tree.name(partition)) as stored:
         assert stored is not None
         return pq.ParquetFile(stored.path).read()
 

@@ -21,7 +21,8 @@ from harvester.core.model import ReportedQuota, Window, bucket_of
 from harvester.manifest.loader import read
 from harvester.storage import layout, locks, quarantine, raw_log
 from harvester.storage.backends import atomic_files, flock
-from harvester.storage.layout import Tree
+from harvester.storage.backends.base import temp_path
+from harvester.storage.layout import Partition, Tree
 from harvester.storage.raw_log import write_group
 from harvester.storage.state import account_cache
 from harvester.tables.coverage import AccountDays
@@ -119,7 +120,7 @@ def leave_traces(tree: Tree) -> None:
     partition = next(iter(layout.partitions(tree, HOURLY, [bucket])))
     copied = tree.store.read(tree.name(partition))
     assert copied is not None
-    tree.store.write("x.parquet", copied, tree.temp(bucket, "x"))
+    tree.store.put("x.parquet", copied)
     tree.store.move("x.parquet", "x")
     assert quarantine.quarantine_file(tree, tree.name(partition), "run")
     tree.store.move("x", tree.name(partition))
@@ -133,10 +134,10 @@ def leave_traces(tree: Tree) -> None:
         ],
         "notes": [f"{DAILY}: WeChat is still computing {GONE} {DAILY} 2026-04-01"],
     }
-    tree.store.write("_harvester/runs/old.json", json.dumps(record).encode(), tree.temp(0, "r"))
+    tree.store.put("_harvester/runs/old.json", json.dumps(record).encode())
     quota = {GONE: {DAILY: 5}, STAYS: {DAILY: 6}}
-    tree.store.write("_harvester/quota/q.json", json.dumps(quota).encode(), tree.temp(0, "q"))
-    tree.store.write(f"_harvester/quota/{GONE}.json", b"{}", tree.temp(0, "q"))
+    tree.store.put("_harvester/quota/q.json", json.dumps(quota).encode())
+    tree.store.put(f"_harvester/quota/{GONE}.json", b"{}")
 
 
 def traces(tree: Tree, name: str = GONE) -> list[str]:
@@ -213,7 +214,7 @@ def test_files_damaged_before_a_rewrite_are_removed(write: Write) -> None:
     leave_traces(tree)
     other = (bucket_of(GONE, 7) + 1) % 7
     elsewhere = f"{FILES}/{DAILY}.ref_month=2026-03.part-{other:04d}-of-0007.run.damaged"
-    tree.store.write(elsewhere, b"x", tree.temp(0, "x"))
+    tree.store.put(elsewhere, b"x")
     assert invoke(["rewrite", "--to", "new", "--buckets", "16"]) == Exit.DONE
     text = Path("jobs.yaml").read_text().replace("path: output", "path: new")
     Path("jobs.yaml").write_text(text.replace(f"buckets: {tree.buckets}", "buckets: 16"))
@@ -392,7 +393,7 @@ def test_temporary_files_of_killed_commands_are_removed(
         *half_made(monkeypatch, lambda: ledgers.tell(tree, told, NOW)),
         *half_made(monkeypatch, lambda: account_cache.write(tree, [GONE, STAYS])),
     ]
-    left.append(replace(tree, buckets=7).temp(5, "x"))
+    left.append(temp_path(tree.store, replace(tree, buckets=7).name(Partition(DAILY, 0, 5))))
     left[-1].write_text(GONE)
     assert sum(path.exists() for path in left) > 5
     write(STAYS, OTHER)
@@ -402,15 +403,13 @@ def test_temporary_files_of_killed_commands_are_removed(
 
 
 def test_temporary_files_of_running_commands_are_left_alone(write: Write) -> None:
-    """Those of a run that holds another bucket, and of a writer that holds none."""
+    """A file that a process is writing stays, and goes once that has ended."""
     tree = the_tree()
-    other = replace(tree, buckets=7)
-    theirs, note = other.temp(5, "x"), tree.store.scratch / "_harvester.quota.1.tmp"
-    with locks.hold(other, [5], claim("run")), flock.in_progress(note):
-        for path in (theirs, note):
-            path.write_text(STAYS)
+    note = temp_path(tree.store, "_harvester/quota/1.json")
+    with flock.in_progress(note):
+        note.write_text(STAYS)
         assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
-        assert sorted(tree.store.scratch.iterdir()) == sorted((theirs, note))
+        assert list(tree.store.scratch.iterdir()) == [note]
     assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
     assert list(tree.store.scratch.iterdir()) == []
 
@@ -424,7 +423,7 @@ def test_side_files_of_a_newer_version_are_refused_before_the_first_change(
     tree = the_tree()
     leave_traces(tree)
     newer = json.dumps({"version": 99, "accounts": [GONE]}).encode()
-    tree.store.write(f"_harvester/{name}", newer, tree.temp(0, "z"))
+    tree.store.put(f"_harvester/{name}", newer)
 
     def contents() -> dict[str, bytes | None]:
         names = [file.name for file in tree.store.list("")]

@@ -95,7 +95,7 @@ def test_damage_is_reported_repaired_and_asked_again(
     name = tree.name(Partition(HOURLY, parse_month("2026-03"), 0))
     raw = bytearray(tree.store.read(name) or b"")
     raw[len(raw) // 3] ^= 1
-    tree.store.write(name, bytes(raw), tmp_path / "x")
+    tree.store.put(name, bytes(raw))
     capsys.readouterr()
     assert invoke(["verify", "--repair", "--format", "json"]) == Exit.INCOMPLETE
     [damage] = told(capsys)["damaged"]
@@ -165,7 +165,7 @@ def test_a_month_that_is_made_again_replaces_its_files(
     versions = {name: tree.store.version(name) for name in data_puts(new)}
     journal = json.loads(tree.store.read("_harvester/rewrite.json") or b"")
     unfinished = json.dumps({**journal, "finished": False}).encode()
-    tree.store.write("_harvester/rewrite.json", unfinished, tmp_path / "x")
+    tree.store.put("_harvester/rewrite.json", unfinished)
     for dataset in BOTH:
         tree.store.delete(f"_harvester/rewrite/{dataset}.json")
     assert invoke(command) == Exit.DONE

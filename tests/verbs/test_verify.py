@@ -76,7 +76,7 @@ def written(
 ) -> FileCheck:
     """Look at a file with these row groups and this coverage."""
     partition = Partition(place.dataset.name, place.month, place.bucket)
-    draft = NewFile(tree.store, tree.temp(0, "x"), tree.name(partition), HOURLY)
+    draft = NewFile(tree.store, tree.name(partition), HOURLY)
     partition_writer.write(draft, rows, lambda: Footer(coverage, {}))
     return integrity_check.check_file(path_of(tree, partition), place, read_data=True)
 

@@ -7,10 +7,11 @@ that says where and what to do.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple, NewType, Protocol
+from typing import NamedTuple, NewType, Protocol, TypeAlias
 
 from harvester.core.hold import Hold
 from harvester.storage.backends.claims import Claim, Owner
@@ -25,8 +26,12 @@ PRIVATE_FOLDERS = ("raw", "quarantine", "tmp", "locks", "quota")
 """Folders in `META_DIR` that only their owner may enter: answers, and names of accounts."""
 
 Version = NewType("Version", str)
-"""Version of a file as `Store.put_if_version` compares it. Listings do not have it."""
+"""Version of a file as `Store.put` compares it. Listings do not have it."""
 
+ANY = Version("any")
+"""No version of any file: whatever is there is replaced."""
+Source: TypeAlias = Path | bytes | memoryview
+"""A file that is complete, or the contents of a small one."""
 
 MAX_READ = (32 << 20) + 1
 """Most bytes that are read of a small file; a file that has so many is longer than any of ours."""
@@ -80,8 +85,8 @@ class Store(Protocol):
 
         Yields None if the locks hold until the block ends, else what tells whether they still do.
         Raises Busy if another run holds one of them for longer than the claim waits, and UsageError
-        if that is a shard of another number of shards. An object store raises UsageError if
-        `put_if_version` would not notice a lost race.
+        if that is a shard of another number of shards. An object store raises UsageError if `put`
+        would not notice a lost race.
         """
 
     def owners(self) -> Iterator[Owner]:
@@ -112,41 +117,25 @@ class Store(Protocol):
         A file that was replaced since it was listed is read as it is now. None if it is gone.
         """
 
-    def local_copy(self, name: str, temp: Path) -> AbstractContextManager[LocalCopy | None]:
-        """Provide a local copy for the block, at ``temp`` if need be; None if there is no file."""
+    def local_copy(self, name: str) -> AbstractContextManager[LocalCopy | None]:
+        """Provide a local copy for the block; None if there is no file."""
 
     def version(self, name: str) -> Version | None:
         """Return the current version of a file, None if there is none."""
 
-    def put_if_version(self, temp: Path, name: str, over: Version | None) -> None:
-        """Give the complete file ``temp`` its name, durably.
+    def put(self, name: str, source: Source, over: Version | None = ANY) -> Version:
+        """Put a small file, or a complete file of `scratch`, durably; return its version.
 
         ``over`` is the version it replaces, None for none. Raises LostRace if another version is
-        there; a store with locks does not check that.
+        there, which may be this put itself. A store with locks does not compare that of a file of
+        `scratch`, and one with a single writer compares none.
         """
-
-    def put(self, temp: Path, name: str) -> None:
-        """Give the complete file ``temp`` its name, durably, in the place of any older one.
-
-        For files of one writer: `put_if_version` takes its own put for a lost race if the
-        answer got lost.
-        """
-
-    def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:
-        """Write a small file durably, in the place of any older one, by way of ``temp``."""
 
     def read_versioned(self, name: str) -> Versioned | None:
         """Return the contents of a small file and their version; None if there is none."""
 
-    def write_over(self, name: str, data: bytes, temp: Path, over: Version | None) -> Version:
-        """Write a small file as `write`, and return its version.
-
-        ``over`` is the version it replaces, None for none. Raises LostRace if another version is
-        there, which may be this write itself; a store with one writer does not check that.
-        """
-
-    def append(self, name: str, data: bytes | memoryview, temp: Path) -> Path:
-        """Write a file under a new name, durably; return the path of its local copy."""
+    def append(self, name: str, data: bytes | memoryview) -> Path:
+        """Put a file under a new name, durably; return the path of its local copy."""
 
     def copies(self, names: Iterable[str]) -> Iterator[Path | None]:
         """Yield local copies of files that never change, in the order given; None if gone."""
@@ -156,6 +145,12 @@ class Store(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove a file if it is there, and its folder if that is empty then."""
+
+
+def temp_path(store: Store, name: str) -> Path:
+    """Return the path at which this process makes a file before that gets its name."""
+    # With the process, because one that holds no bucket may write the same file at that moment.
+    return store.scratch / f"{name.replace('/', '.')}.{os.getpid()}.tmp"
 
 
 def contents(store: Store, found: Sequence[FileInfo]) -> Iterator[bytes | None]:

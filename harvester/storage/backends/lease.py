@@ -66,7 +66,7 @@ _log = logging.getLogger("harvester.lease")
 class NoteFiles(Protocol):
     """Small files that are read and put with their versions; both raise StoreError."""
 
-    def read(self, name: str) -> Versioned | None:
+    def read_versioned(self, name: str) -> Versioned | None:
         """Return the contents of a file and their version; None if there is none."""
 
     def put(self, name: str, source: bytes, over: Version | None) -> Version:
@@ -118,7 +118,7 @@ class BucketLease:
 
     def look(self) -> None:
         """See which version is there now. Raises StoreError."""
-        found = self._files.read(self._name)
+        found = self._files.read_versioned(self._name)
         version = found.version if found else None
         if version != self._version or self._since == _NEVER:
             # Counted from after the answer, because its holder sent the put before that.

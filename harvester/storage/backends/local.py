@@ -17,15 +17,18 @@ from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.text.inert_text import inert
 from harvester.storage.backends import atomic_files, flock, regular_files
 from harvester.storage.backends.base import (
+    ANY,
     LOCKS,
     MAX_READ,
     META_DIR,
     PRIVATE_FOLDERS,
     FileInfo,
     LocalCopy,
+    Source,
     Tail,
     Version,
     Versioned,
+    temp_path,
 )
 from harvester.storage.backends.claims import Claim, Owner
 from harvester.storage.backends.elapsed import boot_seconds
@@ -122,9 +125,8 @@ class LocalStore:
         return (self._tail_of(file.name, length) for file in found)
 
     @contextmanager
-    def local_copy(self, name: str, temp: Path) -> Iterator[LocalCopy | None]:
+    def local_copy(self, name: str) -> Iterator[LocalCopy | None]:
         """Return the file itself."""
-        del temp
         version = self.version(name)
         yield None if version is None else LocalCopy(self.path(name), version)
 
@@ -135,39 +137,29 @@ class LocalStore:
             return Version(regular_files.version_from(path.lstat()))
         return None
 
-    def put_if_version(self, temp: Path, name: str, over: Version | None) -> None:
-        """Flush, rename, flush the folder. No version is compared: the caller holds the lock."""
-        del over
-        self.put(temp, name)
-
-    def put(self, temp: Path, name: str) -> None:
-        """Flush, rename, flush the folder."""
-        atomic_files.replace_durably(temp, self.path(name))
-
-    def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:
-        """Write a small file durably, in the place of an older one."""
-        # Not every writer holds a bucket's lock, and unmarked temporary files are removed.
-        with flock.in_progress(temp) as descriptor:
-            atomic_files.write(temp, descriptor, self.path(name), data)
+    def put(self, name: str, source: Source, over: Version | None = ANY) -> Version:
+        """Flush, rename, flush the folder. Raises LostRace for a small file alone."""
+        if isinstance(source, Path):
+            # No version is compared: the caller holds the bucket's lock.
+            atomic_files.replace_durably(source, self.path(name))
+            return self.version(name) or Version("")
+        if over == ANY:
+            return self._write(name, source)
+        # One of a few locks, by a checksum: a name of an account must not outlive `forget`.
+        guard = f"{LOCKS}/write-{zlib.crc32(name.encode()) % _GUARDS:02d}"
+        with flock.held(self.path(guard)):
+            if self.version(name) != over:
+                raise LostRace(f"{self.display_path(name)}: replaced meanwhile", "run again")
+            return self._write(name, source)
 
     def read_versioned(self, name: str) -> Versioned | None:
         """Return the contents of a file, and their version as in a listing."""
         version, data = self.version(name), self.read(name)
         return None if version is None or data is None else Versioned(data, version)
 
-    def write_over(self, name: str, data: bytes, temp: Path, over: Version | None) -> Version:
-        """Write a small file durably over a version. Raises LostRace if another one is there."""
-        # One of a few locks, by a checksum: a name of an account must not outlive `forget`.
-        guard = f"{LOCKS}/write-{zlib.crc32(name.encode()) % _GUARDS:02d}"
-        with flock.held(self.path(guard)):
-            if self.version(name) != over:
-                raise LostRace(f"{self.display_path(name)}: replaced meanwhile", "run again")
-            self.write(name, data, temp=temp)
-            return self.version(name) or Version("")
-
-    def append(self, name: str, data: bytes | memoryview, temp: Path) -> Path:
+    def append(self, name: str, data: bytes | memoryview) -> Path:
         """Write a file under a new name, durably."""
-        self.write(name, data, temp)
+        self._write(name, data)
         return self.path(name)
 
     def copies(self, names: Iterable[str]) -> Iterator[Path | None]:
@@ -192,6 +184,12 @@ class LocalStore:
             atomic_files.sync(path.parent)
         with suppress(OSError):
             path.parent.rmdir()
+
+    def _write(self, name: str, data: bytes | memoryview) -> Version:
+        temp = temp_path(self, name)
+        with flock.in_progress(temp) as descriptor:
+            atomic_files.write(temp, descriptor, self.path(name), data)
+        return self.version(name) or Version("")
 
     def _tail_of(self, name: str, length: int) -> Tail | None:
         path = self.path(name)

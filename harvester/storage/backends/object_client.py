@@ -33,7 +33,9 @@ _NOT_IMPLEMENTED = {"405", "501"}
 
 _RETRY: RetryConfig = {"max_retries": 6}
 _CONNECT_SECONDS = 10.0
-_SECONDS = 300.0
+SECONDS = 300.0
+"""Time limit of a request."""
+
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -59,7 +61,7 @@ def connect(
     uri: str,
     endpoint: str | None,
     given: Mapping[str, str] = NO_OPTIONS,
-    seconds: float = _SECONDS,
+    seconds: float = SECONDS,
 ) -> ObjectStore:
     """Return the prefix of a bucket, without a request.
 
@@ -75,7 +77,7 @@ def connect(
         "timeout": timedelta(seconds=seconds),
     }
     retry = _RETRY
-    if seconds < _SECONDS:
+    if seconds < SECONDS:
         retry = {**_RETRY, "retry_timeout": timedelta(seconds=seconds)}
     # obstore reads this variable only if no options are given.
     if (endpoint or "").startswith("http://") or environ.get("AWS_ALLOW_HTTP") == "true":

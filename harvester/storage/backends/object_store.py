@@ -19,26 +19,28 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 
-from harvester.core.errors import StoreError, UsageError
+from harvester.core.config.settings import Output
+from harvester.core.errors import LostRace, StoreError, UsageError
 from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.text.inert_text import inert
 from harvester.storage.backends import atomic_files, lease, object_client
 from harvester.storage.backends.base import (
+    ANY,
     LOCKS,
     MAX_READ,
     FileInfo,
     LocalCopy,
+    Source,
     Tail,
     Version,
     Versioned,
 )
 from harvester.storage.backends.claims import Claim, Owner
 from harvester.storage.backends.concurrently import map_concurrently
-from harvester.storage.backends.conditional_objects import ConditionalObjects, version_of
 from harvester.storage.backends.scratch import Scratch
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta, PutMode
+    from obstore import ObjectMeta, PutMode, PutResult
 
 _MIN_PATIENCE = 1.0
 """Seconds that a request for a lease may take at least."""
@@ -58,23 +60,19 @@ _WRONG_VERSION: PutMode = {"e_tag": '"00000000000000000000000000000000"', "versi
 
 
 class ObjectStore:
-    """A prefix of a bucket. The store gets no request before the first use."""
+    """A prefix of a bucket. The store gets no request before the first use.
+
+    ``seconds`` is the time limit of each request.
+    """
 
     def __init__(
-        self,
-        uri: str,
-        endpoint: str | None = None,
-        options: Mapping[str, str] = object_client.NO_OPTIONS,
-        *,
-        single_writer: bool = False,
-        lease: float = 0.0,
+        self, output: Output, options: Mapping[str, str], seconds: float = object_client.SECONDS
     ) -> None:
-        self._uri = uri.rstrip("/")
-        self._single_writer = single_writer
-        self._lease = lease
-        self._connect = partial(object_client.connect, self._uri, endpoint, options)
-        self._store = self._connect()
-        self._files = ConditionalObjects(self._uri, self._store)
+        self._uri = str(output.path).rstrip("/")
+        self._single_writer = output.single_writer
+        self._lease = output.lease_seconds
+        self._store = object_client.connect(self._uri, output.endpoint, options, seconds)
+        self._within = partial(ObjectStore, output, options)
         self._scratch = Scratch()
 
     @property
@@ -110,8 +108,7 @@ class ObjectStore:
     def _leased(self, names: Iterable[str], claim: Claim) -> AbstractContextManager[Hold]:
         # A request that hangs must leave time for another one.
         patience = max(_MIN_PATIENCE, self._lease / 6)
-        files = ConditionalObjects(self._uri, self._connect(seconds=patience))
-        return lease.held(files, names, claim, self._lease)
+        return lease.held(self._within(seconds=patience), names, claim, self._lease)
 
     def owners(self) -> Iterator[Owner]:
         """Yield the holders of leases, as their notes name them."""
@@ -158,8 +155,10 @@ class ObjectStore:
         return map_concurrently(lambda file: self._read_tail(file, length), found)
 
     @contextmanager
-    def local_copy(self, name: str, temp: Path) -> Iterator[LocalCopy | None]:
+    def local_copy(self, name: str) -> Iterator[LocalCopy | None]:
         """Download a file for the block."""
+        # Under a name of its own, because several readers may have the file open.
+        temp = self.scratch / f"{secrets.token_hex(8)}.copy"
         try:
             version = self._download(name, temp)
             yield None if version is None else LocalCopy(temp, version)
@@ -175,38 +174,33 @@ class ObjectStore:
             return version_of(obstore.head(self._store, name))
         return None
 
-    def put_if_version(self, temp: Path, name: str, over: Version | None) -> None:
-        """Put a file over the version it replaces. Raises LostRace if another one is there."""
-        if self._single_writer:
-            self._put(name, temp)
-        else:
-            # If it is lost to the run's own put, whose answer got lost, the next merge finds it.
-            self._files.put(name, temp, over)
+    def put(self, name: str, source: Source, over: Version | None = ANY) -> Version:
+        """Put a file over the version it replaces. Raises LostRace if another one is there.
 
-    def put(self, temp: Path, name: str) -> None:
-        """Put a file in the place of any older one."""
-        self._put(name, temp)
-
-    def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:
-        """Put a small file in the place of an older one."""
-        del temp
-        self._put(name, bytes(data))
+        The race may be lost to this put itself, because an answer that got lost is asked for again.
+        """
+        data = source if isinstance(source, Path) else bytes(source)
+        mode: PutMode = "overwrite" if self._single_writer or over == ANY else put_mode(over)
+        with self._translated_errors(name):
+            try:
+                # In one request, because a condition holds for a single one, and the parts of a
+                # cancelled upload cost money and are never seen.
+                done = obstore.put(self._store, name, data, mode=mode, use_multipart=False)
+            except (AlreadyExistsError, PreconditionError):
+                where = self.display_path(name)
+                raise LostRace(f"{where}: another run replaced it meanwhile", "run again") from None
+        return version_of(done)
 
     def read_versioned(self, name: str) -> Versioned | None:
         """Return the contents of a file and their tag; None if there is none."""
-        return self._files.read(name)
+        with self._translated_errors(name), object_client.missing_objects_ignored():
+            answer = obstore.get(self._store, name)
+            return Versioned(bytes(answer.bytes()), version_of(answer.meta))
+        return None
 
-    def write_over(self, name: str, data: bytes, temp: Path, over: Version | None) -> Version:
-        """Put a small file over the version it replaces. Raises LostRace."""
-        if self._single_writer:
-            self.write(name, data, temp)
-            # Its next put has no condition either, so nobody compares this.
-            return Version("")
-        return self._files.put(name, data, over)
-
-    def append(self, name: str, data: bytes | memoryview, temp: Path) -> Path:
+    def append(self, name: str, data: bytes | memoryview) -> Path:
         """Put a file under a new name; return its copy in the scratch folder."""
-        self.write(name, data, temp)
+        self.put(name, data)
         path = self.scratch / name
         self._make_parent(path)
         with atomic_files.os_errors_as_store_errors(path):
@@ -233,11 +227,6 @@ class ObjectStore:
         atomic_files.unlink_quietly(self.scratch / name)
         with self._translated_errors(name), suppress(FileNotFoundError):
             obstore.delete(self._store, name)
-
-    def _put(self, name: str, source: Path | bytes) -> None:
-        # In one request, because the parts of a cancelled upload cost money and are never seen.
-        with self._translated_errors(name):
-            obstore.put(self._store, name, source, mode="overwrite", use_multipart=False)
 
     def _make_parent(self, path: Path) -> None:
         self._scratch.make()
@@ -346,6 +335,23 @@ class ObjectStore:
 
     def _translated_errors(self, name: str) -> AbstractContextManager[None]:
         return object_client.translated_errors(self._uri, self.display_path(name))
+
+
+def version_of(meta: ObjectMeta | PutResult) -> Version:
+    """Return the tag of an object, and for Google its generation."""
+    return Version(f"{meta['e_tag'] or ''} {meta['version'] or ''}")
+
+
+def put_mode(version: Version | None) -> PutMode:
+    """Return the condition of a put over a version, None for none. Raises StoreError."""
+    if version is None:
+        return "create"
+    tag, _, generation = version.rpartition(" ")
+    if not tag:
+        # Some stores ignore an empty condition, and others never accept it.
+        raise StoreError("this store gives its objects no tags", "name another store")
+    # obstore refuses a member without a value.
+    return {"e_tag": tag, "version": generation} if generation else {"e_tag": tag}
 
 
 def _file_info(name: str, meta: ObjectMeta) -> FileInfo:

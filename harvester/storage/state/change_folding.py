@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
-from pathlib import Path
 
 import orjson
 
@@ -52,7 +51,7 @@ def remember(tree: Tree, label: str, names: set[str]) -> None:
     """Write the data files that are there although no entry names them. Raises StoreError."""
     if names != change_reader.known_files(tree, label):
         known = {"paths": sorted(names)}
-        json_file.write(tree.store, known_name(label), known, _temp(tree, label))
+        json_file.write(tree.store, known_name(label), known)
 
 
 def line(entry: LogEntry) -> bytes:
@@ -88,7 +87,7 @@ def _put_segments(tree: Tree, label: str, entries: Iterable[LogEntry]) -> None:
         name = segment_name(label, piece[0].seq, piece[-1])
         # Another fold of the same entries has written the same.
         with suppress(LostRace):
-            tree.store.write_over(name, b"".join(map(line, piece)), _temp(tree, label), None)
+            tree.store.put(name, b"".join(map(line, piece)), None)
 
 
 def _is_due(group: Sequence[LogFile], this_month: str) -> bool:
@@ -141,7 +140,3 @@ def _drop(tree: Tree, label: str, before: str) -> None:
 
 def _shelf(tree: Tree, label: str) -> Shelf:
     return shelves(tree.store.list(f"{CHANGES}/{label}")).get(label, Shelf())
-
-
-def _temp(tree: Tree, label: str) -> Path:
-    return tree.temp(int(label.partition("-of-")[0]), "changes")

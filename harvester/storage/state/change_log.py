@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from harvester.core import calendar
 from harvester.core.calendar import Clock
@@ -83,7 +82,7 @@ class ChangeLog:
         label = label_of(item.path)
         name = f"{CHANGES}/{label}/begun/{self.run_id}.{self._count}.entry"
         begun = replace(item, at=self._at(), run_id=self.run_id)
-        json_file.write(self._tree.store, name, begun, self._temp(label))
+        json_file.write(self._tree.store, name, begun)
         self._announced[item.path] = name
 
     def add(self, entry: LogEntry) -> None:
@@ -112,7 +111,7 @@ class ChangeLog:
     def _create(self, label: str, entry: LogEntry) -> None:
         """Create the file of an entry. Raises LostRace if its number is taken."""
         store, name = self._tree.store, entry_name(label, entry.seq)
-        store.write_over(name, change_folding.line(entry), self._temp(label), None)
+        store.put(name, change_folding.line(entry), None)
         if not store.is_exclusive:
             # Another run may have folded an entry of this number, and removed its file since.
             found = shelves(store.list(f"{CHANGES}/{label}/log"))
@@ -144,7 +143,3 @@ class ChangeLog:
 
     def _at(self) -> str:
         return calendar.utc_text(self._now())
-
-    def _temp(self, label: str) -> Path:
-        bucket = int(label.partition("-of-")[0])
-        return self._tree.temp(bucket, f"{self.run_id}.entry")

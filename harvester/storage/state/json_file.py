@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -47,8 +46,6 @@ class SideFile(Generic[T]):
         self._name = name
         self._kind = kind
         self._damaged = damaged
-        # Of no bucket: not every writer holds one, and the next run's holder would remove it.
-        self._temp = store.scratch / f"{name.replace('/', '.')}.tmp"
         self._version: Version | None = None
 
     def read(self) -> T | None:
@@ -65,8 +62,7 @@ class SideFile(Generic[T]):
 
         Raises LostRace if another version is there, which may be this write itself.
         """
-        data = _encoded(value)
-        self._version = self._store.write_over(self._name, data, self._temp, self._version)
+        self._version = self._store.put(self._name, _encoded(value), self._version)
 
     def update(self, change: Callable[[T | None], T | None]) -> bool:
         """Replace the value by what ``change`` makes of it; return whether it made any.
@@ -100,9 +96,9 @@ def read_all(store: Store, found: Sequence[FileInfo], kind: type[T]) -> Iterator
             yield value
 
 
-def write(store: Store, name: str, value: Any, temp: Path) -> None:
+def write(store: Store, name: str, value: Any) -> None:
     """Write a file durably, in the place of an older one. Raises StoreError."""
-    store.write(name, _encoded(value), temp)
+    store.put(name, _encoded(value))
 
 
 def members(value: Any) -> dict[str, Any]:

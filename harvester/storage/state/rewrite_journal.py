@@ -11,6 +11,7 @@ from typing import Any
 from harvester.core.errors import AccessRefused, UsageError
 from harvester.storage.backends.base import META_DIR
 from harvester.storage.layout import Tree
+from harvester.storage.state import json_file
 from harvester.storage.state.json_file import SideFile
 
 JOURNAL = f"{META_DIR}/rewrite"
@@ -29,12 +30,12 @@ def read(tree: Tree) -> dict[str, Any] | None:
 
     Raises StoreError, and UsageError for a newer version.
     """
-    return _journal(tree).read()
+    return json_file.read(tree.store, f"{JOURNAL}.json", dict[str, Any])
 
 
 def write(tree: Tree, journal: dict[str, Any]) -> None:
-    """Write the journal. Raises as `read`."""
-    _journal(tree).update(lambda _: journal)
+    """Write the journal, which has one writer: the holder of the tree. Raises StoreError."""
+    json_file.write(tree.store, f"{JOURNAL}.json", journal)
 
 
 def months(tree: Tree, dataset: str) -> SideFile[dict[str, DoneMonth]]:
@@ -65,7 +66,3 @@ def refuse_unfinished(tree: Tree) -> None:
             f"{place}: the rewrite that makes this tree is not finished",
             f"repeat it: harvester rewrite --to {place}{buckets}",
         )
-
-
-def _journal(tree: Tree) -> SideFile[dict[str, Any]]:
-    return SideFile(tree.store, f"{JOURNAL}.json", dict[str, Any])

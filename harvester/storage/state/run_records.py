@@ -20,7 +20,7 @@ import orjson
 
 from harvester.core import calendar
 from harvester.core.errors import StoreError
-from harvester.storage.backends import atomic_files, regular_files
+from harvester.storage.backends import atomic_files, flock
 from harvester.storage.backends.base import MAX_READ
 from harvester.storage.layout import RUNS, Tree
 from harvester.storage.state import json_file
@@ -73,14 +73,12 @@ class RunRecord:
     retry_at: str | None
 
 
-def write(tree: Tree, run_id: str, record: dict[str, Any], *, bucket: int = 0) -> None:
+def write(tree: Tree, run_id: str, record: dict[str, Any]) -> None:
     """Write a run's record into the tree, in the place of an earlier one. Raises StoreError.
 
-    A run writes only its own record, so the one there is always older. ``bucket`` is one that the
-    run holds: the temporary file of a killed run is removed with that bucket's.
+    A run writes only its own record, so the one there is always older.
     """
-    temp = tree.temp(bucket, f"{run_id}.json")
-    tree.store.write(f"{RUNS}/{run_id}.json", _text(record), temp)
+    tree.store.put(f"{RUNS}/{run_id}.json", _text(record))
 
 
 def delete(tree: Tree, run_id: str) -> None:
@@ -107,14 +105,8 @@ def write_file(path: Path, record: dict[str, Any]) -> None:
         is_no_file = path.exists() and not path.is_file()
     if not is_no_file:
         temp = path.with_name(f".{path.name}.tmp")
-        try:
-            with atomic_files.os_errors_as_store_errors(temp):
-                atomic_files.make_folder(temp.parent)
-                with os.fdopen(regular_files.create(temp), "wb") as file:
-                    file.write(_text(record))
-            atomic_files.replace_durably(temp, path)
-        finally:
-            atomic_files.unlink_quietly(temp)
+        with flock.in_progress(temp) as descriptor:
+            atomic_files.write(temp, descriptor, path, _text(record))
     elif record["state"] != "running":
         with atomic_files.os_errors_as_store_errors(path):
             # Without O_NONBLOCK a pipe that no process reads would be waited for without end.

@@ -10,7 +10,6 @@ FLOCK = "harvester/storage/backends/flock.py"
 FOOTER = "harvester/storage/footer.py"
 INTEGRITY = "harvester/storage/integrity_check.py"
 FOLDING = "harvester/storage/state/change_folding.py"
-LAYOUT = "harvester/storage/layout.py"
 LOCAL = "harvester/storage/backends/local.py"
 OBJECTS = "harvester/storage/backends/object_store.py"
 PIPELINE = "harvester/engine/pipeline.py"
@@ -53,7 +52,7 @@ SABOTAGES = (
     Sabotage(
         "raw-group-not-flushed",
         LOCAL,
-        "self.write(name, data, temp)",
+        "self._write(name, data)",
         "(atomic_files.make_folder(self.path(name).parent), self.path(name).write_bytes(data))",
         "tests/storage/backends/test_power_cut.py::test_every_state_that_a_power_cut_may_leave",
     ),
@@ -116,18 +115,18 @@ SABOTAGES = (
         "tests/storage/test_partitions.py::test_what_reads_back_differently_is_refused",
     ),
     Sabotage(
-        "sweep-of-other-buckets-temps",
-        LAYOUT,
-        "if label in labels:",
-        "if label:",
-        "tests/storage/test_layout.py::test_only_temporary_files_of_the_locked_buckets_are_removed",
+        "data-file-not-marked",
+        WRITER,
+        "with flock.in_progress(new.temp):",
+        "with flock.in_progress(new.temp.with_suffix('.mark')):",
+        "tests/storage/test_partitions.py::test_a_data_file_is_marked_while_it_is_written",
     ),
     Sabotage(
         "sweep-of-files-in-progress",
         FLOCK,
         "fcntl.flock(descriptor, fcntl.LOCK_EX)",
         "pass",
-        "tests/storage/test_layout.py::test_temporary_files_of_no_bucket_are_removed_when_abandoned",
+        "tests/storage/test_layout.py::test_temporary_files_are_removed_when_abandoned",
     ),
     Sabotage(
         "file-opened-through-a-link",
@@ -146,8 +145,8 @@ SABOTAGES = (
     Sabotage(
         "unconditional-put",
         OBJECTS,
-        "self._files.put(name, temp, over)",
-        "self._put(name, temp)",
+        "if self._single_writer or over == ANY else",
+        "if True else",
         "tests/storage/backends/test_store.py::test_a_lost_race_is_noticed",
     ),
     Sabotage(

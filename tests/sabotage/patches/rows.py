@@ -19,7 +19,7 @@ SABOTAGES = (
         "fetch-writes-rows",
         FETCH,
         "answer = _unanswered(chosen, window, heard)",
-        "answer = _unanswered(chosen, window, heard); tree.store.write('x', b'', tree.temp(0, ''))",
+        "answer = _unanswered(chosen, window, heard); tree.store.put('x', b'')",
         "tests/verbs/test_fetch.py::test_an_answer_like_the_published_rows_is_the_same",
     ),
     Sabotage(

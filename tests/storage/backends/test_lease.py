@@ -59,7 +59,7 @@ class FakeStore:
     late: list[tuple[str, bytes, Version | None]] = field(default_factory=list)
     files: dict[str, Versioned] = field(default_factory=dict)
 
-    def read(self, name: str) -> Versioned | None:
+    def read_versioned(self, name: str) -> Versioned | None:
         """Return a file and its version."""
         return self.files.get(name)
 

@@ -55,7 +55,7 @@ def test_a_run_closes_what_has_names_and_answers_to_other_users(tmp_path: Path, 
 def test_a_private_folder_is_made_closed_and_stays_so(tmp_path: Path, name: str) -> None:
     """Also one that was removed when it was empty, and one of an earlier release."""
     tree = tree_at(tmp_path)
-    tree.store.write(f"{META}/{name}/x/y.json", b"{}", tree.temp(0, "x"))
+    tree.store.put(f"{META}/{name}/x/y.json", b"{}")
     folder = tmp_path / META / name
     assert mode_of(folder) == 0o700
     folder.chmod(0o755)

@@ -134,15 +134,6 @@ def test_a_temporary_file_is_always_a_new_one(
         assert target.read_bytes() == b"precious"
 
 
-def test_a_temporary_file_of_arrow_is_always_a_new_one(tmp_path: Path) -> None:
-    """Arrow would write through a link."""
-    link(tmp_path / "x.tmp")
-    with arrow_files.create_file(tmp_path / "x.tmp") as sink:
-        sink.write(b"ours")
-    assert (tmp_path / "x.tmp").read_bytes() == b"ours"
-    assert (tmp_path / "target").read_bytes() == b"precious"
-
-
 def test_a_temporary_file_that_a_cleanup_removes_at_once_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

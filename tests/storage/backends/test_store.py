@@ -23,8 +23,8 @@ from harvester.core.config.settings import Output
 from harvester.core.errors import AccessRefused, LostRace, StoreError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.storage.backends import object_client, object_store
-from harvester.storage.backends.base import Store, Version, contents
-from harvester.storage.backends.conditional_objects import put_mode
+from harvester.storage.backends.base import Store, Version, contents, temp_path
+from harvester.storage.backends.object_store import put_mode
 from harvester.storage.layout import Tree, open_tree
 from harvester.storage.state import rewrite_journal
 from tests.support.claims import claim
@@ -33,20 +33,20 @@ from tests.support.store_backends import Outputs, output_in, s3_process
 
 def put(tree: Tree, name: str, data: bytes) -> None:
     """Write a small file."""
-    tree.store.write(name, data, tree.temp(0, "put"))
+    tree.store.put(name, data)
 
 
 def made(tree: Tree, data: bytes) -> Path:
     """A file that is whole and has no name yet."""
-    temp = tree.temp(0, "made")
+    temp = temp_path(tree.store, "made")
     temp.parent.mkdir(parents=True, exist_ok=True)
     temp.write_bytes(data)
     return temp
 
 
 def version_of(tree: Tree, name: str) -> Version | None:
-    """Return the version that `put_if_version` has to name."""
-    with tree.store.local_copy(name, tree.temp(0, "version")) as copy:
+    """Return the version that `put` has to name."""
+    with tree.store.local_copy(name) as copy:
         return copy.version if copy else None
 
 
@@ -121,23 +121,23 @@ def test_a_file_replaced_since_it_was_listed(tree: Tree, size: int) -> None:
 def test_a_put_file_has_the_contents_of_the_temporary_one(tree: Tree) -> None:
     """A file that was put is complete, and can be read in a block."""
     data = bytes(range(256)) * 5000
-    tree.store.put_if_version(made(tree, data), "d/x", None)
-    with tree.store.local_copy("d/x", tree.temp(0, "y")) as copy:
+    tree.store.put("d/x", made(tree, data), None)
+    with tree.store.local_copy("d/x") as copy:
         assert copy is not None
         assert copy.path.read_bytes() == data
     assert tree.store.version("d/x") == copy.version
-    tree.store.put_if_version(made(tree, b"new"), "d/x", copy.version)
+    tree.store.put("d/x", made(tree, b"new"), copy.version)
     assert tree.store.version("d/x") not in {copy.version, None}
     assert tree.store.version("d/no") is None
     assert tree.store.read("d/x") == b"new"
-    with tree.store.local_copy("d/no", tree.temp(0, "y")) as nothing:
+    with tree.store.local_copy("d/no") as nothing:
         assert nothing is None
 
 
 def test_files_that_never_change(outputs: Outputs) -> None:
     """An appended file can be read at once, also by another run, and no more when removed."""
     mine, theirs = outputs(), outputs()
-    paths = [mine.store.append(f"d/{n}", f"{n}".encode(), mine.temp(0, "a")) for n in range(3)]
+    paths = [mine.store.append(f"d/{n}", f"{n}".encode()) for n in range(3)]
     assert [path.read_bytes() for path in paths] == [b"0", b"1", b"2"]
     mine.store.delete("d/1")
     found = list(theirs.store.copies(["d/2", "d/1", "d/0"]))
@@ -176,23 +176,23 @@ def objects(s3_output: Output) -> Tree:
 
 def test_a_lost_race_is_noticed(objects: Tree) -> None:
     """A file that another run made or replaced meanwhile is not overwritten."""
-    objects.store.put_if_version(made(objects, b"theirs"), "d/x", None)
+    objects.store.put("d/x", made(objects, b"theirs"), None)
     with pytest.raises(LostRace):
-        objects.store.put_if_version(made(objects, b"ours"), "d/x", None)
+        objects.store.put("d/x", made(objects, b"ours"), None)
     version = version_of(objects, "d/x")
-    objects.store.put_if_version(made(objects, b"newer"), "d/x", version)
+    objects.store.put("d/x", made(objects, b"newer"), version)
     with pytest.raises(LostRace):
-        objects.store.put_if_version(made(objects, b"ours"), "d/x", version)
+        objects.store.put("d/x", made(objects, b"ours"), version)
     objects.store.delete("d/x")
     with pytest.raises(LostRace):
-        objects.store.put_if_version(made(objects, b"ours"), "d/x", version)
+        objects.store.put("d/x", made(objects, b"ours"), version)
     assert objects.store.read("d/x") is None
 
 
 def test_the_probe_leaves_nothing(objects: Tree) -> None:
     """A store that keeps its promises is asked about them once, and nothing is left of it."""
     with objects.store.lock([], claim("ours")):
-        objects.store.append("d/x", b"1", objects.temp(0, "x"))
+        objects.store.append("d/x", b"1")
         assert objects.store.scratch.exists()
     assert names(objects.store) == ["d/x"]
     assert not objects.store.scratch.exists()
@@ -200,7 +200,7 @@ def test_the_probe_leaves_nothing(objects: Tree) -> None:
 
 def test_probes_of_killed_runs_are_swept(objects: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """A probe that a killed run left is removed by a later one; a young one may be in use."""
-    objects.store.append("_harvester/probe/1-gone", b"", objects.temp(0, "x"))
+    objects.store.append("_harvester/probe/1-gone", b"")
     with objects.store.lock([], claim("ours")):
         pass
     assert names(objects.store) == ["_harvester/probe/1-gone"]
@@ -226,25 +226,25 @@ def test_a_store_that_ignores_conditions(monkeypatch: pytest.MonkeyPatch, kind: 
         assert "single_writer: true" in caught.value.advice
         alone = open_tree(Output(output.path, endpoint=output.endpoint, single_writer=True))
         with alone.store.lock([], claim("ours")):
-            alone.store.put_if_version(made(alone, b"1"), "d/x", None)
-            alone.store.put_if_version(made(alone, b"2"), "d/x", None)
+            alone.store.put("d/x", made(alone, b"1"), None)
+            alone.store.put("d/x", made(alone, b"2"), None)
         assert alone.store.read("d/x") == b"2"
 
 
 def every_call(tree: Tree) -> Iterator[StoreError]:
     """Each thing that can be done to a store, done."""
-    store, temp = tree.store, tree.temp(0, "x")
+    store = tree.store
     for call in (
         lambda: store.lock([], claim("ours")).__enter__(),
         lambda: store.exists("d"),
         lambda: store.list("d"),
         lambda: store.read("d/x"),
         lambda: list(store.copies(["d/x"])),
-        lambda: store.local_copy("d/x", temp).__enter__(),
-        lambda: store.put_if_version(made(tree, b"x"), "d/x", None),
-        lambda: store.put(made(tree, b"x"), "d/x"),
-        lambda: store.write("d/x", b"x", temp),
-        lambda: store.append("d/x", b"x", temp),
+        lambda: store.local_copy("d/x").__enter__(),
+        lambda: store.put("d/x", made(tree, b"x"), None),
+        lambda: store.put("d/x", made(tree, b"x")),
+        lambda: store.put("d/x", b"x"),
+        lambda: store.append("d/x", b"x"),
         lambda: store.move("d/x", "d/y"),
     ):
         with pytest.raises(StoreError) as caught:
@@ -315,13 +315,12 @@ def test_a_download_that_ends_early_is_an_error(
     put(tree, "d/x", b"whole")
     get = obstore.get
     monkeypatch.setattr(obstore, "get", lambda *args: CutShort(get(*args)))
-    temp = tree.temp(0, "copy")
     with (
         pytest.raises(StoreError, match="d/x: came only in part"),
-        tree.store.local_copy("d/x", temp),
+        tree.store.local_copy("d/x"),
     ):
         pass
-    assert not temp.exists()
+    assert not tree.store.scratch.exists()
 
 
 def test_what_a_put_replaces() -> None:
@@ -376,7 +375,7 @@ def test_google_gets_the_generation_as_condition(
         monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", key)
         tree = open_tree(Output("gs://bucket/place", endpoint=address))
         for over in (None, tree.store.version("d/x")):
-            tree.store.put_if_version(made(tree, b"1"), "d/x", over)
+            tree.store.put("d/x", made(tree, b"1"), over)
         server.shutdown()
     assert Google.puts == ["0", "1700000000"]
 

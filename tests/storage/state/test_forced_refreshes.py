@@ -48,7 +48,7 @@ def test_a_last_refresh_in_the_future_delays_the_next_one(tree: Tree) -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", "{", '{"day": 1, "count": "x", "last": 0}'])
 def test_a_note_that_cannot_be_read_counts_as_spent(tree: Tree, text: str) -> None:
     """Until the next day."""
-    tree.store.write(f"{FORCED_REFRESHES}/{ONE}.json", text.encode(), tree.temp(0, "note"))
+    tree.store.put(f"{FORCED_REFRESHES}/{ONE}.json", text.encode())
     assert not forced_refreshes.spend(tree, ONE, NOON)
 
 

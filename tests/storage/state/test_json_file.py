@@ -163,7 +163,7 @@ each = pytest.mark.parametrize("file", FILES.values(), ids=FILES)
 
 def put(tree: Tree, name: str, data: bytes) -> None:
     """Write a file as it is."""
-    tree.store.write(f"_harvester/{name}", data, tree.temp(0, "x"))
+    tree.store.put(f"_harvester/{name}", data)
 
 
 def versioned(data: bytes, version: bytes) -> bytes:

@@ -12,7 +12,7 @@ from harvester.core.config.settings import Output, Pace
 from harvester.core.errors import LostRace
 from harvester.core.model import Refusal, ReportedQuota
 from harvester.planning.ledger import Ledger, Moment
-from harvester.storage.backends.base import Version
+from harvester.storage.backends.base import Source, Version
 from harvester.storage.layout import QUOTA, Tree, open_tree
 from harvester.storage.state import quota_ledger
 from harvester.storage.state.json_file import MAX_RACES
@@ -92,16 +92,16 @@ def test_a_put_whose_answer_was_lost_counts_once(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It looks like a lost race, and the ledger that is read again is this very one."""
-    put = tree.store.write_over
+    put = tree.store.put
 
-    def forgotten(name: str, data: bytes, temp: Path, over: Version | None) -> Version:
+    def forgotten(name: str, source: Source, over: Version | None) -> Version:
         monkeypatch.undo()
-        put(name, data, temp, over)
+        put(name, source, over)
         raise LostRace("it was us", "")
 
     ledger, file = opened(tree, "ours")
     ledger.add(DATASET, ONE, 10)
-    monkeypatch.setattr(tree.store, "write_over", forgotten)
+    monkeypatch.setattr(tree.store, "put", forgotten)
     file.write(ledger)
     assert calls_of(tree) == {ONE: 10}
     ledger.add(DATASET, ONE, 10)
@@ -116,7 +116,7 @@ def test_lost_races_are_limited(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> 
         raise LostRace(name, "run again")
 
     ledger, file = opened(tree, "ours")
-    monkeypatch.setattr(tree.store, "write_over", always)
+    monkeypatch.setattr(tree.store, "put", always)
     with pytest.raises(LostRace, match="again and again"):
         file.write(ledger)
     assert MAX_RACES < 100
