@@ -60,7 +60,8 @@ class Replaced:
     def __init__(self, root: Path) -> None:
         self.tree = tree_at(root)
         self.count = 0
-        self.ending = threading.Event()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._go_on)
         for month in range(MONTHS):
             self.replace(month)
 
@@ -95,9 +96,17 @@ class Replaced:
         partition_writer.write(draft, pieces, lambda: known)
         self.count += 1
 
-    def go_on(self) -> None:
-        """Replace until told to end."""
-        while not self.ending.is_set():
+    def begin(self) -> None:
+        """Replace from now on, in a thread."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Replace no more."""
+        self._ending.set()
+        self._thread.join()
+
+    def _go_on(self) -> None:
+        while not self._ending.is_set():
             self.replace(self.count % MONTHS)
 
 
@@ -105,11 +114,9 @@ class Replaced:
 def replaced(tmp_path: Path) -> Iterator[Replaced]:
     """Six files under replacement."""
     files = Replaced(tmp_path)
-    thread = threading.Thread(target=files.go_on)
-    thread.start()
+    files.begin()
     yield files
-    files.ending.set()
-    thread.join()
+    files.end()
 
 
 QUERY = """
@@ -219,6 +226,9 @@ def test_spark(replaced: Replaced, spark: SparkSession, queries: int) -> None:
         ask_all(replaced, queries // 3, each, stale=True)
         for each in (open_and_ask, refresh_and_ask, ask)
     ]
-    assert sum(each.answered for each in asked)
     said = [f"{type(error).__name__}: {error}" for each in asked for error in each.said]
     assert [each for each in said if not any(word in each for word in SPARK_SAYS)] == []
+    # On a slow machine a file is replaced within each query, and all of them may have failed.
+    replaced.end()
+    for fresh in (open_and_ask, refresh_and_ask):
+        check(fresh())
