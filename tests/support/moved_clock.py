@@ -1,0 +1,15 @@
+"""Another date for the suite and for every Python program that it starts.
+
+`.ci/full date` puts this module into the .venv, where each start of Python calls it. ``time.time``
+is the one clock of dates of the package and of its tests: `tests/test_architecture.py` forbids all
+others. Durations, the dates of files and other programs' clocks stay as they are.
+"""
+
+import time
+
+
+def move_by(seconds: float) -> None:
+    """Let ``time.time`` be ahead by so many seconds from now on."""
+    real, real_ns = time.time, time.time_ns
+    time.time = lambda: real() + seconds
+    time.time_ns = lambda: real_ns() + round(seconds * 1e9)
