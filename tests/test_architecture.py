@@ -212,7 +212,7 @@ MAX_CODE = {
     "engine": 892,
     "runs": 3_346,
     "verbs": 2_789,
-    "readers": 792,
+    "readers": 810,
     "cli": 2_409,
     "sandbox": 1_354,
     "root": 215,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -36,8 +37,43 @@ def arrow_dataset(harvested: Harvested, name: str, chosen: RowFilter) -> ds.Data
         filesystem=system,
         partitions=[ds.field("ref_month") == calendar.month_text(each.month) for each in kept],
     )
+    fragments = [*dataset.get_fragments()]
+    dataset = _Rows(fragments, dataset.schema, form, system, dataset.partition_expression)
     condition = chosen.expression()
     return dataset if condition is None else dataset.filter(condition)
+
+
+class _Rows(ds.FileSystemDataset):  # type: ignore[misc] # pyarrow has no types
+    """The files of a dataset, which other engines may read by several threads."""
+
+    def scanner(self, columns: Any = None, filter: Any = None, **options: Any) -> Any:  # noqa: A002 - as Arrow has it
+        """Return a scan of some columns of the rows that a filter leaves."""
+        scan = super().scanner(columns=columns, filter=filter, **options)
+        # `write_dataset` wants one of Arrow's, asks for it with options, and makes no reader.
+        return scan if options else _Scan(scan)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), super().__reduce__()[1]
+
+
+class _Scan:
+    """A scan of Arrow's whose reader does not hold the interpreter's lock while it starts.
+
+    Arrow's ``to_reader`` holds it and waits for threads that need it to open files in Python, so
+    that a query of DuckDB's hung now and then.
+    """
+
+    def __init__(self, scan: ds.Scanner) -> None:
+        self._scan = scan
+
+    def to_reader(self) -> pa.RecordBatchReader:
+        """Return a reader of the batches."""
+        return pa.RecordBatchReader.from_batches(
+            self._scan.projected_schema, self._scan.to_batches()
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scan, name)
 
 
 def _file_system(place: OutputPlace) -> fs.FileSystem:

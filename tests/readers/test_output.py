@@ -13,6 +13,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
@@ -191,6 +192,33 @@ def test_days_with_rows_are_those_of_the_rows(on_disk: Lab, name: str) -> None:
     counted = con.sql(f"{total} from covered where has_rows")
     [(with_rows, in_ranges)] = counted.fetchall()
     assert with_rows == in_ranges > 0
+
+
+def test_a_reader_starts_without_the_lock_of_the_interpreter(on_disk: Lab) -> None:
+    """DuckDB asks a dataset of Arrow's for a reader in this way, and waited for ever now and then.
+
+    ``to_reader`` of Arrow's own scans holds the lock and waits for threads that need it to open a
+    file of ours.
+    """
+    rows = on_disk.output.arrow(DAILY)
+    scan = type(rows).scanner(rows, columns=["appid"], filter=ds.field("appid") > "")
+    assert not isinstance(scan, ds.Scanner)
+    assert scan.to_reader().read_all().equals(scan.to_table())
+
+
+def test_a_dataset_is_written_filtered_and_pickled_as_any_of_arrow(
+    on_disk: Lab, tmp_path: Path
+) -> None:
+    """It is one of Arrow's, with another reader."""
+    rows = on_disk.output.arrow(DAILY)
+    ds.write_dataset(rows, tmp_path / "copy", format="parquet")
+    copy = ds.dataset(tmp_path / "copy")
+    assert copy.count_rows() == rows.count_rows() > 0
+    again = pickle.loads(pickle.dumps(rows))
+    assert type(again) is type(rows)
+    assert again.to_table().equals(rows.to_table())
+    one = rows.filter(ds.field("appid") == rows.head(1).column("appid")[0])
+    assert 0 < one.scanner().to_reader().read_all().num_rows < rows.count_rows()
 
 
 def test_a_rejected_day_has_no_usable_answer(on_disk: Lab) -> None:
