@@ -17,7 +17,7 @@ test *arguments:
 
 # run the slow tests as well: kills, simulation, power cuts (about an hour)
 slow *arguments:
-    {{python}} -m pytest -m slow {{arguments}}
+    {{python}} -m pytest -o faulthandler_timeout=4000 -m slow {{arguments}}
 
 # plant faults of one line and see that a test notices each: `just sabotage`, `just sabotage NAME`
 sabotage *names:

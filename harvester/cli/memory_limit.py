@@ -54,7 +54,7 @@ def _is_shortage(error: BaseException | None) -> bool:
         # A thread that cannot be started has no type of its own, and is no bug at any limit.
         case RuntimeError(args=["can't start new thread"]):
             return True
-        # Nor have the loader of shared libraries and compiled code, which fail for other reasons.
+        # The loader of shared libraries and compiled code use these, for other faults too.
         case ImportError() | SystemError() if _is_limit_low():
             return True
     inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()

@@ -1,4 +1,4 @@
-"""Calls that a person waits for: each repeated a few times, those of an account at its rate."""
+"""Calls of `fetch` and `check`: each is tried a few times, and keeps the rate of its account."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def may_count(outcome: Outcome) -> bool:
 
 
 class LoneCalls:
-    """Makes calls outside of a harvest; those of one account one after the other.
+    """Makes calls outside of a harvest. The calls of one account are made in sequence.
 
-    ``made`` counts them, without those for tokens.
+    ``made`` is their number, without the calls for tokens.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ def json_schema() -> dict[str, Any]:
         made = getattr(models, name, None) or getattr(settings, name)
         bases = [base.__name__ for base in made.__mro__]
         for key, field in fields_of(made).items():
-            # Of the class that declares the field: an account inherits those of the defaults.
+            # The sentence stands in the class that declares the field; an account inherits fields.
             [sentence] = [sentences[base, key] for base in bases if (base, key) in sentences]
             model["properties"][field.alias or key]["description"] = sentence
     return {"$schema": _DIALECT, "title": "harvester manifest", **schema}

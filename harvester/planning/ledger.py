@@ -186,7 +186,7 @@ class Ledger:
         self.begin(day)
         wait = self.wait(now, rate.period)
         recent = None if self.in_use else self.recent_calls + self.beside
-        # As many as the rate allows, for the next run if this one ends before they are over.
+        # If this run is killed, the next one counts what it may have sent: what the rate allows.
         self.recent_calls, self.beside = rate.count if recent is None else recent, 0
         # In use until the unused calls are returned, so that the next run notices a kill.
         self.run, self.puts, self.in_use, self.period = run, 0, True, rate.period
@@ -308,5 +308,5 @@ def _add_all(calls: Calls, more: Calls, sign: int = 1) -> None:
 
 
 def _union(one: dict[str, dict[str, T]], other: dict[str, dict[str, T]]) -> dict[str, dict[str, T]]:
-    """Return the entries of both; those of ``other`` count where both have one."""
+    """Merge two tables of entries; an entry of ``other`` replaces that of ``one``."""
     return {name: {**one.get(name, {}), **other.get(name, {})} for name in {*one, *other}}

@@ -110,11 +110,11 @@ class DailyQuota:
     def next_block(self, need: Need) -> Block | None:
         """Enter the next calls; return None if a question to WeChat must come before them."""
         calls, left, unasked = need.wanted, self.left(), self._unasked()
-        # Not asked for nothing: the answer would not make a limit that is known any greater.
+        # Not if the limit is known and nothing is left: the answer would not raise it.
         if calls > unasked and (left or self.limit.origin != "read"):
             if need.owed - need.unused > unasked == 0 == need.unused:
                 return None
-            # All that it has is used first. Without any need, calls in flight may still fail.
+            # What it has is used before a question. With none owed, a few are for retries.
             calls = unasked or (0 if need.unused else _SPARE)
         calls = min(calls, left)
         self._ledger.add(*self._pair, calls)
@@ -142,7 +142,7 @@ class DailyQuota:
                 self._know(taught=0)
 
     def teach(self, calls: int) -> None:
-        """Take in that WeChat allowed so many calls on this day, and not one more."""
+        """Record ``calls`` as the limit that WeChat enforced on this day."""
         self._know(taught=calls, taught_on=self._ledger.day)
 
     def outgrow(self) -> None:
@@ -161,7 +161,7 @@ class DailyQuota:
         self._know(reported=told, counted=0, ask_beyond=None, taught=0)
 
     def questions(self, calls: int) -> int:
-        """Count the questions before so many calls, if no other user spends any meanwhile."""
+        """Return the number of quota questions before ``calls`` data calls of this run alone."""
         end = self._spent + min(calls, self.left())
         beyond, found = self._spent + self._unasked(), 0
         while end > beyond and self._questions() + found < MAX_QUESTIONS:
@@ -213,7 +213,7 @@ def block(pace: Pace, windows: int, made: int) -> int:
 
 
 def with_retries(windows: int) -> int:
-    """Return the calls that so many windows need if one attempt in six fails."""
+    """Return the number of calls for ``windows`` if one attempt in six fails."""
     return windows + -(-windows // 5)
 
 

@@ -33,8 +33,8 @@ async def ask(
     rng, failure = random.Random(), ""
     async with Transport(api, connections=1, on_date=on_date) as transport:
         # No token of an account is asked for.
-        nobody: dict[str, Access] = {}
-        providers = TokenProviders(nobody.__getitem__, transport, clock=clock, platform=platform)
+        none: dict[str, Access] = {}
+        providers = TokenProviders(none.__getitem__, transport, clock=clock, platform=platform)
         for attempt in range(1, policy.max_attempts + 1):
             try:
                 found = await providers.authorised()

@@ -45,7 +45,7 @@ class ClockCorrected:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The work of a run. The members are those of the record."""
+    """The work of a run. Its members are members of `Record` with the same meaning."""
 
     windows: int = 0
     account_days: int = 0
@@ -58,7 +58,8 @@ class Planned:
 class Counted:
     """The counts since the last fact of this kind; it is made twice a second.
 
-    The members are those of the record. ``standing`` is None if it was not looked at.
+    Its members are members of `Record` with the same meaning. ``standing`` is None if the queues
+    were not read for this fact.
     """
 
     requests: int = 0
@@ -84,7 +85,7 @@ class GroupsDamaged:
 
 @dataclass(frozen=True, slots=True)
 class AskingEnded:
-    """The last request was made. The members are those of the record."""
+    """The last request was made. Its members are members of `Record` with the same meaning."""
 
     asked_at: float | None
     pending: tuple[PendingDays, ...] = ()
@@ -94,7 +95,7 @@ class AskingEnded:
 
 @dataclass(frozen=True, slots=True)
 class CoverageRead:
-    """The files say what is covered now. The members are those of the record."""
+    """The files say what is covered now. Its members have the same meaning in `Record`."""
 
     datasets: tuple[DatasetSummary, ...]
     accounts: tuple[AccountSummary, ...]

@@ -1,4 +1,4 @@
-"""The manifest's third-party platform, for the operations that call WeChat."""
+"""The manifest's third-party platform, for the verbs that call WeChat."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PlatformAtHand:
     _platform: PlatformAccess | None = None
 
     def authorised(self, manifest: Manifest, tree: Tree) -> Sequence[str]:
-        """Ask WeChat for the authorised accounts, and cache them for operations without calls.
+        """Ask WeChat for the authorised accounts, and cache them for verbs without calls.
 
         Raises UsageError for missing secrets, Unauthorised if WeChat refuses the platform,
         Unanswered if it does not answer, StoreError if the list cannot be written, and as

@@ -167,7 +167,7 @@ class RunLog:
         try:
             if not self._closed:
                 self._closed = True
-                # Folded and told to nobody: listeners belong to the thread of the run.
+                # Folded alone: the listeners belong to the thread of the run.
                 code = self.stream.stop.code or Exit.SIGTERM
                 self.stream.fold(facts.Signalled(code), end_of(None, self.stream.now()))
                 self._close()

@@ -100,7 +100,7 @@ def _state(queue: AccountQueue, now: float) -> _State:
     is_open = is_left = False
     for backlog in queue.backlogs:
         rule = backlog.abandoned_by
-        # One refused dataset makes the account one that somebody has to look at.
+        # An account with one refused dataset counts as refused: it needs a person.
         if rule is not None and _is_refusal(rule):
             return "refused"
         is_left |= rule is not None or bool(backlog.quota_exhausted)

@@ -1,4 +1,4 @@
-"""Arguments of the API as the operations take them."""
+"""Arguments of the API in the types that verbs take."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_a_repeated_answer_is_never_another_account_s_or_day_s(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection, mode: str
 ) -> None:
     """No row is misfiled, and no day is settled by an answer to another request."""
-    # A quarter, because an answer that comes after its connection was closed is seen by nobody.
+    # A quarter, because an answer that comes after its connection was closed is not counted.
     assert_rows_are_right(harness_of(tmp_path, mode, 10, 0.25), duck)
 
 

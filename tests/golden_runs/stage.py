@@ -1,7 +1,7 @@
 """A stage for golden runs: a folder, a manifest, an emulator, and commands that are written down.
 
-Each scene is played twice, because the text of a run and its JSON events are never on stderr at the
-same time.
+Each scene but those on Spark is played twice, because the text of a run and its JSON events are
+never on stderr at the same time.
 """
 
 from __future__ import annotations

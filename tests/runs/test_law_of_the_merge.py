@@ -1,7 +1,7 @@
 """The law of the merge: the record of a run does not depend on who tells its facts.
 
-Counts add. A plan, a coverage and an end replace those of the same shard and process. The order of
-lists is not part of the law: it is that of the shards.
+Counts add. An end of asking and a coverage replace the one before; a plan does too, but the plan of
+a process in the place of a dead one is ignored. The order of lists is that of the shards.
 """
 
 from __future__ import annotations

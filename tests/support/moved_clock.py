@@ -1,8 +1,8 @@
 """Another date for the suite and for every Python program that it starts.
 
 `.ci/full date` puts this module into the .venv, where each start of Python calls it. ``time.time``
-is the one clock of dates of the package and of its tests: `tests/test_architecture.py` forbids all
-others. Durations, the dates of files and other programs' clocks stay as they are.
+is the clock of dates of the package and of its tests; no other one decides what is tested.
+Durations, the dates of files and other programs' clocks stay as they are.
 """
 
 import time

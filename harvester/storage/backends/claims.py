@@ -87,7 +87,7 @@ def owner_of(bucket: str, note: Mapping[str, Any]) -> Owner | None:
     except (KeyError, TypeError, ValueError):
         return None
     host, since, run_id = texts
-    # A note may be anybody's, and no message shows a number of a thousand digits.
+    # A note may be forged, and a message must not show a number of a thousand digits.
     if not 0 <= pid < _MAX_PID:
         return None
     return Owner(bucket, host, pid, since, run_id, inert(shard) if _count_of(shard) else None)

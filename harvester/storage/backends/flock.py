@@ -74,7 +74,7 @@ def owner(path: Path) -> Owner | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        # Held, whoever it is: a holder writes its note only once it has the lock.
+        # Held even without a note: a holder writes it after it has taken the lock.
         return _holder_of(descriptor, path.stem) or Owner(path.stem, "", 0, "", "")
     else:
         return None

@@ -145,7 +145,7 @@ class LocalStore:
             return self.version(name) or Version("")
         if over == ANY:
             return self._write(name, source)
-        # One of a few locks, by a checksum: a name of an account must not outlive `forget`.
+        # Named by a checksum, because a lock file with an appid would stay after `forget`.
         guard = f"{LOCKS}/write-{zlib.crc32(name.encode()) % _GUARDS:02d}"
         with flock.held(self.path(guard)):
             if self.version(name) != over:

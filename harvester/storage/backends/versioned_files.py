@@ -63,7 +63,7 @@ class VersionedFiles(fs.FileSystemHandler):  # type: ignore[misc] # pyarrow has 
 
     def open_input_file(self, path: str) -> pa.NativeFile:
         """Open a file for reading at any place. Raises StoreError, also for another version."""
-        # Opened before it is compared, because an open file is replaced by nobody.
+        # Opened before it is compared, because a file that is open cannot be replaced.
         version, file = self.open_version(path)
         with self._guard:
             known = self._versions.setdefault(path, version)

@@ -62,7 +62,7 @@ def line(entry: LogEntry) -> bytes:
 def _join(tree: Tree, label: str, this_month: str) -> None:
     """Join the files of each group that is due into one segment, then remove what it holds."""
     files = _shelf(tree, label).files
-    # What a fold left behind that was killed after it had put its segment.
+    # Left by a fold that was killed after it had put its segment.
     superfluous = [each for each in files if any(other.holds(each) for other in files)]
     for group in _groups(each for each in files if each not in superfluous):
         if _is_due(group, this_month):
@@ -80,7 +80,7 @@ def _join(tree: Tree, label: str, this_month: str) -> None:
 def _put_segments(tree: Tree, label: str, entries: Iterable[LogEntry]) -> None:
     """Put entries into a segment, and behind a gap into another.
 
-    One with a gap would make that superfluous which another fold has written of the missing entry.
+    A segment across a gap would hide the missing entry, which another fold may have written.
     """
     for _, found in groupby(enumerate(entries), key=lambda item: item[1].seq - item[0]):
         piece = [entry for _, entry in found]

@@ -35,7 +35,7 @@ _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 
 class SideFile(Generic[T]):
-    """A side file that one process at a time replaces, by what it makes of the version it has read.
+    """A side file that several processes may change: each replaces the version that it has read.
 
     ``kind`` is a dataclass or a dict. Damaged contents are read as ``damaged``. All methods raise
     StoreError, and those that read raise UsageError for a newer version.
