@@ -235,13 +235,17 @@ class Ledger:
             mine = self.days.setdefault(day, DayCalls())
             _add_all(mine.calls, base.get(day, {}), sign=-1)
             _add_all(mine.calls, of_theirs.calls)
+        self.beside, self.checked = theirs.beside, theirs.checked
+        self.enter_recent(theirs.recent_calls, theirs.idle_from)
+
+    def join(self, theirs: Ledger) -> None:
+        """Add what another run knows, which has written this ledger after a lost lease."""
+        for day, of_theirs in theirs.days.items():
+            mine = self.days.setdefault(day, DayCalls())
             mine.exhausted = _union(of_theirs.exhausted, mine.exhausted)
         self.deferred = _union(theirs.deferred, self.deferred)
         self.known = _union(theirs.known, self.known)
-        self.beside, self.checked = theirs.beside, theirs.checked
-        self.enter_recent(theirs.recent_calls, theirs.idle_from)
-        # A check leaves the run alone; another run may be at work after a lost lease.
-        self.in_use |= theirs.in_use and theirs.run != self.run
+        self.in_use |= theirs.in_use
 
     def enter_recent(self, calls: int, idle_from: float) -> None:
         """Enter an account's calls that WeChat's rate limit may count until ``idle_from``."""

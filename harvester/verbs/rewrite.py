@@ -222,8 +222,7 @@ def _is_inhabited(target: Tree, datasets: Mapping[str, Dataset]) -> bool:
 def _make_dataset(rewriting: _Rewriting, run_log: RunLog | None) -> Iterator[_Made]:
     """Make the files of a dataset, newest month first; without a run log all must be done."""
     name = rewriting.dataset.name
-    file = rewrite_journal.months(rewriting.target, name)
-    journal = file.read() or {}
+    journal = rewrite_journal.months(rewriting.target, name)
     done: dict[str, rewrite_journal.DoneMonth] = {}
     for month, parts in rewriting.old.items():
         key = calendar.month_text(month)
@@ -237,7 +236,7 @@ def _make_dataset(rewriting: _Rewriting, run_log: RunLog | None) -> Iterator[_Ma
             rows = _make_month(rewriting, month)
             known = journal[key] = rewrite_journal.DoneMonth(versions, rows)
             # After each month, because a year of a large dataset may take an hour.
-            file.write(journal)
+            rewrite_journal.write_months(rewriting.target, name, journal)
         done[key] = known
         if run_log is not None:
             _record_made(rewriting, month, known.files, run_log)
@@ -247,7 +246,7 @@ def _make_dataset(rewriting: _Rewriting, run_log: RunLog | None) -> Iterator[_Ma
     if journal != done:
         if run_log is None:
             raise _changed(rewriting, min(journal.keys() - done.keys()))
-        file.write(done)
+        rewrite_journal.write_months(rewriting.target, name, done)
 
 
 def _changed(rewriting: _Rewriting, month: str) -> UsageError:

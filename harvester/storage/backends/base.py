@@ -36,6 +36,9 @@ Source: TypeAlias = Path | bytes | memoryview
 MAX_READ = (32 << 20) + 1
 """Most bytes that are read of a small file; a file that has so many is longer than any of ours."""
 
+MAX_SIDE_FILE = (128 << 20) + 1
+"""The same for a file that is read whole to be replaced: a ledger of 10,000 accounts has 30 MiB."""
+
 
 class FileInfo(NamedTuple):
     """A file in a listing, with its size in bytes.
@@ -83,7 +86,7 @@ class Store(Protocol):
     def lock(self, names: Iterable[str], claim: Claim) -> AbstractContextManager[Hold]:
         """Lock these names for the block, all or none.
 
-        Yields None if the locks hold until the block ends, else what tells whether they still do.
+        The `Hold` that it yields tells whether they still hold.
         Raises Busy if another run holds one of them for longer than the claim waits, and UsageError
         if that is a shard of another number of shards. An object store raises UsageError if `put`
         would not notice a lost race.

@@ -32,6 +32,7 @@ from harvester.storage.backends.elapsed import boot_seconds
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT
 _LOOK = 0.001
 _LONGEST_LOOK = 10.0
+_LONGEST_WRITE = 30.0
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.25
 
@@ -54,10 +55,11 @@ def locked(path: Path, claim: Claim) -> Iterator[None]:
 def held(path: Path) -> Iterator[None]:
     """Hold a lock for the moments of one write, after waiting for those of others.
 
-    Without file locks nothing is held. Raises StoreError, and UsageError as `locked`.
+    Without file locks nothing is held. Raises StoreError, also after half a minute, and UsageError
+    as `locked`.
     """
-    with _opened(path, lambda: regular_files.open_regular(path, _LOCK_FLAGS, 0o644)) as descriptor:
-        _lock(descriptor)
+    with _opened(path, lambda: _open_to_lock(path, _LOCK_FLAGS)) as descriptor:
+        _wait_for_write(descriptor, path)
         yield
 
 
@@ -104,6 +106,32 @@ def _opened(path: Path, open_file: Callable[[], int]) -> Iterator[int]:
         os.close(descriptor)
 
 
+def _open_to_lock(path: Path, flags: int) -> int:
+    try:
+        return regular_files.open_regular(path, flags, 0o644)
+    except PermissionError:
+        # Another user's. A local file is locked through any descriptor; NFS wants one for writing.
+        return regular_files.open_regular(path, os.O_RDONLY)
+
+
+def _wait_for_write(descriptor: int, path: Path) -> None:
+    """Wait for a lock as `_lock` does, but not for a process that was stopped while it writes."""
+    until = boot_seconds() + _LONGEST_WRITE
+    while boot_seconds() < until:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOOK)
+        except OSError:
+            return
+        else:
+            return
+    raise StoreError(
+        f"{path}: locked for {_LONGEST_WRITE:.0f} s by a process that writes a small file",
+        "look for a harvester that was stopped or hangs: continue or end it, then run again",
+    )
+
+
 def _lock(descriptor: int) -> None:
     """Wait for a lock, and go on without one where there are none."""
     with suppress(OSError):
@@ -131,7 +159,7 @@ def remove_if_abandoned(path: Path) -> bool:
     """Remove a file that no process is writing; return whether it did. Raises StoreError."""
     with atomic_files.os_errors_as_store_errors(path):
         try:
-            descriptor = regular_files.open_regular(path, os.O_RDWR)
+            descriptor = _open_to_lock(path, os.O_RDWR)
         except FileNotFoundError:
             return False
     try:

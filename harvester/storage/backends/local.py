@@ -20,6 +20,7 @@ from harvester.storage.backends.base import (
     ANY,
     LOCKS,
     MAX_READ,
+    MAX_SIDE_FILE,
     META_DIR,
     PRIVATE_FOLDERS,
     FileInfo,
@@ -154,7 +155,7 @@ class LocalStore:
 
     def read_versioned(self, name: str) -> Versioned | None:
         """Return the contents of a file, and their version as in a listing."""
-        version, data = self.version(name), self.read(name)
+        version, data = self.version(name), self.read(name, MAX_SIDE_FILE)
         return None if version is None or data is None else Versioned(data, version)
 
     def append(self, name: str, data: bytes | memoryview) -> Path:

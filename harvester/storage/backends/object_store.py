@@ -28,6 +28,7 @@ from harvester.storage.backends.base import (
     ANY,
     LOCKS,
     MAX_READ,
+    MAX_SIDE_FILE,
     FileInfo,
     LocalCopy,
     Source,
@@ -40,7 +41,7 @@ from harvester.storage.backends.concurrently import map_concurrently
 from harvester.storage.backends.scratch import Scratch
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta, PutMode, PutResult
+    from obstore import GetResult, ObjectMeta, PutMode, PutResult
 
 _MIN_PATIENCE = 1.0
 """Seconds that a request for a lease may take at least."""
@@ -139,15 +140,7 @@ class ObjectStore:
     def read(self, name: str, length: int = MAX_READ) -> bytes | None:
         """Return the first bytes of a file, None if there is none."""
         with self._translated_errors(name), object_client.missing_objects_ignored():
-            answer = obstore.get(self._store, name)
-            if answer.meta["size"] <= length:
-                return bytes(answer.bytes())
-            beginning = b""
-            for piece in answer.stream(min_chunk_size=min(length, _CHUNK_BYTES)):
-                beginning += bytes(piece)
-                if len(beginning) >= length:
-                    break
-            return beginning[:length]
+            return _beginning(obstore.get(self._store, name), length)
         return None
 
     def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
@@ -195,7 +188,7 @@ class ObjectStore:
         """Return the contents of a file and their tag; None if there is none."""
         with self._translated_errors(name), object_client.missing_objects_ignored():
             answer = obstore.get(self._store, name)
-            return Versioned(bytes(answer.bytes()), version_of(answer.meta))
+            return Versioned(_beginning(answer, MAX_SIDE_FILE), version_of(answer.meta))
         return None
 
     def append(self, name: str, data: bytes | memoryview) -> Path:
@@ -352,6 +345,18 @@ def put_mode(version: Version | None) -> PutMode:
         raise StoreError("this store gives its objects no tags", "name another store")
     # obstore refuses a member without a value.
     return {"e_tag": tag, "version": generation} if generation else {"e_tag": tag}
+
+
+def _beginning(answer: GetResult, length: int) -> bytes:
+    """Return the first bytes of an object, without waiting for those behind them."""
+    if answer.meta["size"] <= length:
+        return bytes(answer.bytes())
+    beginning = b""
+    for piece in answer.stream(min_chunk_size=min(length, _CHUNK_BYTES)):
+        beginning += bytes(piece)
+        if len(beginning) >= length:
+            break
+    return beginning[:length]
 
 
 def _file_info(name: str, meta: ObjectMeta) -> FileInfo:

@@ -16,8 +16,8 @@ import orjson
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
-from harvester.core.errors import LostRace, UsageError
-from harvester.storage.backends.base import MAX_READ, FileInfo, Store, Version, contents
+from harvester.core.errors import LostRace, StoreError, UsageError
+from harvester.storage.backends.base import MAX_SIDE_FILE, FileInfo, Store, Version, contents
 
 VERSION = 1
 """The version that is written, and the newest one that is read."""
@@ -114,7 +114,7 @@ def parse(data: bytes, *, partial: bool = False) -> Any:
     ``partial`` accepts a document that was cut off. Raises ValueError for a document that is too
     long, too deep or has too many parts, and for one that is not JSON.
     """
-    if len(data) >= MAX_READ or data.count(b"{") + data.count(b"[") > MAX_CONTAINERS:
+    if _is_too_large(data):
         raise ValueError("larger than any file of harvester")
     return from_json(data, allow_inf_nan=False, allow_partial=partial)
 
@@ -139,7 +139,18 @@ def value_of(plain: Any, kind: type[T], where: str = "", **known: object) -> T |
 
 
 def _encoded(value: Any) -> bytes:
-    return orjson.dumps(members(value), default=tuple)
+    """Return the contents of a file. Raises StoreError for more than would be read again."""
+    data = orjson.dumps(members(value), default=tuple)
+    if _is_too_large(data):
+        raise StoreError(
+            f"a file of _harvester would have {len(data):,} bytes, more than are ever read",
+            "divide the accounts into more buckets: harvester rewrite --buckets",
+        )
+    return data
+
+
+def _is_too_large(data: bytes) -> bool:
+    return len(data) >= MAX_SIDE_FILE or data.count(b"{") + data.count(b"[") > MAX_CONTAINERS
 
 
 def _decoded(data: bytes, kind: type[T], where: str) -> T | None:

@@ -12,7 +12,6 @@ from harvester.core.errors import AccessRefused, UsageError
 from harvester.storage.backends.base import META_DIR
 from harvester.storage.layout import Tree
 from harvester.storage.state import json_file
-from harvester.storage.state.json_file import SideFile
 
 JOURNAL = f"{META_DIR}/rewrite"
 
@@ -38,9 +37,14 @@ def write(tree: Tree, journal: dict[str, Any]) -> None:
     json_file.write(tree.store, f"{JOURNAL}.json", journal)
 
 
-def months(tree: Tree, dataset: str) -> SideFile[dict[str, DoneMonth]]:
-    """Return the finished months of a dataset."""
-    return SideFile(tree.store, f"{JOURNAL}/{dataset}.json", dict[str, DoneMonth])
+def months(tree: Tree, dataset: str) -> dict[str, DoneMonth]:
+    """Read the finished months of a dataset. Raises as `read`."""
+    return json_file.read(tree.store, f"{JOURNAL}/{dataset}.json", dict[str, DoneMonth]) or {}
+
+
+def write_months(tree: Tree, dataset: str, done: dict[str, DoneMonth]) -> None:
+    """Write the finished months of a dataset, as `write` does."""
+    json_file.write(tree.store, f"{JOURNAL}/{dataset}.json", done)
 
 
 def is_journal(name: str) -> bool:

@@ -16,10 +16,11 @@ from harvester.runs.harvest import execute
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import RunOptions
-from harvester.runs.stream import Stream
+from harvester.runs.stream import Stream, Told
 from harvester.sandbox import Rules
 from harvester.storage.backends import atomic_files
 from harvester.storage.layout import Tree
+from harvester.storage.publication import Published
 from harvester.storage.state import run_records
 from tests.support.nights import by_night
 from tests.support.output_helpers import entries_of_logs
@@ -214,6 +215,33 @@ def test_a_record_that_cannot_be_written_in_the_end_changes_no_exit_code(
     copy = json.loads((tmp_path / "copy.json").read_bytes())
     assert (copy["exit_code"], len(copy["published"])) == (3, 4)
     assert {item["path"] for item in copy["published"]} == {path for path, _, _ in told(lab)}
+
+
+def test_a_recovered_file_is_told_before_the_next_one_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that dies in between has told what it published: its successor finds it no more."""
+    at = 0
+    while True:
+        at += 1
+        lab = lab_of(tmp_path / str(at))
+        lab.datasets = (HOURLY,)
+        with monkeypatch.context() as patch:
+            assert die(lab, patch, at)
+        if list((lab.root / "_harvester/raw").glob("*/*.group")):
+            break
+    lab.advance(1.0)
+    context = lab.world()
+    stream = Stream(Record.begun(lab.manifest().file, context.clock.started_at), context.clock)
+    files = []
+
+    def count(told: Told) -> None:
+        if isinstance(told.fact, Published):
+            files.append(len([*lab.root.glob(f"{HOURLY}/*/*.parquet")]))
+
+    stream.listeners.append(count)
+    execute(run_state(lab.manifest(), lab.tree, RunOptions(), context, RunLog(stream)))
+    assert files == [1, 2]
 
 
 def test_what_was_recovered_is_told_although_the_plan_is_refused(

@@ -10,7 +10,7 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
-from harvester.core.errors import UsageError
+from harvester.core.errors import StoreError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import RawAnswer, Refusal, ReportedQuota, Window
 from harvester.planning.ledger import DayCalls, KnownQuota, Ledger, Moment
@@ -22,6 +22,8 @@ from harvester.storage.quarantine import QuarantinedAnswer
 from harvester.storage.state import (
     account_cache,
     forced_refreshes,
+    json_file,
+    quota_ledger,
     rewrite_journal,
     run_records,
 )
@@ -153,7 +155,7 @@ FILES = {
     "months": SideFile(
         "rewrite/user_summary.json",
         '{"version":1,"2026-05 of 1":{"of": {"a": "v"}, "files": {"b": 3}}}',
-        lambda tree: rewrite_journal.months(tree, "user_summary").read() or {},
+        lambda tree: rewrite_journal.months(tree, "user_summary"),
         {"2026-05 of 1": DoneMonth({"a": "v"}, {"b": 3})},
         {},
     ),
@@ -279,3 +281,34 @@ def test_a_record_larger_than_any_small_file_is_read_by_its_beginning(tmp_path: 
     [found] = run_records.last(tree, 5)
     assert (found.run_id, found.rows) == ("r", 2)
     assert list(run_records.newest(tree, RunRecord)) == [found]
+
+
+def test_a_file_that_could_not_be_read_again_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ledger of many accounts would be lost without a word, and a quota spent twice."""
+    monkeypatch.setattr(json_file, "MAX_SIDE_FILE", 1_000)
+    tree = Tree(LocalStore(tmp_path), 1)
+    many = Ledger(DAY)
+    for number in range(100):
+        many.add("user_summary", appid(number), 1)
+    with pytest.raises(StoreError, match="bytes, more than are ever read") as caught:
+        quota_ledger.enter_check(tree, many, 0)
+    assert "harvester rewrite --buckets" in caught.value.advice
+
+
+def test_a_ledger_of_ten_thousand_accounts_is_read_again(tmp_path: Path) -> None:
+    """With all datasets, three days, and two limits of each: one learnt, one from a check."""
+    tree = Tree(LocalStore(tmp_path), 1)
+    ledger, datasets = Ledger(DAY), [f"a_dataset_of_wechat_{number:02d}" for number in range(15)]
+    told = ReportedQuota(10_000, 4_321, 5_679, 1_779_000_000.123)
+    names = [f"wx{number:016x}" for number in range(10_000)]
+    of_day = {name: dict.fromkeys(names, 123) for name in datasets}
+    ledger.days = {f"2026-05-{day}": DayCalls(of_day) for day in (19, 20, 21)}
+    known = KnownQuota(told, 4_321, DAY, 3, 5_000)
+    ledger.known = {name: dict.fromkeys(names, known) for name in datasets}
+    ledger.checked = {name: dict.fromkeys(names, told) for name in datasets}
+    LedgerFile(tree, 0).write(ledger)
+    found = LedgerFile(tree, 0).read()
+    assert found is not None
+    assert found.known == ledger.known

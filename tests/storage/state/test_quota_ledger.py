@@ -10,7 +10,7 @@ import pytest
 from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Output, Pace
 from harvester.core.errors import LostRace
-from harvester.core.model import Refusal, ReportedQuota
+from harvester.core.model import LearntRefusal, Refusal, ReportedQuota
 from harvester.planning.ledger import Ledger, Moment
 from harvester.storage.backends.base import Source, Version
 from harvester.storage.layout import QUOTA, Tree, open_tree
@@ -144,6 +144,34 @@ def test_a_check_beside_a_run_counts_once(tree: Tree, tmp_path: Path, *, is_loca
     assert left.known == {}
     assert left.open("next", DAY, Moment(101.5, "ours", 2.5), Pace().rate) == (0.5, 2)
     assert left.quota(DATASET, TWO).reported == ReportedQuota(9, 5, 4, 101.0)
+
+
+@pytest.mark.parametrize("is_local", [False, True])
+def test_a_check_beside_a_run_brings_nothing_back(
+    tree: Tree, tmp_path: Path, *, is_local: bool
+) -> None:
+    """The refusals and limits that the run has forgotten stay so: a check leaves them alone."""
+    tree = tree_at(tmp_path) if is_local else tree
+    refusal = Refusal(48001, "no permission", "")
+    before, file = opened(tree, "before")
+    before.learn(DATASET, ONE, LearntRefusal(refusal, DAY, DAY))
+    before.exhaust(DATASET, ONE, Refusal(45009, "spent", ""))
+    before.know(DATASET, ONE, taught=7)
+    file.write(before)
+    ours, file = opened(tree, "ours")
+    check = Ledger(DAY)
+    check.add(DATASET, ONE, 1)
+    quota_ledger.enter_check(tree, check, 0)
+    ours.learn(DATASET, ONE, None)
+    ours.today.exhausted.clear()
+    ours.know(DATASET, ONE, taught=0)
+    ours.close(Moment(101.0, "ours", 2.0))
+    file.write(ours)
+    stored = read(tree, DAY, 0)
+    assert stored is not None
+    assert (stored.deferred[DATASET], stored.today.exhausted) == ({}, {})
+    assert (stored.quota(DATASET, ONE).taught, stored.in_use) == (0, False)
+    assert calls_of(tree) == {ONE: 1}
 
 
 def test_checks_at_once_on_a_disk_lose_no_call(tmp_path: Path) -> None:
