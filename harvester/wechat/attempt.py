@@ -5,8 +5,7 @@ The scheduler decides whether there is another attempt.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
 
 from harvester.catalogue.error_codes import Action, Rule, Scope, rule_for
 from harvester.core import errors
@@ -72,18 +71,25 @@ _PROVES_TOKEN_VALID = (Action.NOT_READY, Action.SPLIT, Action.SLOW_DOWN, Action.
 """Refusals that WeChat gives only after it has accepted the token."""
 
 
-class RefusedAttempt(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RefusedAttempt:
     """A failed attempt: the rule that applies, and why.
 
-    ``why`` is WeChat's refusal or a network failure in words, safe to print. ``answer`` is what was
-    received, except that secrets are masked. It ``is_evidence``, kept if no better answer comes, if
-    it is JSON but neither rows nor a refusal.
+    ``why`` is WeChat's refusal or a network failure in words, safe to print. ``received`` is the
+    body as it came, which may repeat a secret. It ``is_evidence``, kept if no better answer comes,
+    if it is JSON but neither rows nor a refusal.
     """
 
     rule: Rule
     why: Refusal | str
-    answer: bytes = b""
+    received: bytes = field(default=b"", repr=False)
     is_evidence: bool = False
+
+    @property
+    def answer(self) -> bytes:
+        """The body with secrets masked."""
+        # Only when it is asked for: a run keeps few of the bodies that a storm brings.
+        return redacted_bytes(self.received)
 
 
 async def attempt(
@@ -109,20 +115,21 @@ async def attempt(
     except errors.Malformed as error:
         # It may be the answer to another request, and then that to this one is still to come.
         transport.pool.close_account(window.appid)
-        return RefusedAttempt(_NO_ANSWER, str(error), redacted_bytes(body), is_evidence=True)
+        return RefusedAttempt(_NO_ANSWER, str(error), body, is_evidence=True)
     except errors.BadAnswer as error:
-        return RefusedAttempt(_NO_ANSWER, str(error), redacted_bytes(body))
+        return RefusedAttempt(_NO_ANSWER, str(error), body)
     if refusal is not None:
-        return _refused(window, refusal, tokens, token)._replace(answer=redacted_bytes(body))
+        rule = _rule_after(window, refusal, tokens, token)
+        return RefusedAttempt(rule, refusal, body)
     # Judged before the token: an answer to another request proves nothing of this one's.
     if not answers_another_window(window, body):
         tokens.mark_working(window.appid, token)
         return body
     transport.pool.distrust(window.appid)
-    return RefusedAttempt(_OTHER_DAYS, _OTHER_DAYS.meaning, redacted_bytes(body), is_evidence=True)
+    return RefusedAttempt(_OTHER_DAYS, _OTHER_DAYS.meaning, body, is_evidence=True)
 
 
-def _refused(window: Window, refusal: Refusal, tokens: TokenCache, token: Secret) -> RefusedAttempt:
+def _rule_after(window: Window, refusal: Refusal, tokens: TokenCache, token: Secret) -> Rule:
     """Tell the cache what a refusal shows of the token, and return the rule that applies."""
     rule = rule_for(refusal.errcode)
     if rule.action is Action.REFRESH_TOKEN:
@@ -131,7 +138,7 @@ def _refused(window: Window, refusal: Refusal, tokens: TokenCache, token: Secret
             rule = replace(rule, scope=Scope.WINDOW)
     elif rule.action in _PROVES_TOKEN_VALID or rule.scope is Scope.ACCOUNT_DATASET:
         tokens.mark_working(window.appid, token)
-    return RefusedAttempt(rule, refusal)
+    return rule
 
 
 def _rule_of(error: errors.CallError) -> Rule:

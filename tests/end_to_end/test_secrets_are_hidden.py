@@ -184,7 +184,7 @@ async def test_no_error_of_an_attempt_holds_a_secret(
                     told += texts_in_error(error)
                 outcome = await attempt.attempt(window, CATALOGUE[DATASET], tokens, transport)
             if isinstance(outcome, RefusedAttempt):
-                told += (str(outcome.why), repr(outcome))
+                told += (str(outcome.why), repr(outcome), repr(outcome.answer))
         try:
             await transport.post(
                 "wx0000000000000001", CATALOGUE[DATASET].path, b"{}", Secret(GIVEN)

@@ -113,22 +113,8 @@ SABOTAGES = (
     Sabotage(
         "token-in-evidence",
         ATTEMPT,
-        "str(error), redacted_bytes(body), is_evidence",
-        "str(error), body, is_evidence",
-        "tests/end_to_end/test_secrets_are_hidden.py::test_no_error_of_an_attempt_holds_a_secret",
-    ),
-    Sabotage(
-        "token-in-a-refused-answer",
-        ATTEMPT,
-        "str(error), redacted_bytes(body))",
-        "str(error), body)",
-        "tests/end_to_end/test_secrets_are_hidden.py::test_no_error_of_an_attempt_holds_a_secret",
-    ),
-    Sabotage(
-        "token-in-evidence-of-another-window",
-        ATTEMPT,
-        "_OTHER_DAYS.meaning, redacted_bytes(body)",
-        "_OTHER_DAYS.meaning, body",
+        "return redacted_bytes(self.received)",
+        "return self.received",
         "tests/end_to_end/test_secrets_are_hidden.py::test_no_error_of_an_attempt_holds_a_secret",
     ),
     Sabotage(
