@@ -39,6 +39,7 @@ from harvester.scheduling.account_queue import AccountQueue, Backlog, make_queue
 from harvester.scheduling.scheduler import Scheduler
 from harvester.scheduling.standing import pending
 from harvester.storage import coverage_scan, layout, publish
+from harvester.storage.publication import Published
 from harvester.storage.state import forced_refreshes, quota_ledger
 from harvester.wechat.auth.token_cache import TokenCache
 
@@ -126,16 +127,26 @@ def execute(state: RunState) -> None:
         state = replace(state, tree=tree)
         layout.clean_temp(tree)
         # What a killed run left is published first, so that the plan finds it covered.
-        published = state.run_log.record_published
-        damaged = publish.recover(tree, state.manifest.datasets, state.own, published, now=clock)
-        stream.report(GroupsDamaged(tuple(damaged)))
-        stream.drain()
+        _recover(state)
         harvested = _plan_and_harvest(state)
         while clock.is_off:
             # Nothing was kept so far, and the plan was made for another day.
             state = _by_right_clock(state)
             harvested = _plan_and_harvest(state)
         stream.report(read_coverage(stream.own, state.manifest, tree, harvested, clock()))
+
+
+def _recover(state: RunState) -> None:
+    """Publish what killed runs left in the raw log, and report each file."""
+
+    def tell(item: Published) -> None:
+        state.run_log.record_published(item)
+        # Not at the end: the next process of a shard that dies in between cannot tell it again.
+        state.stream.drain()
+
+    clock = state.context.clock
+    damaged = publish.recover(state.tree, state.manifest.datasets, state.own, tell, now=clock)
+    state.stream.report(GroupsDamaged(tuple(damaged)))
 
 
 def read_coverage(

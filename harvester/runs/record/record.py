@@ -16,6 +16,7 @@ from harvester.runs.record.answer_drift import AnswerDrift, merged_drift
 from harvester.runs.record.members import Members, PublishedFile, joins
 from harvester.runs.record.run_id import new_run_id
 from harvester.scheduling.listener import AbandonedDays, Reopened
+from harvester.scheduling.standing import Standing
 from harvester.storage.answer_notes import RowlessElement
 from harvester.storage.publication import Published
 
@@ -102,6 +103,7 @@ class Record(Members):
     def go_on(self) -> None:
         """Go on with a process in the place of one that died: it asks and gives up anew."""
         self.abandoned = []
+        self.standing = Standing()
         self._replace(facts.AskingEnded(None))
 
     def _replace(self, fact: facts.Planned | facts.AskingEnded | facts.CoverageRead) -> None:

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 import harvester
+from harvester.runs.facts import Counted
+from harvester.runs.record.record import Record
 from harvester.sandbox import Rules
+from harvester.scheduling.standing import Standing
 from tests.support.run_harness import DAILY
 from tests.support.shared_runs import (
     Workplace,
@@ -106,6 +109,14 @@ def test_a_shard_whose_process_dies_twice_is_reported(place: Workplace) -> None:
     again = harvester.run(place.manifest(), processes=2)
     assert again.outcome == "complete"
     assert harvester.open(place.output).arrow(DAILY).count_rows() == place.expected_rows()
+
+
+def test_the_accounts_of_a_dead_process_are_not_counted_beside_those_of_the_next() -> None:
+    """Until its queues are made, and for good if the successor has nothing left to ask."""
+    record = Record.begun(Path("jobs.yaml"), 0.0)
+    record.take(Counted(standing=Standing(done=1, waiting=2, windows_left=3)))
+    record.go_on()
+    assert record.standing == Standing()
 
 
 @pytest.mark.parametrize(
