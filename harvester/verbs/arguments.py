@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from harvester.core.errors import UsageError
 from harvester.core.text import redaction
@@ -18,6 +18,7 @@ from harvester.manifest.option_values import duration_option, timeout_option
 from harvester.planning.engine_shard import shard_of_engine
 from harvester.planning.sharding import own_buckets
 from harvester.runs.record.labels import check_labels, parse_labels
+from harvester.storage.coverage_scan import Refetch
 
 T = TypeVar("T")
 
@@ -28,9 +29,6 @@ class ManifestText(NamedTuple):
     path: Path
     text: str | None
 
-
-Refetch: TypeAlias = Literal["all", "empty", "quarantined", "refused"]
-"""Covered days that are asked again."""
 
 ManifestSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
 """A path of ``jobs.yaml``, or its content as a mapping."""
@@ -113,6 +111,19 @@ def shard_of(shard: ShardName, name: str = "shard") -> tuple[int, int]:
 def check_shards(count: int, buckets: int) -> None:
     """Raise UsageError if an output has fewer buckets than shards."""
     own_buckets(buckets, (1, count))
+
+
+def refetch_of(refetch: Refetch | None, name: str = "refetch") -> Refetch | None:
+    """Return the state of the days to ask again. Raises UsageError for an unknown one."""
+    return choice(refetch, (None, *get_args(Refetch)), name)
+
+
+def choice(value: T, allowed: Sequence[T], name: str) -> T:
+    """Return an argument that has a few values. Raises UsageError for another."""
+    if value not in allowed:
+        known = ", ".join(str(each) for each in allowed if each is not None)
+        raise UsageError(f"{name} `{inert(str(value))}` is unknown", f"there are {known}")
+    return value
 
 
 def processes_of(processes: object, name: str = "processes") -> int:

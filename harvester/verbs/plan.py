@@ -17,10 +17,11 @@ from harvester.planning.ledger import Ledger
 from harvester.planning.quota import DailyQuota
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.storage import coverage_scan
+from harvester.storage.coverage_scan import Refetch
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger
 from harvester.verbs import arguments
-from harvester.verbs.arguments import AnyDay, ManifestSource, Names, Refetch, ShardName
+from harvester.verbs.arguments import AnyDay, ManifestSource, Names, ShardName
 from harvester.verbs.project import open_project
 
 
@@ -82,7 +83,7 @@ def plan(
     # As a run of the shard sees it: prices are of its own accounts.
     mine = of_shard(project.manifest, own)
     want = windows.wanted(mine, now)
-    missing, _ = coverage_scan.to_ask(tree, want, now, refetch)
+    missing, _ = coverage_scan.to_ask(tree, want, now, arguments.refetch_of(refetch))
     found = windows.summarise(mine, want, missing, today)
     price = plain(cost.price(mine, missing, found, _quotas(mine, tree, own, now), now))
     barren = cost.empty_prefixes(mine, missing, _rows(tree, want, now), today)

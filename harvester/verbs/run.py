@@ -29,6 +29,7 @@ from harvester.runs.record.record import Record
 from harvester.runs.run_log import recorded
 from harvester.runs.runtime import Project, RunOptions, Watch, show_no_progress
 from harvester.runs.session import new_run_log
+from harvester.storage.coverage_scan import Refetch
 from harvester.verbs import arguments, summary_file
 from harvester.verbs.arguments import (
     SELECTING,
@@ -36,7 +37,6 @@ from harvester.verbs.arguments import (
     ManifestSource,
     Names,
     Processes,
-    Refetch,
     ShardName,
 )
 from harvester.verbs.progress import show_bar
@@ -63,7 +63,7 @@ class Run:
         watch: Watch | None = None,
     ) -> None:
         self._given, self._spelled = given, spelled
-        self._watch = watch or (show_no_progress if given["progress"] == "none" else show_bar)
+        self._watch = watch or _watch(given["progress"])
         self._source = arguments.source(given["manifest"])
         self._clock = CheckedClock()
         copy = summary_file.usable(summary, self._source.path)
@@ -155,7 +155,7 @@ class Run:
         """Return the options of the run beyond the manifest. Raises UsageError."""
         given, spelled = self._given, self._spelled
         return RunOptions(
-            given["refetch"],
+            arguments.refetch_of(given["refetch"], spelled("refetch")),
             arguments.shard_of(given["shard"], spelled("shard")),
             arguments.seconds(given["max_duration"], spelled("max_duration")),
             ignore_spent_quota=given["ignore_spent_quota"],
@@ -235,6 +235,11 @@ def run(
         Busy: Another run holds the accounts for longer than ``lock_timeout``.
     """
     return Run(locals()).start().result()
+
+
+def _watch(progress: str) -> Watch:
+    shown = arguments.choice(progress, ("auto", "none"), "progress") == "auto"
+    return show_bar if shown else show_no_progress
 
 
 def _with_parameters_of(

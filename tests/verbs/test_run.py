@@ -203,6 +203,17 @@ def test_a_shard_that_is_none_is_refused(manifest: Manifest, shard: Any) -> None
         harvester.run(manifest, shard=shard)
 
 
+@pytest.mark.parametrize("wrong", [{"refetch": "al"}, {"progress": "bar"}])
+def test_a_word_that_is_none_of_an_argument_is_refused(
+    manifest: Manifest, wrong: dict[str, Any]
+) -> None:
+    """With the words that there are: treated as another one it would ask for nothing, or draw."""
+    [(name, value)] = wrong.items()
+    with pytest.raises(harvester.UsageError, match=f"{name} `{value}` is unknown") as caught:
+        harvester.run(manifest, **wrong)
+    assert caught.value.advice.startswith("there are a")
+
+
 def test_a_shard_of_an_engine(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` is the index that the engine has set, and an error without one."""
     with pytest.raises(harvester.UsageError, match="no engine has set an index"):
