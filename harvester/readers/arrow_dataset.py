@@ -44,23 +44,26 @@ def arrow_dataset(harvested: Harvested, name: str, chosen: RowFilter) -> ds.Data
 
 
 class _Rows(ds.FileSystemDataset):  # type: ignore[misc] # pyarrow has no types
-    """The files of a dataset, which other engines may read by several threads."""
+    """The files of a dataset, for engines that read them by several threads.
 
-    def scanner(self, columns: Any = None, filter: Any = None, **options: Any) -> Any:  # noqa: A002 - as Arrow has it
-        """Return a scan of some columns of the rows that a filter leaves."""
-        scan = super().scanner(columns=columns, filter=filter, **options)
-        # `write_dataset` wants one of Arrow's, asks for it with options, and makes no reader.
-        return scan if options else _Scan(scan)
+    What Arrow derives from it with another schema is a dataset of Arrow's own.
+    """
+
+    def scanner(self, *arguments: Any, **options: Any) -> Any:
+        """Return a scan, with the arguments of Arrow's own."""
+        scan = super().scanner(*arguments, **options)
+        # `write_dataset` asks in this way, wants a scan of Arrow's, and makes no reader of it.
+        return scan if not arguments and options.keys() == {"use_threads"} else _Scan(scan)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), super().__reduce__()[1]
 
 
 class _Scan:
-    """A scan of Arrow's whose reader does not hold the interpreter's lock while it starts.
+    """A scan whose reader does not hold the interpreter's lock while it starts.
 
-    Arrow's ``to_reader`` holds it and waits for threads that need it to open files in Python, so
-    that a query of DuckDB's hung now and then.
+    The ``to_reader`` of Arrow's scans holds the lock, and waits for threads that need it to open
+    files in Python. A query of DuckDB could hang for that reason.
     """
 
     def __init__(self, scan: ds.Scanner) -> None:
@@ -71,6 +74,9 @@ class _Scan:
         return pa.RecordBatchReader.from_batches(
             self._scan.projected_schema, self._scan.to_batches()
         )
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self.to_reader().__arrow_c_stream__(requested_schema)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._scan, name)

@@ -214,6 +214,10 @@ def test_a_dataset_is_written_filtered_and_pickled_as_any_of_arrow(
     ds.write_dataset(rows, tmp_path / "copy", format="parquet")
     copy = ds.dataset(tmp_path / "copy")
     assert copy.count_rows() == rows.count_rows() > 0
+    few = rows.scanner(["appid"], ds.field("appid") > "", 1_000)
+    ds.write_dataset(few, tmp_path / "few", format="parquet")
+    assert ds.dataset(tmp_path / "few").schema.names == ["appid"]
+    assert duckdb.from_arrow(few).aggregate("count(*)").fetchall() == [(rows.count_rows(),)]
     again = pickle.loads(pickle.dumps(rows))
     assert type(again) is type(rows)
     assert again.to_table().equals(rows.to_table())
