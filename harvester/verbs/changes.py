@@ -32,7 +32,7 @@ FROM_THE_BEGINNING = "begin"
 
 @dataclass(frozen=True, slots=True)
 class ChosenChanges:
-    """Part of a feed: days from ``begin_date`` to ``end_date``. None stands for all of a kind."""
+    """Part of a feed. None stands for all of a kind; the first and the last day are its own."""
 
     appids: frozenset[str] | None = None
     datasets: frozenset[str] | None = None

@@ -106,7 +106,7 @@ class _Erasure:
         return self.request.buckets(self.tree.buckets)
 
     def change(self, partition: Partition, before: int, after: int, op: Op = "erased") -> Published:
-        """Return the change of a file that loses accounts, which no change may name."""
+        """Return the change of a file that loses accounts; it names no account and no day."""
         name, (dataset, month, _) = self.tree.name(partition), partition
         return Published(dataset, month, name, (), (), before, after, op=op)
 

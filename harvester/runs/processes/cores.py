@@ -27,7 +27,7 @@ def _limits(root: Path) -> Iterator[float]:
     with suppress(OSError, ValueError):
         for line in (root / "proc/self/cgroup").read_text("utf-8").splitlines():
             _, controllers, path = line.split(":", 2)
-            # Version 1 names controllers. No supported release of a distribution uses it any more.
+            # Version 1 names controllers, and its limits are not read: a number must be given.
             if not controllers:
                 yield from _of_group(root / _GROUPS, PurePosixPath(path.lstrip("/")))
 
