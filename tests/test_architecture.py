@@ -210,7 +210,7 @@ MAX_CODE = {
     "engine": 892,
     "runs": 3_353,
     "verbs": 2_799,
-    "readers": 812,
+    "readers": 796,
     "cli": 2_409,
     "sandbox": 1_354,
     "root": 215,

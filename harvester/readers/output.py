@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.results import Change
-from harvester.readers import derived, engines, output_tables, row_filter
+from harvester.readers import engines, output_tables, row_filter
 from harvester.readers.arrow_dataset import arrow_dataset
 from harvester.readers.output_place import (
     Harvested,
@@ -21,6 +21,7 @@ from harvester.readers.output_place import (
     in_order,
     located,
     open_place,
+    whole_tree,
 )
 from harvester.storage.layout import Tree
 from harvester.verbs import arguments
@@ -106,7 +107,7 @@ class Output:
         ``code_int`` is null for codes that are text. ``label_zh`` is null: the catalogue has
         English labels alone.
         """
-        return derived.codes()
+        return output_tables.codes()
 
     def runs(self) -> pa.Table:
         """Return the runs that left a record, oldest first; ``_run_id`` of a row is a ``run_id``.
@@ -131,7 +132,7 @@ class Output:
         Every byte is read, unless ``footers_only``. Repairs nothing. Raises HarvesterError if a
         file cannot be read at all.
         """
-        tree = output_tables.whole_tree(self._harvested.store)
+        tree = whole_tree(self._harvested.store)
         # A file that cannot say which days it had costs days that only a manifest knows.
         return check_tree(tree, CATALOGUE, {}, footers_only=footers_only)
 

@@ -1,26 +1,50 @@
-"""Tables about an output: coverage and runs, and the tree of all of its datasets."""
+"""Tables about an output: coverage as ranges of days, the codes' labels, and the runs."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import pyarrow as pa
 
-from harvester.catalogue import CATALOGUE
-from harvester.core.errors import UsageError
-from harvester.readers import derived
+from harvester.catalogue import CATALOGUE, descriptions
+from harvester.core import calendar
+from harvester.core.calendar import Day, Month
 from harvester.readers.output_place import datasets, in_order, located
-from harvester.storage import layout, partition_reader
+from harvester.storage import partition_reader
 from harvester.storage.backends.base import Store
+from harvester.storage.footer import Footer
 from harvester.storage.layout import Tree
-from harvester.storage.state import change_reader, run_records
+from harvester.storage.state import run_records
 
 _HEAD_BYTES = 64 << 10
 """Bytes of a run record that hold the members of a row of `runs`."""
 
+COVERAGE = pa.schema(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("appid", pa.string(), nullable=False),
+        pa.field("begin_date", pa.date32(), nullable=False),
+        pa.field("end_date", pa.date32(), nullable=False),
+        pa.field("state", pa.string(), nullable=False),
+        pa.field("has_rows", pa.bool_()),
+    ]
+)
+"""Columns of `coverage_ranges`."""
+
+CODES = pa.schema(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("column_name", pa.string(), nullable=False),
+        pa.field("code", pa.string(), nullable=False),
+        pa.field("code_int", pa.int64()),
+        pa.field("label_en", pa.string()),
+        pa.field("label_zh", pa.string()),
+    ]
+)
+"""Columns of `codes`."""
 
 _RUNS = pa.schema(
     [
@@ -47,14 +71,83 @@ def coverage(store: Store, name: str | None) -> pa.Table:
     """
     names = datasets(store) if name is None else (name,)
     return pa.Table.from_batches(
-        [batch for each in names for batch in _coverages(store, each)], schema=derived.COVERAGE
+        [batch for each in names for batch in _coverages(store, each)], schema=COVERAGE
     )
+
+
+def _coverages(store: Store, name: str) -> Iterator[pa.RecordBatch]:
+    tree, found = located(store, name)
+    files = [found[each] for each in in_order(found)]
+    for of_file in partition_reader.footers(tree.store, files):
+        if of_file is not None:
+            yield coverage_ranges(name, of_file)
+
+
+def coverage_ranges(dataset: str, footer: Footer) -> pa.RecordBatch:
+    """Return what a file knows of its days, as ranges of equal days, by appid and day.
+
+    ``quarantined`` are the days whose last answer was not usable; ``has_rows`` says whether an
+    earlier answer has left rows, and is null if there was none. Of a dataset with one row for a
+    week or a month the day of that row stands for it.
+    """
+    coverage = footer.coverage
+    rows = [
+        (dataset, appid, *each)
+        for appid, *masks in zip(coverage.appids, *coverage.masks, strict=True)
+        for each in _ranges(coverage.month, *masks)
+    ]
+    columns = list(zip(*rows, strict=True)) or [()] * len(COVERAGE)
+    arrays = [pa.array(*pair) for pair in zip(columns, COVERAGE.types, strict=True)]
+    return pa.record_batch(arrays, schema=COVERAGE)
+
+
+# Cached, because thousands of accounts have the same masks.
+@lru_cache(maxsize=4_096)
+def _ranges(
+    month: Month, final: int, provisional: int, bad: int, rows: int
+) -> Sequence[tuple[Day, Day, str, bool | None]]:
+    """Return the ranges in order, each with its state and whether there are rows."""
+    answered = final | provisional
+    kinds = {
+        ("final", True): final & ~bad & rows,
+        ("final", False): final & ~bad & ~rows,
+        ("provisional", True): provisional & ~bad & rows,
+        ("provisional", False): provisional & ~bad & ~rows,
+        ("quarantined", True): bad & rows,
+        ("quarantined", False): bad & answered & ~rows,
+        ("quarantined", None): bad & ~answered & ~rows,
+    }
+    return sorted(
+        (begin, end, state, has_rows)
+        for (state, has_rows), mask in kinds.items()
+        for begin, end in calendar.day_ranges(calendar.from_month_mask(mask, month))
+    )
+
+
+def codes() -> pa.Table:
+    """Return the known values of all open enums. The catalogue has no Chinese labels."""
+    rows = [
+        {
+            "dataset": dataset.name,
+            "column_name": name,
+            "code": str(code),
+            "code_int": code if isinstance(code, int) else None,
+            "label_en": label,
+        }
+        for dataset in CATALOGUE.values()
+        for name, column in descriptions.members(dataset.columns)
+        for code, label in column.labels.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=CODES)
 
 
 def runs(store: Store) -> pa.Table:
     """Return the runs that have left a record, oldest first. Raises StoreError and UsageError."""
-    records = run_records.newest(Tree(store), _Run, _HEAD_BYTES)
-    rows = [_run_row(record) for record in records]
+    rows = [asdict(run) for run in run_records.newest(Tree(store), _Run, _HEAD_BYTES)]
+    for row in rows:
+        # A record says when it was written, which is no end of a run that goes on or was killed.
+        if row["state"] == "running":
+            row["ended_at"] = None
     return pa.Table.from_pylist(rows[::-1], schema=_RUNS)
 
 
@@ -75,37 +168,3 @@ class _Run:
     outcome: str | None
     shard: str | None
     labels: Mapping[str, str]
-
-
-def _run_row(run: _Run) -> dict[str, Any]:
-    row = {name: getattr(run, name) for name in _RUNS.names}
-    return {
-        **row,
-        # A record says when it was written, which is no end of a run that goes on or was killed.
-        "ended_at": None if run.state == "running" else run.ended_at,
-    }
-
-
-def _coverages(store: Store, name: str) -> Iterator[pa.RecordBatch]:
-    tree, found = located(store, name)
-    files = [found[each] for each in in_order(found)]
-    for of_file in partition_reader.footers(tree.store, files):
-        if of_file is not None:
-            yield derived.coverage_ranges(name, of_file)
-
-
-def whole_tree(store: Store) -> Tree:
-    """Return the tree of all datasets. Raises UsageError if they differ in the buckets."""
-    found = {name: layout.located(store, name) for name in CATALOGUE}
-    counts = {name: tree.buckets for name, (tree, files) in found.items() if files}
-    if len(set(counts.values())) > 1:
-        one, other = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-        raise UsageError(
-            f"{store.display_path()}: {one} has {counts[one]} buckets and {other} {counts[other]}",
-            "two manifests have written there: move the datasets of one of them away",
-        )
-    if counts:
-        return Tree(store, next(iter(counts.values())))
-    # Without any file the change logs say how many buckets there were.
-    named = (layout.parse_name(store, name) for name in change_reader.not_removed(Tree(store)))
-    return Tree(store, max((each[1] for each in named if each is not None), default=1))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.core.calendar import date_of, month_begin, month_length, parse_month
-from harvester.readers import derived
+from harvester.readers import output_tables
 from harvester.storage.footer import Footer
 from harvester.tables import coverage
 from harvester.tables.coverage import AccountDays
@@ -52,9 +52,9 @@ def test_ranges_are_the_longest_of_equal_days(
     """Each day that was answered is in one range, no other day is, and no two ranges could join."""
     month, accounts = found
     footer = Footer(coverage.of_accounts(month, accounts), {})
-    batch = derived.coverage_ranges("user_summary", footer)
+    batch = output_tables.coverage_ranges("user_summary", footer)
     rows: list[dict[str, Any]] = batch.to_pylist()
-    assert batch.schema == derived.COVERAGE
+    assert batch.schema == output_tables.COVERAGE
     assert [row["appid"] for row in rows] == sorted(row["appid"] for row in rows)
     first = date_of(month_begin(month))
     for appid, days in accounts.items():
@@ -75,7 +75,7 @@ def test_ranges_are_the_longest_of_equal_days(
 
 def test_codes_are_text_and_where_they_can_be_numbers() -> None:
     """Each row has a code as text; its number is the same."""
-    for row in derived.codes().to_pylist():
+    for row in output_tables.codes().to_pylist():
         assert row["code"]
         assert row["label_en"]
         assert row["code_int"] is None or str(row["code_int"]) == row["code"]
