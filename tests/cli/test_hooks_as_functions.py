@@ -105,7 +105,7 @@ def test_a_warning(capsys: pytest.CaptureFixture[str], form: str) -> None:
 
 def test_an_error_that_cannot_be_printed_has_its_type() -> None:
     """Python would print it unmasked otherwise."""
-    assert "Unprintable" in hooks._traceback_text(Unprintable, Unprintable(), None)
+    assert "Unprintable" in hooks._traceback_text(Unprintable())
 
 
 @pytest.mark.parametrize("last_resort", [None, logging.StreamHandler()])

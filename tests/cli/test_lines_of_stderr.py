@@ -49,8 +49,7 @@ def test_events_are_told_only_if_lines_are_on(capsys: pytest.CaptureFixture[str]
 
 def test_events_below_the_level_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     """Their run and their shard are known to the lines after them."""
-    json_lines.begin(on=True)
-    json_lines.set_level("warning")
+    json_lines.begin(on=True, level="warning")
     json_lines.tell(STARTED)
     assert lines_of(capsys) == []
     logging.getLogger("harvester.test").warning("odd")

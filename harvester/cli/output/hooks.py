@@ -12,7 +12,6 @@ import sys
 import threading
 import traceback
 import warnings
-from types import TracebackType
 from typing import TextIO
 
 from harvester.cli.output import json_lines
@@ -40,16 +39,13 @@ def install() -> None:
 
 
 def _print_uncaught(
-    kind: type[BaseException],
-    error: BaseException | None,
-    trace: TracebackType | None,
-    thread: str = "",
+    _kind: object, error: BaseException | None, _trace: object, thread: str = ""
 ) -> None:
     if json_lines.is_on() and error is not None:
         json_lines.tell_error(error, thread and f" in the thread {thread}")
         return
     title = thread and f"Exception in thread {thread}:\n"
-    _write_redacted(title + _traceback_text(kind, error, trace))
+    _write_redacted(title + _traceback_text(error))
 
 
 def _print_thread_error(args: threading.ExceptHookArgs) -> None:
@@ -63,7 +59,7 @@ def _print_unraisable(args: sys.UnraisableHookArgs) -> None:
         logging.getLogger("python").error("%s: %s", where, json_lines.text_of(args.exc_value))
         return
     _write_redacted(f"{where}\n")
-    _write_redacted(_traceback_text(args.exc_type, args.exc_value, args.exc_traceback))
+    _write_redacted(_traceback_text(args.exc_value))
 
 
 def _print_warning(  # noqa: PLR0917 - the signature is Python's
@@ -81,14 +77,12 @@ def _print_warning(  # noqa: PLR0917 - the signature is Python's
     _write_redacted(warnings.formatwarning(message, category, filename, lineno, line), file)
 
 
-def _traceback_text(
-    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
-) -> str:
+def _traceback_text(error: BaseException | None) -> str:
     """Format a traceback. Never fails, because Python would then print the error unredacted."""
     try:
-        return "".join(traceback.format_exception(kind, error, trace))
+        return "".join(traceback.format_exception(error))
     except Exception:  # noqa: BLE001 - an error may fail to print itself
-        return f"{kind.__name__}\n"
+        return f"{type(error).__name__}\n"
 
 
 def _safe_repr(value: object) -> str:

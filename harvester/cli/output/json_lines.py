@@ -44,9 +44,9 @@ class _State:
     """The lines of one command: its run, once one has begun, and the errors that were told."""
 
     is_on: bool = False
+    least: int = logging.INFO
     run: str | None = None
     part: str | None = None
-    least: int = logging.INFO
     told: set[tuple[object, ...]] = field(default_factory=set)
 
 
@@ -66,10 +66,13 @@ def is_asked_for(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
     return "json" in (given or [environ.get(VARIABLE, "")])
 
 
-def begin(*, on: bool) -> None:
-    """Begin the lines of a command, or leave stderr to others if they are not ``on``."""
+def begin(*, on: bool, level: Level = "info") -> None:
+    """Begin the lines of a command, or leave stderr to others if they are not ``on``.
+
+    Events below ``level`` are left out, but never the end of a run.
+    """
     global _state  # noqa: PLW0603 - a process has one stderr
-    _state = _State(on)
+    _state = _State(on, _LEVELS[level])
     signals.describe_by(_tell_description if on else None)
     root = logging.getLogger()
     # That of an earlier command of this process.
@@ -84,11 +87,6 @@ def begin(*, on: bool) -> None:
 def is_on() -> bool:
     """Return whether stderr has lines of JSON and nothing else."""
     return _state.is_on
-
-
-def set_level(level: Level) -> None:
-    """Leave out events below a level, but never the end of a run."""
-    _state.least = _LEVELS[level]
 
 
 def tell(event: Event) -> None:
