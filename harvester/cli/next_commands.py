@@ -9,7 +9,7 @@ from rich.console import Console
 
 from harvester.cli import command_line
 from harvester.cli.command_line import MANIFEST, PROPOSED, shell_word
-from harvester.cli.output.answers import print_line, print_whole
+from harvester.cli.output.answers import print_line
 from harvester.cli.output.phrases import counted
 from harvester.core.calendar import day_text
 from harvester.core.text.inert_text import inert
@@ -96,7 +96,7 @@ def print_next(out: Console, commands: Sequence[NextCommand]) -> None:
     """Print commands to type next. No line is wrapped, so that it can be copied as it stands."""
     for command in commands:
         print_line(out, f"  {command.purpose}")
-        print_whole(out, f"    {command.line}")
+        print_line(out, f"    {command.line}", whole=True)
 
 
 def _words(name: str, value: str) -> list[str]:

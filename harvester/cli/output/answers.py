@@ -80,19 +80,20 @@ def print_table(out: Console, columns: Iterable[TableColumn[Row]], rows: Sequenc
     out.print(Text("\n").join(table_lines(columns, rows, _room(out))), soft_wrap=True)
 
 
-def print_line(out: Console, line: str, *, gap: bool = False, style: str = "") -> None:
+def print_line(
+    out: Console, line: str, *, gap: bool = False, style: str = "", whole: bool = False
+) -> None:
     """Print a line, after an empty one if there is to be a gap. Nothing in it acts.
 
-    It is wrapped between words on a terminal. Elsewhere it is whole, to be found by its words.
+    It is wrapped between words on a terminal, unless it is to be copied ``whole``, as a command is.
+    Elsewhere no line is wrapped, to be found by its words.
     """
-    whole = inert_line(line)
-    lines = [whole] if out.soft_wrap else line_lines(whole, _room(out))
-    _print(out, "\n".join(lines), style, gap=gap)
-
-
-def print_whole(out: Console, line: str, *, gap: bool = False, style: str = "") -> None:
-    """Print a line that is to be copied, such as a command, and never wrapped."""
-    _print(out, inert_line(line), style, gap=gap)
+    text = inert_line(line)
+    if not (whole or out.soft_wrap):
+        text = "\n".join(line_lines(text, _room(out)))
+    if gap:
+        out.print()
+    out.print(Text(text, style), soft_wrap=True)
 
 
 def print_lines(out: Console, lines: Sequence[str], indent: int = 2) -> None:
@@ -128,12 +129,6 @@ def _pending_line(days: PendingDays, names: Mapping[str, str]) -> str:
     more = f" and {days.accounts - len(days.first):,} more" * (days.accounts > len(days.first))
     when = range_text(days.begin, days.end)
     return f"{days.dataset} {when}: {days.account_days:,} days of {shown}{more}"
-
-
-def _print(out: Console, text: str, style: str = "", *, gap: bool) -> None:
-    if gap:
-        out.print()
-    out.print(Text(text, style), soft_wrap=True)
 
 
 def _room(out: Console) -> int:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from harvester.cli.options import Logging
 from harvester.cli.output import json_lines
-from harvester.cli.output.answers import print_whole
+from harvester.cli.output.answers import print_line
 from harvester.core.text.redaction import in_no_run
 from harvester.core.text.safe_text import own_text
 
@@ -36,7 +36,8 @@ class _AboveTheBar(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError):
             # Not wrapped, because a line that is copied must be a line.
-            print_whole(self._console, self.format(record), style=_STYLES.get(record.levelno, ""))
+            style = _STYLES.get(record.levelno, "")
+            print_line(self._console, self.format(record), style=style, whole=True)
 
 
 def print_to(console: Console) -> None:
@@ -50,11 +51,8 @@ def set_up(options: Logging) -> None:
 
     Secrets are masked in the formatter, because a filter sees neither arguments nor tracebacks.
     """
-    if json_lines.is_on() != (options.log_format == "json"):
-        json_lines.begin(on=options.log_format == "json")
-    if json_lines.is_on():
-        json_lines.set_level(options.log_level)
-    else:
+    json_lines.begin(on=options.log_format == "json", level=options.log_level)
+    if not json_lines.is_on():
         _handle_by(logging.StreamHandler(sys.stderr))
     logging.getLogger("harvester").setLevel(options.log_level.upper())
 
