@@ -211,7 +211,7 @@ MAX_CODE = {
     "runs": 3_353,
     "verbs": 2_799,
     "readers": 796,
-    "cli": 2_409,
+    "cli": 2_388,
     "sandbox": 1_354,
     "root": 215,
 }

@@ -92,7 +92,7 @@ def status(
         as_csv = accounts_csv if by == "account" else datasets_csv
         answer("text", lambda: None, lambda _: print(as_csv(shown), end=""))
     else:
-        show = _show_accounts if by == "account" else _print_status
+        show = _print_accounts if by == "account" else _print_status
         answer(format, shown.to_dict, lambda out: show(out, shown))
     return found.gate.exit_code if found.gate else Exit.DONE
 
@@ -207,8 +207,9 @@ _COLUMNS: Sequence[TableColumn[AccountStatus]] = (
 )
 
 
-def _print_accounts(out: Console, accounts: Sequence[AccountStatus]) -> None:
-    """Print accounts, and how many of them there are, incomplete and paused."""
+def _print_accounts(out: Console, found: Status) -> None:
+    """Print accounts, how many of them there are, incomplete and paused, and what was asked for."""
+    accounts = found.accounts
     if accounts:
         print_table(out, _COLUMNS, accounts)
     counts = {
@@ -218,10 +219,7 @@ def _print_accounts(out: Console, accounts: Sequence[AccountStatus]) -> None:
     states = "".join(f", {number:,} {word}" for word, number in counts.items() if number)
     print_line(out, counted(len(accounts), "account") + states, gap=True)
 
-
-def _show_accounts(out: Console, found: Status) -> None:
-    _print_accounts(out, found.accounts)
-    rows = {account.appid for account in found.accounts}
+    rows = {account.appid for account in accounts}
     print_paused(out, [account for account in found.paused if account.appid not in rows])
     _print_owners(out, found)
     if found.gate is not None:

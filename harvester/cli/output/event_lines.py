@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 from harvester.cli.output.phrases import counted, minute_texts
 from harvester.core.text.inert_text import inert, named
@@ -102,17 +102,14 @@ def _until(problem: Problem) -> str:
 
 def published_lines(published: list[Published]) -> list[str]:
     """Return lines that name each replaced partition once, with the rows that it gained."""
-    months: defaultdict[str, dict[str, None]] = defaultdict(dict)
-    rows: Counter[str] = Counter()
+    by_dataset: defaultdict[str, list[Published]] = defaultdict(list)
     for item in published:
-        months[item.dataset].setdefault(item.ref_month)
-        rows[item.dataset] += item.rows_after - item.rows_before
-    texts = [
-        f"{dataset} {', '.join(sorted(found))} ({rows[dataset]:+,} rows)"
-        for dataset, found in months.items()
-    ]
+        by_dataset[item.dataset].append(item)
     lines: list[str] = []
-    for text in texts:
+    for dataset, items in by_dataset.items():
+        months = ", ".join(sorted({item.ref_month for item in items}))
+        rows = sum(item.rows_after - item.rows_before for item in items)
+        text = f"{dataset} {months} ({rows:+,} rows)"
         if lines and len(lines[-1]) + len(text) < MAX_PUBLISHED_LINE:
             lines[-1] += f"; {text}"
         else:

@@ -64,7 +64,7 @@ def table_lines(
     columns = [each for each in columns if not each.may_lack or any(map(each.cell, rows))]
     body = [[_inert(column.cell(row)) for column in columns] for row in rows]
     head = [Text(column.heading, "heading") for column in columns]
-    natural = [max(map(_cells, column)) for column in zip(head, *body, strict=True)]
+    natural = [max(cell.cell_len for cell in column) for column in zip(head, *body, strict=True)]
     widths, kept = natural, list(range(len(columns)))
     if _sum(natural, kept) > room:
         widths = list(map(_least, columns, zip(head, *body, strict=True), natural))
@@ -130,10 +130,6 @@ def _inert(cell: Cell) -> Text:
     return Text(f"{cell:,}" if isinstance(cell, int) else inert(cell or ""))
 
 
-def _cells(cell: Text) -> int:
-    return cell_len(cell.plain)
-
-
 def _sum(widths: Sequence[int], kept: Sequence[int]) -> int:
     return sum(widths[at] for at in kept) + len(_GAP) * (len(kept) - 1)
 
@@ -166,7 +162,7 @@ def _lines(
 ) -> Iterator[Text]:
     """Yield the lines of a row."""
     parts = [
-        [row[at].plain] if _cells(row[at]) <= width else wrapped(row[at].plain, width)
+        [row[at].plain] if row[at].cell_len <= width else wrapped(row[at].plain, width)
         for _, width, at in shown
     ]
     for line in zip_longest(*parts, fillvalue=""):
@@ -187,10 +183,10 @@ def _block(columns: Sequence[TableColumn[Any]], row: Sequence[Text], room: int) 
     line = Text()
     for column, cell in cells[1:]:
         pair = Text.assemble(f"{_GAP}{column.heading} ", (cell.plain, cell.style))
-        if line and _cells(line) + _cells(pair) > room:
+        if line and line.cell_len + pair.cell_len > room:
             yield line
             line = Text()
-        if _cells(pair) > room:
+        if pair.cell_len > room:
             yield from map(Text, line_lines(pair.plain, room))
         else:
             line.append_text(pair)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args
 
 from cyclopts import (
     CoercionError,
@@ -53,11 +53,8 @@ def _unfit(error: Any, lists: str) -> UsageError:
     """Return the error for a value of the wrong kind."""
     token, wanted = error.token, error.target_type
     name = token.keyword or error.argument.name
-    if get_origin(wanted) is Literal:
-        choices = get_args(wanted)
+    if choices := get_args(wanted):
         hint = nearest(token.value, choices) or f"write one of {', '.join(choices)}"
         return UsageError(f"{name}: no such choice{quote_safe(token.value)}", hint)
-    kind = _KINDS.get(wanted)
-    if kind is None:
-        return UsageError(tuple(map(inert, str(error).split("\n"))), lists)
-    return UsageError(f"{name}:{quote_safe(token.value)} is not {kind}", lists)
+    # Every text is a text, and a path.
+    return UsageError(f"{name}:{quote_safe(token.value)} is not {_KINDS[wanted]}", lists)
