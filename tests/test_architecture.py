@@ -61,7 +61,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "core": set(),
     "catalogue": {"core"},
     "manifest": {"core", "catalogue"},
-    "planning": {"core", "catalogue"},
+    "planning": {"core"},
     "scheduling": {"core", "catalogue", "planning"},
     "tables": {"core"},
     "wechat": {"core", "catalogue"},
@@ -199,8 +199,8 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_540,
-    "catalogue": 813,
+    "core": 1_575,
+    "catalogue": 778,
     "manifest": 1_619,
     "planning": 762,
     "scheduling": 1_395,
@@ -221,7 +221,7 @@ MAX_SLACK = 40
 MAX_TEXT = {"catalogue": 124, "cli": 36}
 """The lines that each room may have in data files, without blanks: SQL to copy, and a manifest."""
 
-MAX_ARROWS = 50
+MAX_ARROWS = 49
 MAX_LEVELS_INSIDE = 5
 MAX_MODULES = 20
 MAX_FUNCTION_LINES = 50

@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 
 from benchmarks.workload import busy
-from harvester.catalogue import CATALOGUE, readiness
-from harvester.core import calendar
+from harvester.catalogue import CATALOGUE
+from harvester.core import calendar, readiness
 from harvester.core.dataset import Dataset
 from harvester.core.model import RawAnswer, Window
 from harvester.planning.windows import windows

@@ -69,6 +69,5 @@ __all__ = [
     "descriptions",
     "error_codes",
     "matching",
-    "readiness",
     "retirement",
 ]

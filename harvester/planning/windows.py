@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from harvester.catalogue import readiness
-from harvester.core import calendar
+from harvester.core import calendar, readiness
 from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
 from harvester.core.config.settings import Account, Job, Manifest, Pace
 from harvester.core.dataset import Dataset

@@ -14,8 +14,7 @@ from typing import NamedTuple
 import anyio
 from anyio import to_thread
 
-from harvester.catalogue import readiness
-from harvester.core import calendar
+from harvester.core import calendar, readiness
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of

@@ -14,12 +14,12 @@ from functools import lru_cache, partial
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 
-from harvester.catalogue.readiness import settled_before
 from harvester.core import calendar
 from harvester.core.calendar import Clock, Day, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import LostRace, StoreError
 from harvester.core.model import RawAnswer
+from harvester.core.readiness import settled_before
 from harvester.core.text.inert_text import inert
 from harvester.storage import layout, partition_reader, partition_writer, quarantine, raw_log
 from harvester.storage.answer_notes import AnswerNotes

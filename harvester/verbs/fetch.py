@@ -9,9 +9,9 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
-from harvester.catalogue import matching, readiness, retirement
+from harvester.catalogue import matching, retirement
 from harvester.catalogue.error_codes import Action, Rule, Scope
-from harvester.core import calendar
+from harvester.core import calendar, readiness
 from harvester.core.calendar import Day
 from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe

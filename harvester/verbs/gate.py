@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harvester.catalogue import readiness
-from harvester.core import calendar
+from harvester.core import calendar, readiness
 from harvester.core.calendar import Day
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange

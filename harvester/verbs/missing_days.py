@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
-from harvester.catalogue import readiness
 from harvester.catalogue.error_codes import Action, Scope
-from harvester.core import calendar
+from harvester.core import calendar, readiness
 from harvester.core.calendar import Day, DaySet
 from harvester.core.config.settings import Manifest
 from harvester.runs.record.account_report import reason_for

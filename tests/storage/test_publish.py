@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from harvester.catalogue import CATALOGUE
-from harvester.catalogue.readiness import settled_before
 from harvester.core.calendar import day_of, instant, month_of
 from harvester.core.dataset import Dataset
 from harvester.core.errors import StoreError
 from harvester.core.model import RawAnswer, Window, bucket_of
+from harvester.core.readiness import settled_before
 from harvester.storage import footer as file_footer
 from harvester.storage import publish, quarantine, raw_log
 from harvester.storage.layout import RAW, Partition, Tree

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from harvester.catalogue import CATALOGUE
-from harvester.catalogue.readiness import period_begin
 from harvester.core.calendar import Day, day_text, instant, parse_day
 from harvester.core.dataset import Dataset, Grain
 from harvester.core.model import RawAnswer, Window
+from harvester.core.readiness import period_begin
 from harvester.tables.day_rows import DayRows, Decoded
 from harvester.tables.decode import decoder
 

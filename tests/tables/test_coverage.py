@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from harvester.catalogue.readiness import settled_before
 from harvester.core.calendar import instant, month_of, today
 from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion, StoreError
+from harvester.core.readiness import settled_before
 from harvester.tables import coverage
 from harvester.tables.coverage import AccountDays, Coverage
 from tests.support.answers import DAILY, HOURLY, MARCH, appid

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harvester.catalogue import CATALOGUE, readiness
+from harvester.catalogue import CATALOGUE
 from harvester.catalogue.error_codes import Action
 from harvester.cli import invoke
-from harvester.core import calendar
+from harvester.core import calendar, readiness
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.dataset import Grain
 from harvester.core.exit_codes import Exit

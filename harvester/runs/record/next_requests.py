@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harvester.catalogue import readiness
-from harvester.core import calendar
+from harvester.core import calendar, readiness
 from harvester.core.calendar import Day, DaySet
 from harvester.core.config.settings import Manifest
 from harvester.planning.windows import Wanted, count_windows

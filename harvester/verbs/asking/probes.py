@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from harvester.catalogue import readiness
+from harvester.core import readiness
 from harvester.core.config.settings import Manifest
 from harvester.core.dataset import Dataset, Grain
 from harvester.core.model import Window

@@ -12,7 +12,7 @@ MERGE = "harvester/tables/merge.py"
 MODEL = "harvester/core/model.py"
 PIPELINE = "harvester/engine/pipeline.py"
 PUBLISH = "harvester/storage/publish.py"
-READINESS = "harvester/catalogue/readiness.py"
+READINESS = "harvester/core/readiness.py"
 
 SABOTAGES = (
     Sabotage(
@@ -76,28 +76,28 @@ SABOTAGES = (
         READINESS,
         "max(FINAL_IF_EMPTY, dataset.settle) if empty else dataset.settle",
         "dataset.settle",
-        "tests/catalogue/test_readiness.py::test_when_an_answer_is_final",
+        "tests/core/test_readiness.py::test_when_an_answer_is_final",
     ),
     Sabotage(
         "ready-hour-ignored",
         READINESS,
         "calendar.today(now - dataset.ready_minutes * 60)",
         "calendar.today(now)",
-        "tests/catalogue/test_readiness.py::test_the_newest_period_that_may_be_asked",
+        "tests/core/test_readiness.py::test_the_newest_period_that_may_be_asked",
     ),
     Sabotage(
         "day-of-utc",
         CALENDAR,
         "int((now + 8 * 3600) // 86_400)",
         "int(now // 86_400)",
-        "tests/catalogue/test_readiness.py::test_the_newest_period_that_may_be_asked",
+        "tests/core/test_readiness.py::test_the_newest_period_that_may_be_asked",
     ),
     Sabotage(
         "midnight-of-utc",
         CALENDAR,
         "day * 86_400 - 8 * 3600 + minutes * 60.0",
         "day * 86_400 + minutes * 60.0",
-        "tests/catalogue/test_readiness.py::test_the_newest_period_that_may_be_asked",
+        "tests/core/test_readiness.py::test_the_newest_period_that_may_be_asked",
     ),
     Sabotage(
         "bucket-of-other-bytes",

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.catalogue import CATALOGUE, readiness
-from harvester.core import calendar
+from harvester.catalogue import CATALOGUE
+from harvester.core import calendar, readiness
 from harvester.core.calendar import day_text, instant, parse_day
 from harvester.core.dataset import Dataset, Grain
 from tests.support.answers import period_end
