@@ -62,7 +62,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "catalogue": {"core"},
     "manifest": {"core", "catalogue"},
     "planning": {"core"},
-    "scheduling": {"core", "catalogue", "planning"},
+    "scheduling": {"core", "catalogue"},
     "tables": {"core"},
     "wechat": {"core", "catalogue"},
     "storage": {"core", "catalogue", "tables", "planning"},
@@ -199,10 +199,10 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_575,
+    "core": 1_599,
     "catalogue": 778,
     "manifest": 1_619,
-    "planning": 762,
+    "planning": 744,
     "scheduling": 1_395,
     "tables": 1_542,
     "wechat": 1_580,
@@ -221,7 +221,7 @@ MAX_SLACK = 40
 MAX_TEXT = {"catalogue": 124, "cli": 36}
 """The lines that each room may have in data files, without blanks: SQL to copy, and a manifest."""
 
-MAX_ARROWS = 49
+MAX_ARROWS = 48
 MAX_LEVELS_INSIDE = 5
 MAX_MODULES = 20
 MAX_FUNCTION_LINES = 50

@@ -20,7 +20,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core import calendar, readiness
 from harvester.core.dataset import Dataset
 from harvester.core.model import RawAnswer, Window
-from harvester.planning.windows import windows
+from harvester.core.windows import windows
 from harvester.sandbox import Rules
 from harvester.sandbox.data import expected_rows
 from harvester.sandbox.responses import Archive

@@ -13,7 +13,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.config.settings import Account, Credential, Job, Manifest, Output
 from harvester.engine.rate_limiter import RateLimiter
-from harvester.planning import windows as plan
+from harvester.planning import wanted_days as plan
 from harvester.runs.harvest import make_queues
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import coverage_scan

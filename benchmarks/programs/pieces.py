@@ -23,7 +23,7 @@ from harvester.core import calendar
 from harvester.core.config.settings import Account, Job, Limits, Manifest, Output, Pace
 from harvester.core.model import Rate, RawAnswer, Window
 from harvester.engine.rate_limiter import RateLimiter
-from harvester.planning import windows
+from harvester.planning import wanted_days
 from harvester.runs.harvest import make_queues
 from harvester.sandbox.data import expected_rows
 from harvester.scheduling.account_queue import Attempt
@@ -96,7 +96,7 @@ def _schedule(work: Work) -> Iterator[float]:
     )
     for _ in range(REPEATS):
         lanes = make_queues(
-            manifest, windows.wanted(manifest, time.time()), {}, calendar.today(time.time())
+            manifest, wanted_days.wanted(manifest, time.time()), {}, calendar.today(time.time())
         )
         spacing = RateLimiter(PACE)
         schedule = Scheduler(

@@ -14,8 +14,9 @@ from typing import TypeAlias
 from harvester.core import calendar
 from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
 from harvester.core.config.settings import Manifest
+from harvester.core.windows import count_windows
 from harvester.planning.quota import DailyQuota
-from harvester.planning.windows import Plan, Wanted, count_windows, each_missing
+from harvester.planning.wanted_days import Plan, Wanted, each_missing
 
 SHORTER_RANGES = (30, 90, 365, 3 * 365)
 """Ranges that a plan is compared with, in days up to today."""

@@ -21,8 +21,9 @@ from harvester.core.model import bucket_of
 from harvester.engine.call_budget import BudgetPolicy
 from harvester.engine.pipeline import Pipeline, Tools
 from harvester.engine.rate_limiter import RateLimiter
-from harvester.planning import windows
+from harvester.planning import wanted_days
 from harvester.planning.sharding import of_shard, own_buckets
+from harvester.planning.wanted_days import Wanted
 from harvester.runs import runtime, watchers
 from harvester.runs.access import ask_for_time, open_line, run_context
 from harvester.runs.event_loop import run_in_loop
@@ -152,7 +153,7 @@ def read_coverage(
     record: Record,
     manifest: Manifest,
     tree: layout.Tree,
-    harvested: tuple[windows.Wanted, Sequence[AccountQueue]],
+    harvested: tuple[Wanted, Sequence[AccountQueue]],
     now: float,
 ) -> CoverageRead:
     """Read what the files have of the wanted days of a run. Raises StoreError.
@@ -180,16 +181,16 @@ def _by_right_clock(state: RunState) -> RunState:
     return state
 
 
-def _plan_and_harvest(state: RunState) -> tuple[windows.Wanted, list[AccountQueue]]:
+def _plan_and_harvest(state: RunState) -> tuple[Wanted, list[AccountQueue]]:
     """Plan, ask for what is missing and publish it; return the wanted days and the queues.
 
     Keeps nothing if that shows that the clock is off.
     """
     manifest, clock = state.manifest, state.context.clock
     today = calendar.today(state.started_at)
-    want = windows.wanted(manifest, state.started_at)
+    want = wanted_days.wanted(manifest, state.started_at)
     missing, refetch = coverage_scan.to_ask(state.tree, want, clock(), state.options.refetch)
-    plan = windows.summarise(manifest, want, missing, today)
+    plan = wanted_days.summarise(manifest, want, missing, today)
     _check_request_limit(plan.requests, state)
     state.stream.report(planned(want, plan))
     queues = make_queues(manifest, missing, refetch, today) if plan.requests else []
@@ -215,10 +216,10 @@ def _check_request_limit(requests: int, state: RunState) -> None:
 
 def begun(manifest: Manifest, options: runtime.RunOptions, now: float) -> Begun:
     """Return the beginning of a run as a fact."""
-    return Begun(options.labels, options.shard_text, windows.next_ready_at(manifest, now))
+    return Begun(options.labels, options.shard_text, wanted_days.next_ready_at(manifest, now))
 
 
-def planned(want: windows.Wanted, plan: windows.Plan) -> Planned:
+def planned(want: Wanted, plan: wanted_days.Plan) -> Planned:
     """Return the plan of the wanted days as a fact."""
     bound = plan.bound_seconds, plan.bound_by
     accounts = {appid for of_dataset in want.values() for appid in of_dataset}
@@ -226,7 +227,7 @@ def planned(want: windows.Wanted, plan: windows.Plan) -> Planned:
 
 
 def make_queues(
-    manifest: Manifest, missing: windows.Wanted, refetch: windows.Wanted, today: calendar.Day
+    manifest: Manifest, missing: Wanted, refetch: Wanted, today: calendar.Day
 ) -> list[AccountQueue]:
     """Return a queue for each account with missing days, its datasets in the catalogue's order."""
     backlogs: defaultdict[str, list[Backlog]] = defaultdict(list)
@@ -340,7 +341,7 @@ def _budget_policy(state: RunState) -> BudgetPolicy:
     """Return the rules by which the calls of a day are allocated."""
     return BudgetPolicy(
         state.manifest.limits,
-        partial(windows.calls_kept, state.manifest),
+        partial(wanted_days.calls_kept, state.manifest),
         forget=state.options.ignore_spent_quota,
         forget_refusals=state.options.refetch == "refused",
     )

@@ -14,7 +14,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet, Month
 from harvester.core.dataset import Dataset
 from harvester.core.model import Window
-from harvester.planning.windows import count_windows, newest_window
+from harvester.core.windows import count_windows, newest_window
 from harvester.scheduling.quota_state import AllocatedCalls
 from harvester.scheduling.rate_state import RateState
 from harvester.scheduling.refusal_state import RefusalState

@@ -11,7 +11,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import DaySet, Month
 from harvester.core.model import DayRange
-from harvester.planning.windows import Wanted
+from harvester.planning.wanted_days import Wanted
 from harvester.storage import layout, partition_reader, quarantine
 from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay

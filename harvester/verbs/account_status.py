@@ -12,7 +12,7 @@ from typing import TypeAlias, TypeVar
 from harvester.core import calendar
 from harvester.core.calendar import DaySet
 from harvester.core.config.settings import Account, Manifest
-from harvester.planning.windows import Wanted
+from harvester.planning.wanted_days import Wanted
 from harvester.storage.coverage_scan import States
 from harvester.verbs.missing_days import NOT_ASKED, ExplainedDays
 

@@ -16,7 +16,7 @@ from harvester.core.calendar import Day, DaySet, Month, day_text, newest, oldest
 from harvester.core.dataset import DATE_COLUMN
 from harvester.core.errors import StoreError, UsageError
 from harvester.core.model import APPID, bucket_of
-from harvester.planning.windows import Wanted
+from harvester.planning.wanted_days import Wanted
 from harvester.storage.backends.base import META_DIR
 from harvester.storage.layout import QUARANTINE, RAW, Tree
 from harvester.storage.state import json_file

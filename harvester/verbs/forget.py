@@ -23,7 +23,7 @@ from harvester.core.results import Op
 from harvester.core.text.inert_text import inert
 from harvester.manifest.narrowing import meant
 from harvester.manifest.option_values import day_option
-from harvester.planning import windows
+from harvester.planning import wanted_days
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import Project
 from harvester.runs.session import locked_and_recorded, new_run_log
@@ -150,7 +150,7 @@ def erase(project: Project, request: erasure.ErasureRequest, *, dry_run: bool = 
     """Delete from the output of a project what a request names. Raises as `forget`."""
     manifest, tree, now = project.manifest, project.tree, project.clock.started_at
     # Paused accounts too: once the pause ends, a run would fetch again what is erased here.
-    erasure.refuse_wanted(request, windows.wanted(manifest, now, paused_too=True))
+    erasure.refuse_wanted(request, wanted_days.wanted(manifest, now, paused_too=True))
     if dry_run:
         return _forget(_Erasure(tree, manifest, request, None))
     own, run_log = sorted(request.buckets(tree.buckets)), new_run_log(manifest.file, project.clock)

@@ -14,7 +14,7 @@ from harvester.core import calendar, readiness
 from harvester.core.calendar import Day
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
-from harvester.planning.windows import Wanted, wanted
+from harvester.planning.wanted_days import Wanted, wanted
 from harvester.storage.coverage_scan import States, day_ranges_of
 from harvester.verbs.missing_days import ExplainedDays, Missing, RunHistory
 

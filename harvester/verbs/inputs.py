@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harvester.core.results import PausedAccount
 from harvester.manifest.external_inputs import touched
-from harvester.planning.windows import paused_accounts
+from harvester.planning.wanted_days import paused_accounts
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
 from harvester.verbs.project import open_project, warn_of_open_files

@@ -12,7 +12,7 @@ from harvester.core.config.settings import Manifest
 from harvester.core.model import bucket_of
 from harvester.core.plain import plain
 from harvester.core.results import DatasetPlan, PausedAccount
-from harvester.planning import cost, windows
+from harvester.planning import cost, wanted_days
 from harvester.planning.ledger import Ledger
 from harvester.planning.quota import DailyQuota
 from harvester.planning.sharding import of_shard, own_buckets
@@ -82,9 +82,9 @@ def plan(
     own = own_buckets(buckets, arguments.shard_of(shard))
     # As a run of the shard sees it: prices are of its own accounts.
     mine = of_shard(project.manifest, own)
-    want = windows.wanted(mine, now)
+    want = wanted_days.wanted(mine, now)
     missing, _ = coverage_scan.to_ask(tree, want, now, arguments.refetch_of(refetch))
-    found = windows.summarise(mine, want, missing, today)
+    found = wanted_days.summarise(mine, want, missing, today)
     price = plain(cost.price(mine, missing, found, _quotas(mine, tree, own, now), now))
     barren = cost.empty_prefixes(mine, missing, _rows(tree, want, now), today)
     return Plan(
@@ -102,7 +102,7 @@ def plan(
 
 def _quotas(manifest: Manifest, tree: Tree, own: list[int], now: float) -> cost.Quotas:
     """Return a function of a dataset and an appid: its quota by today's ledger of its bucket."""
-    today, kept = calendar.today(now), windows.calls_kept(manifest, now)
+    today, kept = calendar.today(now), wanted_days.calls_kept(manifest, now)
     ledgers = {bucket: quota_ledger.read(tree, today, bucket) or Ledger(today) for bucket in own}
 
     def quota(dataset: str, appid: str) -> DailyQuota:
@@ -113,7 +113,7 @@ def _quotas(manifest: Manifest, tree: Tree, own: list[int], now: float) -> cost.
     return quota
 
 
-def _rows(tree: Tree, want: windows.Wanted, now: float) -> cost.Rows:
+def _rows(tree: Tree, want: wanted_days.Wanted, now: float) -> cost.Rows:
     """Return the days with rows and the empty days, by dataset and appid."""
     return {
         dataset: {appid: (state.with_rows, state.empty) for appid, state in of_dataset.items()}

@@ -12,7 +12,7 @@ from harvester.core.errors import UsageError
 from harvester.core.plain import plain
 from harvester.core.results import PausedAccount
 from harvester.manifest.option_values import end_day_option
-from harvester.planning import bucket_sizing, windows
+from harvester.planning import bucket_sizing, wanted_days
 from harvester.runs.record.account_report import DatasetSummary, summarise_states
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, next_requests
 from harvester.runs.record.run_record import plain_row
@@ -119,7 +119,8 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
 
     Raises StoreError, and UsageError for files of a newer version or another number of buckets.
     """
-    want, with_paused = (windows.wanted(manifest, now, paused_too=each) for each in (False, True))
+    want = wanted_days.wanted(manifest, now)
+    with_paused = wanted_days.wanted(manifest, now, paused_too=True)
     all_states = coverage_scan.read_states(tree, with_paused, now)
     states = {
         dataset: {appid: all_states[dataset][appid] for appid in of_dataset}
@@ -150,5 +151,5 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
         warnings=tuple(bucket_sizing.warnings(manifest, want)),
         next_requests=next_requests(manifest, want, states, calendar.today(now)),
         gate=required and read_gate(required, history),
-        paused=windows.paused_accounts(manifest),
+        paused=wanted_days.paused_accounts(manifest),
     )

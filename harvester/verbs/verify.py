@@ -14,7 +14,7 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion
 from harvester.core.plain import plain
 from harvester.core.text.inert_text import inert
-from harvester.planning import windows
+from harvester.planning import wanted_days
 from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.runtime import Project
 from harvester.runs.session import locked, new_run_log
@@ -136,14 +136,14 @@ def mended(project: Project, *, footers_only: bool = False) -> Report:
 
 
 def _check_all(project: Project, *, footers_only: bool) -> Report:
-    want = windows.wanted(project.manifest, project.clock.started_at, paused_too=True)
+    want = wanted_days.wanted(project.manifest, project.clock.started_at, paused_too=True)
     return check_tree(project.tree, project.manifest.datasets, want, footers_only=footers_only)
 
 
 def check_tree(
     tree: Tree,
     datasets: Mapping[str, Dataset],
-    want: windows.Wanted,
+    want: wanted_days.Wanted,
     *,
     footers_only: bool = False,
 ) -> Report:
@@ -168,7 +168,7 @@ def check_tree(
 
 
 def _missing(
-    tree: Tree, datasets: Mapping[str, Dataset], want: windows.Wanted, gone: set[str]
+    tree: Tree, datasets: Mapping[str, Dataset], want: wanted_days.Wanted, gone: set[str]
 ) -> Iterator[Damage]:
     """Yield the published files that were not found and are not there now either."""
     for name in sorted(gone):
@@ -200,7 +200,7 @@ def _repaired(tree: Tree, damage: Damage, run_log: RunLog) -> Damage:
 
 
 def _check_file(
-    tree: Tree, want: windows.Wanted, dataset: Dataset, partition: Partition, *, read_data: bool
+    tree: Tree, want: wanted_days.Wanted, dataset: Dataset, partition: Partition, *, read_data: bool
 ) -> tuple[int, Damage | None]:
     """Check a data file; return its rows, and its damage if there is any."""
     place, name = _identity(tree, dataset, partition), tree.name(partition)
@@ -234,7 +234,7 @@ def _damage(name: str, place: FileIdentity, flaws: list[str], lost: dict[str, in
     return Damage(name, place.dataset.name, month, tuple(flaws), tuple(days))
 
 
-def _wanted_of(want: windows.Wanted, place: FileIdentity) -> dict[str, int]:
+def _wanted_of(want: wanted_days.Wanted, place: FileIdentity) -> dict[str, int]:
     """Return the wanted days of a file whose coverage cannot be read."""
     return {
         appid: mask

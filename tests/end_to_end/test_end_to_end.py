@@ -14,7 +14,7 @@ from harvester.core.config.settings import Limits, Pace
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, bucket_of
-from harvester.planning.windows import count_windows
+from harvester.core.windows import count_windows
 from harvester.runs.record.notes import notes_of
 from harvester.sandbox import Row, expected_rows
 from tests.support.faulty_wechat import Delayed, FaultyRules

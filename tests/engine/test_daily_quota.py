@@ -17,7 +17,7 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve, bucket_of
 from harvester.core.secret import Secret
 from harvester.manifest.narrowing import Selection, narrow
-from harvester.planning import windows as planning
+from harvester.planning import wanted_days as planning
 from harvester.sandbox import Rules
 from harvester.sandbox.calls import Reply, Request
 from harvester.storage import coverage_scan

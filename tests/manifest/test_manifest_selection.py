@@ -14,7 +14,7 @@ from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.manifest import loader
 from harvester.manifest.narrowing import Selection, narrow
-from harvester.planning.windows import calls_kept
+from harvester.planning.wanted_days import calls_kept
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 A, B, C = (f"wx000000000000000{digit}" for digit in "abc")

@@ -14,7 +14,7 @@ from harvester.core import calendar
 from harvester.core.calendar import day_range, instant, parse_day
 from harvester.core.config.settings import Account, Job, Limits, Manifest, Output
 from harvester.core.model import Refusal, Reserve
-from harvester.planning import cost, windows
+from harvester.planning import cost, wanted_days
 from harvester.planning.ledger import Ledger
 from harvester.planning.quota import DailyQuota
 from tests.support import ledgers
@@ -40,8 +40,8 @@ def manifest_of(begin: str, limits: Limits, datasets: tuple[str, ...] = (HOURLY,
 
 def priced(manifest: Manifest, note: Ledger | None = None, now: float = NOON) -> cost.Price:
     """The price of everything a manifest wants, after what a note says was spent."""
-    want = windows.wanted(manifest, now)
-    found = windows.summarise(manifest, want, want, calendar.today(now))
+    want = wanted_days.wanted(manifest, now)
+    found = wanted_days.summarise(manifest, want, want, calendar.today(now))
     return cost.price(manifest, want, found, quotas(manifest, note or Ledger(TODAY)), now)
 
 
@@ -104,9 +104,9 @@ def test_a_parked_dataset_has_nothing_left_today() -> None:
 def test_an_account_that_lacks_nothing_costs_nothing() -> None:
     """Only what is missing is priced."""
     manifest = manifest_of(calendar.day_text(TODAY - 10), Limits())
-    want = windows.wanted(manifest, NOON)
+    want = wanted_days.wanted(manifest, NOON)
     missing = {HOURLY: {**want[HOURLY], appid(2): calendar.NO_DAYS}}
-    plan = windows.summarise(manifest, want, missing, TODAY)
+    plan = wanted_days.summarise(manifest, want, missing, TODAY)
     found = cost.price(manifest, missing, plan, quotas(manifest, Ledger(TODAY)), NOON)
     assert [(each.appid, each.requests) for each in found.accounts] == [(appid(1), 10)]
 
@@ -172,8 +172,8 @@ def test_a_plan_after_a_spent_quota_counts_with_what_it_taught() -> None:
         note.add(HOURLY, name, 9)
         note.exhaust(HOURLY, name, Refusal(45009, "reach max api daily quota limit", ""))
         DailyQuota(manifest.limits, note, HOURLY, name).teach(5)
-    want = windows.wanted(manifest, NOON)
-    found = windows.summarise(manifest, want, want, TODAY)
+    want = wanted_days.wanted(manifest, NOON)
+    found = wanted_days.summarise(manifest, want, want, TODAY)
     price = cost.price(manifest, want, found, quotas(manifest, note), NOON)
     assert (price.calendar_days, price.complete_on) == (11, TODAY + 11)
     assert (price.requests_today, price.quota_questions) == (0, 0)

@@ -15,7 +15,7 @@ from harvester.core import calendar
 from harvester.core.config.settings import Manifest
 from harvester.core.exit_codes import Exit
 from harvester.core.results import PausedAccount
-from harvester.planning import windows
+from harvester.planning import wanted_days
 from harvester.sandbox import Rules
 from harvester.verbs import status
 from harvester.verbs.asking.check_report import State
@@ -117,10 +117,10 @@ def test_no_day_of_a_paused_account_gets_ready(lab: PausingHarness) -> None:
     lab.accounts, lab.end, lab.minute = 1, None, 9 * 60
     paused = lab.manifest()
     whole = replace(paused, accounts=(replace(paused.accounts[0], paused=""),))
-    assert windows.next_ready_at(whole, lab.now()) is not None
-    assert windows.next_ready_at(paused, lab.now()) is None
-    assert windows.calls_kept(whole, lab.now())[DAILY]
-    assert not windows.calls_kept(paused, lab.now())[DAILY]
+    assert wanted_days.next_ready_at(whole, lab.now()) is not None
+    assert wanted_days.next_ready_at(paused, lab.now()) is None
+    assert wanted_days.calls_kept(whole, lab.now())[DAILY]
+    assert not wanted_days.calls_kept(paused, lab.now())[DAILY]
 
 
 def test_check_tries_a_paused_account_once(lab: PausingHarness) -> None:

@@ -19,7 +19,7 @@ from harvester.core.calendar import Day, parse_day
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal, Window
 from harvester.manifest.resolve_credentials import CredentialReader
-from harvester.planning import windows
+from harvester.planning import wanted_days
 from harvester.runs import facts
 from harvester.runs.clock import CheckedClock
 from harvester.runs.platform_accounts import PlatformAtHand
@@ -107,7 +107,7 @@ def test_the_actions_of_a_record_are_the_documented_ones() -> None:
 
 def recomputed(lab: RunHarness) -> dict[tuple[str, str], tuple[int, ...]]:
     """Per account and dataset: wanted, done, empty, suspicious, provisional and quarantined."""
-    want = windows.wanted(lab.manifest(), lab.now())
+    want = wanted_days.wanted(lab.manifest(), lab.now())
     states = coverage_scan.read_states(lab.tree, want, lab.now())
     found = {}
     for dataset, of_dataset in want.items():

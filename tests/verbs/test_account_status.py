@@ -19,7 +19,7 @@ from harvester.cli.output.answers import json_text
 from harvester.core import calendar
 from harvester.core.calendar import DaySet, parse_day
 from harvester.core.config.settings import Manifest
-from harvester.planning.windows import Wanted
+from harvester.planning.wanted_days import Wanted
 from harvester.sandbox import TOKEN, Rules
 from harvester.storage import coverage_scan
 from harvester.storage.coverage_scan import States

@@ -11,7 +11,7 @@ from harvester.core import calendar
 from harvester.core.config.credentials import PlatformAccess
 from harvester.core.config.settings import Limits, Manifest
 from harvester.core.errors import UsageError
-from harvester.planning import windows
+from harvester.planning import wanted_days
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.runs import harvest as harvesting
 from harvester.runs.access import run_context
@@ -108,9 +108,9 @@ def _parts(
 def _plan(run_log: RunLog, project: Project, options: RunOptions, part: _Part) -> Planned:
     """Plan a part without its lock: another run may be at work, and finish some of it."""
     now = run_log.stream.own.started_at
-    want = windows.wanted(part.manifest, now)
+    want = wanted_days.wanted(part.manifest, now)
     missing, _ = coverage_scan.to_ask(project.tree, want, now, options.refetch)
-    plan = windows.summarise(part.manifest, want, missing, calendar.today(now))
+    plan = wanted_days.summarise(part.manifest, want, missing, calendar.today(now))
     return harvesting.planned(want, plan)
 
 

@@ -16,7 +16,7 @@ import anyio
 from anyio import to_thread
 
 from harvester.core.errors import CallError, HarvesterError, ProcessDied
-from harvester.planning import windows
+from harvester.planning import wanted_days
 from harvester.runs import harvest as harvesting
 from harvester.runs import watchers
 from harvester.runs.clock import OFF_SECONDS
@@ -138,7 +138,7 @@ class Supervisor:
 
     def _read_coverage(self, task: ShardTask) -> CoverageRead:
         """Read the coverage of a crashed shard from its files."""
-        want = windows.wanted(task.manifest, self._stream.own.started_at)
+        want = wanted_days.wanted(task.manifest, self._stream.own.started_at)
         record, now = self._stream.shard(task.shard), self._context.clock()
         return harvesting.read_coverage(record, task.manifest, self._tree, (want, ()), now)
 

@@ -11,7 +11,7 @@ from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal
-from harvester.planning.windows import Wanted
+from harvester.planning.wanted_days import Wanted
 from harvester.scheduling.account_queue import AccountQueue
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage.coverage_scan import States

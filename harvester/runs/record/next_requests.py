@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from harvester.core import calendar, readiness
 from harvester.core.calendar import Day, DaySet
 from harvester.core.config.settings import Manifest
-from harvester.planning.windows import Wanted, count_windows
+from harvester.core.windows import count_windows
+from harvester.planning.wanted_days import Wanted
 from harvester.storage.coverage_scan import States
 
 MAX_NAMED = 5

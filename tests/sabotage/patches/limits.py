@@ -23,7 +23,7 @@ SHARED = "tests/runs/processes/test_shared_run.py"
 SHARED_RUN = "harvester/runs/processes/shared_run.py"
 STREAM = "harvester/runs/stream.py"
 SUPERVISOR = "harvester/runs/processes/supervisor.py"
-WINDOWS = "harvester/planning/windows.py"
+WINDOWS = "harvester/core/windows.py"
 
 SABOTAGES = (
     Sabotage(
@@ -45,7 +45,7 @@ SABOTAGES = (
         WINDOWS,
         "floor = max(0, end - span, ",
         "floor = max(0, end - span - 1, ",
-        "tests/planning/test_windows.py::test_no_cover_has_fewer_windows",
+        "tests/core/test_windows.py::test_no_cover_has_fewer_windows",
     ),
     Sabotage(
         "one-slot-more",

@@ -16,12 +16,12 @@ RUN_LOG = "harvester/runs/run_log.py"
 SAFE_TEXT = "harvester/core/text/safe_text.py"
 SECRET = "harvester/core/secret.py"
 STREAMS = "harvester/cli/output/streams.py"
-WINDOWS = "harvester/planning/windows.py"
+WANTED_DAYS = "harvester/planning/wanted_days.py"
 
 SABOTAGES = (
     Sabotage(
         "paused-account-is-asked",
-        WINDOWS,
+        WANTED_DAYS,
         "if paused_too or not one.paused",
         "if True",
         "tests/runs/test_paused_accounts.py::test_a_paused_account_is_not_asked_and_leaves_the_run_complete",

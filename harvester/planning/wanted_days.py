@@ -1,7 +1,7 @@
-"""Wanted days, and the fewest windows that cover those of them that are missing.
+"""Wanted days, and the plan of the requests for those of them that are missing.
 
-All of it is arithmetic on day sets. A plan is never a list of windows: `windows` yields them one by
-one, newest first, so that ten thousand accounts over ten years cost a few integers each.
+All of it is arithmetic on day sets. A plan is never a list of windows, so that ten thousand
+accounts over ten years cost a few integers each.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from harvester.core import calendar, readiness
-from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
+from harvester.core.calendar import NO_DAYS, Day, DaySet
 from harvester.core.config.settings import Account, Job, Manifest, Pace
 from harvester.core.dataset import Dataset
 from harvester.core.results import DatasetPlan, PausedAccount
 from harvester.core.text.inert_text import inert
+from harvester.core.windows import count_windows
 from harvester.planning import bucket_sizing, sharding
 from harvester.planning.ledger import Calls
 from harvester.planning.quota import with_retries
@@ -127,40 +128,6 @@ def calls_kept(manifest: Manifest, now: float) -> Calls:
         }
         for name, of_dataset in later_today(whole, now).items()
     }
-
-
-def windows(missing: DaySet, span: int, boundary: Day = FIRST_DAY) -> Iterator[tuple[Day, Day]]:
-    """Yield the fewest windows of at most ``span`` days that cover a day set, newest first.
-
-    A window begins and ends on a missing day; days in between may be known already, because calls
-    are scarce and rows are not. No window has days on both sides of ``boundary``, the first day of
-    the newer side.
-    """
-    # Greedy from the newest day is optimal: its window can reach back no further than the span.
-    while missing:
-        begin, end = newest_window(missing, span, boundary)
-        yield begin, end
-        missing &= (1 << (begin - FIRST_DAY)) - 1
-
-
-def newest_window(missing: DaySet, span: int, boundary: Day) -> tuple[Day, Day]:
-    """Return the first of `windows` for a day set that is not empty."""
-    end = missing.bit_length()
-    if span == 1:
-        return FIRST_DAY + end - 1, FIRST_DAY + end - 1
-    cut = boundary - FIRST_DAY
-    floor = max(0, end - span, cut if end > cut else 0)
-    inside = missing >> floor
-    begin = floor + (inside & -inside).bit_length()
-    return FIRST_DAY + begin - 1, FIRST_DAY + end - 1
-
-
-@functools.lru_cache(maxsize=4_096)
-def count_windows(missing: DaySet, span: int, boundary: Day = FIRST_DAY) -> int:
-    """Count the windows that `windows` yields. Cached: accounts often lack the same days."""
-    if span == 1:
-        return calendar.count_days(missing)
-    return sum(1 for _ in windows(missing, span, boundary))
 
 
 def bound_seconds(requests: Iterable[int], pace: Pace) -> tuple[float, str]:
