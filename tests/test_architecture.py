@@ -204,7 +204,7 @@ MAX_CODE = {
     "manifest": 1_619,
     "planning": 744,
     "scheduling": 1_395,
-    "tables": 1_542,
+    "tables": 1_523,
     "wechat": 1_580,
     "storage": 3_763,
     "engine": 892,

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from harvester.core import calendar
 from harvester.core.calendar import Day, Month
 from harvester.core.model import MAX_ODDITIES, OddityKind, Window
+from harvester.tables.day_rows import Oddity
 from harvester.tables.decode_batch import BatchResult
-from harvester.tables.oddities import Oddity
 
 
 class SeenOddity(NamedTuple):

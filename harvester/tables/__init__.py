@@ -8,7 +8,6 @@ __all__ = [
     "decode_batch",
     "integrity",
     "merge",
-    "oddities",
     "row_difference",
     "row_groups",
     "schema_upgrade",

@@ -1,4 +1,4 @@
-"""Value types that the decoders return and that merging consumes: the rows of one day."""
+"""Value types that the decoders return and that merging consumes: rows of a day, and oddities."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from harvester.core.calendar import Day
-from harvester.tables.oddities import Oddity
+from harvester.core.model import OddityKind
 
 Rows_co = TypeVar("Rows_co", covariant=True)
 
@@ -24,6 +24,14 @@ class DayRows(NamedTuple):
     extra: list[str | None]
     start: int
     stop: int
+
+
+class Oddity(NamedTuple):
+    """One oddity. Only the first one of a kind and name is kept, with the value that it had."""
+
+    kind: OddityKind
+    name: str
+    value: str = ""
 
 
 class DecodeResult(NamedTuple, Generic[Rows_co]):

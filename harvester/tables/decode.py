@@ -47,9 +47,8 @@ from harvester.core.text.lenient_json import parse
 from harvester.core.text.safe_text import safe_text
 from harvester.tables import decode_strict
 from harvester.tables.columns import JSON_TYPES, ValueMismatch, check_counts
-from harvester.tables.day_rows import DayRows, Decoded, DecodeResult
+from harvester.tables.day_rows import DayRows, Decoded, DecodeResult, Oddity
 from harvester.tables.decode_strict import SchemaDrift
-from harvester.tables.oddities import Oddity
 from harvester.tables.record_layout import Level, Members, RecordLayout, flatten, layout_of
 
 Decoder: TypeAlias = Callable[[Window, bytes], Decoded]

@@ -11,12 +11,11 @@ import functools
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from harvester.core import calendar
 from harvester.core.calendar import Day, Month, month_begin
@@ -27,7 +26,7 @@ from harvester.tables.columns import Slice, numbers_of
 from harvester.tables.coverage import AccountDays
 from harvester.tables.day_rows import DayRows, DecodeResult
 from harvester.tables.row_difference import unchanged_days
-from harvester.tables.row_groups import NewRows, Provenance, into_row_groups
+from harvester.tables.row_groups import NewRows, Provenance, account_slices, into_row_groups
 
 _AFTER_ALL_APPIDS = "\U0010ffff"
 """Text that sorts after every appid."""
@@ -216,56 +215,37 @@ def _replace_days(
 
 
 class _ExistingRows:
-    """The rows of a file, read once in their order.
-
-    A *run* is the rows of one account in one batch.
-    """
+    """The rows of a file, read once in their order."""
 
     def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
-        self._batches = iter(batches)
-        self._batch: pa.RecordBatch | None = None
-        self._appids: list[str] = []
-        self._edges: list[int] = [0]
-        self._run = 0
+        self._accounts = groupby(_in_order(batches), itemgetter(0))
+        self._appid = ""
+        self._slices: Iterator[tuple[str, Slice]] = iter(())
 
     def rows_before(self, appid: str) -> Iterator[Slice]:
         """Yield the remaining rows of accounts that sort before this one."""
-        while self._has_rows():
-            run = bisect_left(self._appids, appid, self._run)
-            yield from self._take(run)
-            if run < len(self._appids):
-                return
+        while self._appid < appid:
+            yield from self.rows_of(self._appid)
+            self._appid, self._slices = next(self._accounts, (_AFTER_ALL_APPIDS, iter(())))
 
     def rows_of(self, appid: str) -> Iterator[Slice]:
         """Yield the rows of an account, after `rows_before` of the same account."""
-        while self._has_rows() and self._appids[self._run] == appid:
-            yield from self._take(self._run + 1)
+        if self._appid == appid:
+            yield from map(itemgetter(1), self._slices)
 
-    def _take(self, run: int) -> Iterator[Slice]:
-        start, stop = self._edges[self._run], self._edges[run]
-        self._run = run
-        if stop > start:
-            yield Slice(self._batch, start, stop - start)
 
-    def _has_rows(self) -> bool:
-        while self._run == len(self._appids):
-            batch = next(self._batches, None)
-            if batch is None:
-                return False
-            last = self._appids[-1:]
-            runs = pc.run_end_encode(batch.column("appid"))
-            self._batch, self._run = batch, 0
-            self._edges = [0, *runs.run_ends.to_pylist()]
-            self._appids = runs.values.to_pylist()
-            # One pass joins old and new in this order: rows out of it would miss their replacement.
-            if any(one >= other for one, other in pairwise(self._appids)) or (
-                self._appids and last > self._appids[:1]
-            ):
-                raise DamagedOutput(
-                    "its rows are not sorted by appid, so new rows cannot be merged into it",
-                    "move the file away to have its days asked again",
-                )
-        return True
+def _in_order(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, Slice]]:
+    """Yield the rows of each account in each batch. Raises DamagedOutput if they are not sorted."""
+    last = ""
+    for appid, rows in account_slices(batches):
+        # One pass joins old and new in this order: rows out of it would miss their replacement.
+        if appid < last:
+            raise DamagedOutput(
+                "its rows are not sorted by appid, so new rows cannot be merged into it",
+                "move the file away to have its days asked again",
+            )
+        last = appid
+        yield appid, rows
 
 
 def _mask_of(found: Iterable[Day], month: Month) -> int:

@@ -14,15 +14,8 @@ import pyarrow.compute as pc
 
 from harvester.core.dataset import Dataset, Kind
 from harvester.core.model import OddityKind
-
-
-class Oddity(NamedTuple):
-    """One oddity. Only the first one of a kind and name is kept, with the value that it had."""
-
-    kind: OddityKind
-    name: str
-    value: str = ""
-
+from harvester.tables.columns import neighbours
+from harvester.tables.day_rows import Oddity
 
 OddityCheck: TypeAlias = Callable[[pa.RecordBatch], tuple[Oddity, ...]]
 
@@ -62,24 +55,20 @@ def _falling(dataset: Dataset, totals: tuple[str, ...], rows: pa.RecordBatch) ->
     if not totals or len(rows) < 2:
         return
     *series, day = ("appid", *dataset.key)
-    pairs = {name: _neighbours(rows, name) for name in (day, *totals)}
+    pairs = {name: neighbours(rows.column(name)) for name in (day, *totals)}
     falls = {name: pc.and_(pc.less(*pairs[day]), pc.greater(*pairs[name])) for name in totals}
     # Rows of another article mostly begin with an earlier day, so few batches are compared whole.
     if not pc.any(functools.reduce(pc.or_kleene, falls.values()), min_count=0).as_py():
         return
-    is_same = functools.reduce(pc.and_, (pc.equal(*_neighbours(rows, name)) for name in series))
+    is_same = functools.reduce(
+        pc.and_, (pc.equal(*neighbours(rows.column(name))) for name in series)
+    )
     for name, fell in falls.items():
         at = pc.index(pc.and_(is_same, fell), pa.scalar(value=True)).as_py()
         if at >= 0:
             before, after = rows.column(name)[at].as_py(), rows.column(name)[at + 1].as_py()
             value = f"from {before:,} to {after:,} on {rows.column(day)[at + 1].as_py()}"
             yield Oddity(OddityKind.FALLING_TOTAL, name, value)
-
-
-def _neighbours(rows: pa.RecordBatch, name: str) -> tuple[pa.Array, pa.Array]:
-    """Return a column without its last row, and without its first one."""
-    values = rows.column(name)
-    return values.slice(0, len(values) - 1), values.slice(1)
 
 
 def _above(bounded: tuple[_Bounded, ...], rows: pa.RecordBatch) -> Iterator[Oddity]:

@@ -11,8 +11,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_text, parse_day
 from harvester.core.dataset import Dataset
 from harvester.core.model import OddityKind, Window
-from harvester.tables.day_rows import Decoded
-from harvester.tables.oddities import Oddity
+from harvester.tables.day_rows import Decoded, Oddity
 from harvester.tables.record_layout import flatten, layout_of
 from tests.support.answers import appid, as_tuples, decode
 
