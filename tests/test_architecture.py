@@ -70,7 +70,6 @@ DIRECTIONS: dict[str, set[str]] = {
     "sandbox": {"core", "catalogue"},
     "runs": {
         "core",
-        "catalogue",
         "planning",
         "scheduling",
         "wechat",
@@ -199,19 +198,19 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_599,
-    "catalogue": 778,
+    "core": 1_631,
+    "catalogue": 747,
     "manifest": 1_619,
     "planning": 744,
-    "scheduling": 1_395,
+    "scheduling": 1_396,
     "tables": 1_523,
-    "wechat": 1_580,
+    "wechat": 1_585,
     "storage": 3_763,
-    "engine": 892,
+    "engine": 894,
     "runs": 3_353,
     "verbs": 2_799,
     "readers": 796,
-    "cli": 2_388,
+    "cli": 2_389,
     "sandbox": 1_354,
     "root": 215,
 }
@@ -221,7 +220,7 @@ MAX_SLACK = 40
 MAX_TEXT = {"catalogue": 124, "cli": 36}
 """The lines that each room may have in data files, without blanks: SQL to copy, and a manifest."""
 
-MAX_ARROWS = 48
+MAX_ARROWS = 47
 MAX_LEVELS_INSIDE = 5
 MAX_MODULES = 20
 MAX_FUNCTION_LINES = 50

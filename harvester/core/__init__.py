@@ -1,1 +1,1 @@
-"""Value types, configuration, calendar, windows, errors and secrets: does nothing by itself."""
+"""Value types, configuration, calendar, windows, rules, errors, secrets: does nothing by itself."""

@@ -9,12 +9,12 @@ from typing import TypeAlias
 
 import anyio
 
-from harvester.catalogue.error_codes import Action
 from harvester.core.calendar import Clock
 from harvester.core.config.settings import Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.errors import CallError
 from harvester.core.model import ReportedQuota, Window
+from harvester.core.rule import Action
 from harvester.scheduling import backoff
 from harvester.wechat.attempt import RefusedAttempt, attempt
 from harvester.wechat.auth import TokenDenied

@@ -20,9 +20,10 @@ from typing import Protocol
 
 import anyio
 
-from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE, Action
+from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE
 from harvester.core.errors import places
 from harvester.core.model import RawAnswer
+from harvester.core.rule import Action
 from harvester.engine.call_budget import BudgetPolicy, CallBudget
 from harvester.engine.ledger_files import LedgerFiles
 from harvester.engine.publish_queue import PublishQueue

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import anyio
 
-from harvester.catalogue.error_codes import Action, Rule, rule_for
+from harvester.catalogue.error_codes import rule_for
 from harvester.core import calendar
 from harvester.core.calendar import Clock
 from harvester.core.config.settings import Limits
 from harvester.core.dataset import Dataset
 from harvester.core.model import Refusal, Window, bucket_of
+from harvester.core.rule import Action, Rule
 from harvester.core.text import redaction
 from harvester.engine.ledger_files import LedgerFiles, Opened
 from harvester.engine.lone_calls import MAX_ATTEMPTS, LoneCalls, Outcome, may_count

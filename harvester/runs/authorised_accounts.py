@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import anyio
 
-from harvester.catalogue.error_codes import Action
 from harvester.core.calendar import Clock
 from harvester.core.config.credentials import Access, PlatformAccess
 from harvester.core.config.settings import Api, Retry
 from harvester.core.errors import BadTls, CallError, Unanswered, Unauthorised
+from harvester.core.rule import Action
 from harvester.scheduling import backoff
 from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.transport import Transport

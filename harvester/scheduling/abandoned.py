@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
 from harvester.core.calendar import DaySet
 from harvester.core.model import Refusal
+from harvester.core.rule import Action, Rule, Scope
 from harvester.scheduling.account_queue import (
     FAILURE_BUDGET,
     AccountQueue,

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from harvester.catalogue.error_codes import Rule
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet, Month
 from harvester.core.dataset import Dataset
 from harvester.core.model import Window
+from harvester.core.rule import Rule
 from harvester.core.windows import count_windows, newest_window
 from harvester.scheduling.quota_state import AllocatedCalls
 from harvester.scheduling.rate_state import RateState

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from harvester.catalogue.error_codes import Rule
 from harvester.core.calendar import Day
 from harvester.core.model import Refusal
+from harvester.core.rule import Rule
 
 
 @dataclass(frozen=True, slots=True)

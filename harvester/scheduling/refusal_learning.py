@@ -14,10 +14,10 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import NamedTuple
 
-from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.model import LearntRefusal, Refusal
+from harvester.core.rule import Action, Rule, Scope
 from harvester.scheduling.abandoned import Abandonment
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 

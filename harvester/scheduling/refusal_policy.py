@@ -9,10 +9,10 @@ import random
 from dataclasses import replace
 from typing import NamedTuple
 
-from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
 from harvester.core.config.settings import Retry
 from harvester.core.model import Refusal
+from harvester.core.rule import Action, Rule, Scope
 from harvester.scheduling import backoff
 from harvester.scheduling.abandoned import CUT_OFF, OUTAGE, TOO_MANY_FAILURES, Abandonment
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog

@@ -15,11 +15,12 @@ import random
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from harvester.catalogue.error_codes import Rule, rule_for
+from harvester.catalogue.error_codes import rule_for
 from harvester.core import calendar
 from harvester.core.config.settings import Limits, Retry
 from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.model import LearntRefusal, Refusal
+from harvester.core.rule import Rule
 from harvester.scheduling.abandoned import CUT_OFF, QUOTA_SPENT, Abandonment
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 from harvester.scheduling.circuit_breaker import CircuitBreaker

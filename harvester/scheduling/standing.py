@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Literal, NamedTuple, TypeAlias
 
-from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
 from harvester.core.results import PendingDays
+from harvester.core.rule import Action, Rule, Scope
 from harvester.scheduling.account_queue import AccountQueue
 
 LONG_PAUSE_SECONDS = 1.0

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 import anyio
 
-from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
 from harvester.core.calendar import Clock
 from harvester.core.config.credentials import Access
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import StoreError, UsageError
 from harvester.core.model import Refusal, bucket_of
+from harvester.core.rule import Action, Rule, Scope
 from harvester.engine.lone_calls import LoneCalls, Outcome, may_count
 from harvester.planning.ledger import Ledger, Moment
 from harvester.runs.access import open_line, run_context, with_paused

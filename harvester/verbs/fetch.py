@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 from harvester.catalogue import matching, retirement
-from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar, readiness
 from harvester.core.calendar import Day
 from harvester.core.config.nearest import nearest
@@ -20,6 +19,7 @@ from harvester.core.dataset import DATE_COLUMN, Dataset, Grain
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal, Window, bucket_of
+from harvester.core.rule import Action, Rule, Scope
 from harvester.core.text.safe_text import safe_text
 from harvester.engine.ledger_files import LedgerFiles
 from harvester.engine.lone_calls import LoneCalls

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
-from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar, readiness
 from harvester.core.calendar import Day, DaySet
 from harvester.core.config.settings import Manifest
+from harvester.core.rule import Action, Scope
 from harvester.runs.record.account_report import reason_for
 from harvester.runs.record.prospects import comes_at
 from harvester.storage.coverage_scan import States

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from harvester.catalogue.error_codes import Action, Rule, Scope, rule_for
+from harvester.catalogue.error_codes import rule_for
 from harvester.core import errors
 from harvester.core.dataset import Dataset
 from harvester.core.model import Refusal, Window
+from harvester.core.rule import Action, Rule, Scope
 from harvester.core.secret import Secret
 from harvester.core.text.redaction import redacted_bytes
 from harvester.wechat.auth.provider import TokenDenied

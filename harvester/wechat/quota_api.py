@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from harvester.catalogue.error_codes import Action, rule_for
+from harvester.catalogue.error_codes import rule_for
 from harvester.core.dataset import Dataset
 from harvester.core.errors import BadAnswer
 from harvester.core.model import Refusal, ReportedQuota
+from harvester.core.rule import Action
 from harvester.wechat.protocol import members_of
 
 _MAX_CALLS = 10**9

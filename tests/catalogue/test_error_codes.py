@@ -8,14 +8,12 @@ from harvester.catalogue.error_codes import (
     DATA_RULES,
     PLATFORM_RULES,
     TOKEN_RULES,
-    Action,
-    Rule,
-    Scope,
     is_known,
     platform_rule_for,
     rule_for,
     token_rule_for,
 )
+from harvester.core.rule import Action, Rule, Scope
 
 DATA_CASES = [
     (Action.RETRY, Scope.WINDOW, [-1, -1000, 61450, 268487001, 268487002]),

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import pytest
 
-from harvester.catalogue.error_codes import PLATFORM_RULES, TOKEN_RULES, Action, Scope
+from harvester.catalogue.error_codes import PLATFORM_RULES, TOKEN_RULES
 from harvester.core.exit_codes import Exit
+from harvester.core.rule import Action, Scope
 from harvester.sandbox import TOKEN
 from tests.support.run_harness import RunHarness, appid
 from tests.wechat.auth.test_platform import ONE, TWO, Setting, at, opened

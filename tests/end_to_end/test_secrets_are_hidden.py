@@ -25,7 +25,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from harvester.catalogue import CATALOGUE
-from harvester.catalogue.error_codes import DATA_RULES, TOKEN_RULES, Action, Scope
+from harvester.catalogue.error_codes import DATA_RULES, TOKEN_RULES
 from harvester.cli import invoke
 from harvester.core import calendar
 from harvester.core.config.credentials import (
@@ -40,6 +40,7 @@ from harvester.core.config.settings import Api
 from harvester.core.errors import CallError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
+from harvester.core.rule import Action, Scope
 from harvester.core.secret import Secret
 from harvester.core.text import redaction
 from harvester.sandbox import QUOTA, TOKEN, Rules, call_faults

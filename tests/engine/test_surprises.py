@@ -14,11 +14,11 @@ import orjson
 import pytest
 
 from harvester.catalogue import CATALOGUE
-from harvester.catalogue.error_codes import Action
 from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
+from harvester.core.rule import Action
 from harvester.scheduling.refusal_learning import SAMPLES
 from harvester.scheduling.refusal_state import RefusalState
 from tests.support.fake_time import Call, VirtualTimeHarness, in_virtual_time

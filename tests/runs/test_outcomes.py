@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar, errors
 from harvester.core.calendar import instant, parse_day, utc_text
 from harvester.core.exit_codes import Exit, Outcome
 from harvester.core.model import Window
+from harvester.core.rule import Action, Rule, Scope
 from harvester.runs import facts
 from harvester.runs.harvest import execute
 from harvester.runs.record.account_report import (

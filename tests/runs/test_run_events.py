@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from harvester.catalogue import CATALOGUE
-from harvester.catalogue.error_codes import Rule, rule_for
+from harvester.catalogue.error_codes import rule_for
 from harvester.core import errors
 from harvester.core.calendar import Day, day_text, instant, parse_day, utc_text
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
+from harvester.core.rule import Rule
 from harvester.runs.facts import Counted, Fact, Planned
 from harvester.runs.harvest import execute
 from harvester.runs.narrator import PROGRESS_SECONDS, Narrator

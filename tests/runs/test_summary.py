@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harvester.catalogue.error_codes import Action, rule_for
+from harvester.catalogue.error_codes import rule_for
 from harvester.cli.output import run_summary
 from harvester.core import calendar
 from harvester.core.calendar import Day, parse_day
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal, Window
+from harvester.core.rule import Action
 from harvester.manifest.resolve_credentials import CredentialReader
 from harvester.planning import wanted_days
 from harvester.runs import facts

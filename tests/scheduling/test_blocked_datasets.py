@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from harvester.catalogue import CATALOGUE
-from harvester.catalogue.error_codes import Action
 from harvester.core.calendar import day_range
 from harvester.core.config.settings import Pace
 from harvester.core.model import Rate
+from harvester.core.rule import Action
 from harvester.scheduling.account_queue import Backlog, make_queue
 from harvester.scheduling.scheduler import Scheduler
 from tests.scheduling.test_scheduler import BEGIN, START, rule, schedule_of

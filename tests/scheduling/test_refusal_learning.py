@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.catalogue import CATALOGUE
-from harvester.catalogue.error_codes import Action, rule_for
+from harvester.catalogue.error_codes import rule_for
 from harvester.core.calendar import day_range, each_day, parse_day
 from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.model import Rate, Refusal
+from harvester.core.rule import Action
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog, make_queue
 from harvester.scheduling.refusal_learning import MAX_IN_A_ROW, SAMPLES, SCOUTS
 from harvester.scheduling.scheduler import Scheduler

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.catalogue import CATALOGUE
-from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
 from harvester.core.calendar import day_range, parse_day
 from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.hold import Hold
 from harvester.core.model import Rate, Refusal
+from harvester.core.rule import Action, Rule, Scope
 from harvester.scheduling.account_queue import (
     AccountQueue,
     Attempt,

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from harvester.catalogue import CATALOGUE
-from harvester.catalogue.error_codes import Action
 from harvester.cli import invoke
 from harvester.core import calendar, readiness
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.dataset import Grain
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve
+from harvester.core.rule import Action
 from harvester.core.secret import Secret
 from harvester.engine.lone_calls import MAX_ATTEMPTS
 from harvester.planning.ledger import Ledger, Moment

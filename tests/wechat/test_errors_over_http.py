@@ -9,9 +9,9 @@ import duckdb
 import pytest
 
 from harvester.catalogue import error_codes
-from harvester.catalogue.error_codes import Action, Scope
 from harvester.core.calendar import parse_day
 from harvester.core.exit_codes import Exit
+from harvester.core.rule import Action, Scope
 from harvester.runs.record.record import Record
 from harvester.sandbox import TOKEN
 from tests.support import faulty_wechat

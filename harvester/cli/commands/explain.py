@@ -7,10 +7,11 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from harvester.catalogue.error_codes import Action, Rule, is_known, rule_for, token_rule_for
+from harvester.catalogue.error_codes import is_known, rule_for, token_rule_for
 from harvester.cli.options import Format
 from harvester.cli.output.answers import answer, print_line
 from harvester.core.errors import UsageError
+from harvester.core.rule import Action, Rule
 from harvester.core.text.inert_text import inert
 
 DOES = {

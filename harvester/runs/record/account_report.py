@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal
+from harvester.core.rule import Action, Scope
 from harvester.planning.wanted_days import Wanted
 from harvester.scheduling.account_queue import AccountQueue
 from harvester.scheduling.listener import AbandonedDays

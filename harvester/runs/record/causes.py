@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple, TypeAlias, cast
 
-from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core.calendar import Day, day_text
 from harvester.core.model import Refusal, Window
+from harvester.core.rule import Action, Rule, Scope
 from harvester.core.text.inert_text import named
 from harvester.core.text.safe_text import safe_text
 from harvester.runs.record.account_report import reason_of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harvester.catalogue.error_codes import Action, Scope
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit, first_of
+from harvester.core.rule import Action, Scope
 from harvester.runs.record import account_report
 from harvester.runs.record.account_report import AccountSummary
 from harvester.runs.record.events import cause_of

@@ -17,10 +17,11 @@ from typing import TypeVar
 import anyio
 from anyio import to_thread
 
-from harvester.catalogue.error_codes import Action, platform_rule_for
+from harvester.catalogue.error_codes import platform_rule_for
 from harvester.core.calendar import Clock
 from harvester.core.config import credentials
 from harvester.core.model import Refusal
+from harvester.core.rule import Action
 from harvester.core.secret import Secret
 from harvester.core.text.safe_text import safe_text
 from harvester.wechat.auth import external, provider, refresh_token_store, token_api

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import anyio
 
-from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core.calendar import Clock
 from harvester.core.config.credentials import Command, HttpSource, SecretReader
 from harvester.core.errors import (
@@ -22,6 +21,7 @@ from harvester.core.errors import (
     UsageError,
 )
 from harvester.core.model import Refusal
+from harvester.core.rule import Action, Rule, Scope
 from harvester.core.secret import Secret
 from harvester.wechat.auth import provider, subprocess_secret
 from harvester.wechat.auth.provider import IssuedToken, Meter, Rejection, TokenDenied, TokenProvider

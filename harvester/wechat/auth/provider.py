@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
-from harvester.catalogue.error_codes import Action, Rule, Scope, token_rule_for
+from harvester.catalogue.error_codes import token_rule_for
 from harvester.core.model import Refusal
+from harvester.core.rule import Action, Rule, Scope
 from harvester.core.secret import Secret
 
 T = TypeVar("T")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import anyio
 
-from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core.config.credentials import CommandSink, FileSink
 from harvester.core.errors import CallTimedOut
+from harvester.core.rule import Action, Rule, Scope
 from harvester.core.secret import Secret
 from harvester.wechat.auth import subprocess_secret
 from harvester.wechat.auth.provider import TokenDenied

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import anyio
 
-from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE, Action, Scope
+from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE
 from harvester.core.calendar import Clock
 from harvester.core.errors import CallError
+from harvester.core.rule import Action, Scope
 from harvester.core.secret import Secret
 from harvester.wechat.auth.provider import Rejection, TokenDenied, TokenProvider
 

@@ -13,7 +13,6 @@ import anyio
 import orjson
 import pytest
 
-from harvester.catalogue.error_codes import Action
 from harvester.core.config.credentials import (
     Command,
     ExternalSource,
@@ -27,6 +26,7 @@ from harvester.core.config.credentials import (
 from harvester.core.config.settings import Api
 from harvester.core.errors import BadAnswer, UsageError
 from harvester.core.model import Refusal
+from harvester.core.rule import Action
 from harvester.core.secret import Secret
 from harvester.wechat.auth import TokenDenied, component, token_api
 from harvester.wechat.auth.component import Component

@@ -13,7 +13,6 @@ import anyio
 import pytest
 
 from harvester.catalogue import CATALOGUE
-from harvester.catalogue.error_codes import Action, Scope
 from harvester.core.config.credentials import (
     Command,
     CommandSink,
@@ -25,6 +24,7 @@ from harvester.core.config.credentials import (
 )
 from harvester.core.config.settings import Api
 from harvester.core.model import Window
+from harvester.core.rule import Action, Scope
 from harvester.core.secret import Secret
 from harvester.sandbox import TOKEN
 from harvester.sandbox.platform import (

@@ -8,7 +8,6 @@ from pathlib import Path
 import orjson
 import pytest
 
-from harvester.catalogue.error_codes import Action, Scope
 from harvester.core.config.credentials import Access, AppSecret, HttpSource, SecretReader
 from harvester.core.errors import (
     BadAnswer,
@@ -19,6 +18,7 @@ from harvester.core.errors import (
     Unreachable,
     UsageError,
 )
+from harvester.core.rule import Action, Scope
 from harvester.core.secret import Secret
 from harvester.wechat.auth import external
 from harvester.wechat.auth.provider import TokenDenied

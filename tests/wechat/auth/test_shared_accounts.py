@@ -10,11 +10,11 @@ import anyio
 import pytest
 
 from harvester.catalogue import CATALOGUE
-from harvester.catalogue.error_codes import Action
 from harvester.core.config.credentials import AppSecret
 from harvester.core.config.settings import Api
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
+from harvester.core.rule import Action
 from harvester.core.secret import Secret
 from harvester.sandbox import Rules
 from harvester.sandbox.server import serve
