@@ -62,7 +62,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "catalogue": {"core"},
     "manifest": {"core", "catalogue"},
     "planning": {"core"},
-    "scheduling": {"core", "catalogue"},
+    "scheduling": {"core"},
     "tables": {"core"},
     "wechat": {"core", "catalogue"},
     "storage": {"core", "catalogue", "tables", "planning"},
@@ -202,11 +202,11 @@ MAX_CODE = {
     "catalogue": 747,
     "manifest": 1_619,
     "planning": 744,
-    "scheduling": 1_396,
+    "scheduling": 1_397,
     "tables": 1_523,
     "wechat": 1_585,
     "storage": 3_763,
-    "engine": 894,
+    "engine": 895,
     "runs": 3_353,
     "verbs": 2_799,
     "readers": 796,
@@ -220,7 +220,7 @@ MAX_SLACK = 40
 MAX_TEXT = {"catalogue": 124, "cli": 36}
 """The lines that each room may have in data files, without blanks: SQL to copy, and a manifest."""
 
-MAX_ARROWS = 47
+MAX_ARROWS = 46
 MAX_LEVELS_INSIDE = 5
 MAX_MODULES = 20
 MAX_FUNCTION_LINES = 50

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 
+from harvester.catalogue.error_codes import rule_for
 from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config.settings import Limits
@@ -179,7 +180,7 @@ class CallBudget:
         for (queue, backlog), found in zip(refills, blocks, strict=True):
             told = self._ledgers[queue.bucket].exhausted_by(backlog.dataset.name, queue.appid)
             if told is not None:
-                self._scheduler.exhaust(queue, backlog, told, now)
+                self._scheduler.exhaust(queue, backlog, rule_for(told.errcode), told, now)
             elif found is None:
                 self._to_ask.append((queue, backlog))
             else:

@@ -15,7 +15,6 @@ import random
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from harvester.catalogue.error_codes import rule_for
 from harvester.core import calendar
 from harvester.core.config.settings import Limits, Retry
 from harvester.core.hold import UNLOSABLE, Hold
@@ -377,9 +376,11 @@ class Scheduler:
         if not (limit or backlog.abandoned_by or backlog.quota.allocated > 0):
             self._request_refill(queue, backlog)
 
-    def exhaust(self, queue: AccountQueue, backlog: Backlog, refusal: Refusal, now: float) -> None:
+    def exhaust(
+        self, queue: AccountQueue, backlog: Backlog, rule: Rule, why: Refusal, now: float
+    ) -> None:
         """Stop a dataset, because WeChat told an earlier run that the quota of the day is spent."""
-        self._abandoned.stop_dataset(queue, backlog, rule_for(refusal.errcode), refusal)
+        self._abandoned.stop_dataset(queue, backlog, rule, why)
         self._refilled(queue, backlog, now)
 
     def expect_refusal(self, queue: AccountQueue, backlog: Backlog, learnt: LearntRefusal) -> None:
