@@ -13,7 +13,6 @@ __all__ = [
     "partition_writer",
     "publication",
     "publish",
-    "published_rows",
     "quarantine",
     "raw_log",
     "state",

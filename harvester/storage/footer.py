@@ -118,12 +118,11 @@ def length_from_footer(end: bytes) -> int:
     return length
 
 
-def read_end(source: pa.NativeFile) -> bytes:
-    """Return the last eight bytes of a file, for `length_from_footer`."""
+def refuse_long_footer(source: pa.NativeFile) -> None:
+    """Raise ArrowInvalid as `length_from_footer`; leave the file at its begin."""
     source.seek(max(0, source.size() - 8))
-    end: bytes = source.read(8)
+    length_from_footer(source.read(8))
     source.seek(0)
-    return end
 
 
 def is_older(keys: dict[bytes, bytes]) -> bool:

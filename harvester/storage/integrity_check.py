@@ -21,8 +21,7 @@ from harvester.storage.footer import (
     decode_footer,
     digest,
     is_sealed,
-    length_from_footer,
-    read_end,
+    refuse_long_footer,
 )
 from harvester.tables import integrity
 from harvester.tables.columns import arrow_schema
@@ -67,7 +66,7 @@ def check_file(path: Path, place: FileIdentity, *, read_data: bool) -> FileCheck
         source = arrow_files.open_file(path)
     with source:
         try:
-            length_from_footer(read_end(source))
+            refuse_long_footer(source)
             # Checksums report a changed page before it is decoded.
             file = pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
             keys = file.metadata.metadata or {}

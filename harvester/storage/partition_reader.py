@@ -1,8 +1,8 @@
-"""Reads data files: rows and footer of one, or the footers of many."""
+"""Reads data files: rows and footer of one, rows of a few days, or the footers of many."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harvester.core.calendar import month_text
+from harvester.core import calendar
+from harvester.core.dataset import DATE_COLUMN
 from harvester.core.errors import DamagedOutput, StoreError
-from harvester.storage import arrow_files
+from harvester.core.model import Window, bucket_of
+from harvester.storage import arrow_files, layout
 from harvester.storage.backends.base import FileInfo, Store, Tail, Version
 from harvester.storage.footer import (
     BUCKET,
@@ -24,8 +27,9 @@ from harvester.storage.footer import (
     is_older,
     length_from_footer,
     parquet_errors_as_store_errors,
-    read_end,
+    refuse_long_footer,
 )
+from harvester.storage.layout import Tree
 
 _TAIL_BYTES = 256 << 10
 """Bytes read from a file's end at first: they hold the footer of a month of 10,000 accounts."""
@@ -47,10 +51,7 @@ class DataFile:
 
     def own_schema(self) -> pa.Schema:
         """Return the columns that are in the file. Raises StoreError."""
-        with (
-            parquet_errors_as_store_errors(self.display_path),
-            arrow_files.open_file(self.path) as source,
-        ):
+        with _source(self.path, self.display_path) as source:
             return pq.read_schema(source)
 
     def batches(self, schema: pa.Schema, rows: int | None = None) -> Iterator[pa.RecordBatch]:
@@ -59,8 +60,7 @@ class DataFile:
         Raises StoreError, also if the columns are not those of ``schema``.
         """
         with (
-            parquet_errors_as_store_errors(self.display_path),
-            arrow_files.open_file(self.path) as source,
+            _source(self.path, self.display_path) as source,
             pq.ParquetFile(source, pre_buffer=False) as file,
         ):
             if not file.schema_arrow.equals(schema):
@@ -73,6 +73,22 @@ class DataFile:
                 return
             for table in _prefetch(file):
                 yield from table.to_batches()
+
+    def rows_of(self, window: Window) -> pa.Table:
+        """Return the rows of a window. Raises StoreError."""
+        day = pc.field(DATE_COLUMN)
+        begin, end = map(calendar.date_of, (window.begin, window.end))
+        # Also filters whole row groups by their statistics, so that a large file is not read.
+        rows = (pc.field("appid") == window.appid) & (day >= begin) & (day <= end)
+        with _source(self.path, self.display_path) as source:
+            return pq.read_table(source, filters=rows)
+
+
+@contextmanager
+def _source(path: Path, where: str) -> Iterator[pa.NativeFile]:
+    """Open a file for the block. Raises StoreError, also for damage found in the block."""
+    with parquet_errors_as_store_errors(where), arrow_files.open_file(path) as source:
+        yield source
 
 
 def _prefetch(file: pq.ParquetFile) -> Iterator[pa.Table]:
@@ -98,10 +114,25 @@ def opened(store: Store, name: str, *, older: bool = False) -> Iterator[DataFile
             yield None
             return
         where = store.display_path(name)
-        with parquet_errors_as_store_errors(where), arrow_files.open_file(copy.path) as source:
+        with _source(copy.path, where) as source:
             metadata, footer = _read_footer(store, name, source, older=older)
         rows = metadata.num_rows
         yield DataFile(copy.path, where, copy.version, rows, footer, is_older(metadata.metadata))
+
+
+def published_rows(tree: Tree, window: Window) -> Iterator[pa.Table]:
+    """Yield the published rows of a window, a table for each month that has a file.
+
+    For the holder of the account's bucket. Raises StoreError, and UsageError for files of a newer
+    version or another number of buckets.
+    """
+    bucket = bucket_of(window.appid, tree.buckets)
+    months = {*calendar.each_month(calendar.day_range(window.begin, window.end))}
+    for partition in reversed(layout.partitions(tree, window.dataset, [bucket])):
+        if partition.month in months:
+            with opened(tree.store, tree.name(partition), older=True) as file:
+                if file is not None:
+                    yield file.rows_of(window)
 
 
 def footers(store: Store, found: Iterable[FileInfo]) -> Iterator[Footer | None]:
@@ -122,12 +153,18 @@ def rows_and_footers(
         yield None if read is None else (read[0].num_rows, read[1])
 
 
-def refuse_newer(store: Store, found: Iterable[FileInfo]) -> None:
-    """Raise OtherVersion for a file of a newer version. Damaged files are passed over."""
-    for tail in store.tails(found, _TAIL_BYTES):
-        with suppress(StoreError):
-            if tail is not None:
-                _footer_in(store, tail, older=True)
+def refuse_newer(tree: Tree, datasets: Iterable[str], buckets: Collection[int]) -> None:
+    """Raise OtherVersion if a data file of these buckets is of a newer version.
+
+    Reads every footer; damaged files are passed over. Called before many files are changed, so
+    that either all or none are.
+    """
+    for dataset in datasets:
+        found = layout.partitions(tree, dataset, buckets).values()
+        for tail in tree.store.tails(found, _TAIL_BYTES):
+            with suppress(StoreError):
+                if tail is not None:
+                    _footer_in(tree.store, tail, older=True)
 
 
 def _footer_in(store: Store, tail: Tail, *, older: bool = False) -> tuple[Any, Footer] | None:
@@ -150,11 +187,11 @@ def _read_footer(
     """Return a file's metadata and footer. Raises StoreError for a file of another partition."""
     where = store.display_path(name)
     with parquet_errors_as_store_errors(where):
-        length_from_footer(read_end(source))
+        refuse_long_footer(source)
         metadata = pq.read_metadata(source)
     keys = metadata.metadata or {}
     footer = decode_footer(where, keys, older=older)
-    month = f"ref_month={month_text(footer.coverage.month)}"
+    month = f"ref_month={calendar.month_text(footer.coverage.month)}"
     dataset, bucket = (keys[key].decode(errors="replace") for key in (DATASET, BUCKET))
     home = f"{dataset}/{month}/part-{bucket}.parquet"
     # The days of a copied file would be taken for days of the month that it was copied to, and its

@@ -65,12 +65,9 @@ def write(new: NewFile, tables: Iterable[pa.Table], final_footer: Callable[[], F
             new.store.put(new.name, new.temp, new.replaces)
         finally:
             atomic_files.unlink_quietly(new.temp)
-    return expected.rows
-
-
-def release_memory() -> None:
-    """Return unused memory of Arrow's pool to the system."""
+    # Arrow would keep it for the next file, and the system may need it until then.
     pa.default_memory_pool().release_unused()
+    return expected.rows
 
 
 def _write_temp(

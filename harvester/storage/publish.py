@@ -21,7 +21,7 @@ from harvester.core.errors import LostRace, StoreError
 from harvester.core.model import RawAnswer
 from harvester.core.readiness import settled_before
 from harvester.core.text.inert_text import inert
-from harvester.storage import layout, partition_reader, partition_writer, quarantine, raw_log
+from harvester.storage import partition_reader, partition_writer, quarantine, raw_log
 from harvester.storage.answer_notes import AnswerNotes
 from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, Partition, Tree
@@ -131,7 +131,7 @@ def recover(
     groups, moved = raw_log.unpublished(tree, buckets)
     # Before the first file is written, because a partly recovered tree fits neither version.
     if groups:
-        refuse_newer(tree, datasets, buckets)
+        partition_reader.refuse_newer(tree, datasets, buckets)
     due = {Partition(name, month, group.bucket) for group in groups for name, month in group.months}
     unknown = sorted({partition.dataset for partition in due} - datasets.keys())
     if unknown:
@@ -147,16 +147,6 @@ def recover(
     for group in groups:
         raw_log.delete(tree, group)
     return moved
-
-
-def refuse_newer(tree: Tree, datasets: Iterable[str], buckets: Collection[int]) -> None:
-    """Raise OtherVersion if a data file of these buckets is of a newer version.
-
-    Reads every footer. Called before many files are changed, so that either all or none are.
-    """
-    for dataset in datasets:
-        found = layout.partitions(tree, dataset, buckets).values()
-        partition_reader.refuse_newer(tree.store, found)
 
 
 @dataclass(slots=True)
@@ -272,9 +262,7 @@ def _write_merged(update: _PartitionUpdate, stored: DataFile | None, fresh: list
     replaces = stored.version if stored else None
     new = NewFile(store, name, update.dataset, replaces)
     tables = merge.merged(schema, old, _changes(update, known, fresh))
-    rows = partition_writer.write(new, tables, footer)
-    partition_writer.release_memory()
-    return rows
+    return partition_writer.write(new, tables, footer)
 
 
 def _changes(

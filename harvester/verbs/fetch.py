@@ -35,7 +35,7 @@ from harvester.runs.runtime import Project, RunContext
 from harvester.runs.session import locked
 from harvester.runs.stream import Stream
 from harvester.storage.layout import Tree
-from harvester.storage.published_rows import published_rows
+from harvester.storage.partition_reader import published_rows
 from harvester.tables import decode
 from harvester.tables.columns import arrow_schema
 from harvester.tables.day_rows import Decoded

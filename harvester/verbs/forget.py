@@ -222,7 +222,7 @@ def _forget(erasing: _Erasure) -> Receipt:
 
 def _refuse_newer(erasing: _Erasure) -> None:
     """Raise UsageError for any file of a newer version, before the first change."""
-    publish.refuse_newer(erasing.tree, erasing.request.datasets, erasing.buckets)
+    partition_reader.refuse_newer(erasing.tree, erasing.request.datasets, erasing.buckets)
     quarantined = (quarantine.entries(erasing.tree, name) for name in erasing.request.datasets)
     # Reading a side file raises the error.
     side_files = erasure.side_files(erasing.tree, erasing.request)

@@ -145,7 +145,7 @@ def rewrite_tree(
     finished = _is_finished(source, target, datasets)
     # Of both trees before the first change in either, so that a refusal leaves both as they were.
     for tree in (source, target):
-        publish.refuse_newer(tree, datasets, range(tree.buckets))
+        partition_reader.refuse_newer(tree, datasets, range(tree.buckets))
     for tree in (source, target):
         layout.clean_temp(tree)
     with recorded(old):
@@ -329,9 +329,7 @@ def _make_file(
         pieces = (piece for _, piece in heapq.merge(*mine, key=itemgetter(0)))
         tables = row_groups.into_row_groups(schema, pieces)
         draft = NewFile(target.store, target.name(partition), rewriting.dataset, over)
-        rows = partition_writer.write(draft, tables, lambda: Footer(known, {}))
-    partition_writer.release_memory()
-    return rows
+        return partition_writer.write(draft, tables, lambda: Footer(known, {}))
 
 
 def _coverage(month: Month, stored: list[DataFile], is_mine: Callable[[str], bool]) -> Coverage:
