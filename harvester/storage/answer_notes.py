@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -59,13 +58,15 @@ class AnswerNotes:
         if decoded.unknown or decoded.missing:
             self.unknown |= decoded.unknown
             self.missing |= decoded.missing
-        if decoded.oddities:
-            self._add_oddities(window, decoded.oddities)
+        for kind, name, value in decoded.oddities:
+            if len(self.oddities) < MAX_ODDITIES:
+                self.oddities.setdefault((kind, name), SeenOddity(kind, name, value, window))
         # The last answer to a window tells which of its elements have no row.
         if decoded.without_rows or self.rowless:
             self.rowless[window] = decoded.without_rows
         # A mark that is not known does not say that WeChat is still computing.
-        if decoded.delayed and not any(map(_is_unknown_mark, decoded.oddities)):
+        marks = (odd.kind is OddityKind.UNKNOWN_MARK for odd in decoded.oddities)
+        if decoded.delayed and not any(marks):
             self.delayed.add(window)
         else:
             self.delayed.discard(window)
@@ -78,12 +79,3 @@ class AnswerNotes:
             for day, key in elements
             if calendar.month_of(day) == self.month
         )
-
-    def _add_oddities(self, window: Window, oddities: Iterable[Oddity]) -> None:
-        for kind, name, value in oddities:
-            if len(self.oddities) < MAX_ODDITIES:
-                self.oddities.setdefault((kind, name), SeenOddity(kind, name, value, window))
-
-
-def _is_unknown_mark(oddity: Oddity) -> bool:
-    return oddity.kind is OddityKind.UNKNOWN_MARK

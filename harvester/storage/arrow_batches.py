@@ -8,7 +8,6 @@ The tables of the file's index are FlatBuffers, of which a few fields are needed
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -78,23 +77,19 @@ def places(source: pa.NativeFile) -> list[BatchPlace]:
     return found
 
 
-def decompressed_sizes(source: pa.NativeFile, found: Iterable[BatchPlace]) -> list[int]:
-    """Return the bytes that each of the record batches takes in memory.
+def decompressed_size(source: pa.NativeFile, place: BatchPlace) -> int:
+    """Return the bytes that a record batch takes in memory.
 
     Raises ValueError, and struct.error, for a batch whose head is damaged.
     """
-    return [_batch_size(source, *place) for place in found]
-
-
-def _batch_size(source: pa.NativeFile, at: int, head_length: int, body_length: int) -> int:
-    if head_length <= 8:
+    if place.head <= 8:
         raise ValueError("a batch without a head")
     # Eight bytes of marker and length precede the table.
-    message = _root(_read(source, at + 8, head_length - 8))
+    message = _root(_read(source, place.at + 8, place.head - 8))
     batch = _Table(message.data, message.field(_MESSAGE_HEADER))
-    buffers, body = batch.structs(_BATCH_BUFFERS, _BUFFER), at + head_length
+    buffers, body = batch.structs(_BATCH_BUFFERS, _BUFFER), place.at + place.head
     if not batch.offset(_BATCH_COMPRESSION):
-        return max(body_length, sum(length for _, length in buffers))
+        return max(place.body, sum(length for _, length in buffers))
     return sum(_buffer_size(source, body + offset, length) for offset, length in buffers)
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import fs
 
-from harvester.core.text.inert_text import inert
 from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.backends.versioned_files import VersionedFiles
 
@@ -80,7 +79,3 @@ class _LocalFiles(VersionedFiles):
             is_file = Path(path).is_file()
             kind = fs.FileType.File if is_file else fs.FileType.Directory
             return fs.FileInfo(path, kind, size=Path(path).stat().st_size if is_file else None)
-
-    def display_path(self, path: str) -> str:
-        """Return the path."""
-        return inert(path)

@@ -210,8 +210,11 @@ def clean_temp(tree: Tree) -> int:
 
     No bucket's lock is needed, because each writer locks the file that it makes.
     """
-    made = (path for path in _children(tree.store.scratch) if path.suffix == ".tmp")
-    return sum(map(flock.remove_if_abandoned, made))
+    folder, found = tree.store.scratch, list[Path]()
+    missing = (FileNotFoundError, NotADirectoryError)
+    with atomic_files.os_errors_as_store_errors(folder), suppress(*missing):
+        found += folder.iterdir()
+    return sum(flock.remove_if_abandoned(path) for path in found if path.suffix == ".tmp")
 
 
 def _newest_first(found: dict[Partition, FileInfo]) -> dict[Partition, FileInfo]:
@@ -236,10 +239,3 @@ def parse_name(store: Store, name: str) -> tuple[Partition, int] | None:
             if is_ours and partition.month in MONTHS:
                 return partition, int(match[3])
     return None
-
-
-def _children(folder: Path) -> list[Path]:
-    missing = (FileNotFoundError, NotADirectoryError)
-    with atomic_files.os_errors_as_store_errors(folder), suppress(*missing):
-        return list(folder.iterdir())
-    return []

@@ -73,9 +73,8 @@ def publish(
     def attempt(lost: int) -> Published:
         # The winner of a race may have published some of these groups too, and removed them.
         left = raw_log.existing(tree, touching) if lost else touching
-        return _publish_once(
-            _PartitionUpdate(tree, dataset, partition, AnswerNotes(partition.month)), left, trusted
-        )
+        notes = AnswerNotes(partition.month)
+        return _publish_once(_PartitionUpdate(tree, dataset, partition, notes, trusted), left)
 
     return retry_races(attempt)
 
@@ -91,13 +90,11 @@ def retry_races(attempt: Callable[[int], T]) -> T:
     return attempt(MAX_RACES)
 
 
-def _publish_once(
-    update: _PartitionUpdate, touching: list[Group], trusted: TrustedTimes
-) -> Published:
+def _publish_once(update: _PartitionUpdate, touching: list[Group]) -> Published:
     name = update.tree.name(update.partition)
     with partition_reader.opened(update.tree.store, name) as stored:
         # Once the file is read, because another run may have asked for its rows a moment ago.
-        update.now, update.empty_trusted_from = trusted.now(), trusted.empty_from
+        update.now = update.trusted.now()
         old = stored.footer.groups if stored else {}
         fresh = [group for group in touching if group.id not in old]
         before = after = stored.rows if stored else 0
@@ -161,6 +158,7 @@ class _PartitionUpdate:
     dataset: Dataset
     partition: Partition
     notes: AnswerNotes
+    trusted: TrustedTimes
     known: dict[str, AccountDays] = field(default_factory=dict)
     appids: set[str] = field(default_factory=set)
     applied: int = 0
@@ -170,7 +168,6 @@ class _PartitionUpdate:
     changed: int = 0
     unread: set[str] = field(default_factory=set)
     now: float = 0.0
-    empty_trusted_from: int = 0
 
     @property
     def month(self) -> Month:
@@ -282,7 +279,7 @@ def _changes(
             if accepted:
                 update.notes.add(answer.window, decoded)
                 with_rows, empty = masks_of(calendar.today(answer.asked_at))
-                settled = with_rows, empty if answer.asked_at >= update.empty_trusted_from else 0
+                settled = with_rows, empty if answer.asked_at >= update.trusted.empty_from else 0
                 change.apply(accepted, DecodedAnswer(answer, decoded, stamp, settled))
         update.record_change(change)
         yield change

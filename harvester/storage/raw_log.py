@@ -225,7 +225,7 @@ def open_group(name: str, path: Path) -> Group:
     """
     with _errors_as_damage(path), arrow_files.open_file(path) as source:
         places = arrow_batches.places(source)
-        sizes = arrow_batches.decompressed_sizes(source, places)
+        sizes = [arrow_batches.decompressed_size(source, place) for place in places]
         reader = pa.ipc.open_file(source)
         index = json_file.parse(reader.schema.metadata[_INDEX_KEY])
         if index["version"] > VERSION:

@@ -25,10 +25,6 @@ _MAX_PID = 1 << 32
 _log = logging.getLogger("harvester.locks")
 
 
-def _never() -> bool:
-    return False
-
-
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A claim of a run on buckets.
@@ -40,9 +36,9 @@ class Claim:
 
     run_id: str
     now: Clock
-    shard: str | None = None
-    timeout: float | None = None
-    is_stopped: Callable[[], bool] = _never
+    shard: str | None
+    timeout: float | None
+    is_stopped: Callable[[], bool]
 
     def note(self) -> dict[str, Any]:
         """Return what names the run to others, from this moment on."""

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from os import environ
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from obstore.exceptions import BaseError, InvalidPathError, UnknownConfigurationKeyError
@@ -22,9 +21,6 @@ from harvester.core.errors import AccessRefused, StoreError, UsageError
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
-
-NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
-"""Options of a store that is reached by the environment alone."""
 
 BEYOND_THE_END = "416"
 """Status for a range outside of an object."""
@@ -58,10 +54,7 @@ _AGAIN = "look the code up in the store's manual, then run again"
 
 
 def connect(
-    uri: str,
-    endpoint: str | None,
-    given: Mapping[str, str] = NO_OPTIONS,
-    seconds: float = SECONDS,
+    uri: str, endpoint: str | None, given: Mapping[str, str], seconds: float = SECONDS
 ) -> ObjectStore:
     """Return the prefix of a bucket, without a request.
 

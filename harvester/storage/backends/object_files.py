@@ -13,7 +13,6 @@ from obstore.exceptions import PreconditionError
 from pyarrow import fs
 
 from harvester.core.errors import StoreError
-from harvester.core.text.inert_text import inert
 from harvester.storage.backends import object_client
 from harvester.storage.backends.versioned_files import AGAIN, REPLACED, VersionedFiles
 
@@ -99,10 +98,6 @@ class _Objects(VersionedFiles):
             meta = obstore.head(self._store, self._name(path))
             return fs.FileInfo(path, fs.FileType.File, size=meta["size"])
         return fs.FileInfo(path, fs.FileType.NotFound)
-
-    def display_path(self, path: str) -> str:
-        """Return the URI."""
-        return inert(path)
 
     def _name(self, path: str) -> str:
         return path.removeprefix(f"{self.root}/")
