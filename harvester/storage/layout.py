@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,37 +155,36 @@ def partitions(
 
     ``buckets`` limits them to those buckets.
 
-    Unmanaged files are passed over. Raises UsageError if a file was written for another number of
-    buckets, and StoreError if the folder cannot be read.
+    Raises UsageError for files of another number of buckets, and as `located`.
     """
-    wanted = None if buckets is None else set(buckets)
-    kept: dict[Partition, FileInfo] = {}
-    for partition, count, found in _data_files(tree.store, dataset):
-        if count != tree.buckets:
-            raise UsageError(
-                f"{tree.store.display_path(dataset)}: made with buckets: {count}, "
-                f"not {tree.buckets}",
-                f"set buckets: {count}: accounts are filed by this number",
-            )
-        if wanted is None or partition.bucket in wanted:
-            kept[partition] = found
-    return _newest_first(kept)
+    wanted = range(tree.buckets) if buckets is None else set(buckets)
+    made, found = located(tree.store, dataset)
+    if found and made.buckets != tree.buckets:
+        raise UsageError(
+            f"{tree.store.display_path(dataset)}: made with buckets: {made.buckets}, "
+            f"not {tree.buckets}",
+            f"set buckets: {made.buckets}: accounts are filed by this number",
+        )
+    return {each: file for each, file in found.items() if each.bucket in wanted}
 
 
 def located(store: Store, dataset: str) -> tuple[Tree, dict[Partition, FileInfo]]:
-    """Return a dataset's partitions as `partitions`, and the tree that their names state.
+    """Return a dataset's partitions, newest month first, and the tree that their names state.
 
-    A dataset without files is in a tree of one bucket. Raises UsageError if there are files of two
-    numbers of buckets, and StoreError if the folder cannot be read.
+    A dataset without files is in a tree of one bucket, and unmanaged files are passed over. Raises
+    UsageError if there are files of two numbers of buckets, and StoreError if the folder cannot be
+    read.
     """
-    found = list(_data_files(store, dataset))
+    named = ((file, parse_name(store, file.name)) for file in store.list(dataset))
+    found = [(*place, file) for file, place in named if place is not None]
     counts = sorted({count for _, count, _ in found}) or [1]
     if len(counts) > 1:
         raise UsageError(
             f"{store.display_path(dataset)}: files of {counts[0]} and of {counts[1]} buckets",
             "two manifests have written there: move the files of one of them away",
         )
-    return Tree(store, counts[0]), _newest_first({each: file for each, _, file in found})
+    found.sort(key=lambda item: (-item[0].month, item[0].bucket))
+    return Tree(store, counts[0]), {each: file for each, _, file in found}
 
 
 def unmanaged_files(tree: Tree, datasets: Iterable[str]) -> list[str]:
@@ -215,17 +214,6 @@ def clean_temp(tree: Tree) -> int:
     with atomic_files.os_errors_as_store_errors(folder), suppress(*missing):
         found += folder.iterdir()
     return sum(flock.remove_if_abandoned(path) for path in found if path.suffix == ".tmp")
-
-
-def _newest_first(found: dict[Partition, FileInfo]) -> dict[Partition, FileInfo]:
-    return dict(sorted(found.items(), key=lambda item: (-item[0].month, item[0].bucket)))
-
-
-def _data_files(store: Store, dataset: str) -> Iterator[tuple[Partition, int, FileInfo]]:
-    """Yield the data files of a dataset, each with the number of buckets in its name."""
-    for found in store.list(dataset):
-        if named := parse_name(store, found.name):
-            yield *named, found
 
 
 def parse_name(store: Store, name: str) -> tuple[Partition, int] | None:

@@ -49,21 +49,18 @@ class DataFile:
     footer: Footer
     is_older: bool = False
 
-    def own_schema(self) -> pa.Schema:
-        """Return the columns that are in the file. Raises StoreError."""
-        with _source(self.path, self.display_path) as source:
-            return pq.read_schema(source)
-
-    def batches(self, schema: pa.Schema, rows: int | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, schema: pa.Schema | None, rows: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the rows, a row group at a time, or at most ``rows`` at a time.
 
-        Raises StoreError, also if the columns are not those of ``schema``.
+        Raises StoreError, also if the columns are not those of ``schema``, unless that is None.
         """
         with (
             _source(self.path, self.display_path) as source,
             pq.ParquetFile(source, pre_buffer=False) as file,
         ):
-            if not file.schema_arrow.equals(schema):
+            if schema is not None and not file.schema_arrow.equals(schema):
                 raise DamagedOutput(
                     f"{self.display_path}: its columns are not those of its schema version",
                     "use the harvester that wrote it, or move it away",

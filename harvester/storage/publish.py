@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import groupby
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from harvester.core import calendar
 from harvester.core.calendar import Clock, Day, Month
@@ -23,6 +22,7 @@ from harvester.core.readiness import settled_before
 from harvester.core.text.inert_text import inert
 from harvester.storage import partition_reader, partition_writer, quarantine, raw_log
 from harvester.storage.answer_notes import AnswerNotes
+from harvester.storage.backends.base import retry_races
 from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, Partition, Tree
 from harvester.storage.partition_reader import DataFile
@@ -36,11 +36,6 @@ from harvester.tables.coverage import AccountDays, Coverage
 from harvester.tables.decode_batch import BatchResult
 from harvester.tables.merge import AccountChange, DecodedAnswer
 from harvester.tables.row_groups import Provenance
-
-T = TypeVar("T")
-
-MAX_RACES = 20
-"""Maximum races that one replacement may lose. Each lost race is progress of another run."""
 
 
 class TrustedTimes(NamedTuple):
@@ -77,17 +72,6 @@ def publish(
         return _publish_once(_PartitionUpdate(tree, dataset, partition, notes, trusted), left)
 
     return retry_races(attempt)
-
-
-def retry_races(attempt: Callable[[int], T]) -> T:
-    """Repeat the replacement of a file until it loses no race against another run.
-
-    ``attempt`` gets the number of races lost so far. Raises LostRace after `MAX_RACES` of them.
-    """
-    for lost in range(MAX_RACES):
-        with suppress(LostRace):
-            return attempt(lost)
-    return attempt(MAX_RACES)
 
 
 def _publish_once(update: _PartitionUpdate, touching: list[Group]) -> Published:

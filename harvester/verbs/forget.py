@@ -35,6 +35,7 @@ from harvester.storage import (
     quarantine,
     raw_log,
 )
+from harvester.storage.backends.base import retry_races
 from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, Partition, Tree
 from harvester.storage.publication import Published
@@ -244,7 +245,7 @@ def _waiting(erasing: _Erasure) -> Iterator[None]:
 
 
 def _forget_rows(erasing: _Erasure, partition: Partition) -> Iterator[Rewritten]:
-    rewritten = publish.retry_races(lambda _: _rewrite(erasing, partition))
+    rewritten = retry_races(lambda _: _rewrite(erasing, partition))
     if rewritten is None:
         return
     if erasing.run_log is not None:

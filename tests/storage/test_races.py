@@ -15,8 +15,7 @@ from harvester.core.config.settings import Output
 from harvester.core.errors import LostRace
 from harvester.core.model import Window
 from harvester.storage import layout, raw_log
-from harvester.storage import publish as publishing
-from harvester.storage.backends.base import Source, Store, Version
+from harvester.storage.backends.base import MAX_RACES, Source, Store, Version
 from harvester.storage.layout import Partition, Tree, open_tree
 from harvester.storage.publication import Published
 from harvester.storage.publish import publish, recover
@@ -179,4 +178,4 @@ def test_lost_races_are_limited(ours: Tree, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(LostRace):
         put(ours, mine)
     assert raw_log.existing(ours, [mine]) == [mine]
-    assert publishing.MAX_RACES < 100
+    assert MAX_RACES < 100

@@ -8,11 +8,12 @@ that says where and what to do.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import NamedTuple, NewType, Protocol, TypeAlias
+from typing import NamedTuple, NewType, Protocol, TypeAlias, TypeVar
 
+from harvester.core.errors import LostRace
 from harvester.core.hold import Hold
 from harvester.storage.backends.claims import Claim, Owner
 
@@ -38,6 +39,11 @@ MAX_READ = (32 << 20) + 1
 
 MAX_SIDE_FILE = (128 << 20) + 1
 """The same for a file that is read whole to be replaced: a ledger of 10,000 accounts has 30 MiB."""
+
+MAX_RACES = 20
+"""Maximum races that one replacement may lose. Each lost race is progress of another run."""
+
+T = TypeVar("T")
 
 
 class FileInfo(NamedTuple):
@@ -154,6 +160,17 @@ def temp_path(store: Store, name: str) -> Path:
     """Return the path at which this process makes a file before that gets its name."""
     # With the process, because one that holds no bucket may write the same file at that moment.
     return store.scratch / f"{name.replace('/', '.')}.{os.getpid()}.tmp"
+
+
+def retry_races(attempt: Callable[[int], T], most: int = MAX_RACES) -> T:
+    """Repeat the replacement of a file until it loses no race against another run.
+
+    ``attempt`` gets the number of races lost so far. Raises LostRace after ``most`` of them.
+    """
+    for lost in range(most):
+        with suppress(LostRace):
+            return attempt(lost)
+    return attempt(most)
 
 
 def contents(store: Store, found: Sequence[FileInfo]) -> Iterator[bytes | None]:

@@ -8,9 +8,7 @@ from functools import partial
 from harvester.core.calendar import Clock
 
 # Chosen once, because each request asks for the time more than once.
-boot_seconds: Clock = (
-    partial(time.clock_gettime, time.CLOCK_BOOTTIME)
-    if hasattr(time, "CLOCK_BOOTTIME")
-    else time.monotonic
+boot_seconds: Clock = partial(
+    time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 )
 """Returns the seconds since this machine started, sleep included where the system counts it."""

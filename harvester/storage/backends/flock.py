@@ -68,20 +68,15 @@ def owner(path: Path) -> Owner | None:
 
     The file is locked for an instant, shared, which `locked` tells from a run that holds it.
     """
-    with atomic_files.os_errors_as_store_errors(path):
-        try:
-            descriptor = regular_files.open_regular(path, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        # Held even without a note: a holder writes it after it has taken the lock.
-        return _holder_of(descriptor, path.stem) or Owner(path.stem, "", 0, "", "")
-    else:
-        return None
-    finally:
-        os.close(descriptor)
+    with (
+        atomic_files.os_errors_as_store_errors(path),
+        suppress(FileNotFoundError),
+        regular_files.reader(path) as file,
+    ):
+        if not _take_if_free(file.fileno(), fcntl.LOCK_SH):
+            # Held even without a note: a holder writes it after it has taken the lock.
+            return _holder_of(file.fileno(), path.stem) or Owner(path.stem, "", 0, "", "")
+    return None
 
 
 @contextmanager
@@ -115,34 +110,24 @@ def _open_to_lock(path: Path, flags: int) -> int:
 
 
 def _wait_for_write(descriptor: int, path: Path) -> None:
-    """Wait for a lock as `_lock` does, but not for a process that was stopped while it writes."""
+    """Wait for a lock where there are any, but not for a process that was stopped as it wrote."""
     until = boot_seconds() + _LONGEST_WRITE
     while boot_seconds() < until:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_LOOK)
-        except OSError:
+        if _take_if_free(descriptor, fcntl.LOCK_EX) is not False:
             return
-        else:
-            return
+        time.sleep(_LOOK)
     raise StoreError(
         f"{path}: locked for {_LONGEST_WRITE:.0f} s by a process that writes a small file",
         "look for a harvester that was stopped or hangs: continue or end it, then run again",
     )
 
 
-def _lock(descriptor: int) -> None:
-    """Wait for a lock, and go on without one where there are none."""
-    with suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-
 def _create_marked(path: Path) -> int:
     while True:
         descriptor = regular_files.create(path)
         # Waits while `remove_if_abandoned` holds the file; one that it removes is made again.
-        _lock(descriptor)
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return descriptor
         os.close(descriptor)
@@ -157,21 +142,16 @@ def _write_note(descriptor: int, note: bytes) -> None:
 
 def remove_if_abandoned(path: Path) -> bool:
     """Remove a file that no process is writing; return whether it did. Raises StoreError."""
-    with atomic_files.os_errors_as_store_errors(path):
-        try:
-            descriptor = _open_to_lock(path, os.O_RDWR)
-        except FileNotFoundError:
-            return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    else:
-        # While it is locked, because a process with the same number may make the name again.
-        atomic_files.remove(path)
-        return True
-    finally:
-        os.close(descriptor)
+    with (
+        atomic_files.os_errors_as_store_errors(path),
+        suppress(FileNotFoundError),
+        os.fdopen(_open_to_lock(path, os.O_RDWR), "rb") as file,
+    ):
+        if _take_if_free(file.fileno(), fcntl.LOCK_EX):
+            # While it is locked, because a process with the same number may make the name again.
+            atomic_files.remove(path)
+            return True
+    return False
 
 
 def _acquire(descriptor: int, path: Path, claim: Claim) -> None:
@@ -197,12 +177,21 @@ def _acquire(descriptor: int, path: Path, claim: Claim) -> None:
 
 def _is_looked_at(descriptor: int) -> bool:
     """Return whether no run holds the lock: `owner` shares it for an instant, a run does not."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+    if not _take_if_free(descriptor, fcntl.LOCK_SH):
         return False
     # Kept, it would keep another run away that waits for the same lock.
     fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return True
+
+
+def _take_if_free(descriptor: int, kind: int) -> bool | None:
+    """Take a lock if it is free; return whether it is held then, None where there are no locks."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
     return True
 
 

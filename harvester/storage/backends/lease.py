@@ -218,7 +218,7 @@ class Ownership:
         # Before the first is taken, because to take thousands may last longer than a lease.
         self._keeper.start()
         while True:
-            self._look()
+            _for_each(BucketLease.look, waiting)
             # In order, or two runs could each wait for what the other one holds.
             while waiting and waiting[0].take(self._note):
                 self._held.append(waiting.pop(0))
@@ -243,9 +243,6 @@ class Ownership:
         if self._keeper.ident is not None:
             self._keeper.join()
         _for_each(self._give_back, self._held)
-
-    def _look(self) -> None:
-        _for_each(BucketLease.look, self._waiting)
 
     def _give_back(self, lease: BucketLease) -> None:
         with suppress(StoreError):

@@ -101,15 +101,12 @@ class ObjectStore:
             hold = UNLOSABLE
             if not self._single_writer:
                 self._check_conditional_puts()
-                hold = stack.enter_context(self._leased(names, claim))
+                # A request that hangs must leave time for another one.
+                patient = self._within(seconds=max(_MIN_PATIENCE, self._lease / 6))
+                hold = stack.enter_context(lease.held(patient, names, claim, self._lease))
             # Behind the lease, so that a run which waits in vain for it makes no folder.
             stack.enter_context(self._scratch.kept())
             yield hold
-
-    def _leased(self, names: Iterable[str], claim: Claim) -> AbstractContextManager[Hold]:
-        # A request that hangs must leave time for another one.
-        patience = max(_MIN_PATIENCE, self._lease / 6)
-        return lease.held(self._within(seconds=patience), names, claim, self._lease)
 
     def owners(self) -> Iterator[Owner]:
         """Yield the holders of leases, as their notes name them."""

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 
-import orjson
-
 from harvester.core import calendar
 from harvester.core.errors import LostRace
 from harvester.storage.layout import CHANGES, Tree
@@ -56,7 +54,7 @@ def remember(tree: Tree, label: str, names: set[str]) -> None:
 
 def line(entry: LogEntry) -> bytes:
     """Return an entry as a line of its file."""
-    return orjson.dumps(json_file.members(entry)) + b"\n"
+    return json_file.encoded(entry) + b"\n"
 
 
 def _join(tree: Tree, label: str, this_month: str) -> None:
@@ -127,13 +125,7 @@ def _drop(tree: Tree, label: str, before: str) -> None:
         old.append(each)
     if not old:
         return
-    there = set(change_reader.known_files(tree, label))
-    for entry in change_reader.entries_of(tree.store, old):
-        if entry.op == "deleted":
-            there.discard(entry.path)
-        elif entry.path:
-            there.add(entry.path)
-    remember(tree, label, there)
+    remember(tree, label, change_reader.left_behind(tree, label, old))
     for each in old:
         tree.store.delete(each.file.name)
 

@@ -10,13 +10,13 @@ excludes other runs from the buckets of an object store.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 
 from harvester.core import calendar
 from harvester.core.calendar import Clock
 from harvester.core.errors import LostRace
 from harvester.core.results import Op
+from harvester.storage.backends.base import retry_races
 from harvester.storage.layout import CHANGES, Tree, label_of, parse_name
 from harvester.storage.state import change_folding, change_reader, json_file
 from harvester.storage.state.change_entries import (
@@ -98,15 +98,13 @@ class ChangeLog:
             change_folding.fold(self._tree, label, self._now())
 
     def _append(self, label: str, entry: LogEntry) -> None:
-        for _ in range(MAX_RACES):
-            head = self._heads.get(label) or self._head(label)
-            entry = replace(entry, seq=head.seq + 1, after=head.mark, at=self._at())
-            with suppress(LostRace):
-                self._create(label, entry)
-                self._heads[label] = entry.position
-                return
-            self._heads[label] = self._head(label)
-        self._create(label, entry)
+        def attempt(lost: int) -> None:
+            head = self._heads[label] if label in self._heads and not lost else self._head(label)
+            numbered = replace(entry, seq=head.seq + 1, after=head.mark, at=self._at())
+            self._create(label, numbered)
+            self._heads[label] = numbered.position
+
+        retry_races(attempt, MAX_RACES)
 
     def _create(self, label: str, entry: LogEntry) -> None:
         """Create the file of an entry. Raises LostRace if its number is taken."""
@@ -127,19 +125,14 @@ class ChangeLog:
         """Report a change that was announced: done or not, its file is to be read again."""
         store = self._tree.store
         begun = json_file.read(store, name, LogEntry)
-        if begun is not None and self._is_of(label, begun.path):
-            self._append(label, replace(begun, op=self._state_of(begun.path)))
+        if begun and label_of(begun.path) == label and parse_name(store, begun.path):
+            op: Op = "deleted" if store.version(begun.path) is None else "erased"
+            self._append(label, replace(begun, op=op))
             dead = calendar.utc_text(self._now() - _DEAD_AFTER_SECONDS)
             if not store.is_exclusive and begun.at > dead:
                 # Its run may be alive, and may change the file after this.
                 return
         store.delete(name)
-
-    def _is_of(self, label: str, path: str) -> bool:
-        return label_of(path) == label and parse_name(self._tree.store, path) is not None
-
-    def _state_of(self, path: str) -> Op:
-        return "deleted" if self._tree.store.version(path) is None else "erased"
 
     def _at(self) -> str:
         return calendar.utc_text(self._now())

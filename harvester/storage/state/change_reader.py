@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from sys import intern
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE
 from harvester.storage.backends.base import FileInfo, Store, contents
@@ -128,20 +128,27 @@ def known_files(tree: Tree, label: str) -> frozenset[str]:
     return (json_file.read(tree.store, known_name(label), KnownFiles) or KnownFiles()).paths
 
 
+def left_behind(tree: Tree, label: str, files: Iterable[LogFile]) -> set[str]:
+    """Return the data files after the entries in these files, the oldest that a log still has.
+
+    Raises StoreError, and UsageError for an entry of a newer version.
+    """
+    found = set(known_files(tree, label))
+    for entry in entries_of(tree.store, files):
+        if entry.op == "deleted":
+            found.discard(entry.path)
+        elif entry.op != BEGIN:
+            found.add(entry.path)
+    return found
+
+
 def not_removed(tree: Tree) -> set[str]:
     """Return the names of the data files that were published and not removed since.
 
     Raises StoreError, and UsageError for a log of a newer version.
     """
-    found: set[str] = set()
-    for label, shelf in shelves(tree.store.list(CHANGES)).items():
-        found |= known_files(tree, label)
-        for entry in entries_of(tree.store, shelf.files):
-            if entry.op == "deleted":
-                found.discard(entry.path)
-            elif entry.op != BEGIN:
-                found.add(entry.path)
-    return found
+    logs = shelves(tree.store.list(CHANGES)).items()
+    return {name for label, shelf in logs for name in left_behind(tree, label, shelf.files)}
 
 
 def data_files(tree: Tree) -> dict[str, list[FileInfo]]:
@@ -186,11 +193,7 @@ def _read(store: Store, files: Sequence[LogFile]) -> Iterator[list[LogEntry]]:
 
 def _parse(store: Store, name: str, line: bytes) -> LogEntry | None:
     """Parse an entry, None if it is damaged. Raises UsageError for a newer version."""
-    try:
-        plain: Any = json_file.parse(line)
-    except ValueError:
-        return None
-    entry = json_file.value_of(plain, LogEntry, store.display_path(name))
+    entry = json_file.decoded(line, LogEntry, store.display_path(name))
     if entry is None:
         return None
     # A history names the same days and accounts again and again.

@@ -7,7 +7,6 @@ it would lose entries of a newer harvester.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import fields
 from functools import cache
 from typing import Any, Generic, TypeVar
@@ -16,17 +15,21 @@ import orjson
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
-from harvester.core.errors import LostRace, StoreError, UsageError
-from harvester.storage.backends.base import MAX_SIDE_FILE, FileInfo, Store, Version, contents
+from harvester.core.errors import StoreError, UsageError
+from harvester.storage.backends.base import (
+    MAX_SIDE_FILE,
+    FileInfo,
+    Store,
+    Version,
+    contents,
+    retry_races,
+)
 
 VERSION = 1
 """The version that is written, and the newest one that is read."""
 
 MAX_CONTAINERS = 1 << 20
 """Most objects and lists of a file: they take thirty times the memory of their two characters."""
-
-MAX_RACES = 20
-"""Maximum times in a row that other processes replace a file before it is put."""
 
 T = TypeVar("T")
 
@@ -55,29 +58,28 @@ class SideFile(Generic[T]):
         if found is None:
             return None
         where = self._store.display_path(self._name)
-        return _decoded(found.data, self._kind, where) or self._damaged
+        return decoded(found.data, self._kind, where) or self._damaged
 
     def write(self, value: T) -> None:
         """Put a value durably over the version that was read or written last, none at first.
 
         Raises LostRace if another version is there, which may be this write itself.
         """
-        self._version = self._store.put(self._name, _encoded(value), self._version)
+        self._version = self._store.put(self._name, encoded(value), self._version)
 
     def update(self, change: Callable[[T | None], T | None]) -> bool:
         """Replace the value by what ``change`` makes of it; return whether it made any.
 
-        If another process is faster, its value is changed. Raises LostRace if that has no end.
+        If another process is faster, its value is changed. Raises as `retry_races`.
         """
-        for _ in range(MAX_RACES):
+
+        def attempt(_: int) -> bool:
             value = change(self.read())
-            if value is None:
-                return False
-            with suppress(LostRace):
+            if value is not None:
                 self.write(value)
-                return True
-        where = self._store.display_path(self._name)
-        raise LostRace(f"{where}: replaced again and again", "run again")
+            return value is not None
+
+        return retry_races(attempt)
 
 
 def read(store: Store, name: str, kind: type[T]) -> T | None:
@@ -91,14 +93,14 @@ def read_all(store: Store, found: Sequence[FileInfo], kind: type[T]) -> Iterator
     An object store is asked for many at once. Raises as `read`.
     """
     for file, data in zip(found, contents(store, found), strict=True):
-        value = _decoded(data or b"", kind, store.display_path(file.name))
+        value = decoded(data or b"", kind, store.display_path(file.name))
         if value is not None:
             yield value
 
 
 def write(store: Store, name: str, value: Any) -> None:
     """Write a file durably, in the place of an older one. Raises StoreError."""
-    store.put(name, _encoded(value))
+    store.put(name, encoded(value))
 
 
 def members(value: Any) -> dict[str, Any]:
@@ -138,7 +140,7 @@ def value_of(plain: Any, kind: type[T], where: str = "", **known: object) -> T |
         return None
 
 
-def _encoded(value: Any) -> bytes:
+def encoded(value: Any) -> bytes:
     """Return the contents of a file. Raises StoreError for more than would be read again."""
     data = orjson.dumps(members(value), default=tuple)
     if _is_too_large(data):
@@ -153,9 +155,13 @@ def _is_too_large(data: bytes) -> bool:
     return len(data) >= MAX_SIDE_FILE or data.count(b"{") + data.count(b"[") > MAX_CONTAINERS
 
 
-def _decoded(data: bytes, kind: type[T], where: str) -> T | None:
+def decoded(data: bytes, kind: type[T], where: str, *, partial: bool = False) -> T | None:
+    """Return the value in a file, None for damage; ``partial`` is as for `parse`.
+
+    Raises UsageError for a newer version.
+    """
     try:
-        plain = parse(data)
+        plain = parse(data, partial=partial)
     except ValueError:
         return None
     return value_of(plain, kind, where)

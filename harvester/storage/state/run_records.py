@@ -124,10 +124,10 @@ def newest(tree: Tree, kind: type[T], length: int = MAX_READ - 1) -> Iterator[T]
     """
     for file in reversed(tree.store.list(RUNS)):
         if file.name.endswith(".json"):
-            with suppress(StoreError, ValueError):
+            with suppress(StoreError):
                 begin = tree.store.read(file.name, length) or b""
-                plain = json_file.parse(begin, partial=len(begin) == length)
-                record = json_file.value_of(plain, kind, tree.store.display_path(file.name))
+                where, is_cut = tree.store.display_path(file.name), len(begin) == length
+                record = json_file.decoded(begin, kind, where, partial=is_cut)
                 if record is not None:
                     yield record
 

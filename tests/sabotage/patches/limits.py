@@ -288,8 +288,8 @@ SABOTAGES = (
     Sabotage(
         "ledger-put-without-condition",
         "harvester/storage/state/json_file.py",
-        "self._store.put(self._name, _encoded(value), self._version)",
-        "self._store.put(self._name, _encoded(value), self._store.version(self._name))",
+        "self._store.put(self._name, encoded(value), self._version)",
+        "self._store.put(self._name, encoded(value), self._store.version(self._name))",
         "tests/storage/state/test_quota_ledger.py::test_calls_of_two_runs_are_added",
     ),
     Sabotage(
