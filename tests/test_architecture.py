@@ -205,7 +205,7 @@ MAX_CODE = {
     "scheduling": 1_397,
     "tables": 1_523,
     "wechat": 1_585,
-    "storage": 3_763,
+    "storage": 3_662,
     "engine": 895,
     "runs": 3_353,
     "verbs": 2_799,

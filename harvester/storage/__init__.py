@@ -1,7 +1,6 @@
 """Bytes at rest: backends, locks, layout, raw log, data files and side files."""
 
 __all__ = [
-    "answer_notes",
     "arrow_files",
     "backends",
     "coverage_scan",

@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from harvester.core import calendar
 from harvester.core.calendar import Day, Month
 from harvester.core.model import MAX_ODDITIES, OddityKind, Window
-from harvester.tables.day_rows import Oddity
+from harvester.storage.publication import RowlessElement, SeenOddity
 from harvester.tables.decode_batch import BatchResult
-
-
-class SeenOddity(NamedTuple):
-    """An oddity, and the window in whose answer it was seen first."""
-
-    kind: OddityKind
-    name: str
-    value: str
-    window: Window
-
-    @property
-    def key(self) -> tuple[OddityKind, str]:
-        """The kind and the name, of which one oddity is kept."""
-        return self.kind, self.name
-
-
-class RowlessElement(NamedTuple):
-    """An element of an answer that has no row. ``key`` has its own members of the key."""
-
-    appid: str
-    dataset: str
-    day: Day
-    key: str
 
 
 @dataclass(slots=True)
 class AnswerNotes:
     """Notes on the answers that counted for a partition of ``month``, oldest answer first.
 
-    The members are as in `harvester.storage.publish.Published`.
+    The members are as in `Published`.
     """
 
     month: Month

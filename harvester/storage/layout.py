@@ -198,10 +198,7 @@ def unmanaged_files(tree: Tree, datasets: Iterable[str]) -> list[str]:
 
 def with_data(tree: Tree, datasets: Iterable[str], buckets: Collection[int]) -> set[int]:
     """Return those of the buckets that have a data file. Raises as `partitions`."""
-    found: set[int] = set()
-    for dataset in datasets:
-        found |= {partition.bucket for partition in partitions(tree, dataset, buckets)}
-    return found
+    return {each.bucket for dataset in datasets for each in partitions(tree, dataset, buckets)}
 
 
 def clean_temp(tree: Tree) -> int:

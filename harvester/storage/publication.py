@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 from harvester.core import calendar
 from harvester.core.calendar import Day, Month
-from harvester.core.model import Window
+from harvester.core.model import OddityKind, Window
 from harvester.core.results import Op
-from harvester.storage.answer_notes import RowlessElement, SeenOddity
 
 
 class QuarantinedDay(NamedTuple):
@@ -19,6 +18,29 @@ class QuarantinedDay(NamedTuple):
     dataset: str
     day: Day
     reason: str
+
+
+class SeenOddity(NamedTuple):
+    """An oddity, and the window in whose answer it was seen first."""
+
+    kind: OddityKind
+    name: str
+    value: str
+    window: Window
+
+    @property
+    def key(self) -> tuple[OddityKind, str]:
+        """The kind and the name, of which one oddity is kept."""
+        return self.kind, self.name
+
+
+class RowlessElement(NamedTuple):
+    """An element of an answer that has no row. ``key`` has its own members of the key."""
+
+    appid: str
+    dataset: str
+    day: Day
+    key: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,10 +77,6 @@ _GROUP_NAME = re.compile(rf"{RAW}/[^/]+/(\d{{4,}})-\d+[^/]*\.group")
 class DamagedGroup(Exception):
     """A group that is gone or cannot be read. Its days are not covered, so they are asked again."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path}: a damaged raw group")
-        self.path = path
-
 
 class Batch(NamedTuple):
     """A record batch of a group: the dataset of its answers, their months, and its place.

@@ -35,8 +35,7 @@ from harvester.runs.runtime import Project
 from harvester.sandbox import Row, Rules, expected_rows
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage import coverage_scan, publish, raw_log
-from harvester.storage.answer_notes import RowlessElement
-from harvester.storage.publication import QuarantinedDay
+from harvester.storage.publication import QuarantinedDay, RowlessElement
 from tests.support.run_harness import BOTH, DAILY, HOURLY, RunHarness, appid
 
 BROKEN = parse_day("2026-03-02")

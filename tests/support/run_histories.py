@@ -27,8 +27,7 @@ from harvester.runs.record.record import Record
 from harvester.runs.stream import Stream
 from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
 from harvester.scheduling.standing import Standing
-from harvester.storage.answer_notes import RowlessElement, SeenOddity
-from harvester.storage.publication import Published, QuarantinedDay
+from harvester.storage.publication import Published, QuarantinedDay, RowlessElement, SeenOddity
 from tests.support.run_harness import appid
 
 T = TypeVar("T")

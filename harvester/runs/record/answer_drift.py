@@ -8,8 +8,7 @@ from itertools import islice
 
 from harvester.core.model import MAX_ODDITIES, OddityKind
 from harvester.core.text.safe_text import safe_text
-from harvester.storage.answer_notes import SeenOddity
-from harvester.storage.publication import Published
+from harvester.storage.publication import Published, SeenOddity
 
 _DECIDED_BY = "`harvester datasets article_total_detail` has the query that decides"
 

@@ -19,8 +19,7 @@ from harvester.runs.record.answer_drift import AnswerDrift, merged_drift
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, merged_requests
 from harvester.scheduling.listener import AbandonedDays
 from harvester.scheduling.standing import Standing, merged_pending
-from harvester.storage.answer_notes import RowlessElement
-from harvester.storage.publication import QuarantinedDay
+from harvester.storage.publication import QuarantinedDay, RowlessElement
 
 T = TypeVar("T")
 

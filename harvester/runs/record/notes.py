@@ -12,7 +12,7 @@ from harvester.core.model import Window
 from harvester.core.text.inert_text import inert, named
 from harvester.runs.clock import apart_text
 from harvester.runs.record.members import Members
-from harvester.storage.answer_notes import RowlessElement
+from harvester.storage.publication import RowlessElement
 
 
 def notes_of(record: Members, names: Mapping[str, str]) -> list[str]:

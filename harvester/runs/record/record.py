@@ -17,8 +17,7 @@ from harvester.runs.record.members import Members, PublishedFile, joins
 from harvester.runs.record.run_id import new_run_id
 from harvester.scheduling.listener import AbandonedDays, Reopened
 from harvester.scheduling.standing import Standing
-from harvester.storage.answer_notes import RowlessElement
-from harvester.storage.publication import Published
+from harvester.storage.publication import Published, RowlessElement
 
 
 @dataclass(slots=True)

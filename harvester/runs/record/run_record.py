@@ -18,9 +18,8 @@ from harvester.runs.record.members import ShardOutcome
 from harvester.runs.record.notes import notes_of
 from harvester.runs.record.record import Record
 from harvester.scheduling.listener import AbandonedDays
-from harvester.storage.answer_notes import SeenOddity
 from harvester.storage.footer import SCHEMA_VERSION
-from harvester.storage.publication import Published
+from harvester.storage.publication import Published, SeenOddity
 from harvester.storage.state.change_entries import LogEntry
 
 RECORD_VERSION = 2

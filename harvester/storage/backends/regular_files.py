@@ -59,12 +59,8 @@ def create(path: Path) -> int:
 
     What is there already, left by a killed run or planted, is removed and never written to.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFELY
-    try:
-        return os.open(path, flags, 0o666)
-    except FileExistsError:
-        path.unlink()
-        return os.open(path, flags, 0o666)
+    path.unlink(missing_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFELY, 0o666)
 
 
 def refuse_special(path: Path, mode: int) -> None:

@@ -73,9 +73,7 @@ class VersionedFiles(fs.FileSystemHandler):  # type: ignore[misc] # pyarrow has 
             raise StoreError(f"{self.display_path(path)}: {REPLACED}", AGAIN)
         return file
 
-    def open_input_stream(self, path: str) -> pa.NativeFile:
-        """Open a file for reading. Raises as `open_input_file`."""
-        return self.open_input_file(path)
+    open_input_stream = open_input_file
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise StoreError(f"{self.display_path(self.root)}: is open for reading alone")

@@ -103,13 +103,6 @@ def write(store: Store, name: str, value: Any) -> None:
     store.put(name, encoded(value))
 
 
-def members(value: Any) -> dict[str, Any]:
-    """Return the members of a dataclass or a mapping, with the version, as in its file."""
-    if not isinstance(value, Mapping):
-        value = {field.name: getattr(value, field.name) for field in fields(value)}
-    return {"version": VERSION, **value}
-
-
 def parse(data: bytes, *, partial: bool = False) -> Any:
     """Parse JSON that may have been made to exhaust the memory or the stack.
 
@@ -141,8 +134,13 @@ def value_of(plain: Any, kind: type[T], where: str = "", **known: object) -> T |
 
 
 def encoded(value: Any) -> bytes:
-    """Return the contents of a file. Raises StoreError for more than would be read again."""
-    data = orjson.dumps(members(value), default=tuple)
+    """Return a dataclass or a mapping as the contents of a file, with the version.
+
+    Raises StoreError for more than would be read again.
+    """
+    if not isinstance(value, Mapping):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    data = orjson.dumps({"version": VERSION, **value}, default=tuple)
     if _is_too_large(data):
         raise StoreError(
             f"a file of _harvester would have {len(data):,} bytes, more than are ever read",
