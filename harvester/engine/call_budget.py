@@ -101,7 +101,7 @@ class CallBudget:
         """Queues ran low, or were told that a quota is spent."""
         self._wake.set()
         # A blocked queue idles meanwhile, and a spent quota is lost if the process is killed.
-        if self._scheduler.is_blocked_on_quota or self._scheduler.exhausted:
+        if self._scheduler.blocked or self._scheduler.refusals.exhausted:
             self._urgent.set()
 
     def close(self) -> None:
@@ -162,7 +162,7 @@ class CallBudget:
             for backlog in queue.backlogs:
                 learnt = deferred.get(backlog.dataset.name, {}).get(queue.appid)
                 if learnt is not None and not self._policy.forget_refusals:
-                    self._scheduler.expect_refusal(queue, backlog, learnt)
+                    self._scheduler.learning.expect(queue, backlog, learnt)
 
     def _quota(self, queue: AccountQueue, backlog: Backlog) -> DailyQuota:
         name, appid = backlog.dataset.name, queue.appid
@@ -224,7 +224,7 @@ class CallBudget:
     def _take_exhausted(self) -> set[int]:
         """Enter spent quotas into the ledgers, with what the day allowed; return the buckets."""
         touched = set()
-        for queue, backlog, refusal in self._scheduler.take_exhausted():
+        for queue, backlog, refusal in self._scheduler.refusals.take_exhausted():
             self._ledgers[queue.bucket].exhaust(backlog.dataset.name, queue.appid, refusal)
             self._teach(queue, backlog)
             touched.add(queue.bucket)

@@ -27,7 +27,7 @@ from harvester.core.rule import Action
 from harvester.engine.call_budget import BudgetPolicy, CallBudget
 from harvester.engine.ledger_files import LedgerFiles
 from harvester.engine.publish_queue import PublishQueue
-from harvester.engine.quota_questions import QuestionCounters, QuotaQuestions
+from harvester.engine.quota_questions import QuotaQuestions
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.engine.raw_writer import RawWriter
 from harvester.planning.ledger import Moment
@@ -58,7 +58,6 @@ class RequestCounters:
     bugs: int = 0
     surplus_answers: int = 0
     waits: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    questions: QuestionCounters = field(default_factory=QuestionCounters)
 
 
 class RunClock(Protocol):
@@ -107,21 +106,23 @@ class Pipeline:
         # Looked up once, because it would be for every request.
         self._logs_attempts = _log.isEnabledFor(logging.DEBUG)
         self._workers = anyio.CancelScope()
-        datasets = {each.dataset.name: each.dataset for each in scheduler.all_backlogs()}
+        backlogs = (backlog for queue in scheduler.queues for backlog in queue.backlogs)
+        datasets = {each.dataset.name: each.dataset for each in backlogs}
+        self._months = scheduler.abandoned.months
         self._writer = RawWriter(tools.tree, run_id, self._on_durable)
         self._publishing = PublishQueue(
             tools.tree, datasets, tools.on_published, self._trusted_times
         )
         self._trusted_from = 0
-        questions = QuotaQuestions(
+        self.questions = QuotaQuestions(
             tools.transport, tools.tokens, tools.spacing, connections=connections, now=tools.clock
         )
-        self.counters = RequestCounters(questions=questions.counters)
+        self.counters = RequestCounters()
         self._budget = CallBudget(
             LedgerFiles(tools.tree, run_id, tools.clock.moment),
             scheduler,
             tools.terms,
-            questions=questions,
+            questions=self.questions,
             on_allocated=self._wake_if_ready,
         )
 
@@ -140,14 +141,9 @@ class Pipeline:
             self._writer.close()
 
     @property
-    def queues(self) -> list[AccountQueue]:
-        """The accounts that owed something when the run began."""
-        return self._scheduler.queues
-
-    @property
     def owes(self) -> bool:
         """True if there are days that were neither answered nor abandoned."""
-        return any(work.open for work in self._scheduler.all_backlogs())
+        return any(work.open for queue in self._scheduler.queues for work in queue.backlogs)
 
     @property
     def has_lost_lease(self) -> bool:
@@ -198,15 +194,15 @@ class Pipeline:
                     self._tools.clock(),
                     outcome.rule.action.value,
                 )
-                if outcome.is_evidence and self._scheduler.is_last_try(attempt):
+                if outcome.is_evidence and self._scheduler.refusals.is_last_try(attempt):
                     await self._keep(attempt, asked_at, outcome.answer)
                     continue
                 if outcome.rule.action is Action.WAIT_FOR_QUOTA:
                     attempt.backlog.quota.count_refusal()
                 self._scheduler.refused(attempt, outcome.rule, self._tools.clock(), outcome.why)
                 self._close_if_done(attempt.queue)
-                self._publishing.enqueue(self._scheduler.months.take_complete())
-                if self._scheduler.exhausted:
+                self._publishing.enqueue(self._months.take_complete())
+                if self._scheduler.refusals.exhausted:
                     self._budget.wake()
             else:
                 self.counters.answered += 1
@@ -264,7 +260,7 @@ class Pipeline:
         self._publishing.add(group)
         for attempt in attempts:
             self._scheduler.durable(attempt)
-        self._publishing.enqueue(self._scheduler.months.take_complete())
+        self._publishing.enqueue(self._months.take_complete())
 
     async def _next(self) -> Attempt | None:
         """Return the next attempt of this worker; None when there will be no more."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import anyio
@@ -40,19 +39,11 @@ class QuotaAnswer(NamedTuple):
     counted: int = 0
 
 
-@dataclass(slots=True)
-class QuestionCounters:
-    """The number of questions, and of those that WeChat refused."""
-
-    asked: int = 0
-    refused: int = 0
-
-
 class QuotaQuestions:
     """Asks for quotas, each with one call.
 
     At most ``connections`` of them are in flight. ``now`` returns seconds since the Unix epoch and
-    never steps back.
+    never steps back. ``asked`` counts the questions, and ``refused`` those that WeChat refused.
     """
 
     def __init__(
@@ -69,7 +60,7 @@ class QuotaQuestions:
         self._limiter = limiter
         self._in_flight = anyio.Semaphore(connections)
         self.now = now
-        self.counters = QuestionCounters()
+        self.asked = self.refused = 0
 
     async def ask(
         self, queue: AccountQueue, dataset: Dataset, made: Callable[[], tuple[Day, int]]
@@ -79,7 +70,7 @@ class QuotaQuestions:
             token = await self._tokens.current(queue.appid)
             async with self._in_flight:
                 await self._turn(queue)
-                self.counters.asked += 1
+                self.asked += 1
                 # As of the moment of asking: WeChat's number may be older than its answer.
                 (day, counted), asked_at = made(), self.now()
                 if calendar.today(asked_at) != day:
@@ -107,8 +98,8 @@ class QuotaQuestions:
         rate.call_beside(self.now())
 
     def _warn_once(self, appid: str, dataset: Dataset, why: str) -> None:
-        self.counters.refused += 1
-        if self.counters.refused == 1:
+        self.refused += 1
+        if self.refused == 1:
             _log.warning(
                 "WeChat does not tell the daily quota (%s %s: %s): %s calls a day are assumed "
                 "where it is unknown; set limits.daily_quota if you know better",

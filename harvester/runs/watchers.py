@@ -80,24 +80,24 @@ class Counting:
         )
 
     def _total(self) -> Counted:
-        counters = self.pipeline.counters
+        counters, questions = self.pipeline.counters, self.pipeline.questions
         return Counted(
             requests=counters.requests,
             answered=counters.answered,
-            retries=self.scheduler.retries,
+            retries=self.scheduler.refusals.retries,
             token_calls=self.token_calls(),
             bytes=counters.bytes,
             surplus_answers=counters.surplus_answers,
-            quota_questions=counters.questions.asked,
-            quotas_refused=counters.questions.refused,
+            quota_questions=questions.asked,
+            quotas_refused=questions.refused,
             bugs=counters.bugs,
             waits={**counters.waits},
-            shortened_spans={**self.scheduler.shortened_spans},
+            shortened_spans={**self.scheduler.refusals.shortened_spans},
         )
 
     def _standing(self) -> Standing | None:
         """Return the standing of the accounts, None if it was looked at a moment ago."""
-        queues, now = self.pipeline.queues, self.stream.now()
+        queues, now = self.scheduler.queues, self.stream.now()
         pause = max(1.0, len(queues) / _ACCOUNTS_PER_SECOND)
         if self._looked_at is not None and 0 <= now - self._looked_at < pause:
             return None

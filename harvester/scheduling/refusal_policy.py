@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import NamedTuple
 
 from harvester.core import calendar
 from harvester.core.config.settings import Retry
@@ -40,20 +39,14 @@ MIDNIGHT_SECONDS = 60.0
 into the new day, since one call too early would park it for all of it."""
 
 
-class ExhaustedQuota(NamedTuple):
-    """A dataset of an account of which WeChat said that its quota is spent."""
-
-    queue: AccountQueue
-    backlog: Backlog
-    refusal: Refusal
-
-
 class RefusalPolicy:
     """Decision about each refused attempt: retry, pause or abandonment.
 
     ``interval`` is the number of seconds between an account's requests at full rate.
     ``shortened_spans`` has the days that WeChat takes at once of a dataset, where these are fewer
-    than the catalogue says. ``day_number`` counts the Beijing days of the run.
+    than the catalogue says. ``day_number`` counts the Beijing days of the run, and ``retries`` the
+    attempts that were put back to be made again. ``exhausted`` has the quotas that WeChat has said
+    to be spent since `take_exhausted`.
     """
 
     def __init__(
@@ -72,7 +65,7 @@ class RefusalPolicy:
         self._interval = interval
         self._learners: dict[str, set[str]] = {}
         self.day_number = 0
-        self.exhausted: list[ExhaustedQuota] = []
+        self.exhausted: list[tuple[AccountQueue, Backlog, Refusal]] = []
         self.shortened_spans: dict[str, int] = {}
         self.retries = 0
         self._handlers = {
@@ -116,6 +109,11 @@ class RefusalPolicy:
         """Count a new day. What WeChat said of the quotas of the day before counts no more."""
         self.day_number += 1
         self.exhausted.clear()
+
+    def take_exhausted(self) -> list[tuple[AccountQueue, Backlog, Refusal]]:
+        """Return the quotas that WeChat has said to be spent since the last call."""
+        found, self.exhausted = self.exhausted, []
+        return found
 
     def is_last_try(self, attempt: Attempt) -> bool:
         """Return whether one more failure of this attempt abandons its window."""
@@ -288,7 +286,7 @@ class RefusalPolicy:
             news = self._abandoned.stop_dataset(queue, backlog, rule, why)
             # Reported to the ledger once, so that no later run of this day asks in vain.
             if news and rule.action is Action.WAIT_FOR_QUOTA and isinstance(why, Refusal):
-                self.exhausted.append(ExhaustedQuota(queue, backlog, why))
+                self.exhausted.append((queue, backlog, why))
 
     def _repeat(self, attempt: Attempt, now: float) -> None:
         """Repeat an attempt after a delay, in which its account asks nothing else."""

@@ -13,21 +13,21 @@ from __future__ import annotations
 import heapq
 import random
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from harvester.core import calendar
 from harvester.core.config.settings import Limits, Retry
 from harvester.core.hold import UNLOSABLE, Hold
-from harvester.core.model import LearntRefusal, Refusal
+from harvester.core.model import Refusal
 from harvester.core.rule import Rule
 from harvester.scheduling.abandoned import CUT_OFF, QUOTA_SPENT, Abandonment
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 from harvester.scheduling.circuit_breaker import CircuitBreaker
-from harvester.scheduling.listener import AbandonedDays, Listener
+from harvester.scheduling.listener import Listener
 from harvester.scheduling.rate_state import NEVER, RateLimit
 from harvester.scheduling.ready_accounts import ReadyAccounts, cohort_size
 from harvester.scheduling.refusal_learning import RefusalLearning
-from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS, ExhaustedQuota, RefusalPolicy
+from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS, RefusalPolicy
 
 _POLLS_PER_INTERVAL = 16
 """A queue whose bucket has no room yet is looked at again after this part of its interval."""
@@ -37,11 +37,10 @@ _LONG_WAIT_SECONDS = 1.0
 
 
 class Scheduler:
-    """The queues of a run, the places they stand in, and what was given up.
+    """The queues of a run and the places they stand in.
 
-    ``months`` has the months that are not complete yet, and ``shortened_spans`` the datasets of
-    which WeChat takes fewer days at once, with how many it took. ``exhausted`` has the quotas that
-    WeChat has said to be spent since `take_exhausted`.
+    ``abandoned`` has what was given up, ``refusals`` decides about each refusal, and ``learning``
+    knows what they share. ``blocked`` counts the datasets that wait for an allocation of calls.
     """
 
     def __init__(
@@ -63,22 +62,19 @@ class Scheduler:
         self._ready = ReadyAccounts(cohort_size(limits))
         self._sequence = 0
         self._stopped = False
-        self._blocked = 0
+        self.blocked = 0
         self._day_ends = NEVER
         self.queues = list(queues)
         self._breaker = CircuitBreaker()
-        self._abandoned = Abandonment(self.queues, listener)
-        self._refusals = RefusalPolicy(
-            self._abandoned,
+        self.abandoned = Abandonment(self.queues, listener)
+        self.refusals = RefusalPolicy(
+            self.abandoned,
             self._breaker,
             policy=policy,
             jitter=jitter,
             interval=limiter.interval,
         )
-        self._learning = RefusalLearning(self._abandoned)
-        self.months = self._abandoned.months
-        self.shortened_spans = self._refusals.shortened_spans
-        self.exhausted = self._refusals.exhausted
+        self.learning = RefusalLearning(self.abandoned)
         self.refill_requests: list[tuple[AccountQueue, Backlog]] = []
         self.in_flight = 0
         for queue in self.queues:
@@ -92,24 +88,9 @@ class Scheduler:
         return (
             f"Scheduler(ready={len(self._ready)}, waiting={self._ready.waiting}, "
             f"timed={len(self._pausing) + len(self._timed)}, "
-            f"blocked={self._blocked}, in_flight={self.in_flight}, "
+            f"blocked={self.blocked}, in_flight={self.in_flight}, "
             f"wakes_at={min(heads, default=None)}, probe_at={self._breaker.not_before or None})"
         )
-
-    @property
-    def abandoned(self) -> list[AbandonedDays]:
-        """The days that are abandoned so far."""
-        return self._abandoned.days
-
-    @property
-    def is_blocked_on_quota(self) -> bool:
-        """True if a queue waits for an allocation of calls."""
-        return self._blocked > 0
-
-    @property
-    def retries(self) -> int:
-        """The number of attempts that were put back to be made again."""
-        return self._refusals.retries
 
     # Handing out.
 
@@ -137,7 +118,7 @@ class Scheduler:
             rate.start(now)
             self.in_flight += 1
             # Lets a refusal for a spent quota tell yesterday's quota from today's.
-            attempt.day_number = self._refusals.day_number
+            attempt.day_number = self.refusals.day_number
             if attempt.backlog.quota.spend():
                 self._request_refill(queue, attempt.backlog)
             # While the breaker is open, this attempt is the probe.
@@ -183,7 +164,7 @@ class Scheduler:
     def is_finished(self, now: float) -> bool:
         """Return whether nothing is in flight and nothing will come up."""
         if self._breaker.never_heard and now >= self._breaker.cut_off_ends:
-            self._abandoned.defer_all(self._breaker.last_failure, CUT_OFF)
+            self.abandoned.defer_all(self._breaker.last_failure, CUT_OFF)
         # A queue may have lost its backlog while it stood in a heap.
         while self._pausing and not self._pausing[0][1].has_work():
             self._remove(self._pausing.popleft()[1])
@@ -191,25 +172,21 @@ class Scheduler:
             self._remove(heapq.heappop(self._timed)[2])
         self._ready.drop_done()
         standing = len(self._pausing) + len(self._timed) + len(self._ready) + self._ready.waiting
-        if self.in_flight or standing or self._blocked:
+        if self.in_flight or standing or self.blocked:
             return False
         # Pairs may wait for others that were stopped meanwhile.
-        self._learning.resume_all()
+        self.learning.resume_all()
         return not any(queue.rate.queued for queue in self._place_resumed(now))
 
     def _remove(self, queue: AccountQueue) -> None:
         queue.rate.queued = False
         self._ready.leave(queue)
 
-    def all_backlogs(self) -> Iterator[Backlog]:
-        """Yield the backlogs of all queues."""
-        return (backlog for queue in self.queues for backlog in queue.backlogs)
-
     def stop(self) -> None:
         """Hand out nothing more. What is owed stays owed: the next run finds it missing."""
         self._stopped = True
         # Otherwise `is_finished` would wait for calls that are not needed any more.
-        self._blocked = 0
+        self.blocked = 0
         self._pausing.clear()
         self._timed.clear()
         self._ready.clear()
@@ -233,7 +210,7 @@ class Scheduler:
 
     def _place_resumed(self, now: float) -> list[AccountQueue]:
         """Put the queues where they belong that wait for no other account any more."""
-        resumed = self._learning.take_resumed()
+        resumed = self.learning.take_resumed()
         for queue in resumed:
             self._place(queue, now)
         return resumed
@@ -269,31 +246,27 @@ class Scheduler:
         if self._breaker.unmatched or self._breaker.never_answered:
             # Before the breaker forgets the outage that this answer ends.
             if self._breaker.recovers(attempt.queue.appid, now):
-                self._abandoned.defer_failures()
+                self.abandoned.defer_failures()
             self._breaker.answered()
         refusals = attempt.backlog.refusals
         if attempt.split_span or refusals.in_a_row or not refusals.opened:
-            self._refusals.answered(attempt)
-            self._learning.answered(attempt)
+            self.refusals.answered(attempt)
+            self.learning.answered(attempt)
             self._place_resumed(now)
         self._release(attempt.queue, now)
-
-    def is_last_try(self, attempt: Attempt) -> bool:
-        """Return whether one more failure of this attempt abandons its window."""
-        return self._refusals.is_last_try(attempt)
 
     def durable(self, attempt: Attempt) -> None:
         """Take in that the answer of an attempt is safe on disk."""
         done = attempt.backlog.make_durable(attempt.days)
-        self.months.close_days(attempt.queue, attempt.backlog, done)
+        self.abandoned.months.close_days(attempt.queue, attempt.backlog, done)
 
     def refused(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str = "") -> None:
         """Change what the rule of a failed attempt says.
 
         ``why`` is what WeChat or the network said, safe to print.
         """
-        self._refusals.react(attempt, rule, now, why)
-        self._learning.failed(attempt, rule, why, now)
+        self.refusals.react(attempt, rule, now, why)
+        self.learning.failed(attempt, rule, why, now)
         self._place_resumed(now)
         # Afterwards, because the reaction decides when the queue may start again.
         self._release(attempt.queue, now)
@@ -309,13 +282,13 @@ class Scheduler:
         """Few calls are left of those that are noted. Without any the queue waits for more."""
         quota = backlog.quota
         if quota.exhausted_reason:
-            self._abandoned.stop_dataset(queue, backlog, QUOTA_SPENT, quota.exhausted_reason)
+            self.abandoned.stop_dataset(queue, backlog, QUOTA_SPENT, quota.exhausted_reason)
             return
         if quota.request_refill():
             self.refill_requests.append((queue, backlog))
         if quota.block_if_empty():
             queue.block(backlog)
-            self._blocked += 1
+            self.blocked += 1
 
     def take_refill_requests(self) -> list[tuple[AccountQueue, Backlog]]:
         """Return the datasets that asked for calls since the last call."""
@@ -328,7 +301,7 @@ class Scheduler:
         Failures are deferred if the run ended in an outage.
         """
         if self._breaker.ends_in_outage(now, accounts):
-            self._abandoned.defer_failures()
+            self.abandoned.defer_failures()
 
     def cool_down(self, bucket: int, until: float, recent: int | None) -> None:
         """Until a moment, ``recent`` calls of each account may count; None: nothing may start."""
@@ -340,22 +313,16 @@ class Scheduler:
             else:
                 queue.rate.reserve(until, recent)
 
-    def take_exhausted(self) -> list[ExhaustedQuota]:
-        """Return the quotas that WeChat has said to be spent since the last call."""
-        found = [*self.exhausted]
-        self.exhausted.clear()
-        return found
-
     def start_day(self, now: float, ends: float = NEVER) -> list[tuple[AccountQueue, int]]:
         """Start a Beijing day: no call may be spent before `allocate`.
 
         Backlogs that waited for quota are open again. From ``ends`` on nothing is handed out until
         next day is begun. Returns how many calls flew over the end of the day before, by queue.
         """
-        self._refusals.start_day()
-        self._learning.start_day(calendar.today(now))
+        self.refusals.start_day()
+        self.learning.start_day(calendar.today(now))
         self._day_ends = ends
-        for queue in self._abandoned.reopen_exhausted():
+        for queue in self.abandoned.reopen_exhausted():
             queue.rate.pause(now + MIDNIGHT_SECONDS)
         flown = [(queue, queue.rate.take_midnight_calls()) for queue in self.queues]
         for queue in self.queues:
@@ -370,7 +337,7 @@ class Scheduler:
         """Allocate calls that are in the ledger; ``limit`` says why these are the last, if so."""
         backlog.quota.allocate(calls, limit)
         if limit and not backlog.quota.allocated:
-            self._abandoned.stop_dataset(queue, backlog, QUOTA_SPENT, limit)
+            self.abandoned.stop_dataset(queue, backlog, QUOTA_SPENT, limit)
         self._refilled(queue, backlog, now)
         # It may have spent what it had while it was decided that it needs no more.
         if not (limit or backlog.abandoned_by or backlog.quota.allocated > 0):
@@ -380,15 +347,11 @@ class Scheduler:
         self, queue: AccountQueue, backlog: Backlog, rule: Rule, why: Refusal, now: float
     ) -> None:
         """Stop a dataset, because WeChat told an earlier run that the quota of the day is spent."""
-        self._abandoned.stop_dataset(queue, backlog, rule, why)
+        self.abandoned.stop_dataset(queue, backlog, rule, why)
         self._refilled(queue, backlog, now)
-
-    def expect_refusal(self, queue: AccountQueue, backlog: Backlog, learnt: LearntRefusal) -> None:
-        """Take in a refusal for which an earlier run has deferred a dataset."""
-        self._learning.expect(queue, backlog, learnt)
 
     def _refilled(self, queue: AccountQueue, backlog: Backlog, now: float) -> None:
         if backlog.quota.refilled():
             queue.unblock(backlog)
-            self._blocked -= 1
+            self.blocked -= 1
         self._place(queue, now)

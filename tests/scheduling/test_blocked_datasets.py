@@ -48,7 +48,7 @@ def test_the_other_datasets_go_on(schedule: Scheduler) -> None:
     assert asked == set(map(id, queue.backlogs))
     schedule.allocate(queue, queue.backlogs[1], 100, "", START)
     assert take(schedule) == [SECOND.name] * 7
-    assert schedule.is_blocked_on_quota
+    assert schedule.blocked
     assert not schedule.is_finished(START)
     schedule.allocate(queue, waiting, 100, "", START)
     assert take(schedule) == [FIRST.name] * 7
@@ -89,7 +89,7 @@ def test_a_blocked_dataset_that_is_stopped_leaves_no_retry_behind(schedule: Sche
     schedule.allocate(queue, second, 100, "", START)
     assert take(schedule, START + 60) == [SECOND.name] * 7
     assert schedule.is_finished(START)
-    assert sum(gone.count for gone in schedule.abandoned if gone.dataset == FIRST.name) == 8
+    assert sum(gone.count for gone in schedule.abandoned.days if gone.dataset == FIRST.name) == 8
     assert (first.open, first.pending_retries) == (0, 0)
 
 

@@ -118,7 +118,7 @@ def test_refusals_cost_few_calls_and_no_good_window(
             assert len(asked) <= SAMPLES
         if good and backlog.abandoned_by is None:
             assert lost[appid] == refused
-    gone = sum(item.count for item in schedule.abandoned)
+    gone = sum(item.count for item in schedule.abandoned.days)
     assert gone == sum(map(len, lost.values()))
     for queue in queues:
         [backlog] = queue.backlogs
@@ -141,7 +141,7 @@ def test_one_good_window_among_the_samples_opens_the_pair(good: int, seed: int) 
     server = Server({"wx0000000000000001": whole - {samples[good]} - set(range(BEGIN, BEGIN + 20))})
     schedule = server.play(queues_of(server.bad, 200), seed)
     assert ("wx0000000000000001", samples[good]) in server.answered
-    assert schedule.abandoned[-1].rule.action in (Action.DEFER, Action.STOP)
+    assert schedule.abandoned.days[-1].rule.action in (Action.DEFER, Action.STOP)
 
 
 @settings(max_examples=40, deadline=None)

@@ -198,7 +198,7 @@ def test_a_retry_waits_in_the_heap_and_is_given_up_after_the_last_try() -> None:
             schedule.refused(attempt, rule(Action.RETRY), now, "no answer")
         now += 0.2
     assert tries == 3
-    assert [(gone.count, gone.why) for gone in schedule.abandoned] == [(1, "no answer")]
+    assert [(gone.count, gone.why) for gone in schedule.abandoned.days] == [(1, "no answer")]
 
 
 def test_a_connection_that_was_cut_is_tried_again_at_once_and_once() -> None:
@@ -215,14 +215,14 @@ def test_a_rejected_token_costs_a_try_and_stops_no_account() -> None:
     """At once, then after longer and longer pauses; the last try gives up its window alone."""
     schedule = schedule_of([lane(1, 2)], Pace(), Retry(max_attempts=4))
     refresh, now, at = rule(Action.REFRESH_TOKEN, Scope.ACCOUNT), START, []
-    while not schedule.abandoned:
+    while not schedule.abandoned.days:
         now = max(now, schedule.wake_at(now) or now)
         if attempt := schedule.next(now):
             at.append(now)
             schedule.refused(attempt, refresh, now)
         now += 1e-3
     assert len(at) == 4
-    [gone] = schedule.abandoned
+    [gone] = schedule.abandoned.days
     assert (gone.count, gone.rule.scope) == (1, Scope.WINDOW)
     schedule.answered(_one(schedule, now + 1), now + 1)
 
@@ -233,7 +233,7 @@ def test_a_token_that_another_call_has_replaced_costs_no_try() -> None:
     for number in range(50):
         attempt = _one(schedule, START + number)
         schedule.refused(attempt, rule(Action.REFRESH_TOKEN, Scope.WINDOW), START + number)
-    assert not schedule.abandoned
+    assert not schedule.abandoned.days
 
 
 def test_the_minute_limit_pauses_one_lane_and_burns_no_attempt() -> None:
@@ -286,7 +286,7 @@ def test_a_day_that_is_not_ready_is_dropped_and_the_rest_asked_again() -> None:
     schedule.refused(attempt, rule(Action.NOT_READY), START)
     again = _one(schedule, START + 1)
     assert (again.window.begin, again.window.end) == (BEGIN, BEGIN + 8)
-    assert [(gone.begin, gone.count) for gone in schedule.abandoned] == [(BEGIN + 9, 1)]
+    assert [(gone.begin, gone.count) for gone in schedule.abandoned.days] == [(BEGIN + 9, 1)]
 
 
 def test_a_window_that_is_too_long_is_halved_until_it_fits() -> None:
@@ -309,8 +309,8 @@ def test_a_window_that_is_too_long_is_halved_until_it_fits() -> None:
             schedule.answered(attempt, now)
             schedule.durable(attempt)
     assert answered == day_range(BEGIN, BEGIN + 39)
-    assert schedule.shortened_spans == {DAILY.name: 4}
-    assert not schedule.abandoned
+    assert schedule.refusals.shortened_spans == {DAILY.name: 4}
+    assert not schedule.abandoned.days
 
 
 def test_a_span_that_all_accounts_learn_is_that_of_one_dataset() -> None:
@@ -334,7 +334,7 @@ def test_a_span_that_all_accounts_learn_is_that_of_one_dataset() -> None:
         else:
             schedule.answered(attempt, now)
             schedule.durable(attempt)
-    assert schedule.shortened_spans == {DAILY.name: 4}
+    assert schedule.refusals.shortened_spans == {DAILY.name: 4}
     assert {(each.span, one.span) for each, one in backlogs} == {(4, other.span)}
 
 
@@ -342,7 +342,7 @@ def test_a_single_day_that_is_out_of_range_is_given_up() -> None:
     """There is nothing left to halve."""
     schedule = schedule_of([lane(1, 1)], Pace())
     schedule.refused(_one(schedule), rule(Action.SPLIT), START)
-    assert [gone.count for gone in schedule.abandoned] == [1]
+    assert [gone.count for gone in schedule.abandoned.days] == [1]
 
 
 @pytest.mark.parametrize(
@@ -370,8 +370,11 @@ def test_an_error_stops_exactly_what_it_condemns(scope: Scope, condemned: int) -
     ]
     schedule = schedule_of(lanes, Pace())
     schedule.refused(_one(schedule), rule(Action.STOP, scope), START)
-    assert sum(gone.count for gone in schedule.abandoned) == condemned
-    assert sum(calendar.count_days(work.open) for work in schedule.all_backlogs()) == 8 - condemned
+    assert sum(gone.count for gone in schedule.abandoned.days) == condemned
+    assert (
+        sum(calendar.count_days(work.open) for queue in schedule.queues for work in queue.backlogs)
+        == 8 - condemned
+    )
 
 
 def test_an_answer_in_flight_still_counts_after_its_account_was_stopped() -> None:
@@ -382,7 +385,7 @@ def test_an_answer_in_flight_still_counts_after_its_account_was_stopped() -> Non
     schedule.refused(bad, rule(Action.STOP, Scope.ACCOUNT), START + 0.3)
     schedule.answered(good, START + 0.4)
     schedule.durable(good)
-    assert sum(gone.count for gone in schedule.abandoned) == 3
+    assert sum(gone.count for gone in schedule.abandoned.days) == 3
     assert schedule.is_finished(START)
 
 
@@ -392,11 +395,11 @@ def test_a_month_is_complete_when_its_last_window_is_durable_or_given_up() -> No
     first, second = _one(schedule), _one(schedule)
     schedule.answered(first, START)
     schedule.durable(first)
-    assert schedule.months.take_complete() == []
+    assert schedule.abandoned.months.take_complete() == []
     schedule.refused(second, rule(Action.STOP), START)
     march = calendar.parse_month("2026-03")
-    assert schedule.months.take_complete() == [MonthOfBucket(HOURLY.name, march, 0)]
-    assert schedule.months.take_complete() == []
+    assert schedule.abandoned.months.take_complete() == [MonthOfBucket(HOURLY.name, march, 0)]
+    assert schedule.abandoned.months.take_complete() == []
 
 
 def test_nothing_is_handed_out_between_a_day_and_the_next() -> None:
@@ -432,7 +435,7 @@ def test_what_is_refused_for_the_day_that_is_over_is_not_told_to_the_next() -> N
     attempt = _one(schedule, START + 99)
     schedule.refused(attempt, rule(Action.WAIT_FOR_QUOTA), START + 101, Refusal(45009, "spent", ""))
     schedule.start_day(START + 102, START + 86_400)
-    assert schedule.take_exhausted() == []
+    assert schedule.refusals.take_exhausted() == []
     grant_all(schedule, 5, START + 103)
     assert _one(schedule, START + 102 + MIDNIGHT_SECONDS).window == attempt.window
 
@@ -490,7 +493,7 @@ def test_a_single_day_that_is_not_ready_leaves_nothing_to_ask_again() -> None:
     schedule = schedule_of([lane(1, 2)], Pace())
     schedule.answered(_one(schedule), START)
     schedule.refused(_one(schedule, START + 1), rule(Action.NOT_READY), START + 1)
-    assert sum(gone.count for gone in schedule.abandoned) == 1
+    assert sum(gone.count for gone in schedule.abandoned.days) == 1
     assert schedule.is_finished(START + 2)
 
 
@@ -513,7 +516,7 @@ def test_the_rest_of_a_window_is_asked_at_once_if_its_dataset_was_answered_befor
     schedule.refused(later, rule(Action.NOT_READY), START + 1)
     rest = _one(schedule, START + 2)
     assert (rest.window.begin, rest.window.end) == (later.window.begin, later.window.end - 1)
-    assert sum(gone.count for gone in schedule.abandoned) == 1
+    assert sum(gone.count for gone in schedule.abandoned.days) == 1
 
 
 def test_nothing_is_handed_out_without_the_lease() -> None:
@@ -527,4 +530,4 @@ def test_nothing_is_handed_out_without_the_lease() -> None:
     assert schedule.next(START + 1, Hold(lambda: holds.pop(0))) is None
     assert holds == [True]
     assert schedule.is_finished(START + 1)
-    assert any(work.open for work in schedule.all_backlogs())
+    assert any(work.open for queue in schedule.queues for work in queue.backlogs)
