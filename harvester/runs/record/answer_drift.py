@@ -70,16 +70,6 @@ class AnswerDrift:
         yield from map(odd_line, self.oddities.values())
 
 
-def merged_drift(
-    one: Mapping[str, AnswerDrift], other: Mapping[str, AnswerDrift]
-) -> dict[str, AnswerDrift]:
-    """Return the differences of all datasets, those of ``one`` first."""
-    found = dict(one)
-    for name, drift in other.items():
-        found[name] = found[name].joined(drift) if name in found else drift
-    return found
-
-
 def odd_line(seen: SeenOddity) -> str:
     """Return an oddity as a line for people."""
     kind, name, value, window = seen

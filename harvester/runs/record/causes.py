@@ -42,9 +42,6 @@ _QUARANTINE_ADVICE = (
 )
 _LATE_ADVICE = "What there is so far is published, and asked for again on a later day."
 
-_Alike: TypeAlias = defaultdict[tuple[str, str], dict[str, None]]
-"""Accounts in the order in which they came, by dataset and text."""
-
 _Key: TypeAlias = tuple[Word, str, str | None, int | str | None]
 
 
@@ -160,24 +157,25 @@ class Causes:
 
 def quarantined(days: Iterable[QuarantinedDay], stamp: Stamp) -> Iterator[Problem]:
     """Return a problem for each dataset and reason of quarantined days."""
-    alike: _Alike = defaultdict(dict)
-    for item in days:
-        text = f"an answer does not fit its columns: {safe_text(item.reason)}"
-        alike[item.dataset, text].setdefault(item.appid)
-    return _of_windows(alike, "quarantined", _QUARANTINE_ADVICE, stamp)
+    what = "an answer does not fit its columns"
+    found = ((day.dataset, f"{what}: {safe_text(day.reason)}", day.appid) for day in days)
+    return _of_windows(found, "quarantined", _QUARANTINE_ADVICE, stamp)
 
 
 def late(windows: Iterable[Window], stamp: Stamp) -> Iterator[Problem]:
     """Return a problem for each dataset with windows that WeChat is still computing."""
-    alike: _Alike = defaultdict(dict)
-    for window in sorted(windows):
-        text = "WeChat is still computing the answer"
-        alike[window.dataset, text].setdefault(window.appid)
-    return _of_windows(alike, "not_ready", _LATE_ADVICE, stamp)
+    what = "WeChat is still computing the answer"
+    found = ((window.dataset, what, window.appid) for window in sorted(windows))
+    return _of_windows(found, "not_ready", _LATE_ADVICE, stamp)
 
 
-def _of_windows(alike: _Alike, word: Word, advice: str, stamp: Stamp) -> Iterator[Problem]:
-    """Yield a problem for each dataset and text, with the accounts of its windows."""
+def _of_windows(
+    found: Iterable[tuple[str, str, str]], word: Word, advice: str, stamp: Stamp
+) -> Iterator[Problem]:
+    """Yield a problem for each dataset and text, with the accounts that come with them."""
+    alike: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    for dataset, text, appid in found:
+        alike[dataset, text].setdefault(appid)
     for (dataset, text), accounts in alike.items():
         problem = Problem(*stamp, word, text, advice, Scope.WINDOW.value, dataset)
         yield _of(accounts, problem)

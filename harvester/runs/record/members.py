@@ -15,7 +15,7 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange, Window
 from harvester.core.results import Op, PausedAccount, PendingDays
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary, added
-from harvester.runs.record.answer_drift import AnswerDrift, merged_drift
+from harvester.runs.record.answer_drift import AnswerDrift
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, merged_requests
 from harvester.scheduling.listener import AbandonedDays
 from harvester.scheduling.standing import Standing, merged_pending
@@ -66,14 +66,14 @@ def _standings(one: Standing, other: Standing) -> Standing:
     )
 
 
-def longest_spans(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    """Return the longest span of each dataset, which is what the scheduler keeps as well."""
-    return {name: max(one.get(name, 0), other.get(name, 0)) for name in {**one, **other}}
+def _by_name(join: Callable[[T, T], T]) -> Callable[[Any, Any], dict[str, T]]:
+    """Return a rule for mappings: values of the same name are joined, those of ``one`` first."""
 
+    def joined_by_name(one: Mapping[str, T], other: Mapping[str, T]) -> dict[str, T]:
+        both = {name: join(one[name], other[name]) for name in one if name in other}
+        return {**one, **other, **both}
 
-def added_waits(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
-    """Return the seconds of both, by action."""
-    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in {**one, **other}}
+    return joined_by_name
 
 
 _NOTHING_ASKED = Standing()
@@ -145,18 +145,21 @@ class Members:
     finished: Annotated[bool, _first] = False
     failed: Annotated[HarvesterError | None, _first] = None
     standing: Annotated[Standing, _standings] = _NOTHING_ASKED
-    waits: Annotated[dict[str, float], added_waits] = field(default_factory=dict)
+    waits: Annotated[dict[str, float], _by_name(operator.add)] = field(default_factory=dict)
     datasets: Annotated[tuple[DatasetSummary, ...], added] = ()
     accounts: Annotated[tuple[AccountSummary, ...], operator.add] = ()
     abandoned: Annotated[list[AbandonedDays], operator.add] = field(default_factory=list)
     quarantined: Annotated[tuple[QuarantinedDay, ...], operator.add] = ()
     suspicious: Annotated[tuple[DayRange, ...], operator.add] = ()
     published: Annotated[list[PublishedFile], operator.add] = field(default_factory=list)
-    drift: Annotated[dict[str, AnswerDrift], merged_drift] = field(default_factory=dict)
+    drift: Annotated[dict[str, AnswerDrift], _by_name(AnswerDrift.joined)] = field(
+        default_factory=dict
+    )
     delayed: Annotated[set[Window], operator.or_] = field(default_factory=set)
     damaged: Annotated[list[str], operator.add] = field(default_factory=list)
     without_rows: Annotated[list[RowlessElement], operator.add] = field(default_factory=list)
-    shortened_spans: Annotated[dict[str, int], longest_spans] = field(default_factory=dict)
+    # The longest that worked, which is what the scheduler keeps as well.
+    shortened_spans: Annotated[dict[str, int], _by_name(max)] = field(default_factory=dict)
     next_requests: Annotated[NextRequests, merged_requests] = NO_REQUESTS
     pending: Annotated[tuple[PendingDays, ...], operator.add] = ()
     paused: Annotated[tuple[PausedAccount, ...], operator.add] = ()

@@ -61,10 +61,6 @@ class _Days:
     state: States
     cut: tuple[int, Day]
 
-    def requests(self, days: DaySet) -> int:
-        """Count the requests for a day set."""
-        return count_windows(days, *self.cut) if days else 0
-
 
 def next_requests(
     manifest: Manifest, want: Wanted, states: Mapping[str, Mapping[str, States]], today: Day
@@ -81,8 +77,8 @@ def next_requests(
         for state in [states[dataset][appid]]
     ]
     return NextRequests(
-        sum(each.requests(each.missing) for each in days),
-        sum(each.requests(each.missing | each.state.quarantined) for each in days),
+        sum(count_windows(each.missing, *each.cut) for each in days),
+        sum(count_windows(each.missing | each.state.quarantined, *each.cut) for each in days),
         _suspicious(days),
     )
 
@@ -132,5 +128,5 @@ def _suspicious(days: list[_Days]) -> SuspiciousGaps | None:
         datasets=datasets if {x.dataset for x in days} - {*datasets} else (),
         begin=begin,
         end=end,
-        requests=sum(x.requests((x.missing | x.state.empty) & inside) for x in asked),
+        requests=sum(count_windows((x.missing | x.state.empty) & inside, *x.cut) for x in asked),
     )

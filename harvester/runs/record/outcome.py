@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit, first_of
 from harvester.core.rule import Action, Scope
 from harvester.runs.record import account_report
-from harvester.runs.record.account_report import AccountSummary
 from harvester.runs.record.events import cause_of
 from harvester.runs.record.members import Members, ShardOutcome
 from harvester.runs.record.prospects import comes_after, comes_at
 from harvester.scheduling.listener import AbandonedDays
-
-_LOST = {"refused", "failed", "quarantined"}
 
 
 def of_shard(record: Members) -> ShardOutcome:
@@ -75,11 +72,6 @@ def retry_at(record: Members) -> float | None:
     if not is_broken and account_report.any_unexplained(record.accounts):
         moments.append(ended)
     return min((moment for moment in moments if moment is not None), default=None)
-
-
-def accounts_failed(accounts: Iterable[AccountSummary]) -> int:
-    """Count the accounts with days that do not come by themselves."""
-    return len({row.appid for row in accounts if _LOST & {*row.reasons}})
 
 
 def worst_of(errors: Sequence[HarvesterError]) -> HarvesterError:

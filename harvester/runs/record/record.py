@@ -12,12 +12,14 @@ from harvester.core.exit_codes import Exit, Outcome, first_of
 from harvester.core.model import Window
 from harvester.runs import facts
 from harvester.runs.record import outcome
-from harvester.runs.record.answer_drift import AnswerDrift, merged_drift
+from harvester.runs.record.answer_drift import AnswerDrift
 from harvester.runs.record.members import Members, PublishedFile, joins
 from harvester.runs.record.run_id import new_run_id
 from harvester.scheduling.listener import AbandonedDays, Reopened
 from harvester.scheduling.standing import Standing
 from harvester.storage.publication import Published, RowlessElement
+
+_LOST = {"refused", "failed", "quarantined"}
 
 
 @dataclass(slots=True)
@@ -132,7 +134,7 @@ class Record(Members):
         self.delayed = (self.delayed - answered) | set(item.delayed)
         if self.without_rows or item.without_rows:
             self.without_rows = [*_still_rowless(self.without_rows, item), *item.without_rows]
-        self.drift = merged_drift(self.drift, {item.dataset: AnswerDrift.of(item)})
+        self.drift = joins()["drift"](self.drift, {item.dataset: AnswerDrift.of(item)})
 
     def _begin_anew(self, offset: float, run_id: str) -> None:
         """Go by another clock: nothing was kept of what was asked by the one so far."""
@@ -171,7 +173,7 @@ class Record(Members):
     @property
     def accounts_failed(self) -> int:
         """Accounts with days that do not come by themselves: refused, failed or quarantined."""
-        return outcome.accounts_failed(self.accounts)
+        return len({row.appid for row in self.accounts if _LOST & {*row.reasons}})
 
     def reasons(self) -> dict[str, Exit]:
         """Return everything that kept the run from being complete, each with its exit code."""
