@@ -55,7 +55,7 @@ class CheckedClock:
         self.started_at = (wall or time.time)()
         self._zero = self.started_at - self._elapsed()
         self._offsets: deque[float] = deque(maxlen=_MAX_OFFSETS)
-        self._is_vouched = self._is_doubted = False
+        self._is_vouched: bool | None = None
         self._is_reported = False
         self._corrections = 0
         self.offset: float | None = None
@@ -68,12 +68,12 @@ class CheckedClock:
     @property
     def is_checked(self) -> bool:
         """True if WeChat told the time, or an earlier run that heard it has vouched for ours."""
-        return self._is_vouched or self.offset is not None
+        return bool(self._is_vouched) or self.offset is not None
 
     @property
     def is_doubted(self) -> bool:
         """True if an earlier run of this boot contradicts this clock, and WeChat was not heard."""
-        return self._is_doubted and self.offset is None
+        return self._is_vouched is False and self.offset is None
 
     def hear(self, date: str) -> None:
         """Take in the ``Date`` header of an answer of WeChat; any other text is ignored."""
@@ -97,7 +97,6 @@ class CheckedClock:
         """
         if moment is not None:
             self._is_vouched = abs(moment - self()) <= OFF_SECONDS
-            self._is_doubted = not self._is_vouched
 
     def correct(self) -> float:
         """Go by WeChat's time from now on if the clock is off; return the seconds that it moved.

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
 
 import anyio
 from anyio import to_thread
@@ -42,13 +41,6 @@ from harvester.storage import coverage_scan, layout, publish
 from harvester.storage.publication import Published
 from harvester.storage.state import forced_refreshes, quota_ledger
 from harvester.wechat.auth.token_cache import TokenCache
-
-
-class Share(NamedTuple):
-    """Part of a run for one process: its buckets, and the requests it may make, None for any."""
-
-    own: list[int]
-    grant: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +76,18 @@ def run(
     project: runtime.Project,
     options: runtime.RunOptions,
     watch: runtime.Watch = runtime.show_no_progress,
-    share: Share | None = None,
+    share: tuple[list[int], int | None] | None = None,
 ) -> None:
     """Fetch and publish the missing days, as far as they can be had now.
 
-    The record of ``run_log`` has the result. The share is by default the shard of the options, and
-    may make the requests of the limits. Raises UsageError for missing secrets or a shard without
+    The record of ``run_log`` has the result. ``share`` has the buckets of one process of a run, and
+    how many requests it may make, None for any number; by default they are those of the shard of
+    the options, and of the limits. Raises UsageError for missing secrets or a shard without
     buckets, and as `execute`.
     """
     manifest = project.manifest
-    own, grant = share or Share(
-        own_buckets(manifest.output.buckets, options.shard), manifest.limits.max_requests
-    )
+    whole = own_buckets(manifest.output.buckets, options.shard), manifest.limits.max_requests
+    own, grant = share or whole
     # Narrowed before secrets are read: the runner of a shard needs those of its own accounts alone.
     project = project._replace(manifest=of_shard(manifest, own))
     context = run_context(project, watch)
@@ -290,11 +282,10 @@ async def _run_to_end(
         is_late = await _run_watched(pipeline, state, count)
         # What the scheduler gives up at the end is told before the end of asking.
         scheduler.finish(clock(), stream.own.wanted_accounts)
-        # A run that answered everything before the deadline or just after is complete.
-        owes = pipeline.owes
-        is_cut_off = pipeline.has_lost_lease and owes
         left = tuple(pending(scheduler.queues))
-        stream.report(AskingEnded(clock(), left, is_late and owes, is_cut_off))
+        # A run that answered everything before the deadline or just after is complete.
+        is_cut_off = bool(left) and not state.tree.hold.is_good
+        stream.report(AskingEnded(clock(), left, bool(left) and is_late, is_cut_off))
     finally:
         stream.describe = all_made
         count()

@@ -8,10 +8,10 @@ from functools import partial
 
 import anyio
 
-from harvester.core.calendar import Clock
 from harvester.core.config.credentials import PlatformAccess
 from harvester.core.config.settings import Account, Manifest
 from harvester.core.errors import PLATFORM, ManifestError, Mistake, Place, UsageError
+from harvester.runs.clock import CheckedClock
 from harvester.storage import layout
 from harvester.storage.layout import Tree
 from harvester.storage.state import account_cache
@@ -21,11 +21,10 @@ from harvester.storage.state import account_cache
 class PlatformAtHand:
     """The platform of one operation, opened when it is first needed and then kept with its tokens.
 
-    ``on_date`` gets the Date header of WeChat's answers, and ``read`` reads its secrets.
+    ``clock`` hears WeChat's time, and ``read`` reads the platform's secrets.
     """
 
-    clock: Clock
-    on_date: Callable[[str], None]
+    clock: CheckedClock
     read: Callable[[Manifest], PlatformAccess | None]
     _platform: PlatformAccess | None = None
 
@@ -44,7 +43,7 @@ class PlatformAtHand:
         from harvester.runs import authorised_accounts  # noqa: PLC0415 - as the line above says
 
         ask = partial(authorised_accounts.ask, platform, manifest.api, manifest.retry)
-        appids = anyio.run(partial(ask, clock=self.clock, on_date=self.on_date))
+        appids = anyio.run(partial(ask, clock=self.clock, on_date=self.clock.hear))
         account_cache.write(tree, appids)
         return appids
 

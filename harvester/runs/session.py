@@ -26,21 +26,20 @@ def new_run_log(manifest: Path, clock: CheckedClock, copy: Path | None = None) -
     return RunLog(stream, copy)
 
 
-def claim_of(stream: Stream, lock_timeout: float | None) -> Claim:
-    """Return the claim of a run on its buckets; it waits no longer once the run is to stop."""
-    run, stop = stream.own, stream.stop
-    return Claim(run.run_id, stream.now, run.shard, lock_timeout, lambda: stop.code is not None)
-
-
 def locked(
     tree: Tree, buckets: Iterable[int], stream: Stream, lock_timeout: float | None
 ) -> AbstractContextManager[Tree]:
-    """Hold the locks of buckets for the block; yields the held tree. Raises as `locks.hold`."""
-    make_folder(tree)
-    return locks.hold(tree, buckets, claim_of(stream, lock_timeout))
+    """Hold the locks of buckets for the block; yields the held tree. Raises as `locks.hold`.
+
+    It waits no longer once the run is to stop.
+    """
+    _make_folder(tree)
+    run, stop = stream.own, stream.stop
+    claim = Claim(run.run_id, stream.now, run.shard, lock_timeout, lambda: stop.code is not None)
+    return locks.hold(tree, buckets, claim)
 
 
-def make_folder(tree: Tree) -> None:
+def _make_folder(tree: Tree) -> None:
     """Make the folder of an output on a disk. Raises UsageError if that cannot be."""
     root = getattr(tree.store, "root", None)
     if not isinstance(root, Path):

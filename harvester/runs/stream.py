@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, TypeAlias
 
 from harvester.core.calendar import Clock
 from harvester.core.exit_codes import Exit
@@ -40,11 +40,8 @@ class StopOrder:
     is_graceful: bool = False
 
 
-class FactListener(Protocol):
-    """A function of a listener that is called with each fact, in the thread of the run."""
-
-    def __call__(self, told: Told, /) -> object:
-        """Take in a fact, and return at once."""
+FactListener: TypeAlias = Callable[[Told], object]
+"""A function that is called with each fact, in the thread of the run. It must return at once."""
 
 
 class Stream:

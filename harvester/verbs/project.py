@@ -89,7 +89,7 @@ class Opened(NamedTuple):
     def project(self, selection: Selection, authorised: Authorised) -> Project:
         """Add the accounts of the platform and narrow the manifest. Raises as `open_project`."""
         manifest, credentials = self.manifest, CredentialReader()
-        platform = PlatformAtHand(self.clock, self.clock.hear, credentials.platform)
+        platform = PlatformAtHand(self.clock, credentials.platform)
         output, appids = manifest.output, tuple[str, ...]()
         if manifest.from_platform:
             # `plan`, `status` and their like make no call, so they know the last list that came.

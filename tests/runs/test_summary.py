@@ -180,7 +180,7 @@ def printed(done: Record, root: Path) -> str:
         manifest,
         lab.tree,
         clock,
-        PlatformAtHand(clock, clock.hear, CredentialReader().platform),
+        PlatformAtHand(clock, CredentialReader().platform),
         lambda _: manifest,
         CredentialReader(),
     )

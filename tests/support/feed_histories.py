@@ -314,5 +314,5 @@ class History:
         output = Output(tree.store.root, tree.buckets)  # type: ignore[attr-defined]
         manifest = Manifest(Path("jobs.yaml"), (), (), output, dict(CATALOGUE))
         clock = CheckedClock(lambda: self.now, lambda: self.now, "boot")
-        platform = PlatformAtHand(clock, clock.hear, CredentialReader().platform)
+        platform = PlatformAtHand(clock, CredentialReader().platform)
         return Project(manifest, tree, clock, platform, lambda _: manifest, CredentialReader())

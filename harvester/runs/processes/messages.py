@@ -34,13 +34,13 @@ class ShardTask:
     shard: str
     own: list[int]
     plan: Planned
-    grant: int | None
     manifest: Manifest
     manifest_at: Callable[[float], Manifest]
     credentials: Credentials
     options: RunOptions
     log_level: int
-    platform: PlatformCache | None
+    grant: int | None = None
+    platform: PlatformCache | None = None
 
 
 class Stop(NamedTuple):

@@ -7,7 +7,6 @@ from typing import Any
 
 from harvester.runs import facts
 from harvester.runs.processes import messages
-from harvester.runs.record.record import Record
 from harvester.runs.run_log import OpenRecord, RunLog, log_store_errors
 from harvester.runs.stream import Stream
 
@@ -44,5 +43,5 @@ class ShardLog(RunLog):
             with log_store_errors():
                 self._place.changes.close()
 
-    def _write(self, place: OpenRecord, record: Record | None = None) -> None:
+    def _write(self, place: OpenRecord) -> None:
         """Write nothing: the facts are told as they happen."""

@@ -136,16 +136,12 @@ class _ShardProcess:
 
     def harvest(self) -> None:
         """Harvest the shard. Raises the error that ends it early, once that is told."""
-        with recorded(self._log):
-            self._harvest()
-
-    def _harvest(self) -> None:
         task, clock = self._task, self._clock
-        platform = PlatformAtHand(clock, clock.hear, self._shared_platform)
-        place = task.manifest, open_tree(task.manifest.output)
-        project = Project(*place, clock, platform, task.manifest_at, task.credentials)
-        share = harvesting.Share(task.own, task.grant)
-        harvesting.run(self._log, project, task.options, share=share)
+        with recorded(self._log):
+            platform = PlatformAtHand(clock, self._shared_platform)
+            place = task.manifest, open_tree(task.manifest.output)
+            project = Project(*place, clock, platform, task.manifest_at, task.credentials)
+            harvesting.run(self._log, project, task.options, share=(task.own, task.grant))
 
     def _pass_on(self, told: Told) -> None:
         """Pass on a fact, in which nothing is a secret of this process."""

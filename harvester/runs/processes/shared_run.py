@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from harvester.core import calendar
 from harvester.core.config.credentials import PlatformAccess
@@ -22,21 +21,13 @@ from harvester.runs.processes.launcher import Launcher
 from harvester.runs.processes.messages import ShardTask
 from harvester.runs.processes.platform_service import known_of
 from harvester.runs.processes.supervisor import Supervisor
-from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.runtime import Project, RunOptions, Watch, shard_text, show_no_progress
 from harvester.storage import coverage_scan
+from harvester.storage.layout import Tree
 from harvester.storage.raw_log import group_names
 
 _ONE_EACH = 0
-
-
-class _Part(NamedTuple):
-    """The shard of one process: its name, its buckets, and its part of the manifest."""
-
-    name: str
-    own: list[int]
-    manifest: Manifest
 
 
 def run(
@@ -52,35 +43,31 @@ def run(
     manifest = project.manifest
     own = own_buckets(manifest.output.buckets, options.shard)
     count = _processes(options.processes, len(own), manifest.limits)
-    parts = list(_parts(manifest, options.shard, own, count))
-    plans = [_plan(run_log, project, options, part) for part in parts] if count > 1 else []
-    needed, limit = sum(plan.windows for plan in plans), manifest.limits.max_requests
+    tasks = list(_tasks(run_log, project, options, own, count)) if count > 1 else []
+    needed, limit = sum(task.plan.windows for task in tasks), manifest.limits.max_requests
     # One process judges the limit under the locks, and records that it is exceeded.
     is_allowed = limit is None or needed <= limit
     # What an earlier run left in the raw log is published by those that hold its buckets.
-    if is_allowed and (needed or (plans and group_names(project.tree))):
+    if is_allowed and (needed or (tasks and group_names(project.tree))):
         project = project._replace(manifest=of_shard(manifest, own))
-        _run_parts(run_log, project, options, list(zip(parts, plans, strict=True)), watch)
+        _run_tasks(run_log, project, options, tasks, watch)
     else:
         harvesting.run(run_log, project, options, watch)
 
 
-def _run_parts(
-    run_log: RunLog,
-    project: Project,
-    options: RunOptions,
-    work: Sequence[tuple[_Part, Planned]],
-    watch: Watch,
+def _run_tasks(
+    run_log: RunLog, project: Project, options: RunOptions, tasks: Sequence[ShardTask], watch: Watch
 ) -> None:
-    """Have each part harvested by a process of its own. Raises as `run`."""
+    """Have each shard harvested by a process of its own. Raises as `run`."""
     with Launcher() as launcher:
         launcher.prepare()
         # Read here as well, so that all missing secrets are named before any process begins.
         context = run_context(project, watch)
         begun = harvesting.begun(project.manifest, options, run_log.stream.own.started_at)
         run_log.stream.report(begun)
-        tasks = list(_tasks(run_log.stream.own, project, context.platform, options, work))
-        supervisor = Supervisor(run_log, project.tree, context, launcher, tasks)
+        limit = project.manifest.limits.max_requests
+        granted = list(_granted(tasks, limit, context.platform))
+        supervisor = Supervisor(run_log, project.tree, context, launcher, granted)
         try:
             with recorded(run_log):
                 run_in_loop(supervisor.run)
@@ -89,57 +76,50 @@ def _run_parts(
             supervisor.release()
 
 
-def _parts(
-    manifest: Manifest, outer: tuple[int, int], own: list[int], count: int
-) -> Iterator[_Part]:
+def _tasks(
+    run_log: RunLog, project: Project, options: RunOptions, own: list[int], count: int
+) -> Iterator[ShardTask]:
     """Yield the shards of the processes, which share out the requests in flight.
 
     They are those that ``--shard`` would name if each process were started by hand.
     """
-    (number, total), connections = outer, manifest.limits.connections
-    least, more = divmod(connections, count)
+    record, manifest, (number, total) = run_log.stream.own, project.manifest, options.shard
+    least, more = divmod(manifest.limits.connections, count)
     for index in range(count):
         mine = own[index::count]
         limits = replace(manifest.limits, connections=least + (index < more))
         narrowed = replace(of_shard(manifest, mine), limits=limits)
-        yield _Part(shard_text(number + index * total, count * total), mine, narrowed)
-
-
-def _plan(run_log: RunLog, project: Project, options: RunOptions, part: _Part) -> Planned:
-    """Plan a part without its lock: another run may be at work, and finish some of it."""
-    now = run_log.stream.own.started_at
-    want = wanted_days.wanted(part.manifest, now)
-    missing, _ = coverage_scan.to_ask(project.tree, want, now, options.refetch)
-    plan = wanted_days.summarise(part.manifest, want, missing, calendar.today(now))
-    return harvesting.planned(want, plan)
-
-
-def _tasks(
-    record: Record,
-    project: Project,
-    platform: PlatformAccess | None,
-    options: RunOptions,
-    work: Sequence[tuple[_Part, Planned]],
-) -> Iterator[ShardTask]:
-    """Yield the task of each part of a run."""
-    limit = project.manifest.limits.max_requests
-    # A part that plans more under its lock may use its share of what the plans leave over.
-    over = 0 if limit is None else (limit - sum(plan.windows for _, plan in work)) // len(work)
-    for part, plan in work:
         yield ShardTask(
             run_id=record.run_id,
             started_at=record.started_at,
-            shard=part.name,
-            own=part.own,
-            plan=plan,
-            grant=None if limit is None else plan.windows + over,
-            manifest=part.manifest,
+            shard=shard_text(number + index * total, count * total),
+            own=mine,
+            plan=_plan(project.tree, narrowed, options, record.started_at),
+            manifest=narrowed,
             manifest_at=project.manifest_at,
             credentials=project.credentials,
             options=replace(options, processes=1),
             log_level=logging.getLogger("harvester").getEffectiveLevel(),
-            platform=known_of(platform, [account.appid for account in part.manifest.accounts]),
         )
+
+
+def _plan(tree: Tree, manifest: Manifest, options: RunOptions, now: float) -> Planned:
+    """Plan a part without its lock: another run may be at work, and finish some of it."""
+    want = wanted_days.wanted(manifest, now)
+    missing, _ = coverage_scan.to_ask(tree, want, now, options.refetch)
+    return harvesting.planned(want, wanted_days.summarise(manifest, want, missing, calendar.today(now)))
+
+
+def _granted(
+    tasks: Sequence[ShardTask], limit: int | None, platform: PlatformAccess | None
+) -> Iterator[ShardTask]:
+    """Yield each task with the requests that it may make, and what is known of the platform."""
+    # A part that plans more under its lock may use its share of what the plans leave over.
+    over = 0 if limit is None else (limit - sum(task.plan.windows for task in tasks)) // len(tasks)
+    for task in tasks:
+        known = known_of(platform, [account.appid for account in task.manifest.accounts])
+        grant = None if limit is None else task.plan.windows + over
+        yield replace(task, grant=grant, platform=known)
 
 
 def _processes(wanted: int, buckets: int, limits: Limits) -> int:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import anyio
 from anyio import to_thread
@@ -20,10 +19,10 @@ from harvester.planning import wanted_days
 from harvester.runs import harvest as harvesting
 from harvester.runs import watchers
 from harvester.runs.clock import OFF_SECONDS
-from harvester.runs.facts import Counted, CoverageRead, Died, Ended, Fact, Planned
+from harvester.runs.facts import Counted, CoverageRead, Died, Ended, Planned
 from harvester.runs.processes import messages
 from harvester.runs.processes.launcher import Launcher
-from harvester.runs.processes.messages import Channel, ShardTask
+from harvester.runs.processes.messages import Answered, Channel, ShardTask
 from harvester.runs.processes.platform_service import PlatformService
 from harvester.runs.record import outcome
 from harvester.runs.record.members import joined
@@ -59,10 +58,6 @@ class Shard:
         with suppress(OSError):
             if self.channel is not None:
                 self.channel.send(message)
-
-    def answer(self, number: int, value: Any = None, error: Exception | None = None) -> None:
-        """Answer a question, if the process is still there."""
-        self.send(messages.Answered(number, value, error))
 
 
 class Supervisor:
@@ -109,7 +104,7 @@ class Supervisor:
         """Let the processes end, once the run is recorded."""
         for shard in self._shards:
             if shard.asked is not None:
-                shard.answer(shard.asked)
+                shard.send(Answered(shard.asked))
             if shard.channel is not None:
                 shard.channel.close()
 
@@ -178,21 +173,18 @@ class Supervisor:
                     shard.asked = number
                 case messages.Asked(number, messages.ClockMoved(offset)):
                     self._move_clock(offset)
-                    shard.answer(number, self._log.run_id)
+                    shard.send(Answered(number, self._log.run_id))
                 case messages.Asked(
                     number, (messages.TokenWanted() | messages.ListWanted()) as what
                 ):
                     self._tasks.start_soon(self._ask_platform, shard, number, what)
                 case fact:
-                    await self._take_in(shard, fact)
-
-    async def _take_in(self, shard: Shard, fact: Fact) -> None:
-        # A process that plans holds its locks, so the record may be written beside them.
-        if isinstance(fact, Planned):
-            await self._begin(shard)
-        self._stream.report(fact, shard.name)
-        if isinstance(fact, Ended):
-            shard.over.set()
+                    # A process that plans holds its locks, so the record may be written beside.
+                    if isinstance(fact, Planned):
+                        await self._begin(shard)
+                    self._stream.report(fact, shard.name)
+                    if isinstance(fact, Ended):
+                        shard.over.set()
 
     async def _begin(self, shard: Shard) -> None:
         """Begin the record of the run with the first shard that holds its buckets."""
@@ -208,9 +200,9 @@ class Supervisor:
         self, shard: Shard, number: int, question: messages.TokenWanted | messages.ListWanted
     ) -> None:
         try:
-            shard.answer(number, await self._platform.answer(question))
+            shard.send(Answered(number, await self._platform.answer(question)))
         except (TokenDenied, CallError) as error:
-            shard.answer(number, error=error)
+            shard.send(Answered(number, error=error))
 
     def _move_clock(self, offset: float) -> None:
         """Go by WeChat's time from now on, if a shard has found out first that the clock is off."""

@@ -218,8 +218,8 @@ SABOTAGES = (
     Sabotage(
         "connections-not-shared-out",
         SHARED_RUN,
-        "least, more = divmod(connections, count)",
-        "least, more = connections, 0",
+        "least, more = divmod(manifest.limits.connections, count)",
+        "least, more = manifest.limits.connections, 0",
         f"{SHARED}::test_the_connections_are_shared_out",
     ),
     Sabotage(
