@@ -12,7 +12,7 @@ workers wait for an event; one of them, the timer worker, also waits for the nex
 from __future__ import annotations
 
 import logging
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -47,7 +47,7 @@ _log = logging.getLogger("harvester.pipeline")
 
 @dataclass(slots=True)
 class RequestCounters:
-    """Counters of a run under way, for progress and summary.
+    """Counters of a run under way, by the names that they have in its record.
 
     ``waits`` has seconds, by what was done about the refusal before.
     """
@@ -57,7 +57,7 @@ class RequestCounters:
     bytes: int = 0
     bugs: int = 0
     surplus_answers: int = 0
-    waits: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    waits: dict[str, float] = field(default_factory=dict)
 
 
 class RunClock(Protocol):
@@ -140,16 +140,6 @@ class Pipeline:
             self._budget.close()
             self._writer.close()
 
-    @property
-    def owes(self) -> bool:
-        """True if there are days that were neither answered nor abandoned."""
-        return any(work.open for queue in self._scheduler.queues for work in queue.backlogs)
-
-    @property
-    def has_lost_lease(self) -> bool:
-        """True if another run may work in the same buckets, so that nothing is asked any more."""
-        return not self._tools.tree.hold.is_good
-
     def describe(self) -> str:
         """Return what the run waits for, a line for the scheduler, the budget and some accounts."""
         open_queues = (queue for queue in self._scheduler.queues if queue.has_work())
@@ -186,7 +176,7 @@ class Pipeline:
             if self._tools.transport.pool.surplus > self.counters.surplus_answers:
                 self._count_surplus()
             if isinstance(outcome, RefusedAttempt):
-                if self.has_lost_lease:
+                if not self._tools.tree.hold.is_good:
                     # Whatever it was refused for, the window stays missing for the next run.
                     self.stop()
                     continue
@@ -274,7 +264,8 @@ class Pipeline:
                 await self._tools.spacing.take(attempt.queue.appid)
                 self._count(attempt)
                 return attempt
-            if self.has_lost_lease:
+            # Once another run may work in the same buckets, nothing is asked any more.
+            if not self._tools.tree.hold.is_good:
                 self.stop()
             if self._scheduler.is_finished(self._tools.clock()):
                 self._wake_all()
@@ -286,7 +277,8 @@ class Pipeline:
         self.counters.requests += 1
         attempt.backlog.count_call(is_retry=bool(attempt.retry_reason))
         if attempt.retry_reason:
-            self.counters.waits[attempt.retry_reason] += self._tools.clock() - attempt.refused_at
+            waits, waited = self.counters.waits, self._tools.clock() - attempt.refused_at
+            waits[attempt.retry_reason] = waits.get(attempt.retry_reason, 0.0) + waited
 
     async def _wait(self) -> None:
         """Wait to be woken; the timer worker wakes itself when the next queue is due."""

@@ -11,8 +11,7 @@ import anyio
 from harvester.catalogue.error_codes import rule_for
 from harvester.core import calendar
 from harvester.core.calendar import Clock
-from harvester.core.config.settings import Limits
-from harvester.core.dataset import Dataset
+from harvester.core.config.settings import Manifest
 from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.rule import Action, Rule
 from harvester.core.text import redaction
@@ -52,22 +51,18 @@ class Question:
 
     calls: LoneCalls
     files: LedgerFiles
-    limits: Limits
+    manifest: Manifest
     now: Clock
     tree: Tree
     window: Window
-    dataset: Dataset
-
-    @property
-    def bucket(self) -> int:
-        """The bucket of the account."""
-        return bucket_of(self.window.appid, self.tree.buckets)
 
     async def ask(self) -> Heard:
         """Return the answer, or why there is none. Raises StoreError and UsageError, in a group."""
-        files, rate = self.files, self.limits.per_token.rate
-        opened = (await files.open(calendar.today(self.now()), [self.bucket], rate))[self.bucket]
+        files, rate = self.files, self.manifest.limits.per_token.rate
+        bucket = bucket_of(self.window.appid, self.tree.buckets)
+        opened = (await files.open(calendar.today(self.now()), [bucket], rate))[bucket]
         recent, ledger = await self._cool_down(opened), opened.ledger
+        dataset = self.manifest.datasets[self.window.dataset]
         # Midnight may have passed meanwhile.
         ledger.begin(calendar.today(self.now()))
         if (spent := self._spent(ledger)) is not None:
@@ -76,8 +71,8 @@ class Question:
         async def once() -> Outcome:
             # Durable before the call, because a killed run must have entered too many.
             ledger.add(self.window.dataset, self.window.appid, 1)
-            await files.write(ledger, self.bucket)
-            found = await self.calls.attempt(self.window, self.dataset)
+            await files.write(ledger, bucket)
+            found = await self.calls.attempt(self.window, dataset)
             self._note(ledger, found)
             return found
 
@@ -85,7 +80,7 @@ class Question:
         # What earlier runs have sent counts in the rate until then, and these calls beside it.
         ledger.expire(self.now())
         ledger.enter_recent(recent + self.calls.made, self.now() + rate.period)
-        await files.close(ledger, self.bucket)
+        await files.close(ledger, bucket)
         if isinstance(outcome, bytes):
             return Heard(outcome, redaction.redacted_bytes(outcome), self.calls.made)
         return Heard(outcome, outcome.answer, self.calls.made)
@@ -95,7 +90,7 @@ class Question:
         if not opened.wait:
             return 0
         # Unknown calls are as many as the rate allows, so their whole period is waited for.
-        recent, rate = opened.recent, self.limits.per_token.rate
+        recent, rate = opened.recent, self.manifest.limits.per_token.rate
         if recent is not None and recent + MAX_ATTEMPTS <= rate.count:
             return recent
         if opened.wait >= _TOLD_SECONDS:
@@ -110,7 +105,7 @@ class Question:
         if told is not None:
             # Asked again, WeChat would say the same and count the call.
             return RefusedAttempt(rule_for(told.errcode), told)
-        quota = DailyQuota(self.limits, ledger, dataset, appid)
+        quota = DailyQuota(self.manifest.limits, ledger, dataset, appid)
         if quota.left(reserve_too=True):
             return None
         return RefusedAttempt(rule_for(SPENT), quota.explain())

@@ -20,7 +20,6 @@ from harvester.core.errors import HarvesterError, StoreError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.runs import facts
 from harvester.runs.record.events import bug_of
-from harvester.runs.record.record import Record
 from harvester.runs.record.run_id import new_run_id
 from harvester.runs.record.run_record import as_record, feed_entry
 from harvester.runs.stream import Stream
@@ -134,11 +133,11 @@ class RunLog:
                 self._place.changes.add(feed_entry(item))
             self.stream.put(item)
 
-    def write(self, record: Record) -> None:
+    def write(self) -> None:
         """Write a checkpoint of the record. A store error is logged: the run itself meets it."""
         with self._lock, log_store_errors():
             if self._place is not None and not self._closed:
-                self._write(self._place, record)
+                self._write(self._place)
 
     def close(self, error: Exception | None = None) -> None:
         """End the run, once: write the final record with the changes, and fold the change logs.
@@ -185,14 +184,14 @@ class RunLog:
             changes.close()
             run_records.drop_old(tree, self.stream.now())
 
-    def _write(self, place: OpenRecord, record: Record | None = None) -> None:
-        members = self._as_record(record)
+    def _write(self, place: OpenRecord) -> None:
+        members = self._as_record()
         run_records.write(place.tree, self.run_id, members)
         self._copy_to_user(members)
 
-    def _as_record(self, record: Record | None = None) -> dict[str, Any]:
-        found = record or self.stream.record
-        return as_record(replace(found, ended_at=self.stream.now()))
+    def _as_record(self) -> dict[str, Any]:
+        # A copy, because facts may go on being folded meanwhile.
+        return as_record(replace(self.stream.snapshot(), ended_at=self.stream.now()))
 
     def _copy_to_user(self, record: dict[str, Any]) -> None:
         if self._copy is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 
 import anyio
 from anyio import to_thread
@@ -69,9 +69,7 @@ class Counting:
         self._known = now
         numbers = {name: getattr(now, name) - getattr(known, name) for name in _NUMBERS}
         waits = {
-            action: seconds - known.waits.get(action, 0.0)
-            for action, seconds in now.waits.items()
-            if seconds != known.waits.get(action)
+            action: seconds - known.waits.get(action, 0.0) for action, seconds in now.waits.items()
         }
         standing = self._standing()
         spans = now.shortened_spans
@@ -80,19 +78,14 @@ class Counting:
         )
 
     def _total(self) -> Counted:
-        counters, questions = self.pipeline.counters, self.pipeline.questions
+        questions, refusals = self.pipeline.questions, self.scheduler.refusals
         return Counted(
-            requests=counters.requests,
-            answered=counters.answered,
-            retries=self.scheduler.refusals.retries,
+            **asdict(self.pipeline.counters),
+            retries=refusals.retries,
             token_calls=self.token_calls(),
-            bytes=counters.bytes,
-            surplus_answers=counters.surplus_answers,
             quota_questions=questions.asked,
             quotas_refused=questions.refused,
-            bugs=counters.bugs,
-            waits={**counters.waits},
-            shortened_spans={**self.scheduler.refusals.shortened_spans},
+            shortened_spans={**refusals.shortened_spans},
         )
 
     def _standing(self) -> Standing | None:
@@ -129,9 +122,7 @@ async def checkpoint(run_log: RunLog) -> None:
     """Write the record twice a minute, so that a killed run leaves a recent one."""
     while True:
         await anyio.sleep(CHECKPOINT_SECONDS)
-        # A copy, because facts go on being folded while the thread writes.
-        record = run_log.stream.snapshot()
-        await to_thread.run_sync(run_log.write, record)
+        await to_thread.run_sync(run_log.write)
 
 
 async def watch_signals(pipeline: Pipeline, stop: StopOrder) -> None:

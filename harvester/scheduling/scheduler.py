@@ -140,7 +140,7 @@ class Scheduler:
     def has_ready(self, now: float) -> bool:
         """Return whether a queue is ready, and the host is reachable or may be probed.
 
-        From the end of the day until `begin_day` none may: its calls would be noted nowhere.
+        From the end of the day until `start_day` none may: its calls would be noted nowhere.
         """
         if now < self._breaker.not_before or now >= self._day_ends:
             return False

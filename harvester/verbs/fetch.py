@@ -113,8 +113,7 @@ async def _hear(
     async with open_line(context, hold=tree.hold) as (transport, tokens, _):
         calls = LoneCalls(transport, tokens, manifest, clock)
         files = LedgerFiles(tree, run_id, clock.moment)
-        dataset = manifest.datasets[window.dataset]
-        return await Question(calls, files, manifest.limits, clock, tree, window, dataset).ask()
+        return await Question(calls, files, manifest, clock, tree, window).ask()
 
 
 def _account(manifest: Manifest, word: str) -> Account:
