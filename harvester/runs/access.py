@@ -25,6 +25,9 @@ from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.quota_api import QUOTA_PATH, quota_body
 from harvester.wechat.transport import Transport
 
+_SANDBOX_LATENCY = 0.015
+"""Minimum latency and maximum jitter of an answer in seconds, like those of a network."""
+
 _PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 _log = logging.getLogger("harvester.run")
@@ -144,9 +147,10 @@ async def _open_api(manifest: Manifest, now: Clock) -> AsyncIterator[Api]:
         yield manifest.api
         return
     # Loaded only here: no run against WeChat should pay for an emulator and a web server.
-    from harvester.runs import emulator  # noqa: PLC0415 - as the line above says
+    from harvester.sandbox import FakeWeChat, Rules, server  # noqa: PLC0415 - as said above
 
-    async with emulator.serve(now) as address:
+    rules = Rules(latency=_SANDBOX_LATENCY, latency_jitter=_SANDBOX_LATENCY)
+    async with server.serve(FakeWeChat(rules, now)) as address:
         yield replace(manifest.api, base_url=address)
 
 

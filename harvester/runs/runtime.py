@@ -106,6 +106,10 @@ class RunContext:
     def correct_clock(self) -> float:
         """Go by WeChat's time from now on if the clock is off; return the seconds that it moved."""
         moved = self.clock.correct()
-        if self.platform is not None:
-            self.platform.known.shift(moved)
+        self.shift_platform(moved)
         return moved
+
+    def shift_platform(self, seconds: float) -> None:
+        """Move what is known of the platform in time, because the clock was moved."""
+        if self.platform is not None:
+            self.platform.known.shift(seconds)

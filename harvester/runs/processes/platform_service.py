@@ -41,11 +41,6 @@ class PlatformService:
             finally:
                 self.calls += providers.calls
 
-    def shift(self, seconds: float) -> None:
-        """Move all times, because the clock was moved."""
-        if self.context.platform is not None:
-            self.context.platform.known.shift(seconds)
-
 
 def known_of(platform: PlatformAccess | None, appids: Collection[str]) -> PlatformCache | None:
     """Return what is known of a platform, with the refresh tokens of these accounts alone."""

@@ -107,7 +107,8 @@ def _plan(tree: Tree, manifest: Manifest, options: RunOptions, now: float) -> Pl
     """Plan a part without its lock: another run may be at work, and finish some of it."""
     want = wanted_days.wanted(manifest, now)
     missing, _ = coverage_scan.to_ask(tree, want, now, options.refetch)
-    return harvesting.planned(want, wanted_days.summarise(manifest, want, missing, calendar.today(now)))
+    plan = wanted_days.summarise(manifest, want, missing, calendar.today(now))
+    return harvesting.planned(want, plan)
 
 
 def _granted(

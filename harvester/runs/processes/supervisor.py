@@ -179,7 +179,7 @@ class Supervisor:
                 ):
                     self._tasks.start_soon(self._ask_platform, shard, number, what)
                 case fact:
-                    # A process that plans holds its locks, so the record may be written beside.
+                    # A process that plans holds its locks, so the record may be begun.
                     if isinstance(fact, Planned):
                         await self._begin(shard)
                     self._stream.report(fact, shard.name)
@@ -210,7 +210,7 @@ class Supervisor:
         moved = offset - self._stream.own.clock_offset
         if abs(moved) > OFF_SECONDS:
             self._context.clock.move(moved)
-            self._platform.shift(moved)
+            self._context.shift_platform(moved)
             self._log.correct_clock(moved)
 
     async def _bury(self, shard: Shard) -> None:

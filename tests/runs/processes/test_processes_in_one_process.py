@@ -558,7 +558,8 @@ async def test_a_platform_is_asked_for_its_token_and_list(tmp_path: Path) -> Non
     """Count the calls; move the times of what is known with the clock."""
     lab = RunHarness(tmp_path)
     platform = platform_of(lab)
-    service = PlatformService(replace(lab.world(), platform=platform))
+    context = replace(lab.world(), platform=platform)
+    service = PlatformService(context)
     paths = lab.sandbox.counters.paths
     token = await service.answer(messages.TokenWanted(None))
     assert isinstance(token, Secret)
@@ -573,7 +574,7 @@ async def test_a_platform_is_asked_for_its_token_and_list(tmp_path: Path) -> Non
     assert renewed != token
     assert (service.calls, paths[COMPONENT_TOKEN_PATH]) == (3, 2)
     before = platform.known.renew_at, platform.known.listed_at
-    service.shift(900.0)
+    context.shift_platform(900.0)
     assert (platform.known.renew_at, platform.known.listed_at) == tuple(
         moment + 900.0 for moment in before
     )
@@ -587,9 +588,9 @@ async def test_a_platform_is_asked_for_its_token_and_list(tmp_path: Path) -> Non
 
 async def test_a_run_without_a_platform_has_nothing_to_move(tmp_path: Path) -> None:
     """Leave the clock of a run alone that has no platform, and tell its shards of none."""
-    service = PlatformService(RunHarness(tmp_path).world())
-    service.shift(900.0)
-    assert service.calls == 0
+    context = RunHarness(tmp_path).world()
+    context.shift_platform(900.0)
+    assert context.platform is None
     assert known_of(None, [appid(1)]) is None
 
 
