@@ -113,7 +113,8 @@ def test_a_dry_run_is_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     manifest = tmp_path / "jobs.yaml"
     assert invoke(["init", str(manifest)]) == Exit.DONE
     planned = printed(capsys, "plan", str(manifest), "--datasets", "*_hour")
-    assert planned == printed(capsys, "run", str(manifest), "--datasets", "*_hour", "--dry-run")
+    dry = "run", str(manifest), "--datasets", "*_hour", "--dry-run", "--progress", "log"
+    assert planned == printed(capsys, *dry)
     assert [*tmp_path.iterdir()] == [manifest]
     assert invoke(["run", str(manifest), "--dry-run", "--max-duration", "50"]) == Exit.USAGE
 

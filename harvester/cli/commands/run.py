@@ -94,7 +94,7 @@ def run(
         # Loaded only now, because no other run shows a plan.
         from harvester.cli.commands.plan import plan  # noqa: PLC0415 - as the line above says
 
-        Run(given, spelled=_option).options()
+        Run(given, spelled=_option, watch=show_no_progress).options()
         refetch, shard = running.refetch, running.shard
         plan(manifest, selecting=selecting, output=output, refetch=refetch, shard=shard)
         return Exit.DONE
