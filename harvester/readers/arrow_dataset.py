@@ -23,22 +23,21 @@ def arrow_dataset(harvested: Harvested, name: str, chosen: RowFilter) -> ds.Data
     tree, found = located(harvested.store, name)
     system = _file_system(harvested.place)
     kept = [each for each in in_order(found) if chosen.may_hold(each, tree.buckets)]
-    names = [tree.name(each) for each in kept]
     # Of the newest month, because older files may lack columns that were added since.
     newest = tree.name(next(iter(found)))
     form = ds.ParquetFileFormat()
     with footer.parquet_errors_as_store_errors(tree.store.display_path(newest)):
         # Its keys hold the coverage, which is no part of a table.
         schema = form.inspect(harvested.place.location(newest), system).remove_metadata()
-    dataset = ds.FileSystemDataset.from_paths(
-        [harvested.place.location(each) for each in names],
-        schema=schema.append(pa.field("ref_month", pa.string())),
-        format=form,
-        filesystem=system,
-        partitions=[ds.field("ref_month") == calendar.month_text(each.month) for each in kept],
-    )
-    fragments = [*dataset.get_fragments()]
-    dataset = _Rows(fragments, dataset.schema, form, system, dataset.partition_expression)
+    fragments = [
+        form.make_fragment(
+            harvested.place.location(tree.name(each)),
+            system,
+            ds.field("ref_month") == calendar.month_text(each.month),
+        )
+        for each in kept
+    ]
+    dataset = _Rows(fragments, schema.append(pa.field("ref_month", pa.string())), form, system)
     condition = chosen.expression()
     return dataset if condition is None else dataset.filter(condition)
 

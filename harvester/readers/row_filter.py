@@ -29,14 +29,11 @@ class RowFilter(NamedTuple):
 
     def may_hold(self, partition: Partition, buckets: int) -> bool:
         """Return whether a file may hold such rows."""
-        month = partition.month
+        month, bucket = partition.month, partition.bucket
         return (
             (self.begin is None or calendar.month_end(month) >= self.begin)
             and (self.end is None or calendar.month_begin(month) <= self.end)
-            and (
-                self.appids is None
-                or any(bucket_of(appid, buckets) == partition.bucket for appid in self.appids)
-            )
+            and (self.appids is None or bucket in {bucket_of(one, buckets) for one in self.appids})
         )
 
     def expression(self) -> ds.Expression | None:

@@ -40,7 +40,6 @@ _SCHEMA = (
     "dataset: string, ref_month: string, path: string, rows_before: bigint, rows_after: bigint>>"
     " not null"
 )
-_OUTCOMES = tuple(map(str, Outcome))
 _log = logging.getLogger("harvester.spark")
 _environment_lock = threading.Lock()
 
@@ -211,9 +210,8 @@ def _shared_place(manifest: Manifest, output: str | os.PathLike[str] | None) -> 
 
 def _outcomes(accept: Collection[str]) -> frozenset[str]:
     words = {accept} if isinstance(accept, str) else set(accept)
-    unknown = sorted(word for word in words if word not in _OUTCOMES)
-    if unknown:
-        known = ", ".join(_OUTCOMES)
+    if unknown := sorted(words.difference(Outcome)):
+        known = ", ".join(Outcome)
         raise UsageError(f"accept: '{inert(unknown[0])}' is no outcome", f"write some of {known}")
     return frozenset(words)
 
@@ -235,17 +233,13 @@ def _forwarded(context: SparkContext, variables: Mapping[str, str]) -> Iterator[
 
     They are no settings of the application, which its event log and its pages would show.
     """
-    if not variables:
-        yield
-        return
     with _environment_lock:
-        before = dict(context.environment)
-        context.environment.update(variables)
+        before = context.environment
+        context.environment = {**before, **variables}
         try:
             yield
         finally:
-            context.environment.clear()
-            context.environment.update(before)
+            context.environment = before
 
 
 def _named(error: HarvesterError, shard: str) -> HarvesterError:
