@@ -211,8 +211,8 @@ MAX_CODE = {
     "engine": 880,
     "runs": 3_290,
     "verbs": 2_799,
-    "readers": 796,
-    "cli": 2_389,
+    "readers": 786,
+    "cli": 2_378,
     "sandbox": 1_354,
     "root": 215,
 }

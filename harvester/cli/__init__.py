@@ -7,7 +7,6 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
-from contextvars import copy_context
 from typing import NoReturn
 
 from cyclopts import CycloptsError
@@ -20,7 +19,7 @@ from harvester.cli.output.usage import usage_error
 from harvester.cli.verbs import VERBS, app, spelled_out
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
-from harvester.core.text import redaction
+from harvester.verbs.arguments import in_own_record
 
 __all__ = ["app", "environment", "invoke", "main"]
 
@@ -30,11 +29,10 @@ def invoke(arguments: Sequence[str]) -> int:
 
     The secrets that it reads are known to it alone, and forgotten with it.
     """
-    return copy_context().run(_invoke, arguments)
+    return in_own_record(lambda: _invoke(arguments))
 
 
 def _invoke(arguments: Sequence[str]) -> int:
-    redaction.start_record()
     ok_codes: frozenset[int] = frozenset()
     _forget_empty_variables()
     # Before anything is parsed, because what is wrong with the arguments is told too.

@@ -101,7 +101,8 @@ def run(
     watch = _watch(running.progress, terminal)
     execution = StoppableRun(given, spelled=_option, summary=running.summary, watch=watch)
     with signals.stopping(execution):
-        _tune_gc()
+        # Collect garbage less often, because requests make few cycles.
+        gc.set_threshold(200_000, 20, 50)
         try:
             done = execution.execute()
         finally:
@@ -126,12 +127,6 @@ class StoppableRun(Run):
 def _option(argument: str) -> str:
     """Write the name of an argument as an option."""
     return f"--{argument.replace('_', '-')}"
-
-
-def _tune_gc() -> None:
-    """Collect garbage less often: modules are never freed, and requests make few cycles."""
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 50)
 
 
 def _watch(style: ProgressStyle, terminal: Console) -> Watch:

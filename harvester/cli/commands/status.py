@@ -270,7 +270,7 @@ def _because(reason: str, errcode: int | None) -> str:
 
 def _local(moment: str | None) -> str:
     """Write a moment, RFC 3339 in UTC, in the time of this machine, to the next full minute."""
-    return "" if moment is None else minute_texts(dt.datetime.fromisoformat(moment))[0]
+    return "" if moment is None else minute_texts(dt.datetime.fromisoformat(moment).timestamp())[0]
 
 
 def accounts_csv(found: Status) -> str:

@@ -95,7 +95,7 @@ def _until(problem: Problem) -> str:
     """Return from when on it may be asked again, here and in Beijing."""
     if problem.retry_at is None or problem.cause not in {"quota", "minute_limit", "not_ready"}:
         return ""
-    here, beijing = minute_texts(dt.datetime.fromisoformat(problem.retry_at))
+    here, beijing = minute_texts(dt.datetime.fromisoformat(problem.retry_at).timestamp())
     local = "" if here == beijing else f", {here} here"
     return f"; waits until {beijing} in Beijing{local}"
 

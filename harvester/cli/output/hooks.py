@@ -94,9 +94,8 @@ def _safe_repr(value: object) -> str:
 
 def _write_redacted(text: str, file: TextIO | None = None) -> None:
     stream = file or sys.stderr
-    if stream is not None:
-        stream.write(_safe_lines(text))
-        stream.flush()
+    stream.write(_safe_lines(text))
+    stream.flush()
 
 
 def _safe_lines(text: str) -> str:

@@ -90,9 +90,7 @@ def is_on() -> bool:
 
 
 def tell(event: Event) -> None:
-    """Write an event of a run, if lines are on; lines after it have the run's id and shard."""
-    if not _state.is_on:
-        return
+    """Write an event of a run; lines after it have the run's id and shard."""
     # In a run of several processes these may be about one of its shards.
     if not _state.run or not isinstance(event, Problem | Published):
         _state.run, _state.part = event.run_id, event.shard

@@ -27,10 +27,12 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else duration_text(seconds)
 
 
-def minute_texts(moment: dt.datetime) -> tuple[str, str]:
+def minute_texts(moment: float) -> tuple[str, str]:
     """Write a moment in the time of this machine and in Beijing's, equal ones in the same zone.
+
+    ``moment`` is in seconds since the Unix epoch.
 
     Both are of the next full minute, because no text may be earlier than the moment.
     """
-    whole = dt.datetime.fromtimestamp(-(-moment.timestamp() // 60) * 60, dt.UTC)
+    whole = dt.datetime.fromtimestamp(-(-moment // 60) * 60, dt.UTC)
     return f"{whole.astimezone():%Y-%m-%d %H:%M}", f"{whole.astimezone(_BEIJING):%Y-%m-%d %H:%M}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -59,7 +58,7 @@ def _verdict(done: Record) -> str:
 
 def _time_text(moment: float) -> str:
     """Write a moment in the time of this machine and, if that is another, in Beijing's."""
-    here, beijing = minute_texts(dt.datetime.fromtimestamp(moment, dt.UTC))
+    here, beijing = minute_texts(moment)
     if here == beijing:
         return f"from {beijing} in Beijing on"
     return f"from {here} on ({beijing} in Beijing)"

@@ -69,8 +69,9 @@ def table_lines(
     if _sum(natural, kept) > room:
         widths = list(map(_least, columns, zip(head, *body, strict=True), natural))
         # Left out only once the texts are as narrow as their longest words.
-        while _sum(widths, kept) > room and (gone := _least_important(columns, kept)) is not None:
-            kept.remove(gone)
+        for at in sorted(kept, key=lambda at: columns[at].rank, reverse=True):
+            if columns[at].rank and _sum(widths, kept) > room:
+                kept.remove(at)
     if _sum(widths, kept) > room:
         for row in body:
             yield from _block(columns, row, room)
@@ -141,11 +142,6 @@ def _least(column: TableColumn[Any], cells: Sequence[Text], natural: int) -> int
     words = {word.rstrip() for cell in cells for word in _words(cell.plain)}
     longest = min(_LONGEST_WORD, max(map(cell_len, words), default=0))
     return min(natural, max(column.least, longest))
-
-
-def _least_important(columns: Sequence[TableColumn[Any]], kept: Sequence[int]) -> int | None:
-    at = max(kept, key=lambda at: columns[at].rank)
-    return at if columns[at].rank else None
 
 
 def _widen(widths: list[int], natural: Sequence[int], kept: Sequence[int], room: int) -> None:
