@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from harvester.core.errors import UsageError
 from harvester.core.text import redaction
@@ -18,7 +18,6 @@ from harvester.manifest.option_values import duration_option, timeout_option
 from harvester.planning.engine_shard import shard_of_engine
 from harvester.planning.sharding import own_buckets
 from harvester.runs.record.labels import check_labels, parse_labels
-from harvester.storage.coverage_scan import Refetch
 
 T = TypeVar("T")
 
@@ -111,11 +110,6 @@ def shard_of(shard: ShardName, name: str = "shard") -> tuple[int, int]:
 def check_shards(count: int, buckets: int) -> None:
     """Raise UsageError if an output has fewer buckets than shards."""
     own_buckets(buckets, (1, count))
-
-
-def refetch_of(refetch: Refetch | None, name: str = "refetch") -> Refetch | None:
-    """Return the state of the days to ask again. Raises UsageError for an unknown one."""
-    return choice(refetch, (None, *get_args(Refetch)), name)
 
 
 def choice(value: T, allowed: Sequence[T], name: str) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from harvester.core import calendar
 from harvester.core.config.settings import Manifest
@@ -83,7 +83,8 @@ def plan(
     # As a run of the shard sees it: prices are of its own accounts.
     mine = of_shard(project.manifest, own)
     want = wanted_days.wanted(mine, now)
-    missing, _ = coverage_scan.to_ask(tree, want, now, arguments.refetch_of(refetch))
+    asked = arguments.choice(refetch, (None, *get_args(Refetch)), "refetch")
+    missing, _ = coverage_scan.to_ask(tree, want, now, asked)
     found = wanted_days.summarise(mine, want, missing, today)
     price = plain(cost.price(mine, missing, found, _quotas(mine, tree, own, now), now))
     barren = cost.empty_prefixes(mine, missing, _rows(tree, want, now), today)

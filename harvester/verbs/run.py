@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, wait
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, Self, TypeAlias
+from typing import Any, Literal, ParamSpec, Self, TypeAlias, get_args
 
 from harvester.core.errors import Busy, HarvesterError, UsageError
 from harvester.core.exit_codes import Exit
@@ -155,7 +155,7 @@ class Run:
         """Return the options of the run beyond the manifest. Raises UsageError."""
         given, spelled = self._given, self._spelled
         return RunOptions(
-            arguments.refetch_of(given["refetch"], spelled("refetch")),
+            arguments.choice(given["refetch"], (None, *get_args(Refetch)), spelled("refetch")),
             arguments.shard_of(given["shard"], spelled("shard")),
             arguments.seconds(given["max_duration"], spelled("max_duration")),
             ignore_spent_quota=given["ignore_spent_quota"],
