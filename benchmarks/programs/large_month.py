@@ -107,7 +107,7 @@ def merge(root: Path) -> None:
         # On every core there is, for a publish reads ahead in a thread.
         os.sched_setaffinity(0, os.sched_getaffinity(os.getppid()))
     tree = Tree(LocalStore(root))
-    groups = raw_log.unpublished(tree, [0]).groups
+    groups = raw_log.unpublished(tree, [0])[0]
     begun, used = time.perf_counter(), time.process_time()
     publish.publish(tree, DATASET, HERE, groups, ANY_TIME)
     taken = {"seconds": time.perf_counter() - begun, "cpu": time.process_time() - used}
@@ -119,7 +119,7 @@ def compare(root: Path) -> None:
     tree = Tree(LocalStore(root))
     old = pq.ParquetFile(root / "before.parquet").read()
     rows = []
-    for group in raw_log.unpublished(tree, [0]).groups:
+    for group in raw_log.unpublished(tree, [0])[0]:
         for answer in group.answers(DATASET.name, MONTH):
             for row in json.loads(answer.body)["list"]:
                 row |= {

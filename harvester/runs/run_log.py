@@ -109,7 +109,7 @@ class RunLog:
             changes = self._place.changes
             former = changes.run_id
             # The new record first: a run that is killed in between leaves both, and not none.
-            changes.rename(self.run_id)
+            changes.run_id = self.run_id
             self._write(self._place)
             run_records.delete(self._place.tree, former)
 

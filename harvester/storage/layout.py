@@ -157,7 +157,6 @@ def partitions(
 
     Raises UsageError for files of another number of buckets, and as `located`.
     """
-    wanted = range(tree.buckets) if buckets is None else set(buckets)
     made, found = located(tree.store, dataset)
     if found and made.buckets != tree.buckets:
         raise UsageError(
@@ -165,6 +164,9 @@ def partitions(
             f"not {tree.buckets}",
             f"set buckets: {made.buckets}: accounts are filed by this number",
         )
+    if buckets is None:
+        return found
+    wanted = set(buckets)
     return {each: file for each, file in found.items() if each.bucket in wanted}
 
 

@@ -143,13 +143,6 @@ class Group:
             raise DamagedGroup(self.path)
 
 
-class UnpublishedGroups(NamedTuple):
-    """Unpublished groups, oldest first, and the paths in quarantine of damaged ones."""
-
-    groups: list[Group]
-    damaged: list[str]
-
-
 def write_group(tree: Tree, bucket: int, run_id: str, answers: Sequence[RawAnswer]) -> Group:
     """Write answers of one bucket durably. Raises StoreError.
 
@@ -187,11 +180,12 @@ def delete(tree: Tree, group: Group) -> None:
     tree.store.delete(group.name)
 
 
-def unpublished(tree: Tree, buckets: Iterable[int]) -> UnpublishedGroups:
-    """Return the groups of all runs in these buckets; the caller holds their locks.
+def unpublished(tree: Tree, buckets: Iterable[int]) -> tuple[list[Group], list[str]]:
+    """Return the groups of all runs in these buckets, oldest first; the caller holds their locks.
 
-    Damaged groups are moved to the quarantine. Raises StoreError, and UsageError for groups of
-    another version or another number of buckets; then nothing is moved.
+    Damaged groups are moved to the quarantine, and their paths there returned too. Raises
+    StoreError, and UsageError for groups of another version or another number of buckets; then
+    nothing is moved.
     """
     groups: list[Group] = []
     damaged: list[str] = []
@@ -210,7 +204,7 @@ def unpublished(tree: Tree, buckets: Iterable[int]) -> UnpublishedGroups:
         groups.append(group)
     # Only now, because a group of another version may still refuse all of them.
     moved = [to for name in damaged if (to := quarantine.quarantine_group(tree, name))]
-    return UnpublishedGroups(sorted(groups, key=lambda group: group.fetched_at), moved)
+    return sorted(groups, key=lambda group: group.fetched_at), moved
 
 
 def open_group(name: str, path: Path) -> Group:

@@ -93,7 +93,7 @@ def test_a_month_is_published_once(disk: Tree) -> None:
     work.enqueue([march])
     anyio.run(work.run)
     assert told.months == [MONTH, MONTH + 1]
-    assert raw_log.unpublished(disk, [0]).groups == []
+    assert raw_log.unpublished(disk, [0])[0] == []
 
 
 def test_a_group_stands_until_its_publication_is_recorded(disk: Tree) -> None:

@@ -61,6 +61,14 @@ def test_another_number_of_buckets_is_refused(tmp_path: Path) -> None:
     assert "buckets: 4" in caught.value.advice
 
 
+def test_a_bucket_beyond_the_number_in_its_name(tmp_path: Path) -> None:
+    """It is listed, so that a verification reports it, and not for those who ask for buckets."""
+    touch(tmp_path / "d" / "ref_month=2026-05" / "part-0005-of-0004.parquet")
+    tree = tree_at(tmp_path, 4)
+    assert [each.bucket for each in layout.partitions(tree, "d")] == [5]
+    assert layout.partitions(tree, "d", range(4)) == {}
+
+
 def test_opening(tmp_path: Path) -> None:
     """A tree may be new unless it must exist, and is never a file; opening makes nothing."""
     root = tmp_path / "output"

@@ -176,7 +176,7 @@ def test_evidence_that_a_kill_left_is_removed_by_the_next_run(
     """Between the rename and the removal: the group is in already when it comes again."""
     bad = answer(days_of(0, 1), [row(MARCH, number=-1), row(MARCH + 1, number=-1)])
     put(tree, [write_group(tree, 0, "a", [bad])])
-    raw_log.delete(tree, raw_log.unpublished(tree, [0]).groups[0])
+    raw_log.delete(tree, raw_log.unpublished(tree, [0])[0][0])
     good = answer(days_of(0, 0), [row(MARCH)], LONG_AFTER + 60, refetch=True)
     group = write_group(tree, 0, "b", [good])
 
@@ -227,7 +227,7 @@ def test_recovering(tree: Tree) -> None:
     for run in ("a", "b"):
         answers = [of_day(MARCH + day, 1, ord(run)) for day in (0, 40)]
         write_group(tree, 0, run, [*answers, answer(days_of(0, 9, ord(run)), [row(MARCH)])])
-    put(tree, raw_log.unpublished(tree, [0]).groups, HOURLY)
+    put(tree, raw_log.unpublished(tree, [0])[0], HOURLY)
     found: list[Published] = []
     assert recover(tree, CATALOGUE, [0], found.append, now=lambda: math.inf) == []
     assert [(done.dataset, done.ref_month, done.rows_after) for done in found] == [
@@ -283,7 +283,7 @@ def test_each_bucket_has_its_own_file(outputs: Outputs) -> None:
     found: list[Published] = []
     recover(tree, CATALOGUE, [1], found.append, now=lambda: math.inf)
     assert [done.path[-25:] for done in found] == ["part-0001-of-0002.parquet"]
-    assert len(raw_log.unpublished(tree, [0, 1]).groups) == 1
+    assert len(raw_log.unpublished(tree, [0, 1])[0]) == 1
 
 
 def test_a_failure_before_the_rename_is_repeated(

@@ -144,7 +144,7 @@ def test_deleting(tree: Tree) -> None:
     """A deleted group is gone, with its run's folder once that is empty; twice is no error."""
     one, two = (write_group(tree, 0, "run", some()) for _ in range(2))
     raw_log.delete(tree, one)
-    assert unpublished(tree, [0]).groups == [two]
+    assert unpublished(tree, [0])[0] == [two]
     raw_log.delete(tree, two)
     raw_log.delete(tree, two)
     assert not list(tree.store.list("_harvester/raw"))
@@ -155,9 +155,8 @@ def test_a_damaged_group_is_moved_to_the_quarantine(tree: Tree, keep: int) -> No
     """A group that is cut off goes to the quarantine and is named; the others are read."""
     bad, good = (write_group(tree, 0, "run", some()) for _ in range(2))
     bad.path.write_bytes(bad.path.read_bytes()[:keep])
-    found = unpublished(tree, [0])
-    assert found.groups == [good]
-    assert found.damaged == [f"_harvester/quarantine/groups/run.{bad.path.name}"]
+    moved = f"_harvester/quarantine/groups/run.{bad.path.name}"
+    assert unpublished(tree, [0]) == ([good], [moved])
     assert not bad.path.exists()
 
 
@@ -231,7 +230,7 @@ def test_a_newer_version_is_refused(tree: Tree) -> None:
         unpublished(tree, [0])
     assert group.path.exists()
     rewritten(group.path, version=0)
-    assert len(unpublished(tree, [0]).damaged) == 1
+    assert len(unpublished(tree, [0])[1]) == 1
 
 
 def test_another_number_of_buckets_is_refused(outputs: Outputs) -> None:
@@ -247,4 +246,4 @@ def test_a_full_disk_leaves_no_group(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(regular_files, "create", lambda _: os.open("/dev/full", os.O_RDWR))
     with pytest.raises(StoreError, match="No space left"):
         write_group(tree, 0, "run", some())
-    assert unpublished(tree, [0]).groups == []
+    assert unpublished(tree, [0])[0] == []

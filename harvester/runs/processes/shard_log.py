@@ -26,7 +26,7 @@ class ShardLog(RunLog):
         self.stream.report(facts.ClockCorrected(offset, run_id))
         with self._lock:
             if self._place is not None:
-                self._place.changes.rename(run_id)
+                self._place.changes.run_id = run_id
 
     def close(self, error: Exception | None = None) -> None:
         """End the shard, once, and wait until that is recorded. Raises EOFError."""

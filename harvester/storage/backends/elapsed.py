@@ -8,7 +8,7 @@ from functools import partial
 from harvester.core.calendar import Clock
 
 # Chosen once, because each request asks for the time more than once.
-boot_seconds: Clock = partial(
-    time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-)
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+boot_seconds: Clock = partial(time.clock_gettime, _CLOCK)
 """Returns the seconds since this machine started, sleep included where the system counts it."""

@@ -38,6 +38,8 @@ _DEAD_AFTER_SECONDS = 86_400
 class ChangeLog:
     """The logs of the buckets of a run. ``now`` is in seconds since the Unix epoch.
 
+    ``run_id`` is set anew when the clock of the run was wrong, and names further changes.
+
     Those that are not opened here are opened and folded by the processes of the run's shards.
     """
 
@@ -48,10 +50,6 @@ class ChangeLog:
         self._heads: dict[str, LogPosition] = {}
         self._announced: dict[str, str] = {}
         self._count = 0
-
-    def rename(self, run_id: str) -> None:
-        """Report further changes under another name, because the clock of the run was wrong."""
-        self.run_id = run_id
 
     def open(self, labels: Iterable[str], *, is_new: bool = False) -> None:
         """Begin the logs that do not exist, and report what dead runs could not report.
