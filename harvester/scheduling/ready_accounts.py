@@ -75,12 +75,15 @@ class ReadyAccounts:
             return
         self.push(self._next_waiting())
 
+    def remove(self, queue: AccountQueue) -> None:
+        """Let a queue stand nowhere, because it has lost its backlog where it stood."""
+        queue.rate.queued = False
+        self.leave(queue)
+
     def drop_done(self) -> None:
         """Remove queues from the front that have lost their backlog while they stood here."""
         while self._ready and not self._ready[0][2].has_work():
-            queue = self.pop()
-            queue.rate.queued = False
-            self.leave(queue)
+            self.remove(self.pop())
         while self._waiting and not self._waiting[0][2].has_work():
             self._next_waiting().rate.queued = False
 

@@ -167,9 +167,9 @@ class Scheduler:
             self.abandoned.defer_all(self._breaker.last_failure, CUT_OFF)
         # A queue may have lost its backlog while it stood in a heap.
         while self._pausing and not self._pausing[0][1].has_work():
-            self._remove(self._pausing.popleft()[1])
+            self._ready.remove(self._pausing.popleft()[1])
         while self._timed and not self._timed[0][2].has_work():
-            self._remove(heapq.heappop(self._timed)[2])
+            self._ready.remove(heapq.heappop(self._timed)[2])
         self._ready.drop_done()
         standing = len(self._pausing) + len(self._timed) + len(self._ready) + self._ready.waiting
         if self.in_flight or standing or self.blocked:
@@ -177,10 +177,6 @@ class Scheduler:
         # Pairs may wait for others that were stopped meanwhile.
         self.learning.resume_all()
         return not any(queue.rate.queued for queue in self._place_resumed(now))
-
-    def _remove(self, queue: AccountQueue) -> None:
-        queue.rate.queued = False
-        self._ready.leave(queue)
 
     def stop(self) -> None:
         """Hand out nothing more. What is owed stays owed: the next run finds it missing."""

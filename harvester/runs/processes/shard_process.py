@@ -38,7 +38,7 @@ from harvester.runs.processes.shard_log import ShardLog
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import recorded
 from harvester.runs.runtime import Project
-from harvester.runs.stream import StopOrder, Stream, Told
+from harvester.runs.stream import StopOrder, Stream
 from harvester.storage.layout import open_tree
 from harvester.storage.publication import Published, QuarantinedDay
 
@@ -131,7 +131,7 @@ class _ShardProcess:
         stream = Stream(record, self._clock)
         self._parent = Parent(channel, stream.stop)
         _pass_log_on(self._parent, task.log_level)
-        stream.listeners.append(self._pass_on)
+        stream.listeners.append(lambda told: self._parent.tell(_masked(told.fact)))
         self._log = ShardLog(stream, self._parent.ask)
 
     def harvest(self) -> None:
@@ -142,10 +142,6 @@ class _ShardProcess:
             place = task.manifest, open_tree(task.manifest.output)
             project = Project(*place, clock, platform, task.manifest_at, task.credentials)
             harvesting.run(self._log, project, task.options, share=(task.own, task.grant))
-
-    def _pass_on(self, told: Told) -> None:
-        """Pass on a fact, in which nothing is a secret of this process."""
-        self._parent.tell(_masked(told.fact))
 
     def _shared_platform(self, manifest: Manifest) -> PlatformAccess | None:
         """Return the platform with what is known of it, its token and its list asked elsewhere."""
