@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from harvester.sandbox.call_faults import ANYONE, QUOTA, TOKEN
 from harvester.sandbox.calls import Reply, Request
-from harvester.sandbox.counters import AskedWindow
 from harvester.sandbox.data import Row, expected_rows
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.server_state import FakeWeChat
@@ -21,7 +20,6 @@ __all__ = [
     "ANYONE",
     "QUOTA",
     "TOKEN",
-    "AskedWindow",
     "FakeWeChat",
     "Reply",
     "Request",

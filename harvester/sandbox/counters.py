@@ -5,18 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-from harvester.core.calendar import Day, day_text
-
-
-class AskedWindow(NamedTuple):
-    """One window that was asked for, valid or not; both days are included."""
-
-    appid: str
-    dataset: str
-    begin: Day
-    end: Day
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -29,7 +18,6 @@ class Counters:
         calls: Data calls with a valid token, by appid.
         token_calls: Calls of any token endpoint, by appid.
         errcodes: Errors answered, by errcode.
-        windows: Windows asked for; empty unless `Rules.history` is set.
     """
 
     requests: int = 0
@@ -37,20 +25,15 @@ class Counters:
     calls: Counter[str] = field(default_factory=Counter)
     token_calls: Counter[str] = field(default_factory=Counter)
     errcodes: Counter[int] = field(default_factory=Counter)
-    windows: Counter[AskedWindow] = field(default_factory=Counter)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the counters for JSON; a window is [appid, dataset, begin, end, times]."""
+        """Return the counters for JSON."""
         return {
             "requests": self.requests,
             "paths": dict(self.paths),
             "calls": dict(self.calls),
             "token_calls": dict(self.token_calls),
             "errcodes": {str(errcode): count for errcode, count in self.errcodes.items()},
-            "windows": [
-                [window.appid, window.dataset, day_text(window.begin), day_text(window.end), times]
-                for window, times in self.windows.items()
-            ],
         }
 
 

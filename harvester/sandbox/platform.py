@@ -1,8 +1,8 @@
 """Third-party platforms: their tickets, their own tokens, and their authorised accounts.
 
 A platform exchanges its secret and its newest ticket for its own token. With that token it
-exchanges an account's refresh token for an access token. Where the rules say so, each exchange also
-replaces the refresh token, and the former one stops working at once.
+exchanges an account's refresh token for an access token. Each exchange also replaces the refresh
+token, and the former one stops working at once.
 
 Source: WeChat's pages of ``/cgi-bin/component/…``, read 2026-11-24.
 """
@@ -10,7 +10,7 @@ Source: WeChat's pages of ``/cgi-bin/component/…``, read 2026-11-24.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -37,10 +37,9 @@ Endpoint: TypeAlias = Callable[[Mapping[str, Any], str], dict[str, Any]]
 
 @dataclass(slots=True)
 class _Authorisation:
-    """The grant of an account to a platform; ``families`` is None for all datasets."""
+    """The grant of an account to a platform."""
 
     refresh_token: str
-    families: frozenset[str] | None
     since: int
 
 
@@ -84,23 +83,19 @@ class Platforms:
         platform.ticket_ends_at = self._clock() + TICKET_LIFE
         return platform.ticket
 
-    def authorise(self, appid: str, account: str, families: Iterable[str] | None = None) -> str:
+    def authorise(self, appid: str, account: str) -> str:
         """Authorise a platform for an account, and return the refresh token.
 
-        ``families`` limits it to these families of datasets. A repeated authorisation ends the
-        former refresh token.
+        A repeated authorisation ends the former refresh token.
         """
         token = self._random_text("refreshtoken@@@", account)
-        granted = None if families is None else frozenset(families)
-        given = _Authorisation(token, granted, since=int(self._clock()))
+        given = _Authorisation(token, since=int(self._clock()))
         self._platforms[appid].accounts[account] = given
         return token
 
-    def check_authorised(self, appid: str, account: str, family: str) -> None:
-        """Raise Refused 61003 without an authorisation, 61007 if it leaves the family out."""
-        families = self._authorisation(self._platforms[appid], account).families
-        if families is not None and family not in families:
-            raise Refused(61007)
+    def check_authorised(self, appid: str, account: str) -> None:
+        """Raise Refused 61003 without an authorisation."""
+        self._authorisation(self._platforms[appid], account)
 
     # Endpoints; each raises Refused
 
@@ -125,8 +120,7 @@ class Platforms:
         if text_of(asked, "authorizer_refresh_token", 61023) != given.refresh_token:
             raise Refused(61023)
         now = self._clock()
-        if self._rules.rotate_refresh_tokens:
-            given.refresh_token = self._random_text("refreshtoken@@@", account)
+        given.refresh_token = self._random_text("refreshtoken@@@", account)
         token = self._tokens.plain(account, now, platform=appid)
         return {
             "authorizer_access_token": token.text,

@@ -12,7 +12,6 @@ class Rules:
     Attributes:
         token_life: Seconds a token lives.
         token_tail: Ends the text of every token, to make it hard to quote or easy to search for.
-        rotate_refresh_tokens: Whether a refresh through a platform replaces the refresh token.
         minute_limit: Calls per minute of the clock, account and dataset; one more answers 45011.
         daily_quota: Calls per Beijing day, account and dataset; one more answers 45009.
         window_limit: ``(calls, seconds)``: an account's calls in any window of that length, over
@@ -23,12 +22,10 @@ class Rules:
         seed: Determines which calls fail and how the jitter falls, in the order of the calls.
         odd_answers: Whether the form of answers varies in odd but legal ways, see `odd_answers`.
         cache_bytes: Maximum bytes of answers kept to be sent again.
-        history: Whether the counters keep every window asked for, which takes memory.
     """
 
     token_life: float = 7200.0
     token_tail: str = ""
-    rotate_refresh_tokens: bool = True
     minute_limit: int | None = None
     daily_quota: int | None = None
     window_limit: tuple[int, float] | None = None
@@ -38,4 +35,3 @@ class Rules:
     seed: int = 0
     odd_answers: bool = False
     cache_bytes: int = 16 * 1024 * 1024
-    history: bool = False

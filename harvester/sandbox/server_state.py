@@ -19,7 +19,7 @@ from harvester.core.calendar import Clock, today
 from harvester.core.dataset import Dataset
 from harvester.sandbox import calls
 from harvester.sandbox.call_faults import QUOTA, TOKEN, CallFaults, Refused
-from harvester.sandbox.counters import AskedWindow, Counters
+from harvester.sandbox.counters import Counters
 from harvester.sandbox.data import expected_rows
 from harvester.sandbox.data.account import digest, fraction
 from harvester.sandbox.limits import Limits, PeakLoad
@@ -185,16 +185,13 @@ class FakeWeChat:
     def _data(self, dataset: Dataset, request: calls.Request, now: float) -> calls.Reply:
         token = self._caller(request, now)
         window = Window(dataset, token.appid, *calls.read_window(request.body), now)
-        if self.rules.history:
-            asked = AskedWindow(token.appid, dataset.name, window.begin, window.end)
-            self.counters.windows[asked] += 1
         return self._reply(token.appid, dataset.name, now, partial(self._body, window, token))
 
     def _body(self, window: Window, token: Token) -> bytes:
         """Return the answer to a window. Raises Refused for the first check that fails."""
         dataset, appid, begin, end, now = window
         if token.platform:
-            self.platforms.check_authorised(token.platform, appid, dataset.family)
+            self.platforms.check_authorised(token.platform, appid)
         self._limits.admit(appid, dataset.name, now)
         if self.rules.fault_rate and self._chance("fault") < self.rules.fault_rate:
             raise Refused(-1)

@@ -47,7 +47,7 @@ def test_a_span_that_became_shorter_is_found_and_kept_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
 ) -> None:
     """Thirty days are refused, eight work: the summary says so, and only eight are asked then."""
-    world = FaultyWeChat(FaultyRules(spans={DAILY: 10}, history=True), time.time)
+    world = FaultyWeChat(FaultyRules(spans={DAILY: 10}), time.time)
     begin, end = "2025-01-01", "2025-12-31"
     with command_line(tmp_path, JobScope((DAILY,), begin, end), world, capsys) as run:
         done = run("run")

@@ -25,7 +25,7 @@ def here(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "secret").write_text("s")
     scope = JobScope([DAILY], "2026-03-01", "2026-03-02")
-    with command_line(tmp_path, scope, FaultyWeChat(Rules(history=True), time.time), capsys) as cli:
+    with command_line(tmp_path, scope, FaultyWeChat(Rules(), time.time), capsys) as cli:
         text = cli.manifest.read_text()
         cli.manifest.write_text(text.replace("${COMMANDS_SECRET}", "${file:secret}"))
         yield cli

@@ -115,7 +115,7 @@ def test_the_newest_days_are_provisional_and_asked_again_the_next_day(tmp_path: 
     lab.today = "2026-05-21"
     lab.sandbox.reset()
     assert lab.run().requests == 1
-    asked = list(lab.sandbox.counters.windows)
+    asked = list(lab.sandbox.windows)
     assert [(item.begin, item.end) for item in asked] == [
         (parse_day("2026-05-17"), parse_day("2026-05-20"))
     ]
@@ -238,7 +238,7 @@ def test_an_answer_that_is_still_being_computed_is_not_the_last(tmp_path: Path) 
         begin="2026-05-10",
         end=None,
         datasets=("article_read",),
-        rules=FaultyRules(history=True, data_faults=(trouble,)),
+        rules=FaultyRules(data_faults=(trouble,)),
     )
     done = lab.run()
     assert (done.exit_code, list(done.reasons())) == (Exit.AGAIN, ["not_ready"])

@@ -11,8 +11,8 @@ import duckdb
 import pytest
 
 from harvester.core.calendar import parse_day
-from harvester.sandbox import AskedWindow
 from harvester.storage import raw_log
+from tests.support.faulty_wechat import AskedWindow
 from tests.support.interrupted_output import (
     ACCOUNTS,
     BUSY,
@@ -59,7 +59,7 @@ def test_a_run_on_the_same_day_asks_for_the_rest(interrupted: InterruptedOutput)
     assert len(entries) == 2
     assert interrupted("run").code == 3
     assert {each.dataset for each in interrupted.asked()} >= {UNASKED}
-    assert len(interrupted.asked()) == interrupted.world.counters.windows.total()
+    assert len(interrupted.asked()) == interrupted.world.windows.total()
     assert overlapping(interrupted.asked(), kept) == set()
     record = interrupted.record()
     assert record["reasons"] == ["quarantined"]
@@ -96,9 +96,9 @@ def test_a_run_on_a_later_day_makes_the_rows_of_a_clean_run(
     assert interrupted("run", "--refetch", "quarantined").code == 0
     assert rows(duck, interrupted.output) == expected
     assert interrupted.files("quarantine/user_summary/*/*") == []
-    calls = interrupted.world.counters.windows.total()
+    calls = interrupted.world.windows.total()
     assert interrupted("run").code == 0
-    assert interrupted.world.counters.windows.total() == calls
+    assert interrupted.world.windows.total() == calls
 
 
 def test_calls_spent_on_that_day_still_count(interrupted: InterruptedOutput) -> None:

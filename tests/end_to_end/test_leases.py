@@ -117,7 +117,7 @@ class Laboratory:
 @contextmanager
 def laboratory(folder: Path, output: Output, lease: int, end: str = END) -> Iterator[Laboratory]:
     """Serve an emulator whose limit is that of the manifest; end what was started."""
-    wechat = FaultyWeChat(Rules(window_limit=(10, 1.0), history=True), time.time)
+    wechat = FaultyWeChat(Rules(window_limit=(10, 1.0)), time.time)
     accounts = ", ".join(f"{{appid: {appid(number)}}}" for number in range(1, ACCOUNTS + 1))
     with serve_in_thread(wechat) as address:
         text = MANIFEST.format(
@@ -156,7 +156,7 @@ def test_two_full_attempts_at_once(
         runs = [lab.start(name) for name in ("one", "two")]
         assert [run.wait() for run in runs] == [Exit.DONE, Exit.DONE]
         assert lab.calls == lab.windows
-        assert set(lab.wechat.counters.windows.values()) == {1}
+        assert set(lab.wechat.windows.values()) == {1}
         assert lab.wechat.counters.errcodes[45011] == 0
         requests = sorted(lab.record(name)["requests"] for name in ("one", "two"))
         assert requests == [0, lab.windows]

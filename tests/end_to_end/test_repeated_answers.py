@@ -81,7 +81,7 @@ def harness_of(
         end=END,
         datasets=(DAILY,),
         source=a_third_is_empty,
-        rules=Rules(history=True),
+        rules=Rules(),
         limits=Limits(Pace(Rate(200, 1.0), burst=1, concurrency=2), connections=32),
         mode=mode,
         share=share,

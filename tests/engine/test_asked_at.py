@@ -16,7 +16,7 @@ TODAY = parse_day("2026-05-20")
 def test_a_day_asked_before_midnight_is_asked_again_after_it(tmp_path: Path) -> None:
     """Preliminary days that were answered after midnight were not asked on the new day."""
     lab = VirtualTimeHarness(tmp_path, accounts=1, begin="2026-05-18", end="2026-05-19")
-    lab.datasets, lab.rules = (DAILY,), Rules(history=True, latency=5.0)
+    lab.datasets, lab.rules = (DAILY,), Rules(latency=5.0)
     lab.__post_init__()
     with in_virtual_time(lab):
         lab.sleep_until(TODAY, 24 * 60)

@@ -57,7 +57,7 @@ def test_five_days_of_quota_finish_what_needs_five(
     lab: VirtualTimeHarness, *, told: bool, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """Each day ends with 75 until the last; whether the manifest knows the quota or WeChat says."""
-    lab.rules = Rules(daily_quota=10, history=True)
+    lab.rules = Rules(daily_quota=10)
     lab.__post_init__()
     if told:
         lab.limits = replace(lab.limits, daily_quota=5000)

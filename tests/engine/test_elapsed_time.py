@@ -35,7 +35,7 @@ def lab(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
     """An account with 150 windows, forty calls a minute, and a server that counts them."""
     lab = VirtualTimeHarness(tmp_path, accounts=1, begin="2025-12-01", end="2026-04-29")
     lab.datasets, lab.limits = (HOURLY,), Limits(PACE)
-    lab.rules = Rules(window_limit=(LIMIT, 60.0), history=True)
+    lab.rules = Rules(window_limit=(LIMIT, 60.0))
     lab.__post_init__()
     with in_virtual_time(lab):
         yield lab

@@ -27,7 +27,7 @@ def backfill(
 ) -> Iterator[CommandLine]:
     """A month of two accounts that have rows on each day."""
     monkeypatch.setenv("COMMANDS_SECRET", "s")
-    world = FaultyWeChat(Rules(history=True), time.time)
+    world = FaultyWeChat(Rules(), time.time)
     with command_line(tmp_path, JobScope(DATASETS, BEGIN, END), world, capsys) as run:
         yield run
 
@@ -74,7 +74,7 @@ def test_two_days_that_come_empty_are_named_and_healed(
     assert healed.code == Exit.DONE
     assert "suspicious" not in healed.err
     assert run.record()["suspicious"] == []
-    asked = {(dataset, begin, end) for _, dataset, begin, end in world.counters.windows}
+    asked = {(dataset, begin, end) for _, dataset, begin, end in world.windows}
     assert {item for item in asked if item[0] != "article_read"} == {
         (DAILY, *gone),
         ("user_cumulate", *gone),

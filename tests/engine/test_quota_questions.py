@@ -50,7 +50,7 @@ def lab(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
     """One account that owes 600 hourly days, of which WeChat answers 400 a day."""
     lab = VirtualTimeHarness(tmp_path, accounts=1, begin=first_of(600), end=day_text(END))
     lab.datasets, lab.limits = (HOURLY,), Limits(TEN)
-    lab.rules = Rules(daily_quota=400, window_limit=(10, 1.0), history=True)
+    lab.rules = Rules(daily_quota=400, window_limit=(10, 1.0))
     lab.__post_init__()
     with in_virtual_time(lab):
         yield lab
@@ -165,7 +165,7 @@ def test_never_more_than_remained_less_the_reserve(tmp_path: Path, seed: int) ->
     lab.datasets = (HOURLY,)
     pace = Pace(Rate(*dice.choice([(10, 1.0), (60, 60.0)])), 1, dice.choice([1, 4, 8]))
     lab.limits = Limits(pace, daily_reserve=Reserve(share=share))
-    lab.rules = Rules(daily_quota=limit, history=True)
+    lab.rules = Rules(daily_quota=limit)
     lab.__post_init__()
     lab.net.there = lab.net.back = dice.choice([0.01, 0.4])
     lab.store_seconds = dice.choice([0.0, 0.0, 0.3])

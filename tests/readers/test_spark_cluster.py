@@ -90,7 +90,7 @@ class Lab:
     @property
     def calls(self) -> int:
         """The number of data calls so far."""
-        return sum(self.wechat.counters.windows.values())
+        return sum(self.wechat.windows.values())
 
     def write(self, address: str, begin_of_first: str | None = None) -> None:
         """Write the manifest: sixty windows an account, fewer of the first shard if it is asked."""
@@ -130,7 +130,7 @@ class Lab:
 
     def assert_exact(self, windows: int = 8 * DAYS, repeated: int = 0) -> None:
         """Every window was asked, none was refused for its rate, and the files are whole."""
-        asked = self.wechat.counters.windows
+        asked = self.wechat.windows
         assert len(asked) == windows
         assert windows <= self.calls <= windows + repeated
         assert self.wechat.counters.errcodes[45011] == 0
@@ -168,7 +168,7 @@ def cluster(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
 @pytest.fixture
 def wechat() -> FaultyWeChat:
     """An emulator that refuses the eleventh call of an account in any second."""
-    rules = Rules(history=True, window_limit=(RATE, 1.0))
+    rules = Rules(window_limit=(RATE, 1.0))
     start = calendar.instant(calendar.parse_day(TODAY), 12 * 60) - time.time()
     return FaultyWeChat(rules, lambda: start + time.time())
 

@@ -54,9 +54,7 @@ def harvester(
     monkeypatch.setenv("COMMANDS_SECRET", "known")
     monkeypatch.delenv("ASKED_FOR", raising=False)
     scope = JobScope((DAILY,), "2026-02-01", "2026-02-03")
-    with command_line(
-        tmp_path, scope, FaultyWeChat(Rules(history=True), time.time), capsys
-    ) as found:
+    with command_line(tmp_path, scope, FaultyWeChat(Rules(), time.time), capsys) as found:
         paused = (
             f'{{appid: {SICK}, name: Acme, paused: "{REASON}", '
             'credential: {secret: "${ASKED_FOR}"}}'
@@ -69,7 +67,7 @@ def harvester(
 def test_a_paused_account_is_not_asked_and_leaves_the_run_complete(lab: PausingHarness) -> None:
     """Its reason is in the summary, whatever the others come to."""
     done = lab.run()
-    assert {asked.appid for asked in lab.sandbox.counters.windows} == {WELL}
+    assert {asked.appid for asked in lab.sandbox.windows} == {WELL}
     assert SICK not in lab.sandbox.counters.token_calls
     assert done.exit_code is Exit.DONE
     assert done.paused == (PausedAccount(SICK, "Acme", REASON),)
@@ -98,7 +96,7 @@ def test_rows_stay_when_their_account_is_paused(lab: PausingHarness) -> None:
     lab.run()
     unpaused = RunHarness(lab.root, accounts=2, datasets=(DAILY,))
     assert unpaused.run().exit_code is Exit.DONE
-    assert {asked.appid for asked in unpaused.sandbox.counters.windows} == {SICK}
+    assert {asked.appid for asked in unpaused.sandbox.windows} == {SICK}
     lab.end = "2026-04-30"
     assert lab.run().exit_code is Exit.DONE
     states = status.survey(whole, before, lab.now())

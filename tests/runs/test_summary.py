@@ -146,9 +146,7 @@ def test_the_record_counts_the_days_as_the_files_have_them(tmp_path: Path) -> No
 
 def test_waits_are_recorded_by_action(tmp_path: Path) -> None:
     """Seconds that refused requests waited until they were made again; retries by account."""
-    lab = RunHarness(
-        tmp_path, accounts=2, end="2026-03-03", rules=Rules(history=True, fault_rate=0.3)
-    )
+    lab = RunHarness(tmp_path, accounts=2, end="2026-03-03", rules=Rules(fault_rate=0.3))
     done = lab.run()
     assert set(done.waits) == {"retry"}
     assert done.waits["retry"] > 0
@@ -223,7 +221,7 @@ def test_the_lists_of_a_record_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_time_budget_starts_nothing_new_and_the_next_run_goes_on(tmp_path: Path) -> None:
     """75 with the reason; what came is published."""
-    rules = Rules(history=True, latency=0.02)
+    rules = Rules(latency=0.02)
     lab = RunHarness(tmp_path, accounts=2, datasets=(HOURLY,), rules=rules)
     lab.limits = lab.one_of_each_at_a_time()
     done = lab.run(max_duration=0.3)

@@ -117,7 +117,7 @@ def test_the_first_token_comes_before_the_plan(lab: VirtualTimeHarness, skew: fl
     lab.skew = skew
     done = lab.run()
     assert done.repeated == 0
-    assert set(lab.sandbox.counters.windows.values()) == {1}
+    assert set(lab.sandbox.windows.values()) == {1}
     assert not lab.sandbox.counters.errcodes
     assert lab.calls() == done.windows
 
@@ -280,7 +280,7 @@ def test_calls_made_before_the_clock_was_right_are_calls_of_the_day(
     """They were entered for another day, and WeChat counts them for this one."""
     with_given_tokens(lab, monkeypatch)
     lab.limits = Limits(lab.limits.per_token, daily_quota=10)
-    lab.rules = Rules(daily_quota=10, window_limit=(10, 1.0), history=True)
+    lab.rules = Rules(daily_quota=10, window_limit=(10, 1.0))
     lab.__post_init__()
     lab.skew = skew
     for _ in range(3):
@@ -345,7 +345,7 @@ def test_dates_relative_to_today_are_of_the_corrected_day(
     def theirs() -> float:
         return time.time() - skew
 
-    with serve_in_thread(FaultyWeChat(Rules(history=True), theirs)) as address:
+    with serve_in_thread(FaultyWeChat(Rules(), theirs)) as address:
         (tmp_path / "jobs.yaml").write_text(MANIFEST.format(address=address))
         arguments = ["run", str(tmp_path / "jobs.yaml"), "--summary", str(tmp_path / "record.json")]
         monkeypatch.chdir(tmp_path)
@@ -457,7 +457,7 @@ def test_a_check_keeps_what_it_learns_by_the_corrected_clock(
 
 def test_a_probe_asks_for_a_day_that_exists(lab: VirtualTimeHarness) -> None:
     """By a clock that is a year ahead all probes would be refused."""
-    lab.rules = Rules(history=True)
+    lab.rules = Rules()
     lab.skew = 365 * DAY
     found = check_accounts(lab.manifest(), lab.world())
     assert found.exit_code is Exit.DONE

@@ -74,7 +74,7 @@ def test_a_shorter_span_is_learnt_from_few_days_too(lab: VirtualTimeHarness) -> 
     lab.begin, lab.end = "2026-04-02", "2026-04-29"
     lab.run()
     lab.begin, lab.end = "2025-01-01", "2026-04-30"
-    lab.sandbox.rules = FaultyRules(history=True, spans={DAILY: 15})
+    lab.sandbox.rules = FaultyRules(spans={DAILY: 15})
     done = lab.run()
     assert (done.windows, done.requests) == (17, 1 + 2 * 16)
     assert done.shortened_spans == {DAILY: 15}

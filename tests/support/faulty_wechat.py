@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 import orjson
 
@@ -30,6 +33,7 @@ from harvester.sandbox.calls import (
     json_of,
     list_of,
     read_object,
+    read_window,
 )
 from harvester.sandbox.data import TABLES
 from harvester.sandbox.data.account import fraction
@@ -305,14 +309,27 @@ def _preliminary_days(dataset: Dataset, fault: DataFault | None) -> int:
 # The emulator
 
 
+class AskedWindow(NamedTuple):
+    """One window that was asked for, valid or not; both days are included."""
+
+    appid: str
+    dataset: str
+    begin: Day
+    end: Day
+
+
 class FaultyWeChat(FakeWeChat):
-    """An emulated WeChat with faults; ``source`` has the final rows of every day."""
+    """An emulated WeChat with faults; ``source`` has the final rows of every day.
+
+    ``windows`` counts every window that was asked for with a valid token.
+    """
 
     def __init__(self, rules: Rules, clock: Clock, *, source: Source = expected_rows) -> None:
         super().__init__(rules, clock)
         self._faults = CallFaults[Fault]()
         self._permits: dict[str, frozenset[str]] = {}
         self._archive: FaultyArchive = FaultyArchive(source, rules)
+        self.windows = Counter[AskedWindow]()
 
     def fail(
         self,
@@ -365,6 +382,17 @@ class FaultyWeChat(FakeWeChat):
             told = orjson.loads(body)
             body = json_of({**told, "list": fault.alter(told["list"])})
         return broken(Reply(body, fault.status, fault.content_type, fault.delay), fault.wire, now)
+
+    def reset(self) -> None:
+        """Reset the windows too."""
+        super().reset()
+        self.windows.clear()
+
+    def _data(self, dataset: Dataset, request: Request, now: float) -> Reply:
+        with suppress(Refused):
+            appid = self.tokens.find(request.query.get("access_token", ""), now).appid
+            self.windows[AskedWindow(appid, dataset.name, *read_window(request.body))] += 1
+        return super()._data(dataset, request, now)
 
     def _quota(self, request: Request, now: float) -> Reply:
         appid = self.tokens.find(request.query.get("access_token", ""), now).appid

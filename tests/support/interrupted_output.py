@@ -28,12 +28,12 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.core.calendar import Day, instant, parse_day
-from harvester.sandbox import AskedWindow, Row, Rules, expected_rows
+from harvester.sandbox import Row, Rules, expected_rows
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Tree
 from harvester.storage.state import forced_refreshes
 from tests.support.cli import CommandResult
-from tests.support.faulty_wechat import FaultyWeChat
+from tests.support.faulty_wechat import AskedWindow, FaultyWeChat
 from tests.support.sandboxes import serve_in_thread
 
 DATASETS = ("interface_summary", "user_summary", "interface_summary_hour", "article_total_detail")
@@ -92,7 +92,7 @@ class InterruptedOutput:
         self.folder = folder
         self.capsys = capsys
         self.at("2026-05-10", 18)
-        self.world = FaultyWeChat(Rules(history=True), self.now)
+        self.world = FaultyWeChat(Rules(), self.now)
 
     def at(self, day: str, hour: int) -> None:
         """Set the time in Beijing; it goes on from there."""
@@ -117,7 +117,7 @@ class InterruptedOutput:
 
     def asked(self) -> set[AskedWindow]:
         """Return the windows that the sandbox was asked for."""
-        return set(self.world.counters.windows)
+        return set(self.world.windows)
 
     def record(self) -> Any:
         """Return the run record of the newest run."""

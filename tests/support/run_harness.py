@@ -96,7 +96,7 @@ class RunHarness:
     buckets: int = 1
     skew: float = 0.0
     boot: str = "boot"
-    rules: Rules = field(default_factory=lambda: Rules(history=True))
+    rules: Rules = field(default_factory=Rules)
     source: Callable[[str, str, Day], list[Row]] = expected_rows
     sandbox: Sandbox = field(init=False)
 

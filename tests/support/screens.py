@@ -106,7 +106,7 @@ def _story(folder: Path, accounts: int) -> Iterator[Clock]:
     What follows the run must be later, because a day is asked at most once before that moment.
     """
     now = Clock(NOON)
-    world = FaultyWeChat(Rules(history=True), Clock(NOON))
+    world = FaultyWeChat(Rules(), Clock(NOON))
     world.fail(appid(3), 40125, dataset=TOKEN)
     world.fail(appid(5), 48001)
     world.fail(appid(7), 45009, dataset="article_read")

@@ -43,7 +43,7 @@ def named(manifest: Manifest) -> Manifest:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> RunHarness:
     """Four accounts: one without a token, one whose hourly quota is spent after two days."""
     root = tmp_path_factory.mktemp("accounts")
-    lab = RunHarness(root, accounts=4, end="2026-03-07", rules=Rules(history=True))
+    lab = RunHarness(root, accounts=4, end="2026-03-07", rules=Rules())
     lab.limits = lab.one_of_each_at_a_time()
     lab.sandbox.fail(appid(3), 40125, dataset=TOKEN)
     lab.sandbox.fail(appid(2), 45009, dataset=BOTH[1])

@@ -43,7 +43,7 @@ FAMILIES = ("user_summary", "upstream_msg_hour", "upstream_msg_week", DAILY, HOU
 @pytest.fixture
 def lab(tmp_path: Path) -> RunHarness:
     """Three accounts and three families."""
-    return RunHarness(tmp_path, datasets=FAMILIES, rules=Rules(history=True, daily_quota=1000))
+    return RunHarness(tmp_path, datasets=FAMILIES, rules=Rules(daily_quota=1000))
 
 
 def look(lab: RunHarness) -> Check:
@@ -67,7 +67,7 @@ def test_an_account_costs_a_token_a_call_for_each_family_and_one_for_each_quota(
     assert dict(lab.sandbox.counters.token_calls) == dict.fromkeys(lab.appids, 1)
     assert dict(lab.sandbox.counters.calls) == dict.fromkeys(lab.appids, 3)
     assert found.calls == 3 * (1 + 3 + 5)
-    assert {asked.dataset for asked in lab.sandbox.counters.windows} == {
+    assert {asked.dataset for asked in lab.sandbox.windows} == {
         "user_summary",
         "upstream_msg_week",
         DAILY,
@@ -347,7 +347,7 @@ def patient(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
     lab.limits = Limits(
         Pace(Rate(10, 60.0), 10, concurrency=4), daily_quota=10, daily_reserve=Reserve()
     )
-    lab.rules = Rules(window_limit=(10, 60.0), history=True)
+    lab.rules = Rules(window_limit=(10, 60.0))
     lab.__post_init__()
     lab.sandbox.fail(SICK, 76021, dataset=QUOTA)
     with in_virtual_time(lab):

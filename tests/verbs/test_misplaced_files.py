@@ -32,7 +32,7 @@ def here(
     monkeypatch.setenv("COMMANDS_SECRET", "s")
     scope = JobScope([DAILY], "2026-03-01", "2026-04-02", accounts=6)
     assert {bucket_of(appid(number), 2) for number in range(1, 7)} == {0, 1}
-    world = FaultyWeChat(Rules(history=True), time.time)
+    world = FaultyWeChat(Rules(), time.time)
     with command_line(tmp_path, scope, world, capsys) as cli:
         text = cli.manifest.read_text()
         cli.manifest.write_text(text.replace("output: out", "output: {path: out, buckets: 2}"))

@@ -176,7 +176,7 @@ def test_a_run_under_way_keeps_its_record_fresh(
 ) -> None:
     """Requests and refusals so far stand in it, also when nothing is published yet."""
     monkeypatch.setattr(watchers, "CHECKPOINT_SECONDS", 0.001)
-    rules = Rules(history=True, latency=0.02)
+    rules = Rules(latency=0.02)
     lab = RunHarness(tmp_path, accounts=2, end="2026-03-02", datasets=(HOURLY,), rules=rules)
     lab.sandbox.fail(lab.appids[1], 48001)
     seen: list[dict[str, Any]] = []

@@ -283,7 +283,8 @@ async def test_accounts_that_did_not_authorise_cost_one_list(at: Setting) -> Non
 
 async def test_a_missing_permission_stops_one_dataset_family(at: Setting) -> None:
     """61007 stops a dataset of the account; its other datasets are answered."""
-    at.world.platforms.authorise(PLATFORM, ONE, ["interface"])
+    at.world.platforms.authorise(PLATFORM, ONE)
+    at.world.fail(ONE, 61007, dataset="user_summary")
     async with opened(at) as agency:
         refused = await agency.attempt(ONE, "user_summary")
         assert isinstance(refused, RefusedAttempt)

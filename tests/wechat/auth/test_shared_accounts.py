@@ -204,7 +204,7 @@ async def test_the_emulator_detects_conflicts_of_legacy_tokens() -> None:
 
 def test_a_run_beside_a_production_service(tmp_path: Path) -> None:
     """After one 40001 the run requests the token once more and goes on."""
-    lab = RunHarness(tmp_path, rules=Rules(history=True))
+    lab = RunHarness(tmp_path, rules=Rules())
     services = [add_other_client(lab.sandbox, appid) for appid in lab.appids]
     for appid in lab.appids:
         lab.sandbox.fail(appid, 40001, times=1)
