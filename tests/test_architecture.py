@@ -213,7 +213,7 @@ MAX_CODE = {
     "verbs": 2_799,
     "readers": 786,
     "cli": 2_378,
-    "sandbox": 1_331,
+    "sandbox": 1_322,
     "root": 215,
 }
 MAX_SLACK = 40

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from functools import partial
-from typing import NamedTuple
 
 from harvester.core.calendar import today
 from harvester.sandbox.call_faults import Refused
@@ -15,37 +14,25 @@ UNLIMITED = 10_000_000
 """The daily limit reported where the rules have none: more calls than a day has room for."""
 
 
-class PeakLoad(NamedTuple):
-    """The most calls of one account that arrived within the seconds of `Rules.window_limit`.
+class SlidingWindow:
+    """The calls of one account within the last ``seconds``; a call exactly that old is out.
 
-    ``sliding`` is the maximum over all windows of that length, ``fixed`` over those that begin at a
-    multiple of the length since the Unix epoch. Refused calls are included.
+    ``peak`` is the most calls that arrived in any such window, refused ones included.
     """
 
-    sliding: int = 0
-    fixed: int = 0
-
-
-class SlidingWindow:
-    """The calls of one account within the last ``seconds``; a call exactly that old is out."""
-
-    __slots__ = ("_admitted", "_arrived", "_fixed", "_seconds", "peak")
+    __slots__ = ("_admitted", "_arrived", "_seconds", "peak")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._arrived: deque[float] = deque()
         self._admitted: deque[float] = deque()
-        self._fixed = PeriodCounter()
-        self.peak = PeakLoad()
+        self.peak = 0
 
     def arrive(self, now: float) -> None:
         """Count a call towards the peak load, whether or not it is admitted later."""
         self._drop_old(self._arrived, now)
         self._arrived.append(now)
-        fixed = self._fixed.add(None, int(now // self._seconds))
-        self.peak = PeakLoad(
-            max(self.peak.sliding, len(self._arrived)), max(self.peak.fixed, fixed)
-        )
+        self.peak = max(self.peak, len(self._arrived))
 
     def admit(self, limit: int, now: float) -> None:
         """Admit a call. Raises Refused 45011 if ``limit`` calls were admitted in the window."""
@@ -94,6 +81,6 @@ class Limits:
         used = self._days.count((appid, dataset), today(now))
         return {"daily_limit": limit, "used": used, "remain": max(0, limit - used)}
 
-    def peak_load(self) -> dict[str, PeakLoad]:
+    def peak_load(self) -> dict[str, int]:
         """Return the peak load by appid; empty without a window limit."""
         return {appid: window.peak for appid, window in self._windows.items()}

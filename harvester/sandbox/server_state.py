@@ -22,7 +22,7 @@ from harvester.sandbox.call_faults import QUOTA, TOKEN, CallFaults, Refused
 from harvester.sandbox.counters import Counters
 from harvester.sandbox.data import expected_rows
 from harvester.sandbox.data.account import digest, fraction
-from harvester.sandbox.limits import Limits, PeakLoad
+from harvester.sandbox.limits import Limits
 from harvester.sandbox.odd_answers import odd
 from harvester.sandbox.platform import Endpoint, Platforms
 from harvester.sandbox.responses import Archive, Window
@@ -82,7 +82,7 @@ class FakeWeChat:
         """Remove the call faults added with the same appid and dataset."""
         self._call_faults.remove(appid, dataset)
 
-    def peak_load(self) -> dict[str, PeakLoad]:
+    def peak_load(self) -> dict[str, int]:
         """Return the peak load by appid; empty without a ``window_limit``."""
         return self._limits.peak_load()
 
@@ -229,8 +229,7 @@ class FakeWeChat:
     # The emulator's own paths
 
     def _report(self) -> dict[str, Any]:
-        peaks = {appid: peak._asdict() for appid, peak in self.peak_load().items()}
-        return {**self.counters.as_json(), "peak_load": peaks}
+        return {**self.counters.as_json(), "peak_load": self.peak_load()}
 
     def _reset(self, request: calls.Request) -> calls.Reply:
         if request.method != "POST":

@@ -137,7 +137,7 @@ def test_two_thousand_accounts_in_processes_and_in_shards(
             assert all(text.count("complete: everything wanted is covered") == 1 for text in told)
             assert place.calls() == place.accounts * (1 + 30)
             assert not place.world.counters.errcodes
-            assert max(load.sliding for load in place.world.peak_load().values()) <= 10
+            assert max(place.world.peak_load().values()) <= 10
             assert len(list((tmp_path / name / "_harvester/runs").glob("*.json"))) == len(runs)
     days = days_between(*place.days)
     for dataset in BOTH:

@@ -76,7 +76,7 @@ class History:
     def _check(self, done: Record | None) -> None:
         lab, limits = self.lab, self.lab.limits
         pace, today = limits.per_token, calendar.today(lab.now())
-        assert all(worst.sliding <= pace.rate.count for worst in lab.sandbox.peak_load().values())
+        assert all(worst <= pace.rate.count for worst in lab.sandbox.peak_load().values())
         assert lab.sandbox.counters.errcodes[45011] == 0
         assert limits.daily_quota is not None
         budget = limits.daily_quota - limits.daily_reserve.of(limits.daily_quota)

@@ -86,6 +86,5 @@ async def test_the_rate_limit_holds_however_often_runs_are_killed(
                 break
         worst = runs.wechat.peak_load().values()
         assert len(worst) == 50
-        assert max(each.sliding for each in worst) <= limit[0]
-        assert max(each.fixed for each in worst) <= limit[0]
+        assert max(worst) <= limit[0]
         assert runs.wechat.counters.errcodes[45011] == 0

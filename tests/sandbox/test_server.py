@@ -146,7 +146,7 @@ async def test_everything_is_counted() -> None:
     assert counters.calls == told["calls"] == {BUSY: 3}
     assert counters.token_calls == told["token_calls"] == {BUSY: 2}
     assert (counters.errcodes, told["errcodes"]) == ({61501: 1, 40001: 1}, {"61501": 1, "40001": 1})
-    assert told["peak_load"] == {BUSY: {"sliding": 3, "fixed": 3}}
+    assert told["peak_load"] == {BUSY: 3}
     days = parse_day("2024-06-01"), parse_day("2024-06-02")
     assert wechat.windows[AskedWindow(BUSY, "interface_summary", *days)] == 2
 
