@@ -200,13 +200,13 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_631,
+    "core": 1_623,
     "catalogue": 747,
     "manifest": 1_619,
-    "planning": 744,
+    "planning": 742,
     "scheduling": 1_371,
     "tables": 1_523,
-    "wechat": 1_585,
+    "wechat": 1_584,
     "storage": 3_658,
     "engine": 880,
     "runs": 3_288,

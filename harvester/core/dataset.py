@@ -125,7 +125,7 @@ class Dataset:
     @property
     def path(self) -> str:
         """The path of the endpoint below the API's address."""
-        return _path_of(self.name)
+        return f"/datacube/{self.api}"
 
     @property
     def source(self) -> str:
@@ -134,10 +134,6 @@ class Dataset:
 
 
 @cache
-def _path_of(name: str) -> str:
-    # Cached, because each request asks for it.
-    return f"/datacube/{_api_of(name)}"
-
-
 def _api_of(name: str) -> str:
+    # Cached, because each request asks for it.
     return f"get{name.replace('_', '')}"

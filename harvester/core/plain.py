@@ -10,15 +10,11 @@ from typing import Any
 
 from harvester.core.calendar import day_text
 
-_DAYS = {
-    "before": "before",
-    "complete_on": "complete_on",
-    "begin": "begin_date",
-    "day": "day",
-    "end": "end_date",
-    "first_row": "first_row",
-}
-"""The members of results that are days, with their names in JSON."""
+_DAYS = {"before", "begin", "complete_on", "day", "end", "first_row"}
+"""The members of results that are days."""
+
+_NAMES = {"begin": "begin_date", "end": "end_date"}
+"""The names in JSON of those days that have another one there."""
 
 
 def plain(value: object) -> Any:
@@ -40,4 +36,4 @@ def plain(value: object) -> Any:
 def _member(name: str, value: object) -> tuple[str, Any]:
     if name not in _DAYS:
         return name, plain(value)
-    return _DAYS[name], day_text(value) if isinstance(value, int) else value
+    return _NAMES.get(name, name), day_text(value) if isinstance(value, int) else value

@@ -170,17 +170,18 @@ def paused_accounts(manifest: Manifest) -> tuple[PausedAccount, ...]:
 
 def summarise(manifest: Manifest, want: Wanted, missing: Wanted, today: Day) -> Plan:
     """Add up a plan from the wanted and the missing days of a run on this Beijing day."""
-    per_account: Counter[str] = Counter()
+    per_account, per_dataset = Counter[str](), Counter[str]()
     for dataset, appid, lacking, boundary in each_missing(manifest, missing, today):
-        per_account[appid] += count_windows(lacking, dataset.span, boundary)
+        requests = count_windows(lacking, dataset.span, boundary)
+        per_account[appid] += requests
+        per_dataset[dataset.name] += requests
     rows = tuple(
-        _dataset_plan(manifest.datasets[name], want[name], missing.get(name, {}), today)
-        for name in want
+        _dataset_plan(name, per_dataset[name], want[name], missing.get(name, {})) for name in want
     )
     seconds, binds = bound_seconds(per_account.values(), manifest.limits.per_token)
     return Plan(
         datasets=rows,
-        requests=sum(row.requests for row in rows),
+        requests=per_dataset.total(),
         account_days=sum(row.account_days for row in rows),
         bound_seconds=round(seconds, 3),
         bound_by=binds,
@@ -202,16 +203,13 @@ def each_missing(
 
 
 def _dataset_plan(
-    dataset: Dataset, want: dict[str, DaySet], missing: dict[str, DaySet], today: Day
+    name: str, requests: int, want: dict[str, DaySet], missing: dict[str, DaySet]
 ) -> DatasetPlan:
-    boundary = readiness.boundary(dataset, today)
     everything = functools.reduce(int.__or__, missing.values(), NO_DAYS)
     return DatasetPlan(
-        dataset=dataset.name,
+        dataset=name,
         accounts=sum(1 for lacking in missing.values() if lacking),
-        requests=sum(
-            count_windows(lacking, dataset.span, boundary) for lacking in missing.values()
-        ),
+        requests=requests,
         account_days=sum(map(calendar.count_days, missing.values())),
         wanted=sum(map(calendar.count_days, want.values())),
         begin=calendar.oldest(everything) if everything else None,

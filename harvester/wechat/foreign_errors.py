@@ -41,7 +41,6 @@ _FAILURES: tuple[tuple[type[BaseException] | UnionType, type[errors.CallError], 
         errors.NotConnected,
         "the proxy (api.proxy) was not reached",
     ),
-    (aiohttp.ClientHttpProxyError, errors.BadAnswer, _PROXY_REFUSED),
     (aiohttp.ClientConnectorError, errors.Unreachable, "the server was not reached"),
     (aiohttp.ClientResponseError | HttpProcessingError, errors.BadAnswer, "the answer is not HTTP"),
     (
