@@ -7,14 +7,12 @@ WeChat.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harvester.core.config import references
 from harvester.core.errors import InvalidValue
-from harvester.core.secret import Secret
 from harvester.manifest.diagnostics import Invalid, LoadContext
 from harvester.manifest.text_file import Unreadable, read_text
 
@@ -54,12 +52,12 @@ def resolve(text: str, environ: Mapping[str, str], folder: Path) -> references.R
         raise InvalidValue("holds a `${` that is no reference", f"write {references.FORMS}")
     return references.Resolved(
         references.REFERENCE.sub(
-            lambda match: _fetch(references.parse(match[1]), environ, folder, _OR_DEFAULT), text
+            lambda match: value_of(references.parse(match[1]), environ, folder, _OR_DEFAULT), text
         )
     )
 
 
-def _fetch(
+def value_of(
     reference: references.Variable | references.File,
     environ: Mapping[str, str],
     folder: Path,
@@ -99,71 +97,3 @@ def _fetch_file(path: str, folder: Path) -> str:
         what = f"refers to the file{references.quote_safe_name(path)}, which {flaw}"
         raise InvalidValue(what, "write the file, or correct its path, from the manifest's folder")
     return text
-
-
-@dataclass(frozen=True, slots=True)
-class Interpolator:
-    """Resolver of the references in the credential of one account or platform.
-
-    ``folder`` is the manifest's directory. ``environ`` is hidden in the repr, because it holds
-    secrets.
-    """
-
-    appid: str
-    name: str
-    folder: Path
-    environ: Mapping[str, str] = field(repr=False)
-
-    def secret(self, text: str) -> Secret:
-        """Return the single word that a credential's reference names. Raises InvalidValue."""
-        value = self._resolve(references.check_credential(text)[2:-1])
-        # A file with a label or a second line would be sent to WeChat as it is.
-        if not value.isprintable() or " " in value:
-            raise InvalidValue("refers to more than one word", "let it hold the secret alone")
-        return Secret(value)
-
-    def text(self, text: str, quote: Callable[[str], str] = str) -> str:
-        """Return a text with references and fields replaced; ``quote`` encodes the fields' values.
-
-        Raises InvalidValue.
-        """
-        return "".join(self._parts(text, quote))
-
-    def template(
-        self, text: str, check: Callable[[str], str], quote: Callable[[str], str] = str
-    ) -> Secret:
-        """Return a text as `text` does and ``check`` accepts; what it refers to is the secret."""
-        parts = self._parts(text, quote)
-        return Secret(check("".join(parts)), parts[1::2])
-
-    def _parts(self, text: str, quote: Callable[[str], str]) -> list[str]:
-        """Return the parts of a text; every second one is what a reference names."""
-        references.check_template(text)
-        return [
-            self._resolve(part) if index % 2 else self.substitute(part, quote)
-            for index, part in enumerate(references.REFERENCE.split(text))
-        ]
-
-    def substitute(self, text: str, quote: Callable[[str], str] = str) -> str:
-        """Return a text with ``{appid}`` and ``{name}`` replaced. Raises InvalidValue."""
-        if "{name}" in text and not self.name:
-            raise InvalidValue(
-                "needs {name}, but the account has no name", "name it, or use {appid}"
-            )
-        fills = {"appid": self.appid, "name": self.name}
-        return references.FILL.sub(lambda match: quote(fills[match[1]]), text)
-
-    def _resolve(self, body: str) -> str:
-        """Return what the reference with this inside names."""
-        is_path = body.startswith("file:")
-        # The name comes from a list that others may edit: it must not lead out of the folder.
-        if is_path and "{name}" in body and self.name and not _is_path_part(self.name):
-            what = "needs {name}, but the account's name cannot be part of a path"
-            raise InvalidValue(what, "use {appid}")
-        filled = self.substitute(body)
-        reference = references.File(filled[5:]) if is_path else references.Variable(filled, None)
-        return _fetch(reference, self.environ, self.folder)
-
-
-def _is_path_part(name: str) -> bool:
-    return ".." not in name and not set(name) & {"/", "\\", "\0"}

@@ -6,18 +6,17 @@ Only verbs that call WeChat do this, for the accounts they call.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import environ
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
-from harvester.core.config import credentials, parsers, settings
+from harvester.core.config import credentials, parsers, references, settings
 from harvester.core.config.parsers import parsed
 from harvester.core.errors import InvalidValue
 from harvester.core.secret import Secret
 from harvester.core.text.inert_text import inert
-from harvester.manifest.interpolation import Interpolator
+from harvester.manifest.interpolation import value_of
 
 _APPSECRET = "it must give the account's AppSecret and nothing else"
 _TOKEN = "it must give an access token and nothing else"
@@ -25,16 +24,25 @@ _REFRESH = "it must give the account's refresh token and nothing else"
 _EXTERNAL = "correct it, or set what it names"
 
 
-class _Resolver(NamedTuple):
-    """Resolver of one credential that turns mistakes into UsageError. ``whose`` names it there."""
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """Resolver of the references in one credential of an account or a platform.
 
-    interpolator: Interpolator
+    It turns mistakes into UsageError, in which ``whose`` names the credential. ``folder`` is the
+    manifest's directory, and commands do not inherit the ``hidden`` variables. ``environ`` is
+    hidden in the repr, because it holds secrets.
+    """
+
+    appid: str
+    name: str
     whose: str
+    folder: Path
     hidden: frozenset[str]
+    environ: Mapping[str, str] = field(repr=False)
 
     def secret(self, text: str, advice: str) -> Secret:
         """Return the secret that a reference names."""
-        return parsed(self.whose, text, self.interpolator.secret, advice)
+        return parsed(self.whose, text, self._word, advice)
 
     def reader(self, text: str, advice: str) -> Callable[[], Secret]:
         """Return a function that reads the secret again."""
@@ -57,10 +65,9 @@ class _Resolver(NamedTuple):
         self, words: tuple[str, ...], seconds: float | None, advice: str
     ) -> credentials.Command:
         """Return a command with ``{appid}`` and ``{name}`` replaced."""
-        fill = self.interpolator.substitute
-        argv = tuple(parsed(self.whose, word, fill, advice) for word in words)
+        argv = tuple(parsed(self.whose, word, self._filled, advice) for word in words)
         seconds = seconds or credentials.COMMAND_SECONDS
-        return credentials.Command(argv, self.interpolator.folder, seconds, self.hidden)
+        return credentials.Command(argv, self.folder, seconds, self.hidden)
 
     def url(self, url: str, headers: Mapping[str, str] | None) -> credentials.HttpSource:
         """Return an address and its headers with references and fields replaced."""
@@ -69,23 +76,63 @@ class _Resolver(NamedTuple):
         values = {name: parsed(self.whose, text, self._header, _EXTERNAL) for name, text in given}
         return credentials.HttpSource(address, values)
 
+    def _word(self, text: str) -> Secret:
+        """Return the single word that a reference names. Raises InvalidValue, as all below."""
+        value = self._resolve(references.check_credential(text)[2:-1])
+        # A file with a label or a second line would be sent to WeChat as it is.
+        if not value.isprintable() or " " in value:
+            raise InvalidValue("refers to more than one word", "let it hold the secret alone")
+        return Secret(value)
+
     def _moment(self, text: str) -> float:
-        return parsers.moment(self.interpolator.text(text))
+        return parsers.moment("".join(self._parts(text)))
 
     def _address(self, text: str) -> Secret:
         # Fields are quoted whole, because a name with a slash must not become another path.
-        return self.interpolator.template(
-            text, parsers.token_url, lambda value: quote(value, safe="")
-        )
+        parts = self._parts(text, lambda value: quote(value, safe=""))
+        return Secret(parsers.token_url("".join(parts)), parts[1::2])
 
     def _header(self, text: str) -> Secret:
-        return self.interpolator.template(text, _one_line)
+        parts = self._parts(text)
+        value = "".join(parts)
+        if not value.isprintable():
+            raise InvalidValue("has a header that is not one line", "remove the line breaks")
+        return Secret(value, parts[1::2])
+
+    def _parts(self, text: str, encode: Callable[[str], str] = str) -> list[str]:
+        """Return the parts of a text, every second one what a reference names.
+
+        ``encode`` is applied to the fields between them.
+        """
+        references.check_template(text)
+        return [
+            self._resolve(part) if index % 2 else self._filled(part, encode)
+            for index, part in enumerate(references.REFERENCE.split(text))
+        ]
+
+    def _filled(self, text: str, encode: Callable[[str], str] = str) -> str:
+        """Return a text with ``{appid}`` and ``{name}`` replaced."""
+        if "{name}" in text and not self.name:
+            raise InvalidValue(
+                "needs {name}, but the account has no name", "name it, or use {appid}"
+            )
+        fills = {"appid": self.appid, "name": self.name}
+        return references.FILL.sub(lambda match: encode(fills[match[1]]), text)
+
+    def _resolve(self, body: str) -> str:
+        """Return what the reference with this inside names."""
+        is_path = body.startswith("file:")
+        # The name comes from a list that others may edit: it must not lead out of the folder.
+        if is_path and "{name}" in body and self.name and not _is_path_part(self.name):
+            what = "needs {name}, but the account's name cannot be part of a path"
+            raise InvalidValue(what, "use {appid}")
+        filled = self._filled(body)
+        reference = references.File(filled[5:]) if is_path else references.Variable(filled, None)
+        return value_of(reference, self.environ, self.folder)
 
 
-def _one_line(value: str) -> str:
-    if not value.isprintable():
-        raise InvalidValue("has a header that is not one line", "remove the line breaks")
-    return value
+def _is_path_part(name: str) -> bool:
+    return ".." not in name and not set(name) & {"/", "\\", "\0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +173,8 @@ class CredentialReader:
         if platform is None:
             return None
         resolver = self._resolver(manifest, platform.appid, "", "the secret of the platform")
-        ticket = resolver._replace(whose="the verify_ticket of the platform")
-        token = resolver._replace(whose="the component_token of the platform")
+        ticket = replace(resolver, whose="the verify_ticket of the platform")
+        token = replace(resolver, whose="the component_token of the platform")
         return credentials.PlatformAccess(
             platform.appid,
             None if platform.secret is None else resolver.secret(platform.secret, _EXTERNAL),
@@ -141,17 +188,15 @@ class CredentialReader:
         name = f" ({inert(account.name)})" if account.name else ""
         return f"the credential of {account.appid}{name}"
 
-    def _resolver(
-        self, manifest: settings.Manifest, appid: str, name: str, whose: str
-    ) -> _Resolver:
+    def _resolver(self, manifest: settings.Manifest, appid: str, name: str, whose: str) -> Resolver:
         # Looked up at each call, because a process that was sent this reader has its own.
         variables = environ if self.environ is None else self.environ
-        interpolator = Interpolator(appid, name, manifest.file.parent, variables)
-        return _Resolver(interpolator, whose, manifest.secret_variables)
+        folder, hidden = manifest.file.parent, manifest.secret_variables
+        return Resolver(appid, name, whose, folder, hidden, variables)
 
 
 def _external(
-    given: str | settings.External | None, resolver: _Resolver
+    given: str | settings.External | None, resolver: Resolver
 ) -> credentials.ExternalSource | None:
     if given is None:
         return None

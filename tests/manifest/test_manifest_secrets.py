@@ -20,8 +20,7 @@ from harvester.core.config.settings import Account, Credential, Manifest, Output
 from harvester.core.errors import ManifestError, UsageError
 from harvester.core.secret import Secret
 from harvester.manifest import loader
-from harvester.manifest.interpolation import Interpolator
-from harvester.manifest.resolve_credentials import CredentialReader
+from harvester.manifest.resolve_credentials import CredentialReader, Resolver
 from harvester.manifest.yaml_reader import parse_scalar
 from tests.support.nights import few_by_day
 
@@ -267,7 +266,7 @@ def test_a_manifest_that_is_being_read_shows_no_secret(tmp_path: Path) -> None:
     )
     environ = {"PROXY": "http://me:hunter2@localhost:1", "OTHER": APPSECRET}
     draft = loader.read(file, environ=environ, now=NOW)
-    interpolator = Interpolator(ONE, "", tmp_path, environ)
-    seen = f"{draft!r} {draft.document!r} {draft.context!r} {draft.manifest()!r} {interpolator!r}"
+    resolver = Resolver(ONE, "", "", tmp_path, frozenset(), environ)
+    seen = f"{draft!r} {draft.document!r} {draft.context!r} {draft.manifest()!r} {resolver!r}"
     assert "hunter2" not in seen
     assert APPSECRET not in seen
