@@ -25,7 +25,7 @@ from harvester.manifest.accounts import (
     validate_accounts,
 )
 from harvester.manifest.accounts_file import read_csv
-from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where
+from harvester.manifest.diagnostics import Diagnostics, LoadContext, Where
 from harvester.manifest.external_inputs import secret_variables
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.jobs import job_of
@@ -237,14 +237,7 @@ def _jobs(document: Document, context: LoadContext) -> Iterator[tuple[models.Wri
 def _items(document: Document, name: str) -> Iterator[tuple[Any, Where]]:
     """Yield the items of a list in the manifest, each with its `Where`."""
     values = document.value.get(name)
-    for index, value in enumerate(values if isinstance(values, list) else ()):
-        yield value, _within(document.where, name, index)
-
-
-def _within(where: Where, *prefix: Step) -> Where:
-    """Return the `Where` of a part."""
-
-    def inside(loc: Sequence[Step] = (), /, *, key: bool = False) -> Place:
-        return where((*prefix, *loc), key=key)
-
-    return inside
+    if isinstance(values, list):
+        _, of_list = document.positions.parts[name]
+        for value, (_, position) in zip(values, of_list.parts.values(), strict=True):
+            yield value, Document(document.file, value, position).where

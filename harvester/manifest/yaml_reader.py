@@ -31,14 +31,14 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class NodePositions(NamedTuple):
-    """The position of a list or mapping, and those of its keys and items.
+    """The position of a list or mapping, and of each part the mark of its key and its position.
 
-    The position of a scalar is its mark alone, which counts from zero.
+    The position of a scalar is its mark alone, which counts from zero. An item of a list has no
+    key, so its own mark stands there.
     """
 
     mark: yaml.Mark
-    keys: dict[str, yaml.Mark]
-    items: dict[Step, Any]
+    parts: dict[Step, tuple[yaml.Mark, Any]]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -54,10 +54,9 @@ class Document:
         position = self.positions
         mark = _mark(position)
         for step in loc:
-            if not isinstance(position, NodePositions) or step not in position.items:
+            if not isinstance(position, NodePositions) or step not in position.parts:
                 break
-            key_mark = position.keys.get(str(step), mark)
-            position = position.items[step]
+            key_mark, position = position.parts[step]
             mark = key_mark if key else _mark(position)
         return Place(self.file, mark.line + 1, mark.column + 1)
 
@@ -129,34 +128,34 @@ class _Reader:
     def sequence(self, start: Any, depth: int) -> tuple[list[Any], NodePositions]:
         """Return a list and its positions, reading up to its end."""
         values: list[Any] = []
-        items: dict[Step, Any] = {}
+        parts: dict[Step, tuple[yaml.Mark, Any]] = {}
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
-            value, items[len(values)] = self.value(event, depth + 1)
+            value, position = self.value(event, depth + 1)
+            parts[len(values)] = event.start_mark, position
             if value is None:
                 self.refuse(event, "this list item has no value", "give it one or remove it")
                 value = Invalid()
             values.append(value)
-        return values, NodePositions(start.start_mark, {}, items)
+        return values, NodePositions(start.start_mark, parts)
 
     def mapping(self, start: Any, depth: int) -> tuple[dict[str, Any], NodePositions]:
         """Return a mapping and its positions. Of a duplicate key the first value is kept."""
         values: dict[str, Any] = {}
-        keys: dict[str, yaml.Mark] = {}
-        items: dict[Step, Any] = {}
+        parts: dict[Step, tuple[yaml.Mark, Any]] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             key = self.key(event, depth)
             value, position = self.value(next(self.events), depth + 1)
             if key is None:
                 continue
             if key in values:
-                first = keys[key].line + 1
+                first = parts[key][0].line + 1
                 self.refuse(event, "this key comes twice", f"first on line {first}")
                 continue
             if value is None:
                 self.refuse(event, "this key has no value", "give it one or leave the key out")
                 value = Invalid()
-            values[key], keys[key], items[key] = value, event.start_mark, position
-        return values, NodePositions(start.start_mark, keys, items)
+            values[key], parts[key] = value, (event.start_mark, position)
+        return values, NodePositions(start.start_mark, parts)
 
     def key(self, event: Any, depth: int) -> str | None:
         """Return the text of a key, or None after a mistake."""
