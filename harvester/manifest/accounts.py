@@ -22,7 +22,7 @@ _NOT_OWNED = (
 """Mistake and advice for a refresh token that another service may use."""
 
 
-class CredentialRules(NamedTuple):
+class _CredentialRules(NamedTuple):
     """Rules that the rest of a manifest sets for its accounts' credentials.
 
     ``required``: every account must have a credential. ``platform``: there is a platform.
@@ -30,18 +30,18 @@ class CredentialRules(NamedTuple):
     """
 
     required: bool
-    platform: bool = False
-    from_platform: bool = False
+    platform: bool
+    from_platform: bool
 
 
-def credential_rules(root: Root, bad: set[str], *, partial: bool) -> CredentialRules:
+def _credential_rules(root: Root, bad: set[str], *, partial: bool) -> _CredentialRules:
     """Return the rules for the accounts' credentials.
 
     Credentials are not required if a key that decides about them is among the ``bad`` keys, or if
     the file could only be read in part (``partial``).
     """
     unrelated = fields_of(Root).keys() - {"api", "defaults", "accounts_from"}
-    return CredentialRules(
+    return _CredentialRules(
         required=not (partial or bad - unrelated or root.api.is_sandbox),
         # One with a mistake counts, or each account that needs it would be a mistake too.
         platform=root.platform is not None or "platform" in bad,
@@ -73,13 +73,16 @@ def place_of(credential: Any, where: Where, *loc: Step) -> Place:
 def validate_accounts(
     written: Iterable[tuple[Any, Where]],
     defaults: dict[str, Any],
-    rules: CredentialRules,
+    root: Root,
+    bad: set[str],
     context: LoadContext,
 ) -> dict[str, Account]:
     """Return the valid accounts by appid, in order, merged with the defaults before validation.
 
-    ``defaults`` are raw values, except for the credential, which is validated already.
+    ``defaults`` are raw values, except for the credential, which is validated already. ``bad`` are
+    the keys of the manifest's ``root`` that have mistakes.
     """
+    rules = _credential_rules(root, bad, partial=context.partial)
     accounts: dict[str, Account] = {}
     first: dict[str, Where] = {}
     mistakes = context.mistakes
@@ -133,7 +136,7 @@ def _raw_names(value: object) -> Iterator[str]:
 
 
 def _check_credential(
-    account: Account, rules: CredentialRules, where: Where, mistakes: Diagnostics
+    account: Account, rules: _CredentialRules, where: Where, mistakes: Diagnostics
 ) -> None:
     """Report what prevents the use of an account's credential."""
     # The sandbox takes any secret, and after other mistakes it is not known what is needed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
+from typing import TypeAlias
 
 from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe
@@ -30,12 +30,8 @@ _ENGLISH = {
 """Usual headings by what they mean, in small letters."""
 
 
-class HeaderMistake(NamedTuple):
-    """A mistake in a header. ``column`` is the index of its cell, None for the whole row."""
-
-    column: int | None
-    what: str
-    hint: str
+HeaderMistake: TypeAlias = tuple[int | None, str, str]
+"""Index of the cell that is wrong, None for the whole row; the mistake and a hint."""
 
 
 def mistakes_in(header: Sequence[str], columns: Collection[str]) -> Iterator[HeaderMistake]:
@@ -43,11 +39,11 @@ def mistakes_in(header: Sequence[str], columns: Collection[str]) -> Iterator[Hea
     if len(header) == 1 and (found := [mark for mark in _SEPARATORS if mark in header[0]]):
         what = f"the cells are separated by {_SEPARATORS[found[0]]}, and not by commas"
         hint = "save it as CSV with commas; several tags of one cell are separated by `;`"
-        yield HeaderMistake(0, what, hint)
+        yield 0, what, hint
     # Said once, because otherwise each of its cells would be an unknown column.
     elif any(map(is_appid, header)):
         hint = "write a first row that names the columns, such as appid,name,tags"
-        yield HeaderMistake(0, "the first row is an account", hint)
+        yield 0, "the first row is an account", hint
     else:
         yield from _mistakes_in_names(header, columns)
 
@@ -58,7 +54,7 @@ def _mistakes_in_names(header: Sequence[str], columns: Collection[str]) -> Itera
     if meant:
         given = ",".join(quote_safe(header[index]) for index in meant).replace(" ", "")
         what = f"column names are English, in small letters: not {given}"
-        yield HeaderMistake(next(iter(meant)), what, f"write {','.join(meant.values())}")
+        yield next(iter(meant)), what, f"write {','.join(meant.values())}"
     names = [meant.get(index, name) for index, name in enumerate(header)]
     hints = ""
     for index, name in enumerate(names):
@@ -67,14 +63,14 @@ def _mistakes_in_names(header: Sequence[str], columns: Collection[str]) -> Itera
             hint = nearest(name, columns)
             hints += hint
             known = f"known are {', '.join(columns)}, {ATTRIBUTE}NAME"
-            yield HeaderMistake(index, f"unknown column{quote_safe(name)}", hint or known)
+            yield index, f"unknown column{quote_safe(name)}", hint or known
         elif name in names[:index]:
             what = f"the column{quote_safe(name)} comes twice"
-            yield HeaderMistake(index, what, "leave one of them out")
+            yield index, what, "leave one of them out"
     # The misspelt column is reported already.
     if "appid" not in names and "`appid`" not in hints:
         hint = f"the first line names the columns: {', '.join(columns)}"
-        yield HeaderMistake(None, "there is no column `appid`", hint)
+        yield None, "there is no column `appid`", hint
 
 
 def _meaning(cell: str, columns: Collection[str]) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 from harvester.core.calendar import Day
-from harvester.core.config.references import quote_safe
 from harvester.core.errors import MAX_MISTAKES, ManifestError, Mistake, Place
 
 
@@ -68,8 +67,9 @@ class LoadContext:
 
     ``references`` are the texts whose references were resolved. ``invalid_accounts`` holds the
     appids and tags of accounts with mistakes: a job may name these. ``accounts_unknown`` is true if
-    some accounts could not be read at all, so that a job may name anything. ``credential_places``
-    are those of the manifest. ``environ`` is hidden in the repr, because it holds secrets.
+    some accounts could not be read at all, so that a job may name anything. ``partial`` is true if
+    the YAML has mistakes, so that keys may be missing. ``credential_places`` are those of the
+    manifest. ``environ`` is hidden in the repr, because it holds secrets.
     """
 
     folder: Path
@@ -79,13 +79,9 @@ class LoadContext:
     references: dict[str, None] = field(default_factory=dict)
     invalid_accounts: set[str] = field(default_factory=set)
     accounts_unknown: bool = False
+    partial: bool = False
     credential_places: dict[str, Place] = field(default_factory=dict)
 
     def may_have_account(self, name: str) -> bool:
         """Return whether an unknown name may belong to an account with a mistake of its own."""
         return self.accounts_unknown or name in self.invalid_accounts
-
-
-def key_label(key: str) -> str:
-    """Return a key as messages show it. It may be any text, even a secret."""
-    return quote_safe(key).strip() or "a value"

@@ -17,19 +17,13 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import DEFAULTS, PLATFORM, ManifestError, Place
 from harvester.manifest import models
 from harvester.manifest.account_selection import AccountIndex, unknown_dataset
-from harvester.manifest.accounts import (
-    CredentialRules,
-    check_platform,
-    credential_rules,
-    place_of,
-    validate_accounts,
-)
+from harvester.manifest.accounts import check_platform, place_of, validate_accounts
 from harvester.manifest.accounts_file import read_csv
 from harvester.manifest.diagnostics import Diagnostics, LoadContext, Where
 from harvester.manifest.external_inputs import secret_variables
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.jobs import job_of
-from harvester.manifest.text_file import Unreadable, read_text
+from harvester.manifest.text_file import MISSING, Unreadable, read_text
 from harvester.manifest.validation import check, fields_of, is_mistyped, salvage
 from harvester.manifest.yaml_reader import Document, parse
 
@@ -123,8 +117,7 @@ class Draft:
 def _draft(document: Document, context: LoadContext) -> Draft:
     """Return the draft of a file. After mistakes it only serves to find further mistakes."""
     value, where, mistakes = document.value, document.where, context.mistakes
-    # Keys may be missing where the YAML has mistakes.
-    partial = bool(mistakes.found)
+    context.partial = bool(mistakes.found)
     resolve_all(value, context)
     if not isinstance(value, dict):
         check(models.Root, value, where, context)
@@ -137,14 +130,13 @@ def _draft(document: Document, context: LoadContext) -> Draft:
     root, bad = salvage(models.Root, head, where, context)
     _check_files(root.api, where, mistakes)
     check_platform(root, bad, where, mistakes)
-    rules = credential_rules(root, bad, partial=partial)
     if "jobs" not in value and not is_mistyped("jobs", value, fields_of(models.Root)):
         mistakes.add(where(), "`jobs` is missing", "one `- datasets: …` each")
     return Draft(
         document,
         context,
         root,
-        accounts=_accounts(document, root, rules, context, bad),
+        accounts=_accounts(document, root, bad, context),
         jobs=[*_jobs(document, context)],
         datasets=_datasets(root.datasets, where, mistakes),
     )
@@ -155,7 +147,7 @@ def _document(path: Path, text: str | None, context: LoadContext) -> Document:
         text = read_text(path) if text is None else text
     except Unreadable as flaw:
         place = Place(path, max(flaw.line, 1), flaw.column)
-        hint = _INIT if flaw.is_missing else flaw.hint
+        hint = _INIT if flaw.what == MISSING else flaw.hint
         raise context.mistakes.fatal(place, f"the manifest {flaw.what}", hint) from None
     return parse(text, path, context.mistakes)
 
@@ -189,11 +181,7 @@ def _datasets(
 
 
 def _accounts(
-    document: Document,
-    root: models.Root,
-    rules: CredentialRules,
-    context: LoadContext,
-    bad: set[str],
+    document: Document, root: models.Root, bad: set[str], context: LoadContext
 ) -> dict[str, Account]:
     value, where, mistakes = document.value, document.where, context.mistakes
     before = len(mistakes.found)
@@ -209,7 +197,7 @@ def _accounts(
     places = context.credential_places
     places[DEFAULTS] = place_of(given.get("credential"), where, "defaults", "credential")
     places[PLATFORM] = where(("platform", "secret"))
-    accounts = validate_accounts(written, defaults, rules, context)
+    accounts = validate_accounts(written, defaults, root, bad, context)
     sources = [name for name in models.SOURCES if name in value]
     if not sources:
         if not any(is_mistyped(name, value, fields_of(models.Root)) for name in models.SOURCES):

@@ -10,7 +10,7 @@ MAX_BYTES = 16 * 1024 * 1024
 
 SAVE = "save it as UTF-8 text"
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-_MISSING = "does not exist"
+MISSING = "does not exist"
 _BOM = b"\xef\xbb\xbf"
 # The complement of what YAML calls printable, as what it is: a tenth of the time to compile. The
 # byte order mark belongs to it, because it may only stand at the beginning.
@@ -31,11 +31,6 @@ class Unreadable(Exception):
         self.hint = hint
         self.line = line
         self.column = column
-
-    @property
-    def is_missing(self) -> bool:
-        """True if there is no such file."""
-        return self.what == _MISSING
 
 
 def read_text(file: Path, *, largest: int = MAX_BYTES) -> str:
@@ -78,7 +73,7 @@ def _read_bytes(file: Path, largest: int) -> bytes:
             # One byte more, to tell a file of just this size from a longer one.
             data = stream.read(largest + 1)
     except FileNotFoundError:
-        raise Unreadable(_MISSING, "correct the path") from None
+        raise Unreadable(MISSING, "correct the path") from None
     except IsADirectoryError:
         raise Unreadable("is a directory", "name a file in it") from None
     except (OSError, ValueError) as error:

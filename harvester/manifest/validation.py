@@ -15,14 +15,7 @@ from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import KINDS, Account
 from harvester.core.errors import InvalidValue
-from harvester.manifest.diagnostics import (
-    Diagnostics,
-    Invalid,
-    LoadContext,
-    Step,
-    Where,
-    key_label,
-)
+from harvester.manifest.diagnostics import Diagnostics, Invalid, LoadContext, Step, Where
 
 Model = TypeVar("Model")
 
@@ -134,7 +127,7 @@ def _report(
     name = next((step for step in reversed(loc) if isinstance(step, str)), item_of)
     if isinstance(flaw["input"], Invalid):
         if flaw["input"].what:
-            mistakes.add(where(loc), f"{key_label(name)} {flaw['input'].what}", flaw["input"].hint)
+            mistakes.add(where(loc), f"{_label(name)} {flaw['input'].what}", flaw["input"].hint)
         return
     reason = flaw.get("ctx", {}).get("error")
     # Keys that contradict each other: the mistake is shown at the first that is written.
@@ -144,8 +137,13 @@ def _report(
         return
     what, hint = _explain(flaw, name)
     item = "an item of " if (item_of and not loc) or (loc and loc[-1] != name) else ""
-    subject = f"{item}{key_label(name)}" if name else "the manifest"
+    subject = f"{item}{_label(name)}" if name else "the manifest"
     mistakes.add(where(loc), f"{subject} {what}", hint)
+
+
+def _label(key: str) -> str:
+    """Return a key as messages show it. It may be any text, even a secret."""
+    return quote_safe(key).strip() or "a value"
 
 
 def _explain(flaw: ErrorDetails, name: str) -> tuple[str, str]:
