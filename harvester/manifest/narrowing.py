@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import NoReturn
 
 from harvester.core import calendar
@@ -20,12 +21,12 @@ from harvester.manifest.option_values import day_option, end_day_option
 class Selection:
     """Filters of the command line. An empty field filters nothing.
 
-    Dates are spelled as in a job; ``accounts`` holds appids, names, ``tag:NAME`` or
+    Days are dates, or spelled as in a job; ``accounts`` holds appids, names, ``tag:NAME`` or
     ``NAME=VALUE`` of an attribute.
     """
 
-    begin_date: str | None = None
-    end_date: str | None = None
+    begin_date: str | date | None = None
+    end_date: str | date | None = None
     accounts: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     jobs: tuple[str, ...] = ()
@@ -98,10 +99,10 @@ def _refuse_nothing(
     end = max(_last_day(job, today) for job, _ in pairs)
     what = "--begin-date and --end-date leave no day of any job"
     if all(cut.begin > end for _, cut in pairs):
-        given = quote_safe(selection.begin_date or "")
+        given = quote_safe(str(selection.begin_date or ""))
         what = f"--begin-date{given} is after the last day of the jobs"
     elif all(_last_day(cut, today) < begin for _, cut in pairs):
-        given = quote_safe(selection.end_date or "")
+        given = quote_safe(str(selection.end_date or ""))
         what = f"--end-date{given} is before the first day of the jobs"
     hint = f"the jobs have {calendar.day_text(begin)} to {calendar.day_text(end)}"
     raise UsageError(what, hint)

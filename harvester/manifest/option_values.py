@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,27 +13,17 @@ from harvester.core.config import parsers
 _T = TypeVar("_T")
 
 
-def day_option(option: str, text: str | None, now: float) -> calendar.Day | None:
+def day_option(name: str, day: str | date | None, now: float) -> calendar.Day | None:
     """Parse a day, ``2024-01-31`` or ``-30d``, or return None for None. Raises UsageError."""
-    return _option(option, text, lambda text: parsers.begin_day(text, calendar.today(now)))
+    return option(name, day, lambda text: parsers.begin_day(text, calendar.today(now)))
 
 
-def end_day_option(option: str, text: str | None, now: float) -> calendar.Day | None:
+def end_day_option(name: str, day: str | date | None, now: float) -> calendar.Day | None:
     """Parse ``yesterday``, ``2024-01-31`` or ``-30d``; None is the newest day that is ready.
 
     Raises UsageError.
     """
-    return _option(option, text, lambda text: parsers.end_day(text, calendar.today(now)))
-
-
-def duration_option(option: str, text: str | None) -> float | None:
-    """Parse ``50m`` as seconds, or return None for None. Raises UsageError."""
-    return _option(option, text, lambda text: parsers.duration(text, longest=math.inf))
-
-
-def timeout_option(option: str, text: str | None) -> float | None:
-    """Parse ``10m`` or ``0`` as seconds, or return None for None. Raises UsageError."""
-    return 0.0 if text == "0" else duration_option(option, text)
+    return option(name, day, lambda text: parsers.end_day(text, calendar.today(now)))
 
 
 def place_named(text: str) -> Path | str:
@@ -44,5 +34,6 @@ def place_named(text: str) -> Path | str:
     return parsers.parsed("--output", text, parsers.place)
 
 
-def _option(option: str, text: str | None, parse: Callable[[str], _T]) -> _T | None:
-    return None if text is None else parsers.option_value(option, text, parse)
+def option(name: str, value: str | date | None, parse: Callable[[str], _T]) -> _T | None:
+    """Parse a value, or return None for None. Raises UsageError, which names the option."""
+    return None if value is None else parsers.option_value(name, str(value), parse)

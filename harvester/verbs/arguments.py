@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
@@ -10,11 +11,12 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
+from harvester.core.config import parsers
 from harvester.core.errors import UsageError
 from harvester.core.text import redaction
 from harvester.core.text.inert_text import inert
 from harvester.manifest.narrowing import Selection
-from harvester.manifest.option_values import duration_option, timeout_option
+from harvester.manifest.option_values import option
 from harvester.planning.engine_shard import shard_of_engine
 from harvester.planning.sharding import own_buckets
 from harvester.runs.record.labels import check_labels, parse_labels
@@ -83,8 +85,7 @@ def selection(
     accounts: Names, datasets: Names, jobs: Names, begin_date: AnyDay, end_date: AnyDay
 ) -> Selection:
     """Return the filters of a call."""
-    named = map(names, (accounts, datasets, jobs))
-    return Selection(_day(begin_date), _day(end_date), *named)
+    return Selection(begin_date, end_date, *map(names, (accounts, datasets, jobs)))
 
 
 def shard_of(shard: ShardName, name: str = "shard") -> tuple[int, int]:
@@ -134,14 +135,14 @@ def seconds(duration: str | timedelta | None, name: str = "max_duration") -> flo
     """Return a duration like ``50m`` in seconds. Raises UsageError."""
     if isinstance(duration, timedelta):
         return duration.total_seconds()
-    return duration_option(name, duration)
+    return option(name, duration, lambda text: parsers.duration(text, longest=math.inf))
 
 
 def timeout_seconds(timeout: str | timedelta | None, name: str = "lock_timeout") -> float | None:
     """Return a duration like ``10m``, or ``0``, in seconds. Raises UsageError."""
     if isinstance(timeout, timedelta):
         return max(0.0, timeout.total_seconds())
-    return timeout_option(name, timeout)
+    return 0.0 if timeout == "0" else seconds(timeout, name)
 
 
 def labels_of(labels: Mapping[str, str] | tuple[str, ...] | None) -> dict[str, str]:
@@ -153,10 +154,6 @@ def names(given: Names) -> tuple[str, ...]:
     """Return the names of an argument, each by itself."""
     given = (given,) if isinstance(given, str) else tuple(given or ())
     return tuple(part for name in given for each in name.split(",") if (part := each.strip()))
-
-
-def _day(day: AnyDay) -> str | None:
-    return day.isoformat() if isinstance(day, date) else day
 
 
 def _plain(value: object) -> str:

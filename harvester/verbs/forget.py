@@ -141,8 +141,7 @@ def forget(
     may; StoreError if the output cannot be read or written.
     """
     project = open_harvested(manifest, output, lock_timeout)
-    day = None if before is None else str(before)
-    kept = day_option("--before", day, project.clock.started_at)
+    kept = day_option("--before", before, project.clock.started_at)
     request = _request(project.manifest, names(accounts), names(datasets), kept)
     return erase(project, request, dry_run=dry_run)
 

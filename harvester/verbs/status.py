@@ -107,7 +107,7 @@ def status(
     project = open_project(manifest, chosen, output)
     now, required = project.clock.started_at, None
     if require is not None:
-        required = Required(end_day_option("--require", str(require), now), final)
+        required = Required(end_day_option("--require", require, now), final)
     elif final:
         raise UsageError("--final is a part of --require", "write --require yesterday --final")
     found = survey(project.manifest, project.tree, now, required)

@@ -21,9 +21,9 @@ from harvester.core.calendar import Day, parse_day
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
-from harvester.manifest.option_values import duration_option
 from harvester.sandbox import Row, expected_rows
 from harvester.storage import locks, quarantine
+from harvester.verbs import arguments
 from harvester.verbs.arguments import shard_of
 from harvester.verbs.status import survey
 from tests.support.answers import answer
@@ -617,7 +617,7 @@ def test_the_installed_command_works() -> None:
 
 def test_durations_and_shards() -> None:
     """Durations and shards are parsed, and impossible ones refused."""
-    read = partial(duration_option, "--max-duration")
+    read = partial(arguments.seconds, name="--max-duration")
     assert [read(text) for text in ("90s", "1.5h", "30h", None)] == [90, 5400, 108_000, None]
     for text in ("1d", "0s", "9" * 400 + "h", "50 m"):
         with pytest.raises(UsageError, match="--max-duration "):

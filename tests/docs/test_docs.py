@@ -24,7 +24,6 @@ from harvester.core.exit_codes import Exit
 from harvester.manifest.accounts_file import COLUMNS
 from harvester.manifest.json_schema import json_schema
 from harvester.manifest.loader import read
-from harvester.manifest.option_values import duration_option
 from harvester.planning.engine_shard import SHARDS
 from harvester.runs.record.account_report import reason_of
 from harvester.sandbox import Row, expected_rows
@@ -32,6 +31,7 @@ from harvester.scheduling.listener import AbandonedDays
 from harvester.storage.layout import open_tree
 from harvester.storage.state.change_log import ChangeLog
 from harvester.tables.columns import arrow_schema
+from harvester.verbs import arguments
 from tests.support.doc_pages import (
     API,
     CLI,
@@ -426,7 +426,7 @@ def test_every_workflow_keeps_its_own_rules(block: Block) -> None:
     assert re.search(r"@[0-9a-f]{40}$", checkout["uses"])
     assert run["run"].startswith("exec harvester run ")
     assert "${{" not in run["run"]
-    budget = duration_option("", run["env"]["HARVESTER_MAX_DURATION"])
+    budget = arguments.seconds(run["env"]["HARVESTER_MAX_DURATION"])
     assert budget is not None
     assert job["timeout-minutes"] * 60 > budget + 300
 

@@ -20,9 +20,10 @@ from packaging.requirements import Requirement
 
 from harvester.core.exit_codes import Exit
 from harvester.core.model import bucket_of
-from harvester.manifest import loader, option_values
+from harvester.manifest import loader
 from harvester.planning.engine_shard import shard_of_engine
 from harvester.testing import sandbox
+from harvester.verbs import arguments
 from tests.support.doc_pages import ROOT
 from tests.support.example_tools import TOOLS, needs_tools, tool
 
@@ -154,7 +155,7 @@ def test_shards_buckets_and_times_agree() -> None:
         shard_of_engine({**environ, "JOB_COMPLETION_INDEX": str(index)}) for index in range(count)
     ]
     assert shards == [(number, count) for number in range(1, count + 1)]
-    budget = option_values.duration_option("", environ["HARVESTER_MAX_DURATION"])
+    budget = arguments.seconds(environ["HARVESTER_MAX_DURATION"])
     assert budget is not None
     assert budget < job["activeDeadlineSeconds"]
     assert job["template"]["spec"]["terminationGracePeriodSeconds"] > 6.5
