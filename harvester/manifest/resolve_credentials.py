@@ -6,7 +6,7 @@ Only verbs that call WeChat do this, for the accounts they call.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from os import environ
 from pathlib import Path
 from urllib.parse import quote
@@ -29,8 +29,7 @@ class Resolver:
     """Resolver of the references in one credential of an account or a platform.
 
     It turns mistakes into UsageError, in which ``whose`` names the credential. ``folder`` is the
-    manifest's directory, and commands do not inherit the ``hidden`` variables. ``environ`` is
-    hidden in the repr, because it holds secrets.
+    manifest's directory, and commands do not inherit the ``hidden`` variables.
     """
 
     appid: str
@@ -38,7 +37,6 @@ class Resolver:
     whose: str
     folder: Path
     hidden: frozenset[str]
-    environ: Mapping[str, str] = field(repr=False)
 
     def secret(self, text: str, advice: str) -> Secret:
         """Return the secret that a reference names."""
@@ -128,22 +126,15 @@ class Resolver:
             raise InvalidValue(what, "use {appid}")
         filled = self._filled(body)
         reference = references.File(filled[5:]) if is_path else references.Variable(filled, None)
-        return value_of(reference, self.environ, self.folder)
+        return value_of(reference, environ, self.folder)
 
 
 def _is_path_part(name: str) -> bool:
     return ".." not in name and not set(name) & {"/", "\\", "\0"}
 
 
-@dataclass(frozen=True, slots=True)
 class CredentialReader:
-    """Reader of the secrets that a manifest refers to, in this process or another of its run.
-
-    ``environ`` replaces the environment of the process that reads; hidden in the repr, because it
-    holds secrets.
-    """
-
-    environ: Mapping[str, str] | None = field(default=None, repr=False)
+    """Reader of the secrets that a manifest refers to, in this process or another of its run."""
 
     def access(self, manifest: settings.Manifest, account: settings.Account) -> credentials.Access:
         """Return an account's credential with its references resolved.
@@ -189,10 +180,7 @@ class CredentialReader:
         return f"the credential of {account.appid}{name}"
 
     def _resolver(self, manifest: settings.Manifest, appid: str, name: str, whose: str) -> Resolver:
-        # Looked up at each call, because a process that was sent this reader has its own.
-        variables = environ if self.environ is None else self.environ
-        folder, hidden = manifest.file.parent, manifest.secret_variables
-        return Resolver(appid, name, whose, folder, hidden, variables)
+        return Resolver(appid, name, whose, manifest.file.parent, manifest.secret_variables)
 
 
 def _external(

@@ -148,7 +148,9 @@ jobs: [{accounts: wx0000000000000001, end_date: "${END:-2026-06-01}"}]
 """
 
 
-def test_commands_do_not_inherit_the_variables_of_credentials(tmp_path: Path) -> None:
+def test_commands_do_not_inherit_the_variables_of_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of all accounts and the platform, whichever accounts an operation is narrowed to."""
     file = tmp_path / "jobs.yaml"
     file.write_text(COMMANDS)
@@ -157,10 +159,11 @@ def test_commands_do_not_inherit_the_variables_of_credentials(tmp_path: Path) ->
     assert made.secret_variables == hidden
     chosen = narrowing.narrow(made, Selection(accounts=("wx0000000000000001",)), NOW)
     [one] = chosen.accounts
-    command = CredentialReader({}).access(chosen, one)
+    command = CredentialReader().access(chosen, one)
     assert isinstance(command, Command)
     assert command.hidden == hidden
-    opened = CredentialReader({"P": "s"}).platform(chosen)
+    monkeypatch.setenv("P", "s")
+    opened = CredentialReader().platform(chosen)
     assert opened is not None
     assert isinstance(opened.ticket, Command)
     assert isinstance(opened.sink, CommandSink)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import hypothesis
 import hypothesis.strategies as st
@@ -20,7 +22,7 @@ from harvester.core.config.settings import Account, Credential, Manifest, Output
 from harvester.core.errors import ManifestError, UsageError
 from harvester.core.secret import Secret
 from harvester.manifest import loader
-from harvester.manifest.resolve_credentials import CredentialReader, Resolver
+from harvester.manifest.resolve_credentials import CredentialReader
 from harvester.manifest.yaml_reader import parse_scalar
 from tests.support.nights import few_by_day
 
@@ -196,10 +198,17 @@ def account(credential: Credential, name: str = "") -> Account:
     return Account(ONE, name, credential=credential)
 
 
+@pytest.fixture(autouse=True)
+def _own_environment() -> Iterator[None]:
+    with patch.dict(os.environ):
+        yield
+
+
 def opened(one: Account, folder: Path, environ: dict[str, str]) -> credentials.Access:
     """Return the resolved credential of an account, of a manifest in a folder."""
+    os.environ.update(environ)
     made = Manifest(folder / "jobs.yaml", (one,), (), Output(), {})
-    return CredentialReader(environ).access(made, one)
+    return CredentialReader().access(made, one)
 
 
 def test_a_credential_is_resolved_for_each_account(tmp_path: Path) -> None:
@@ -266,7 +275,6 @@ def test_a_manifest_that_is_being_read_shows_no_secret(tmp_path: Path) -> None:
     )
     environ = {"PROXY": "http://me:hunter2@localhost:1", "OTHER": APPSECRET}
     draft = loader.read(file, environ=environ, now=NOW)
-    resolver = Resolver(ONE, "", "", tmp_path, frozenset(), environ)
-    seen = f"{draft!r} {draft.document!r} {draft.context!r} {draft.manifest()!r} {resolver!r}"
+    seen = f"{draft!r} {draft.document!r} {draft.context!r} {draft.manifest()!r}"
     assert "hunter2" not in seen
     assert APPSECRET not in seen

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
+from unittest.mock import patch
 
 import pytest
 
@@ -37,10 +39,17 @@ def load(tmp_path: Path) -> Load:
     return load
 
 
+@pytest.fixture(autouse=True)
+def _own_environment() -> Iterator[None]:
+    with patch.dict(os.environ):
+        yield
+
+
 def opened(account: Account, folder: Path, **environ: str) -> credentials.Access:
     """Return an account's resolved credential."""
+    os.environ.update(environ)
     made = Manifest(folder / "jobs.yaml", (account,), (), Output(), {})
-    return CredentialReader(environ).access(made, account)
+    return CredentialReader().access(made, account)
 
 
 def test_one_credential_in_defaults_serves_all_accounts(load: Load, tmp_path: Path) -> None:
@@ -195,15 +204,17 @@ def test_jobs_may_name_accounts_of_a_platform_that_was_not_asked_yet(load: Load)
 def test_the_platform_is_resolved(load: Load, tmp_path: Path) -> None:
     """The secret is found by the platform's appid, and each account has its own token file."""
     made = load(PLATFORM)
-    ready = CredentialReader({f"P_{OTHER}": "s"}).platform(made)
+    os.environ[f"P_{OTHER}"] = "s"
+    ready = CredentialReader().platform(made)
     assert ready is not None
     assert (ready.appid, ready.secret, ready.token) == (OTHER, Secret("s"), None)
     hidden = frozenset({f"P_{OTHER}"})
     assert ready.ticket == credentials.Command(("cat", f"{OTHER}.ticket"), tmp_path, 2.0, hidden)
     assert isinstance(ready.sink, credentials.FileSink)
     assert ready.sink.path(ONE) == tmp_path / "refresh" / ONE
+    del os.environ[f"P_{OTHER}"]
     with pytest.raises(UsageError, match="the secret of the platform refers to the variable"):
-        CredentialReader({}).platform(made)
+        CredentialReader().platform(made)
 
 
 def test_authorised_accounts_need_owns_tokens_in_defaults(load: Load) -> None:
