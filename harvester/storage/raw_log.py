@@ -189,7 +189,7 @@ def unpublished(tree: Tree, buckets: Iterable[int]) -> tuple[list[Group], list[s
     """
     groups: list[Group] = []
     damaged: list[str] = []
-    for name, path in _local_copies(tree, buckets):
+    for name, path in local_copies(tree, buckets):
         try:
             group = open_group(name, path)
         except DamagedGroup:
@@ -243,15 +243,15 @@ def group_names(tree: Tree) -> list[str]:
 
 def readable_groups(tree: Tree, buckets: Iterable[int]) -> Iterator[Group]:
     """Yield the groups of these buckets without damaged ones; move nothing. Raises StoreError."""
-    for name, path in _local_copies(tree, buckets):
+    for name, path in local_copies(tree, buckets):
         with suppress(DamagedGroup):
             yield open_group(name, path)
 
 
-def _local_copies(tree: Tree, buckets: Iterable[int]) -> Iterator[tuple[str, Path]]:
-    """Yield name and path of the groups of these buckets, without those that are gone."""
-    wanted = set(buckets)
-    names = [name for name in group_names(tree) if _bucket_of_name(name) in wanted]
+def local_copies(tree: Tree, buckets: Iterable[int] | None = None) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of the groups, or those of these buckets, without those that are gone."""
+    ours = None if buckets is None else set(buckets)
+    names = [name for name in group_names(tree) if ours is None or _bucket_of_name(name) in ours]
     for name, path in zip(names, tree.store.copies(names), strict=True):
         if path is not None:
             yield name, path

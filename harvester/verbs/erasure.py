@@ -17,7 +17,7 @@ from harvester.core.dataset import DATE_COLUMN
 from harvester.core.errors import StoreError, UsageError
 from harvester.core.model import APPID, bucket_of
 from harvester.planning.wanted_days import Wanted
-from harvester.storage.backends.base import META_DIR
+from harvester.storage.backends.base import META_DIR, FileInfo
 from harvester.storage.layout import QUARANTINE, RAW, Tree
 from harvester.storage.state import json_file
 from harvester.tables import row_groups
@@ -207,12 +207,8 @@ def side_files(tree: Tree, request: ErasureRequest) -> Iterator[tuple[str, Any]]
             # All of it is about that account, so it is not read either.
             yield found.name, None
             continue
-        if found.size >= MAX_BYTES:
-            # Passed over it would keep the names that the receipt says are gone.
-            raise StoreError(
-                f"{store.display_path(found.name)}: longer than any file of harvester",
-                "move it away: it may name the accounts",
-            )
+        # Passed over it would keep the names that the receipt says are gone.
+        refuse_long(tree, [found], MAX_BYTES - 1, "move it away: it may name the accounts")
         # One that another run has removed since the listing reads as null.
         data = store.read(found.name, MAX_BYTES) or b"null"
         try:
@@ -224,6 +220,14 @@ def side_files(tree: Tree, request: ErasureRequest) -> Iterator[tuple[str, Any]]
             continue
         if contents is not None:
             yield found.name, contents
+
+
+def refuse_long(tree: Tree, found: Iterable[FileInfo], most: int, advice: str) -> None:
+    """Raise StoreError for a file that is longer than any of ours."""
+    longest = max(found, key=lambda file: file.size, default=None)
+    if longest is not None and longest.size > most:
+        where = tree.store.display_path(longest.name)
+        raise StoreError(f"{where}: longer than any file of harvester", advice)
 
 
 def _parsed(where: str, name: str, data: bytes) -> Any:

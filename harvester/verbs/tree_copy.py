@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from harvester.core.errors import StoreError
 from harvester.runs.record.run_record import feed_entry
 from harvester.runs.run_log import RunLog
 from harvester.storage import layout
-from harvester.storage.backends.base import MAX_READ, META_DIR, FileInfo
+from harvester.storage.backends.base import MAX_READ, META_DIR
 from harvester.storage.layout import CHANGES, RAW, RUNS, Tree
 from harvester.storage.publication import Published
 from harvester.storage.state import rewrite_journal
 from harvester.storage.state.change_log import ChangeLog
-from harvester.verbs.erasure import MAX_BYTES
+from harvester.verbs.erasure import MAX_BYTES, refuse_long
+
+_AWAY = "move it away, then run again"
 
 
 def copy_history(source: Tree, target: Tree) -> None:
@@ -25,7 +26,7 @@ def copy_history(source: Tree, target: Tree) -> None:
     for found in (*target.store.list(CHANGES), *target.store.list(RUNS)):
         target.store.delete(found.name)
     history = source.store.list(CHANGES)
-    _refuse_long(source, history, MAX_READ)
+    refuse_long(source, history, MAX_READ, _AWAY)
     for found in history:
         _copy_file(source, target, found.name)
 
@@ -49,7 +50,7 @@ def copy_side_files(source: Tree, target: Tree) -> None:
     """Copy quarantine, run records and other side files; delete copies whose original is gone."""
     side_files = [found for found in source.store.list(META_DIR) if _is_copied(found.name)]
     names = {found.name for found in side_files}
-    _refuse_long(source, side_files, MAX_BYTES)
+    refuse_long(source, side_files, MAX_BYTES, _AWAY)
     for found in target.store.list(META_DIR):
         # The new tree keeps the record of this rewrite.
         own = found.name.startswith(f"{RUNS}/") or not _is_copied(found.name)
@@ -59,18 +60,8 @@ def copy_side_files(source: Tree, target: Tree) -> None:
         _copy_file(source, target, name)
 
 
-def _refuse_long(source: Tree, found: Iterable[FileInfo], most: int) -> None:
-    """Raise StoreError for a file that is longer than any of ours."""
-    longest = max(found, key=lambda file: file.size, default=None)
-    if longest is not None and longest.size > most:
-        raise StoreError(
-            f"{source.store.display_path(longest.name)}: longer than any file of harvester",
-            "move it away, then run again",
-        )
-
-
 def _copy_file(source: Tree, target: Tree, name: str) -> None:
-    # No file is longer than `_refuse_long` lets it be, so each fits in memory.
+    # No file is longer than `refuse_long` lets it be, so each fits in memory.
     data = source.store.read(name, MAX_BYTES)
     if data is not None:
         target.store.put(name, data)

@@ -248,10 +248,7 @@ def _check_groups(tree: Tree) -> Iterator[Damage | None]:
 
     Raises StoreError for a group that cannot be read from the disk: it may be intact.
     """
-    names = raw_log.group_names(tree)
-    for name, path in zip(names, tree.store.copies(names), strict=True):
-        if path is None:
-            continue
+    for name, path in raw_log.local_copies(tree):
         damage = None
         try:
             group = raw_log.open_group(name, path)
