@@ -30,10 +30,8 @@ from harvester.runs.access import open_line, run_context
 from harvester.runs.event_loop import run_in_loop
 from harvester.runs.record.account_report import reason_for
 from harvester.runs.record.prospects import comes_at_text
-from harvester.runs.record.record import Record
 from harvester.runs.runtime import Project, RunContext
-from harvester.runs.session import locked
-from harvester.runs.stream import Stream
+from harvester.runs.session import locked, new_run_log
 from harvester.storage.layout import Tree
 from harvester.storage.partition_reader import published_rows
 from harvester.tables import decode
@@ -93,7 +91,7 @@ def _ask(project: Project, account: str, dataset: str, days: tuple[str, str]) ->
     manifest = _only(project.manifest, chosen, window)
     context = run_context(project._replace(manifest=manifest))
     tree, clock = project.tree, project.clock
-    stream = Stream(Record.begun(manifest.file, clock.started_at), clock)
+    stream = new_run_log(manifest.file, clock).stream
     # Held for the call too: a run beside it would count its own calls alone in the rate.
     own = [bucket_of(chosen.appid, tree.buckets)]
     with locked(tree, own, stream, project.lock_timeout) as tree:

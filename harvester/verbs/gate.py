@@ -34,17 +34,13 @@ class Required(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class LostDays:
+class LostDays(DayRange):
     """Missing days that no run obtains by itself.
 
     ``reason`` is ``"refused"``, ``"failed"`` or ``"quarantined"``; ``errcode`` is None without an
     answer of WeChat's, and ``run_id`` names the run that asked, except for quarantined days.
     """
 
-    appid: str
-    dataset: str
-    begin: Day
-    end: Day
     reason: str
     errcode: int | None = None
     run_id: str = ""

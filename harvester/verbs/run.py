@@ -23,7 +23,6 @@ from harvester.runs import harvest as harvesting
 from harvester.runs.clock import CheckedClock
 from harvester.runs.facts import Begun
 from harvester.runs.narrator import Narrator, ignore
-from harvester.runs.record import run_record
 from harvester.runs.record.events import Event
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import recorded
@@ -31,14 +30,7 @@ from harvester.runs.runtime import Project, RunOptions, Watch, show_no_progress
 from harvester.runs.session import new_run_log
 from harvester.storage.coverage_scan import Refetch
 from harvester.verbs import arguments, summary_file
-from harvester.verbs.arguments import (
-    SELECTING,
-    AnyDay,
-    ManifestSource,
-    Names,
-    Processes,
-    ShardName,
-)
+from harvester.verbs.arguments import SELECTING, AnyDay, ManifestSource, Names, Processes, ShardName
 from harvester.verbs.progress import show_bar
 from harvester.verbs.project import open_quietly, warn_of_exposure
 from harvester.verbs.results import Result
@@ -52,7 +44,10 @@ class Run:
 
     ``spelled`` writes the name of an argument for messages. ``summary`` is a file that gets the run
     record too, and ``watch`` a task that shows progress, instead of the one that ``given`` names.
+    ``project`` is what the run works on; it is there once the run has begun.
     """
+
+    project: Project
 
     def __init__(
         self,
@@ -70,7 +65,6 @@ class Run:
         self._log = new_run_log(self._source.path, self._clock, copy)
         self._narrator = Narrator(given["on_event"] or ignore)
         self._log.stream.listeners.append(self._narrator)
-        self._project: Project | None = None
         self._done: Future[Result] = Future()
 
     @property
@@ -81,13 +75,6 @@ class Run:
     def describe(self) -> str:
         """Return what the run waits for, in lines for people."""
         return self._log.stream.describe()
-
-    @property
-    def opened(self) -> Project:
-        """The project of a run that began. Raises LookupError before that."""
-        if self._project is None:
-            raise LookupError("the run has not begun")
-        return self._project
 
     def execute(self) -> Result:
         """Fetch what the output lacks and publish it; returns when that is done, or after `stop`.
@@ -143,10 +130,6 @@ class Run:
         order.code = Exit(code)
         return order.is_graceful
 
-    def key_figures(self) -> dict[str, str | int | None]:
-        """Return what a scheduler acts on, once the run has ended."""
-        return run_record.key_figures(self.record)
-
     def final_write(self, patience: float) -> None:
         """Write the record of a run that is about to be killed, waiting so many seconds."""
         self._log.final_write(patience)
@@ -170,16 +153,16 @@ class Run:
         opened = open_quietly(self._source, given["output"], self._clock)
         self._log.begin_copy(lambda copy: summary_file.refuse_place(copy, opened.manifest))
         chosen = arguments.selection(*map(given.__getitem__, SELECTING))
-        self._project = opened.project(chosen, "asked")
-        self._narrator.names = self._project.manifest.names
-        warn_of_exposure(self._project.manifest)
+        self.project = opened.project(chosen, "asked")
+        self._narrator.names = self.project.manifest.names
+        warn_of_exposure(self.project.manifest)
         if options.processes == 1:
-            harvesting.run(self._log, self._project, options, self._watch)
+            harvesting.run(self._log, self.project, options, self._watch)
             return
         # Most runs have one process, and need none of what supervises several.
         from harvester.runs.processes import shared_run  # noqa: PLC0415 - see above
 
-        shared_run.run(self._log, self._project, options, self._watch)
+        shared_run.run(self._log, self.project, options, self._watch)
 
 
 def run(
