@@ -23,6 +23,7 @@ from harvester.runs import harvest as harvesting
 from harvester.runs.clock import CheckedClock
 from harvester.runs.facts import Begun
 from harvester.runs.narrator import Narrator, ignore
+from harvester.runs.record import run_record
 from harvester.runs.record.events import Event
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import recorded
@@ -129,6 +130,10 @@ class Run:
         order = self._log.stream.stop
         order.code = Exit(code)
         return order.is_graceful
+
+    def key_figures(self) -> dict[str, str | int | None]:
+        """Return what a scheduler acts on, once the run has ended."""
+        return run_record.key_figures(self.record)
 
     def final_write(self, patience: float) -> None:
         """Write the record of a run that is about to be killed, waiting so many seconds."""

@@ -17,7 +17,6 @@ from harvester.cli.output import json_lines, logs, run_summary, streams, workflo
 from harvester.cli.output.answers import console
 from harvester.cli.output.event_lines import EventLines
 from harvester.core.exit_codes import Exit
-from harvester.runs.record.run_record import key_figures
 from harvester.runs.runtime import Watch, show_no_progress
 from harvester.verbs import progress
 from harvester.verbs.run import Run
@@ -107,7 +106,7 @@ def run(
         try:
             done = execution.execute()
         finally:
-            workflow_commands.write_outputs(key_figures(execution.record))
+            workflow_commands.write_outputs(execution.key_figures())
         if done.error is not None:
             raise done.error
         if not json_lines.is_on():
@@ -122,7 +121,7 @@ class StoppableRun(Run):
     def final_write(self, patience: float = signals.FINAL_WRITE_SECONDS) -> None:
         """Write a record that names the signal, and the outputs of a step."""
         super().final_write(patience)
-        workflow_commands.write_outputs(key_figures(self.record))
+        workflow_commands.write_outputs(self.key_figures())
 
 
 def _option(argument: str) -> str:
