@@ -22,7 +22,7 @@ def arrow_dataset(harvested: Harvested, name: str, chosen: RowFilter) -> ds.Data
     """
     tree, found = located(harvested.store, name)
     system = _file_system(harvested.place)
-    kept = [each for each in in_order(found) if chosen.may_hold(each, tree.buckets)]
+    kept = chosen.files(in_order(found), tree.buckets)
     # Of the newest month, because older files may lack columns that were added since.
     newest = tree.name(next(iter(found)))
     form = ds.ParquetFileFormat()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial, reduce
 from operator import and_
 from typing import NamedTuple
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from harvester.core import calendar
-from harvester.core.calendar import Day
+from harvester.core.calendar import Day, Month
 from harvester.core.config import parsers
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
@@ -27,13 +27,17 @@ class RowFilter(NamedTuple):
     end: Day | None = None
     appids: tuple[str, ...] | None = None
 
-    def may_hold(self, partition: Partition, buckets: int) -> bool:
-        """Return whether a file may hold such rows."""
-        month, bucket = partition.month, partition.bucket
-        return (
-            (self.begin is None or calendar.month_end(month) >= self.begin)
-            and (self.end is None or calendar.month_begin(month) <= self.end)
-            and (self.appids is None or bucket in {bucket_of(one, buckets) for one in self.appids})
+    def files(self, found: Iterable[Partition], buckets: int) -> list[Partition]:
+        """Return the files that may hold such rows."""
+        own: Collection[int] = range(buckets)
+        if self.appids is not None:
+            # Once for all files, because there may be thousands of both.
+            own = {bucket_of(appid, buckets) for appid in self.appids}
+        return [each for each in found if each.bucket in own and self._has_days_of(each.month)]
+
+    def _has_days_of(self, month: Month) -> bool:
+        return (self.begin is None or calendar.month_end(month) >= self.begin) and (
+            self.end is None or calendar.month_begin(month) <= self.end
         )
 
     def expression(self) -> ds.Expression | None:

@@ -124,6 +124,8 @@ class Run:
             if not done.done():
                 self.stop()
                 await asyncio.wait([done])
+                # The cancellation goes on in its place, and asyncio would log an error unseen.
+                done.exception()
 
     def stop(self, code: int = Exit.SIGINT) -> bool:
         """Let the run end in order; returns whether it will soon. May be called in any thread."""
