@@ -124,7 +124,7 @@ def process_is_killed(stage: Stage) -> None:
     _run_with_deaths(stage, 1)
 
 
-@scene(loose=OF_A_KILLED_PROCESS)
+@scene(loose=OF_A_KILLED_PROCESS, is_slow=True)
 def process_is_killed_twice(stage: Stage) -> None:
     """So does the other one, and the shard is given up; the next run has all of it."""
     in_buckets(stage)

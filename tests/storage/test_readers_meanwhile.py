@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MONTHS = 6
 QUERIES = [pytest.param(15, id="15"), pytest.param(300, id="300", marks=pytest.mark.slow)]
-SPARK_QUERIES = [pytest.param(9, id="9"), pytest.param(300, id="300", marks=pytest.mark.slow)]
+SPARK_QUERIES = [pytest.param(5, id="5"), pytest.param(300, id="300", marks=pytest.mark.slow)]
 LARGEST = 40_000
 
 POLARS_SAYS = (pl.exceptions.ComputeError, pl.exceptions.PanicException)
