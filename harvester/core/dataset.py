@@ -125,7 +125,7 @@ class Dataset:
     @property
     def path(self) -> str:
         """The path of the endpoint below the API's address."""
-        return f"/datacube/{self.api}"
+        return _path_of(self.name)
 
     @property
     def source(self) -> str:
@@ -134,6 +134,10 @@ class Dataset:
 
 
 @cache
-def _api_of(name: str) -> str:
+def _path_of(name: str) -> str:
     # Cached, because each request asks for it.
+    return f"/datacube/{_api_of(name)}"
+
+
+def _api_of(name: str) -> str:
     return f"get{name.replace('_', '')}"

@@ -101,7 +101,7 @@ class CallBudget:
         """Queues ran low, or were told that a quota is spent."""
         self._wake.set()
         # A blocked queue idles meanwhile, and a spent quota is lost if the process is killed.
-        if self._scheduler.blocked or self._scheduler.refusals.exhausted:
+        if self._scheduler.blocked > 0 or self._scheduler.refusals.exhausted:
             self._urgent.set()
 
     def close(self) -> None:
