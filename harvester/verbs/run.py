@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, Self, TypeAlias, get_args
@@ -124,8 +125,9 @@ class Run:
             if not done.done():
                 self.stop()
                 await asyncio.wait([done])
-                # The cancellation goes on in its place, and asyncio would log an error unseen.
-                done.exception()
+                # The cancellation goes on, and asyncio would log an error that nothing asks for.
+                with suppress(Exception):
+                    done.result()
 
     def stop(self, code: int = Exit.SIGINT) -> bool:
         """Let the run end in order; returns whether it will soon. May be called in any thread."""
