@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -13,11 +13,19 @@ from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
 from harvester.core.calendar import Clock
-from harvester.core.config.credentials import Access, AppSecret, RefreshToken
-from harvester.core.config.settings import Api, Manifest
+from harvester.core.config.credentials import (
+    Access,
+    AppSecret,
+    Command,
+    HttpSource,
+    RefreshToken,
+    SecretReader,
+)
+from harvester.core.config.settings import Account, Api, Manifest, texts_of
 from harvester.core.errors import DEFAULTS, CallError, ManifestError, Mistake, Place, UsageError
 from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.secret import Secret
+from harvester.core.text.inert_text import named
 from harvester.runs.runtime import Credentials, Project, RunContext, Watch, show_no_progress
 from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.auth.app_secret import Budget
@@ -184,8 +192,12 @@ def _credentials(manifest: Manifest, reader: Credentials) -> Callable[[str], Acc
             # Grouped without the account, because thousands may lack the same variable.
             problem = error.problem.removeprefix(reader.whose(account))
             problems[place, problem].append(error)
-    if problems:
-        raise ManifestError([_mistake(place, alike) for (place, _), alike in problems.items()])
+    mistakes = [_mistake(place, alike) for (place, _), alike in problems.items()]
+    for sharing in _sharing_a_token(manifest, found):
+        place = places.get(sharing[-1].appid) or places.get(DEFAULTS, nowhere)
+        mistakes.append(_shared(place, sharing))
+    if mistakes:
+        raise ManifestError(mistakes)
     return found.__getitem__
 
 
@@ -194,3 +206,39 @@ def _mistake(place: Place, alike: list[UsageError]) -> Mistake:
     more = len(alike) - 1
     what = alike[0].problem + (f", and so for {more:,} more" if more else "")
     return Mistake(place, what, alike[0].advice)
+
+
+def _sharing_a_token(manifest: Manifest, found: Mapping[str, Access]) -> Iterable[list[Account]]:
+    """Return the accounts of each credential that gives several of them the same token.
+
+    One that names ``{appid}`` or ``{name}`` may give each another. An AppSecret is of its account.
+    """
+    by_source: defaultdict[Hashable, list[Account]] = defaultdict(list)
+    for account in manifest.asked_accounts:
+        if account.appid not in found or _names_account(account):
+            continue
+        match found[account.appid]:
+            case SecretReader(read):
+                by_source[read()].append(account)
+            case RefreshToken(read) if read is not None:
+                by_source[read()].append(account)
+            case Command(argv):
+                by_source[argv].append(account)
+            case HttpSource(url, headers):
+                by_source[url, frozenset(headers.items())].append(account)
+    return (accounts for accounts in by_source.values() if len(accounts) > 1)
+
+
+def _names_account(account: Account) -> bool:
+    texts = texts_of(account.credential)
+    return any("{appid}" in text or "{name}" in text for text in texts)
+
+
+def _shared(place: Place, accounts: list[Account]) -> Mistake:
+    first, second = (named(account.appid, account.name) for account in accounts[:2])
+    more = f", and {len(accounts) - 2:,} more" if accounts[2:] else ""
+    return Mistake(
+        place,
+        f"the credential gives {first} and {second} the same token{more}",
+        "a token serves one account: name {appid} in the credential, or give each its own",
+    )

@@ -133,7 +133,7 @@ def credentials(stage: Stage) -> None:
     failing, ended, rejected = stage.manifest["accounts"]
     failing["credential"] = {"token_command": ["false"]}
     ended["credential"] = {"token": "${GOLDEN_SECRET}", "expires_at": "2026-05-19T00:00:00Z"}
-    rejected["credential"] = {"token": "${GOLDEN_SECRET}"}
+    rejected["credential"] = {"token": "${GOLDEN_TOKEN}"}
     stage.run()
 
 
@@ -455,8 +455,9 @@ def platform_is_refused_later(stage: Stage) -> None:
     """The accounts are in the manifest, and the platform's own token is refused."""
     _platform(stage)
     del stage.manifest["accounts_from"]
-    credential = {"refresh_token": "${GOLDEN_SECRET}"}
-    accounts = [{"appid": appid(number), "credential": credential} for number in (1, 2)]
-    stage.manifest["accounts"] = accounts
+    stage.manifest["accounts"] = [
+        {"appid": appid(number), "credential": {"refresh_token": token}}
+        for number, token in ((1, "${GOLDEN_SECRET}"), (2, "${GOLDEN_TOKEN}"))
+    ]
     stage.world.fail(PLATFORM, 61005, dataset=TOKEN)
     stage.run()

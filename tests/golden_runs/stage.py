@@ -39,7 +39,7 @@ HOURLY = "interface_summary_hour"
 
 Form: TypeAlias = Literal["json", "text"]
 
-_ENVIRONMENT = {"GOLDEN_SECRET": SECRET, "TZ": "UTC", "COLUMNS": "160"}
+_ENVIRONMENT = {"GOLDEN_SECRET": SECRET, "GOLDEN_TOKEN": "another", "TZ": "UTC", "COLUMNS": "160"}
 _REMOVED = ("CI", "GITHUB_", "HARVESTER_", "KUBERNETES_", "NO_COLOR", "FORCE_COLOR")
 _PATIENCE = 300.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.sabotage.run import Sabotage
 
+ACCESS = "harvester/runs/access.py"
 CALENDAR = "harvester/core/calendar.py"
 COVERAGE = "harvester/tables/coverage.py"
 DECODE = "harvester/tables/decode.py"
@@ -13,7 +14,6 @@ MODEL = "harvester/core/model.py"
 PIPELINE = "harvester/engine/pipeline.py"
 PUBLISH = "harvester/storage/publish.py"
 READINESS = "harvester/core/readiness.py"
-
 SABOTAGES = (
     Sabotage(
         "fetch-writes-rows",
@@ -140,5 +140,12 @@ SABOTAGES = (
         "if begin <= number & _SECONDS <= now:",
         "if False:",
         "tests/tables/test_coverage.py::test_days_that_need_no_request",
+    ),
+    Sabotage(
+        "one-token-for-two-accounts",
+        ACCESS,
+        "if len(accounts) > 1)",
+        "if len(accounts) > 2)",
+        "tests/cli/test_shared_credentials.py::test_the_accounts_of_all_processes_are_compared",
     ),
 )
