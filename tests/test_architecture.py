@@ -200,12 +200,12 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_626,
+    "core": 1_627,
     "catalogue": 747,
     "manifest": 1_569,
     "planning": 742,
     "scheduling": 1_371,
-    "tables": 1_523,
+    "tables": 1_565,
     "wechat": 1_584,
     "storage": 3_658,
     "engine": 880,

@@ -70,6 +70,10 @@ class OddityKind(Enum):
     """A total falls from one day to the next. The name is its column."""
     ABOVE_MAXIMUM = "above_maximum"
     """A value exceeds the documented maximum. The name is its column."""
+    OTHER_TOTAL = "other_total"
+    """A member beside the list tells another number of rows. The name is that member."""
+    BESIDE_LIST = "beside_list"
+    """An undeclared member beside the list. The name is that member."""
 
 
 APPID = r"wx[0-9a-f]{16}"

@@ -45,7 +45,7 @@ from harvester.core.errors import INTERNAL_ERROR, BadAnswer, places
 from harvester.core.model import OddityKind, Window
 from harvester.core.text.lenient_json import parse
 from harvester.core.text.safe_text import safe_text
-from harvester.tables import decode_strict
+from harvester.tables import beside_list, decode_strict
 from harvester.tables.columns import JSON_TYPES, ValueMismatch, check_counts
 from harvester.tables.day_rows import DayRows, Decoded, DecodeResult, Oddity
 from harvester.tables.decode_strict import SchemaDrift
@@ -91,7 +91,10 @@ def _decode(layout: RecordLayout, window: Window, body: bytes) -> Decoded:
     elements = value.get("list") if type(value) is dict else None
     if type(elements) is not list:
         return _quarantined(window, "an answer without a list")
-    mark = value.get("is_delay", False)
+    if beside_list.has_two_lists(body):
+        return _quarantined(window, "an answer with two lists")
+    if name := beside_list.rest_of(value):
+        return _quarantined(window, f"{name}: an answer that says that there is more")
     found: Decoded
     if not elements:
         found = DecodeResult({}, {})
@@ -99,6 +102,13 @@ def _decode(layout: RecordLayout, window: Window, body: bytes) -> Decoded:
         # A flaw means that `parse` replaced what is not strict JSON: only the exact parse counts.
         fast = None if flaw else _decode_fast(layout, window, elements)
         found = fast or _decode_strictly(layout, window, body)
+    return found if len(value) == 1 else _with_members(found, value)
+
+
+def _with_members(found: Decoded, answer: dict[str, Any]) -> Decoded:
+    """Return the content of an answer that has more members than its list."""
+    found = found._replace(oddities=(*found.oddities, *beside_list.oddities(answer)))
+    mark = answer.get("is_delay", False)
     return found if mark is False else _marked(found, mark)
 
 
@@ -108,7 +118,7 @@ def _marked(found: Decoded, mark: Any) -> Decoded:
         return found._replace(delayed=_DELAY_MARKS[mark])
     shown = JSON_TYPES[type(mark)] if type(mark) in {list, dict} else json.dumps(mark)
     oddity = Oddity(OddityKind.UNKNOWN_MARK, safe_text(shown, _MAX_MARK_LENGTH))
-    return found._replace(delayed=True, oddities=(oddity,))
+    return found._replace(delayed=True, oddities=(*found.oddities, oddity))
 
 
 def _decode_fast(layout: RecordLayout, window: Window, elements: list[Any]) -> Decoded | None:

@@ -159,6 +159,36 @@ def test_all_rows_outside_the_window() -> None:
     assert found.dropped == 2
 
 
+@pytest.mark.parametrize("more", [b'"has_more":true', b'"next_cursor":"b2"', b'"next_page":2'])
+def test_an_answer_that_announces_more_rows_is_no_whole_one(more: bytes) -> None:
+    """All of its days are quarantined, because its rows may be a part of any of them."""
+    found = decode(DAILY, DAYS, body([row(MARCH)])[:-1] + b"," + more + b"}")
+    assert (len(found.quarantined), found.days) == (10, {})
+    name = more.split(b'"')[1].decode()
+    assert {*found.quarantined.values()} == {f"{name}: an answer that says that there is more"}
+
+
+def test_an_answer_with_two_lists_is_none() -> None:
+    """A parser would keep one of them without a word."""
+    found = decode(DAILY, DAYS, body([row(MARCH)])[:-1] + b',"list":[]}')
+    assert {*found.quarantined.values()} == {"an answer with two lists"}
+
+
+def test_members_beside_the_list_are_oddities() -> None:
+    """A total that is not the number of rows tells both; what says nothing new is no oddity."""
+    quiet = b'"has_more":false,"next_cursor":"","total":1,"errcode":0,"errmsg":"ok"'
+    whole = body([row(MARCH)])[:-1] + b","
+    assert not decode(DAILY, DAYS, whole + quiet + b"}").oddities
+    found = decode(DAILY, DAYS, whole + b'"total":7,"novel":[1],"is_delay":3}')
+    told = [(odd.kind.value, odd.name, odd.value) for odd in found.oddities]
+    assert told == [
+        ("beside_list", "novel", ""),
+        ("other_total", "total", "7 for 1 rows"),
+        ("unknown_mark", "3", ""),
+    ]
+    assert list(found.days) == [MARCH]
+
+
 def test_identical_rows_count_once() -> None:
     """A row that comes twice is there once."""
     found = read_hours(row(MARCH, 1), row(MARCH, 1), row(MARCH, 0))

@@ -68,6 +68,11 @@ def dated(day: str | None) -> Callable[[list[Row]], list[Row]]:
     return lambda rows: [{**row, "ref_date": day} for row in rows]
 
 
+def beside(**members: Any) -> Body:
+    """The rows with other members beside their list."""
+    return lambda rows: json.dumps({"list": rows, **members}).encode()
+
+
 def encoded(encoding: str) -> Body:
     """A text of the rows is Chinese, in this encoding."""
 
@@ -135,6 +140,14 @@ ODD = [
         whole=True,
     ),
     Odd("GBK", encoded("gbk"), "UTF-8", whole=True),
+    Odd("there is more", beside(has_more=True), "has_more: an answer that says", whole=True),
+    Odd("a next page", beside(next_cursor="b2"), "next_cursor: an answer that says", whole=True),
+    Odd(
+        "two lists",
+        lambda rows: listed(rows)[:-1] + b', "list": []}',
+        "an answer with two lists",
+        whole=True,
+    ),
 ]
 
 
@@ -164,6 +177,8 @@ BY_DAY = {
     "2^64",
     "a number that is null in the key",
     "broken UTF-8",
+    "there is more",
+    "two lists",
 }
 
 
@@ -264,6 +279,9 @@ ODDITIES = [
         lambda rows: listed(rows).replace(b'"fail_count"', b'"fail_count":7,"fail_count"'),
         "",
     ),
+    Odd("no more pages", beside(has_more=False, next_cursor="", total=5), ""),
+    Odd("another total", beside(total=7), "total beside the list was 7 for 5 rows"),
+    Odd("an unknown member beside the list", beside(novel=1), "novel stands beside the list"),
     Odd(
         "errcode 0 beside the list",
         lambda rows: b'{"errcode":0,"errmsg":"ok",' + listed(rows)[1:],

@@ -24,6 +24,10 @@ _ODD = {
     OddityKind.ABOVE_MAXIMUM: (
         "{name} was {value}, first of {window}, though WeChat documents a share from 0 to 1"
     ),
+    OddityKind.OTHER_TOTAL: (
+        "{name} beside the list was {value}, first of {window}; rows may be missing"
+    ),
+    OddityKind.BESIDE_LIST: "{name} stands beside the list, first of {window}; it is not kept",
 }
 
 

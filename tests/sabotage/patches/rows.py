@@ -142,6 +142,20 @@ SABOTAGES = (
         "tests/tables/test_coverage.py::test_days_that_need_no_request",
     ),
     Sabotage(
+        "part-of-an-answer-as-all",
+        DECODE,
+        "if name := beside_list.rest_of(value):",
+        'if name := "":',
+        "tests/tables/test_decode.py::test_an_answer_that_announces_more_rows_is_no_whole_one",
+    ),
+    Sabotage(
+        "one-of-two-lists",
+        DECODE,
+        "if beside_list.has_two_lists(body):",
+        "if False:",
+        "tests/tables/test_decode.py::test_an_answer_with_two_lists_is_none",
+    ),
+    Sabotage(
         "one-token-for-two-accounts",
         ACCESS,
         "if len(accounts) > 1)",
