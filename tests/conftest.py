@@ -49,6 +49,11 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, data
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return half as many workers again as there are cores, because many tests wait."""
+    return max(2, len(os.sched_getaffinity(0)) * 3 // 2)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Measure the processes of pytest alone: in the hundreds that tests start it takes minutes."""
     runs_tests = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
