@@ -205,7 +205,7 @@ MAX_CODE = {
     "manifest": 1_569,
     "planning": 742,
     "scheduling": 1_371,
-    "tables": 1_565,
+    "tables": 1_568,
     "wechat": 1_584,
     "storage": 3_658,
     "engine": 880,

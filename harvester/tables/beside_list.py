@@ -1,6 +1,6 @@
 """Members of an answer beside its ``list``: that there is more, how many rows there are, others.
 
-WeChat documents ``is_delay`` alone. The names here are those of its APIs that answer in pages.
+WeChat documents ``is_delay`` alone. Its APIs that answer in pages use the other names.
 """
 
 from __future__ import annotations
@@ -26,19 +26,25 @@ def rest_of(answer: dict[str, Any]) -> str:
 
 
 def has_two_lists(body: bytes) -> bool:
-    """Return whether a JSON object has ``list`` twice, of which a parser keeps one."""
+    """Return whether a JSON object has ``list`` twice, of which a parser keeps one.
+
+    True as well if it is nested too deeply to tell.
+    """
     if body.count(b'"list"') < 2:
         return False
     text = body.decode("utf-8-sig", "replace")
-    # The outermost object is the last one that the hook gets.
-    names = json.loads(
-        text, strict=False, object_pairs_hook=lambda pairs: [name for name, _ in pairs]
-    )
+    try:
+        # The outermost object is the last one that the hook gets.
+        names = json.loads(
+            text, strict=False, object_pairs_hook=lambda pairs: [name for name, _ in pairs]
+        )
+    except RecursionError:
+        return True
     return bool(names.count("list") > 1)
 
 
 def oddities(answer: dict[str, Any]) -> tuple[Oddity, ...]:
-    """Return the undeclared members, and those that tell another number of rows than there is."""
+    """Return the undeclared members, and the totals that are not the number of rows."""
     return tuple(filter(None, (_oddity(answer, name) for name in sorted(answer))))
 
 
@@ -46,11 +52,11 @@ def _oddity(answer: dict[str, Any], name: str) -> Oddity | None:
     value, count = answer[name], len(answer["list"])
     if name in _DECLARED or name == _MORE or name.startswith(_NEXT):
         return None
-    if name not in _TOTALS:
+    if name not in _TOTALS or type(value) is not int:
         return Oddity(OddityKind.BESIDE_LIST, _shown(name))
-    if type(value) is int and value == count:
+    if value == count:
         return None
-    return Oddity(OddityKind.OTHER_TOTAL, name, f"{_shown(json.dumps(value))} for {count:,} rows")
+    return Oddity(OddityKind.OTHER_TOTAL, name, f"{value:,} for {count:,} rows")
 
 
 def _shown(name: str) -> str:

@@ -174,6 +174,17 @@ def test_an_answer_with_two_lists_is_none() -> None:
     assert {*found.quarantined.values()} == {"an answer with two lists"}
 
 
+@pytest.mark.parametrize("depth", [900, 1000, 1020])
+def test_members_beside_the_list_may_be_nested_deeply(depth: int) -> None:
+    """One parser reads a little deeper than the other: that is no bug of harvester's."""
+    deep = b"[" * depth + b"]" * depth
+    whole = body([row(MARCH)])[:-1]
+    twice = decode(DAILY, DAYS, whole + b',"x":' + deep + b',"list":[]}')
+    assert {*twice.quarantined.values()} == {"an answer with two lists"}
+    found = decode(DAILY, DAYS, whole + b',"total":' + deep + b"}")
+    assert [(odd.kind.value, odd.name) for odd in found.oddities] == [("beside_list", "total")]
+
+
 def test_members_beside_the_list_are_oddities() -> None:
     """A total that is not the number of rows tells both; what says nothing new is no oddity."""
     quiet = b'"has_more":false,"next_cursor":"","total":1,"errcode":0,"errmsg":"ok"'
