@@ -103,7 +103,8 @@ class Normaliser:
             by_kind.setdefault(line["event"], []).append(line)
         progress = by_kind.pop("progress", None)
         kinds = [line["event"] for line in lines if line["event"] != "progress"]
-        found: dict[str, Any] = {"kinds": sorted(by_kind), "first": kinds[:1], "last": kinds[-1:]}
+        first = [] if "first" in self._loose else kinds[:1]
+        found: dict[str, Any] = {"kinds": sorted(by_kind), "first": first, "last": kinds[-1:]}
         for line in by_kind.pop("run_started", ()):
             found["run_started"] = self._event(line)
         if progress and "progress" in self._loose:

@@ -72,7 +72,8 @@ def processes_too_many_requests(stage: Stage) -> None:
     stage.run_in_processes()
 
 
-@scene(is_slow=True)
+# The shard that waits for its lock and the one that plans are processes that race.
+@scene(loose=("first",), is_slow=True)
 def processes_busy(stage: Stage) -> None:
     """Another run holds the first shard; then one holds both."""
     in_buckets(stage)
