@@ -23,6 +23,7 @@ from blockbuster import blockbuster_ctx
 
 from harvester.core.config.settings import Output
 from harvester.core.text import redaction
+from harvester.runs.processes.cores import usable_cores
 from harvester.runs.record.labels import ENGINE_VARIABLES
 from harvester.storage.layout import Tree
 from harvester.testing import Sandbox, sandbox
@@ -49,9 +50,15 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, data
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return half as many workers again as there are cores, because many tests wait."""
-    return max(2, len(os.sched_getaffinity(0)) * 3 // 2)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Return half as many workers again as there are cores, because many tests wait.
+
+    None, for the choice of the plugin, if its variable names a number.
+    """
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return usable_cores() * 3 // 2
 
 
 def pytest_configure(config: pytest.Config) -> None:
