@@ -68,8 +68,8 @@ class LoadContext:
     ``references`` are the texts whose references were resolved. ``invalid_accounts`` holds the
     appids and tags of accounts with mistakes: a job may name these. ``accounts_unknown`` is true if
     some accounts could not be read at all, so that a job may name anything. ``partial`` is true if
-    the YAML has mistakes, so that keys may be missing. ``credential_places`` are those of the
-    manifest. ``environ`` is hidden in the repr, because it holds secrets.
+    the YAML has mistakes, so that keys may be missing. ``credential_places`` is as in
+    `Manifest`. ``environ`` is hidden in the repr, because it holds secrets.
     """
 
     folder: Path

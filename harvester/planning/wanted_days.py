@@ -1,4 +1,4 @@
-"""Wanted days, and the plan of the requests for those of them that are missing.
+"""Wanted days of a manifest, and the plan of the requests for the missing ones.
 
 All of it is arithmetic on day sets. A plan is never a list of windows, so that ten thousand
 accounts over ten years cost a few integers each.

@@ -34,7 +34,7 @@ from harvester.wechat.quota_api import QUOTA_PATH, quota_body
 from harvester.wechat.transport import Transport
 
 _SANDBOX_LATENCY = 0.015
-"""Minimum latency and maximum jitter of an answer in seconds, like those of a network."""
+"""Minimum latency and maximum jitter of an answer in seconds, as over a network."""
 
 _PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
@@ -155,7 +155,7 @@ async def _open_api(manifest: Manifest, now: Clock) -> AsyncIterator[Api]:
         yield manifest.api
         return
     # Loaded only here: no run against WeChat should pay for an emulator and a web server.
-    from harvester.sandbox import FakeWeChat, Rules, server  # noqa: PLC0415 - as said above
+    from harvester.sandbox import FakeWeChat, Rules, server  # noqa: PLC0415 - see above
 
     rules = Rules(latency=_SANDBOX_LATENCY, latency_jitter=_SANDBOX_LATENCY)
     async with server.serve(FakeWeChat(rules, now)) as address:
@@ -209,9 +209,10 @@ def _mistake(place: Place, alike: list[UsageError]) -> Mistake:
 
 
 def _sharing_a_token(manifest: Manifest, found: Mapping[str, Access]) -> Iterable[list[Account]]:
-    """Return the accounts of each credential that gives several of them the same token.
+    """Return the accounts of each credential that gives several accounts the same token.
 
-    One that names ``{appid}`` or ``{name}`` may give each another. An AppSecret is of its account.
+    A credential that names ``{appid}`` or ``{name}`` may give each account its own token, and so
+    does an AppSecret.
     """
     by_source: defaultdict[Hashable, list[Account]] = defaultdict(list)
     for account in manifest.asked_accounts:

@@ -81,8 +81,8 @@ def run(
     """Fetch and publish the missing days, as far as they can be had now.
 
     The record of ``run_log`` has the result. ``share`` has the buckets of one process of a run, and
-    how many requests it may make, None for any number; by default they are those of the shard of
-    the options, and of the limits. Raises UsageError for missing secrets or a shard without
+    the number of requests that it may make, None for any number. By default the options name the
+    shard, and the manifest the limit. Raises UsageError for missing secrets or a shard without
     buckets, and as `execute`.
     """
     manifest = project.manifest

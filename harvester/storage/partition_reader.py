@@ -54,7 +54,7 @@ class DataFile:
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows, a row group at a time, or at most ``rows`` at a time.
 
-        Raises StoreError, also if the columns are not those of ``schema``, unless that is None.
+        Raises StoreError, also for other columns than in ``schema``, unless that is None.
         """
         with (
             _source(self.path, self.display_path) as source,

@@ -249,7 +249,7 @@ def readable_groups(tree: Tree, buckets: Iterable[int]) -> Iterator[Group]:
 
 
 def local_copies(tree: Tree, buckets: Iterable[int] | None = None) -> Iterator[tuple[str, Path]]:
-    """Yield name and path of the groups, or those of these buckets, without those that are gone."""
+    """Yield name and path of each group that exists, of all buckets or of the given ones."""
     ours = None if buckets is None else set(buckets)
     names = [name for name in group_names(tree) if ours is None or _bucket_of_name(name) in ours]
     for name, path in zip(names, tree.store.copies(names), strict=True):

@@ -9,7 +9,7 @@ import time
 
 
 def move_by(seconds: float) -> None:
-    """Let ``time.time`` be ahead by so many seconds from now on."""
+    """Move ``time.time`` of this process forward by ``seconds``."""
     real, real_ns = time.time, time.time_ns
     time.time = lambda: real() + seconds
     time.time_ns = lambda: real_ns() + round(seconds * 1e9)

@@ -67,7 +67,7 @@ def _standings(one: Standing, other: Standing) -> Standing:
 
 
 def _by_name(join: Callable[[T, T], T]) -> Callable[[Any, Any], dict[str, T]]:
-    """Return a rule for mappings: values of the same name are joined, those of ``one`` first."""
+    """Return a rule that joins two mappings: values of the same name are joined by ``join``."""
 
     def joined_by_name(one: Mapping[str, T], other: Mapping[str, T]) -> dict[str, T]:
         both = {name: join(one[name], other[name]) for name in one if name in other}

@@ -50,7 +50,7 @@ def test_the_abandoned_file_of_another_user_is_removed(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("of_another_user")
 def test_the_lock_file_of_another_user_is_locked_for_a_write(tmp_path: Path) -> None:
-    """Whoever made it first."""
+    """A file that only its owner may write is locked through a descriptor for reading."""
     path = tmp_path / "write-00.lock"
     path.touch()
     with flock.held(path), path.open("rb") as file, pytest.raises(BlockingIOError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,22 @@ def die(lab: RunHarness, patch: pytest.MonkeyPatch, at: int) -> bool:
     except (Killed, BaseExceptionGroup):
         return True
     return False
+
+
+def killed_before_publishing(
+    made: Callable[[Path], RunHarness], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> RunHarness:
+    """Return the harness of a run of hourly rows that ended as soon as answers were durable."""
+    at = 0
+    while True:
+        at += 1
+        lab = made(folder / str(at))
+        lab.datasets = (HOURLY,)
+        with monkeypatch.context() as patch:
+            assert die(lab, patch, at)
+        if list((lab.root / "_harvester/raw").glob("*/*.group")):
+            lab.advance(1.0)
+            return lab
 
 
 def runs_of(lab: RunHarness) -> Path:
@@ -221,25 +239,16 @@ def test_a_recovered_file_is_told_before_the_next_one_is_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that dies in between has told what it published: its successor finds it no more."""
-    at = 0
-    while True:
-        at += 1
-        lab = lab_of(tmp_path / str(at))
-        lab.datasets = (HOURLY,)
-        with monkeypatch.context() as patch:
-            assert die(lab, patch, at)
-        if list((lab.root / "_harvester/raw").glob("*/*.group")):
-            break
-    lab.advance(1.0)
+    lab = killed_before_publishing(lab_of, tmp_path, monkeypatch)
     context = lab.world()
     stream = Stream(Record.begun(lab.manifest().file, context.clock.started_at), context.clock)
     files = []
 
-    def count(told: Told) -> None:
+    def note(told: Told) -> None:
         if isinstance(told.fact, Published):
             files.append(len([*lab.root.glob(f"{HOURLY}/*/*.parquet")]))
 
-    stream.listeners.append(count)
+    stream.listeners.append(note)
     execute(run_state(lab.manifest(), lab.tree, RunOptions(), context, RunLog(stream)))
     assert files == [1, 2]
 
@@ -248,15 +257,7 @@ def test_what_was_recovered_is_told_although_the_plan_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that publishes leftovers and then refuses its plan has a record with exit code 2."""
-    at = 0
-    while True:
-        at += 1
-        lab = RunHarness(tmp_path / str(at), datasets=(HOURLY,), accounts=1)
-        with monkeypatch.context() as patch:
-            assert die(lab, patch, at)
-        if list((lab.root / "_harvester/raw").glob("*/*.group")):
-            break
-    lab.advance(1.0)
+    lab = killed_before_publishing(partial(RunHarness, accounts=1), tmp_path, monkeypatch)
     lab.end = "2026-04-30"
     lab.limits = Limits(FAST.per_token, max_requests=1)
     with pytest.raises(UsageError):
