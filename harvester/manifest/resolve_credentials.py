@@ -75,7 +75,7 @@ class Resolver:
         return credentials.HttpSource(address, values)
 
     def _word(self, text: str) -> Secret:
-        """Return the single word that a reference names. Raises InvalidValue, as all below."""
+        """Return the value of a reference, a single word. Raises InvalidValue, as the next ones."""
         value = self._resolve(references.check_credential(text)[2:-1])
         # A file with a label or a second line would be sent to WeChat as it is.
         if not value.isprintable() or " " in value:
@@ -98,7 +98,7 @@ class Resolver:
         return Secret(value, parts[1::2])
 
     def _parts(self, text: str, encode: Callable[[str], str] = str) -> list[str]:
-        """Return the parts of a text, every second one what a reference names.
+        """Return the parts of a text in order. Every second part is the value of a reference.
 
         ``encode`` is applied to the fields between them.
         """
@@ -118,7 +118,7 @@ class Resolver:
         return references.FILL.sub(lambda match: encode(fills[match[1]]), text)
 
     def _resolve(self, body: str) -> str:
-        """Return what the reference with this inside names."""
+        """Return the value of a reference, given the text between its braces."""
         is_path = body.startswith("file:")
         # The name comes from a list that others may edit: it must not lead out of the folder.
         if is_path and "{name}" in body and self.name and not _is_path_part(self.name):

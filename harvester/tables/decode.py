@@ -1,9 +1,10 @@
 """Decoder of answers: from the body that WeChat sent to columns of the dataset's table.
 
 No value is coerced. A value that does not fit its column quarantines its *day* with a reason, and
-the other days of the window stay usable. An answer without readable days, or with rows of other
-days only, quarantines its whole window. No decoder raises an exception, whatever the body holds: a
-bug in harvester quarantines the window too, so that its answer is kept.
+the other days of the window stay usable. An answer without readable days, with rows of other days
+only, or of which there is more (`beside_list`) quarantines its whole window. No decoder raises an
+exception, whatever the body holds: a bug in harvester quarantines the window too, so that its
+answer is kept.
 
 There are three decoders, because most answers are regular and a regular answer must be cheap. Each
 one accepts an answer only if its result is exactly that of the next, and otherwise leaves it to

@@ -32,7 +32,7 @@ FROM_THE_BEGINNING = "begin"
 
 @dataclass(frozen=True, slots=True)
 class ChosenChanges:
-    """Part of a feed. None stands for all of a kind; the first and the last day are its own."""
+    """Part of a feed: some accounts and datasets, None for all of them, and a range of days."""
 
     appids: frozenset[str] | None = None
     datasets: frozenset[str] | None = None
