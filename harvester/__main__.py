@@ -1,4 +1,4 @@
-"""``python -m harvester`` is ``harvester``."""
+"""Entry point of ``python -m harvester``, which does the same as ``harvester``."""
 
 from __future__ import annotations
 

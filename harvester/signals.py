@@ -25,7 +25,7 @@ GRACEFUL_SECONDS = 6.0
 """Seconds that a run may take to end in order after the first signal."""
 
 FINAL_WRITE_SECONDS = 0.5
-"""Seconds that `Stoppable.final_write` may take after that, or at once without an orderly end."""
+"""Seconds that `Stoppable.final_write` may take; it is called if the run did not end in order."""
 
 
 class Stoppable(Protocol):
@@ -38,7 +38,7 @@ class Stoppable(Protocol):
         """Return what the work waits for, in lines for people."""
 
     def final_write(self) -> None:
-        """Record that the work was stopped. The process ends when this returns, or before."""
+        """Record that the work was stopped. The process ends after FINAL_WRITE_SECONDS at most."""
 
 
 _stoppable: Stoppable | None = None
@@ -48,9 +48,10 @@ _write_description: Callable[[str], object] | None = None
 
 
 def install() -> None:
-    """Make a signal end the process with 128 plus its number. Main thread only.
+    """Make SIGINT, SIGTERM and SIGHUP end the process with exit code 128 plus their number.
 
-    Child processes receive signals as usual: none is blocked or ignored for them.
+    Under nohup, SIGHUP stays ignored. SIGUSR1 prints what the work waits for. Child processes
+    receive signals as usual: none is blocked or ignored for them. Only for the main thread.
     """
     global _listening  # noqa: PLW0603 - a process has one set of signals
     if _listening:
@@ -88,7 +89,10 @@ def set_ok_exit(codes: frozenset[int]) -> None:
 
 
 def describe_by(write: Callable[[str], object] | None) -> None:
-    """Set the function that writes descriptions to stderr, which then gets nothing else."""
+    """Set the function that writes descriptions, or None: this module writes them to stderr.
+
+    With a function, this module writes nothing to stderr itself.
+    """
     global _write_description  # noqa: PLW0603 - as above
     _write_description = write
 

@@ -1,4 +1,4 @@
-"""The catalogue: WeChat's datasets and error codes, as data with its source."""
+"""The catalogue of WeChat's datasets and error codes, with the pages that document them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ RETIRED = (
 
 
 def matching(pattern: str) -> tuple[Dataset, ...]:
-    """Find the datasets that a manifest or an option means.
+    """Return the datasets that a pattern in a manifest or an option matches.
 
     ``pattern`` is a name, WeChat's own name (``getinterfacesummary``), a glob or ``all``. The
     result is empty if nothing matches: the caller knows where the pattern stands and reports it.
@@ -55,7 +55,7 @@ def matching(pattern: str) -> tuple[Dataset, ...]:
 
 
 def retirement(name: str) -> tuple[str, str] | None:
-    """Describe the problem and the remedy if a name is that of a retired dataset."""
+    """Return the problem and the remedy if ``name`` is a retired dataset, otherwise None."""
     for retired in RETIRED:
         if name in (retired.name, retired.api):
             instead = " and ".join(f"`{successor}`" for successor in retired.successors)

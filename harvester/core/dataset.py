@@ -55,9 +55,9 @@ class Nesting(Enum):
     FLAT = "flat"
     """The element is the row."""
     OBJECT = "object"
-    """The element's member ``nested_field`` is an object that holds them: one row per element."""
+    """The element's member ``nested_field`` is an object with the metrics: one row per element."""
     ARRAY = "array"
-    """The member ``nested_field`` is an array: one row per entry, own members repeated."""
+    """The member ``nested_field`` is an array: one row per entry, other members repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,9 @@ class Column:
 
     ``nested`` is True for a member of the nested field. ``required`` is False for an undocumented
     or occasional member, which is not reported as missing. ``labels`` are the known values of an
-    open enum, ``fields`` the members of a LIST. ``is_total`` is True for a count from the first day
-    of an article on that nothing takes back, and ``maximum`` is the documented one; neither is
-    enforced, and a run notes what contradicts them.
+    open enum, ``fields`` the members of a LIST. ``is_total`` is True for a count that starts on the
+    first day of an article and never falls. ``maximum`` is the documented maximum. Neither is
+    enforced: a run reports values that contradict them.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Allocation of the daily quota: written to disk before use; unused calls are returned at the end.
 
-A ledger is written for many queues at once and for seconds ahead, so that requests wait for the
-disk only at the start of a day. Where WeChat must be asked first, the dataset of the account waits
-for the answer while all others get their calls.
+One write of a ledger covers many queues and the calls of several seconds, so requests wait for the
+disk only at the start of a day. If WeChat must be asked for the quota of a dataset of an account,
+this dataset waits for the answer while all others get their calls.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.scheduling.scheduler import Scheduler
 
 GATHER_SECONDS = 1.0
-"""So long the wishes of many queues are gathered, unless one of them has nothing left to spend."""
+"""Seconds for which refills are gathered, unless a queue has no call left."""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetPolicy:
     """Policy for allocating one day's calls.
 
-    ``reserved_later`` returns the calls to keep, at a moment, for data that gets ready later that
-    day. ``forget`` takes the quotas of the run's own accounts and datasets for unspent: the user
-    knows that they are. ``forget_refusals`` drops the refusals that earlier runs have learnt.
+    ``reserved_later`` returns the calls to keep, at a time, for data that gets ready later that
+    day. ``forget`` treats the quotas of the run's accounts and datasets as unspent, because the
+    user says so. ``forget_refusals`` drops the refusals that earlier runs have learnt.
     """
 
     limits: Limits
@@ -44,9 +44,9 @@ class BudgetPolicy:
 
 
 class CallBudget:
-    """Enters calls into the ledgers and allocates them to the queues.
+    """Budget of a run: enters calls into the ledgers and allocates them to the queues.
 
-    ``questions`` are put to WeChat where the policy wants it; their clock is also the budget's.
+    ``questions`` asks WeChat for quotas where the policy requires it, and provides the clock.
     ``on_allocated`` is called after each allocation.
     """
 
@@ -84,8 +84,9 @@ class CallBudget:
     async def open(self) -> None:
         """Read the calls already spent and allocate the first ones, before the first request.
 
-        Recent calls of earlier runs still count; of a run that did not end in order, or whose
-        ledger is missing beside its data, all that the rate allows. Raises StoreError, in a group.
+        Recent calls of earlier runs count against the rate. If their number is unknown, the rate
+        counts as fully used: after a run that did not end in order, and if data has no ledger.
+        Raises StoreError, in an exception group.
         """
         self._day = calendar.today(self._now())
         buckets = {queue.bucket for queue in self._scheduler.queues}
@@ -98,7 +99,7 @@ class CallBudget:
         self._expect_refusals()
 
     def wake(self) -> None:
-        """Queues ran low, or were told that a quota is spent."""
+        """Wake `run`, because queues have few calls left or a quota is spent."""
         self._wake.set()
         # A blocked queue idles meanwhile, and a spent quota is lost if the process is killed.
         if self._scheduler.blocked > 0 or self._scheduler.refusals.exhausted:
@@ -111,7 +112,7 @@ class CallBudget:
         self._urgent.set()
 
     async def run(self) -> None:
-        """Allocate calls until closed. Raises StoreError, in a group, when the disk refuses."""
+        """Allocate calls until closed. Raises StoreError, in an exception group."""
         async with anyio.create_task_group() as questions:
             while not self._closing:
                 for queue, backlog in self._to_ask:
@@ -156,7 +157,7 @@ class CallBudget:
         await self._allocate()
 
     def _expect_refusals(self) -> None:
-        """Tell the scheduler what earlier runs have learnt of refusals."""
+        """Pass the refusals that earlier runs have learnt to the scheduler."""
         for queue in self._scheduler.queues:
             deferred = self._ledgers[queue.bucket].deferred
             for backlog in queue.backlogs:
@@ -189,7 +190,7 @@ class CallBudget:
             self.wake()
 
     def _next_block(self, queue: AccountQueue, backlog: Backlog) -> Block | None:
-        """Enter the next calls of a backlog, or a question that must be put before them."""
+        """Enter the next calls of a backlog; return None if WeChat must be asked before them."""
         dataset, appid, ledger = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]
         if backlog.abandoned_by is not None or ledger.exhausted_by(dataset, appid) is not None:
             return Block(0)
@@ -202,7 +203,7 @@ class CallBudget:
         return found
 
     async def _ask(self, queue: AccountQueue, backlog: Backlog) -> None:
-        """Put a question; its answer is used by the next allocation."""
+        """Ask WeChat for a quota; the next allocation uses the answer."""
 
         def made() -> tuple[Day, int]:
             ledger = self._ledgers[queue.bucket]
@@ -215,14 +216,14 @@ class CallBudget:
         self.wake()
 
     def _take_answers(self) -> list[tuple[AccountQueue, Backlog]]:
-        """Take in the answers to questions; return what waits for them."""
+        """Apply the answers about quotas, and return the backlogs that waited for them."""
         answers, self._answers = self._answers, []
         for queue, backlog, answer in answers:
             self._quota(queue, backlog).answered(*answer)
         return [(queue, backlog) for queue, backlog, _ in answers]
 
     def _take_exhausted(self) -> set[int]:
-        """Enter spent quotas into the ledgers, with what the day allowed; return the buckets."""
+        """Enter spent quotas and the calls that they allowed; return their ledgers' buckets."""
         touched = set()
         for queue, backlog, refusal in self._scheduler.refusals.take_exhausted():
             self._ledgers[queue.bucket].exhaust(backlog.dataset.name, queue.appid, refusal)
@@ -265,7 +266,7 @@ class CallBudget:
         work: Callable[[Ledger, int], Coroutine[Any, Any, None]],
         buckets: Iterable[int] | None = None,
     ) -> None:
-        """Do this for all buckets at once, as far as the disk's limiter lets them."""
+        """Run ``work`` for all buckets at once, or for those given; a limiter bounds the I/O."""
         async with anyio.create_task_group() as tasks:
             for bucket in self._ledgers if buckets is None else buckets:
                 tasks.start_soon(work, self._ledgers[bucket], bucket)

@@ -1,4 +1,4 @@
-"""Calls of `fetch` and `check`: each is tried a few times, and keeps the rate of its account."""
+"""Calls of `fetch` and `check`, each with a few attempts, at the rate of its account."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class LoneCalls:
         self.made = 0
 
     async def few(self, ask: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """Return the answer of the first attempt that has one, or else the last refusal."""
+        """Make attempts until one is answered or no more are allowed; return the last outcome."""
         refreshed, tries = False, 0
         while True:
             outcome = await ask()
@@ -95,7 +95,7 @@ class LoneCalls:
         self._transport.pool.close_account(appid)
 
     async def _turn(self, appid: str) -> None:
-        """Wait between two calls of an account as its rate demands."""
+        """Wait between two calls of an account, as its rate requires."""
         # Before a call and not after it: a person waits for the answer to the last one.
         if appid in self._called:
             await anyio.sleep(self._rate.period / self._rate.count)

@@ -1,7 +1,7 @@
 """The list of mistakes that all readers of a manifest append to, and the state they share.
 
-Readers report every mistake and continue. What a message repeats of the manifest passes
-`harvester.core.config.references.quote_safe`, because a secret may stand in the wrong place.
+Readers report every mistake and continue. A message quotes texts of the manifest through
+`harvester.core.config.references.quote_safe`, because a secret may be written in the wrong place.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Step = str | int
 
 
 class Where(Protocol):
-    """A function from the path of a part inside of a value to its place in the file."""
+    """A function that returns the place in the file for the path of a part of a value."""
 
     def __call__(self, loc: Sequence[Step] = (), /, *, key: bool = False) -> Place:
         """Return the place of a part, or of its key; for a missing part, of the nearest parent."""
@@ -42,7 +42,7 @@ class Where(Protocol):
 class Diagnostics:
     """The mistakes found so far, in the order of finding; `ManifestError` sorts them.
 
-    Reading ends with the first one that is not listed, because a file of nonsense has millions.
+    Reading stops after `MAX_MISTAKES`, because a file that is no manifest may have millions.
     """
 
     __slots__ = ("found",)
@@ -51,13 +51,13 @@ class Diagnostics:
         self.found: list[Mistake] = []
 
     def add(self, place: Place, what: str, hint: str = "") -> None:
-        """Append a mistake. Raises ManifestError if there are more than are listed."""
+        """Append a mistake. Raises ManifestError if there are more than MAX_MISTAKES."""
         self.found.append(Mistake(place, what, hint))
         if len(self.found) > MAX_MISTAKES:
             raise ManifestError(self.found)
 
     def fatal(self, place: Place, what: str, hint: str = "") -> ManifestError:
-        """Return the error for a mistake that prevents further reading, with those so far."""
+        """Return the error for a mistake that ends the reading, with all mistakes found so far."""
         return ManifestError([*self.found, Mistake(place, what, hint)])
 
 

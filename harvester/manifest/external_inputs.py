@@ -17,7 +17,7 @@ _Item = TypeVar("_Item")
 
 
 class Touched(NamedTuple):
-    """Each name once, in the order of the manifest. Files are whole paths.
+    """External inputs, each once, in the order of the manifest. Files are full paths.
 
     ``required`` are the variables without a default.
     """
@@ -30,10 +30,10 @@ class Touched(NamedTuple):
 
 
 def touched(manifest: Manifest) -> Touched:
-    """Return what the load of the manifest has read, and what a run would read, start and call.
+    """Return the inputs that were read to load the manifest, and those that a run would use.
 
-    Credentials count for the accounts that a run asks. Under the sandbox none count, because it
-    accepts any secret.
+    The credentials are those of the accounts that a run asks. With the sandbox none are included,
+    because it accepts any secret.
     """
     accounts, platform = _used(manifest)
     texts = (*manifest.references, *_secret_texts(accounts, platform))
@@ -64,7 +64,10 @@ def secret_variables(accounts: Collection[Account], platform: Platform | None) -
 
 
 def _used(manifest: Manifest) -> tuple[list[Account], Platform | None]:
-    """Return the accounts whose credentials a run would use, and the platform if it would."""
+    """Return the accounts whose credentials a run would use, and the platform.
+
+    The platform is None if a run would not use it.
+    """
     if manifest.api.is_sandbox:
         return [], None
     accounts = manifest.asked_accounts
@@ -84,12 +87,12 @@ def _secret_texts(accounts: Iterable[Account], platform: Platform | None) -> Ite
 
 
 def _bodies(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the inside of every reference."""
+    """Yield the text between the braces of every reference."""
     return (match[1] for text in texts for match in REFERENCE.finditer(text))
 
 
 def _variables(texts: Iterable[str], *, required: bool = False) -> Iterator[str]:
-    """Yield the name of the variable of each reference to one, or of each without a default."""
+    """Yield the names of referenced variables; with ``required``, of those without a default."""
     bodies = (body for body in _bodies(texts) if not body.startswith("file:"))
     return (body.partition(":-")[0] for body in bodies if not (required and ":-" in body))
 

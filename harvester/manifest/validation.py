@@ -1,4 +1,4 @@
-"""Validation by pydantic, with its errors reported with a place and without the input."""
+"""Validation by pydantic. Errors are reported with their place and without the input."""
 
 from __future__ import annotations
 
@@ -90,12 +90,12 @@ def _validated(
 
 
 def is_mistyped(name: str, written: Iterable[str], known: Collection[str]) -> bool:
-    """Return whether a key that is missing stands there with another spelling."""
+    """Return whether a missing key is present with another spelling."""
     return any(key not in known and f"`{name}`" in nearest(key, known) for key in written)
 
 
 def _told_once(model: type[Any], flaws: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Leave out missing keys that an unknown key is most similar to."""
+    """Leave out a missing key if an unknown key beside it is probably its misspelling."""
     unknown = [_steps(flaw) for flaw in flaws if flaw["type"] == "unexpected_keyword_argument"]
 
     def is_told(loc: tuple[Step, ...]) -> bool:
@@ -107,7 +107,7 @@ def _told_once(model: type[Any], flaws: list[ErrorDetails]) -> list[ErrorDetails
 
 
 def _steps(flaw: ErrorDetails) -> tuple[Step, ...]:
-    """Return the path of a flaw in the file: pydantic adds the tags of `union_by_kind`."""
+    """Return the path of a flaw in the file, without the tags that `union_by_kind` adds."""
     return tuple(step for step in flaw["loc"] if not str(step).startswith("["))
 
 
@@ -168,7 +168,10 @@ def _unknown_key(owner: type[Any] | None, name: str, *, in_secret: bool) -> tupl
 
 
 def _owner(model: type[Any], loc: Sequence[Step]) -> type[Any] | None:
-    """Return the model that refused a key. Indices and keys of a dict lead to their items."""
+    """Return the model that the last key of a path belongs to; None if it is no model's key.
+
+    Indices of lists and keys of plain mappings in the path are skipped.
+    """
     owner: type[Any] | None = model
     for step in loc[:-1]:
         fields = fields_of(owner) if owner else {}

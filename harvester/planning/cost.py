@@ -22,7 +22,7 @@ SHORTER_RANGES = (30, 90, 365, 3 * 365)
 """Ranges that a plan is compared with, in days up to today."""
 
 MIN_EMPTY_DAYS = 90
-"""Empty days before an account's first row from which on older days are expected to be empty."""
+"""Empty days before an account's first row after which older days are expected to be empty too."""
 
 Rows: TypeAlias = Mapping[str, Mapping[str, tuple[DaySet, DaySet]]]
 """Days with rows and days answered without rows, by dataset and appid."""
@@ -71,13 +71,13 @@ class EmptyPrefix:
 class Price:
     """The cost of a plan.
 
-    ``calendar_days`` is the number of Beijing days on which there are requests, under the quota;
-    today is none of them if nothing is left of it. ``complete_on`` is the last of them, and today
-    if there is nothing to ask. ``requests_today`` is what the quota allows today, and
-    ``quota_questions`` are put to WeChat before them. ``read`` quotas were reported by WeChat,
-    ``assumed`` ones were not, and ``refused`` ones of these WeChat did not tell when it was asked;
-    others are set in the manifest. ``bound_seconds`` and ``bound_by`` are the plan's, or the
-    quota's if that takes longer.
+    ``calendar_days`` is the number of Beijing days with requests under the quota; today counts only
+    if some of its quota is left. ``complete_on`` is the last of these days, or today without any.
+    ``requests_today`` is the number of requests that the quota allows today, and
+    ``quota_questions`` the number of questions to WeChat about the quota. ``read``, ``assumed`` and
+    ``refused`` count quotas: those reported by WeChat, those unknown, and the unknown ones that
+    WeChat refused to report. All other quotas are set in the manifest. ``bound_seconds`` and
+    ``bound_by`` are the plan's, or the quota's if that takes longer.
     """
 
     requests_today: int
@@ -95,7 +95,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """Missing days of one dataset of one account, its quota, and the calls ``left`` of that."""
+    """Missing days of one dataset of one account, its quota, and the calls ``left`` today."""
 
     appid: str
     missing: DaySet
@@ -111,11 +111,11 @@ class _Item:
         return count_windows(missing, self.span, self.boundary)
 
     def later_days(self, requests: int) -> int:
-        """Count the Beijing days after today that so many requests take."""
+        """Count the Beijing days after today that this number of requests needs."""
         return max(0, -((self.left - requests) // max(1, self.quota.budget)))
 
     def calendar_days(self, requests: int) -> int:
-        """Count the Beijing days that so many requests take."""
+        """Count the Beijing days that this number of requests needs."""
         return self.later_days(requests) + (min(requests, self.left) > 0)
 
 
@@ -156,7 +156,10 @@ def price(manifest: Manifest, missing: Wanted, found: Plan, quotas: Quotas, now:
 def empty_prefixes(
     manifest: Manifest, missing: Wanted, rows: Rows, today: Day
 ) -> tuple[EmptyPrefix, ...]:
-    """Return the accounts with requests for days before their first row, the most first."""
+    """Return the requests for days before the first row, by account and dataset.
+
+    The entry with the most requests is first. Below `MIN_EMPTY_DAYS` there is no entry.
+    """
     found, names = [], manifest.names
     for dataset, appid, lacking, boundary in each_missing(manifest, missing, today):
         name = dataset.name

@@ -1,9 +1,9 @@
 """The quota: how many calls of a Beijing day a run may spend, and when to ask WeChat.
 
-WeChat counts calls per account, dataset and Beijing day, and tells both the limit and what remains
-of it if it is asked. A run may spend the smaller of the two less a reserve for the account's other
-users, less the calls made since the answer, and less the calls for days that get ready later today.
-It asks before it makes many calls, and again when it is about to spend a quarter of what remained.
+WeChat counts calls per account, dataset and Beijing day. When it is asked, it reports the limit and
+the remaining calls. A run may spend the smaller of the two, minus three numbers: the reserve for
+the account's other users, the calls made since the answer, and the calls for days that get ready
+later today. It asks before it makes many calls, and again after a quarter of the remaining calls.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ class QuotaLimit(NamedTuple):
 
 
 class Need(NamedTuple):
-    """Calls that a dataset of an account needs: ``owed`` ones at least, ``unused`` it has already.
+    """Calls that a dataset of an account needs.
 
-    ``wanted`` is the size of its next block.
+    ``wanted`` is the size of its next block, ``owed`` the minimum that it needs in all, and
+    ``unused`` the calls that it already has.
     """
 
     wanted: int
@@ -49,17 +50,17 @@ class Need(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Calls that were entered into a ledger; ``limit`` says why they are the last, if they are."""
+    """Calls entered into a ledger. ``limit`` is the reason if they are the last, else empty."""
 
     calls: int
     limit: str = ""
 
 
 class DailyQuota:
-    """The quota of one dataset of one account, as it is when this is made, on its ledger's day.
+    """The quota of one dataset of one account on the day of the ledger.
 
-    ``kept`` calls are left for the days that get ready later today. ``limit`` is the size of the
-    quota.
+    It has the numbers of the ledger at the time when it is made. ``kept`` is the number of calls
+    left for days that get ready later today. ``limit`` is the size of the quota and its origin.
     """
 
     def __init__(
@@ -87,12 +88,12 @@ class DailyQuota:
 
     @property
     def is_refused(self) -> bool:
-        """True if WeChat was asked for the quota and did not tell it."""
+        """True if WeChat was asked for the quota and refused to report it."""
         return self._known.is_refused and self._limits.daily_quota is None
 
     @property
     def budget(self) -> int:
-        """The calls that can be expected of a whole day, the reserve left out."""
+        """The number of calls that a whole day is expected to allow, without the reserve."""
         calls = max(0, self.limit.quota - self._reserve)
         # No reserve of it, because it is what the account's other users have left.
         return min(calls, self._known.taught or calls)
@@ -100,7 +101,7 @@ class DailyQuota:
     def left(self, *, reserve_too: bool = False) -> int:
         """Return how many calls may still be spent.
 
-        ``reserve_too`` counts those that a run leaves to others and to later days.
+        ``reserve_too`` includes the reserve and the calls left for days that get ready later today.
         """
         if self._ledger.exhausted_by(*self._pair) is not None:
             return 0
@@ -128,8 +129,8 @@ class DailyQuota:
     def answered(self, told: ReportedQuota | str | None, counted: int = 0) -> None:
         """Take in an answer, which includes the first ``counted`` calls of the ledger.
 
-        A text is a refusal to tell the quota, which is asked for again on a later day. After a
-        question without an answer, None, what is known decides until the next one.
+        ``told`` is a text if WeChat refused to report the quota, which is asked for again on a
+        later day. It is None if no answer came; the known values apply until the next question.
         """
         if told is None:
             self._know(ask_beyond=self._spent + min(_quarter(self.left()), UNASKED_CALLS // 4))
@@ -161,7 +162,7 @@ class DailyQuota:
         self._know(reported=told, counted=0, ask_beyond=None, taught=0)
 
     def questions(self, calls: int) -> int:
-        """Return the number of quota questions before ``calls`` data calls of this run alone."""
+        """Return how often this run asks WeChat for the quota during its next ``calls`` calls."""
         end = self._spent + min(calls, self.left())
         beyond, found = self._spent + self._unasked(), 0
         while end > beyond and self._questions() + found < MAX_QUESTIONS:
@@ -170,7 +171,7 @@ class DailyQuota:
         return found
 
     def explain(self) -> str:
-        """Return the numbers that decide how many calls there are, as words."""
+        """Return a text with the numbers that limit the calls."""
         quota, origin = self.limit
         text = f"{quota:,} calls a day ({origin})"
         if self._room < quota:

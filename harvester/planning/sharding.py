@@ -11,7 +11,7 @@ from harvester.core.model import bucket_of
 
 
 def own_buckets(buckets: int, shard: tuple[int, int]) -> list[int]:
-    """List the buckets that a shard owns. Raises UsageError if buckets are fewer than shards."""
+    """List the buckets that a shard owns. Raises UsageError for fewer buckets than shards."""
     number, total = shard
     if buckets < total:
         raise UsageError(
@@ -22,7 +22,7 @@ def own_buckets(buckets: int, shard: tuple[int, int]) -> list[int]:
 
 
 def of_shard(manifest: Manifest, own: list[int]) -> Manifest:
-    """Cut a manifest down to the accounts in these buckets; jobs may be left without any."""
+    """Return a manifest with only the accounts in these buckets. A job may have no account then."""
     buckets = manifest.output.buckets
     if len(own) == buckets:
         return manifest
@@ -31,7 +31,7 @@ def of_shard(manifest: Manifest, own: list[int]) -> Manifest:
 
 
 def with_jobs(manifest: Manifest, jobs: Iterable[Job]) -> Manifest:
-    """Give a manifest these jobs, cut down to its accounts."""
+    """Return a manifest with these jobs, each limited to the accounts of the manifest."""
     own = {account.appid for account in manifest.accounts}
     cut = (replace(job, appids=tuple(filter(own.__contains__, job.appids))) for job in jobs)
     return replace(manifest, jobs=tuple(cut))

@@ -16,7 +16,7 @@ from harvester.storage import arrow_files, footer
 
 
 def arrow_dataset(harvested: Harvested, name: str, chosen: RowFilter) -> ds.Dataset:
-    """Return the rows of a dataset that a filter leaves; no row is read yet.
+    """Return the rows of a dataset that match a filter; no row is read yet.
 
     Raises as `located`, and StoreError for a file that cannot be read.
     """
@@ -45,13 +45,13 @@ def arrow_dataset(harvested: Harvested, name: str, chosen: RowFilter) -> ds.Data
 class _Rows(ds.FileSystemDataset):  # type: ignore[misc] # pyarrow has no types
     """The files of a dataset, for engines that read them by several threads.
 
-    What Arrow derives from it with another schema is a dataset of Arrow's own.
+    If Arrow derives a dataset with another schema from it, that one is a plain Arrow dataset.
     """
 
     def scanner(self, *arguments: Any, **options: Any) -> Any:
-        """Return a scan, with the arguments of Arrow's own."""
+        """Return a scanner. The arguments are those of `pyarrow.dataset.Dataset.scanner`."""
         scan = super().scanner(*arguments, **options)
-        # `write_dataset` asks in this way, wants a scan of Arrow's, and makes no reader of it.
+        # `write_dataset` calls it in this way: it needs Arrow's own scanner and makes no reader.
         return scan if not arguments and options.keys() == {"use_threads"} else _Scan(scan)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 class Output:
     """An output that is read without its manifest and without secrets of WeChat.
 
-    ``place`` is its folder or URI. Each call looks at the files anew, so an output is opened once
-    and stays open while runs replace its files.
+    ``place`` is its folder or URI. Each call lists the files again, so an output stays usable while
+    runs replace its files.
     """
 
     place: str
@@ -47,7 +47,7 @@ class Output:
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """The names of the datasets that are there."""
+        """The names of the datasets that the output has."""
         return datasets(self._harvested.store)
 
     def arrow(
@@ -60,9 +60,10 @@ class Output:
     ) -> ds.Dataset:
         """Return a dataset's rows as an Arrow dataset; no row is read yet.
 
-        Its last column is ``ref_month``, from the path. Days are Beijing days of ``ref_date``, both
-        included, and ``accounts`` are appids; files and row groups without such rows are not read.
-        Raises UsageError for an unknown or absent dataset, a wrong day and what is no appid.
+        Its last column is ``ref_month``, from the path. ``begin_date`` and ``end_date`` are Beijing
+        days of ``ref_date``, both included. ``accounts`` are appids. Files and row groups without
+        matching rows are not read. Raises UsageError for an unknown or absent dataset, an invalid
+        day and an invalid appid.
         """
         appids = None if accounts is None else arguments.names(accounts)
         chosen = row_filter.filter_of(begin_date, end_date, appids, time.time())
@@ -81,10 +82,10 @@ class Output:
     def duckdb(
         self, con: duckdb.DuckDBPyConnection | None = None, schema: str = "wechat"
     ) -> duckdb.DuckDBPyConnection:
-        """Return a DuckDB connection with one view for each dataset that is there.
+        """Return a DuckDB connection with one view for each dataset of the output.
 
         Without ``con`` it is a new one, in memory, whose default schema is ``schema``. A view lists
-        the files at each query; for datasets that come later, call this again. Raises
+        the files at each query. If a later run adds a dataset, call this again. Raises
         HarvesterError if DuckDB, or an extension that it needs for an object store, is not
         installed.
         """
@@ -119,10 +120,10 @@ class Output:
     def changes(self, since: str | None = None) -> tuple[list[Change], str]:
         """Return the files that were replaced or deleted since a cursor, and the next cursor.
 
-        Without a cursor every file that exists is listed. A reader that keeps the cursor is told
-        each replacement at least once, in the order in which those of a bucket became durable.
-        Raises HistoryLost, with a new ``cursor``, if something is missing since then: read
-        everything once and go on from there.
+        Without a cursor every file that exists is listed. A reader that keeps the cursor gets each
+        replacement at least once; those of a bucket come in the order in which they became durable.
+        Raises HistoryLost, with a new ``cursor``, if the history since the old one has a gap: read
+        everything once and continue from the new cursor.
         """
         return changes_of(Tree(self._harvested.store), since)
 
@@ -133,7 +134,7 @@ class Output:
         file cannot be read at all.
         """
         tree = whole_tree(self._harvested.store)
-        # A file that cannot say which days it had costs days that only a manifest knows.
+        # No wanted days: without a manifest, the days that an unreadable file had are not known.
         return check_tree(tree, CATALOGUE, {}, footers_only=footers_only)
 
 
@@ -149,7 +150,7 @@ def open(
         output: The folder or the URI.
         endpoint: The address of an object store, if it is not the usual one.
         storage_options: Options of obstore, such as ``aws_access_key_id``, ``aws_region`` or
-            ``allow_http``. They win over the environment.
+            ``allow_http``. They take precedence over the environment.
 
     Raises UsageError if nothing was harvested there, and HarvesterError if it cannot be read.
     """

@@ -1,7 +1,8 @@
 """A harvest on a Spark cluster: one task and one row a shard.
 
-Spark gives place, start and retry; the output gives ownership of buckets; the run of a shard gives
-exactness. So any number of attempts of a task may run, at any time, on any machine.
+Spark places, starts and repeats the tasks. Locks of the output decide which task owns a bucket, and
+the run of a shard asks only for days that are missing. So any number of attempts of a task may run,
+at any time, on any machine.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def harvest(
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """The work of an executor. Holds names of secrets at most, because it is sent to others."""
+    """The task of an executor. It holds no values of secrets, because Spark sends it to others."""
 
     given: Mapping[str, Any]
     count: int
@@ -186,7 +187,7 @@ def _slots(context: SparkContext) -> int:
 
 
 def _number_of_shards(asked: int | None, buckets: int, slots: int) -> int:
-    """Return the number of tasks. Raises UsageError."""
+    """Return the number of tasks. Raises UsageError if it does not fit the buckets."""
     if asked is None:
         return min(slots, buckets)
     if asked < 1:
@@ -203,7 +204,7 @@ def _number_of_shards(asked: int | None, buckets: int, slots: int) -> int:
 
 
 def _shared_place(manifest: Manifest, output: str | os.PathLike[str] | None) -> str:
-    """Return the output as the driver sees it: an executor's folder has another meaning."""
+    """Return the output as a URI or an absolute path: executors have other working folders."""
     given = os.fspath(manifest.output.path if output is None else output)
     return given if "://" in given else str(Path(given).absolute())
 
@@ -229,9 +230,9 @@ def _variables(forward_env: Names) -> dict[str, str]:
 
 @contextmanager
 def _forwarded(context: SparkContext, variables: Mapping[str, str]) -> Iterator[None]:
-    """Have the workers of RDDs that are made in the block started with these variables.
+    """Set the variables with which the workers of RDDs that are made in the block start.
 
-    They are no settings of the application, which its event log and its pages would show.
+    They are not settings of the application, because Spark's event log and web pages show those.
     """
     with _environment_lock:
         before = context.environment
@@ -243,7 +244,7 @@ def _forwarded(context: SparkContext, variables: Mapping[str, str]) -> Iterator[
 
 
 def _named(error: HarvesterError, shard: str) -> HarvesterError:
-    """Have an error name its shard; that of an outcome does so by itself."""
+    """Add the name of its shard to an error; a `RunFailed` has it already."""
     if not isinstance(error, RunFailed):
         error.lines = (f"shard {shard}: {error.lines[0]}", *error.lines[1:])
         error.problem = "\n".join(error.lines)

@@ -21,7 +21,7 @@ from harvester.storage.state import account_cache
 class PlatformAtHand:
     """The platform of one operation, opened when it is first needed and then kept with its tokens.
 
-    ``clock`` hears WeChat's time, and ``read`` reads the platform's secrets.
+    ``clock`` receives the dates of WeChat's answers, and ``read`` reads the platform's secrets.
     """
 
     clock: CheckedClock
@@ -48,7 +48,7 @@ class PlatformAtHand:
         return appids
 
     def needed_by(self, manifest: Manifest, accounts: Iterable[Account]) -> PlatformAccess | None:
-        """Open the platform if one of the accounts gets its token through it.
+        """Return the platform if one of the accounts gets its token through it, otherwise None.
 
         Raises UsageError for missing secrets.
         """

@@ -16,10 +16,10 @@ from harvester.runs.record.record import Record
 
 
 class Told(NamedTuple):
-    """A fact as a listener hears it: when and of which shard, and what is known by then.
+    """A fact as a listener receives it, with its time, its shard and the records at that time.
 
-    ``of_shard`` is the record of the process that told it, and ``is_own`` is True if that is this
-    one. ``stream`` has the record of the whole run.
+    ``of_shard`` is the record of the process that reported the fact. ``is_own`` is True if this
+    process reported it. ``stream`` has the record of the whole run.
     """
 
     fact: facts.Fact
@@ -33,7 +33,8 @@ class Told(NamedTuple):
 class StopOrder:
     """The order of a signal to end a run: ``code`` is the exit code, None without an order.
 
-    A handler sets it at any moment. ``is_graceful`` is True once the run ends by itself then.
+    A signal handler may set it at any moment. ``is_graceful`` is True once the run reacts to the
+    order and ends by itself.
     """
 
     code: Exit | None = None
@@ -60,7 +61,7 @@ class Stream:
         self.describe: Callable[[], str] = nothing_yet
         self._shards: dict[str, Record] = {}
         self._queue: deque[facts.Fact] = deque()
-        # One that a thread can take twice, because a listener may ask for the record.
+        # Reentrant, because a listener may ask for the record.
         self.lock = threading.RLock()
 
     @property
@@ -88,8 +89,8 @@ class Stream:
     ) -> None:
         """Fold a fact into the record, and hand it to the listeners. Only for the run's thread.
 
-        ``shard`` is that of the process that told it, None for this one. ``before`` is called
-        before the listeners hear of it.
+        ``shard`` names the shard whose process reported the fact; None means this process.
+        ``before`` is called before the listeners.
         """
         # Folded first: a listener that asks for the record finds the fact in it.
         with self.lock:
@@ -102,7 +103,7 @@ class Stream:
             listener(told)
 
     def position(self) -> Progress:
-        """Return how far the run is."""
+        """Return the progress of the run."""
         record = self.record
         seconds, at = self.now() - record.started_at, record.standing
         left = None
@@ -142,9 +143,9 @@ class Stream:
             self.report(self._queue.popleft())
 
     def begin_process(self, shard: str, plan: facts.Planned) -> None:
-        """Begin the record of a shard, or go on with it: another process takes a dead one's place.
+        """Begin the record of a shard, or continue it if a new process replaces a dead one.
 
-        ``plan`` is the one that this process made for the shard.
+        ``plan`` is the shard's plan, which this process made.
         """
         with self.lock:
             if shard in self._shards:

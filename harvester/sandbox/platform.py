@@ -100,7 +100,7 @@ class Platforms:
     # Endpoints; each raises Refused
 
     def component_token(self, asked: Mapping[str, Any], _own: str) -> dict[str, Any]:
-        """Return the platform's own token for its secret and newest ticket."""
+        """Return the platform's own token, in exchange for its secret and its newest ticket."""
         appid, platform = self._named_platform(asked)
         if text_of(asked, "component_appsecret", 41004) != platform.secret:
             raise Refused(40125)

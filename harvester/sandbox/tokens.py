@@ -1,4 +1,4 @@
-"""The token server: issues access tokens, and tells which account a token belongs to.
+"""The token server: issues access tokens, and finds the account of a token.
 
 An account has two kinds of token that do not affect each other. A stable token is returned again
 while it is valid. A plain token ends the plain token before it.
@@ -23,7 +23,7 @@ OVERLAP = 300.0
 """Seconds for which a token and its successor both work."""
 
 FORCED_A_DAY = 20
-"""Forced refreshes of an account's stable token per Beijing day."""
+"""Maximum forced refreshes of an account's stable token per Beijing day."""
 
 FORCED_APART = 30.0
 """Seconds after a forced refresh in which another one changes nothing."""
@@ -55,7 +55,7 @@ class Token:
 
 @dataclass(slots=True)
 class _Account:
-    """An account's secret and newest tokens; ``plain`` has them by the platform they are for."""
+    """An account's secret and newest tokens; the keys of ``plain`` are appids of platforms."""
 
     secret: str | None = None
     stable: Token | None = None
@@ -67,7 +67,7 @@ class _Account:
 class TokenServer:
     """Issues and looks up tokens. Times are seconds since the Unix epoch.
 
-    ``life`` is how many seconds a token lives, ``tail`` ends the text of each.
+    ``life`` is the lifetime of a token in seconds, ``tail`` the end of the text of each token.
     """
 
     def __init__(self, life: float, tail: str = "") -> None:
@@ -121,8 +121,8 @@ class TokenServer:
     def plain(self, appid: str, now: float, *, platform: str = "") -> Token:
         """Return a new plain token; the former one works for OVERLAP more seconds.
 
-        With ``platform`` the token is the one that this platform gets for the account; it affects
-        no token of another platform and none of the account's own.
+        With ``platform`` the token is issued to this platform for the account. It replaces no token
+        of another platform and none of the account itself.
         """
         latest = self._accounts[appid].plain
         if former := latest.get(platform):

@@ -47,9 +47,9 @@ _FAILED = (Action.RETRY, Action.RETRY_NOW)
 
 
 class Abandonment:
-    """The days that are given up, and what that leaves to be owed.
+    """The abandoned days of a run, which are taken out of the backlogs and out of their months.
 
-    ``days`` has them, and ``listener`` hears of each entry that comes and of those that go.
+    ``days`` lists them. ``listener`` is called with each new entry, and with those removed again.
     """
 
     def __init__(self, queues: list[AccountQueue], listener: Listener) -> None:
@@ -60,16 +60,16 @@ class Abandonment:
         self._checkpoint = 0
 
     def checkpoint(self) -> None:
-        """Remember where the current outage began, for `defer_failures`."""
+        """Mark the beginning of the current outage, for `defer_failures`."""
         self._checkpoint = len(self.days)
 
     def fail_attempt(self, attempt: Attempt, rule: Rule, why: Refusal | str) -> None:
-        """Give up the days of one attempt."""
+        """Abandon the days of one attempt."""
         backlog = attempt.backlog
         self.drop_days(attempt.queue, backlog, backlog.in_progress & attempt.days, rule, why)
 
     def affected_by(self, attempt: Attempt, scope: Scope) -> Iterator[tuple[AccountQueue, Backlog]]:
-        """Yield the backlogs that a rule of this scope stops with an attempt."""
+        """Yield the backlogs that a rule of this scope stops after a failed attempt."""
         if scope is Scope.WINDOW:
             return
         whole = scope in (Scope.ACCOUNT, Scope.RUN)
@@ -82,9 +82,9 @@ class Abandonment:
     def stop_dataset(
         self, queue: AccountQueue, backlog: Backlog, rule: Rule, why: Refusal | str
     ) -> bool:
-        """Ask nothing more of one dataset of one account. What is in flight may still arrive.
+        """Make no more requests for one dataset of one account. Answers in flight may still arrive.
 
-        Returns whether that is news.
+        Returns False if the dataset was stopped before.
         """
         # The first rule stays, because the run record names the cause and not what followed.
         if backlog.abandoned_by is not None:
@@ -97,7 +97,7 @@ class Abandonment:
     def drop_days(
         self, queue: AccountQueue, backlog: Backlog, lost: DaySet, rule: Rule, why: Refusal | str
     ) -> None:
-        """Owe some days no longer."""
+        """Abandon some days of a backlog, and report them to the listener."""
         if not lost:
             return
         backlog.drop(lost, until_midnight=rule.action is Action.WAIT_FOR_QUOTA)
@@ -115,9 +115,9 @@ class Abandonment:
         self.months.close_days(queue, backlog, lost)
 
     def reopen_exhausted(self) -> list[AccountQueue]:
-        """Owe again what was abandoned until midnight, because a Beijing day starts.
+        """Reopen the days that were abandoned until midnight, because a Beijing day starts.
 
-        Returns the queues of which WeChat had said that a quota is spent.
+        Returns the queues for which WeChat itself had reported a spent quota.
         """
         told = []
         for queue in self._queues:
@@ -140,14 +140,14 @@ class Abandonment:
         return told
 
     def defer_all(self, why: Refusal | str, rule: Rule = OUTAGE) -> None:
-        """Leave everything to a later run, also what failed since the checkpoint."""
+        """Leave everything to a later run, including the failures since the checkpoint."""
         self.defer_failures()
         for queue in self._queues:
             for backlog in queue.backlogs:
                 self.stop_dataset(queue, backlog, rule, why)
 
     def defer_failures(self) -> None:
-        """Defer the failures since the checkpoint: in an outage they say nothing of a window."""
+        """Leave the failures since the checkpoint to a later run: the outage was their cause."""
         since = self.days[self._checkpoint :]
         if failed := [item for item in since if _has_failed(item)]:
             others = [item for item in since if not _has_failed(item)]

@@ -1,10 +1,12 @@
-"""Learning from refusals: a code that every window shares is met by a handful of calls.
+"""Learning from refusals: a few calls show that WeChat refuses every window with the same code.
 
 A pair is a dataset of an account. Before its first answer it has one window in flight at a time.
-After `IN_ORDER` refusals the next windows are taken from all of its range, and after `SAMPLES` the
-rest is deferred. While no account is answered for a dataset, `SCOUTS` accounts go so far and the
-others wait after their first refusal: for an answer, with which all go on, or for the code to be
-the same for all scouts, for which they are deferred as well. See
+After `IN_ORDER` refusals the next windows are spread over its whole range. After `SAMPLES` refusals
+the rest is deferred to a later run.
+
+While no account has an answer for a dataset, only `SCOUTS` accounts, its scouts, make all of these
+calls. Every other account waits after its first refusal. If any account gets an answer, all
+continue. If all scouts were deferred with the same code, the waiting accounts are deferred too. See
 docs/decisions/0029-learning-from-refusals.md.
 """
 
@@ -22,26 +24,27 @@ from harvester.scheduling.abandoned import Abandonment
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 
 IN_ORDER = 5
-"""So many refusals are met newest window first; the samples that follow are spread."""
+"""Refusals of a pair, newest window first, after which its windows are spread over the range."""
 
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Places of the spread samples in what is left, from the newest (0) to the oldest (1)."""
+"""Positions of the spread samples in the remaining days, from the newest (0) to the oldest (1)."""
 
 SAMPLES = IN_ORDER + len(_SHARES)
-"""After so many refusals without an answer the rest of a pair is deferred."""
+"""Refusals without an answer after which the rest of a pair is deferred."""
 
 MAX_IN_A_ROW = 30
-"""After so many equal refusals in a row the rest of a pair that was answered is deferred."""
+"""Equal refusals in a row after which the rest of a pair that was answered is deferred."""
 
 SCOUTS = 2
 """Accounts that ask all samples of a dataset; the others ask once until one is answered."""
 
 UNREADY_ACCOUNTS = 5
-"""So many accounts told that a day is not ready, and the others are not asked for it, unless an
-answer had a day as new."""
+"""Accounts refused because a day is not ready, after which the others are not asked for this day.
+
+They are asked nevertheless if an account got an answer for a day as new."""
 
 _GOLDEN = 0.618
-"""Runs of one day that meet a pair again ask for windows so far apart, as parts of its range."""
+"""Distance between the windows that repeated runs of one day try, as a share of a pair's range."""
 
 _LEARNT = (Action.STOP, Action.SPLIT, Action.NOT_READY)
 _PASSING = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN, Action.SLOW_DOWN)
@@ -56,9 +59,9 @@ class _Refused(NamedTuple):
 
 
 class RefusalLearning:
-    """Knowledge from the refusals of a run, beyond the pair that met each.
+    """Conclusions from the refusals of a run, for the refused pairs and for other pairs.
 
-    ``resumed`` has the queues that need not wait for the scouts any more.
+    ``resumed`` has the queues that no longer wait for the scouts.
     """
 
     def __init__(self, abandoned: Abandonment) -> None:
@@ -72,11 +75,11 @@ class RefusalLearning:
         self.resumed: list[AccountQueue] = []
 
     def start_day(self, today: Day) -> None:
-        """Take in the Beijing day that starts."""
+        """Record the Beijing day that starts."""
         self._today = today
 
     def expect(self, queue: AccountQueue, backlog: Backlog, learnt: LearntRefusal) -> None:
-        """Take in what an earlier run has learnt of a pair; one that met it today asks once."""
+        """Record what an earlier run learnt about a pair. If that was today, the pair asks once."""
         backlog.refusals.learnt = learnt
         if backlog.missing and self._is_of_today(learnt, learnt.refusal.errcode):
             # Another window each time, because some may be answered.
@@ -84,7 +87,7 @@ class RefusalLearning:
             backlog.refusals.held = True
 
     def answered(self, attempt: Attempt) -> None:
-        """Take in an answer. All windows of its pair may be asked."""
+        """Record an answer. From now on all windows of its pair may be asked."""
         name, refusals = attempt.backlog.dataset.name, attempt.backlog.refusals
         if not refusals.opened:
             self._answered[name] = max(attempt.window.end, self._answered.get(name, 0))
@@ -92,7 +95,7 @@ class RefusalLearning:
         self._resume(name)
 
     def failed(self, attempt: Attempt, rule: Rule, why: Refusal | str, now: float) -> None:
-        """Take in a failed attempt, after what its rule says was done."""
+        """Record a failed attempt, after its rule was applied."""
         if isinstance(why, Refusal) and rule.scope is Scope.WINDOW and rule.action in _LEARNT:
             self._refused(_Refused(attempt, rule, why))
         elif rule.action in _PASSING:
@@ -103,7 +106,7 @@ class RefusalLearning:
             self._replace_scouts(name)
 
     def resume_all(self) -> None:
-        """Let no pair wait any longer, because nothing else is left to do."""
+        """Resume all waiting pairs, because no other work is left."""
         for name in list(self._waiting):
             self._resume(name)
 
@@ -113,7 +116,7 @@ class RefusalLearning:
         return found
 
     def _go_on(self, attempt: Attempt, now: float) -> None:
-        """Decide what a pair without an answer asks next."""
+        """Choose the next window of a pair that has no answer yet."""
         backlog, refusals = attempt.backlog, attempt.backlog.refusals
         if refusals.opened or backlog.abandoned_by is not None:
             return
@@ -127,7 +130,7 @@ class RefusalLearning:
         refusals.held = samples >= 0 or waits
 
     def _refused(self, refused: _Refused) -> None:
-        """Count a refusal; let the pair wait, or defer its rest if no call is worth it any more."""
+        """Count a refusal, then let the pair wait, defer its rest, or let it continue."""
         attempt, rule, why = refused
         backlog, name = attempt.backlog, attempt.backlog.dataset.name
         in_a_row = backlog.refusals.refuse(why.errcode)
@@ -147,16 +150,17 @@ class RefusalLearning:
             self._waiting.setdefault(name, []).append(refused)
 
     def _is_scout(self, attempt: Attempt) -> bool:
-        """Return whether a pair that was refused goes on to its next window."""
+        """Return whether an account is a scout of the dataset; make it one if a place is free."""
         scouts = self._scouts[attempt.backlog.dataset.name]
         if len(scouts) < SCOUTS:
             scouts[attempt.queue.appid] = attempt.backlog
         return attempt.queue.appid in scouts
 
     def _is_shared(self, refused: _Refused) -> bool:
-        """Return whether all scouts of the dataset were deferred for the code, and none answered.
+        """Return whether all scouts were deferred with the code, and the dataset has no answer.
 
-        The newest day alone may not be ready, so that code takes a second window.
+        A code for days that are not ready needs two refusals, because the first may concern the
+        newest day alone.
         """
         attempt, rule, why = refused
         name = attempt.backlog.dataset.name
@@ -168,7 +172,7 @@ class RefusalLearning:
         )
 
     def _is_of_today(self, learnt: LearntRefusal | None, errcode: int) -> bool:
-        """Return whether a run of today had no other answer than this code."""
+        """Return whether an earlier run of today got only this code for a pair."""
         return (
             learnt is not None
             and learnt.on == self._today
@@ -177,17 +181,17 @@ class RefusalLearning:
         )
 
     def _judge(self, name: str, errcode: int) -> None:
-        """Defer the pairs that wait if all scouts were refused alike; otherwise replace those."""
+        """Defer the waiting pairs if all scouts were deferred with the same code."""
         if len(self._deferred[name, errcode]) >= SCOUTS:
             for refused in self._resume(name):
                 if self._is_shared(refused):
                     self._defer(refused)
 
     def _replace_scouts(self, name: str) -> None:
-        """Let pairs that wait go on in the place of scouts that ask no more."""
+        """Replace scouts that make no more calls by waiting pairs."""
         scouts, waiting = self._scouts[name], self._waiting[name]
         for appid, backlog in list(scouts.items()):
-            # What was deferred has told what it had to, as long as another one still asks.
+            # A deferred scout stays: its code is known, and another scout still makes calls.
             is_done = backlog.abandoned_by is not None or not backlog.open
             if backlog.refusals.released or (is_done and backlog.refusals.learnt is None):
                 del scouts[appid]
@@ -201,7 +205,7 @@ class RefusalLearning:
             del self._waiting[name]
 
     def _resume(self, name: str) -> list[_Refused]:
-        """Let all pairs of a dataset that wait go on. Returns what they were refused."""
+        """Let all waiting pairs of a dataset continue. Returns their refused attempts."""
         waiting = self._waiting.pop(name, [])
         for refused in waiting:
             self._wake(refused.attempt)
@@ -212,7 +216,10 @@ class RefusalLearning:
         self.resumed.append(attempt.queue)
 
     def _defer(self, refused: _Refused) -> None:
-        """Leave the rest of a pair to a later run; what was so on an earlier day is refused."""
+        """Leave the rest of a pair to a later run.
+
+        If an earlier day ended with the same code, the rest counts as refused.
+        """
         attempt, rule, why = refused
         refusals = attempt.backlog.refusals
         known = refusals.learnt
@@ -230,7 +237,7 @@ class RefusalLearning:
             self._deferred[attempt.backlog.dataset.name, why.errcode].add(attempt.queue.appid)
 
     def _drop_unready_day(self, refused: _Refused) -> None:
-        """Ask no account any more for a day that several were told is not ready."""
+        """Stop asking for a day after UNREADY_ACCOUNTS accounts were refused as not ready."""
         attempt, rule, why = refused
         day, name = attempt.window.end, attempt.backlog.dataset.name
         told = self._unready[name, day]

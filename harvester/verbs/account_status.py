@@ -1,4 +1,4 @@
-"""State of each account, over all of its datasets, for people who think in accounts."""
+"""State of each account over all of its datasets, and its missing days."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _STATES = ("missing", "quarantined", "provisional", "final")
 """States of days, the worst first."""
 
 PAUSED = "paused"
-"""Reason of what is missing of an account that the manifest pauses."""
+"""Reason of the missing days of an account that the manifest pauses."""
 
 Ranges: TypeAlias = tuple[tuple[str, str], ...]
 """First and last days, both included, as text."""
@@ -73,9 +73,9 @@ class AccountStatus:
     """One account over all of its datasets.
 
     ``wanted`` and ``done`` count account-days. ``percent`` is 100 only if every wanted day is
-    covered, and None without one. ``newest_day`` is the newest day with an answer. ``state`` is the
-    worst of a day, ``reason`` and ``errcode`` are the worst of what is missing. ``waiting_until``
-    is set if no run before that moment can obtain a missing day.
+    covered, and None if no day is wanted. ``newest_day`` is the newest day with an answer.
+    ``state`` is the worst state of its days, and ``reason`` and ``errcode`` are the worst cause of
+    its missing days. ``waiting_until`` is set if no run before that time can obtain a missing day.
     """
 
     appid: str
@@ -100,7 +100,7 @@ class AccountStatus:
 def account_days(
     names: Mapping[str, str], found: Iterable[tuple[str, str, DaySet]]
 ) -> Iterator[DaysOfAccount]:
-    """Yield days of accounts and datasets, the datasets of an account with the same days as one."""
+    """Yield the days of each account; datasets with the same days are one entry."""
     for appid, alike in _alike(found):
         yield DaysOfAccount(appid, names.get(appid, ""), *alike)
 
@@ -108,7 +108,7 @@ def account_days(
 def missing_days(
     names: Mapping[str, str], explained: Iterable[ExplainedDays]
 ) -> Iterator[MissingDays]:
-    """Yield missing days, with the datasets that miss the same for the same reason together."""
+    """Yield missing days; datasets with the same days and the same reason are one entry."""
     # A record has the refused window and the rest of its dataset as two entries.
     together: defaultdict[ExplainedDays, DaySet] = defaultdict(int)
     for item in explained:
@@ -122,7 +122,10 @@ def missing_days(
 def _alike(
     found: Iterable[tuple[K, str, DaySet]],
 ) -> Iterator[tuple[K, tuple[tuple[str, ...], int, Ranges]]]:
-    """Yield each key with the datasets that have the same days, their number and their ranges."""
+    """Yield one entry for each key and set of days: the datasets that have exactly these days.
+
+    The entry also has the number of days over these datasets, and the ranges of the days.
+    """
     alike: defaultdict[tuple[K, DaySet], list[str]] = defaultdict(list)
     for key, dataset, days in found:
         if days:
@@ -142,9 +145,9 @@ def account_statuses(
     explained: Iterable[ExplainedDays],
     now: float,
 ) -> list[AccountStatus]:
-    """Return the accounts that want days, the worst first, and paused ones at the end.
+    """Return the accounts with wanted days, the worst first, and paused ones at the end.
 
-    ``want`` and ``states`` have the paused accounts too, ``explained`` the missing days of the
+    ``want`` and ``states`` include paused accounts; ``explained`` has the missing days of all
     others. ``now`` is in seconds since the Unix epoch.
     """
     lacks: defaultdict[str, list[ExplainedDays]] = defaultdict(list)
@@ -199,7 +202,7 @@ def _status(
 
 
 def _lack(explained: list[ExplainedDays], now: float) -> ExplainedDays:
-    """Return the worst cause of an account, from the moment when its first day may be asked."""
+    """Return the worst cause of an account, with the earliest time when a day may be asked."""
     if not explained:
         return _NO_CAUSE
     worst = min(explained, key=lambda item: _rank(item.reason))

@@ -1,7 +1,7 @@
-"""Gate for the jobs that read the files: whether the days up to one are there, or may still come.
+"""Gate for jobs that read the files: checks whether all days up to a given day are present.
 
-The files say which days are missing, and the run records why: a day that the last finished run
-which asked for it was refused, or failed to obtain, does not come by itself.
+The files show which days are missing, and the run records show why. A day is lost if the last
+finished run that asked for it was refused or failed: no later run obtains it by itself.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from harvester.storage.coverage_scan import States, day_ranges_of
 from harvester.verbs.missing_days import ExplainedDays, Missing, RunHistory
 
 MAX_RECORDS = 500
-"""Maximum run records that are searched. A refusal that none of them has counts as unknown, so that
-the next run asks again and its own record answers."""
+"""Maximum run records that are searched. A refusal that is in none of them counts as unknown: the
+next run asks again, and its record has the result."""
 
 
 class Required(NamedTuple):
@@ -49,7 +49,7 @@ class LostDays(DayRange):
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The answer of a gate.
+    """The result of a gate: the required days that are not present.
 
     ``obtainable`` are missing days that a run can still obtain, from ``retry_at`` on (RFC 3339 in
     UTC, None without such days), and ``lost`` those that it cannot.
@@ -70,7 +70,7 @@ class Gate:
 
 
 def read_gate(required: Required, history: RunHistory) -> Gate:
-    """Judge the required days by the states of the wanted ones. Raises StoreError."""
+    """Compare the required days with the files and the run records. Raises StoreError."""
     names, now = history.manifest.names, history.now
     obtainable, lost, moments = list[DayRange](), list[LostDays](), list[float]()
     for item in _explained(required, history):
@@ -86,7 +86,7 @@ def read_gate(required: Required, history: RunHistory) -> Gate:
 
 
 def _explained(required: Required, history: RunHistory) -> Iterator[ExplainedDays]:
-    """Yield the required days that are not there, each once, with their cause."""
+    """Yield the required days that are not present, each once, with their cause."""
     now, missing = history.now, Missing()
     for dataset, of_dataset in _required_days(required, history).items():
         known = history.manifest.datasets[dataset]

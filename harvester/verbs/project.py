@@ -1,4 +1,4 @@
-"""Reads a manifest, and opens a project: the narrowed manifest and its output tree."""
+"""Reading of a manifest, and opening of a project: the narrowed manifest and its output tree."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ def read_manifest(manifest: ManifestSource, environ: Mapping[str, str] | None = 
 def narrowed(manifest: Manifest, selection: Selection, now: float) -> Manifest:
     """Return the part of a manifest that a command works on. Raises UsageError.
 
-    The accounts of a platform may not be known yet. ``now`` is in seconds since the Unix epoch.
+    A manifest without accounts is returned as it is, because those of a platform may not be known
+    yet. ``now`` is in seconds since the Unix epoch.
     """
     return narrow(manifest, selection, now) if manifest.accounts else manifest
 
@@ -92,7 +93,7 @@ class Opened(NamedTuple):
         platform = PlatformAtHand(self.clock, credentials.platform)
         output, appids = manifest.output, tuple[str, ...]()
         if manifest.from_platform:
-            # `plan`, `status` and their like make no call, so they know the last list that came.
+            # `plan`, `status` and similar verbs make no call, so they use the cached list.
             asked = authorised == "asked"
             tree = self.tree
             found = platform.authorised(manifest, tree) if asked else account_cache.read(tree)
@@ -115,13 +116,18 @@ def open_project(
     output: str | os.PathLike[str] | None = None,
     authorised: Authorised = "remembered",
 ) -> Project:
-    """Load and narrow a manifest, and open its output. Creates no file, but for the cached list.
+    """Load and narrow a manifest, and open its output.
 
-    ``output`` replaces the output of the manifest. Raises ManifestError for mistakes; UsageError
-    for options that match nothing, for an output that does not fit the manifest, is an unfinished
-    rewrite, may not be read or has a side file of a newer version, and for a platform without known
-    accounts; StoreError if the output cannot be read; and, if WeChat is asked, Unauthorised and
-    Unanswered.
+    No file is created, except the cached list of a platform's accounts. ``output`` replaces the
+    output of the manifest.
+
+    Raises:
+        ManifestError: The manifest has mistakes.
+        UsageError: The options match nothing, or the platform has no known accounts. Or the output
+            does not fit the manifest, is an unfinished rewrite, may not be read, or has a side file
+            of a newer version.
+        StoreError: The output cannot be read.
+        Unauthorised, Unanswered: WeChat was asked, and refused the platform or did not answer.
     """
     opened = open_quietly(arguments.source(manifest), output, CheckedClock())
     return opened.project(selection, authorised)
@@ -132,7 +138,7 @@ def open_quietly(
 ) -> Opened:
     """Load a manifest and open its output, without a call and without a new file.
 
-    Raises as `open_project`, but for what WeChat and a selection may be wrong about.
+    Raises as `open_project`, except for the errors of WeChat and of a selection.
     """
     draft = read(source.path, environ=os.environ, now=clock.started_at, text=source.text)
     manifest = draft.manifest()
@@ -151,9 +157,9 @@ def open_harvested(
 ) -> Project:
     """Open a project whose output exists, with all of its accounts and datasets.
 
-    ``lock_timeout`` is how long to wait for its buckets, None for what is usual there. Raises as
-    `open_project`, and UsageError for an output without data: a mistyped path must not pass as
-    verified, rewritten or forgotten.
+    ``lock_timeout`` is how long to wait for its buckets, None for the default. Raises as
+    `open_project`, and UsageError for an output without data, so that a mistyped path is not
+    reported as verified, rewritten or forgotten.
     """
     timeout = arguments.timeout_seconds(lock_timeout)
     project = open_project(manifest, ALL, output)
@@ -186,9 +192,9 @@ def _is_open_to_all(file: Path) -> bool:
 
 
 def warn_of_exposure(manifest: Manifest) -> None:
-    """Log a warning of secrets that all users can read, and of an output that may be lost.
+    """Log warnings of secrets that all users can read, and of an output that may be lost.
 
-    That is one in a folder of a CI runner, unless ``must_exist`` says that it is kept.
+    An output may be lost if it is a folder of a CI runner and ``must_exist`` is not set.
     """
     warn_of_open_files(manifest)
     output = manifest.output

@@ -30,7 +30,7 @@ _SWITCHING_PROTOCOLS = 101
 
 
 class HttpResponse(NamedTuple):
-    """An answer as it came. A body longer than `MAX_BODY` is incomplete."""
+    """An HTTP response. A body longer than `MAX_BODY` bytes is incomplete."""
 
     status: int
     headers: Mapping[str, str]
@@ -120,7 +120,7 @@ class AccountCalls:
             raise aiohttp.ConnectionTimeoutError from None
 
     def _post_head(self, path: str, token: Secret | None) -> bytes:
-        """Return all that precedes the body's length; cached, as an account has many windows."""
+        """Return the head up to the body's length. Cached, because an account has many windows."""
         if token is None:
             return self._head("POST", path, b"Content-Length: ")
         head = self._heads.get((path, token))
@@ -136,13 +136,13 @@ class AccountCalls:
 
 
 def refuse_without_lease(hold: Hold) -> None:
-    """Raise NotStarted if a request may not be started any more."""
+    """Raise NotStarted if the lease of this run's buckets was not renewed in time."""
     if not hold.is_good:
         raise NotStarted("the lease of this run's buckets was not renewed in time")
 
 
 async def read_body(content: aiohttp.StreamReader) -> bytes:
-    """Read the whole body; of one that is too long, just over `MAX_BODY` bytes."""
+    """Read the whole body, or just over `MAX_BODY` bytes if it is longer."""
     if content.is_eof() and content.exception() is None:
         # It came in one piece with its head, as most do. To read it would resume the transport and
         # the parser, which costs more than to parse it did.

@@ -1,7 +1,7 @@
-"""Errors of aiohttp and of the system as errors of harvester, without any text of theirs.
+"""Translation of errors of aiohttp and of the system into harvester's, without their texts.
 
-aiohttp puts the whole URL into the text of some of its errors. What is said of a failure is the
-server's address, words of the tables below, and the system's words for an error number.
+aiohttp puts the whole URL into the text of some of its errors. A translated error has the server's
+address, words of the tables below, and the system's words for an error number.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ _LOGIN_REQUIRED = 511
 def translate(error: BaseException, server: str, *, named: bool = True) -> errors.CallError:
     """Return the error of this package for a foreign one.
 
-    It names the address that was not reached if the server is ``named``, and else ``server``.
+    A failed connection is reported with its address if ``named``, otherwise with ``server``.
     """
     kind, words = next(row[1:] for row in _FAILURES if isinstance(error, row[0]))
     number = getattr(error, "errno", None)
@@ -104,16 +104,19 @@ def translate(error: BaseException, server: str, *, named: bool = True) -> error
 
 
 def refused_by_proxy(server: str, status: int) -> errors.CallError:
-    """Return the error for a proxy that refuses a call; with 5xx it blames the server behind."""
+    """Return the error for a call that a proxy refused.
+
+    A 5xx status is an error of the server behind the proxy, except for _LOGIN_REQUIRED.
+    """
     is_local = status < 500 or status == _LOGIN_REQUIRED
     kind = errors.NotConnected if is_local else errors.BadAnswer
     return kind(f"{server}: {_PROXY_REFUSED}: HTTP {status}")
 
 
 def is_foreign_page(status: int, body: bytes) -> bool:
-    """Return whether an answer is the page of a proxy or of a sign-in, and none of a server.
+    """Return whether an answer is the page of a proxy or of a network sign-in, not of a server.
 
-    WeChat's own 404 is a refusal, and a page with any other 5xx is that of a broken server.
+    WeChat's own 404 is a refusal, and a page with any other 5xx comes from a broken server.
     """
     if status == _LOGIN_REQUIRED:
         return True

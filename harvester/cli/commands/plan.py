@@ -30,7 +30,7 @@ _COLUMNS: Sequence[TableColumn[DatasetPlan]] = (
     TableColumn("from", lambda row: _day(row.begin), "code", rank=3),
     TableColumn("to", lambda row: _day(row.end), "code", rank=4),
 )
-"""Accounts and account-days that are wanted and missing, and the first and the last missing day."""
+"""Accounts, wanted and missing account-days, requests, and the first and the last missing day."""
 
 
 def plan(
@@ -61,7 +61,7 @@ def plan(
 
 
 def print_plan(out: Console, found: Plan) -> None:
-    """Print the requests of a plan, the bound of its time, and the price of shorter ranges."""
+    """Print the requests of a plan, its minimum duration, and the cost of shorter ranges."""
     print_table(out, _COLUMNS, found.datasets)
     if found.requests:
         seconds, limit = seconds_text(found.bound_seconds), _LIMITS[found.bound_by]

@@ -208,7 +208,7 @@ _COLUMNS: Sequence[TableColumn[AccountStatus]] = (
 
 
 def _print_accounts(out: Console, found: Status) -> None:
-    """Print accounts, how many of them there are, incomplete and paused, and what was asked for."""
+    """Print the accounts and their counts, then the owners and the gate if these were asked for."""
     accounts = found.accounts
     if accounts:
         print_table(out, _COLUMNS, accounts)
@@ -227,18 +227,18 @@ def _print_accounts(out: Console, found: Status) -> None:
 
 
 def _day_lines(found: Sequence[DaysOfAccount]) -> list[str]:
-    """Return a line for the days of each account and reason, those with the most first."""
+    """Return one line for each account and reason, the one with the most days first."""
     alike: defaultdict[tuple[str, str], list[DaysOfAccount]] = defaultdict(list)
     for each in found:
         prospect = f": {_prospect(each)}" if isinstance(each, MissingDays) else ""
         alike[named(each.appid, each.name), prospect].append(each)
-    # Those with the most days, because a list is cut after some lines.
+    # Most days first, because a list is cut after some lines.
     most_first = sorted(alike.items(), key=lambda item: -sum(each.days for each in item[1]))
     return [f"{account}: {_days(days)}{prospect}" for (account, prospect), days in most_first]
 
 
 def _lost_lines(lost: Sequence[LostDays]) -> list[str]:
-    """Return the same for days that no run obtains by itself."""
+    """Return the lines of `_day_lines` for days that no run obtains by itself."""
     found = []
     for item in lost:
         span = day_text(item.begin), day_text(item.end)
@@ -249,7 +249,7 @@ def _lost_lines(lost: Sequence[LostDays]) -> list[str]:
 
 
 def _prospect(gap: MissingDays) -> str:
-    """Return why days are missing, and from when on a run may obtain them if that is not now."""
+    """Return why days are missing, and the earliest time of the next attempt if it must wait."""
     waits = gap.retry_at is not None and gap.reason != "not_asked"
     when = f", again from {_local(gap.retry_at)} on" if waits else ""
     return _because(gap.reason, gap.errcode) + when
@@ -269,7 +269,7 @@ def _because(reason: str, errcode: int | None) -> str:
 
 
 def _local(moment: str | None) -> str:
-    """Write a moment, RFC 3339 in UTC, in the time of this machine, to the next full minute."""
+    """Return a time, RFC 3339 in UTC, as local time of this machine, up to the next full minute."""
     return "" if moment is None else minute_texts(dt.datetime.fromisoformat(moment).timestamp())[0]
 
 
@@ -291,7 +291,7 @@ def datasets_csv(found: Status) -> str:
 def csv_text(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table as CSV, with a line of headings; None is an empty cell.
 
-    No text is a formula or ends its line. Numbers are as in JSON.
+    No spreadsheet takes a text for a formula, and no text has a line break. Numbers are as in JSON.
     """
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\r\n")

@@ -1,6 +1,7 @@
 """Events of a run as log lines for people: each cause of trouble, and each file that was replaced.
 
-They go through the log, so that its level, its masks and the place above a bar are theirs too.
+They are written to the log. So the log level and the masking of secrets apply to them, and they
+appear above a progress bar.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ MAX_PUBLISHED_LINE = 1_500
 """Characters after which the list of replaced files goes on in another line."""
 
 _PUBLISHED_SECONDS = 10.0
-"""Seconds between two lists of replaced files, at first; later a part of the time of the run."""
+"""Minimum seconds between two lists of replaced files."""
 
 _SHARE_BETWEEN_LISTS = 1 / 4
+"""Minimum time between two lists, as a share of the time that the run has taken so far."""
+
 _OF_THE_HOST = {"unreachable", "foreign_page", "no_answer"}
-"""Causes that speak of no account, however many meet them."""
+"""Causes that concern the host: their lines name no account."""
 
 _log = logging.getLogger("harvester.events")
 
@@ -35,7 +38,7 @@ class EventLines:
         self._listed_at = 0.0
 
     def tell(self, event: Event) -> None:
-        """Log what an event says, if it is for people who read along."""
+        """Log problems, and from time to time the replaced files. Other events are ignored."""
         if self._began is None:
             self._began = self._listed_at = event.time
         match event:
@@ -85,14 +88,14 @@ def _subject(problem: Problem) -> str:
 
 
 def _extent(problem: Problem) -> str:
-    """Return how often a passing cause was met, once it was met more than once."""
+    """Return the numbers of attempts and accounts, if a cause was met more than once."""
     if problem.attempts < 2:
         return ""
     return f" ({problem.attempts:,} attempts of {counted(problem.count, 'account')})"
 
 
 def _until(problem: Problem) -> str:
-    """Return from when on it may be asked again, here and in Beijing."""
+    """Return the time of the next attempt, in Beijing and on this machine; empty if none waits."""
     if problem.retry_at is None or problem.cause not in {"quota", "minute_limit", "not_ready"}:
         return ""
     here, beijing = minute_texts(dt.datetime.fromisoformat(problem.retry_at).timestamp())
@@ -101,7 +104,7 @@ def _until(problem: Problem) -> str:
 
 
 def published_lines(published: list[Published]) -> list[str]:
-    """Return lines that name each replaced partition once, with the rows that it gained."""
+    """Return lines that name each dataset, its replaced months and the number of rows gained."""
     by_dataset: defaultdict[str, list[Published]] = defaultdict(list)
     for item in published:
         by_dataset[item.dataset].append(item)

@@ -1,13 +1,13 @@
 """Masking of the secrets that a run knows.
 
-Every text that is printed, logged or recorded passes this module. Known secrets are found by their
-value, whole or in part, in any case and through escapes. Other secrets are found by the name before
-them, as in ``access_token=…``.
+Every text that is printed, logged or recorded passes through this module. Known secrets are found
+by their value: whole or in part, in upper or lower case, plain or escaped. Other secrets are found
+by the name before them, as in ``access_token=…``.
 
-The known secrets belong to the context of a run: `start_record` starts a record of them, each
-`Secret` that is made in this context enters it, and it is gone with the context. A text that is
-written outside of any run, such as the error of a thread, is searched for the secrets of all runs
-under way.
+The known secrets belong to the context of a run. `start_record` starts their record, each `Secret`
+that is made in this context enters it, and the record ends with the context. A text that is written
+outside of any run, such as the error of a thread, is searched for the secrets of all runs under
+way.
 """
 
 from __future__ import annotations

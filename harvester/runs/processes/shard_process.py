@@ -1,7 +1,7 @@
-"""Process that harvests one shard, and tells all of it to the process that shares out the run.
+"""Process that harvests one shard and reports to its parent, the process that divides the run.
 
-If that process dies, this one ends by itself: in order if it asks WeChat, and else at once, because
-the output is safe at any moment.
+If the parent dies, this process ends by itself. It ends in order if it is making requests to
+WeChat, and otherwise at once, because the output is safe at any moment.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from harvester.storage.layout import open_tree
 from harvester.storage.publication import Published, QuarantinedDay
 
 END_SECONDS = 6.0
-"""Seconds that an orderly end may take once the process that shares out the run is gone."""
+"""Seconds that an orderly end may take once the parent is gone."""
 
 
 def work(connection: socket.socket) -> None:
-    """Harvest the shard that the first message is about, and end this process."""
+    """Harvest the shard that the first message describes, and end this process."""
     channel = Channel(connection)
     redaction.start_record()
     task = channel.receive()
@@ -61,7 +61,7 @@ def work(connection: socket.socket) -> None:
 
 
 class Parent:
-    """The process that shares out the run, as the process of a shard sees it."""
+    """The process that divides the run, as the process of a shard uses it."""
 
     def __init__(self, channel: Channel, stop: StopOrder) -> None:
         self._channel = channel
@@ -79,9 +79,9 @@ class Parent:
             self._channel.send(message)
 
     def ask(self, question: Question) -> Any:
-        """Return the answer to a question, or raise the error that it is.
+        """Send a question and return the answer. If the answer is an error, raise it.
 
-        Raises EOFError if the other process is gone.
+        Raises EOFError if the parent is gone.
         """
         number, answer = next(self._numbers), Future[Any]()
         # Entered before it is asked, because the answer comes in another thread.
@@ -93,7 +93,7 @@ class Parent:
         return answer.result()
 
     def _listen(self) -> None:
-        """Take in orders and answers, until the other process has no use for this one."""
+        """Receive orders and answers until the connection ends, then end this process."""
         code = int(signal.SIGTERM) + 128
         with suppress(OSError, EOFError):
             while True:
@@ -113,7 +113,7 @@ class Parent:
         os._exit(code)
 
     def _stop(self, code: int) -> None:
-        """Let the run end in order if it asks WeChat, and end the process else."""
+        """Stop the run in order if it makes requests to WeChat; otherwise end the process."""
         if not self._order.is_graceful:
             os._exit(code)
         self._order.code = Exit(code)
@@ -135,7 +135,7 @@ class _ShardProcess:
         self._log = ShardLog(stream, self._parent.ask)
 
     def harvest(self) -> None:
-        """Harvest the shard. Raises the error that ends it early, once that is told."""
+        """Harvest the shard. Raises the error that ends it early, after the parent received it."""
         task, clock = self._task, self._clock
         with recorded(self._log):
             platform = PlatformAtHand(clock, self._shared_platform)
@@ -144,7 +144,10 @@ class _ShardProcess:
             harvesting.run(self._log, project, task.options, share=(task.own, task.grant))
 
     def _shared_platform(self, manifest: Manifest) -> PlatformAccess | None:
-        """Return the platform with what is known of it, its token and its list asked elsewhere."""
+        """Return the platform with its known values; None if the manifest has none.
+
+        The parent gets its token and its list of accounts from WeChat for all shards.
+        """
         platform, ask = self._task.credentials.platform(manifest), self._parent.ask
         if platform is None:
             return None
@@ -157,7 +160,7 @@ class _ShardProcess:
 
 
 def _masked(fact: Fact) -> Fact:
-    """Return a fact for a process that does not know the secrets of this one."""
+    """Return a fact with its secrets masked, because the parent does not know all of them."""
     match fact:
         case Published():
             unknown = frozenset(map(safe_text, fact.unknown))
@@ -173,7 +176,7 @@ def _masked_days(days: Iterable[QuarantinedDay]) -> tuple[QuarantinedDay, ...]:
 
 
 class _ToParent(logging.Handler):
-    """A handler that passes log lines on. Their tracebacks are left out."""
+    """A log handler that sends lines to the parent, without their tracebacks."""
 
     def __init__(self, parent: Parent) -> None:
         super().__init__()

@@ -53,7 +53,7 @@ NO_REQUESTS = NextRequests()
 
 @dataclass(frozen=True, slots=True)
 class _Days:
-    """The missing days and the state of one dataset of one account, and how windows are cut."""
+    """The missing days and the state of one dataset of one account, and the rule for windows."""
 
     dataset: str
     appid: str

@@ -24,7 +24,7 @@ _KIND_SHARES = (640, 150, 90, 40, 80)
 _NEW_WRITERS_HOURLY = 700
 _NEW_WRITERS_DAILY = 450
 _SINGLE_KIND_WRITERS = 600
-"""Of 1024 writers of a further hour, day or kind, those who wrote in no other one."""
+"""New writers of 1024 in a further hour, day or kind: those who wrote in no other one."""
 
 
 class KindCount(NamedTuple):
@@ -36,16 +36,16 @@ class KindCount(NamedTuple):
 
 
 Period: TypeAlias = Callable[[Day], range]
-"""A function from a day to the days of the period that begins with it, none if none does."""
+"""A function that returns the days of the period that begins on a day; empty if none begins."""
 
 
 class _Habit(NamedTuple):
     """Writing habits of an account's followers.
 
     Attributes:
-        messages: Messages of 65536 callbacks.
-        repeated: Of 1024 messages, those that are not their writer's first of the hour.
-        kinds: Messages of 65536 that are of each kind or of one before it.
+        messages: Number of messages per 65536 callbacks.
+        repeated: Number per 1024 messages that are not the first of their writer in the hour.
+        kinds: Cumulative shares of the kinds, in the order of KINDS: messages per 65536.
     """
 
     messages: int

@@ -1,4 +1,4 @@
-"""Elapsed seconds of this machine, whatever is done to its clock."""
+"""Elapsed seconds of this machine, unaffected by changes of its clock."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ from harvester.core.calendar import Clock
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 boot_seconds: Clock = partial(time.clock_gettime, _CLOCK)
-"""Returns the seconds since this machine started, sleep included where the system counts it."""
+"""Returns the seconds since this machine started, including sleep if the system counts it."""

@@ -1,4 +1,4 @@
-"""Chooses the token provider that fits an account's credential."""
+"""Choice of the token provider that fits an account's credential."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TokenProviders:
     """Factory of token providers, and what they share: one transport, one count of calls.
 
     ``access`` returns an account's credential, ``clock`` the seconds since the Unix epoch.
-    ``budget`` decides whether an account's token may be replaced by force; None never lets it.
+    ``budget`` decides whether an account's token may be replaced by force; None forbids it.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class TokenProviders:
 
     @property
     def component(self) -> Component:
-        """The platform. Raises LookupError if there is none."""
+        """The manifest's third-party platform. Raises LookupError if there is none."""
         if self._component is None:
             raise LookupError("no platform")
         return self._component

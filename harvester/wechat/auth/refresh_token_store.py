@@ -1,4 +1,4 @@
-"""Stores refresh tokens that WeChat replaced: in a file per account, or through a command."""
+"""Storage of the new refresh tokens that WeChat sends: a file per account, or a command."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOT_STORED = Rule(
 async def store(
     sink: FileSink | CommandSink | None, appid: str, token: Secret, limiter: anyio.CapacityLimiter
 ) -> None:
-    """Hand an account's new refresh token to the sink. Raises TokenDenied if that fails."""
+    """Pass an account's new refresh token to the sink. Raises TokenDenied if that fails."""
     failure: Secret | str = ""
     if isinstance(sink, FileSink):
         path = sink.path(appid)
