@@ -28,7 +28,7 @@ NAMES = (
     "connections",
     "shared",
 )
-NAMED = ("layout",)
+NAMED = ("layout", "life")
 """Run only if they are named: they take longer than all others together."""
 
 WHICH = f"{', '.join(NAMES)}; all of them; or {', '.join(NAMED)}"

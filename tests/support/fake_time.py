@@ -121,6 +121,10 @@ class FakeNetwork:
         reply = self.harness.sandbox.answer(Request("POST", path, query, body))
         return await self._deliver(reply)
 
+    def date(self) -> str:
+        """Return the header ``Date`` of an answer that is delivered now."""
+        return date_text(self.harness.now())
+
     def _holder(self, token: Secret) -> str:
         """Return the appid of the account whose token this is; empty if it is dead."""
         try:
@@ -166,7 +170,7 @@ class _Transport:
         del account
         answer = await self._net.post(path, body, token)
         if self._net.sends_date:
-            self._on_date(date_text(self._net.harness.now()))
+            self._on_date(self._net.date())
         return answer
 
 
