@@ -159,8 +159,8 @@ def _shortfall(event: Event, story: Story, compared: Comparison) -> tuple[int, i
 
 def _told(event: Event, reports: list[RunReport], missing: int, wrong: int) -> dict[str, Any]:
     """Return an event with the runs that met it and what they said."""
-    met = [each for each in reports if event.begin < each.day <= event.met_until]
-    usual = [each for each in reports if each.day <= event.begin][-5:]
+    met = [each for each in reports if each.day in event.met]
+    usual = [each for each in reports if each.day < event.met.start][-5:]
     known = {word for each in usual for word in (*each.reasons, *each.problems)}
     news: dict[str, list[str]] = {}
     for each in met:

@@ -101,7 +101,7 @@ class Event(NamedTuple):
     what: str
     begin: Day
     end: Day
-    met_until: Day
+    met: range
     appid: str = ""
 
 
@@ -153,7 +153,7 @@ def _fill_year(scope: Scope, story: Story) -> None:
     for day, what, trouble in _troubles(scope):
         story.troubles[day] = trouble
         begin = day - _DATE_REACH if trouble.dates.seconds else day - 1
-        story.events.append(Event(what, begin, day - 1, day))
+        story.events.append(Event(what, begin, day - 1, range(day, day + 1)))
 
 
 def _add_hole(scope: Scope, story: Story, begin: Day, days: int, order: Fill) -> None:
@@ -169,14 +169,15 @@ def _add_hole(scope: Scope, story: Story, begin: Day, days: int, order: Fill) ->
     )
     story.life.holes += (hole,)
     what = f"hole of {days} days, {order.value}" + (", one account" if scope.alone else "")
-    until = hole.filled + 30
-    story.events.append(Event(what, hole.begin, hole.end, until, hole.appid))
+    met = range(hole.begin + 1, hole.filled + 31)
+    story.events.append(Event(what, hole.begin, hole.end, met, hole.appid))
 
 
 def _add_holiday(story: Story, begin: Day) -> None:
     story.life.holidays += (range(begin, begin + _HOLIDAY),)
     end = begin + _HOLIDAY - 1
-    story.events.append(Event(f"holiday of {_HOLIDAY} days", begin, end, end + 30))
+    met = range(begin + 1, end + 31)
+    story.events.append(Event(f"holiday of {_HOLIDAY} days", begin, end, met))
 
 
 def _lose_secrets(scope: Scope, story: Story) -> None:
@@ -188,8 +189,8 @@ def _lose_secrets(scope: Scope, story: Story) -> None:
         lost = story.life.appids[number]
         story.life.lost[lost] = range(begin, begin + days)
         if number == 0:
-            event = Event("lost secret", begin, begin + days - 1, begin + days, lost)
-            story.events.append(event)
+            met = range(begin, begin + days)
+            story.events.append(Event("lost secret", begin - 1, begin + days - 1, met, lost))
 
 
 _DATES = (
