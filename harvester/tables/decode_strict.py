@@ -12,16 +12,11 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from harvester.core.dataset import Column, Kind
-from harvester.core.text.redaction import masked
 from harvester.core.text.safe_text import safe_text
 from harvester.tables import columns
 from harvester.tables.columns import ValueMismatch
+from harvester.tables.extra import extra_text
 from harvester.tables.record_layout import Level, Members, RecordLayout, flatten, level_of
-
-_ESCAPED = json.JSONEncoder(allow_nan=False, separators=(",", ":"), sort_keys=True)
-_READABLE = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
-)
 
 _MAX_NAME_LENGTH = 100
 
@@ -194,27 +189,3 @@ def _extra(layout: RecordLayout, own: Members, nested: Members) -> str | None:
         return extra_text(members)
     except (ValueError, RecursionError):
         raise ValueMismatch("an undeclared member that cannot be kept exactly") from None
-
-
-def extra_text(members: Members) -> str:
-    """Return members as compact sorted JSON, escaped only if UTF-8 cannot encode it otherwise.
-
-    Secrets are masked. Raises ValueError for NaN and infinity, RecursionError for members nested
-    too deeply.
-    """
-    shown = _without_secrets(members)
-    text = _READABLE.encode(shown)
-    return text if columns.is_utf8_encodable(text) else _ESCAPED.encode(shown)
-
-
-def _without_secrets(value: Any) -> Any:
-    """Return a value of JSON with its texts masked, because a server may echo a token in a row."""
-    match value:
-        case str():
-            return masked(value)
-        case dict():
-            return {masked(name): _without_secrets(inner) for name, inner in value.items()}
-        case list():
-            return [_without_secrets(inner) for inner in value]
-        case _:
-            return value

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from harvester.core.dataset import Column, Dataset, Kind
 from harvester.tables.columns import CHECKS, ValueMismatch, arrow_schema
-from harvester.tables.decode_strict import extra_text
+from harvester.tables.extra import extra_text
 from harvester.tables.record_layout import Members
 
 _EXTRA = "_extra"
