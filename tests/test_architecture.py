@@ -200,16 +200,16 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_627,
+    "core": 1_628,
     "catalogue": 747,
     "manifest": 1_569,
     "planning": 742,
     "scheduling": 1_371,
-    "tables": 1_568,
+    "tables": 1_616,
     "wechat": 1_584,
     "storage": 3_658,
     "engine": 880,
-    "runs": 3_330,
+    "runs": 3_334,
     "verbs": 2_768,
     "readers": 788,
     "cli": 2_378,

@@ -74,6 +74,8 @@ class OddityKind(Enum):
     """A member beside the list tells another number of rows. The name is that member."""
     BESIDE_LIST = "beside_list"
     """An undeclared member beside the list. The name is that member."""
+    LONG_EXTRA = "long_extra"
+    """A row has more undeclared members than are kept. The name is ``_extra``."""
 
 
 APPID = r"wx[0-9a-f]{16}"

@@ -43,7 +43,8 @@ class DecodeResult(NamedTuple, Generic[Rows_co]):
     ``detail.read_user``, and ``missing`` those of required members without a value. ``delayed`` is
     True if the answer settles no day, because WeChat marked it as incomplete, or in a way that is
     not known. ``without_rows`` has the elements that have no row because their nested array is
-    empty or not there: the day, and the own members of the key.
+    empty or not there: the day, and the own members of the key. ``incomplete`` has the days on
+    which a required count is missing in all rows.
     """
 
     days: Mapping[Day, Rows_co]
@@ -54,6 +55,7 @@ class DecodeResult(NamedTuple, Generic[Rows_co]):
     delayed: bool = False
     oddities: tuple[Oddity, ...] = ()
     without_rows: tuple[tuple[Day, str], ...] = ()
+    incomplete: frozenset[Day] = frozenset()
 
 
 Decoded: TypeAlias = DecodeResult[DayRows]

@@ -40,7 +40,7 @@ from itertools import pairwise
 from operator import lt
 from typing import Any, TypeAlias
 
-from harvester.core.calendar import Day, parse_day
+from harvester.core.calendar import Day, day_text, parse_day
 from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.errors import INTERNAL_ERROR, BadAnswer, places
 from harvester.core.model import OddityKind, Window
@@ -247,6 +247,8 @@ def _decode_days(layout: RecordLayout, filed: dict[Day, list[Members]], dropped:
     quarantined: dict[Day, str] = {}
     drift = SchemaDrift()
     without_rows: list[tuple[Day, str]] = []
+    too_long: list[Oddity] = []
+    incomplete: set[Day] = set()
     for day, elements in filed.items():
         try:
             columns, extra = decode_strict.read_day(layout, elements, drift)
@@ -255,14 +257,22 @@ def _decode_days(layout: RecordLayout, filed: dict[Day, list[Members]], dropped:
         else:
             if extra:
                 days[day] = DayRows(columns, extra, 0, len(extra))
+                if any(set(columns[place]) == {None} for place in layout.counts):
+                    incomplete.add(day)
             without_rows += [(day, key) for key in decode_strict.without_rows(layout, elements)]
+        if drift.too_long:
+            value = f"{max(drift.too_long):,} bytes on {day_text(day)}"
+            too_long.append(Oddity(OddityKind.LONG_EXTRA, "_extra", value))
+            drift.too_long.clear()
     return DecodeResult(
         days,
         quarantined,
         dropped,
         frozenset(drift.unknown),
         frozenset(drift.missing),
+        oddities=tuple(too_long[:1]),
         without_rows=tuple(without_rows),
+        incomplete=frozenset(incomplete),
     )
 
 

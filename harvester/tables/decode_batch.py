@@ -273,7 +273,7 @@ def _slices_by_day(
     nothing: frozenset[str] = frozenset()
     # tuple.__new__ takes a third of the time of DecodeResult(days, {}).
     return [
-        tuple.__new__(DecodeResult, (days, {}, 0, nothing, nothing, False, (), ()))
+        tuple.__new__(DecodeResult, (days, {}, 0, nothing, nothing, False, (), (), nothing))
         for days in found
     ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from heapq import nsmallest
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -15,18 +16,24 @@ from harvester.core.dataset import Column, Kind
 from harvester.core.text.safe_text import safe_text
 from harvester.tables import columns
 from harvester.tables.columns import ValueMismatch
-from harvester.tables.extra import extra_text
+from harvester.tables.extra import bounded_text
 from harvester.tables.record_layout import Level, Members, RecordLayout, flatten, level_of
 
 _MAX_NAME_LENGTH = 100
+_MAX_NAMES = 100
+"""Maximum undeclared members of an answer that are named: there may be a million."""
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaDrift:
-    """Paths of members that differ from the dataset: undeclared ones, and required ones missing."""
+    """Paths of members that differ from the dataset: undeclared ones, and required ones missing.
+
+    ``too_long`` has the lengths in bytes of what a row has too much of to be kept whole.
+    """
 
     unknown: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)
+    too_long: list[int] = field(default_factory=list)
 
 
 class _Rows(NamedTuple):
@@ -59,7 +66,8 @@ def read_day(
         _decode_column(column, nested if column.nested else own, drift, is_key=i in layout.key)
         for i, column in enumerate(layout.columns)
     ]
-    extras = [_extra(layout, *row) for row in zip(own.undeclared, nested.undeclared, strict=True)]
+    undeclared = zip(own.undeclared, nested.undeclared, strict=True)
+    extras = [_extra(layout, *of_row, drift) for of_row in undeclared]
     kept: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for values in zip(*decoded, extras, strict=True):
         # Equal rows count once; of different ones none can be told to be the right one.
@@ -93,9 +101,10 @@ def _levels(
     if layout.nested_field:
         _note_missing_nested(layout, elements, drift)
     own, nested = flatten(layout, elements)
+    _note_unknown(layout.nested, nested, drift)
     return (
-        _level_rows(layout.own, own, drift),
-        _level_rows(layout.nested, nested or [{} for _ in own], drift),
+        _level_rows(layout.own, own),
+        _level_rows(layout.nested, nested or [{} for _ in own]),
     )
 
 
@@ -110,13 +119,13 @@ def _note_missing_nested(layout: RecordLayout, elements: list[Members], drift: S
         raise ValueMismatch(f"{layout.nested_field}: a row without it, but with undeclared members")
 
 
-def _level_rows(level: Level, members: list[Members], drift: SchemaDrift) -> _Rows:
-    _note_unknown(level, members, drift)
+def _level_rows(level: Level, members: list[Members]) -> _Rows:
     return _Rows(level, members, [_undeclared(each, level) for each in members])
 
 
 def _note_unknown(level: Level, members: list[Members], drift: SchemaDrift) -> None:
-    for name in set().union(*members) - level.declared:
+    room = _MAX_NAMES - len(drift.unknown)
+    for name in nsmallest(room, set().union(*members) - level.declared):
         drift.unknown.add(level.prefix + safe_text(name, _MAX_NAME_LENGTH))
 
 
@@ -177,7 +186,7 @@ def _decode_lists(column: Column, rows: _Rows, values: list[Any], drift: SchemaD
     ]
 
 
-def _extra(layout: RecordLayout, own: Members, nested: Members) -> str | None:
+def _extra(layout: RecordLayout, own: Members, nested: Members, drift: SchemaDrift) -> str | None:
     """Return a row's undeclared members, on their levels, as JSON; None if there are none.
 
     Raises ValueMismatch for NaN and infinity.
@@ -186,6 +195,9 @@ def _extra(layout: RecordLayout, own: Members, nested: Members) -> str | None:
     if not members:
         return None
     try:
-        return extra_text(members)
+        text, too_long = bounded_text(members)
     except (ValueError, RecursionError):
         raise ValueMismatch("an undeclared member that cannot be kept exactly") from None
+    if too_long:
+        drift.too_long.append(too_long)
+    return text

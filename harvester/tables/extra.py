@@ -3,27 +3,62 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from harvester.core.text.redaction import masked
-from harvester.tables.columns import is_utf8_encodable
-from harvester.tables.record_layout import Members
 
 _ESCAPED = json.JSONEncoder(allow_nan=False, separators=(",", ":"), sort_keys=True)
 _READABLE = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
 )
 
+MAX_BYTES = 64 << 10
+"""Maximum length of what is kept of a row's undeclared members."""
 
-def extra_text(members: Members) -> str:
+_LITTLE_BYTES = 1 << 10
+
+
+def extra_text(members: dict[str, Any]) -> str:
     """Return members as compact sorted JSON, escaped only if UTF-8 cannot encode it otherwise.
 
     Secrets are masked. Raises ValueError for NaN and infinity, RecursionError for members nested
     too deeply.
     """
-    shown = _without_secrets(members)
-    text = _READABLE.encode(shown)
-    return text if is_utf8_encodable(text) else _ESCAPED.encode(shown)
+    return _encoded(_without_secrets(members)).decode()
+
+
+def bounded_text(members: dict[str, Any]) -> tuple[str, int]:
+    """Return the text of the members that fit into MAX_BYTES, in the order of their names.
+
+    The number is the length of all members in bytes if they do not fit, else 0. Raises as
+    `extra_text` does.
+    """
+    # The length comes first, because masking takes a hundred times as long as encoding.
+    length = len(_encoded(members))
+    if length <= MAX_BYTES:
+        return extra_text(members), 0
+    return extra_text(dict(_fitting(members))), length
+
+
+def _fitting(members: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the members that fit, until little room is left: there may be a million."""
+    room = MAX_BYTES - len("{}")
+    for name in sorted(members):
+        # Escapes only lengthen a text, so what fits with them fits without.
+        length = len(_ESCAPED.encode({name: members[name]})) - len("{}") + len(",")
+        if length <= room:
+            yield name, members[name]
+            room -= length
+        if room < _LITTLE_BYTES:
+            return
+
+
+def _encoded(members: dict[str, Any]) -> bytes:
+    try:
+        return _READABLE.encode(members).encode()
+    except UnicodeEncodeError:
+        return _ESCAPED.encode(members).encode()
 
 
 def _without_secrets(value: Any) -> Any:

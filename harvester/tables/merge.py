@@ -28,6 +28,9 @@ from harvester.tables.day_rows import DayRows, DecodeResult
 from harvester.tables.row_difference import unchanged_days
 from harvester.tables.row_groups import NewRows, Provenance, account_slices, into_row_groups
 
+_LAST_AGE = 7
+"""Age in days up to which WeChat may still add a count that all rows of a day lack."""
+
 _AFTER_ALL_APPIDS = "\U0010ffff"
 """Text that sorts after every appid."""
 
@@ -95,13 +98,16 @@ class AccountChange:
         """Apply an answer to the days of the mask ``accepted``.
 
         The new rows of a day replace all of its rows. An empty answer removes no rows, and does not
-        settle a day with rows. A delayed answer settles no day, whatever its age.
+        settle a day with rows. A delayed answer settles no day, whatever its age, and an answer
+        without a count settles its day only at the day's last age.
         """
         decoded, known = new.decoded, self.known
         bad = accepted & _mask_of(decoded.quarantined, self.month) if decoded.quarantined else 0
         good = accepted & ~bad
         filled = good & _mask_of(decoded.days, self.month)
         settled, settled_empty = (0, 0) if decoded.delayed else new.settled
+        if decoded.incomplete:
+            settled &= ~_mask_of(_young(decoded.incomplete, new.answer.asked_at), self.month)
         # An empty answer says nothing about the rows of a day, so it leaves their state as it is.
         final = filled & settled | good & ~filled & (settled_empty & ~known.with_rows | known.final)
         known.final = known.final & ~good | final
@@ -246,6 +252,11 @@ def _in_order(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, Slice]]:
             )
         last = appid
         yield appid, rows
+
+
+def _young(found: Iterable[Day], asked_at: int) -> Iterator[Day]:
+    """Yield the days that had not reached their last age when they were asked for."""
+    return (day for day in found if calendar.today(asked_at) - day <= _LAST_AGE)
 
 
 def _mask_of(found: Iterable[Day], month: Month) -> int:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import hypothesis.strategies as st
@@ -212,6 +213,33 @@ def test_contradicting_rows() -> None:
     found = read_days(row(MARCH, number=1), row(MARCH, number=2), row(MARCH + 1))
     assert list(found.days) == [MARCH + 1]
     assert found.quarantined == {MARCH: "two different rows for the same key"}
+
+
+def test_undeclared_members_are_kept_as_far_as_they_fit() -> None:
+    """By name, whole or not at all; the oddity tells the first such day and its length."""
+    fits: dict[str, Any] = dict.fromkeys("bd", "x" * 30_000)
+    found = read_days(row(MARCH, **fits), row(MARCH + 1, a="x" * 2**17, c=5, **fits, e="y" * 9_999))
+    assert [json.loads(found.days[day].extra[0] or "") for day in found.days] == [
+        fits,
+        {**fits, "c": 5},
+    ]
+    told = [(odd.kind.value, odd.name, odd.value) for odd in found.oddities]
+    assert told == [("long_extra", "_extra", "201,106 bytes on 2024-03-02")]
+    nothing = read_days(row(MARCH, a=["x" * 2**16]))
+    assert nothing.days[MARCH].extra == ["{}"]
+
+
+def test_a_million_undeclared_members_take_a_moment() -> None:
+    """The search for secrets leaves out all that is not kept, and few are named."""
+    Secret("0123456789abcdef" * 2)
+    many: dict[str, Any] = {f"member_{number}": "text" for number in range(200_000)}
+    sent = body([row(MARCH + day, **many) for day in range(2)])
+    begin = time.process_time()
+    found = decode(DAILY, DAYS, sent)
+    # One by one they took nine seconds.
+    assert time.process_time() - begin < 3
+    assert len(found.unknown) == 100
+    assert all(len(rows.extra[0] or "") <= 2**16 for rows in found.days.values())
 
 
 def test_unknown_members_are_kept() -> None:

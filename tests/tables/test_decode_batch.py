@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_of, day_text, parse_day
-from harvester.core.dataset import Nesting
-from harvester.core.model import RawAnswer, Window
+from harvester.core.dataset import Kind, Nesting
+from harvester.core.model import OddityKind, RawAnswer, Window
 from harvester.sandbox import expected_rows
 from harvester.tables import day_rows, decode_batch
 from harvester.tables.columns import Slice
 from harvester.tables.decode_batch import BatchResult, batch_decoder, batches
+from harvester.tables.extra import MAX_BYTES
 from harvester.tables.row_groups import Provenance
 from tests.support.answers import as_tuples, decode
 from tests.support.run_harness import appid
@@ -123,6 +124,47 @@ def test_one_irregular_answer_does_not_change_the_others(dataset: str, data: st.
         element[data.draw(st.sampled_from([*element, "strange"]))] = data.draw(odd_values)
     answers[2] = answer_of(dataset, 1, BEGIN + 2, elements)
     assert same(dataset, answers)
+
+
+@given(st.sampled_from(FLAT), st.data())
+def test_both_decoders_find_missing_counts_and_long_extras(
+    dataset: str, data: st.DataObject
+) -> None:
+    """A day is incomplete if all its rows lack a count; what is kept of a row is short JSON."""
+    read = CATALOGUE[dataset]
+    counts = [each.name for each in read.columns if each.kind is Kind.COUNT and each.required]
+    names = st.sampled_from([name for name in counts if name not in read.key])
+    days: dict[int, list[dict[str, Any]]] = {}
+    for element in json.loads(true_answer(dataset, 1, BEGIN).body)["list"]:
+        days.setdefault(parse_day(element["ref_date"]), []).append(element)
+    for elements in days.values():
+        gone = data.draw(st.sets(names))
+        for element in elements:
+            element.update(dict.fromkeys(gone ^ data.draw(st.sets(names, max_size=1))))
+            element.update(data.draw(st.sampled_from(_UNDECLARED)))
+    odd = answer_of(dataset, 1, BEGIN, [row for elements in days.values() for row in elements])
+    alone = decode(read, odd.window, odd.body)
+    stamp = Provenance(1, "run")
+    first, second = batch_decoder(read)([(odd, stamp), (true_answer(dataset, 2, BEGIN), stamp)])
+    assert (tuples(first), first[6:]) == (tuples(alone), alone[6:])
+    assert not second.incomplete
+    assert alone.incomplete == {
+        day
+        for day, elements in days.items()
+        if any(all(each.get(name) is None for each in elements) for name in counts)
+    }
+    kept = [text for rows in alone.days.values() for *_, text in as_tuples(rows) if text]
+    assert all(len(text.encode()) <= MAX_BYTES for text in kept)
+    assert {name for text in kept for name in json.loads(text)} <= {"novel", "few"}
+    lost = any("many" in row for elements in days.values() for row in elements)
+    assert [odd.kind for odd in alone.oddities] == [OddityKind.LONG_EXTRA] * lost
+
+
+_UNDECLARED: list[dict[str, Any]] = [
+    {},
+    {"novel": "名"},
+    {"few": 1, "many": "\ud800" + "名" * 40_000},
+]
 
 
 @given(dataset=st.sampled_from(FLAT), shift=st.integers(-3, 3), twice=st.booleans())

@@ -117,6 +117,23 @@ def test_a_delayed_answer_to_a_refetch(tree: Tree) -> None:
     assert [each["share_user"] for each in rows(tree, SHARE)] == [9]
 
 
+def test_a_day_without_a_count_is_final_at_its_last_age(tree: Tree) -> None:
+    """WeChat may still add the count; a whole answer or a later age settles it."""
+
+    def first_day(age: int, *, whole: bool = False) -> RawAnswer:
+        first = shares(0) if whole else {**shares(0), "detail": {}}
+        return answer(SHARE, (0, 0), [first], at(age), refetch=-1)
+
+    put(tree, SHARE, answer(SHARE, (1, 1), [shares(1)], at(3)))
+    assert put(tree, SHARE, first_day(7)).missing == {"detail.share_user"}
+    assert known(tree, SHARE) == AccountDays(2, 1, with_rows=3, asked={0: at(7)})
+    assert [each["share_user"] for each in rows(tree, SHARE)] == [None, 1]
+    put(tree, SHARE, first_day(7, whole=True))
+    assert known(tree, SHARE) == AccountDays(3, with_rows=3)
+    assert put(tree, SHARE, first_day(8)).missing == {"detail.share_user"}
+    assert known(tree, SHARE) == AccountDays(3, with_rows=3)
+
+
 def test_a_mark_that_is_not_known_settles_nothing(tree: Tree) -> None:
     """Rows are kept, the day stays provisional, and nothing says that WeChat is computing."""
     odd = answer(SHARE, (0, 0), [shares(0)], at(300), is_delay=0)

@@ -254,6 +254,12 @@ ODDITIES = [
         "undeclared members went to _extra: novel",
     ),
     Odd(
+        "a long unknown member",
+        lambda rows: listed([{**row, "novel": "x" * 70_000} for row in rows[:1]]),
+        "_extra of a row would have been 70,012 bytes on",
+        exact=False,
+    ),
+    Odd(
         "an unknown code",
         lambda rows: listed([{**row, "user_source": 7777} for row in rows[:1]]),
         "",

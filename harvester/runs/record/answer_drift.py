@@ -27,6 +27,10 @@ _ODD = {
     OddityKind.OTHER_TOTAL: (
         "{name} beside the list was {value}, first of {window}; rows may be missing"
     ),
+    OddityKind.LONG_EXTRA: (
+        "{name} of a row would have been {value}, first of {window}; only what fits into 64 KiB "
+        "is kept"
+    ),
     OddityKind.BESIDE_LIST: "{name} stands beside the list, first of {window}; it is not kept",
 }
 

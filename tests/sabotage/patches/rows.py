@@ -149,6 +149,13 @@ SABOTAGES = (
         "tests/tables/test_decode.py::test_an_answer_that_announces_more_rows_is_no_whole_one",
     ),
     Sabotage(
+        "day-without-a-count-settled",
+        MERGE,
+        "if decoded.incomplete:",
+        "if False:",
+        "tests/tables/test_settling.py::test_a_day_without_a_count_is_final_at_its_last_age",
+    ),
+    Sabotage(
         "one-of-two-lists",
         DECODE,
         "if beside_list.has_two_lists(body):",
