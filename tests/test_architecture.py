@@ -204,7 +204,7 @@ MAX_CODE = {
     "catalogue": 747,
     "manifest": 1_569,
     "planning": 742,
-    "scheduling": 1_371,
+    "scheduling": 1_376,
     "tables": 1_616,
     "wechat": 1_584,
     "storage": 3_658,

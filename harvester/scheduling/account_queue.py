@@ -161,8 +161,9 @@ class Attempt:
     ``days`` is the set of the days between the window's ends. ``tries`` counts failures, and
     ``repeats`` refusals after which the window was repeated instead of a stop. ``refused_at`` is
     the time of the last refusal, and ``retry_reason`` its action; empty for a first attempt.
-    ``split_span`` is the number of days of the half that the window is, or is a part of; 0 for a
-    window that was not split. ``day_number`` is the day of the run on which it was handed out.
+    ``split_span`` is the number of days of the part of a window that this one is, or is in; 0 for a
+    window that was not split, and for its rest. ``day_number`` is the day of the run on which it
+    was handed out.
     """
 
     queue: AccountQueue

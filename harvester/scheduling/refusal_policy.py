@@ -212,27 +212,28 @@ class RefusalPolicy:
             self._wait(attempt.part(window.begin, calendar.newest(rest)), now)
 
     def _split_window(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        """WeChat takes fewer days at once than it used to: ask the window in two.
+        """WeChat takes fewer days at once than it used to: ask the window in shorter ones.
 
-        Before the first answer of its dataset, ask for half as many days from now on.
+        Before the first answer of its dataset, ask for so few days at once from now on.
         """
         backlog, (begin, end) = attempt.backlog, attempt.window[2:]
-        middle = (begin + end + 1) // 2
         # A single day cannot be too long, so the refusal means something else.
         if begin == end:
             backlog.set_span(self._span_of_all(backlog))
             self._stop(attempt, rule, now, why)
             return
+        span = _shorter_span(backlog.dataset.span, end - begin + 1)
         if not backlog.refusals.opened:
             backlog.put_back(attempt.days)
-            backlog.set_span(end - middle + 1)
+            backlog.set_span(span)
             return
-        for half in (calendar.day_range(middle, end), calendar.day_range(begin, middle - 1)):
-            rest = backlog.in_progress & half
+        for last in range(end, begin - 1, -span):
+            first = max(begin, last - span + 1)
+            rest = backlog.in_progress & calendar.day_range(first, last)
             if rest:
                 part = attempt.part(calendar.oldest(rest), calendar.newest(rest))
                 # However few of its days are asked: that many WeChat may well take.
-                part.split_span = end - middle + 1
+                part.split_span = span if last - first + 1 == span else 0
                 self._wait(part, now)
 
     def answered(self, attempt: Attempt) -> None:
@@ -251,7 +252,7 @@ class RefusalPolicy:
         return min(self.shortened_spans[name], backlog.dataset.span)
 
     def _learn_span(self, attempt: Attempt, span: int) -> None:
-        """Ask as many days at once as the half that was answered, for the rest of the run.
+        """Ask as many days at once as the part that was answered, for the rest of the run.
 
         At first of its account, whose days alone may be the matter; of all once a second one has
         learned it.
@@ -295,6 +296,13 @@ class RefusalPolicy:
         attempt.queue.rate.fail()
         attempt.queue.rate.pause(until)
         self._wait(attempt, until)
+
+
+def _shorter_span(span: int, refused: int) -> int:
+    """Return the next number of days to try: of 30 days 15, 7, 3, 1."""
+    while span >= refused:
+        span //= 2
+    return span
 
 
 def _shorten_span(backlog: Backlog, span: int) -> None:

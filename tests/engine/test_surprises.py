@@ -233,7 +233,7 @@ def test_a_bad_newest_day_costs_no_span(lab: VirtualTimeHarness) -> None:
     done = lab.run()
     assert sum(gone.count for gone in done.abandoned) == 1
     assert not done.shortened_spans
-    assert done.requests == 4 + 17
+    assert done.requests == 3 + 17
 
 
 def test_the_rest_of_an_answered_pair_is_deferred_after_thirty_refusals_in_a_row(

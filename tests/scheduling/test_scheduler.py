@@ -289,12 +289,20 @@ def test_a_day_that_is_not_ready_is_dropped_and_the_rest_asked_again() -> None:
     assert [(gone.begin, gone.count) for gone in schedule.abandoned.days] == [(BEGIN + 9, 1)]
 
 
-def test_a_window_that_is_too_long_is_halved_until_it_fits() -> None:
-    """61501 on ten days where four are allowed: all accounts use from then on what worked."""
+@pytest.mark.parametrize("opened", [False, True])
+@pytest.mark.parametrize(
+    ("allowed", "learnt"), [(29, 15), (15, 15), (14, 7), (8, 7), (7, 7), (6, 3), (3, 3), (1, 1)]
+)
+def test_a_window_that_is_too_long_is_shortened_until_it_fits(
+    *, opened: bool, allowed: int, learnt: int
+) -> None:
+    """61501 on thirty days: all accounts use from then on the first of 15, 7, 3, 1 that worked."""
     lanes = [
-        make_queue(f"wx{number:016x}", 0, [Backlog(DAILY, day_range(BEGIN, BEGIN + 39))])
+        make_queue(f"wx{number:016x}", 0, [Backlog(DAILY, day_range(BEGIN, BEGIN + 89))])
         for number in (1, 2)
     ]
+    for backlog in (lane.backlogs[0] for lane in lanes if opened):
+        backlog.refusals.answer()
     schedule = schedule_of(lanes, Pace(Rate(1000, 1.0), 100, concurrency=4))
     now, answered = START, calendar.NO_DAYS
     while not schedule.is_finished(START):
@@ -302,14 +310,15 @@ def test_a_window_that_is_too_long_is_halved_until_it_fits() -> None:
         attempt = schedule.next(now)
         if attempt is None:
             continue
-        if attempt.window.end - attempt.window.begin + 1 > 4:
+        if attempt.window.end - attempt.window.begin + 1 > allowed:
             schedule.refused(attempt, rule(Action.SPLIT), now)
         else:
             answered |= attempt.days if attempt.queue is lanes[0] else calendar.NO_DAYS
             schedule.answered(attempt, now)
             schedule.durable(attempt)
-    assert answered == day_range(BEGIN, BEGIN + 39)
-    assert schedule.refusals.shortened_spans == {DAILY.name: 4}
+    assert answered == day_range(BEGIN, BEGIN + 89)
+    assert schedule.refusals.shortened_spans == {DAILY.name: learnt}
+    assert {lane.backlogs[0].span for lane in lanes} == {learnt}
     assert not schedule.abandoned.days
 
 
@@ -334,8 +343,8 @@ def test_a_span_that_all_accounts_learn_is_that_of_one_dataset() -> None:
         else:
             schedule.answered(attempt, now)
             schedule.durable(attempt)
-    assert schedule.refusals.shortened_spans == {DAILY.name: 4}
-    assert {(each.span, one.span) for each, one in backlogs} == {(4, other.span)}
+    assert schedule.refusals.shortened_spans == {DAILY.name: 3}
+    assert {(each.span, one.span) for each, one in backlogs} == {(3, other.span)}
 
 
 def test_a_single_day_that_is_out_of_range_is_given_up() -> None:
