@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
 import anyio
 from anyio import to_thread
@@ -69,6 +70,14 @@ class RunState:
     def started_at(self) -> float:
         """The moment at which the run began, by the clock that it goes by."""
         return self.stream.own.started_at
+
+
+class Harvested(NamedTuple):
+    """The wanted days of a run, those that it was to ask for, and its queues."""
+
+    want: Wanted
+    asked: Wanted
+    queues: Sequence[AccountQueue]
 
 
 def run(
@@ -145,20 +154,23 @@ def read_coverage(
     record: Record,
     manifest: Manifest,
     tree: layout.Tree,
-    harvested: tuple[Wanted, Sequence[AccountQueue]],
+    harvested: Harvested,
     now: float,
 ) -> CoverageRead:
-    """Read what the files have of the wanted days of a run. Raises StoreError.
-
-    ``harvested`` has the wanted days and the queues of the run.
-    """
-    want, queues = harvested
+    """Read what the files have of the wanted days of a run. Raises StoreError."""
+    want, asked, queues = harvested
     states = coverage_scan.read_states(tree, want, now)
+    # `status` has the gaps of earlier runs, which a record does not repeat.
+    new = (
+        gap
+        for gap in coverage_scan.suspicious(states)
+        if asked.get(gap.dataset, {}).get(gap.appid, 0) & calendar.day_range(gap.begin, gap.end)
+    )
     return CoverageRead(
         tuple(account_report.summarise_states(want, states)),
         tuple(account_report.with_trouble(want, states, record.abandoned, queues)),
         tuple(coverage_scan.quarantined_days(tree, states)),
-        tuple(islice(coverage_scan.suspicious(states), MAX_SUSPICIOUS)),
+        tuple(islice(new, MAX_SUSPICIOUS)),
         next_requests(manifest, want, states, calendar.today(now)),
     )
 
@@ -173,8 +185,8 @@ def _by_right_clock(state: RunState) -> RunState:
     return state
 
 
-def _plan_and_harvest(state: RunState) -> tuple[Wanted, list[AccountQueue]]:
-    """Plan, ask for what is missing and publish it; return the wanted days and the queues.
+def _plan_and_harvest(state: RunState) -> Harvested:
+    """Plan, ask for what is missing and publish it; return what was harvested.
 
     Keeps nothing if that shows that the clock is off.
     """
@@ -191,7 +203,7 @@ def _plan_and_harvest(state: RunState) -> tuple[Wanted, list[AccountQueue]]:
         run_in_loop(partial(ask_for_time, manifest, state.context))
     if queues and not clock.is_off:
         run_in_loop(partial(_harvest, state, queues, _budget_policy(state)))
-    return want, queues
+    return Harvested(want, missing, queues)
 
 
 def _check_request_limit(requests: int, state: RunState) -> None:

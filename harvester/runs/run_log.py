@@ -25,7 +25,7 @@ from harvester.runs.record.run_record import as_record, feed_entry
 from harvester.runs.stream import Stream
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
-from harvester.storage.state import run_records
+from harvester.storage.state import record_folding, run_records
 from harvester.storage.state.change_log import ChangeLog
 
 COPY_ADVICE = "name another file with --summary"
@@ -34,10 +34,11 @@ _log = logging.getLogger("harvester.run")
 
 
 class OpenRecord(NamedTuple):
-    """The place of a record and its changes."""
+    """The place of a record and its changes; ``folds`` is True for a run of the first bucket."""
 
     tree: Tree
     changes: ChangeLog
+    folds: bool
 
 
 class RunLog:
@@ -91,7 +92,7 @@ class RunLog:
         """
         with self._lock:
             changes = ChangeLog(tree, self.run_id, self.stream.now)
-            self._place = OpenRecord(tree, changes)
+            self._place = OpenRecord(tree, changes, folds=0 in own)
             self._write(self._place)
             if has_changes:
                 changes.open(map(tree.bucket_label, own), is_new=is_new)
@@ -178,11 +179,12 @@ class RunLog:
         self._copy_to_user(record)
         if self._place is None:
             return
-        tree, changes = self._place
+        tree, changes, folds = self._place
         with log_store_errors():
             run_records.write(tree, self.run_id, record)
             changes.close()
-            run_records.drop_old(tree, self.stream.now())
+            if folds:
+                record_folding.fold(tree, self.stream.now())
 
     def _write(self, place: OpenRecord) -> None:
         members = self._as_record()

@@ -20,11 +20,9 @@ from harvester.planning.wanted_days import Wanted
 from harvester.storage.backends.base import META_DIR, FileInfo
 from harvester.storage.layout import QUARANTINE, RAW, Tree
 from harvester.storage.state import json_file
+from harvester.storage.state.packed_lines import LINES, pack, unpack
 from harvester.tables import row_groups
 from harvester.tables.columns import Slice
-
-LINES = ".log"
-"""Ending of side files with a JSON document a line."""
 
 SIDE_FILES = (".json", ".entry", LINES)
 """Endings of JSON side files: records, changes, quota ledgers, the list of accounts."""
@@ -209,13 +207,16 @@ def side_files(tree: Tree, request: ErasureRequest) -> Iterator[tuple[str, Any]]
             continue
         # Passed over it would keep the names that the receipt says are gone.
         refuse_long(tree, [found], MAX_BYTES - 1, "move it away: it may name the accounts")
-        # One that another run has removed since the listing reads as null.
-        data = store.read(found.name, MAX_BYTES) or b"null"
+        data = store.read(found.name, MAX_BYTES)
+        if data is None:
+            # Another run has removed it since the listing.
+            continue
         try:
             contents = _parsed(store.display_path(found.name), found.name, data)
         except ValueError:
-            # Damaged contents cannot be edited.
-            if any(appid.encode() in data for appid in request.appids):
+            # Damaged contents cannot be edited, and compressed ones do not show what they name.
+            is_packed = found.name.endswith(LINES)
+            if is_packed or any(appid.encode() in data for appid in request.appids):
                 yield found.name, None
             continue
         if contents is not None:
@@ -232,7 +233,7 @@ def refuse_long(tree: Tree, found: Iterable[FileInfo], most: int, advice: str) -
 
 def _parsed(where: str, name: str, data: bytes) -> Any:
     """Parse the contents of a side file. Raises ValueError, and UsageError for a newer version."""
-    lines = data.splitlines() if name.endswith(LINES) else [data]
+    lines = unpack(data) if name.endswith(LINES) else [data]
     parts = [json_file.parse(line) for line in lines]
     for part in parts:
         json_file.value_of(part, dict[str, Any], where)
@@ -242,4 +243,4 @@ def _parsed(where: str, name: str, data: bytes) -> Any:
 def _text(name: str, contents: Any) -> bytes:
     if not name.endswith(LINES):
         return json.dumps(contents, indent=2).encode()
-    return "".join(f"{json.dumps(line)}\n" for line in contents).encode()
+    return pack(f"{json.dumps(line)}\n".encode() for line in contents)

@@ -153,7 +153,9 @@ def erase(project: Project, request: erasure.ErasureRequest, *, dry_run: bool = 
     erasure.refuse_wanted(request, wanted_days.wanted(manifest, now, paused_too=True))
     if dry_run:
         return _forget(_Erasure(tree, manifest, request, None))
-    own, run_log = sorted(request.buckets(tree.buckets)), new_run_log(manifest.file, project.clock)
+    # With the first bucket, whose runs fold the records of all.
+    own = sorted({0, *request.buckets(tree.buckets)})
+    run_log = new_run_log(manifest.file, project.clock)
     with locked_and_recorded(run_log, tree, own, project.lock_timeout) as tree:
         return _forget(_Erasure(tree, manifest, request, run_log))
 

@@ -17,6 +17,7 @@ from harvester.core.errors import HistoryLost
 from harvester.core.exit_codes import Exit
 from harvester.sandbox import Row, expected_rows
 from harvester.storage.layout import Tree
+from harvester.storage.state.packed_lines import unpack
 from harvester.verbs.changes import ChosenChanges, changes_of
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import DAILY, HOURLY, RunHarness, appid, files_of
@@ -275,9 +276,10 @@ def test_what_forget_repair_and_rewrite_do_is_told(
     found, cursor = changes_of(tree_at(elsewhere / "out"), cursor)
     assert [(each.op, each.days, each.appids) for each in found] == [("erased", (), ())] * 2
     assert {(each.rows_before, each.rows_after) for each in found} == {(4, 2)}
-    log = [path.read_text() for path in Path("out/_harvester/changes").rglob("*.log")]
+    files = Path("out/_harvester/changes").rglob("*.log.zst")
+    log = [line for path in files for line in unpack(path.read_bytes())]
     assert log
-    assert appid(2) not in "".join(log)
+    assert appid(2).encode() not in b"".join(log)
     (elsewhere / "out" / first[0].path).write_bytes(b"PAR1")
     assert invoke(["verify", "--repair"]) == Exit.INCOMPLETE
     found, cursor = changes_of(tree_at(elsewhere / "out"), cursor)

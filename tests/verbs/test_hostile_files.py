@@ -55,8 +55,10 @@ PLACES: dict[str, Callable[[], str]] = {
     "change": lambda: "changes/0000-of-0001/entries/000000000001.entry",
     "announced": lambda: "changes/0000-of-0001/begun/r.1.entry",
     "segment": lambda: (
-        "changes/0000-of-0001/log/000000000001-000000000002.2026-05-20.0123456789.log"
+        "changes/0000-of-0001/log/000000000001-000000000002.2026-05-20.0123456789.120.log.zst"
     ),
+    "heads": lambda: "runs/2026-01.heads.log.zst",
+    "folded records": lambda: "runs/20260101T000000Z-abcdef.log.zst",
     "known files": lambda: "changes/0000-of-0001/known.json",
     "ledger": lambda: "quota/0000-of-0001.json",
     "forced": lambda: f"quota/forced/{appid(1)}.json",

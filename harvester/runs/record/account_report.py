@@ -113,7 +113,7 @@ def with_trouble(
     abandoned: Iterable[AbandonedDays],
     queues: Iterable[AccountQueue],
 ) -> Iterator[AccountSummary]:
-    """Yield every dataset of an account with missing, suspicious, quarantined or abandoned days.
+    """Yield every dataset of an account with missing, quarantined or abandoned days.
 
     Complete ones are left out: of ten thousand accounts most are complete.
     """
@@ -128,7 +128,7 @@ def with_trouble(
     for dataset, of_dataset in want.items():
         for appid, wanted in of_dataset.items():
             state, key = states[dataset][appid], (dataset, appid)
-            if key in lost or wanted & ~state.covered or state.suspicious or state.quarantined:
+            if key in lost or wanted & ~state.covered or state.quarantined:
                 days = _counts(wanted, state)
                 calls = spent.get(key, (0, 0))
                 yield _account_summary(appid, dataset, days, calls, lost.get(key, []))

@@ -106,7 +106,8 @@ class Members:
     dropped. ``waits`` has the seconds that refused requests waited, by action. ``out_of_time`` and
     ``out_of_lease`` say that the run was cut short by its time budget, or by a lease that was not
     renewed in time. ``failed`` is the error that ended the run early, ``bugs`` counts internal
-    errors and ``undecodable_days`` the days that such an error quarantined. ``accounts`` are those
+    errors and ``undecodable_days`` the days that such an error quarantined. This run put
+    ``rejected`` days into quarantine. ``accounts`` are those
     with trouble, ``suspicious`` the first ranges, ``damaged`` the raw groups that were moved to
     quarantine, ``without_rows`` the elements of answers that have no row. ``paused`` accounts are
     not asked. ``pending`` days were owed when the run was cut short. ``shards`` are those of a run
@@ -150,6 +151,7 @@ class Members:
     accounts: Annotated[tuple[AccountSummary, ...], operator.add] = ()
     abandoned: Annotated[list[AbandonedDays], operator.add] = field(default_factory=list)
     quarantined: Annotated[tuple[QuarantinedDay, ...], operator.add] = ()
+    rejected: Annotated[set[QuarantinedDay], operator.or_] = field(default_factory=set)
     suspicious: Annotated[tuple[DayRange, ...], operator.add] = ()
     published: Annotated[list[PublishedFile], operator.add] = field(default_factory=list)
     drift: Annotated[dict[str, AnswerDrift], _by_name(AnswerDrift.joined)] = field(

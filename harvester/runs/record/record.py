@@ -126,6 +126,7 @@ class Record(Members):
             PublishedFile(item.dataset, item.ref_month, item.path, *rows, item.op)
         )
         self.damaged += item.damaged
+        self.rejected |= {*item.quarantined}
         self.undecodable_days += sum(
             day.reason.startswith(INTERNAL_ERROR) for day in item.quarantined
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from harvester import __version__
@@ -26,7 +25,10 @@ RECORD_VERSION = 2
 """Version of the record's members. A newer version may add members and never changes one."""
 
 MAX_LISTED = 20_000
-"""Maximum of accounts, paused ones, exceptions and elements without rows that are listed each."""
+"""Maximum of accounts, paused ones and exceptions that are listed each."""
+
+MAX_ROWLESS = 100
+"""Maximum elements without rows: WeChat answers them again until their days are final."""
 
 
 def as_record(record: Record) -> dict[str, Any]:
@@ -65,17 +67,17 @@ def as_record(record: Record) -> dict[str, Any]:
         "paused": list(map(_paused, record.paused[:MAX_LISTED])),
         "pending": list(map(_pending, record.pending)),
         "exceptions": [_exception(item) for item in record.abandoned[:MAX_LISTED]],
-        "left_out": _left_out(
-            record.accounts, record.abandoned, record.without_rows, record.paused
-        ),
+        "left_out": _left_out(record),
         "quarantined": [
-            {**plain(item), "reason": safe_text(item.reason)} for item in record.quarantined
+            {**plain(item), "reason": safe_text(item.reason)}
+            for item in record.quarantined
+            if item in record.rejected
         ],
         "suspicious": plain(record.suspicious),
         "oddities": [
             _oddity(seen) for drift in record.drift.values() for seen in drift.oddities.values()
         ],
-        "without_rows": plain(record.without_rows[:MAX_LISTED]),
+        "without_rows": plain(record.without_rows[:MAX_ROWLESS]),
         "notes": notes_of(record, {}),
         "shards": list(map(_shard, record.shards)),
         "published": plain(record.published),
@@ -97,8 +99,10 @@ def _paused(account: PausedAccount) -> dict[str, str]:
     return {name: inert(text) for name, text in plain(account).items()}
 
 
-def _left_out(*lists: Sequence[object]) -> int:
-    return sum(max(0, len(items) - MAX_LISTED) for items in lists)
+def _left_out(record: Record) -> int:
+    lists = (record.accounts, record.abandoned, record.paused)
+    rowless = max(0, len(record.without_rows) - MAX_ROWLESS)
+    return rowless + sum(max(0, len(items) - MAX_LISTED) for items in lists)
 
 
 def _oddity(seen: SeenOddity) -> dict[str, Any]:

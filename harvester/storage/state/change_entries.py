@@ -16,6 +16,7 @@ from typing import Final, Literal, NamedTuple
 from harvester.core.results import Change, Op
 from harvester.storage.backends.base import FileInfo
 from harvester.storage.layout import CHANGES
+from harvester.storage.state.packed_lines import LINES
 
 BEGIN: Final = "begin"
 """Operation of the first entry of a log, which is no change."""
@@ -23,7 +24,8 @@ BEGIN: Final = "begin"
 _LABEL = r"\d{4,}-of-\d{4,}"
 _NAME = re.compile(
     rf"{CHANGES}/({_LABEL})/"
-    r"(?:entries/(\d{12})\.entry|log/(\d{12})-(\d{12})\.(\d{4}-\d{2}-\d{2})\.([0-9a-f]{10})\.log"
+    r"(?:entries/(\d{12})\.entry|log/(\d{12})-(\d{12})\.(\d{4}-\d{2}-\d{2})\.([0-9a-f]{10})\.(\d+)"
+    rf"{re.escape(LINES)}"
     r"|begun/[^/]+\.entry)"
 )
 _FORM = "v1"
@@ -81,6 +83,7 @@ class LogFile(NamedTuple):
     """A file with the entries from ``first`` to ``last``.
 
     A segment names the day and the mark of its last entry. A file of one entry names neither.
+    ``length`` counts the bytes of the entries, which a segment compresses.
     """
 
     file: FileInfo
@@ -88,6 +91,7 @@ class LogFile(NamedTuple):
     last: int
     day: str = ""
     mark: str = ""
+    length: int = 0
 
     @property
     def is_entry(self) -> bool:
@@ -97,7 +101,10 @@ class LogFile(NamedTuple):
     def holds(self, other: LogFile) -> bool:
         """Return whether this segment makes another file superfluous."""
         inside = self.first <= other.first and other.last <= self.last
-        return inside and not self.is_entry and self.file.name != other.file.name
+        # Of two segments of the same entries one alone is superfluous.
+        is_twin = inside and other.last - other.first == self.last - self.first
+        is_first = other.is_entry or self.file.name < other.file.name
+        return inside and not self.is_entry and (is_first if is_twin else True)
 
 
 @dataclass(slots=True)
@@ -118,12 +125,12 @@ def shelves(found: Iterable[FileInfo]) -> dict[str, Shelf]:
     logs: dict[str, Shelf] = {}
     for file in found:
         if match := _NAME.fullmatch(file.name):
-            label, number, first, last, day, mark = match.groups()
+            label, number, first, last, day, mark, length = match.groups()
             shelf = logs.setdefault(label, Shelf())
             if number:
-                shelf.files.append(LogFile(file, int(number), int(number)))
+                shelf.files.append(LogFile(file, int(number), int(number), length=file.size))
             elif first:
-                shelf.files.append(LogFile(file, int(first), int(last), day, mark))
+                shelf.files.append(LogFile(file, int(first), int(last), day, mark, int(length)))
             else:
                 shelf.begun.append(file)
     for shelf in logs.values():
@@ -138,10 +145,10 @@ def entry_name(label: str, seq: int) -> str:
     return f"{CHANGES}/{label}/entries/{seq:012d}.entry"
 
 
-def segment_name(label: str, first: int, last: LogEntry) -> str:
+def segment_name(label: str, first: int, last: LogEntry, length: int) -> str:
     """Return the name of a segment that begins with the entry ``first``."""
-    mark = last.position.mark
-    return f"{CHANGES}/{label}/log/{first:012d}-{last.seq:012d}.{last.at[:10]}.{mark}.log"
+    place = f"{first:012d}-{last.seq:012d}.{last.at[:10]}.{last.position.mark}.{length}"
+    return f"{CHANGES}/{label}/log/{place}{LINES}"
 
 
 def mark_of(text: str) -> str:

@@ -23,9 +23,10 @@ from harvester.storage.state.change_entries import (
     shelves,
 )
 from harvester.storage.state.change_reader import known_name
+from harvester.storage.state.packed_lines import pack
 
 MAX_SEGMENT_BYTES = 4 << 20
-"""Size that a segment does not exceed, unless it has one entry: files are read whole."""
+"""Bytes of entries that a segment does not exceed, unless it has one: files are read whole."""
 
 MAX_SHORT_SEGMENTS = 16
 """Segments of a month that is not over. So many are merged, and a month that is over is merged."""
@@ -82,10 +83,11 @@ def _put_segments(tree: Tree, label: str, entries: Iterable[LogEntry]) -> None:
     """
     for _, found in groupby(enumerate(entries), key=lambda item: item[1].seq - item[0]):
         piece = [entry for _, entry in found]
-        name = segment_name(label, piece[0].seq, piece[-1])
+        lines = [*map(line, piece)]
+        name = segment_name(label, piece[0].seq, piece[-1], sum(map(len, lines)))
         # Another fold of the same entries has written the same.
         with suppress(LostRace):
-            tree.store.put(name, b"".join(map(line, piece)), None)
+            tree.store.put(name, pack(lines), None)
 
 
 def _is_due(group: Sequence[LogFile], this_month: str) -> bool:
@@ -105,12 +107,12 @@ def _groups(files: Iterable[LogFile]) -> Iterator[list[LogFile]]:
     for each in files:
         is_apart = group and each.first != group[-1].last + 1
         is_of_other_month = group and each.day[:7] != group[-1].day[:7]
-        if is_apart or is_of_other_month or size + each.file.size > MAX_SEGMENT_BYTES:
+        if is_apart or is_of_other_month or size + each.length > MAX_SEGMENT_BYTES:
             if group:
                 yield group
             group, size = [], 0
         group.append(each)
-        size += each.file.size
+        size += each.length
     if group:
         yield group
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from harvester.catalogue import CATALOGUE
 from harvester.storage.backends.base import FileInfo, Store, contents
 from harvester.storage.layout import CHANGES, Tree, label_of, parse_name
-from harvester.storage.state import json_file
+from harvester.storage.state import json_file, packed_lines
 from harvester.storage.state.change_entries import (
     BEGIN,
     BrokenHistory,
@@ -186,8 +186,11 @@ def entries_of(store: Store, files: Iterable[LogFile], after: int = 0) -> Iterat
 def _read(store: Store, files: Sequence[LogFile]) -> Iterator[list[LogEntry]]:
     """Yield the entries of each file, none for one that is gone. Damaged entries are left out."""
     for each, data in zip(files, contents(store, [each.file for each in files]), strict=True):
-        lines = [data] if each.is_entry else (data or b"").splitlines()
-        parsed = (_parse(store, each.file.name, line or b"") for line in lines)
+        lines = [data or b""]
+        if not each.is_entry:
+            with suppress(ValueError):
+                lines = packed_lines.unpack(lines[0])
+        parsed = (_parse(store, each.file.name, line) for line in lines)
         yield [entry for entry in parsed if entry is not None]
 
 

@@ -1,13 +1,12 @@
-"""Run records: one JSON file a run, replaced whole or not at all.
+"""Run records: one JSON file a run, replaced whole or not at all, until it is folded.
 
 A record has a version of its own, ``record_version``, which only ever adds members, so a record of
-any version can be read.
+any version can be read. `record_folding` keeps the heads of older records, a file a month.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,15 +17,17 @@ from typing import Any, TypeVar
 
 import orjson
 
-from harvester.core import calendar
 from harvester.core.errors import StoreError
 from harvester.storage.backends import atomic_files, flock
 from harvester.storage.backends.base import MAX_READ
 from harvester.storage.layout import RUNS, Tree
 from harvester.storage.state import json_file
+from harvester.storage.state.packed_lines import LINES, unpack
 
 T = TypeVar("T")
-_NAME = re.compile(rf"{RUNS}/(\d{{8}}T\d{{6}}Z)-[^/]+\.json")
+HEADS = f".heads{LINES}"
+"""Ending of the file with the heads of a month, and what their runs gave up, a line each."""
+
 _HEAD_BYTES = 64 << 10
 """Bytes of a record that hold the members of `RunRecord`."""
 
@@ -78,22 +79,12 @@ def write(tree: Tree, run_id: str, record: dict[str, Any]) -> None:
 
     A run writes only its own record, so the one there is always older.
     """
-    tree.store.put(f"{RUNS}/{run_id}.json", _text(record))
+    tree.store.put(f"{RUNS}/{run_id}.json", orjson.dumps(record))
 
 
 def delete(tree: Tree, run_id: str) -> None:
     """Delete a run's record. Raises StoreError."""
     tree.store.delete(f"{RUNS}/{run_id}.json")
-
-
-def drop_old(tree: Tree, now: float) -> None:
-    """Delete the records of runs that began before the history that is kept. Raises StoreError."""
-    oldest = calendar.utc_text(now - tree.keep_history * 86_400)
-    before = oldest.replace("-", "").replace(":", "")
-    for file in tree.store.list(RUNS):
-        match = _NAME.fullmatch(file.name)
-        if match and match[1] < before:
-            tree.store.delete(file.name)
 
 
 def write_file(path: Path, record: dict[str, Any]) -> None:
@@ -120,16 +111,40 @@ def newest(tree: Tree, kind: type[T], length: int = MAX_READ - 1) -> Iterator[T]
     """Yield the records as ``kind``, newest first. Unreadable ones are passed over.
 
     The first ``length`` bytes must hold the members of ``kind``: a record may be larger than
-    memory, and its longest member comes last.
+    memory, and its longest member comes last. Of a folded record the head has them all.
     """
+    whole = set[str]()
     for file in reversed(tree.store.list(RUNS)):
         if file.name.endswith(".json"):
             with suppress(StoreError):
-                begin = tree.store.read(file.name, length) or b""
+                begin = tree.store.read(file.name, length)
+                if begin is None:
+                    continue
+                whole.add(file.name.removeprefix(f"{RUNS}/").removesuffix(".json"))
                 where, is_cut = tree.store.display_path(file.name), len(begin) == length
                 record = json_file.decoded(begin, kind, where, partial=is_cut)
                 if record is not None:
                     yield record
+    yield from _folded(tree, kind, whole)
+
+
+def _folded(tree: Tree, kind: type[T], whole: set[str]) -> Iterator[T]:
+    """Yield the folded records, newest first, without those that are there as a whole."""
+    # Listed only now: what was folded since the other listing is in one of these.
+    for file in reversed(tree.store.list(RUNS)):
+        if file.name.endswith(HEADS):
+            heads = by_run(tree.store.read(file.name) or b"")
+            for run_id in sorted(heads.keys() - whole, reverse=True):
+                record = json_file.value_of(heads[run_id], kind)
+                if record is not None:
+                    yield record
+
+
+def by_run(data: bytes) -> dict[str, Any]:
+    """Return the heads in a file by their runs, none of a damaged one."""
+    with suppress(ValueError, TypeError, KeyError):
+        return {str(head["run_id"]): head for head in map(json_file.parse, unpack(data))}
+    return {}
 
 
 def last(tree: Tree, count: int) -> list[RunRecord]:

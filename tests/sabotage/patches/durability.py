@@ -16,11 +16,26 @@ PIPELINE = "harvester/engine/pipeline.py"
 PUBLISH = "harvester/storage/publish.py"
 QUEUE = "harvester/engine/publish_queue.py"
 RAW_LOG = "harvester/storage/raw_log.py"
+RECORDS = "harvester/storage/state/record_folding.py"
 READER = "harvester/storage/partition_reader.py"
 REGULAR = "harvester/storage/backends/regular_files.py"
 WRITER = "harvester/storage/partition_writer.py"
 
 SABOTAGES = (
+    Sabotage(
+        "heads-of-the-month-lost",
+        RECORDS,
+        "heads = by_run(old.data) if old else {}",
+        "heads: dict[str, Any] = {}",
+        "tests/storage/state/test_record_folding.py::test_few_files_stay_and_no_head_is_lost",
+    ),
+    Sabotage(
+        "records-deleted-newest-first",
+        RECORDS,
+        "for file, _ in found:",
+        "for file, _ in reversed(found):",
+        "tests/storage/state/test_record_folding.py::test_a_killed_fold_is_finished_by_the_next",
+    ),
     Sabotage(
         "file-not-flushed",
         ATOMIC,

@@ -185,7 +185,7 @@ def test_keeping_books_costs_the_same_for_every_file(
     monkeypatch.setattr(atomic_files, "replace_durably", settled)
     lab = RunHarness(tmp_path, accounts=1, begin="2025-10-01", datasets=(HOURLY,))
     done = lab.run()
-    assert named == [".json", ".entry", *[".entry"] * 6, ".json", ".log"]
+    assert named == [".json", ".entry", *[".entry"] * 6, ".json", ".zst"]
     assert len(done.published) == 6
 
 

@@ -145,7 +145,7 @@ def test_a_month_that_is_over_is_one_segment(
     most = 0
     for _ in history(tree, 100):
         most = max(most, len(all_names(tree, f"{CHANGES}/{LABEL}/log")))
-    months = [name.split(".")[-3][:7] for name in all_names(tree, f"{CHANGES}/{LABEL}/log")]
+    months = [name.split(".")[1][:7] for name in all_names(tree, f"{CHANGES}/{LABEL}/log")]
     assert [months.count(f"2026-0{month}") for month in (5, 6, 7)] == [1, 1, 1]
     assert most <= 4 + 2 * change_folding.MAX_SHORT_SEGMENTS
     assert [rows for _, rows in told(tree)] == [number for number in range(200) for _ in "ab"]
