@@ -200,19 +200,19 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_628,
+    "core": 1_629,
     "catalogue": 747,
     "manifest": 1_569,
     "planning": 742,
     "scheduling": 1_376,
-    "tables": 1_616,
-    "wechat": 1_584,
-    "storage": 3_763,
-    "engine": 880,
-    "runs": 3_352,
-    "verbs": 2_772,
+    "tables": 1_660,
+    "wechat": 1_671,
+    "storage": 3_777,
+    "engine": 892,
+    "runs": 3_474,
+    "verbs": 2_803,
     "readers": 788,
-    "cli": 2_378,
+    "cli": 2_382,
     "sandbox": 1_322,
     "root": 215,
 }

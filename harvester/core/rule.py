@@ -50,7 +50,8 @@ class Rule:
 
     ``advice`` is one sentence that says what the operator has to do. It refers to nothing that the
     refusal may not have said. ``repeats`` is how often a request is repeated, after a delay, before
-    the action is taken. ``is_local`` is as in `CallError`.
+    the action is taken. ``is_local`` is as in `CallError`. ``cause`` is the word for the problem
+    where action and scope do not give it.
     """
 
     action: Action
@@ -59,6 +60,7 @@ class Rule:
     advice: str
     repeats: int = 0
     is_local: bool = False
+    cause: str = ""
 
     @property
     def is_passing(self) -> bool:

@@ -23,7 +23,7 @@ import anyio
 from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE
 from harvester.core.errors import places
 from harvester.core.model import RawAnswer
-from harvester.core.rule import Action
+from harvester.core.rule import Action, Rule
 from harvester.engine.call_budget import BudgetPolicy, CallBudget
 from harvester.engine.ledger_files import LedgerFiles
 from harvester.engine.publish_queue import PublishQueue
@@ -40,6 +40,7 @@ from harvester.storage.raw_log import Group
 from harvester.wechat import attempt as fetch
 from harvester.wechat.attempt import RefusedAttempt
 from harvester.wechat.auth.token_cache import TokenCache
+from harvester.wechat.auth.token_owners import SHARED_TOKEN
 from harvester.wechat.transport import Transport
 
 _log = logging.getLogger("harvester.pipeline")
@@ -114,6 +115,7 @@ class Pipeline:
             tools.tree, datasets, tools.on_published, self._trusted_times
         )
         self._trusted_from = 0
+        self._flushed_for: list[Rule] = []
         self.questions = QuotaQuestions(
             tools.transport, tools.tokens, tools.spacing, connections=connections, now=tools.clock
         )
@@ -189,6 +191,7 @@ class Pipeline:
                     continue
                 if outcome.rule.action is Action.WAIT_FOR_QUOTA:
                     attempt.backlog.quota.count_refusal()
+                self._flush_for(outcome.rule)
                 self._scheduler.refused(attempt, outcome.rule, self._tools.clock(), outcome.why)
                 self._close_if_done(attempt.queue)
                 self._publishing.enqueue(self._months.take_complete())
@@ -203,9 +206,12 @@ class Pipeline:
         """Make one attempt. A bug in harvester costs its window, and the others go on."""
         tools = self._tools
         try:
-            return await fetch.attempt(
+            outcome = await fetch.attempt(
                 attempt.window, attempt.backlog.dataset, tools.tokens, tools.transport
             )
+            # Another account may have got the same token since the request.
+            denial = tools.tokens.owners.denial(attempt.queue.appid)
+            return RefusedAttempt(denial.rule, denial.why) if denial else outcome
         except MemoryError:
             # No fault of the window: the run ends, and the next one goes on.
             raise
@@ -216,6 +222,15 @@ class Pipeline:
                 "%s: a bug in harvester: %s: %s", attempt.window, name, " > ".join(places(error))
             )
             return RefusedAttempt(INTERNAL_ERROR_RULE, f"a bug in harvester: {name}")
+
+    def _flush_for(self, rule: Rule) -> None:
+        """Publish what there is once two accounts are seen to have one token.
+
+        It is put into quarantine, and a run after a kill would publish it as sound.
+        """
+        if rule.cause == SHARED_TOKEN and rule not in self._flushed_for:
+            self._flushed_for.append(rule)
+            self._publishing.flush()
 
     async def _keep(self, attempt: Attempt, asked_at: int, body: bytes) -> None:
         """File an answer: its days are published, or quarantined if they cannot be decoded."""
@@ -244,7 +259,8 @@ class Pipeline:
         pool.inspect()
         if pool.surplus > self.counters.surplus_answers:
             self._count_surplus()
-        return TrustedTimes(self._tools.clock, self._trusted_from)
+        untrusted = self._tools.tokens.owners.shared
+        return TrustedTimes(self._tools.clock, self._trusted_from, untrusted)
 
     def _on_durable(self, group: Group, attempts: list[Attempt]) -> None:
         self._publishing.add(group)

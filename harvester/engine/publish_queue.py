@@ -73,9 +73,13 @@ class PublishQueue:
             self._queue.extend(new)
             self._wake.set()
 
+    def flush(self) -> None:
+        """Publish everything that is in the raw log, soon."""
+        self.enqueue(self._pending())
+
     def close(self) -> None:
         """Let `run` publish everything that is in the raw log, and return."""
-        self.enqueue(self._pending())
+        self.flush()
         self._closing = True
         self._wake.set()
 

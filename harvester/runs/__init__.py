@@ -14,4 +14,5 @@ __all__ = [
     "runtime",
     "session",
     "stream",
+    "token_comparison",
 ]

@@ -30,6 +30,7 @@ from harvester.runs.runtime import Credentials, Project, RunContext, Watch, show
 from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.auth.app_secret import Budget
 from harvester.wechat.auth.token_cache import TokenCache
+from harvester.wechat.auth.token_owners import TokenOwners
 from harvester.wechat.quota_api import QUOTA_PATH, quota_body
 from harvester.wechat.transport import Transport
 
@@ -55,6 +56,7 @@ def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext
         credentials=_credentials(manifest, project.credentials),
         watch=watch,
         platform=project.platform.needed_by(manifest, manifest.asked_accounts),
+        owners=project.owners or TokenOwners({each.appid: each.name for each in manifest.accounts}),
     )
 
 
@@ -108,7 +110,7 @@ async def open_line(
             budget=may_force_refresh,
             platform=context.platform,
         )
-        async with TokenCache(providers.provider, clock) as tokens:
+        async with TokenCache(providers.provider, clock, context.owners) as tokens:
             yield transport, tokens, providers
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -24,7 +24,7 @@ from harvester.engine.rate_limiter import RateLimiter
 from harvester.planning import wanted_days
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.planning.wanted_days import Wanted
-from harvester.runs import runtime, watchers
+from harvester.runs import runtime, token_comparison, watchers
 from harvester.runs.access import ask_for_time, open_line, run_context
 from harvester.runs.event_loop import run_in_loop
 from harvester.runs.facts import AskingEnded, Begun, Counted, CoverageRead, GroupsDamaged, Planned
@@ -41,7 +41,6 @@ from harvester.scheduling.standing import pending
 from harvester.storage import coverage_scan, layout, publish
 from harvester.storage.publication import Published
 from harvester.storage.state import forced_refreshes, quota_ledger
-from harvester.wechat.auth.token_cache import TokenCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,10 +265,15 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
         context, connections, state.tree.hold, partial(_may_force_refresh, state)
     ) as (transport, tokens, providers):
         if not clock.is_checked:
-            await _first_token(state, tokens, queues[0].appid)
+            await _until_stopped(state, partial(tokens.request_ahead, queues[0].appid))
         if clock.is_off:
             stream.report(Counted(token_calls=providers.calls))
             return
+        answered = token_comparison.AnsweredDays(manifest, state.started_at, queues)
+        context.owners.ask_again = answered.ask_again
+        appids = token_comparison.to_compare(context, manifest, queues)
+        compare = partial(token_comparison.compare, context, tokens, appids)
+        is_cut_short = await _until_stopped(state, compare)
         tools = Tools(
             transport=transport,
             tokens=tokens,
@@ -280,6 +284,8 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
             on_published=state.run_log.record_published,
         )
         pipeline = Pipeline(scheduler, tools, run_id=state.run_log.run_id, connections=connections)
+        if is_cut_short:
+            pipeline.stop()
         count = watchers.Counting(stream, pipeline, scheduler, lambda: providers.calls, pace)
         await _run_to_end(pipeline, scheduler, state, count)
 
@@ -303,13 +309,16 @@ async def _run_to_end(
         count()
 
 
-async def _first_token(state: RunState, tokens: TokenCache, appid: str) -> None:
-    """Wait for an account's token, until the run is told to stop or its time budget ends."""
+async def _until_stopped(state: RunState, work: Callable[[], Awaitable[None]]) -> bool:
+    """Work until the run is told to stop or its time budget ends; return whether that happened."""
+    is_done = False
     with anyio.move_on_after(_seconds_left(state)):
         async with anyio.create_task_group() as waiting:
             waiting.start_soon(_cancel_on_signal, waiting.cancel_scope, state.stream.stop)
-            await tokens.request_ahead(appid)
+            await work()
+            is_done = True
             waiting.cancel_scope.cancel()
+    return not is_done
 
 
 async def _cancel_on_signal(scope: anyio.CancelScope, stop: StopOrder) -> None:

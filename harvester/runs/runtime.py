@@ -16,6 +16,7 @@ from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.record.events import Progress
 from harvester.storage.coverage_scan import Refetch
 from harvester.storage.layout import Tree
+from harvester.wechat.auth.token_owners import TokenOwners
 
 Watch: TypeAlias = Callable[[Callable[[], Progress]], Coroutine[Any, Any, None]]
 """A task that shows progress until it is cancelled."""
@@ -40,7 +41,8 @@ class Project(NamedTuple):
     ``manifest_at`` reads the manifest again as of another time, in seconds since the Unix epoch,
     and ``credentials`` reads the secrets that it refers to.
     ``lock_timeout`` is how many seconds a verb other than a run waits for buckets that another run
-    holds, None for what is usual in the store.
+    holds, None for what is usual in the store. ``owners`` compare the tokens of the accounts, None
+    for those of this process alone.
     """
 
     manifest: Manifest
@@ -50,6 +52,7 @@ class Project(NamedTuple):
     manifest_at: Callable[[float], Manifest]
     credentials: Credentials
     lock_timeout: float | None = None
+    owners: TokenOwners | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class RunContext:
 
     ``clock`` hears WeChat's time. ``open_api`` keeps the API reachable while its block lasts.
     ``credentials`` returns the credential of an appid, and ``platform`` is the third-party platform
-    of the accounts that authorised one.
+    of the accounts that authorised one. ``owners`` know which account has which token.
     """
 
     clock: CheckedClock
@@ -102,6 +105,7 @@ class RunContext:
     credentials: Callable[[str], Access]
     watch: Watch = show_no_progress
     platform: PlatformAccess | None = None
+    owners: TokenOwners = field(default_factory=TokenOwners)
 
     def correct_clock(self) -> float:
         """Go by WeChat's time from now on if the clock is off; return the seconds that it moved."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import groupby
+from types import MappingProxyType
 from typing import NamedTuple
 
 from harvester.core import calendar
@@ -33,6 +34,7 @@ from harvester.storage.raw_log import DamagedGroup, Group
 from harvester.tables import coverage, decode_batch, merge
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays, Coverage
+from harvester.tables.day_rows import DecodeResult
 from harvester.tables.decode_batch import BatchResult
 from harvester.tables.merge import AccountChange, DecodedAnswer
 from harvester.tables.row_groups import Provenance
@@ -43,11 +45,13 @@ class TrustedTimes(NamedTuple):
 
     An answer or a day that was asked for later than ``now`` was asked for at an unknown time: it
     settles nothing, and refuses no other answer. An empty answer asked for before ``empty_from``
-    leaves its days provisional.
+    leaves its days provisional. All answers of the accounts in ``untrusted`` go to the quarantine,
+    for the reason that it has by appid.
     """
 
     now: Clock
     empty_from: int = 0
+    untrusted: Mapping[str, str] = MappingProxyType({})
 
 
 def publish(
@@ -298,7 +302,15 @@ def _decoded_answers(
     for batch in decode_batch.batches(in_order):
         found = read(batch)
         for (answer, stamp), decoded in zip(batch, found, strict=True):
-            yield answer, stamp, decoded
+            reason = update.trusted.untrusted.get(answer.window.appid)
+            yield answer, stamp, _rejected(answer, reason) if reason else decoded
+
+
+def _rejected(answer: RawAnswer, reason: str) -> BatchResult:
+    """Return the content of an answer of which no day counts."""
+    return DecodeResult(
+        {}, dict.fromkeys(range(answer.window.begin, answer.window.end + 1), reason)
+    )
 
 
 def _answers(update: _PartitionUpdate, group: Group) -> Iterator[tuple[RawAnswer, Provenance]]:

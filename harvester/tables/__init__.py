@@ -6,6 +6,7 @@ __all__ = [
     "day_rows",
     "decode",
     "decode_batch",
+    "equal_rows",
     "integrity",
     "merge",
     "row_difference",

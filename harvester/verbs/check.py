@@ -24,6 +24,7 @@ from harvester.core.model import Refusal, bucket_of
 from harvester.core.rule import Action, Rule, Scope
 from harvester.engine.lone_calls import LoneCalls, Outcome, may_count
 from harvester.planning.ledger import Ledger, Moment
+from harvester.runs import token_comparison
 from harvester.runs.access import open_line, run_context, with_paused
 from harvester.runs.runtime import Project, RunContext
 from harvester.storage import layout
@@ -188,6 +189,7 @@ async def _probe_all(manifest: Manifest, context: RunContext) -> Check:
         for account in [] if clock.is_checked else accounts[:1]:
             await tokens.request_ahead(account.appid)
         context.correct_clock()
+        await token_comparison.compare(context, tokens, [each.appid for each in accounts])
         calls = LoneCalls(transport, tokens, manifest, clock)
         prober = _Prober(probes(manifest, clock()), calls, clock, context.credentials)
         # The workers share the iterator, so that each account is taken once.

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from harvester.core import calendar
@@ -19,10 +21,12 @@ from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.runtime import Project
 from harvester.runs.session import locked, new_run_log
 from harvester.storage import integrity_check, layout, quarantine, raw_log
+from harvester.storage.integrity_check import FileCheck
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publication import Published
 from harvester.storage.state import change_reader
 from harvester.tables import integrity
+from harvester.tables.equal_rows import EqualAccounts, MonthDigest
 from harvester.tables.integrity import FileIdentity
 from harvester.verbs.arguments import ManifestSource
 from harvester.verbs.project import open_harvested
@@ -67,13 +71,26 @@ class Damage:
     repaired: bool = False
 
 
+class EqualRows(NamedTuple):
+    """Two accounts with equal rows of a dataset, on ``days`` days with rows, in whole months.
+
+    ``names`` are empty where the manifest has none.
+    """
+
+    dataset: str
+    appids: tuple[str, str]
+    days: int
+    names: tuple[str, str] = ("", "")
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """The result of a verification, as `verify --format json` has it.
 
     ``files``, ``rows`` and ``groups`` count what was checked. ``damaged`` are damaged or missing
     files, with the days that they cost. ``foreign`` are files in the datasets' folders that are not
-    harvester's; query engines may read them.
+    harvester's; query engines may read them. ``equal`` are pairs of accounts whose rows are equal,
+    found where data is read: one of them may have been asked with the token of the other.
     """
 
     files: int
@@ -81,6 +98,7 @@ class Report:
     groups: int
     damaged: tuple[Damage, ...]
     foreign: tuple[str, ...]
+    equal: tuple[EqualRows, ...] = ()
 
     @property
     def undamaged(self) -> bool:
@@ -137,7 +155,13 @@ def mended(project: Project, *, footers_only: bool = False) -> Report:
 
 def _check_all(project: Project, *, footers_only: bool) -> Report:
     want = wanted_days.wanted(project.manifest, project.clock.started_at, paused_too=True)
-    return check_tree(project.tree, project.manifest.datasets, want, footers_only=footers_only)
+    manifest, names = project.manifest, {x.appid: x.name for x in project.manifest.accounts}
+    found = check_tree(project.tree, manifest.datasets, want, footers_only=footers_only)
+    equal = [
+        each._replace(names=(names.get(each.appids[0], ""), names.get(each.appids[1], "")))
+        for each in found.equal
+    ]
+    return replace(found, equal=tuple(equal))
 
 
 def check_tree(
@@ -153,18 +177,34 @@ def check_tree(
     """
     # Read before the files are listed, because a run may publish more of them meanwhile.
     gone = change_reader.not_removed(tree)
-    files, rows, found = 0, 0, list[Damage | None]()
+    files, rows, found, equal = 0, 0, list[Damage | None](), list[EqualRows]()
     for dataset in datasets.values():
-        for partition in layout.partitions(tree, dataset.name):
-            gone.discard(tree.name(partition))
-            count, damage = _check_file(tree, want, dataset, partition, read_data=not footers_only)
-            files, rows = files + 1, rows + count
-            found.append(damage)
+        accounts = EqualAccounts()
+        partitions = layout.partitions(tree, dataset.name)
+        for _, of_month in groupby(partitions, attrgetter("month")):
+            months = list[tuple[str, MonthDigest, int]]()
+            for partition in of_month:
+                gone.discard(tree.name(partition))
+                checked, damage = _check_file(
+                    tree, want, dataset, partition, read_data=not footers_only
+                )
+                files, rows = files + 1, rows + checked.rows
+                found.append(damage)
+                months += _months_of(checked)
+            accounts.add_month(months)
+        equal += (EqualRows(dataset.name, (a, b), days) for a, b, days in accounts.pairs())
     groups = list(_check_groups(tree))
     damaged = [each for each in (*found, *groups) if each is not None]
     damaged += _missing(tree, datasets, want, gone)
     foreign = tuple(layout.unmanaged_files(tree, datasets))
-    return Report(files, rows, len(groups), tuple(damaged), foreign)
+    return Report(files, rows, len(groups), tuple(damaged), foreign, tuple(equal))
+
+
+def _months_of(checked: FileCheck) -> Iterator[tuple[str, MonthDigest, int]]:
+    """Yield the accounts of a file with the digests of their rows, and their days with rows."""
+    if (known := checked.coverage) is not None:
+        for appid, digest in checked.digests.items():
+            yield appid, digest, known.account(appid).with_rows.bit_count()
 
 
 def _missing(
@@ -201,22 +241,22 @@ def _repaired(tree: Tree, damage: Damage, run_log: RunLog) -> Damage:
 
 def _check_file(
     tree: Tree, want: wanted_days.Wanted, dataset: Dataset, partition: Partition, *, read_data: bool
-) -> tuple[int, Damage | None]:
-    """Check a data file; return its rows, and its damage if there is any."""
+) -> tuple[FileCheck, Damage | None]:
+    """Check a data file; return what was found, and its damage if there is any."""
     place, name = _identity(tree, dataset, partition), tree.name(partition)
     with tree.store.local_copy(name) as copy:
         if copy is None:
             # Deleted by another run since the listing, which its change log says.
-            return 0, None
+            return FileCheck(), None
         found = integrity_check.check_file(copy.path, place, read_data=read_data)
     if not found.defects:
-        return found.rows, None
+        return found, None
     lost = integrity.days_in_doubt(found.defects)
     if found.coverage is None:
         # The file cannot say which days it had, so all wanted days of its accounts count as lost.
         lost = _wanted_of(want, place)
     flaws = list(dict.fromkeys(flaw.what for flaw in found.defects))
-    return found.rows, replace(_damage(name, place, flaws, lost), remedy=found.remedy)
+    return found, replace(_damage(name, place, flaws, lost), remedy=found.remedy)
 
 
 def _identity(tree: Tree, dataset: Dataset, partition: Partition) -> FileIdentity:

@@ -461,3 +461,15 @@ def test_an_answer_of_a_time_to_come_settles_nothing(tree: Tree, later: int) -> 
     assert days.asked == {0: 0, 1: 0}
     [stamp] = rows_of(tree, HERE)["_fetched_at"].to_pylist()
     assert stamp.timestamp() == NOW
+
+
+def test_answers_of_an_untrusted_account_go_to_quarantine(tree: Tree) -> None:
+    """With the reason, and the rows of other accounts are published."""
+    sent = [
+        answer(Window(appid(account), DAILY.name, MARCH, MARCH), [row(MARCH)], NOW)
+        for account in (1, 2)
+    ]
+    trusted = publish.TrustedTimes(lambda: NOW, untrusted={appid(1): "not its own"})
+    done = publish.publish(tree, DAILY, HERE, [write_group(tree, 0, "run", sent)], trusted)
+    assert [(day.appid, day.reason) for day in done.quarantined] == [(appid(1), "not its own")]
+    assert rows_of(tree, HERE)["appid"].to_pylist() == [appid(2)]

@@ -11,7 +11,7 @@ from harvester.cli.next_commands import NextCommand, next_command, print_next
 from harvester.cli.output.answers import answer, print_line, print_lines
 from harvester.core.calendar import range_text
 from harvester.core.exit_codes import Exit
-from harvester.core.text.inert_text import inert
+from harvester.core.text.inert_text import inert, named
 from harvester.verbs import plan as planning
 from harvester.verbs import verify as verifying
 
@@ -79,6 +79,10 @@ def _print_report(out: Console, found: verifying.Report) -> None:
         for name in found.foreign:
             print_line(out, f"  {inert(name)}")
         out.print()
+    for each in found.equal:
+        first, second = map(named, each.appids, each.names)
+        line = f"{first} and {second} have equal rows on {each.days:,} days of {each.dataset}"
+        print_line(out, f"{line}: see whether both were asked with one token")
     groups = f", {found.groups:,} raw groups" if found.groups else ""
     verdict = "no damage found" if found.undamaged else f"{len(found.damaged):,} damaged"
     out.print(f"{found.files:,} files, {found.rows:,} rows{groups}: {verdict}")

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from harvester.core.config.credentials import PlatformCache
@@ -16,6 +16,7 @@ from harvester.core.config.settings import Manifest
 from harvester.core.secret import Secret
 from harvester.runs.facts import Fact, Planned
 from harvester.runs.runtime import Credentials, RunOptions
+from harvester.wechat.auth.token_owners import SharedToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,23 @@ class ListWanted(NamedTuple):
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class TokenClaimed:
+    """Asks to enter the digest of a token. If two accounts have it, `SharedToken` comes first."""
+
+    appid: str
+    digest: bytes = field(repr=False)
+
+
+class TokensHad(NamedTuple):
+    """Asks to wait until the first tokens of all processes are entered."""
+
+
 class Recorded(NamedTuple):
     """Asks to wait until the record of the run is written: only then the locks may be released."""
 
 
-Question: TypeAlias = ClockMoved | TokenWanted | ListWanted | Recorded
+Question: TypeAlias = ClockMoved | TokenWanted | ListWanted | TokenClaimed | TokensHad | Recorded
 
 
 class Asked(NamedTuple):
@@ -100,7 +113,7 @@ class Asked(NamedTuple):
 FromShard: TypeAlias = Fact | Logged | Asked
 """Facts are sent as they are, with the secrets of the process masked."""
 
-ToShard: TypeAlias = ShardTask | Stop | Answered
+ToShard: TypeAlias = ShardTask | Stop | Answered | SharedToken
 
 
 class _Pickler(pickle.Pickler):

@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
@@ -22,10 +22,13 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+from anyio import to_thread
+
 from harvester.core.config.credentials import PlatformAccess, SharedPlatform
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
+from harvester.core.secret import Secret
 from harvester.core.text import redaction
 from harvester.core.text.safe_text import safe_text
 from harvester.runs import harvest as harvesting
@@ -41,6 +44,7 @@ from harvester.runs.runtime import Project
 from harvester.runs.stream import StopOrder, Stream
 from harvester.storage.layout import open_tree
 from harvester.storage.publication import Published, QuarantinedDay
+from harvester.wechat.auth.token_owners import SharedToken, TokenOwners, digest_of
 
 END_SECONDS = 6.0
 """Seconds that an orderly end may take once the parent is gone."""
@@ -50,7 +54,9 @@ def work(connection: socket.socket) -> None:
     """Harvest the shard that the first message describes, and end this process."""
     channel = Channel(connection)
     redaction.start_record()
-    task = channel.receive()
+    # What is told before belongs to a process that died; it is told again once it matters here.
+    while isinstance(task := channel.receive(), SharedToken):
+        pass
     # As the command does: requests make few cycles.
     gc.set_threshold(200_000, 20, 50)
     shard = _ShardProcess(channel, task)
@@ -69,6 +75,7 @@ class Parent:
         self._numbers = count()
         self._answers: dict[int, Future[Any]] = {}
         self._is_gone = False
+        self.on_shared: Callable[[SharedToken], None] = lambda _: None
         # In the context of this run, because the secrets of answers enter its record.
         listen = partial(copy_context().run, self._listen)
         threading.Thread(target=listen, name="parent", daemon=True).start()
@@ -102,6 +109,8 @@ class Parent:
                         self._answers.pop(number).set_result(value)
                     case messages.Answered(number, _, error):
                         self._answers.pop(number).set_exception(error)
+                    case SharedToken() as found:
+                        self.on_shared(found)
                     case messages.Stop(code):
                         self._stop(code)
         self._is_gone = True
@@ -119,6 +128,28 @@ class Parent:
         self._order.code = Exit(code)
 
 
+class _OwnersOfAll(TokenOwners):
+    """The owners of tokens in a run of several processes: the parent compares the tokens of all."""
+
+    def __init__(self, parent: Parent) -> None:
+        super().__init__()
+        self._parent = parent
+        parent.on_shared = self.stop
+
+    async def claim(self, appid: str, token: Secret) -> None:
+        """Have a token entered where those of all processes are."""
+        await self._ask(messages.TokenClaimed(appid, digest_of(token)))
+
+    async def wait_for_all(self) -> None:
+        """Wait until all processes have entered their first tokens."""
+        # Without the parent the run is to stop, which it hears elsewhere.
+        with suppress(EOFError):
+            await self._ask(messages.TokensHad())
+
+    async def _ask(self, question: Question) -> None:
+        await to_thread.run_sync(self._parent.ask, question, abandon_on_cancel=True)
+
+
 class _ShardProcess:
     """The harvest of one shard."""
 
@@ -133,6 +164,7 @@ class _ShardProcess:
         _pass_log_on(self._parent, task.log_level)
         stream.listeners.append(lambda told: self._parent.tell(_masked(told.fact)))
         self._log = ShardLog(stream, self._parent.ask)
+        self._owners = _OwnersOfAll(self._parent)
 
     def harvest(self) -> None:
         """Harvest the shard. Raises the error that ends it early, after the parent received it."""
@@ -141,6 +173,7 @@ class _ShardProcess:
             platform = PlatformAtHand(clock, self._shared_platform)
             place = task.manifest, open_tree(task.manifest.output)
             project = Project(*place, clock, platform, task.manifest_at, task.credentials)
+            project = project._replace(owners=self._owners)
             harvesting.run(self._log, project, task.options, share=(task.own, task.grant))
 
     def _shared_platform(self, manifest: Manifest) -> PlatformAccess | None:

@@ -31,6 +31,7 @@ from harvester.runs.runtime import RunContext
 from harvester.runs.stream import all_made
 from harvester.storage.layout import Tree
 from harvester.wechat.auth import TokenDenied
+from harvester.wechat.auth.token_owners import may_be_shared
 
 MAX_DEATHS = 1
 """Processes of a shard that may die before the shard is given up."""
@@ -40,18 +41,27 @@ _log = logging.getLogger("harvester.processes")
 
 @dataclass(slots=True)
 class Shard:
-    """One shard under supervision. ``asked`` is the question that waits for the end of the run."""
+    """One shard under supervision. ``asked`` is the question that waits for the end of the run.
+
+    ``has_tokens`` once its first tokens are entered, or need no comparison.
+    """
 
     task: ShardTask
     channel: Channel | None = None
     pid: int = 0
     asked: int | None = None
     over: anyio.Event = field(default_factory=anyio.Event)
+    has_tokens: anyio.Event = field(default_factory=anyio.Event)
 
     @property
     def name(self) -> str:
         """The shard, like ``2/8``."""
         return self.task.shard
+
+    def end(self) -> None:
+        """End every wait for the shard."""
+        self.over.set()
+        self.has_tokens.set()
 
     def send(self, message: messages.ToShard) -> None:
         """Send a message, if the process is still there."""
@@ -80,6 +90,10 @@ class Supervisor:
         self._has_begun = False
         self._beginning = anyio.Lock()
         self._platform = PlatformService(context)
+        for shard in self._shards:
+            appids = [account.appid for account in shard.task.manifest.asked_accounts]
+            if not any(may_be_shared(context.credentials(appid)) for appid in appids):
+                shard.has_tokens.set()
 
     async def run(self) -> None:
         """Harvest all shards. Raises the error that keeps the run from beginning, StoreError."""
@@ -159,7 +173,7 @@ class Supervisor:
             else:
                 # So that it is no zombie while the others go on.
                 await to_thread.run_sync(self._launcher.end_of, shard.pid)
-        shard.over.set()
+        shard.end()
 
     async def _hear(self, shard: Shard, channel: Channel) -> None:
         """Take in the messages of a process until it ends. Raises EOFError or OSError then."""
@@ -180,13 +194,19 @@ class Supervisor:
                     number, (messages.TokenWanted() | messages.ListWanted()) as what
                 ):
                     self._tasks.start_soon(self._ask_platform, shard, number, what)
+                case messages.Asked(number, messages.TokenClaimed(appid, digest)):
+                    self._compare(appid, digest)
+                    shard.send(Answered(number))
+                case messages.Asked(number, messages.TokensHad()):
+                    shard.has_tokens.set()
+                    self._tasks.start_soon(self._wait_for_tokens, shard, number)
                 case fact:
                     # A process that plans holds its locks, so the record may be begun.
                     if isinstance(fact, Planned):
                         await self._begin(shard)
                     self._stream.report(fact, shard.name)
                     if isinstance(fact, Ended):
-                        shard.over.set()
+                        shard.end()
 
     async def _begin(self, shard: Shard) -> None:
         """Begin the record of the run with the first shard that holds its buckets."""
@@ -205,6 +225,18 @@ class Supervisor:
             shard.send(Answered(number, await self._platform.answer(question)))
         except (TokenDenied, CallError) as error:
             shard.send(Answered(number, error=error))
+
+    def _compare(self, appid: str, digest: bytes) -> None:
+        """Enter a token, and stop the accounts that have it, in whatever process."""
+        found = self._context.owners.enter(appid, digest)
+        if found is not None:
+            for each in self._shards:
+                each.send(found)
+
+    async def _wait_for_tokens(self, shard: Shard, number: int) -> None:
+        for each in self._shards:
+            await each.has_tokens.wait()
+        shard.send(Answered(number))
 
     def _move_clock(self, offset: float) -> None:
         """Go by WeChat's time from now on, if a shard has found out first that the clock is off."""
@@ -237,7 +269,7 @@ class Supervisor:
     def _give_up(self, shard: Shard, error: HarvesterError) -> None:
         """Report the error that ends a shard; the others go on."""
         self._stream.report(Ended(self._stream.now(), error), shard.name)
-        shard.over.set()
+        shard.end()
 
     async def _pass_signal_on(self) -> None:
         stop = self._stream.stop

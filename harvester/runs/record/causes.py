@@ -24,6 +24,7 @@ from harvester.runs.record.prospects import comes_at_text
 from harvester.runs.record.record import Record
 from harvester.scheduling.listener import AbandonedDays, Troubled
 from harvester.storage.publication import QuarantinedDay
+from harvester.wechat.auth.token_owners import SAME_TOKEN
 
 QUIET_SECONDS = 10.0
 """A passing cause is gone when calls were answered and none met it for this long."""
@@ -157,9 +158,13 @@ class Causes:
 
 def quarantined(days: Iterable[QuarantinedDay], stamp: Stamp) -> Iterator[Problem]:
     """Return a problem for each dataset and reason of quarantined days."""
-    what = "an answer does not fit its columns"
-    found = ((day.dataset, f"{what}: {safe_text(day.reason)}", day.appid) for day in days)
+    found = ((day.dataset, _quarantine_text(safe_text(day.reason)), day.appid) for day in days)
     return _of_windows(found, "quarantined", _QUARANTINE_ADVICE, stamp)
+
+
+def _quarantine_text(reason: str) -> str:
+    is_of_account = reason.endswith(SAME_TOKEN)
+    return reason if is_of_account else f"an answer does not fit its columns: {reason}"
 
 
 def late(windows: Iterable[Window], stamp: Stamp) -> Iterator[Problem]:
@@ -245,7 +250,7 @@ def _key_of(item: AbandonedDays) -> _Key:
     A code is one cause whatever its message says, which has a rid in it. What concerns whole
     accounts is one for all their datasets.
     """
-    word = cast("Word", reason_of(item)[0])
+    word = cast("Word", item.rule.cause or reason_of(item)[0])
     dataset = None if item.rule.scope in _WHOLE_ACCOUNTS else item.dataset
     code = item.why.errcode if isinstance(item.why, Refusal) else None
     return word, item.rule.meaning, dataset, code

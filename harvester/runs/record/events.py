@@ -25,6 +25,7 @@ Cause: TypeAlias = Literal[
     "died",
     "bug",
     "refused",
+    "shared_token",
     "failed",
     "deferred",
     "not_ready",

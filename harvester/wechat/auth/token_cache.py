@@ -9,7 +9,7 @@ still the current one, and its provider is told how many in a row were rejected 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -21,11 +21,16 @@ from harvester.core.errors import CallError
 from harvester.core.rule import Action, Scope
 from harvester.core.secret import Secret
 from harvester.wechat.auth.provider import Rejection, TokenDenied, TokenProvider
+from harvester.wechat.auth.token_owners import TokenOwners
 
 _INTERNAL_ERROR = replace(INTERNAL_ERROR_RULE, scope=Scope.ACCOUNT)
 
 
 _Error = TypeVar("_Error", bound=CallError | TokenDenied)
+
+
+AHEAD_AT_ONCE = 8
+"""Tokens that are requested at the same time before the first data call."""
 
 
 class _CachedToken(NamedTuple):
@@ -48,10 +53,17 @@ class TokenCache:
     """Holds the current token of each account.
 
     ``provider_of`` makes an account's provider and is called once per account. ``clock`` returns
-    seconds and never goes back. An async context manager: leaving it cancels pending requests.
+    seconds and never goes back. Each token is entered with ``owners`` before it is used. An async
+    context manager: leaving it cancels pending requests.
     """
 
-    def __init__(self, provider_of: Callable[[str], TokenProvider], clock: Clock) -> None:
+    def __init__(
+        self,
+        provider_of: Callable[[str], TokenProvider],
+        clock: Clock,
+        owners: TokenOwners | None = None,
+    ) -> None:
+        self.owners = owners or TokenOwners()
         self._provider_of = provider_of
         self._clock = clock
         self._providers: dict[str, TokenProvider] = {}
@@ -80,6 +92,8 @@ class TokenCache:
         Raises TokenDenied if there is none, and CallError if the request failed. A denial that
         stands is remembered, so such an account costs one call.
         """
+        if appid in self.owners.shared:
+            self._refuse_shared(appid)
         cached = self._cached.get(appid)
         if cached is not None and self._clock() < cached.renew_at:
             return cached.token
@@ -93,10 +107,37 @@ class TokenCache:
 
     async def request_ahead(self, appid: str) -> None:
         """Request an account's first token and wait for it; `current` returns or raises it next."""
+        if appid in self._cached or appid in self._failed_ahead:
+            return
         request = self._start(appid)
         await request.done.wait()
         if not isinstance(request.outcome, Secret):
             self._failed_ahead[appid] = request
+
+    async def request_all_ahead(self, appids: Iterable[str]) -> None:
+        """Request the first tokens of accounts, some at a time.
+
+        It ends early if one source after the other gives none: each may take long to say so.
+        """
+        left, failures = iter(appids), 0
+
+        async def work() -> None:
+            nonlocal failures
+            for appid in left:
+                await self.request_ahead(appid)
+                failures = failures + 1 if appid in self._failed_ahead else 0
+                if failures >= AHEAD_AT_ONCE:
+                    break
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(AHEAD_AT_ONCE):
+                tasks.start_soon(work)
+
+    def _refuse_shared(self, appid: str) -> None:
+        """Raise TokenDenied if another account has the account's token."""
+        denial = self.owners.denial(appid)
+        if denial is not None:
+            raise denial
 
     def _start(self, appid: str) -> _PendingRequest:
         request = self._pending[appid] = _PendingRequest()
@@ -162,6 +203,8 @@ class TokenCache:
             rejection = rejection._replace(rejections=len(self._useless[appid]))
         asked_at = self._clock()
         issued = await (provider.replace(rejection) if rejection else provider.current())
+        await self.owners.claim(appid, issued.token)
+        self._refuse_shared(appid)
         # Its life counts from the request, because the answer may have been long on its way.
         self._cached[appid] = _CachedToken(issued.token, asked_at + issued.seconds)
         self._rejected.pop(appid, None)

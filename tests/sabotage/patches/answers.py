@@ -7,7 +7,9 @@ from tests.sabotage.run import Sabotage
 ACCOUNT_CALLS = "harvester/wechat/account_calls.py"
 APP_SECRET = "harvester/wechat/auth/app_secret.py"
 FORCED = "harvester/storage/state/forced_refreshes.py"
+OWNERS = "harvester/wechat/auth/token_owners.py"
 POOL = "harvester/wechat/connection_pool.py"
+PUBLISH = "harvester/storage/publish.py"
 TOKENS = "harvester/wechat/auth/token_cache.py"
 TRANSPORT = "harvester/wechat/transport.py"
 
@@ -116,5 +118,19 @@ SABOTAGES = (
         "count >= MAX_PER_DAY or ",
         "",
         "tests/storage/state/test_forced_refreshes.py::test_twenty_a_day",
+    ),
+    Sabotage(
+        "token-of-two-accounts-used",
+        OWNERS,
+        "self.stop(found)",
+        "pass",
+        "tests/wechat/auth/test_token_owners.py::test_all_accounts_with_one_token_are_stopped_for_one_cause",
+    ),
+    Sabotage(
+        "answers-under-the-token-of-another-published",
+        PUBLISH,
+        "_rejected(answer, reason) if reason else decoded",
+        "decoded",
+        "tests/storage/test_publish.py::test_answers_of_an_untrusted_account_go_to_quarantine",
     ),
 )
