@@ -200,20 +200,20 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_629,
+    "core": 1_630,
     "catalogue": 747,
     "manifest": 1_569,
-    "planning": 742,
+    "planning": 746,
     "scheduling": 1_376,
-    "tables": 1_660,
-    "wechat": 1_671,
-    "storage": 3_777,
-    "engine": 892,
-    "runs": 3_474,
-    "verbs": 2_803,
-    "readers": 788,
-    "cli": 2_382,
-    "sandbox": 1_322,
+    "tables": 1_661,
+    "wechat": 1_688,
+    "storage": 3_789,
+    "engine": 902,
+    "runs": 3_508,
+    "verbs": 2_815,
+    "readers": 790,
+    "cli": 2_384,
+    "sandbox": 1_324,
     "root": 215,
 }
 MAX_SLACK = 40

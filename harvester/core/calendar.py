@@ -24,6 +24,9 @@ DaySet: TypeAlias = int
 Clock: TypeAlias = Callable[[], float]
 """A source of the time, in seconds since the Unix epoch."""
 
+EMULATED = " (emulated)"
+"""Comment in the ``Date`` of an emulator that lives on another day, which is no wrong clock."""
+
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 
 

@@ -71,6 +71,10 @@ class RunClock(Protocol):
     def is_off(self) -> bool:
         """True once WeChat's time is known to be another one."""
 
+    @property
+    def behind(self) -> float:
+        """Seconds by which days settle earlier than by this clock, because another is behind."""
+
     def moment(self) -> Moment:
         """Return the present moment as a ledger keeps it."""
 
@@ -110,7 +114,8 @@ class Pipeline:
         backlogs = (backlog for queue in scheduler.queues for backlog in queue.backlogs)
         datasets = {each.dataset.name: each.dataset for each in backlogs}
         self._months = scheduler.abandoned.months
-        self._writer = RawWriter(tools.tree, run_id, self._on_durable)
+        clock = tools.clock
+        self._writer = RawWriter(tools.tree, run_id, self._on_durable, lambda: clock.behind)
         self._publishing = PublishQueue(
             tools.tree, datasets, tools.on_published, self._trusted_times
         )

@@ -7,6 +7,7 @@ more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import anyio
@@ -28,14 +29,22 @@ _MAX_BUFFERED = 2 * GROUP_BYTES
 
 
 class RawWriter:
-    """Gathers answers and writes them; ``on_durable`` hears of each group that is safe."""
+    """Gathers answers and writes them; ``on_durable`` hears of each group that is safe.
+
+    ``behind`` returns by how many seconds days settle earlier than by the clock of the run.
+    """
 
     def __init__(
-        self, tree: Tree, run_id: str, on_durable: Callable[[Group, list[Attempt]], None]
+        self,
+        tree: Tree,
+        run_id: str,
+        on_durable: Callable[[Group, list[Attempt]], None],
+        behind: Callable[[], float],
     ) -> None:
         self._tree = tree
         self._run_id = run_id
         self._on_durable = on_durable
+        self._behind = behind
         self._held: dict[int, list[tuple[Attempt, RawAnswer]]] = {}
         self._bytes = 0
         self._closing = False
@@ -79,6 +88,7 @@ class RawWriter:
                 bucket,
                 self._run_id,
                 [answer for _, answer in answers],
+                math.ceil(self._behind()),
                 limiter=self._disk,
             )
             self._on_durable(group, [attempt for attempt, _ in answers])

@@ -269,12 +269,22 @@ class Ledger:
             return longest
         return min(max(0.0, self.idle_from - self._by_its_clock(now)), longest)
 
-    def by_wechat(self, now: Moment) -> float | None:
-        """Return WeChat's time at ``now``; None if it was not told in this boot."""
+    def retime(self, now: Moment) -> None:
+        """Go over to the clock of ``now``, which has heard another time of WeChat's."""
+        self.idle_from, self.written = now.at + self.wait(now, self.period), now
+
+    def agrees_with(self, now: Moment) -> bool | None:
+        """Return whether a clock agrees with WeChat's time as it was told; None if it is unknown.
+
+        Within one boot the time that has passed is known. After another boot, or on another
+        machine, some has, so an earlier time is wrong and any later one may be right.
+        """
         then = self.written
-        if then.offset is None or not then.is_of_boot(now):
+        if then.offset is None:
             return None
-        return self._by_its_clock(now) + then.offset
+        if then.is_of_boot(now):
+            return abs(self._by_its_clock(now) + then.offset - now.at) <= WRONG_SECONDS
+        return False if now.at < then.at + then.offset - WRONG_SECONDS else None
 
     def _is_of_wrong_day(self, day: Day) -> bool:
         """Return whether the last calls were made on another day than the ledger's, on ``day``."""

@@ -16,6 +16,7 @@ from anyio.from_thread import start_blocking_portal
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
+from harvester.core.calendar import EMULATED
 from harvester.sandbox import FakeWeChat, Rules, expected_rows
 from harvester.sandbox.server import serve
 
@@ -110,6 +111,8 @@ def sandbox(
     begun = time.time()
     start = begun if today is None else calendar.instant(calendar.parse_day(str(today)), _NOON)
     server = FakeWeChat(Rules(seed=seed), lambda: start + time.time() - begun)
+    # A run goes by it, and is not told that the clock of this machine is wrong.
+    server.date_comment = "" if today is None else EMULATED
     for appid, errcode in (faults or {}).items():
         server.fail(appid, errcode)
     names = tuple(f"wx{number:016x}" for number in range(1, accounts + 1))

@@ -8,9 +8,9 @@ import time
 from collections import deque
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from statistics import median
+from statistics import median_high, median_low
 
-from harvester.core.calendar import Clock
+from harvester.core.calendar import EMULATED, Clock
 from harvester.planning.ledger import Moment
 from harvester.storage.backends.elapsed import boot_seconds
 
@@ -41,8 +41,8 @@ class CheckedClock:
     """Clock in seconds since the Unix epoch. It steps in `correct` and `move` alone.
 
     ``started_at`` is the time at which the operation began. ``offset`` is the median of WeChat's
-    time minus ours, None before the first answer. While ``is_off`` is True, `correct` would
-    change the clock. Between two corrections it counts the machine's elapsed seconds, so that
+    time minus ours, None before the first answer. Once ``is_off`` is True, the clock has to be
+    corrected. Between two corrections it counts the machine's elapsed seconds, so that
     differences of its times are durations. One thread at a time may call anything but `__call__`.
     By default it is the clock of this machine.
     """
@@ -53,10 +53,10 @@ class CheckedClock:
         self._elapsed = elapsed or boot_seconds
         self._boot = boot_id() if boot is None else boot
         self.started_at = (wall or time.time)()
-        self._zero = self.started_at - self._elapsed()
+        self._zero = self._machines_zero = self.started_at - self._elapsed()
         self._offsets: deque[float] = deque(maxlen=_MAX_OFFSETS)
         self._is_vouched: bool | None = None
-        self._is_reported = False
+        self._is_reported = self._is_emulated = False
         self._corrections = 0
         self.offset: float | None = None
         self.is_off = False
@@ -72,8 +72,19 @@ class CheckedClock:
 
     @property
     def is_doubted(self) -> bool:
-        """True if an earlier run of this boot contradicts this clock, and WeChat was not heard."""
+        """True if what an earlier run heard contradicts this clock, and WeChat was not heard."""
         return self._is_vouched is False and self.offset is None
+
+    @property
+    def is_apart(self) -> bool:
+        """True if the machine's clock and WeChat's differ too much for a run to be complete."""
+        three = self._three_clocks()
+        return self.is_doubted or max(three) - min(three) > OFF_SECONDS
+
+    @property
+    def behind(self) -> float:
+        """Seconds by which the machine's clock or WeChat's, the earlier one, is behind this one."""
+        return -min(self._three_clocks())
 
     def hear(self, date: str) -> None:
         """Take in the ``Date`` header of an answer of WeChat; any other text is ignored."""
@@ -86,17 +97,18 @@ class CheckedClock:
             return
         if told.tzinfo is None:
             told = told.replace(tzinfo=dt.UTC)
+        self._is_emulated = date.endswith(EMULATED)
         # A header has whole seconds, so on average half a second of the real time is cut off.
         self._offsets.append(told.timestamp() + _HALF_SECOND - self())
         self._judge()
 
-    def vouch(self, moment: float | None) -> None:
-        """Take in WeChat's time as an earlier run of this boot knows it: evidence, no correction.
+    def vouch(self, *, agrees: bool | None) -> None:
+        """Take in whether this clock agrees with what an earlier run heard; None if it is unknown.
 
-        A machine that was restored from a snapshot repeats an old boot, so this time may be wrong.
+        It is evidence and no correction: a machine that was restored from a snapshot repeats an old
+        boot, so what that run heard may be wrong by now.
         """
-        if moment is not None:
-            self._is_vouched = abs(moment - self()) <= OFF_SECONDS
+        self._is_vouched = agrees
 
     def correct(self) -> float:
         """Go by WeChat's time from now on if the clock is off; return the seconds that it moved.
@@ -105,7 +117,10 @@ class CheckedClock:
         """
         if not self.is_off or self.offset is None:
             return 0.0
-        moved, self._corrections = self.offset, self._corrections + 1
+        self.is_off, self._corrections = False, self._corrections + 1
+        # Later votes may say that it was right. A run has dropped answers all the same, so it asks
+        # again by the clock that it has.
+        moved = self.offset if abs(self.offset) > OFF_SECONDS else 0.0
         self.move(moved)
         self._offsets = deque((each - moved for each in self._offsets), maxlen=_MAX_OFFSETS)
         self._judge()
@@ -115,16 +130,25 @@ class CheckedClock:
         """Step by so many seconds, because another process has heard that the clock is off."""
         self._zero += seconds
         self.started_at += seconds
+        if self._is_emulated:
+            self._machines_zero = self._zero
 
     def moment(self) -> Moment:
         """Return the present moment as a ledger keeps it."""
-        return Moment(self(), self._boot, self._elapsed(), self.offset)
+        offset = None if self._is_emulated else self.offset
+        return Moment(self(), self._boot, self._elapsed(), offset)
+
+    def _three_clocks(self) -> tuple[float, float, float]:
+        """Return this clock, the machine's and WeChat's, in seconds after this one."""
+        return 0.0, self._machines_zero - self._zero, self.offset or 0.0
 
     def _judge(self) -> None:
-        # Kept, because a run asks after every answer.
-        self.offset = offset = median(self._offsets)
+        # Kept, because a run asks after every answer. A mean of two is the time of no clock, and
+        # those that are as many as the others do not move it.
+        two = median_low(self._offsets), median_high(self._offsets)
+        self.offset = offset = min(two, key=abs)
         far = abs(offset) > OFF_SECONDS
-        self.is_off = far and self._corrections < _MAX_CORRECTIONS
+        self.is_off |= far and self._corrections < _MAX_CORRECTIONS
         if abs(offset) > WARN_SECONDS and not self._is_reported:
             self._is_reported = True
             then = " and this run goes by WeChat's" if far else ""

@@ -102,6 +102,7 @@ class CoverageRead:
     quarantined: tuple[QuarantinedDay, ...]
     suspicious: tuple[DayRange, ...]
     next_requests: NextRequests
+    clock_apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)

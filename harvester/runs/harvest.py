@@ -6,6 +6,7 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -26,6 +27,7 @@ from harvester.planning.sharding import of_shard, own_buckets
 from harvester.planning.wanted_days import Wanted
 from harvester.runs import runtime, token_comparison, watchers
 from harvester.runs.access import ask_for_time, open_line, run_context
+from harvester.runs.clock import CheckedClock
 from harvester.runs.event_loop import run_in_loop
 from harvester.runs.facts import AskingEnded, Begun, Counted, CoverageRead, GroupsDamaged, Planned
 from harvester.runs.record import account_report
@@ -119,8 +121,8 @@ def execute(state: RunState) -> None:
     clock, tree, stream = state.context.clock, state.tree, state.stream
     stream.report(begun(state.manifest, state.options, state.started_at))
     ledger = quota_ledger.read(tree, calendar.today(clock()), state.own[0])
-    if ledger is not None:
-        clock.vouch(ledger.by_wechat(clock.moment()))
+    agrees = ledger.agrees_with(clock.moment()) if ledger is not None else None
+    clock.vouch(agrees=agrees)
     # WeChat may have been asked for the platform's accounts already.
     state = _by_right_clock(state)
     with locked_and_recorded(state.run_log, tree, state.own, _lock_timeout(state)) as tree:
@@ -133,7 +135,10 @@ def execute(state: RunState) -> None:
             # Nothing was kept so far, and the plan was made for another day.
             state = _by_right_clock(state)
             harvested = _plan_and_harvest(state)
-        stream.report(read_coverage(stream.own, state.manifest, tree, harvested, clock()))
+        if agrees is False and clock.offset is not None:
+            # It may have made no call of this bucket, and a gate reads no other ledger.
+            quota_ledger.retime(tree, state.own[0], clock.moment())
+        stream.report(read_coverage(stream.own, state.manifest, tree, harvested, clock))
 
 
 def _recover(state: RunState) -> None:
@@ -154,10 +159,10 @@ def read_coverage(
     manifest: Manifest,
     tree: layout.Tree,
     harvested: Harvested,
-    now: float,
+    clock: CheckedClock,
 ) -> CoverageRead:
     """Read what the files have of the wanted days of a run. Raises StoreError."""
-    want, asked, queues = harvested
+    (want, asked, queues), now = harvested, clock()
     states = coverage_scan.read_states(tree, want, now)
     # `status` has the gaps of earlier runs, which a record does not repeat.
     new = (
@@ -171,6 +176,7 @@ def read_coverage(
         tuple(coverage_scan.quarantined_days(tree, states)),
         tuple(islice(new, MAX_SUSPICIOUS)),
         next_requests(manifest, want, states, calendar.today(now)),
+        clock.is_apart,
     )
 
 
@@ -179,7 +185,9 @@ def _by_right_clock(state: RunState) -> RunState:
     moved = state.context.correct_clock()
     if moved:
         state.run_log.correct_clock(moved)
-        state = replace(state, manifest=state.manifest_at(state.started_at))
+        # On days that its clock takes for future ones a manifest may want nothing, and be refused.
+        with suppress(UsageError):
+            state = replace(state, manifest=state.manifest_at(state.started_at))
         state.stream.report(begun(state.manifest, state.options, state.started_at))
     return state
 

@@ -94,8 +94,9 @@ class Narrator:
                 self._start(plan, stamp)
             case publication.Published() as item:
                 self._publish(item, stamp)
-            case facts.CoverageRead(quarantined=days):
+            case facts.CoverageRead(quarantined=days, clock_apart=is_apart):
                 self._tell_news(told)
+                self._tell_once([causes.clock_apart(stamp)] if is_apart else ())
                 # Days that an earlier run put into quarantine are known only now.
                 self._tell_once(causes.quarantined(days, stamp))
             case facts.Ended(error=error):

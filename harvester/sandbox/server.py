@@ -39,7 +39,8 @@ async def serve(wechat: FakeWeChat, *, port: int = 0) -> AsyncIterator[str]:
             # The response that follows has no effect on a closed connection.
             reply.raw(request.transport)
             request.transport.close()
-        headers = {hdrs.CONTENT_TYPE: reply.content_type, hdrs.DATE: date_text(int(wechat.now()))}
+        date = date_text(int(wechat.now())) + wechat.date_comment
+        headers = {hdrs.CONTENT_TYPE: reply.content_type, hdrs.DATE: date}
         response = web.Response(body=reply.body, status=reply.status, headers=headers)
         if reply.encoding == "chunked":
             response.enable_chunked_encoding()

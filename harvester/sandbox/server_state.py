@@ -40,7 +40,7 @@ class FakeWeChat:
     """An emulated WeChat with its accounts, tokens, limits and faults.
 
     ``now`` is its clock, which returns seconds since the Unix epoch; Beijing days, minutes and the
-    age of tokens follow it.
+    age of tokens follow it. ``date_comment`` is appended to the date that answers have.
     """
 
     def __init__(self, rules: Rules, clock: Clock) -> None:
@@ -49,6 +49,7 @@ class FakeWeChat:
         self.tokens = TokenServer(rules.token_life, rules.token_tail)
         self.platforms = Platforms(rules, self.tokens, clock)
         self.now = clock
+        self.date_comment = ""
         self._serial = 0
         self._call_faults = CallFaults[int]()
         self._limits = Limits(rules)

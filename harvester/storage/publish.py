@@ -266,7 +266,7 @@ def _changes(
             accepted = change.accepted_days(answer)
             if accepted:
                 update.notes.add(answer.window, decoded)
-                with_rows, empty = masks_of(calendar.today(answer.asked_at))
+                with_rows, empty = masks_of(calendar.today(answer.asked_at - stamp.behind))
                 settled = with_rows, empty if answer.asked_at >= update.trusted.empty_from else 0
                 change.apply(accepted, DecodedAnswer(answer, decoded, stamp, settled))
         update.record_change(change)
@@ -316,7 +316,7 @@ def _rejected(answer: RawAnswer, reason: str) -> BatchResult:
 def _answers(update: _PartitionUpdate, group: Group) -> Iterator[tuple[RawAnswer, Provenance]]:
     """Yield a group's answers by appid. A damaged group ends early; its days are asked again."""
     latest = update.now * 1_000_000
-    stamp = Provenance(int(min(group.fetched_at, latest)), group.run_id)
+    stamp = Provenance(int(min(group.fetched_at, latest)), group.run_id, group.behind)
     try:
         for answer in group.answers(update.dataset.name, update.month):
             # 0 stands for unknown: older than any other, and too early to settle a day.

@@ -95,7 +95,8 @@ class Group:
     """One durable file of answers. Groups are equal if their names are.
 
     ``path`` is its local copy, and ``id`` is unique among all groups ever written. ``fetched_at``
-    is in microseconds since the Unix epoch, ``size`` in bytes.
+    is in microseconds since the Unix epoch, ``size`` in bytes. ``behind`` is by how many seconds
+    the time that settles days is earlier than the times at which the answers were asked.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Group:
     bucket: int = field(compare=False)
     buckets: int = field(compare=False)
     fetched_at: int = field(compare=False)
+    behind: int = field(compare=False)
     size: int = field(compare=False)
     batches: tuple[Batch, ...] = field(compare=False, repr=False)
 
@@ -143,10 +145,12 @@ class Group:
             raise DamagedGroup(self.path)
 
 
-def write_group(tree: Tree, bucket: int, run_id: str, answers: Sequence[RawAnswer]) -> Group:
+def write_group(
+    tree: Tree, bucket: int, run_id: str, answers: Sequence[RawAnswer], behind: int = 0
+) -> Group:
     """Write answers of one bucket durably. Raises StoreError.
 
-    The group's rows get the newest ``asked_at`` of its answers.
+    The group's rows get the newest ``asked_at`` of its answers. ``behind`` is that of `Group`.
     """
     parts = list(_batches_of(sorted(answers, key=_group_order)))
     arrays = [_columns_of(part) for part in parts]
@@ -157,6 +161,7 @@ def write_group(tree: Tree, bucket: int, run_id: str, answers: Sequence[RawAnswe
         "bucket": bucket,
         "buckets": tree.buckets,
         "fetched_at": max(answer.asked_at for answer in answers) * 1_000_000,
+        "behind": behind,
         "batches": list(map(_index_entry, parts, arrays)),
     }
     data = _encode_group(arrays, index)
@@ -331,14 +336,15 @@ def _group_from_index(
         Batch(dataset, tuple(months), crc, place)
         for (dataset, months, crc), place in zip(index["batches"], places, strict=True)
     )
-    members = {key: index[key] for key in ("id", "run_id", "bucket", "buckets", "fetched_at")}
+    keys = ("id", "run_id", "bucket", "buckets", "fetched_at", "behind")
+    members = {key: index[key] for key in keys}
     return Group(name, path, size=size, batches=batches, **members)
 
 
 def _is_plausible(group: Group) -> bool:
     """Return whether the index of a group has values that a harvester may have written."""
     months = {month for batch in group.batches for month in batch.months}
-    numbers = [group.bucket, group.buckets, group.fetched_at]
+    numbers = [group.bucket, group.buckets, group.fetched_at, group.behind]
     numbers += [batch.checksum for batch in group.batches]
     texts = [group.id, group.run_id, *(batch.dataset for batch in group.batches)]
     return (
@@ -348,6 +354,7 @@ def _is_plausible(group: Group) -> bool:
         and _bucket_of_name(group.name) in (group.bucket, None)
         and 0 <= group.bucket < group.buckets
         and 0 <= group.fetched_at < _END * 1_000_000
+        and 0 <= group.behind < _END
         and all(month in MONTHS for month in months)
     )
 

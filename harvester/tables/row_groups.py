@@ -36,10 +36,14 @@ _STRUCT_CODES = {pa.int64(): "q", pa.int32(): "i", pa.float64(): "d", pa.date32(
 
 
 class Provenance(NamedTuple):
-    """Origin of rows: the time in microseconds since the Unix epoch, and the run."""
+    """Origin of rows: the time in microseconds since the Unix epoch, and the run.
+
+    ``behind`` is by how many seconds earlier than asked for an answer settles days.
+    """
 
     fetched_at: int
     run_id: str
+    behind: int = 0
 
 
 class NewRows(NamedTuple):

@@ -14,8 +14,11 @@ from harvester.core import calendar, readiness
 from harvester.core.calendar import Day
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
+from harvester.planning.ledger import Moment
 from harvester.planning.wanted_days import Wanted, wanted
+from harvester.runs.record.prospects import comes_at
 from harvester.storage.coverage_scan import States, day_ranges_of
+from harvester.storage.state import quota_ledger
 from harvester.verbs.missing_days import ExplainedDays, Missing, RunHistory
 
 MAX_RECORDS = 500
@@ -26,11 +29,13 @@ next run asks again, and its record has the result."""
 class Required(NamedTuple):
     """Days that a gate waits for: up to ``day``, or to the newest that is ready if it is None.
 
-    ``final`` demands final answers; otherwise provisional ones are enough.
+    ``final`` demands final answers; otherwise provisional ones are enough. ``at`` is the moment of
+    this machine, to be compared with what its runs have heard of WeChat's time.
     """
 
     day: Day | None = None
     final: bool = False
+    at: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,8 @@ class Gate:
     """The result of a gate: the required days that are not present.
 
     ``obtainable`` are missing days that a run can still obtain, from ``retry_at`` on (RFC 3339 in
-    UTC, None without such days), and ``lost`` those that it cannot.
+    UTC, None if nothing comes by itself), and ``lost`` those that it cannot. ``reasons`` are those
+    of a run that close the gate whatever days are there: ``"clock"``.
     """
 
     day: Day | None
@@ -60,11 +66,12 @@ class Gate:
     obtainable: tuple[DayRange, ...] = ()
     lost: tuple[LostDays, ...] = ()
     retry_at: str | None = None
+    reasons: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> Exit:
         """75 while a run can obtain more, 3 if the rest is lost, 0 if everything is there."""
-        if self.obtainable:
+        if self.obtainable or self.reasons:
             return Exit.AGAIN
         return Exit.INCOMPLETE if self.lost else Exit.DONE
 
@@ -81,8 +88,18 @@ def read_gate(required: Required, history: RunHistory) -> Gate:
             continue
         cause = item.reason, item.errcode, item.run_id, names.get(item.appid, "")
         lost += (LostDays(x.appid, x.dataset, x.begin, x.end, *cause) for x in ranges)
+    reasons = ("clock",) if _is_clock_apart(required, history) else ()
+    moments += (at for reason in reasons if (at := comes_at(reason, now)) is not None)
     retry_at = calendar.utc_text(max(now, min(moments))) if moments else None
-    return Gate(required.day, required.final, tuple(obtainable), tuple(lost), retry_at)
+    return Gate(required.day, required.final, tuple(obtainable), tuple(lost), retry_at, reasons)
+
+
+def _is_clock_apart(required: Required, history: RunHistory) -> bool:
+    """Return whether the last run that asked WeChat has heard another time than this machine's."""
+    # That of the first bucket, as a run does: what one account hears of the time holds for all.
+    ledger = quota_ledger.read(history.tree, calendar.today(history.now), 0)
+    at = required.at
+    return at is not None and ledger is not None and ledger.agrees_with(at) is False
 
 
 def _explained(required: Required, history: RunHistory) -> Iterator[ExplainedDays]:

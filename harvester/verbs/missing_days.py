@@ -59,7 +59,7 @@ class RunHistory:
 
         ``now`` is in seconds since the Unix epoch, and ``states`` are those of the wanted days.
         """
-        self.manifest, self.now, self.states = manifest, now, states
+        self.manifest, self.tree, self.now, self.states = manifest, tree, now, states
         self._known: list[RunResult] = []
         self._older = run_records.newest(tree, RunResult)
 

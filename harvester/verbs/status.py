@@ -107,7 +107,8 @@ def status(
     project = open_project(manifest, chosen, output)
     now, required = project.clock.started_at, None
     if require is not None:
-        required = Required(end_day_option("--require", require, now), final)
+        day = end_day_option("--require", require, now)
+        required = Required(day, final, project.clock.moment())
     elif final:
         raise UsageError("--final is a part of --require", "write --require yesterday --final")
     found = survey(project.manifest, project.tree, now, required)

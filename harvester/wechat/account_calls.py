@@ -30,11 +30,15 @@ _SWITCHING_PROTOCOLS = 101
 
 
 class HttpResponse(NamedTuple):
-    """An HTTP response. A body longer than `MAX_BODY` bytes is incomplete."""
+    """An HTTP response, and the number of its connection among those that are open.
+
+    A body longer than `MAX_BODY` bytes is incomplete.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    connection: int
 
 
 Exchange: TypeAlias = Coroutine[Any, Any, HttpResponse]
@@ -101,7 +105,8 @@ class AccountCalls:
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != _SWITCHING_PROTOCOLS:
                 message, content = await protocol.read()
-            response = HttpResponse(message.code, message.headers, await read_body(content))
+            body = await read_body(content)
+            response = HttpResponse(message.code, message.headers, body, id(protocol))
         except BaseException:
             self.pool.discard(connection)
             raise

@@ -27,7 +27,7 @@ from harvester.core.config.settings import Api
 from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.secret import Secret
 from harvester.core.text.inert_text import inert
-from harvester.core.text.lenient_json import is_document
+from harvester.core.text.lenient_json import is_document, parse
 from harvester.core.text.safe_text import safe_text
 from harvester.wechat.account_calls import (
     MAX_BODY,
@@ -44,6 +44,12 @@ MAX_OPEN_CONNECTIONS = 640
 """Maximum of open connections, unless more requests are in flight. Over TLS each takes 0.3 MiB."""
 _PASSED = -1.0
 """Deadline of a call that is being cancelled because its time is over."""
+
+_MAX_HEARD = 4096
+_MEMBERS = {"errcode", "list", "access_token"} | {
+    f"{kind}_access_token" for kind in ("component", "authorizer")
+}
+"""Members of which each answer of the API that brings anything has one."""
 
 _PROXY_AUTHENTICATION = 407
 
@@ -69,10 +75,10 @@ class Transport:
     Every call returns the HTTP status and the complete body of the answer. It raises CallTimedOut
     if that takes longer than ``api.timeout`` seconds in all, and another CallError for any other
     failure; the error's text names the host and never the URL. An async context manager, to be
-    left in the task that entered it. ``on_date`` gets the Date header of the API's answers
-    whenever it changes, before the answer is returned. ``hold`` is asked just before a request to
-    the API is written; once it is lost, the call raises NotStarted. ``pool`` has the open
-    connections of the accounts.
+    left in the task that entered it. ``on_date`` gets the Date header of the API's answers, once
+    for each connection and second, before the answer is returned. ``hold`` is asked just before a
+    request to the API is written; once it is lost, the call raises NotStarted. ``pool`` has the
+    open connections of the accounts.
     """
 
     def __init__(
@@ -92,7 +98,8 @@ class Transport:
         self._connections = connections
         self._on_date = on_date
         self._hold = hold
-        self._date = ""
+        # The order of a dictionary, so that the oldest are forgotten.
+        self._heard: dict[tuple[int, str], None] = {}
         self._deadlines: dict[Task[Any], float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -188,12 +195,11 @@ class Transport:
 
     def _checked(self, response: HttpResponse, server: str) -> tuple[int, bytes] | errors.CallError:
         """Return the status and the body, or the error that the answer stands for."""
-        status, headers, body = response
-        date = headers.get("Date", self._date)
+        status, headers, body, connection = response
         # Compared first, because a thousand answers of one second have the same text.
-        if date != self._date and server is self._host:
-            self._date = date
-            self._on_date(date)
+        vote = connection, headers.get("Date", "")
+        if vote not in self._heard and server is self._host and _is_of_api(body):
+            self._hear(vote)
         if server is self._host and body[:1] != b"{":
             if status == _PROXY_AUTHENTICATION:
                 return refused_by_proxy(server, status)
@@ -212,6 +218,13 @@ class Transport:
         if not has_length and not is_document(body):
             return errors.BadAnswer(f"{server}: the answer was cut off or is not JSON")
         return status, body
+
+    def _hear(self, vote: tuple[int, str]) -> None:
+        """Tell a date of a connection, once: a cached answer repeats its own for ever."""
+        self._heard[vote] = None
+        if len(self._heard) > _MAX_HEARD:
+            del self._heard[next(iter(self._heard))]
+        self._on_date(vote[1])
 
     def _start_clock(self, task: Task[Any]) -> None:
         """Set a call's deadline.
@@ -236,10 +249,21 @@ class Transport:
 async def _read(awaitable: Awaitable[aiohttp.ClientResponse]) -> HttpResponse:
     response = await awaitable
     try:
-        return HttpResponse(response.status, response.headers, await read_body(response.content))
+        body = await read_body(response.content)
+        return HttpResponse(response.status, response.headers, body, id(response))
     finally:
         # Without effect if the body was read to its end: then the connection is used again.
         response.close()
+
+
+def _is_of_api(body: bytes) -> bool:
+    """Return whether a body is what WeChat's API answers, and no page of something before it."""
+    try:
+        # Pages are not parsed in vain.
+        answer = parse(body).value if body[:1] == b"{" else None
+    except errors.BadAnswer:
+        return False
+    return isinstance(answer, dict) and not _MEMBERS.isdisjoint(answer)
 
 
 def _encoded(query: Query) -> str:

@@ -216,7 +216,32 @@ def test_a_ledger_without_a_moment_is_read_by_the_clock() -> None:
     """As damaged as it may be."""
     old = Ledger(TODAY, "run", period=60.0, idle_from=1_000_040.0)
     assert old.wait(Moment(1_000_010.0, "boot", 510.0, offset=2.0), 60.0) == pytest.approx(30.0)
-    assert old.by_wechat(WRITTEN) is None
+    assert old.agrees_with(WRITTEN) is None
+
+
+@pytest.mark.parametrize("boot", ["boot", "", "other"])
+def test_a_ledger_knows_whether_a_clock_agrees_with_wechats(boot: str) -> None:
+    """Within a boot to the second, and after it as far as time never runs back."""
+    then = Moment(1_000_000.0, "boot", 500.0, offset=100.0)
+    known = ledger(then, idle_in=0.0)
+
+    def agrees(seconds: float) -> bool | None:
+        return known.agrees_with(Moment(1_000_100.0 + 50.0 + seconds, boot, 550.0))
+
+    is_known = boot == "boot"
+    assert agrees(-599.0) is (True if is_known else None)
+    assert agrees(-651.0) is False
+    assert agrees(601.0) is (False if is_known else None)
+
+
+@pytest.mark.parametrize("now", [Moment(1_090_010.0, "boot", 510.0), Moment(1_000_010.0, "other")])
+def test_a_ledger_that_goes_over_to_another_clock_waits_as_long(now: Moment) -> None:
+    """Its calls count until the same moment."""
+    known = ledger(WRITTEN, idle_in=40.0)
+    wait = known.wait(now, 60.0)
+    known.retime(now)
+    assert known.wait(now, 60.0) == pytest.approx(wait)
+    assert known.written == now
 
 
 def test_calls_of_a_check_are_added_by_elapsed_time() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from harvester.core.calendar import EMULATED
 from harvester.runs.clock import CheckedClock, apart_text, boot_id
 from harvester.sandbox.calls import date_text
 from harvester.storage.backends.elapsed import boot_seconds
@@ -125,16 +126,63 @@ def test_a_date_without_a_zone_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_earlier_run_vouches_only_for_a_clock_that_agrees() -> None:
     """It never corrects one: a machine restored from a snapshot has old evidence."""
     clock = Machine().clock()
-    for told, vouched, doubted in (
+    for agrees, vouched, doubted in (
         (None, False, False),
-        (NOON + 90_000.0, False, True),
-        (NOON + 60.0, True, False),
+        (False, False, True),
+        (True, True, False),
     ):
-        clock.vouch(told)
+        clock.vouch(agrees=agrees)
         assert (clock.is_checked, clock.is_doubted, clock.is_off) == (vouched, doubted, False)
-    clock.vouch(NOON + 90_000.0)
+        assert clock.is_apart is doubted
+    clock.vouch(agrees=False)
     clock.hear(date_text(NOON))
     assert not clock.is_doubted
+    assert not clock.is_apart
+
+
+@pytest.mark.parametrize(
+    ("told", "behind"), [(0.0, 0.0), (300.0, 0.0), (-300.0, 300.0), (9e4, 9e4), (-9e4, 0.0)]
+)
+def test_the_earlier_of_both_clocks_is_known_after_a_correction(told: float, behind: float) -> None:
+    """WeChat's if the machine is ahead, and the machine's if it is behind."""
+    clock = Machine().clock()
+    clock.hear(date_text(NOON + told))
+    clock.correct()
+    assert clock.behind == pytest.approx(behind, abs=1.0)
+    assert clock.is_apart is (abs(told) > 600)
+
+
+def test_votes_that_are_as_many_as_the_others_move_no_clock() -> None:
+    """Half of the servers are wrong: the time between both is that of none."""
+    clock = Machine().clock()
+    for _ in range(9):
+        clock.hear(date_text(NOON))
+        clock.hear(date_text(NOON - 90_000.0))
+        assert not clock.is_off
+    assert clock.offset == pytest.approx(0.5)
+
+
+def test_a_clock_that_was_outvoted_too_often_is_apart_from_wechats() -> None:
+    """It moves no more, so its run may have asked for other days."""
+    clock = Machine().clock()
+    for number in range(1, 4):
+        for _ in range(9**number):
+            clock.hear(date_text(NOON - 90_000.0 * number))
+        clock.correct()
+    assert clock.is_apart
+    for _ in range(99):
+        clock.hear(date_text(NOON))
+    assert not clock.is_off
+    assert clock.is_apart
+
+
+def test_an_emulator_of_another_day_is_no_wrong_clock() -> None:
+    """A test may live in the past, and its runs are complete."""
+    clock = Machine().clock()
+    clock.hear(date_text(NOON - 9e6) + EMULATED)
+    assert clock.correct() == pytest.approx(-9e6, abs=1.0)
+    assert not clock.is_apart
+    assert clock.moment().offset is None
 
 
 def test_how_far_apart_two_clocks_are_in_words() -> None:

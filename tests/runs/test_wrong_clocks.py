@@ -84,7 +84,7 @@ def test_every_moment_is_by_the_corrected_clock(
     """Wanted days, run id, record, ledger, `_fetched_at` and the note in the summary."""
     lab.skew = skew
     done = lab.run()
-    assert done.exit_code is Exit.DONE
+    assert [*done.reasons()] == ["clock"]
     assert (done.today, done.run_id[:8]) == (TODAY, "20260520")
     assert done.clock_offset == pytest.approx(-skew, abs=1.5)
     assert abs(done.started_at - instant(TODAY, 12 * 60)) < 5
@@ -129,7 +129,7 @@ def test_the_same_is_true_over_http(
     """A header of the emulator's server, through aiohttp."""
     lab = RunHarness(tmp_path, begin="2026-05-01", end=None, skew=skew)
     done = lab.run()
-    assert (done.exit_code, done.today, done.repeated) == (Exit.DONE, TODAY, 0)
+    assert (done.exit_code, done.today, done.repeated) == (Exit.AGAIN, TODAY, 0)
     assert published_rows(duck, lab.root, DAILY) == rows_up_to(lab, DAILY, "2026-05-19")
     assert done.clock_offset == pytest.approx(-skew, abs=2.0)
 
@@ -191,7 +191,7 @@ def test_a_run_that_finds_nothing_to_do_by_a_slow_clock_is_not_wrong(
     lab.advance(days * DAY)
     lab.skew, lab.boot = -days * DAY, "another machine"
     done = lab.run()
-    assert (done.exit_code, done.today) == (Exit.DONE, TODAY + days)
+    assert ([*done.reasons()], done.today) == (["clock"], TODAY + days)
     last = calendar.day_text(TODAY + days - 1)
     assert published_rows(duck, lab.root, HOURLY) == rows_up_to(lab, HOURLY, last)
 
@@ -265,7 +265,7 @@ def test_answers_that_show_the_clock_are_asked_for_again(
     with_given_tokens(lab, monkeypatch)
     lab.skew = skew
     done = lab.run()
-    assert (done.exit_code, done.today) == (Exit.DONE, TODAY)
+    assert ([*done.reasons()], done.today) == (["clock"], TODAY)
     assert 1 <= done.repeated <= 8
     assert f"{done.repeated} requests of before were made again" in notes_of(done, {})[0]
     for dataset in lab.datasets:

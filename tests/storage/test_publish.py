@@ -438,6 +438,23 @@ def test_a_time_to_come_refuses_no_answer(tree: Tree) -> None:
     assert rows_of(tree, HERE)["callback_count"].to_pylist() == [1, 7]
 
 
+@pytest.mark.parametrize(("behind", "final"), [(0, 0b11), (86_400, 0b01), (172_800, 0)])
+def test_days_settle_by_the_earlier_clock_of_the_run_that_asked(
+    tree: Tree, behind: int, final: int
+) -> None:
+    """Whoever publishes the group; when it was asked for stays by the clock of that run."""
+    window = Window(appid(1), DAILY.name, MARCH, MARCH + 1)
+    now = NOW + 3 * 86_400
+    group = write_group(tree, 0, "run", [answer(window, [row(MARCH)], now)], behind)
+    assert group.behind == behind
+    assert recover(tree, CATALOGUE, [0], print, now=lambda: now) == []
+    days = coverage_of(tree, HERE).account(appid(1))
+    assert (days.final, days.provisional) == (final, 0b11 & ~final)
+    assert set(days.asked.values()) <= {now}
+    [stamp] = rows_of(tree, HERE)["_fetched_at"].to_pylist()
+    assert stamp.timestamp() == now
+
+
 def test_an_earlier_answer_is_still_refused(tree: Tree) -> None:
     """If the time of the one that is there has passed, it is known."""
     assert put_at(tree, NOW - 60, 1).rows_after == 1

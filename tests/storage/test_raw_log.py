@@ -167,7 +167,8 @@ def test_every_damage_is_noticed_or_harmless(tree: Tree) -> None:
     damaged = 0
     for place in range(0, len(raw), 7):
         group.path.write_bytes(raw[:place] + bytes([raw[place] ^ 0x11]) + raw[place + 1 :])
-        with suppress(DamagedGroup, StoreError):
+        # A version may have become a newer one.
+        with suppress(DamagedGroup, StoreError, OtherVersion):
             damaged -= 1
             assert all_of(open_group(group.name, group.path)) in (written, [])
             damaged += 1

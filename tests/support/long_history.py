@@ -30,6 +30,7 @@ from harvester.core.config.settings import Account, Job, Manifest, Output
 from harvester.core.model import RawAnswer, Refusal, Window
 from harvester.planning.wanted_days import Wanted
 from harvester.runs import facts, harvest
+from harvester.runs.clock import CheckedClock
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.stream import Stream
@@ -151,8 +152,8 @@ class LongHistory:
                 states = self._states(newest)
                 patch.setattr(coverage_scan, "read_states", lambda *_: states)
                 harvested = self._harvested(newest, is_late=is_late)
-                own = stream.own
-                stream.report(harvest.read_coverage(own, manifest, tree, harvested, times[0]))
+                own, clock = stream.own, CheckedClock(lambda: times[0], lambda: 0.0, "")
+                stream.report(harvest.read_coverage(own, manifest, tree, harvested, clock))
 
     def _harvested(self, newest: Day, *, is_late: bool) -> harvest.Harvested:
         want: Wanted = {}

@@ -148,9 +148,9 @@ class Supervisor:
     def _read_coverage(self, task: ShardTask) -> CoverageRead:
         """Read the coverage of a crashed shard from its files."""
         want = wanted_days.wanted(task.manifest, self._stream.own.started_at)
-        record, now = self._stream.shard(task.shard), self._context.clock()
+        record, clock = self._stream.shard(task.shard), self._context.clock
         return harvesting.read_coverage(
-            record, task.manifest, self._tree, harvesting.Harvested(want, {}, ()), now
+            record, task.manifest, self._tree, harvesting.Harvested(want, {}, ()), clock
         )
 
     async def _harvest(self, shard: Shard) -> None:

@@ -41,6 +41,10 @@ _QUARANTINE_ADVICE = (
     "The answers are in _harvester/quarantine. Once the cause is gone:"
     " harvester run --refetch quarantined"
 )
+_CLOCK_ADVICE = (
+    "Set this machine's clock, as with NTP. If it is right, WeChat's `Date` is wrong, or that of"
+    " a proxy before it. Until they agree days become final by the earlier of both."
+)
 _LATE_ADVICE = "What there is so far is published, and asked for again on a later day."
 
 _Key: TypeAlias = tuple[Word, str, str | None, int | str | None]
@@ -172,6 +176,13 @@ def late(windows: Iterable[Window], stamp: Stamp) -> Iterator[Problem]:
     what = "WeChat is still computing the answer"
     found = ((window.dataset, what, window.appid) for window in sorted(windows))
     return _of_windows(found, "not_ready", _LATE_ADVICE, stamp)
+
+
+def clock_apart(stamp: Stamp) -> Problem:
+    """Return the problem that this machine's clock and WeChat's differ."""
+    what = "this machine's clock and WeChat's differ by more than ten minutes"
+    found = Problem(*stamp, "clock", what, _CLOCK_ADVICE, Scope.RUN.value)
+    return replace(found, retry_at=comes_at_text("clock", stamp.time))
 
 
 def _of_windows(

@@ -32,6 +32,7 @@ Cause: TypeAlias = Literal[
     "quota",
     "minute_limit",
     "quarantined",
+    "clock",
     "unreachable",
     "foreign_page",
     "no_answer",

@@ -103,16 +103,16 @@ class Members:
     wanted days, covered or not. ``next_day_at`` is when the first day gets ready that the run does
     not want yet, ``asked_at`` when it stopped asking. ``clock_offset`` has the seconds that were
     added to the machine's clock, and ``repeated`` the requests made before that, whose answers were
-    dropped. ``waits`` has the seconds that refused requests waited, by action. ``out_of_time`` and
-    ``out_of_lease`` say that the run was cut short by its time budget, or by a lease that was not
-    renewed in time. ``failed`` is the error that ended the run early, ``bugs`` counts internal
-    errors and ``undecodable_days`` the days that such an error quarantined. This run put
-    ``rejected`` days into quarantine. ``accounts`` are those
-    with trouble, ``suspicious`` the first ranges, ``damaged`` the raw groups that were moved to
-    quarantine, ``without_rows`` the elements of answers that have no row. ``paused`` accounts are
-    not asked. ``pending`` days were owed when the run was cut short. ``shards`` are those of a run
-    in several processes, of which ``deaths`` died. The members of a run that is not ``finished``
-    are those so far.
+    dropped; ``clock_apart`` says that it was more than ten minutes from WeChat's. ``waits`` has the
+    seconds that refused requests waited, by action. ``out_of_time`` and ``out_of_lease`` say that
+    the run was cut short by its time budget, or by a lease that was not renewed in time. ``failed``
+    is the error that ended the run early, ``bugs`` counts internal errors and ``undecodable_days``
+    the days that such an error quarantined. This run put ``rejected`` days into quarantine.
+    ``accounts`` are those with trouble, ``suspicious`` the first ranges, ``damaged`` the raw groups
+    that were moved to quarantine, ``without_rows`` the elements of answers that have no row.
+    ``paused`` accounts are not asked. ``pending`` days were owed when the run was cut short.
+    ``shards`` are those of a run in several processes, of which ``deaths`` died. The members of a
+    run that is not ``finished`` are those so far.
     """
 
     run_id: Annotated[str, _first] = ""
@@ -139,6 +139,7 @@ class Members:
     undecodable_days: Annotated[int, operator.add] = 0
     clock_offset: Annotated[float, _first] = 0.0
     repeated: Annotated[int, operator.add] = 0
+    clock_apart: Annotated[bool, operator.or_] = False
     deaths: Annotated[int, operator.add] = 0
     stopped_by: Annotated[Exit | None, _known] = None
     out_of_time: Annotated[bool, operator.or_] = False

@@ -42,12 +42,13 @@ def reasons(record: Members) -> dict[str, Exit]:
     found.update(map(account_report.reason_of, record.abandoned))
     if any(row.days.quarantined for row in record.datasets):
         found["quarantined"] = Exit.INCOMPLETE
-    if record.delayed:
-        found["not_ready"] = Exit.AGAIN
-    if record.out_of_time:
-        found["time_budget"] = Exit.AGAIN
-    if record.out_of_lease:
-        found["lease"] = Exit.AGAIN
+    passing = {
+        "not_ready": bool(record.delayed),
+        "time_budget": record.out_of_time,
+        "lease": record.out_of_lease,
+        "clock": record.clock_apart,
+    }
+    found.update((reason, Exit.AGAIN) for reason, is_met in passing.items() if is_met)
     # Days without a known cause are asked by the next run, whatever became of the others.
     if {*found.values()} <= {Exit.INCOMPLETE} and account_report.any_unexplained(record.accounts):
         found["incomplete"] = Exit.AGAIN

@@ -21,6 +21,7 @@ _SECONDS = {
     "lease": _MINUTE,
     "deferred": 10 * _MINUTE,
     "unanswered": 10 * _MINUTE,
+    "clock": 10 * _MINUTE,
 }
 
 

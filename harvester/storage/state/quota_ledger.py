@@ -12,7 +12,7 @@ from functools import partial
 
 from harvester.core.calendar import Day
 from harvester.core.errors import LostRace, StoreError
-from harvester.planning.ledger import Calls, Ledger
+from harvester.planning.ledger import Calls, Ledger, Moment
 from harvester.storage.layout import QUOTA, Tree
 from harvester.storage.state.json_file import SideFile
 
@@ -86,6 +86,17 @@ def enter_check(tree: Tree, check: Ledger, bucket: int) -> None:
         return ledger
 
     _document(tree, bucket).update(entered)
+
+
+def retime(tree: Tree, bucket: int, now: Moment) -> None:
+    """Keep WeChat's time as it is told now, in the place of another. Raises StoreError."""
+
+    def retimed(stored: Ledger | None) -> Ledger:
+        ledger = stored or Ledger()
+        ledger.retime(now)
+        return ledger
+
+    _document(tree, bucket).update(retimed)
 
 
 def _document(tree: Tree, bucket: int) -> SideFile[Ledger]:

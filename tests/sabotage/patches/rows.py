@@ -11,6 +11,7 @@ DECODE = "harvester/tables/decode.py"
 FETCH = "harvester/verbs/fetch.py"
 MERGE = "harvester/tables/merge.py"
 MODEL = "harvester/core/model.py"
+OUTCOME = "harvester/runs/record/outcome.py"
 PIPELINE = "harvester/engine/pipeline.py"
 PUBLISH = "harvester/storage/publish.py"
 READINESS = "harvester/core/readiness.py"
@@ -133,6 +134,21 @@ SABOTAGES = (
         "if answer.asked_at <= update.now else",
         "if True else",
         "tests/storage/test_publish.py::test_an_answer_of_a_time_to_come_settles_nothing",
+    ),
+    Sabotage(
+        "days-settle-by-the-later-clock",
+        PUBLISH,
+        "masks_of(calendar.today(answer.asked_at - stamp.behind))",
+        "masks_of(calendar.today(answer.asked_at))",
+        "tests/storage/test_publish.py"
+        "::test_days_settle_by_the_earlier_clock_of_the_run_that_asked",
+    ),
+    Sabotage(
+        "wrong-clock-ends-with-0",
+        OUTCOME,
+        '"clock": record.clock_apart,',
+        '"clock": False,',
+        "tests/runs/test_earlier_clock.py::test_no_row_is_lost_by_a_wrong_machine",
     ),
     Sabotage(
         "provisional-day-asked-twice-a-day",
