@@ -25,6 +25,7 @@ from harvester.cli.commands.run import StoppableRun
 from harvester.core.calendar import instant, parse_day
 from harvester.runs import clock
 from harvester.sandbox import TOKEN, Rules
+from harvester.storage.backends.elapsed import boot_seconds
 from harvester.verbs.check import check
 from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import appid
@@ -106,6 +107,11 @@ def _story(folder: Path, accounts: int) -> Iterator[Clock]:
     What follows the run must be later, because a day is asked at most once before that moment.
     """
     now = Clock(NOON)
+
+    def elapsed() -> float:
+        # An hour that passes does so for the machine too, or its clock would have been set.
+        return boot_seconds() + now.now - NOON
+
     world = FaultyWeChat(Rules(), Clock(NOON))
     world.fail(appid(3), 40125, dataset=TOKEN)
     world.fail(appid(5), 48001)
@@ -116,6 +122,7 @@ def _story(folder: Path, accounts: int) -> Iterator[Clock]:
         serve_in_thread(world) as address,
         mock.patch.dict(os.environ, variables),
         mock.patch.object(clock, "time", fixed),
+        mock.patch.object(clock, "boot_seconds", elapsed),
         mock.patch("harvester.cli.commands.run.StoppableRun", _once(StoppableRun)),
         mock.patch("harvester.verbs.check.check", _kept(check)),
         chdir(folder),

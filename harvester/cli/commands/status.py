@@ -177,9 +177,9 @@ def _print_gate(out: Console, gate: Gate) -> None:
     else:
         verdict = "nothing more comes by itself" if gate.lost else "all of them are there"
     print_line(out, f"{days} {day}: {verdict}", gap=True)
-    if "clock" in gate.reasons:
-        print_line(out, f"this machine's clock and WeChat's differ: again at {gate.retry_at}")
     print_lines(out, _lost_lines(gate.lost))
+    if "clock" in gate.reasons:
+        print_line(out, f"this machine's clock and WeChat's differ: again from {gate.retry_at} on")
 
 
 def _reason_text(account: AccountStatus) -> str:
