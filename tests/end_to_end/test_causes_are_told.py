@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harvester.cli import invoke
-from harvester.core.calendar import instant, parse_day
+from harvester.core.calendar import EMULATED, instant, parse_day
 from harvester.core.exit_codes import Exit
 from harvester.sandbox import TOKEN, Rules
 from tests.cli.test_json_lines import read_all
@@ -240,6 +240,7 @@ def test_a_run_of_many_accounts_is_a_page_of_lines(
     """At most fifty, tables and advice included, of which two accounts are refused."""
     monkeypatch.setenv("COMMANDS_SECRET", SECRET)
     world = FaultyWeChat(Rules(), lambda: instant(parse_day("2026-05-20"), 12 * 60))
+    world.date_comment = EMULATED
     scope = JobScope((DAILY, HOURLY, "user_summary"), "2026-03-01", "2026-03-02", accounts=accounts)
     world.fail(appid(7), 40125, dataset=TOKEN)
     world.fail(appid(8), 50002)

@@ -320,6 +320,7 @@ class Field:
 def field(tmp_path: Path) -> Iterator[Callable[[int], tuple[Field, FaultyWeChat]]]:
     """Makes a field of so many accounts."""
     world = FaultyWeChat(Rules(token_tail=TOKEN_TAIL, latency=0.001), now)
+    world.date_comment = calendar.EMULATED
     with served(world) as address:
 
         def make(accounts: int) -> tuple[Field, FaultyWeChat]:

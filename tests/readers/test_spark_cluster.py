@@ -170,7 +170,9 @@ def wechat() -> FaultyWeChat:
     """An emulator that refuses the eleventh call of an account in any second."""
     rules = Rules(window_limit=(RATE, 1.0))
     start = calendar.instant(calendar.parse_day(TODAY), 12 * 60) - time.time()
-    return FaultyWeChat(rules, lambda: start + time.time())
+    world = FaultyWeChat(rules, lambda: start + time.time())
+    world.date_comment = calendar.EMULATED
+    return world
 
 
 @pytest.fixture
