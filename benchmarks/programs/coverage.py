@@ -50,7 +50,8 @@ def read(tree: Tree, broad: Broad) -> None:
     wanted = calendar.day_range(broad.begin, broad.end)
     want = {name: dict.fromkeys(broad.appids, wanted) for name in broad.datasets}
     begun = time.perf_counter()
-    missing = coverage_scan.read_missing(tree, want, calendar.instant(broad.end + 1000))
+    states = coverage_scan.read(tree, want, calendar.instant(broad.end + 1000), CATALOGUE).states
+    missing = coverage_scan.to_ask(states, want, None).days
     seconds = time.perf_counter() - begun
     lacking = sum(calendar.count_days(each) for of in missing.values() for each in of.values())
     print(json.dumps({"seconds": seconds, "missing": lacking}))

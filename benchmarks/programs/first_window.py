@@ -10,7 +10,6 @@ from pathlib import Path
 
 from benchmarks.workload import Broad, read_broad
 from harvester.catalogue import CATALOGUE
-from harvester.core import calendar
 from harvester.core.config.settings import Account, Credential, Job, Manifest, Output
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.planning import wanted_days as plan
@@ -31,13 +30,13 @@ def main(broad: Broad, root: Path) -> None:
 def first_window(manifest: Manifest, now: float) -> int:
     """Do the work of a run before its first request; return the number of its windows."""
     tree = open_tree(manifest.output)
-    today = calendar.today(now)
     want = plan.wanted(manifest, now)
-    missing, refetch = coverage_scan.to_ask(tree, want, now, None)
-    windows = plan.summarise(manifest, want, missing, today).requests
+    states = coverage_scan.read(tree, want, now, manifest.datasets).states
+    missing = coverage_scan.to_ask(states, want, None)
+    windows = plan.summarise(manifest, want, missing).requests
     if windows:
         pace = manifest.limits.per_token
-        lanes = make_queues(manifest, missing, refetch, today)
+        lanes = make_queues(manifest, missing)
         schedule = Scheduler(
             lanes,
             manifest.limits,

@@ -95,9 +95,8 @@ def _schedule(work: Work) -> Iterator[float]:
         CATALOGUE,
     )
     for _ in range(REPEATS):
-        lanes = make_queues(
-            manifest, wanted_days.wanted(manifest, time.time()), {}, calendar.today(time.time())
-        )
+        want = wanted_days.wanted(manifest, time.time())
+        lanes = make_queues(manifest, wanted_days.Missing(want, {}, {}))
         spacing = RateLimiter(PACE)
         schedule = Scheduler(
             lanes,

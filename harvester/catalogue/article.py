@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from harvester.core.calendar import day_of
-from harvester.core.dataset import Column, Dataset, Grain, Kind, Nesting
+from harvester.core.dataset import Column, Dataset, Grain, Kind, Nesting, Refresh
 
 _dataset = partial(
     Dataset,
@@ -26,6 +26,11 @@ _with_detail = partial(_dataset, nesting=Nesting.OBJECT, nested_field="detail")
 _nested = partial(Column, nested=True)
 _total = partial(replace, is_total=True)
 _SHARE = "share of readers, 0 to 1"
+
+# Most days of most accounts have no article, so that an answer without rows is no news.
+_SPARSE = Refresh(empty=(1, 4, 14, 28))
+# Each answer brings all days of an article so far, so that few are needed once it is a week old.
+_WHOLE = Refresh(rows=(*range(1, 8), 10, 14, 21, 30), empty=_SPARSE.empty)
 
 _REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 _PUBLISHED = Column("ref_date", Kind.DATE, "the Beijing day the article was published")
@@ -106,6 +111,7 @@ ARTICLE_READ = _with_detail(
     columns=(_REF_DATE, _MSGID, _READ_USER, _READ_USER_SOURCE),
     description="readers of each article and where they came from, a row a day and article",
     sparse=True,
+    refresh=_SPARSE,
     notes=(_ALL_IS_THE_SUM, "read_user counts people once a day: days do not add up.", _EMPTY),
 )
 
@@ -116,6 +122,7 @@ ARTICLE_SHARE = _with_detail(
     columns=(_REF_DATE, _MSGID, _SHARE_USER),
     description="people who shared each article, a row a day and article",
     sparse=True,
+    refresh=_SPARSE,
     notes=(_EMPTY,),
 )
 
@@ -188,6 +195,7 @@ ARTICLE_TOTAL_DETAIL = _dataset(
     nesting=Nesting.ARRAY,
     nested_field="detail_list",
     sparse=True,
+    refresh=_WHOLE,
     notes=(
         "Asked by the day of publication: an article's rows are in the month it was published in.",
         _CUMULATIVE,

@@ -40,8 +40,11 @@ def ready_text(dataset: Dataset) -> str:
 def final_text(dataset: Dataset) -> str:
     """Return the condition under which an answer is final."""
     rows = f"when more than {_days(dataset.settle)} old" if dataset.settle else "at once"
+    empty = ", without rows by evidence"
     if dataset.settle < FINAL_IF_EMPTY:
-        rows = f"with rows {rows}, without any when more than {_days(FINAL_IF_EMPTY)} old"
+        empty += f" when more than {_days(FINAL_IF_EMPTY)} old"
+        rows = f"with rows {rows}"
+    rows += empty
     return f"{rows}; never while WeChat marks it is_delay" if dataset.may_be_delayed else rows
 
 

@@ -64,6 +64,7 @@ USER_CUMULATE = _dataset(
         Column("cumulate_user", Kind.COUNT, "followers at the end of the day", "people"),
     ),
     description="followers in all, a row a day",
+    gapless=True,
     notes=("A stock, not a flow: take a day's value, never a sum over days.",),
 )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
+from typing import NamedTuple
 
 from harvester.core.calendar import FIRST_DAY, Day
 
@@ -60,6 +61,20 @@ class Nesting(Enum):
     """The member ``nested_field`` is an array: one row per entry, other members repeated."""
 
 
+class Refresh(NamedTuple):
+    """Ages at which a provisional day is asked again, in Beijing days since its first answer.
+
+    ``rows`` are those of a day with rows, until it is settled. A day without rows is final after
+    the last age of ``empty``.
+    """
+
+    rows: tuple[int, ...] = (1, 2, 3, 7)
+    empty: tuple[int, ...] = (1, 2, 3, 7, 14, 28)
+
+
+_REFRESH = Refresh()
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One member of a row: WeChat's own name, its meaning and its unit.
@@ -94,8 +109,8 @@ class Dataset:
     columns in the order of the file. ``pages`` is the folder of the family in WeChat's
     documentation, which was read on the day ``checked``. ``may_be_delayed`` is True if an answer
     may have the mark ``"is_delay"``. ``sparse`` is True if days without rows are ordinary,
-    also between days with rows, because nothing was published or read. ``notes`` warn of wrong
-    ways to add up the numbers.
+    also between days with rows, because nothing was published or read. ``gapless`` is True if an
+    account that exists has a row for every day. ``notes`` warn of wrong ways to add up the numbers.
     """
 
     name: str
@@ -115,6 +130,8 @@ class Dataset:
     nested_field: str = ""
     may_be_delayed: bool = False
     sparse: bool = False
+    gapless: bool = False
+    refresh: Refresh = _REFRESH
     notes: tuple[str, ...] = ()
 
     @property

@@ -73,13 +73,3 @@ def settled_before(dataset: Dataset, asked_at: float, *, empty: bool) -> Day:
     """
     age = max(FINAL_IF_EMPTY, dataset.settle) if empty else dataset.settle
     return period_begin(dataset.grain, calendar.today(asked_at) - age)
-
-
-def boundary(dataset: Dataset, today: Day) -> Day:
-    """Return the day at which a window must begin anew, so that a late day delays no old one.
-
-    Such a day exists only for datasets whose answers may be marked ``is_delay``, because the mark
-    holds for a whole answer. For all others it lies before all days: splitting their windows would
-    cost an additional call a day.
-    """
-    return today - dataset.settle if dataset.may_be_delayed else calendar.FIRST_DAY

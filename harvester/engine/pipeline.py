@@ -35,7 +35,7 @@ from harvester.scheduling.account_queue import AccountQueue, Attempt
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
-from harvester.storage.publish import TrustedTimes
+from harvester.storage.publish import EvidenceOf, TrustedTimes
 from harvester.storage.raw_log import Group
 from harvester.wechat import attempt as fetch
 from harvester.wechat.attempt import RefusedAttempt
@@ -84,7 +84,7 @@ class Tools:
     """The effects a run works with, and by which terms its calls are handed out.
 
     ``on_published`` is told of each partition that was replaced, in a thread, while its raw groups
-    still stand.
+    still stand. ``evidence`` settles empty days, by dataset.
     """
 
     transport: Transport
@@ -94,6 +94,7 @@ class Tools:
     terms: BudgetPolicy
     clock: RunClock
     on_published: Callable[[Published], None]
+    evidence: EvidenceOf
 
 
 class Pipeline:
@@ -264,8 +265,8 @@ class Pipeline:
         pool.inspect()
         if pool.surplus > self.counters.surplus_answers:
             self._count_surplus()
-        untrusted = self._tools.tokens.owners.shared
-        return TrustedTimes(self._tools.clock, self._trusted_from, untrusted)
+        untrusted, evidence = self._tools.tokens.owners.shared, self._tools.evidence
+        return TrustedTimes(self._tools.clock, self._trusted_from, untrusted, evidence)
 
     def _on_durable(self, group: Group, attempts: list[Attempt]) -> None:
         self._publishing.add(group)

@@ -174,10 +174,15 @@ def _datasets(
             flaw = unknown_dataset(name, known)
             mistakes.add(where(("datasets", name), key=True), flaw.what, flaw.hint)
             continue
-        given = asdict(override).items()
-        changed = {key: value for key, value in given if value is not None}
+        changed = _given(override)
+        if override.refresh is not None:
+            changed["refresh"] = known[name].refresh._replace(**_given(override.refresh))
         known[name] = replace(known[name], **changed)
     return known
+
+
+def _given(written: models.Override | models.WrittenRefresh) -> dict[str, Any]:
+    return {key: value for key, value in asdict(written).items() if value is not None}
 
 
 def _accounts(

@@ -120,6 +120,23 @@ class WrittenJob:
     """The last day: 2024-01-31, -30d, or yesterday for the newest day that is ready."""
 
 
+_Ages = Annotated[
+    list[Annotated[int, *field_types.whole(1, 366)]],
+    Field(min_length=1),
+    AfterValidator(parsers.ages),
+]
+
+
+@dataclass(frozen=True, config=field_types.CLOSED)
+class WrittenRefresh:
+    """Ages at which a provisional day is asked again, in days since its first answer."""
+
+    rows: Annotated[tuple[int, ...], field_types.validated_as(_Ages)] | None = None
+    """Ages of a day with rows, until they are final: [1, 2, 3, 7]."""
+    empty: Annotated[tuple[int, ...], field_types.validated_as(_Ages)] | None = None
+    """Ages of a day without rows, which is final after the last: [1, 2, 3, 7, 14, 28]."""
+
+
 @dataclass(frozen=True, config=field_types.CLOSED)
 class Override:
     """A change of WeChat's to a dataset that the catalogue does not have yet."""
@@ -130,6 +147,8 @@ class Override:
     """The time of the next day from which a day may be asked, in Beijing: 11:00."""
     settle: field_types.Days | None = None
     """Age at which a day's rows are final: 5d."""
+    refresh: WrittenRefresh | None = None
+    """Ages at which a provisional day is asked again: {rows: [1, 2, 3, 7]}."""
 
 
 _Output = Annotated[

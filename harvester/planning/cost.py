@@ -16,7 +16,7 @@ from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
 from harvester.core.config.settings import Manifest
 from harvester.core.windows import count_windows
 from harvester.planning.quota import DailyQuota
-from harvester.planning.wanted_days import Plan, Wanted, each_missing
+from harvester.planning.wanted_days import Missing, Plan, each_missing
 
 SHORTER_RANGES = (30, 90, 365, 3 * 365)
 """Ranges that a plan is compared with, in days up to today."""
@@ -119,10 +119,10 @@ class _Item:
         return self.later_days(requests) + (min(requests, self.left) > 0)
 
 
-def price(manifest: Manifest, missing: Wanted, found: Plan, quotas: Quotas, now: float) -> Price:
+def price(manifest: Manifest, missing: Missing, found: Plan, quotas: Quotas, now: float) -> Price:
     """Compute the cost of a plan. ``found`` is the plan of the same missing days."""
     today = calendar.today(now)
-    items, names = list(_items(manifest, missing, quotas, today)), manifest.names
+    items, names = list(_items(manifest, missing, quotas)), manifest.names
     requests: Counter[str] = Counter()
     longest: Counter[str] = Counter()
     later_days = 0
@@ -154,14 +154,14 @@ def price(manifest: Manifest, missing: Wanted, found: Plan, quotas: Quotas, now:
 
 
 def empty_prefixes(
-    manifest: Manifest, missing: Wanted, rows: Rows, today: Day
+    manifest: Manifest, missing: Missing, rows: Rows, today: Day
 ) -> tuple[EmptyPrefix, ...]:
     """Return the requests for days before the first row, by account and dataset.
 
     The entry with the most requests is first. Below `MIN_EMPTY_DAYS` there is no entry.
     """
     found, names = [], manifest.names
-    for dataset, appid, lacking, boundary in each_missing(manifest, missing, today):
+    for dataset, appid, lacking, boundary in each_missing(manifest, missing):
         name = dataset.name
         with_rows, empty = rows.get(name, {}).get(appid, (NO_DAYS, NO_DAYS))
         first = calendar.oldest(with_rows) if with_rows else None
@@ -173,8 +173,8 @@ def empty_prefixes(
     return tuple(sorted(found, key=lambda item: -item.requests))
 
 
-def _items(manifest: Manifest, missing: Wanted, quotas: Quotas, today: Day) -> Iterator[_Item]:
-    for dataset, appid, lacking, boundary in each_missing(manifest, missing, today):
+def _items(manifest: Manifest, missing: Missing, quotas: Quotas) -> Iterator[_Item]:
+    for dataset, appid, lacking, boundary in each_missing(manifest, missing):
         quota = quotas(dataset.name, appid)
         yield _Item(appid, lacking, dataset.span, boundary, quota, quota.left())
 

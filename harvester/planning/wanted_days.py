@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from harvester.core import calendar, readiness
-from harvester.core.calendar import NO_DAYS, Day, DaySet
+from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
 from harvester.core.config.settings import Account, Job, Manifest, Pace
 from harvester.core.dataset import Dataset
 from harvester.core.results import DatasetPlan, PausedAccount
@@ -27,6 +28,18 @@ CPU_SECONDS_PER_REQUEST = 0.00015
 
 Wanted = dict[str, dict[str, DaySet]]
 """Days that the manifest asks for and WeChat can answer, by dataset name and appid."""
+
+
+class Missing(NamedTuple):
+    """The days that a run asks for.
+
+    Answers about the days of ``again`` may replace final rows. ``boundaries`` are by dataset and
+    appid: no window has days on both sides of one.
+    """
+
+    days: Wanted
+    again: Wanted
+    boundaries: Mapping[tuple[str, str], Day]
 
 
 def wanted_days(account: Account, job: Job, dataset: Dataset, now: float) -> DaySet:
@@ -168,15 +181,16 @@ def paused_accounts(manifest: Manifest) -> tuple[PausedAccount, ...]:
     )
 
 
-def summarise(manifest: Manifest, want: Wanted, missing: Wanted, today: Day) -> Plan:
-    """Add up a plan from the wanted and the missing days of a run on this Beijing day."""
+def summarise(manifest: Manifest, want: Wanted, missing: Missing) -> Plan:
+    """Add up a plan from the wanted and the missing days of a run."""
     per_account, per_dataset = Counter[str](), Counter[str]()
-    for dataset, appid, lacking, boundary in each_missing(manifest, missing, today):
+    for dataset, appid, lacking, boundary in each_missing(manifest, missing):
         requests = count_windows(lacking, dataset.span, boundary)
         per_account[appid] += requests
         per_dataset[dataset.name] += requests
     rows = tuple(
-        _dataset_plan(name, per_dataset[name], want[name], missing.get(name, {})) for name in want
+        _dataset_plan(name, per_dataset[name], of_dataset, missing.days.get(name, {}))
+        for name, of_dataset in want.items()
     )
     seconds, binds = bound_seconds(per_account.values(), manifest.limits.per_token)
     return Plan(
@@ -191,15 +205,13 @@ def summarise(manifest: Manifest, want: Wanted, missing: Wanted, today: Day) -> 
 
 
 def each_missing(
-    manifest: Manifest, missing: Wanted, today: Day
+    manifest: Manifest, missing: Missing
 ) -> Iterator[tuple[Dataset, str, DaySet, Day]]:
-    """Yield what an account lacks of a dataset: both, the days, and their `readiness.boundary`."""
-    for name, of_dataset in missing.items():
-        dataset = manifest.datasets[name]
-        boundary = readiness.boundary(dataset, today)
-        for appid, lacking in of_dataset.items():
+    """Yield what an account lacks of a dataset: both, the days, and the boundary of windows."""
+    for name, dataset in manifest.datasets.items():
+        for appid, lacking in missing.days.get(name, {}).items():
             if lacking:
-                yield dataset, appid, lacking, boundary
+                yield dataset, appid, lacking, missing.boundaries.get((name, appid), FIRST_DAY)
 
 
 def _dataset_plan(

@@ -94,7 +94,7 @@ def coverage_ranges(dataset: str, footer: Footer) -> pa.RecordBatch:
     rows = [
         (dataset, appid, *each)
         for appid, *masks in zip(coverage.appids, *coverage.masks, strict=True)
-        for each in _ranges(coverage.month, *masks)
+        for each in _ranges(coverage.month, *masks[:4])
     ]
     columns = list(zip(*rows, strict=True)) or [()] * len(COVERAGE)
     arrays = [pa.array(*pair) for pair in zip(columns, COVERAGE.types, strict=True)]

@@ -20,6 +20,7 @@ from harvester.runs.record.account_report import AccountSummary, DatasetSummary
 from harvester.runs.record.next_requests import NextRequests
 from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
 from harvester.scheduling.standing import Standing
+from harvester.storage.empty_everywhere import EmptyEverywhere
 from harvester.storage.publication import Published, QuarantinedDay
 
 
@@ -103,6 +104,7 @@ class CoverageRead:
     suspicious: tuple[DayRange, ...]
     next_requests: NextRequests
     clock_apart: bool = False
+    empty_everywhere: tuple[EmptyEverywhere, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import anyio
 from anyio import to_thread
 
-from harvester.core import calendar, readiness
+from harvester.core import calendar
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
@@ -24,7 +24,7 @@ from harvester.engine.pipeline import Pipeline, Tools
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.planning import wanted_days
 from harvester.planning.sharding import of_shard, own_buckets
-from harvester.planning.wanted_days import Wanted
+from harvester.planning.wanted_days import Missing, Wanted
 from harvester.runs import runtime, token_comparison, watchers
 from harvester.runs.access import ask_for_time, open_line, run_context
 from harvester.runs.clock import CheckedClock
@@ -41,8 +41,19 @@ from harvester.scheduling.account_queue import AccountQueue, Backlog, make_queue
 from harvester.scheduling.scheduler import Scheduler
 from harvester.scheduling.standing import pending
 from harvester.storage import coverage_scan, layout, publish
+from harvester.storage.coverage_scan import States
+from harvester.storage.empty_everywhere import empty_everywhere
 from harvester.storage.publication import Published
+from harvester.storage.publish import EvidenceOf
 from harvester.storage.state import forced_refreshes, quota_ledger
+
+
+class Harvested(NamedTuple):
+    """The wanted days of a run, their states before it, and its queues."""
+
+    want: Wanted
+    before: Mapping[str, Mapping[str, States]]
+    queues: Sequence[AccountQueue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +82,6 @@ class RunState:
     def started_at(self) -> float:
         """The moment at which the run began, by the clock that it goes by."""
         return self.stream.own.started_at
-
-
-class Harvested(NamedTuple):
-    """The wanted days of a run, those that it was to ask for, and its queues."""
-
-    want: Wanted
-    asked: Wanted
-    queues: Sequence[AccountQueue]
 
 
 def run(
@@ -161,22 +164,24 @@ def read_coverage(
     harvested: Harvested,
     clock: CheckedClock,
 ) -> CoverageRead:
-    """Read what the files have of the wanted days of a run. Raises StoreError."""
-    (want, asked, queues), now = harvested, clock()
-    states = coverage_scan.read_states(tree, want, now)
-    # `status` has the gaps of earlier runs, which a record does not repeat.
-    new = (
-        gap
-        for gap in coverage_scan.suspicious(states)
-        if asked.get(gap.dataset, {}).get(gap.appid, 0) & calendar.day_range(gap.begin, gap.end)
-    )
+    """Read what the files have of the wanted days of a run. Raises StoreError.
+
+    ``harvested`` has the wanted days, their states before, and the queues of the run.
+    """
+    (want, before, queues), now = harvested, clock()
+    scan = coverage_scan.read(tree, want, now, manifest.datasets)
+    states = scan.states
+    for dataset, of_dataset in before.items():
+        for appid, state in of_dataset.items():
+            states[dataset][appid].told = state.suspicious
     return CoverageRead(
         tuple(account_report.summarise_states(want, states)),
         tuple(account_report.with_trouble(want, states, record.abandoned, queues)),
         tuple(coverage_scan.quarantined_days(tree, states)),
-        tuple(islice(new, MAX_SUSPICIOUS)),
-        next_requests(manifest, want, states, calendar.today(now)),
+        tuple(islice(coverage_scan.suspicious(states), MAX_SUSPICIOUS)),
+        next_requests(manifest, want, states),
         clock.is_apart,
+        tuple(empty_everywhere(scan, now)),
     )
 
 
@@ -193,24 +198,24 @@ def _by_right_clock(state: RunState) -> RunState:
 
 
 def _plan_and_harvest(state: RunState) -> Harvested:
-    """Plan, ask for what is missing and publish it; return what was harvested.
+    """Plan, ask for what is missing and publish it.
 
     Keeps nothing if that shows that the clock is off.
     """
     manifest, clock = state.manifest, state.context.clock
-    today = calendar.today(state.started_at)
     want = wanted_days.wanted(manifest, state.started_at)
-    missing, refetch = coverage_scan.to_ask(state.tree, want, clock(), state.options.refetch)
-    plan = wanted_days.summarise(manifest, want, missing, today)
+    scan = coverage_scan.read(state.tree, want, clock(), manifest.datasets)
+    missing = coverage_scan.to_ask(scan.states, want, state.options.refetch)
+    plan = wanted_days.summarise(manifest, want, missing)
     _check_request_limit(plan.requests, state)
     state.stream.report(planned(want, plan))
-    queues = make_queues(manifest, missing, refetch, today) if plan.requests else []
+    queues = make_queues(manifest, missing) if plan.requests else []
     # A slow clock finds nothing missing. Where something is asked, the first token tells the time.
     if (clock.is_doubted or not (queues or clock.is_checked)) and not manifest.api.is_sandbox:
         run_in_loop(partial(ask_for_time, manifest, state.context))
     if queues and not clock.is_off:
-        run_in_loop(partial(_harvest, state, queues, _budget_policy(state)))
-    return Harvested(want, missing, queues)
+        run_in_loop(partial(_harvest, state, queues, scan.evidence))
+    return Harvested(want, scan.states, queues)
 
 
 def _check_request_limit(requests: int, state: RunState) -> None:
@@ -237,22 +242,17 @@ def planned(want: Wanted, plan: wanted_days.Plan) -> Planned:
     return Planned(plan.requests, plan.account_days, bound, len(accounts), plan.paused)
 
 
-def make_queues(
-    manifest: Manifest, missing: Wanted, refetch: Wanted, today: calendar.Day
-) -> list[AccountQueue]:
+def make_queues(manifest: Manifest, missing: Missing) -> list[AccountQueue]:
     """Return a queue for each account with missing days, its datasets in the catalogue's order."""
     backlogs: defaultdict[str, list[Backlog]] = defaultdict(list)
-    for name, dataset in manifest.datasets.items():
-        chosen = refetch.get(name, {})
-        boundary = readiness.boundary(dataset, today)
-        for appid, lacking in missing.get(name, {}).items():
-            again = chosen.get(appid, calendar.NO_DAYS)
-            backlogs[appid].append(Backlog(dataset, lacking, boundary, refetch=again))
+    for dataset, appid, lacking, boundary in wanted_days.each_missing(manifest, missing):
+        again = missing.again.get(dataset.name, {}).get(appid, calendar.NO_DAYS)
+        backlogs[appid].append(Backlog(dataset, lacking, boundary, refetch=again))
     buckets = manifest.output.buckets
     return [make_queue(appid, bucket_of(appid, buckets), of) for appid, of in backlogs.items()]
 
 
-async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPolicy) -> None:
+async def _harvest(state: RunState, queues: list[AccountQueue], evidence: EvidenceOf) -> None:
     """Ask WeChat for what the queues owe, and publish it."""
     manifest, context, stream = state.manifest, state.context, state.stream
     clock = context.clock
@@ -287,8 +287,9 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
             tokens=tokens,
             spacing=limiter,
             tree=state.tree,
-            terms=policy,
+            terms=_budget_policy(state),
             clock=clock,
+            evidence=evidence,
             on_published=state.run_log.record_published,
         )
         pipeline = Pipeline(scheduler, tools, run_id=state.run_log.run_id, connections=connections)

@@ -94,11 +94,12 @@ class Narrator:
                 self._start(plan, stamp)
             case publication.Published() as item:
                 self._publish(item, stamp)
-            case facts.CoverageRead(quarantined=days, clock_apart=is_apart):
+            case facts.CoverageRead() as read:
                 self._tell_news(told)
-                self._tell_once([causes.clock_apart(stamp)] if is_apart else ())
+                self._tell_once([causes.clock_apart(stamp)] if read.clock_apart else ())
+                self._tell_once(causes.empty_everywhere(read.empty_everywhere, stamp))
                 # Days that an earlier run put into quarantine are known only now.
-                self._tell_once(causes.quarantined(days, stamp))
+                self._tell_once(causes.quarantined(read.quarantined, stamp))
             case facts.Ended(error=error):
                 self._end(told, error)
             case _:

@@ -8,6 +8,7 @@ from harvester.core import calendar
 from harvester.core.config.credentials import RefreshToken
 from harvester.core.config.settings import Manifest
 from harvester.planning import wanted_days
+from harvester.planning.wanted_days import Missing
 from harvester.runs.runtime import RunContext
 from harvester.scheduling.account_queue import AccountQueue
 from harvester.wechat.auth.token_cache import TokenCache
@@ -76,4 +77,4 @@ class AnsweredDays:
             name: {appid: days & since for appid, days in of_dataset.items() if appid in accounts}
             for name, of_dataset in wanted_days.wanted(self._manifest, self._started_at).items()
         }
-        return wanted_days.summarise(self._manifest, want, want, today).requests
+        return wanted_days.summarise(self._manifest, want, Missing(want, {}, {})).requests

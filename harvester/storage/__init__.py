@@ -4,6 +4,7 @@ __all__ = [
     "arrow_files",
     "backends",
     "coverage_scan",
+    "empty_everywhere",
     "footer",
     "integrity_check",
     "layout",

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
-from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
-from harvester.core.calendar import DaySet, Month
+from harvester.core.calendar import Day, DaySet, Month
+from harvester.core.dataset import Dataset
 from harvester.core.model import DayRange
-from harvester.planning.wanted_days import Wanted
+from harvester.core.readiness import settled_before
+from harvester.planning.wanted_days import Missing, Wanted
 from harvester.storage import layout, partition_reader, quarantine
 from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay
-from harvester.tables.coverage import Coverage
+from harvester.tables.coverage import OLD_DAYS, AskTimes, Coverage
+from harvester.tables.evidence import Evidence, History, old_days_to_ask
 
-Refetch: TypeAlias = Literal["all", "empty", "quarantined", "refused"]
+Refetch: TypeAlias = Literal["all", "empty", "provisional", "quarantined", "refused"]
 
 
 @dataclass(slots=True)
@@ -26,7 +28,10 @@ class States:
 
     ``no_ask_today`` days need no request today, ``answered`` days have a good answer, ``with_rows``
     days have rows, ``provisional`` days are requested again on a later day, and the last answer of
-    ``quarantined`` days was rejected. Empty days of a ``sparse`` dataset are ordinary.
+    ``quarantined`` days was rejected. ``confirmed`` days are empty by evidence, and all empty days
+    of a ``sparse`` dataset are ordinary. Days ``everywhere`` are empty for all accounts. ``told``
+    are gaps that an earlier run has told. ``asked`` has the times of provisional days. No window
+    has days on both sides of ``boundary``.
     """
 
     no_ask_today: DaySet = calendar.NO_DAYS
@@ -34,7 +39,12 @@ class States:
     with_rows: DaySet = calendar.NO_DAYS
     provisional: DaySet = calendar.NO_DAYS
     quarantined: DaySet = calendar.NO_DAYS
+    confirmed: DaySet = calendar.NO_DAYS
+    everywhere: DaySet = calendar.NO_DAYS
+    told: DaySet = calendar.NO_DAYS
+    asked: dict[Day, AskTimes] = field(default_factory=dict)
     sparse: bool = False
+    boundary: Day = calendar.FIRST_DAY
 
     def clip_to(self, inside: DaySet) -> None:
         """Remove all other days."""
@@ -43,6 +53,7 @@ class States:
         self.with_rows &= inside
         self.provisional &= inside
         self.quarantined &= inside
+        self.confirmed &= inside
 
     @property
     def covered(self) -> DaySet:
@@ -61,12 +72,12 @@ class States:
 
     @property
     def suspicious(self) -> DaySet:
-        """Empty days that have days with rows both before and after them."""
+        """Empty days between days with rows that nothing explains."""
         if self.sparse or not self.with_rows:
             return calendar.NO_DAYS
-        return self.empty & calendar.day_range(
-            calendar.oldest(self.with_rows), calendar.newest(self.with_rows)
-        )
+        explained = self.confirmed | self.everywhere | self.told
+        begin, end = calendar.oldest(self.with_rows), calendar.newest(self.with_rows)
+        return self.empty & ~explained & calendar.day_range(begin, end)
 
 
 def day_ranges_of(appid: str, dataset: str, found: DaySet) -> Iterator[DayRange]:
@@ -82,53 +93,50 @@ def suspicious(states: dict[str, dict[str, States]]) -> Iterator[DayRange]:
             yield from day_ranges_of(appid, dataset, of_account.suspicious)
 
 
-def read_missing(tree: Tree, want: Wanted, now: float) -> Wanted:
-    """Return the wanted days that need a request today. Raises StoreError and OtherVersion.
+class Scan(NamedTuple):
+    """The wanted days by dataset, appid and state, and the evidence for empty days by dataset."""
 
-    ``now`` is in seconds since the Unix epoch, here and below.
+    states: dict[str, dict[str, States]]
+    evidence: dict[str, Evidence]
+
+
+def read(tree: Tree, want: Wanted, now: float, datasets: Mapping[str, Dataset]) -> Scan:
+    """Read the states of the wanted days. Raises StoreError and OtherVersion.
+
+    ``now`` is in seconds since the Unix epoch. ``datasets`` are those of the manifest.
     """
-    missing: Wanted = {}
-    for dataset, of_dataset in want.items():
-        known = dict.fromkeys(of_dataset, calendar.NO_DAYS)
-        for month, coverage in _coverages(tree, dataset, of_dataset):
-            day_set = _day_set_of(month)
-            for appid, mask in coverage.no_ask_today(now):
-                if appid in known:
-                    known[appid] |= day_set(mask)
-        missing[dataset] = {
-            appid: lacking
-            for appid, wanted in of_dataset.items()
-            if (lacking := wanted & ~known[appid])
+    found = Scan({}, {})
+    for name, of_dataset in want.items():
+        accounts = {appid: _AccountScan() for appid in of_dataset}
+        for month, coverage in _coverages(tree, name, of_dataset):
+            _add_month(accounts, month, coverage.asked_until(now))
+        histories = {
+            appid: History(each.states.answered, each.states.with_rows)
+            for appid, each in accounts.items()
         }
-    return missing
-
-
-def read_states(tree: Tree, want: Wanted, now: float) -> dict[str, dict[str, States]]:
-    """Return the wanted days of each account by state. Raises StoreError and OtherVersion."""
-    found: dict[str, dict[str, States]] = {}
-    for dataset, of_dataset in want.items():
-        sparse = CATALOGUE[dataset].sparse
-        states = found[dataset] = {appid: States(sparse=sparse) for appid in of_dataset}
-        for month, coverage in _coverages(tree, dataset, of_dataset):
-            _add_month(states, month, coverage, now)
-        for appid, of_account in states.items():
-            of_account.clip_to(of_dataset[appid])
+        evidence = Evidence(datasets[name], now, histories, histories)
+        found.evidence[name] = evidence
+        states = found.states[name] = {}
+        for appid, wanted in of_dataset.items():
+            states[appid] = accounts[appid].judged(appid, evidence)
+            states[appid].clip_to(wanted)
     return found
 
 
-def to_ask(tree: Tree, want: Wanted, now: float, refetch: Refetch | None) -> tuple[Wanted, Wanted]:
-    """Return the days a run requests, and those of them whose answers may replace final rows.
-
-    Raises StoreError and OtherVersion.
-    """
-    missing = read_missing(tree, want, now)
-    if refetch is None:
-        return missing, {}
-    again = refetched(read_states(tree, want, now), want, refetch)
-    for dataset, of_dataset in again.items():
-        for appid, chosen in of_dataset.items():
-            missing[dataset][appid] = missing[dataset].get(appid, calendar.NO_DAYS) | chosen
-    return missing, again
+def to_ask(states: dict[str, dict[str, States]], want: Wanted, refetch: Refetch | None) -> Missing:
+    """Return the days that a run requests."""
+    again = {} if refetch is None else refetched(states, want, refetch)
+    days: Wanted = {}
+    boundaries: dict[tuple[str, str], Day] = {}
+    for dataset, of_dataset in want.items():
+        days[dataset] = {}
+        for appid, wanted in of_dataset.items():
+            state = states[dataset][appid]
+            chosen = again.get(dataset, {}).get(appid, calendar.NO_DAYS)
+            days[dataset][appid] = wanted & (~state.no_ask_today | chosen)
+            if state.boundary > calendar.FIRST_DAY:
+                boundaries[dataset, appid] = state.boundary
+    return Missing(days, again, boundaries)
 
 
 def refetched(states: dict[str, dict[str, States]], want: Wanted, state: Refetch) -> Wanted:
@@ -144,7 +152,7 @@ def refetched(states: dict[str, dict[str, States]], want: Wanted, state: Refetch
         dataset: {
             appid: chosen
             for appid, of_account in of_dataset.items()
-            if (chosen := of_account.empty if state == "empty" else of_account.quarantined)
+            if (chosen := getattr(of_account, state))
         }
         for dataset, of_dataset in states.items()
     }
@@ -167,35 +175,89 @@ def _coverages(
             yield partition.month, footer.coverage
 
 
-def _day_set_of(month: Month) -> Callable[[int], DaySet]:
-    """Return the function from a month's mask to its day set."""
+@dataclass(slots=True)
+class _AccountScan:
+    """One account's days as the footers have them.
+
+    ``once`` and ``again`` are the old days that were empty at their first answer, and ``old_asked``
+    is the newest time of those in ``once``.
+    """
+
+    states: States = field(default_factory=States)
+    once: DaySet = calendar.NO_DAYS
+    again: DaySet = calendar.NO_DAYS
+    old_asked: int = 0
+
+    def add_asked(self, begin: Day, asked: dict[int, AskTimes]) -> None:
+        """Add the times of the provisional days of a month that begins on a day."""
+        old = asked.pop(OLD_DAYS, None)
+        if old is not None:
+            self.old_asked = max(self.old_asked, old.last)
+        self.states.asked.update((begin + day, times) for day, times in asked.items())
+
+    def judged(self, appid: str, evidence: Evidence) -> States:
+        """Return the states, once it is decided which provisional days need no request now."""
+        states, dataset = self.states, evidence.dataset
+        states.sparse = dataset.sparse
+        states.everywhere = evidence.empty_everywhere
+        for day, asked in states.asked.items():
+            one = calendar.one_day(day)
+            if evidence.waits(appid, day, asked, confirmed=bool(states.confirmed & one)):
+                states.no_ask_today |= one
+            is_late = states.with_rows & one and day < settled_before(
+                dataset, asked.last, empty=False
+            )
+            if is_late and dataset.may_be_delayed:
+                # WeChat called its last answer preliminary: it gets a window of its own.
+                states.boundary = max(states.boundary, day + 1)
+        if self.once or self.again:
+            self._judge_old(evidence.today)
+        return states
+
+    def _judge_old(self, today: Day) -> None:
+        states = self.states
+        history = History(states.answered, states.with_rows)
+        due = old_days_to_ask(history, self.once, self.again)
+        states.no_ask_today |= self.once & ~due
+        if calendar.today(self.old_asked) == today:
+            states.no_ask_today |= due
+        if not due:
+            states.provisional &= ~self.once
+            states.confirmed |= (self.once | self.again) & states.empty
+
+
+def _add_month(accounts: dict[str, _AccountScan], month: Month, coverage: Coverage) -> None:
     # Cached, because thousands of accounts have the same mask.
-    return cache(partial(calendar.from_month_mask, month=month))
-
-
-def _add_month(states: dict[str, States], month: Month, coverage: Coverage, now: float) -> None:
-    found = zip(
-        coverage.no_ask_today(now),
-        coverage.final,
-        coverage.with_rows,
-        coverage.provisional,
-        coverage.quarantined,
-        strict=True,
-    )
-    day_set = _day_set_of(month)
-    for (appid, known), final, rows, provisional, quarantined in found:
-        of_account = states.get(appid)
-        # A bucket has accounts that this job does not name.
-        if of_account is None:
-            continue
-        of_account.no_ask_today |= day_set(known)
-        of_account.answered |= day_set(final | provisional)
-        of_account.with_rows |= day_set(rows)
-        # Most months have neither, and a lookup costs more than the test.
+    day_set = cache(partial(calendar.from_month_mask, month=month))
+    begin = calendar.month_begin(month)
+    masks = zip(coverage.appids, *coverage.masks, strict=True)
+    for place, (appid, final, provisional, bad, rows, confirmed, again) in enumerate(masks):
+        # A bucket has accounts that this job does not name, and they are evidence for the others.
+        account = accounts.get(appid)
+        if account is None:
+            account = accounts[appid] = _AccountScan()
+        states = account.states
+        states.no_ask_today |= day_set(final | bad)
+        states.answered |= day_set(final | provisional)
+        states.with_rows |= day_set(rows)
+        # Most months have none of them, and a lookup costs more than the test.
         if provisional:
-            of_account.provisional |= day_set(provisional)
-        if quarantined:
-            of_account.quarantined |= day_set(quarantined)
+            asked = coverage.asked_of(place)
+            account.once |= day_set(_without(provisional, asked))
+            account.add_asked(begin, asked)
+            states.provisional |= day_set(provisional)
+        if bad:
+            states.quarantined |= day_set(bad)
+        if confirmed:
+            states.confirmed |= day_set(confirmed)
+        if again:
+            account.again |= day_set(again)
+
+
+def _without(mask: int, days: Iterable[int]) -> int:
+    for day in days:
+        mask &= ~(1 << day)
+    return mask
 
 
 def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterator[QuarantinedDay]:

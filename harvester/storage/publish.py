@@ -7,19 +7,20 @@ memory as a whole. The functions are synchronous and run in a thread.
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import groupby
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from harvester.core import calendar
 from harvester.core.calendar import Clock, Day, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import LostRace, StoreError
 from harvester.core.model import RawAnswer
-from harvester.core.readiness import settled_before
+from harvester.core.readiness import period_begin, settled_before
 from harvester.core.text.inert_text import inert
 from harvester.storage import partition_reader, partition_writer, quarantine, raw_log
 from harvester.storage.answer_notes import AnswerNotes
@@ -36,8 +37,16 @@ from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays, Coverage
 from harvester.tables.day_rows import DecodeResult
 from harvester.tables.decode_batch import BatchResult
-from harvester.tables.merge import AccountChange, DecodedAnswer
+from harvester.tables.evidence import Evidence
+from harvester.tables.merge import OLD_AGE, AccountChange, AnsweredOn, DecodedAnswer, EmptyAnswer
 from harvester.tables.row_groups import Provenance
+
+_NEWEST_DAYS = 4
+"""Days back to which it matters when rows were asked for: those of older days are in the files."""
+
+
+EvidenceOf: TypeAlias = dict[str, Evidence]
+"""The evidence for empty days, by dataset. Each publish takes in the days that it merges."""
 
 
 class TrustedTimes(NamedTuple):
@@ -45,13 +54,14 @@ class TrustedTimes(NamedTuple):
 
     An answer or a day that was asked for later than ``now`` was asked for at an unknown time: it
     settles nothing, and refuses no other answer. An empty answer asked for before ``empty_from``
-    leaves its days provisional. All answers of the accounts in ``untrusted`` go to the quarantine,
-    for the reason that it has by appid.
+    leaves its days provisional, and so do all without ``evidence``. All answers of the accounts in
+    ``untrusted`` go to the quarantine, for the reason that it has by appid.
     """
 
     now: Clock
     empty_from: int = 0
     untrusted: Mapping[str, str] = MappingProxyType({})
+    evidence: EvidenceOf | None = None
 
 
 def publish(
@@ -156,15 +166,24 @@ class _PartitionUpdate:
     changed: int = 0
     unread: set[str] = field(default_factory=set)
     now: float = 0.0
+    empty: dict[str, dict[int, EmptyAnswer]] = field(default_factory=dict)
+    answered_at: defaultdict[Day, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
 
     @property
     def month(self) -> Month:
         """The partition's month."""
         return self.partition.month
 
+    @property
+    def evidence(self) -> Evidence | None:
+        """The evidence for empty days of the dataset, None without any."""
+        return (self.trusted.evidence or {}).get(self.dataset.name)
+
     def record_change(self, change: AccountChange) -> None:
         """Record an account's new coverage, and write its rejected answers to the quarantine."""
         self.known[change.appid] = change.known
+        if change.empty:
+            self.empty[change.appid] = change.empty
         if change.applied:
             self.appids.add(change.appid)
             self.applied |= change.applied
@@ -196,6 +215,26 @@ class _PartitionUpdate:
             # A new answer of this account, merged a moment ago, knows more than the old footer.
             if appid not in self.known:
                 self.known[appid] = known.account(appid)
+
+    def trusts_empty(self, answer: RawAnswer) -> bool:
+        """Return whether the days of an empty answer may be settled."""
+        return self.evidence is not None and answer.asked_at >= self.trusted.empty_from
+
+    def record_rows(self, answer: RawAnswer, days: Iterable[Day]) -> None:
+        """Record when the newest days were asked for that have rows."""
+        evidence = self.evidence
+        if evidence is not None and answer.window.end >= evidence.today - _NEWEST_DAYS:
+            for day in days:
+                self.answered_at[day][answer.window.appid] = answer.asked_at
+
+    def settle_empty_days(self) -> None:
+        """Settle empty days by the evidence, which takes in the days of this month."""
+        known, every = self.evidence, self.trusted.evidence
+        if known is None or every is None:
+            return
+        if known.reaches(self.month):
+            known = every[self.dataset.name] = known.with_month(self.month, self.known)
+        known.settle(self.month, self.empty, self.known, self.answered_at)
 
     def published(self, before: int, after: int) -> Published:
         """Return the result."""
@@ -241,6 +280,8 @@ def _write_merged(update: _PartitionUpdate, stored: DataFile | None, fresh: list
         # A deleted group never returns, so its id is dropped from the footer.
         groups = {key: at for key, at in merged_in.items() if at in there}
         groups |= {group.id: group.name for group in fresh}
+        # Only now, because every answer about a day is evidence for the others.
+        update.settle_empty_days()
         return Footer(known.updated(update.known), groups)
 
     old = stored.batches(schema) if stored else ()
@@ -255,7 +296,7 @@ def _changes(
 ) -> Iterator[AccountChange]:
     """Yield the changes, an account at a time."""
     # Most answers were given on the same day, and a mask depends on nothing else.
-    masks_of = lru_cache(partial(settled_masks, update.dataset, update.month))
+    day_of = lru_cache(partial(answered_on, update.dataset, update.month))
     decoded_answers = _decoded_answers(update, groups)
     known = known.asked_until(update.now)
     for appid, replies in groupby(decoded_answers, key=lambda item: item[0].window.appid):
@@ -266,26 +307,27 @@ def _changes(
             accepted = change.accepted_days(answer)
             if accepted:
                 update.notes.add(answer.window, decoded)
-                with_rows, empty = masks_of(calendar.today(answer.asked_at - stamp.behind))
-                settled = with_rows, empty if answer.asked_at >= update.trusted.empty_from else 0
-                change.apply(accepted, DecodedAnswer(answer, decoded, stamp, settled))
+                on = day_of(calendar.today(answer.asked_at - stamp.behind))
+                if not update.trusts_empty(answer):
+                    on = on._replace(day=0)
+                change.apply(accepted, DecodedAnswer(answer, decoded, stamp, on))
+                update.record_rows(answer, decoded.days)
         update.record_change(change)
         yield change
         # The account is merged when the next one is asked for.
         update.record_difference(change)
 
 
-def settled_masks(dataset: Dataset, month: Month, asked_on: Day) -> tuple[int, int]:
-    """Return the days of a month that an answer asked for on a Beijing day makes final.
+def answered_on(dataset: Dataset, month: Month, day: Day) -> AnsweredOn:
+    """Return what an answer that was asked for on a Beijing day settles in a month."""
 
-    The first mask is for days with rows in the answer, the second for days without.
-    """
+    def before(end: Day) -> int:
+        days = calendar.day_range(calendar.month_begin(month), end - 1)
+        return calendar.month_mask(days, month)
 
-    def mask(*, empty: bool) -> int:
-        end = settled_before(dataset, calendar.instant(asked_on), empty=empty) - 1
-        return calendar.month_mask(calendar.day_range(calendar.month_begin(month), end), month)
-
-    return mask(empty=False), mask(empty=True)
+    settled = settled_before(dataset, calendar.instant(day), empty=False)
+    old = before(period_begin(dataset.grain, day - OLD_AGE))
+    return AnsweredOn(day, before(settled), old, dataset.refresh.rows[-1])
 
 
 def _decoded_answers(

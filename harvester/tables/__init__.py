@@ -7,6 +7,7 @@ __all__ = [
     "decode",
     "decode_batch",
     "equal_rows",
+    "evidence",
     "integrity",
     "merge",
     "row_difference",

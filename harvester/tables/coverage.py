@@ -2,12 +2,13 @@
 
 A mask is an integer whose bit 0 is the first of the month. A day is *final*, or *provisional* and
 asked again on later Beijing days, or unknown. In addition it may be *quarantined*, if the last
-answer was not usable, and it may have rows.
+answer was not usable, and it may have rows. An empty day is *confirmed* by evidence:
+see `harvester.tables.evidence`. It is *old* if its first answer came more than 30 days after it.
 
 The text form is stored in a Parquet footer: base64 of a version byte, the length of the payload,
 the payload compressed with zstd, and a CRC-32 of the payload. The payload is the month, the number
-of accounts, the number of provisional days, and then arrays in little-endian byte order: appids of
-8 bytes each, the four masks, and the sorted times at which provisional days were asked.
+of accounts, the number of times, and then arrays in little-endian byte order: appids of 8 bytes
+each, the six masks, the sorted times at which provisional days were asked last, and first.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ import sys
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -42,40 +44,68 @@ _DAYS_PER_ACCOUNT = 32
 _SECONDS = 0xFFFFFFFF
 """Part of a number in ``asked`` that is the time."""
 
-_MASKS = ("final", "provisional", "quarantined", "with_rows")
+_MASKS = ("final", "provisional", "quarantined", "with_rows", "confirmed", "again")
+
+OLD_DAYS = 31
+"""Key in `AccountDays.asked` of all old empty days that were asked once, which have no own time."""
+
+
+class AskTimes(NamedTuple):
+    """Times at which a day was asked first and last, in seconds since the Unix epoch.
+
+    0 stands for unknown.
+    """
+
+    first: int
+    last: int
 
 
 @dataclass(slots=True)
 class AccountDays:
     """State of one account's days in a month.
 
-    ``asked`` has the time at which each provisional day was asked, in seconds since the Unix epoch;
-    0 if it is unknown; day 0 is the first of the month. All other fields are masks.
+    ``asked`` has the times at which each provisional day was asked; day 0 is the first of the
+    month. All other fields are masks. ``confirmed`` has empty days that evidence confirms, and
+    ``again`` old days that were empty once and were asked again on a later Beijing day.
     """
 
     final: int = 0
     provisional: int = 0
     quarantined: int = 0
     with_rows: int = 0
-    asked: dict[int, int] = field(default_factory=dict)
+    confirmed: int = 0
+    again: int = 0
+    asked: dict[int, AskTimes] = field(default_factory=dict)
 
     @property
     def covered(self) -> int:
         """Mask of all days that have a state or rows."""
         return self.final | self.provisional | self.quarantined | self.with_rows
 
+    @property
+    def once(self) -> int:
+        """Mask of the old days that were asked once, and were empty."""
+        found = self.provisional
+        for day in self.asked:
+            found &= ~(1 << day)
+        return found
+
     def without(self, mask: int) -> AccountDays:
         """Return a copy in which the days of a mask are unknown."""
-        asked = {day: at for day, at in self.asked.items() if not mask >> day & 1}
-        return AccountDays(**{name: getattr(self, name) & ~mask for name in _MASKS}, asked=asked)
+        left = AccountDays(**{name: getattr(self, name) & ~mask for name in _MASKS})
+        # The time of old days is kept while one of them is left.
+        timed = left.provisional | bool(self.once & ~mask) << OLD_DAYS
+        left.asked = {day: at for day, at in self.asked.items() if timed >> day & 1}
+        return left
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """Coverage of one partition and month. The arrays are in the order of ``appids``.
 
-    ``packed`` has 8 bytes for each appid. ``asked`` has a number for each provisional day:
-    (index of the account × 32 + day of the month from 0) × 2**32 + seconds since the Unix epoch.
+    ``packed`` has 8 bytes for each appid. ``asked`` has a number for each item of
+    `AccountDays.asked`: (index of the account × 32 + day) × 2**32 + the time when it was asked
+    last, and ``first`` the time when it was asked first.
     """
 
     month: Month
@@ -84,12 +114,15 @@ class Coverage:
     provisional: array[int]
     quarantined: array[int]
     with_rows: array[int]
+    confirmed: array[int]
+    again: array[int]
     asked: array[int]
+    first: array[int]
 
     @property
     def masks(self) -> tuple[array[int], ...]:
         """The arrays of masks, in the order of the members of `AccountDays`."""
-        return self.final, self.provisional, self.quarantined, self.with_rows
+        return tuple(getattr(self, name) for name in _MASKS)
 
     @property
     def appids(self) -> tuple[str, ...]:
@@ -107,13 +140,8 @@ class Coverage:
         place = bisect_left(self.appids, appid)
         if place == len(self.appids) or self.appids[place] != appid:
             return AccountDays()
-        return AccountDays(
-            self.final[place],
-            self.provisional[place],
-            self.quarantined[place],
-            self.with_rows[place],
-            dict(self._asked_of(place)),
-        )
+        masks = {name: getattr(self, name)[place] for name in _MASKS}
+        return AccountDays(**masks, asked=self.asked_of(place))
 
     def asked_until(self, now: float) -> Coverage:
         """Return the coverage with 0, for unknown, in the place of times later than ``now``.
@@ -124,21 +152,6 @@ class Coverage:
             return self
         known = (x if x & _SECONDS <= now else x & ~_SECONDS for x in self.asked)
         return replace(self, asked=array("Q", known))
-
-    def no_ask_today(self, now: float) -> Iterator[tuple[str, int]]:
-        """Yield each appid with the mask of its days that need no request on the present day.
-
-        These are the final and the quarantined days, and those asked on this Beijing day. ``now``
-        is in seconds since the Unix epoch; a day asked later than that was asked at an unknown
-        time.
-        """
-        masks = _union_masks(self.final, self.quarantined)
-        begin = int(calendar.instant(calendar.today(now)))
-        for number in self.asked:
-            if begin <= number & _SECONDS <= now:
-                place, day = divmod(number >> 32, _DAYS_PER_ACCOUNT)
-                masks[place] |= 1 << day
-        return zip(self.appids, masks, strict=True)
 
     def updated(self, changes: Mapping[str, AccountDays]) -> Coverage:
         """Return a copy in which these accounts are added or replaced."""
@@ -152,13 +165,19 @@ class Coverage:
             self.month, {appid: days for appid, days in left.items() if days.covered}
         )
 
-    def _asked_of(self, place: int) -> Iterator[tuple[int, int]]:
+    def asked_of(self, place: int) -> dict[int, AskTimes]:
+        """Return `AccountDays.asked` of the account at an index of ``appids``."""
         if not self.provisional[place]:
-            return
-        first = place * _DAYS_PER_ACCOUNT
-        index = bisect_left(self.asked, first << 32)
-        for number in self.asked[index : index + self.provisional[place].bit_count()]:
-            yield (number >> 32) - first, number & _SECONDS
+            return {}
+        begin = place * _DAYS_PER_ACCOUNT
+        found: dict[int, AskTimes] = {}
+        for index in range(bisect_left(self.asked, begin << 32), len(self.asked)):
+            number = self.asked[index]
+            day, last = (number >> 32) - begin, number & _SECONDS
+            if day >= _DAYS_PER_ACCOUNT:
+                break
+            found[day] = AskTimes(min(self.first[index], last), last)
+        return found
 
 
 def empty(month: Month) -> Coverage:
@@ -170,20 +189,20 @@ def of_accounts(month: Month, accounts: Mapping[str, AccountDays]) -> Coverage:
     """Return the coverage of these accounts. Raises ValueError for a key that is not an appid."""
     appids = sorted(accounts)
     known = [accounts[appid] for appid in appids]
-    asked = (
-        (place * _DAYS_PER_ACCOUNT + day) << 32 | of_account.asked[day]
-        for place, of_account in enumerate(known)
-        if of_account.asked
-        for day in sorted(of_account.asked)
-    )
-    masks = (array("I", map(attrgetter(name), known)) for name in _MASKS)
-    return Coverage(month, _pack(appids), *(*masks, array("Q", asked)))
+    asked: array[int] = array("Q")
+    first: array[int] = array("I")
+    for place, of_account in enumerate(known):
+        for day, times in sorted(of_account.asked.items()):
+            asked.append((place * _DAYS_PER_ACCOUNT + day) << 32 | times.last)
+            first.append(times.first)
+    masks = {name: array("I", map(attrgetter(name), known)) for name in _MASKS}
+    return Coverage(month, _pack(appids), **masks, asked=asked, first=first)
 
 
 def encode(coverage: Coverage) -> str:
     """Return the text form, which is ASCII."""
     head = _PAYLOAD.pack(coverage.month, len(coverage.final), len(coverage.asked))
-    arrays = map(_little_endian, (*coverage.masks, coverage.asked))
+    arrays = map(_little_endian, (*coverage.masks, coverage.asked, coverage.first))
     payload = b"".join([head, coverage.packed, *(values.tobytes() for values in arrays)])
     squeezed = pa.Codec("zstd", compression_level=3).compress(payload, asbytes=True)
     parts = (_HEADER.pack(VERSION, len(payload)), squeezed, _CRC.pack(zlib.crc32(payload)))
@@ -220,13 +239,13 @@ def _decompress(raw: bytes, length: int) -> bytes:
 def _parse_payload(payload: bytes) -> Coverage:
     """Split a payload into its arrays. Raises ValueError or struct.error if it is damaged."""
     month, accounts, asked = _PAYLOAD.unpack_from(payload)
-    sizes = [_PAYLOAD.size, 8 * accounts, *[4 * accounts] * 4, 8 * asked]
+    sizes = [_PAYLOAD.size, 8 * accounts, *[4 * accounts] * len(_MASKS), 8 * asked, 4 * asked]
     edges = list(itertools.accumulate(sizes))
     if edges[-1] != len(payload):
         raise ValueError("payload has another length than its arrays")
-    packed, *masks, times = (payload[begin:end] for begin, end in itertools.pairwise(edges))
-    arrays = map(_little_endian, (*(array("I", mask) for mask in masks), array("Q", times)))
-    found = Coverage(month, packed, *arrays)
+    packed, *masks, last, first = (payload[begin:end] for begin, end in itertools.pairwise(edges))
+    arrays = *(array("I", mask) for mask in masks), array("Q", last), array("I", first)
+    found = Coverage(month, packed, *map(_little_endian, arrays))
     # Otherwise a day would be looked for at an account that is not there.
     if max(found.asked, default=0) >> 32 >= max(1, _DAYS_PER_ACCOUNT * accounts):
         raise ValueError("a day of no account")
@@ -240,12 +259,6 @@ def _little_endian(values: array[int]) -> array[int]:
     swapped = values[:]
     swapped.byteswap()
     return swapped
-
-
-def _union_masks(one: array[int], other: array[int]) -> array[int]:
-    """Unite masks account by account: as two big integers, a hundred times faster."""
-    both = int.from_bytes(one.tobytes(), "little") | int.from_bytes(other.tobytes(), "little")
-    return array("I", both.to_bytes(4 * len(one), "little"))
 
 
 def _pack(appids: list[str]) -> bytes:

@@ -17,7 +17,7 @@ from harvester.core.calendar import Month
 from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.model import bucket_of
 from harvester.tables.columns import neighbours
-from harvester.tables.coverage import AccountDays, Coverage
+from harvester.tables.coverage import OLD_DAYS, AccountDays, Coverage
 
 
 class Defect(NamedTuple):
@@ -92,7 +92,9 @@ def _is_consistent(known: AccountDays, length: int) -> bool:
         not known.covered >> length
         and not known.final & known.provisional
         and not known.with_rows & ~(known.final | known.provisional)
-        and sum(1 << day for day in known.asked) == known.provisional
+        and not (known.confirmed | known.again) & ~(known.final | known.provisional)
+        and (OLD_DAYS in known.asked) == bool(known.once)
+        and not sum(1 << day for day in known.asked) & ~(known.provisional | 1 << OLD_DAYS)
     )
 
 

@@ -23,28 +23,50 @@ from harvester.core.dataset import DATE_COLUMN
 from harvester.core.errors import DamagedOutput
 from harvester.core.model import RawAnswer
 from harvester.tables.columns import Slice, numbers_of
-from harvester.tables.coverage import AccountDays
+from harvester.tables.coverage import OLD_DAYS, AccountDays, AskTimes
 from harvester.tables.day_rows import DayRows, DecodeResult
 from harvester.tables.row_difference import unchanged_days
 from harvester.tables.row_groups import NewRows, Provenance, account_slices, into_row_groups
 
-_LAST_AGE = 7
-"""Age in days up to which WeChat may still add a count that all rows of a day lack."""
+OLD_AGE = 30
+"""Age in Beijing days that a day must exceed at its first answer to be old."""
 
 _AFTER_ALL_APPIDS = "\U0010ffff"
 """Text that sorts after every appid."""
 
 
-class DecodedAnswer(NamedTuple):
-    """An answer, its content, its origin, and the masks of days that it settles.
+class AnsweredOn(NamedTuple):
+    """The Beijing day of an answer, as far as it settles days, and what follows from it.
 
-    The first mask is for days with rows, the second for days without.
+    ``settled`` is the mask of the days that are final if the answer has rows of them, and ``old``
+    that of the days that lie more than `OLD_AGE` days before it. ``last_age`` is the one of the
+    dataset's days with rows. ``day`` is 0 if an empty answer may settle nothing.
     """
+
+    day: Day
+    settled: int
+    old: int
+    last_age: int
+
+
+class DecodedAnswer(NamedTuple):
+    """An answer, its content, its origin, and its day."""
 
     answer: RawAnswer
     decoded: DecodeResult[DayRows | Slice]
     provenance: Provenance
-    settled: tuple[int, int]
+    on: AnsweredOn
+
+
+class EmptyAnswer(NamedTuple):
+    """An answer without rows of a day: when it was asked for, and its Beijing day.
+
+    ``is_followed`` is True if a later day of the same month had rows by then.
+    """
+
+    asked_at: int
+    on: Day
+    is_followed: bool
 
 
 class RejectedDay(NamedTuple):
@@ -62,7 +84,8 @@ class AccountChange:
     ``known`` is the account's coverage, which `apply` updates. ``rows`` has the days whose rows are
     replaced, ``rejected`` the days whose last answer was not usable. ``applied`` is the mask of all
     days for which an answer counted. ``unchanged`` are the days of ``rows`` whose old rows say the
-    same, known once the account is merged.
+    same, known once the account is merged. ``empty`` has the last empty answer of each day that
+    evidence may settle; day 0 is the first of the month.
     """
 
     appid: str
@@ -72,6 +95,7 @@ class AccountChange:
     rejected: dict[Day, RejectedDay] = field(default_factory=dict)
     applied: int = 0
     unchanged: set[Day] = field(default_factory=set)
+    empty: dict[int, EmptyAnswer] = field(default_factory=dict)
 
     @property
     def changed(self) -> int:
@@ -89,8 +113,8 @@ class AccountChange:
             mask &= ~self.known.final | refetch_mask(answer, self.month)
         # An answer may reach the disk after one that was asked later, as from a raw log.
         if mask & self.known.provisional:
-            for day, asked_at in self.known.asked.items():
-                if asked_at > answer.asked_at:
+            for day, asked in self.known.asked.items():
+                if asked.last > answer.asked_at:
                     mask &= ~(1 << day)
         return mask
 
@@ -98,25 +122,35 @@ class AccountChange:
         """Apply an answer to the days of the mask ``accepted``.
 
         The new rows of a day replace all of its rows. An empty answer removes no rows, and does not
-        settle a day with rows. A delayed answer settles no day, whatever its age, and an answer
+        settle a day with rows. A day without rows stays provisional, and evidence settles it later;
+        an old one is final once it was empty on two days. A delayed answer settles no day, and one
         without a count settles its day only at the day's last age.
         """
         decoded, known = new.decoded, self.known
         bad = accepted & _mask_of(decoded.quarantined, self.month) if decoded.quarantined else 0
         good = accepted & ~bad
         filled = good & _mask_of(decoded.days, self.month)
-        settled, settled_empty = (0, 0) if decoded.delayed else new.settled
+        settled = 0 if decoded.delayed else new.on.settled
         if decoded.incomplete:
-            settled &= ~_mask_of(_young(decoded.incomplete, new.answer.asked_at), self.month)
+            settled &= ~self._unripe(decoded.incomplete, new)
         # An empty answer says nothing about the rows of a day, so it leaves their state as it is.
-        final = filled & settled | good & ~filled & (settled_empty & ~known.with_rows | known.final)
+        final = filled & settled | good & ~filled & known.final
+        empty = good & ~(filled | known.with_rows)
+        untimed = empty & new.on.old & ~(known.final | known.provisional)
+        if known.provisional and (once := good & known.once):
+            final |= self._ask_old_again(once, empty, new)
+            untimed |= once & empty & ~final
         known.final = known.final & ~good | final
         known.provisional = known.provisional & ~good | good & ~final
         known.quarantined = known.quarantined & ~good | bad
         known.with_rows |= filled
+        known.confirmed &= ~filled
         self.applied |= accepted
         if known.provisional or known.asked:
-            self._record_asked_at(good, final, new.answer.asked_at)
+            self._record_asked_at(good & ~untimed, final, new.answer.asked_at)
+            self._record_old(untimed, new.answer.asked_at)
+        if (empty or self.empty) and not decoded.delayed:
+            self._record_empty(good, empty & ~untimed & ~known.again, new)
         if bad or self.rejected:
             self._record_rejections(good, bad, new)
         first = month_begin(self.month)
@@ -133,7 +167,44 @@ class AccountChange:
             if final >> bit & 1:
                 self.known.asked.pop(bit, None)
             else:
-                self.known.asked[bit] = asked_at
+                known = self.known.asked.get(bit)
+                # A first time that is unknown, as told by a wrong clock, would settle the day.
+                first = min(known.first, asked_at) if known and known.first else asked_at
+                self.known.asked[bit] = AskTimes(first, asked_at)
+
+    def _unripe(self, found: Iterable[Day], new: DecodedAnswer) -> int:
+        """Return the mask of those days that were not asked at their last age yet."""
+        on, mask = calendar.today(new.answer.asked_at), 0
+        for day in found:
+            asked = self.known.asked.get(day - month_begin(self.month))
+            if not asked or not asked.first or on - calendar.today(asked.first) < new.on.last_age:
+                mask |= span_mask(day, day, self.month)
+        return mask
+
+    def _ask_old_again(self, once: int, empty: int, new: DecodedAnswer) -> int:
+        """Record the answer of old days that were empty once; return those that are final now.
+
+        A second empty answer settles them on a later Beijing day.
+        """
+        asked_on = calendar.today(self.known.asked[OLD_DAYS].last)
+        is_later = new.on.day > asked_on and not new.decoded.delayed
+        self.known.again |= once & ~empty | (once if is_later else 0)
+        return once & empty if is_later else 0
+
+    def _record_old(self, untimed: int, asked_at: int) -> None:
+        """Keep one time for all old days that were asked once."""
+        if untimed:
+            before = self.known.asked.get(OLD_DAYS, AskTimes(asked_at, 0))
+            self.known.asked[OLD_DAYS] = AskTimes(before.first, max(before.last, asked_at))
+        elif OLD_DAYS in self.known.asked and not self.known.once:
+            del self.known.asked[OLD_DAYS]
+
+    def _record_empty(self, good: int, empty: int, new: DecodedAnswer) -> None:
+        for bit in _bits(good):
+            self.empty.pop(bit, None)
+        newest = self.known.with_rows.bit_length() - 1
+        for bit in _bits(empty if new.on.day else 0):
+            self.empty[bit] = EmptyAnswer(new.answer.asked_at, new.on.day, bit < newest)
 
     def _record_rejections(self, good: int, bad: int, new: DecodedAnswer) -> None:
         first = month_begin(self.month)
@@ -252,11 +323,6 @@ def _in_order(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, Slice]]:
             )
         last = appid
         yield appid, rows
-
-
-def _young(found: Iterable[Day], asked_at: int) -> Iterator[Day]:
-    """Yield the days that had not reached their last age when they were asked for."""
-    return (day for day in found if calendar.today(asked_at) - day <= _LAST_AGE)
 
 
 def _mask_of(found: Iterable[Day], month: Month) -> int:

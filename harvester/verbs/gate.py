@@ -6,7 +6,7 @@ finished run that asked for it was refused or failed: no later run obtains it by
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from harvester.planning.ledger import Moment
 from harvester.planning.wanted_days import Wanted, wanted
 from harvester.runs.record.prospects import comes_at
 from harvester.storage.coverage_scan import States, day_ranges_of
+from harvester.storage.empty_everywhere import EmptyEverywhere
 from harvester.storage.state import quota_ledger
 from harvester.verbs.missing_days import ExplainedDays, Missing, RunHistory
 
@@ -58,7 +59,8 @@ class Gate:
 
     ``obtainable`` are missing days that a run can still obtain, from ``retry_at`` on (RFC 3339 in
     UTC, None if nothing comes by itself), and ``lost`` those that it cannot. ``reasons`` are those
-    of a run that close the gate whatever days are there: ``"clock"``.
+    of a run that close the gate whatever days are there: ``"clock"``. ``empty_everywhere`` are days
+    without rows of nearly all accounts.
     """
 
     day: Day | None
@@ -67,17 +69,23 @@ class Gate:
     lost: tuple[LostDays, ...] = ()
     retry_at: str | None = None
     reasons: tuple[str, ...] = ()
+    empty_everywhere: tuple[EmptyEverywhere, ...] = ()
 
     @property
     def exit_code(self) -> Exit:
         """75 while a run can obtain more, 3 if the rest is lost, 0 if everything is there."""
-        if self.obtainable or self.reasons:
+        meanings = {each.meaning for each in self.empty_everywhere}
+        if self.obtainable or self.reasons or "again" in meanings:
             return Exit.AGAIN
-        return Exit.INCOMPLETE if self.lost else Exit.DONE
+        return Exit.INCOMPLETE if self.lost or "person" in meanings else Exit.DONE
 
 
-def read_gate(required: Required, history: RunHistory) -> Gate:
-    """Compare the required days with the files and the run records. Raises StoreError."""
+def read_gate(required: Required, history: RunHistory, silent: Iterable[EmptyEverywhere]) -> Gate:
+    """Compare the required days with the files and the run records. Raises StoreError.
+
+    ``silent`` are the days that are empty everywhere.
+    """
+    silent = tuple(x for x in silent if required.day is None or x.begin <= required.day)
     names, now = history.manifest.names, history.now
     obtainable, lost, moments = list[DayRange](), list[LostDays](), list[float]()
     for item in _explained(required, history):
@@ -90,8 +98,10 @@ def read_gate(required: Required, history: RunHistory) -> Gate:
         lost += (LostDays(x.appid, x.dataset, x.begin, x.end, *cause) for x in ranges)
     reasons = ("clock",) if _is_clock_apart(required, history) else ()
     moments += (at for reason in reasons if (at := comes_at(reason, now)) is not None)
+    moments += (each.retry_at for each in silent if each.retry_at is not None)
     retry_at = calendar.utc_text(max(now, min(moments))) if moments else None
-    return Gate(required.day, required.final, tuple(obtainable), tuple(lost), retry_at, reasons)
+    days = tuple(obtainable), tuple(lost)
+    return Gate(required.day, required.final, *days, retry_at, reasons, silent)
 
 
 def _is_clock_apart(required: Required, history: RunHistory) -> bool:

@@ -17,7 +17,7 @@ from harvester.planning.ledger import Ledger
 from harvester.planning.quota import DailyQuota
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.storage import coverage_scan
-from harvester.storage.coverage_scan import Refetch
+from harvester.storage.coverage_scan import Refetch, States
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger
 from harvester.verbs import arguments
@@ -84,10 +84,11 @@ def plan(
     mine = of_shard(project.manifest, own)
     want = wanted_days.wanted(mine, now)
     asked = arguments.choice(refetch, (None, *get_args(Refetch)), "refetch")
-    missing, _ = coverage_scan.to_ask(tree, want, now, asked)
-    found = wanted_days.summarise(mine, want, missing, today)
+    states = coverage_scan.read(tree, want, now, mine.datasets).states
+    missing = coverage_scan.to_ask(states, want, asked)
+    found = wanted_days.summarise(mine, want, missing)
     price = plain(cost.price(mine, missing, found, _quotas(mine, tree, own, now), now))
-    barren = cost.empty_prefixes(mine, missing, _rows(tree, want, now), today)
+    barren = cost.empty_prefixes(mine, missing, _rows(states), today)
     return Plan(
         requests=found.requests,
         account_days=found.account_days,
@@ -114,9 +115,9 @@ def _quotas(manifest: Manifest, tree: Tree, own: list[int], now: float) -> cost.
     return quota
 
 
-def _rows(tree: Tree, want: wanted_days.Wanted, now: float) -> cost.Rows:
+def _rows(states: Mapping[str, Mapping[str, States]]) -> cost.Rows:
     """Return the days with rows and the empty days, by dataset and appid."""
     return {
         dataset: {appid: (state.with_rows, state.empty) for appid, state in of_dataset.items()}
-        for dataset, of_dataset in coverage_scan.read_states(tree, want, now).items()
+        for dataset, of_dataset in states.items()
     }

@@ -18,6 +18,7 @@ from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, next_
 from harvester.runs.record.run_record import plain_row
 from harvester.storage import coverage_scan, layout
 from harvester.storage.backends.claims import Owner
+from harvester.storage.empty_everywhere import EmptyEverywhere, empty_everywhere
 from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay
 from harvester.storage.state import run_records
@@ -52,6 +53,7 @@ class Status:
     folders that are not harvester's. ``gate`` is the answer about required days, if some were.
     ``paused`` accounts are in none of the others but ``accounts``. ``next_requests`` is the price
     of a next run. ``owners`` are the holders of buckets, None if they were not asked for.
+    ``empty_everywhere`` are days without rows of nearly all accounts.
     """
 
     datasets: tuple[DatasetSummary, ...]
@@ -67,6 +69,7 @@ class Status:
     next_requests: NextRequests = NO_REQUESTS
     paused: tuple[PausedAccount, ...] = ()
     owners: tuple[Owner, ...] | None = None
+    empty_everywhere: tuple[EmptyEverywhere, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -122,7 +125,8 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
     """
     want = wanted_days.wanted(manifest, now)
     with_paused = wanted_days.wanted(manifest, now, paused_too=True)
-    all_states = coverage_scan.read_states(tree, with_paused, now)
+    scan = coverage_scan.read(tree, with_paused, now, manifest.datasets)
+    all_states, silent = scan.states, tuple(empty_everywhere(scan, now))
     states = {
         dataset: {appid: all_states[dataset][appid] for appid in of_dataset}
         for dataset, of_dataset in want.items()
@@ -150,7 +154,8 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
         runs=tuple(run_records.last(tree, LAST_RUNS)),
         foreign=tuple(layout.unmanaged_files(tree, want)),
         warnings=tuple(bucket_sizing.warnings(manifest, want)),
-        next_requests=next_requests(manifest, want, states, calendar.today(now)),
-        gate=required and read_gate(required, history),
+        next_requests=next_requests(manifest, want, states),
+        gate=required and read_gate(required, history, silent),
+        empty_everywhere=silent,
         paused=wanted_days.paused_accounts(manifest),
     )

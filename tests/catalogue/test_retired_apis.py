@@ -46,20 +46,20 @@ def test_an_api_that_goes_offline_is_asked_no_more(
 def test_a_span_that_became_shorter_is_found_and_kept_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """Thirty days are refused, eight work: the summary says so, and only eight are asked then."""
+    """Thirty days are refused, seven work: the summary says so, and only seven are asked then."""
     world = FaultyWeChat(FaultyRules(spans={DAILY: 10}), time.time)
     begin, end = "2025-01-01", "2025-12-31"
     with command_line(tmp_path, JobScope((DAILY,), begin, end), world, capsys) as run:
         done = run("run")
         assert done.code == Exit.DONE
-        assert f"{DAILY}: WeChat refused longer windows, 8 days at once worked" in done.err
+        assert f"{DAILY}: WeChat refused longer windows, 7 days at once worked" in done.err
         assert f"set datasets.{DAILY}.span to it" in "; ".join(run.record()["notes"])
         rows = expected(DAILY, [appid(1), appid(2)], days_between(begin, end))
         assert published_rows(duck, run.output, DAILY) == rows
         # Each account's first window, and its halves: more was not in flight when one was answered.
         assert 3 <= world.counters.errcodes[61501] <= 2 * (1 + 2)
         worked = run.calls() - world.counters.errcodes[61501]
-        assert worked <= 2 * (4 + -(-(365 - 30) // 8))
+        assert worked <= 2 * (5 + -(-(365 - 30) // 7))
 
         world.reset()
         text = run.manifest.read_text()

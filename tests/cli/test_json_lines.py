@@ -214,7 +214,7 @@ def test_a_locked_output(tmp_path: Path, address: str, command: Command) -> None
     assert found[0]["run_id"] == found[1]["run_id"]
 
 
-@pytest.mark.parametrize("function", ["to_ask", "read_states"])
+@pytest.mark.parametrize("function", ["to_ask", "read"])
 def test_a_bug(
     tmp_path: Path,
     address: str,

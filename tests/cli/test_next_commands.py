@@ -168,12 +168,11 @@ def odd_states(accounts: int, empty: int) -> dict[str, dict[str, States]]:
 def test_many_odd_days_are_counted_and_nothing_is_proposed(tmp_path: Path) -> None:
     """The count is the sum over all accounts; a few days of many accounts name no account."""
     manifest = RunHarness(tmp_path, datasets=(DAILY,)).manifest()
-    today = parse_day("2026-06-01")
 
     def told(accounts: int, empty: int) -> tuple[str, list[NextCommand]]:
         states = odd_states(accounts, empty)
         want = {DAILY: {name: state.answered for name, state in states[DAILY].items()}}
-        found = next_requests(manifest, want, states, today)
+        found = next_requests(manifest, want, states)
         assert found.suspicious is not None
         return days_of(found.suspicious), run_again(found, 0, 0)
 
@@ -195,7 +194,7 @@ def test_the_prices_of_shards_are_added(tmp_path: Path) -> None:
     def shard(accounts: int) -> NextRequests:
         states = odd_states(accounts, 1)
         want = {DAILY: {name: state.answered << 1 for name, state in states[DAILY].items()}}
-        return next_requests(manifest, want, states, parse_day("2026-06-01"))
+        return next_requests(manifest, want, states)
 
     one, none = shard(2), NextRequests()
     assert (one.missing, one.quarantined) == (2, 2)

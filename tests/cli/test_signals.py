@@ -168,7 +168,7 @@ def test_a_hanging_resolver_does_not_delay_the_end(tmp_path: Path) -> None:
         "harvester.storage.publish:publish",
         *by_night(
             [
-                "harvester.storage.coverage_scan:read_states",
+                "harvester.storage.coverage_scan:read",
                 "harvester.storage.backends.atomic_files:sync",
             ]
         ),

@@ -129,11 +129,3 @@ def test_what_is_ready_is_over_and_what_is_final_stays_so(
     assert readiness.settled_before(dataset, now, empty=True) <= readiness.settled_before(
         dataset, now, empty=False
     )
-
-
-def test_windows_are_cut_only_where_one_delay_holds_them_whole() -> None:
-    """At the settling boundary of a dataset that knows `is_delay`; elsewhere before all days."""
-    today = parse_day("2026-05-20")
-    late = dataclasses.replace(DAILY, settle=7, may_be_delayed=True)
-    assert day_text(readiness.boundary(late, today)) == "2026-05-13"
-    assert readiness.boundary(DAILY, today) == calendar.FIRST_DAY

@@ -48,7 +48,7 @@ def lab(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
 def covered(lab: VirtualTimeHarness, name: str) -> calendar.DaySet:
     """The days of an account that the files know."""
     want = planning.wanted(lab.manifest(), lab.now())
-    states = coverage_scan.read_states(lab.tree, want, lab.now())
+    states = coverage_scan.read(lab.tree, want, lab.now(), lab.manifest().datasets).states
     return states[HOURLY][name].covered
 
 

@@ -158,7 +158,7 @@ def test_a_bug_that_ends_a_run_is_told_in_its_record(
         raise KeyError(TOKEN)
 
     with monkeypatch.context() as patch:
-        patch.setattr("harvester.storage.coverage_scan.read_states", broken)
+        patch.setattr("harvester.storage.coverage_scan.suspicious", broken)
         with pytest.raises(KeyError):
             lab.run()
     [record] = all_records(lab)

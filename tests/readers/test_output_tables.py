@@ -13,7 +13,7 @@ from harvester.core.calendar import date_of, month_begin, month_length, parse_mo
 from harvester.readers import output_tables
 from harvester.storage.footer import Footer
 from harvester.tables import coverage
-from harvester.tables.coverage import AccountDays
+from harvester.tables.coverage import AccountDays, AskTimes
 
 MONTHS = [parse_month(text) for text in ("2024-02", "2026-04", "2026-05")]
 DAY = dt.timedelta(1)
@@ -28,8 +28,8 @@ def days_of_accounts(draw: st.DrawFn) -> tuple[int, dict[str, AccountDays]]:
     for number in range(draw(st.integers(0, 4))):
         final, provisional, bad, rows = (draw(masks) for _ in range(4))
         provisional &= ~final
-        asked = {bit: 0 for bit in range(31) if provisional >> bit & 1}
-        known = AccountDays(final, provisional, bad, rows & (final | provisional), asked)
+        asked = {bit: AskTimes(0, 0) for bit in range(31) if provisional >> bit & 1}
+        known = AccountDays(final, provisional, bad, rows & (final | provisional), asked=asked)
         accounts[f"wx{number:016x}"] = known
     return month, accounts
 

@@ -395,7 +395,7 @@ def test_the_error_that_ends_a_run_is_told_before_its_end(
     def fail(*_: object) -> None:
         raise errors.StoreError("the disk is gone", "look for it")
 
-    monkeypatch.setattr(coverage_scan, "read_states", fail)
+    monkeypatch.setattr(coverage_scan, "read", fail)
     found: list[Event] = []
     with pytest.raises(errors.StoreError):
         told(lab, found.append)
@@ -420,7 +420,7 @@ def test_a_bug_is_told_with_its_place_and_without_its_text(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("https://x/?access_token=abc")
 
-    monkeypatch.setattr(coverage_scan, "read_states", fail)
+    monkeypatch.setattr(coverage_scan, "read", fail)
     found: list[Event] = []
     with pytest.raises(ZeroDivisionError):
         told(lab, found.append)

@@ -108,7 +108,7 @@ def test_the_actions_of_a_record_are_the_documented_ones() -> None:
 def recomputed(lab: RunHarness) -> dict[tuple[str, str], tuple[int, ...]]:
     """Per account and dataset: wanted, done, empty, suspicious, provisional and quarantined."""
     want = wanted_days.wanted(lab.manifest(), lab.now())
-    states = coverage_scan.read_states(lab.tree, want, lab.now())
+    states = coverage_scan.read(lab.tree, want, lab.now(), lab.manifest().datasets).states
     found = {}
     for dataset, of_dataset in want.items():
         for account, wanted in of_dataset.items():
@@ -267,13 +267,13 @@ def test_a_budget_counts_from_the_beginning_and_publishing_may_outlast_it(
     done = lab.run(max_duration=3600.0)
     assert (done.exit_code, done.out_of_time) == (Exit.DONE, False)
     lab = RunHarness(tmp_path / "late", accounts=1, datasets=(DAILY,))
-    surveyed = coverage_scan.read_missing
+    surveyed = coverage_scan.to_ask
 
     def slow(*args: Any) -> Any:
         lab.advance(3600.0)
         return surveyed(*args)
 
-    monkeypatch.setattr(coverage_scan, "read_missing", slow)
+    monkeypatch.setattr(coverage_scan, "to_ask", slow)
     assert list(lab.run(max_duration=1800.0).reasons()) == ["time_budget"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.calendar import day_of, instant, month_of
+from harvester.core.calendar import day_of, instant, month_of, today
 from harvester.core.dataset import Dataset
 from harvester.core.errors import StoreError
 from harvester.core.model import RawAnswer, Window, bucket_of
@@ -23,8 +23,19 @@ from harvester.storage.layout import RAW, Partition, Tree
 from harvester.storage.publication import Published
 from harvester.storage.publish import recover
 from harvester.storage.raw_log import Group, write_group
-from harvester.tables.coverage import AccountDays
-from tests.support.answers import DAILY, HOURLY, LONG_AFTER, MARCH, answer, appid, of_day, row
+from harvester.tables.coverage import OLD_DAYS, AccountDays, AskTimes
+from harvester.tables.merge import OLD_AGE
+from tests.support.answers import (
+    DAILY,
+    HOURLY,
+    LONG_AFTER,
+    MARCH,
+    answer,
+    appid,
+    of_day,
+    row,
+    times,
+)
 from tests.support.output_helpers import ANY_TIME, coverage_of, footer_of, rows_of, tree_at
 from tests.support.store_backends import Outputs, all_names
 
@@ -147,7 +158,8 @@ def test_a_month_without_rows_is_published(tree: Tree) -> None:
     """A month of empty answers is a file without rows and with full coverage."""
     put(tree, [write_group(tree, 0, "run", [answer(days_of(0, 29), [])])])
     assert read(tree) == []
-    assert known(tree) == {appid(1): AccountDays(final=2**30 - 1)}
+    asked = {OLD_DAYS: times(LONG_AFTER)}
+    assert known(tree) == {appid(1): AccountDays(provisional=2**30 - 1, asked=asked)}
 
 
 def test_quarantine_and_healing(tree: Tree) -> None:
@@ -314,8 +326,10 @@ class Cell:
 
     number: int | None = None
     final: bool = False
-    asked: int | None = None
+    asked: AskTimes | None = None
     bad: bool = False
+    old: bool = False
+    again: bool = False
 
 
 Model = dict[tuple[str, int], Cell]
@@ -327,7 +341,7 @@ def learn(model: Model, each: RawAnswer, numbers: dict[int, int | None]) -> None
         cell = model.get((each.window.appid, day), Cell())
         if cell.final and not each.refetch >> (day - each.window.begin) & 1:
             continue
-        if cell.asked is not None and cell.asked > each.asked_at:
+        if cell.asked is not None and cell.asked.last > each.asked_at:
             continue
         model[each.window.appid, day] = cell
         cell.bad = day in numbers and numbers[day] is None
@@ -336,9 +350,15 @@ def learn(model: Model, each: RawAnswer, numbers: dict[int, int | None]) -> None
         empty = day not in numbers
         if not empty:
             cell.number = numbers[day]
-        settled = day < settled_before(DAILY, each.asked_at, empty=empty)
-        final = (settled and (not empty or cell.number is None)) or (empty and cell.final)
-        cell.final, cell.asked = final, None if final else each.asked_at
+        # Nothing in these publishes is evidence for an empty day.
+        settled = day < settled_before(DAILY, each.asked_at, empty=empty) and not empty
+        final = settled or (empty and cell.final)
+        first = each.asked_at if cell.asked is None else min(cell.asked.first, each.asked_at)
+        is_unknown = not (cell.final or cell.asked or cell.old)
+        cell.again = cell.again or (cell.old and not empty)
+        cell.old = empty and (cell.old or (is_unknown and day < today(each.asked_at) - OLD_AGE))
+        has_time = not (final or cell.old)
+        cell.final, cell.asked = final, AskTimes(first, each.asked_at) if has_time else None
 
 
 @st.composite
@@ -387,7 +407,10 @@ def test_any_history_equals_the_model(
     ]
     got = [(each["appid"], day_of(each["ref_date"]), each["callback_count"]) for each in read(tree)]
     assert got == expected
-    assert known(tree) == in_masks(model)
+    in_file = known(tree)
+    for account in in_file.values():
+        assert (account.asked.pop(OLD_DAYS, None) is not None) == bool(account.once)
+    assert in_file == in_masks(model)
     bad = {(name, day) for (name, day), cell in model.items() if cell.bad}
     kept = quarantine.quarantined_days(tree, DAILY.name)
     assert bad <= {(name, day) for name, days in kept.items() for day in days}
@@ -405,6 +428,8 @@ def in_masks(model: Model) -> dict[str, AccountDays]:
         account.final |= bit if cell.final else 0
         account.with_rows |= bit if cell.number is not None else 0
         account.quarantined |= bit if cell.bad else 0
+        account.again |= bit if cell.again else 0
+        account.provisional |= bit if cell.old else 0
         if cell.asked is not None:
             account.provisional |= bit
             account.asked[day - MARCH] = cell.asked
@@ -428,7 +453,7 @@ def test_a_time_to_come_refuses_no_answer(tree: Tree) -> None:
     """A clock a day ahead has written when the empty 2nd was asked for."""
     put_at(tree, NOW + 86_400, 1, now=NOW + 2 * 86_400)
     asked = coverage_of(tree, HERE).account(appid(1)).asked
-    assert asked == {0: NOW + 86_400, 1: NOW + 86_400}
+    assert asked == dict.fromkeys((0, 1), times(NOW + 86_400))
     window = Window(appid(1), DAILY.name, MARCH + 1, MARCH + 1)
     sent = answer(window, [row(MARCH + 1, number=7)], NOW)
     done = publish.publish(
@@ -445,14 +470,15 @@ def test_days_settle_by_the_earlier_clock_of_the_run_that_asked(
     """Whoever publishes the group; when it was asked for stays by the clock of that run."""
     window = Window(appid(1), DAILY.name, MARCH, MARCH + 1)
     now = NOW + 3 * 86_400
-    group = write_group(tree, 0, "run", [answer(window, [row(MARCH)], now)], behind)
+    sent = answer(window, [row(MARCH), row(MARCH + 1)], now)
+    group = write_group(tree, 0, "run", [sent], behind)
     assert group.behind == behind
     assert recover(tree, CATALOGUE, [0], print, now=lambda: now) == []
     days = coverage_of(tree, HERE).account(appid(1))
     assert (days.final, days.provisional) == (final, 0b11 & ~final)
-    assert set(days.asked.values()) <= {now}
-    [stamp] = rows_of(tree, HERE)["_fetched_at"].to_pylist()
-    assert stamp.timestamp() == now
+    assert set(days.asked.values()) <= {times(now)}
+    stamps = rows_of(tree, HERE)["_fetched_at"].to_pylist()
+    assert {stamp.timestamp() for stamp in stamps} == {now}
 
 
 def test_an_earlier_answer_is_still_refused(tree: Tree) -> None:
@@ -475,7 +501,7 @@ def test_an_answer_of_a_time_to_come_settles_nothing(tree: Tree, later: int) -> 
     assert recover(tree, CATALOGUE, [0], print, now=lambda: NOW) == []
     days = coverage_of(tree, HERE).account(appid(1))
     assert (days.final, days.provisional, days.with_rows) == (0, 0b11, 0b01)
-    assert days.asked == {0: 0, 1: 0}
+    assert days.asked == {0: AskTimes(0, 0), 1: AskTimes(0, 0)}
     [stamp] = rows_of(tree, HERE)["_fetched_at"].to_pylist()
     assert stamp.timestamp() == NOW
 

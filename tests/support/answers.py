@@ -11,6 +11,7 @@ from harvester.core.calendar import Day, day_text, instant, parse_day
 from harvester.core.dataset import Dataset, Grain
 from harvester.core.model import RawAnswer, Window
 from harvester.core.readiness import period_begin
+from harvester.tables.coverage import AskTimes
 from harvester.tables.day_rows import DayRows, Decoded
 from harvester.tables.decode import decoder
 
@@ -32,6 +33,11 @@ def period_end(grain: Grain, day: Day) -> Day:
     longest = {Grain.WEEK: 7, Grain.MONTH: 31}.get(grain, 1)
     begin = period_begin(grain, day)
     return period_begin(grain, begin + longest) - 1
+
+
+def times(at: int) -> AskTimes:
+    """Return the times of a day that was asked once."""
+    return AskTimes(at, at)
 
 
 def appid(number: int) -> str:

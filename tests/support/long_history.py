@@ -28,7 +28,6 @@ from harvester.core.calendar import (
 )
 from harvester.core.config.settings import Account, Job, Manifest, Output
 from harvester.core.model import RawAnswer, Refusal, Window
-from harvester.planning.wanted_days import Wanted
 from harvester.runs import facts, harvest
 from harvester.runs.clock import CheckedClock
 from harvester.runs.record.record import Record
@@ -43,6 +42,7 @@ from harvester.storage.layout import Partition, Tree
 from harvester.storage.publication import Published, RowlessElement
 from harvester.storage.publish import TrustedTimes
 from harvester.storage.quarantine import QuarantinedAnswer
+from harvester.tables.evidence import Evidence
 from tests.support.answers import body
 
 DATASETS = (
@@ -149,20 +149,17 @@ class LongHistory:
                 stream.report(item)
             stream.report(facts.AskingEnded(times[0]))
             with pytest.MonkeyPatch.context() as patch:
-                states = self._states(newest)
-                patch.setattr(coverage_scan, "read_states", lambda *_: states)
+                states, now = self._states(newest), times[0]
+                silence = {name: Evidence(CATALOGUE[name], now, {}, {}) for name in self.datasets}
+                patch.setattr(coverage_scan, "read", lambda *_: coverage_scan.Scan(states, silence))
                 harvested = self._harvested(newest, is_late=is_late)
                 own, clock = stream.own, CheckedClock(lambda: times[0], lambda: 0.0, "")
                 stream.report(harvest.read_coverage(own, manifest, tree, harvested, clock))
 
     def _harvested(self, newest: Day, *, is_late: bool) -> harvest.Harvested:
-        want: Wanted = {}
-        asked: Wanted = {}
-        for name in self.datasets:
-            want[name] = dict.fromkeys(self.appids, day_range(self.begin, newest))
-            asked[name] = dict.fromkeys(self.appids, NO_DAYS if is_late else one_day(newest))
-            asked[name] |= dict.fromkeys(self.refused, day_range(self.lost_at, newest))
-        return harvest.Harvested(want, asked, [])
+        wanted = dict.fromkeys(self.appids, day_range(self.begin, newest))
+        before = self._states(newest if is_late else newest - 1)
+        return harvest.Harvested(dict.fromkeys(self.datasets, wanted), before, [])
 
     def quarantine_some(self, tree: Tree) -> None:
         """Put the answers of a few days into quarantine."""
@@ -223,7 +220,7 @@ class LongHistory:
             bad = sum(one_day(day) for name, day in self._rejected if name == appid)
         rows = answered & ~self.gaps.get(appid, NO_DAYS) & ~bad
         sparse = CATALOGUE[dataset].sparse
-        return States(answered, answered & ~bad, rows, NO_DAYS, bad, sparse)
+        return States(answered, answered & ~bad, rows, NO_DAYS, bad, sparse=sparse)
 
 
 def sizes(tree: Tree) -> dict[str, int]:

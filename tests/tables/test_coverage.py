@@ -10,26 +10,31 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from harvester.core.calendar import instant, month_of, today
+from harvester.core.calendar import instant, month_of
 from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion, StoreError
 from harvester.core.readiness import settled_before
 from harvester.tables import coverage
-from harvester.tables.coverage import AccountDays, Coverage
+from harvester.tables.coverage import OLD_DAYS, AccountDays, AskTimes, Coverage
 from tests.support.answers import DAILY, HOURLY, MARCH, appid
 
 MONTH = month_of(MARCH)
 NOON = instant(MARCH + 20, 12 * 60)
 
 MASKS = st.integers(0, 2**31 - 1)
+TIMES = st.tuples(*[st.integers(0, 2**32 - 1)] * 2).map(lambda both: AskTimes(*sorted(both)))
 
 
 @st.composite
 def account_days(draw: st.DrawFn) -> AccountDays:
     """A possible state of one account's month."""
     provisional = draw(MASKS)
-    asked = {day: draw(st.integers(0, 2**32 - 1)) for day in range(31) if provisional >> day & 1}
-    return AccountDays(draw(MASKS) & ~provisional, provisional, draw(MASKS), draw(MASKS), asked)
+    once = draw(MASKS) & provisional
+    timed = [day for day in range(31) if (provisional & ~once) >> day & 1]
+    asked = {day: draw(TIMES) for day in (*timed, *([OLD_DAYS] if once else []))}
+    final = draw(MASKS) & ~provisional
+    confirmed, again = (draw(MASKS) & (final | provisional) for _ in range(2))
+    return AccountDays(final, provisional, draw(MASKS), draw(MASKS), confirmed, again, asked)
 
 
 ACCOUNTS = st.dictionaries(st.integers(0, 2**64 - 1).map(appid), account_days(), max_size=5)
@@ -73,33 +78,13 @@ def test_removed_days_are_unknown(
     assert left.without(dict.fromkeys(other, mask)) == left
 
 
-@given(ACCOUNTS, st.integers(0, 49_000))
-def test_days_that_need_no_request(accounts: dict[str, AccountDays], day: int) -> None:
-    """Final and quarantined days and those asked on that Beijing day need no request."""
-    expected = {}
-    for name, known in accounts.items():
-        asked_today = (1 << day_ for day_, at in known.asked.items() if today(at) == day)
-        expected[name] = known.final | known.quarantined | sum(asked_today)
-    assert (
-        dict(coverage.empty(MONTH).updated(accounts).no_ask_today(instant(day + 1) - 1)) == expected
-    )
-
-
-def test_a_provisional_day_is_asked_again_on_the_next_beijing_day() -> None:
-    """A day asked at 23:59 in Beijing needs no request until midnight there."""
-    asked = int(instant(MARCH + 21)) - 60
-    month = coverage.empty(MONTH).updated({appid(1): AccountDays(0, 1, 0, 1, {0: asked})})
-    assert dict(month.no_ask_today(instant(MARCH + 20, 1439))) == {appid(1): 1}
-    assert dict(month.no_ask_today(instant(MARCH + 21, 1439))) == {appid(1): 0}
-
-
 def test_an_account_without_coverage() -> None:
     """All days of an account that was never asked are unknown."""
     month = coverage.empty(MONTH).updated({appid(3): AccountDays(final=1)})
     assert month.account(appid(2)) == month.account(appid(4)) == AccountDays()
 
 
-FORTY = {appid(n): AccountDays(n, 1 << 30, 0, 1, {30: n}) for n in range(40)}
+FORTY = {appid(n): AccountDays(n, 1 << 30, 0, 1, asked={30: AskTimes(0, n)}) for n in range(40)}
 SAMPLE = coverage.encode(coverage.empty(MONTH).updated(FORTY))
 
 
@@ -193,10 +178,10 @@ def test_ten_thousand_accounts_are_small() -> None:
 
 
 def test_a_time_to_come_is_unknown() -> None:
-    """A day that was asked for later than now is asked for again, and the file says 0 from then."""
-    asked = {0: int(NOON) - 60, 1: int(NOON) + 60, 2: int(NOON) + 86_400}
-    known = AccountDays(provisional=0b111, asked=dict(asked))
+    """A day that was asked for later than now was asked at an unknown time: the file says 0."""
+    now = int(NOON)
+    asked = {0: AskTimes(now - 90, now - 60), 1: AskTimes(now - 60, now + 60)}
+    known = AccountDays(provisional=0b11, asked=dict(asked))
     month = coverage.empty(MONTH).updated({appid(1): known})
-    assert dict(month.no_ask_today(NOON)) == {appid(1): 0b001}
-    assert month.asked_until(NOON).account(appid(1)).asked == {0: asked[0], 1: 0, 2: 0}
+    assert month.asked_until(NOON).account(appid(1)).asked == {0: asked[0], 1: AskTimes(0, 0)}
     assert month.asked_until(NOON + 86_400) is month

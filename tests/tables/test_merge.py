@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import hypothesis.strategies as st
@@ -11,14 +12,24 @@ from harvester.core import calendar
 from harvester.core.calendar import Day, instant, month_of, parse_day
 from harvester.core.errors import StoreError
 from harvester.core.model import RawAnswer, Window
-from harvester.storage.publish import settled_masks
+from harvester.storage.publish import answered_on
 from harvester.tables import merge, row_groups
 from harvester.tables.columns import arrow_schema
-from harvester.tables.coverage import AccountDays
+from harvester.tables.coverage import OLD_DAYS, AccountDays, AskTimes
 from harvester.tables.day_rows import DayRows
-from harvester.tables.merge import AccountChange, DecodedAnswer
+from harvester.tables.merge import AccountChange, DecodedAnswer, EmptyAnswer
 from harvester.tables.row_groups import NewRows, Provenance
-from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, as_tuples, decode, row
+from tests.support.answers import (
+    DAILY,
+    LONG_AFTER,
+    MARCH,
+    answer,
+    appid,
+    as_tuples,
+    decode,
+    row,
+    times,
+)
 
 MONTH = month_of(MARCH)
 SCHEMA = arrow_schema(DAILY)
@@ -40,8 +51,8 @@ def given_answers(*answers: RawAnswer, known: AccountDays | None = None) -> Acco
     change = AccountChange(appid(1), MONTH, known or AccountDays())
     for each in answers:
         accepted = change.accepted_days(each)
-        settled = settled_masks(DAILY, MONTH, calendar.today(each.asked_at))
-        reply = DecodedAnswer(each, decode(DAILY, each.window, each.body), NEW, settled)
+        on = answered_on(DAILY, MONTH, calendar.today(each.asked_at))
+        reply = DecodedAnswer(each, decode(DAILY, each.window, each.body), NEW, on)
         change.apply(accepted, reply)
     return change
 
@@ -59,16 +70,46 @@ def test_settled_days_become_final() -> None:
         final=0b000111,
         provisional=0b111000,
         with_rows=0b111111,
-        asked={3: at(6), 4: at(6), 5: at(6)},
+        asked=dict.fromkeys((3, 4, 5), times(at(6))),
     )
 
 
-def test_an_empty_answer_settles_old_days() -> None:
-    """Days without rows become final too, once they are old enough."""
-    change = given_answers(answer(window(0, 5), [], at(6)))
-    assert (change.known.final, change.known.provisional) == (0b000111, 0b111000)
+def test_an_empty_answer_settles_no_day() -> None:
+    """Days without rows stay provisional, whatever their age, until evidence settles them."""
+    change = given_answers(answer(window(0, 5), [], at(6)), answer(window(0, 5), [], at(9)))
+    assert (change.known.final, change.known.provisional) == (0, 0b111111)
+    assert change.known.asked == dict.fromkeys(range(6), AskTimes(at(6), at(9)))
+    assert change.empty == dict.fromkeys(range(6), EmptyAnswer(at(9), MARCH + 9, False))
     assert change.known.with_rows == 0
     assert not change.rows
+
+
+def test_an_unknown_first_time_is_that_of_the_next_answer() -> None:
+    """A wrong clock told it, and as a time long ago it would settle an empty day at once."""
+    known = AccountDays(provisional=1, asked={0: AskTimes(0, 0)})
+    change = given_answers(answer(window(0, 0), [], at(3)), known=known)
+    assert change.known.asked == {0: times(at(3))}
+
+
+def test_rows_of_a_later_day_are_evidence_if_they_came_no_later() -> None:
+    """An answer that gave a later day rows speaks for an empty one of the same time or later."""
+    rows = answer(window(4, 4), [row(MARCH + 4)], at(6, 601))
+    early, late = (answer(window(2, 2), [], at(6, minute)) for minute in (600, 601))
+    assert not given_answers(early, rows).empty[2].is_followed
+    assert given_answers(rows, late).empty[2].is_followed
+    assert not given_answers(rows, answer(window(5, 5), [], at(7))).empty[5].is_followed
+
+
+def test_old_days_are_final_when_they_were_empty_on_two_days() -> None:
+    """They have one time together; a second answer on the same Beijing day settles none of them."""
+    first, again = answer(window(0, 2), [], at(40)), answer(window(0, 2), [], at(40, 730))
+    once = given_answers(first, again).known
+    assert once == AccountDays(provisional=0b111, asked={OLD_DAYS: AskTimes(at(40), at(40, 730))})
+    change = given_answers(answer(window(1, 1), [], at(41)), known=deepcopy(once))
+    assert (change.known.final, change.known.again, change.known.once) == (0b010, 0b010, 0b101)
+    assert OLD_DAYS in change.known.asked
+    change = given_answers(answer(window(0, 2), [row(MARCH + 1)], at(41)), known=deepcopy(once))
+    assert change.known == AccountDays(final=0b111, with_rows=0b010, again=0b111)
 
 
 def test_the_newest_answer_wins() -> None:
@@ -96,6 +137,7 @@ def test_an_empty_answer_removes_nothing() -> None:
     change = given_answers(first, answer(window(0, 5), [], at(7), refetch=-1))
     assert set(numbers(change)) == set(range(6))
     assert change.known.with_rows == 0b111111
+    assert not change.empty
     assert (change.known.final, change.known.provisional) == (0b000111, 0b111000)
 
 
@@ -104,7 +146,9 @@ def test_an_empty_answer_settles_no_preliminary_rows() -> None:
     first = answer(window(5, 5), [row(MARCH + 5, number=1)], at(6))
     empty = answer(window(5, 5), [], at(9))
     change = given_answers(first, empty)
-    assert change.known == AccountDays(provisional=1 << 5, with_rows=1 << 5, asked={5: at(9)})
+    assert change.known == AccountDays(
+        provisional=1 << 5, with_rows=1 << 5, asked={5: AskTimes(at(6), at(9))}
+    )
     assert numbers(change) == {5: 1}
     last = answer(window(5, 5), [row(MARCH + 5, number=2)], at(10))
     change = given_answers(first, empty, last)
@@ -114,10 +158,12 @@ def test_an_empty_answer_settles_no_preliminary_rows() -> None:
 
 def test_a_bad_answer_keeps_what_is_known() -> None:
     """A quarantined answer sets its mark and changes nothing else."""
-    known = AccountDays(provisional=1, with_rows=1, asked={0: at(1)})
+    known = AccountDays(provisional=1, with_rows=1, asked={0: times(at(1))})
     bad = answer(window(0, 1), [row(MARCH, number=-1), row(MARCH + 1)], at(2))
     change = given_answers(bad, known=known)
-    assert change.known == AccountDays(0, 0b11, 0b01, 0b11, {0: at(1), 1: at(2)})
+    assert change.known == AccountDays(
+        0, 0b11, 0b01, 0b11, asked={0: times(at(1)), 1: times(at(2))}
+    )
     assert list(change.rejected) == [MARCH]
     assert change.rejected[MARCH].answer == bad
     assert list(change.rows) == [MARCH + 1]

@@ -23,6 +23,7 @@ from harvester.planning.wanted_days import Wanted
 from harvester.sandbox import TOKEN, Rules
 from harvester.storage import coverage_scan
 from harvester.storage.coverage_scan import States
+from harvester.tables.evidence import Evidence
 from harvester.verbs.status import Status, survey
 from tests.support.hostile_texts import HOSTILE
 from tests.support.run_harness import BOTH, RunHarness, appid
@@ -230,7 +231,7 @@ def _states_of(lab: RunHarness, monkeypatch: pytest.MonkeyPatch) -> Wanted:
     }
     gone = {appid(number): days(0.1) for number in range(7, 301, 10)}
 
-    def read_states(_: object, want: Wanted, __: float) -> dict[str, dict[str, States]]:
+    def read(_: object, want: Wanted, now: float, __: object) -> coverage_scan.Scan:
         seen.update(want)
         found: dict[str, dict[str, States]] = {}
         for dataset, of_dataset in want.items():
@@ -240,7 +241,8 @@ def _states_of(lab: RunHarness, monkeypatch: pytest.MonkeyPatch) -> Wanted:
                 covered = wanted & ~gone.get(name, calendar.NO_DAYS)
                 rows = covered & ~quiet[name, known.family]
                 states[name] = States(covered, covered, rows, sparse=known.sparse)
-        return found
+        evidence = {dataset: Evidence(CATALOGUE[dataset], now, {}, {}) for dataset in want}
+        return coverage_scan.Scan(found, evidence)
 
-    monkeypatch.setattr(coverage_scan, "read_states", read_states)
+    monkeypatch.setattr(coverage_scan, "read", read)
     return seen

@@ -39,7 +39,7 @@ from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
 from harvester.tables import coverage, integrity
 from harvester.tables.columns import arrow_schema
-from harvester.tables.coverage import AccountDays, Coverage
+from harvester.tables.coverage import AccountDays, AskTimes, Coverage
 from harvester.tables.integrity import FileIdentity, RowCheck
 from tests.storage.test_readers import answers as told_by_the_sandbox
 from tests.support.answers import DAILY, HOURLY, MARCH, answer, appid, of_day, row
@@ -131,7 +131,7 @@ FLAWED: dict[str, tuple[list[pa.Table], Coverage, set[int]]] = {
     ),
     "its coverage contradicts itself": (
         [table((1, 0, 0))],
-        coverage.of_accounts(MONTH, {appid(1): AccountDays(1, 1, 0, 1, {0: 5})}),
+        coverage.of_accounts(MONTH, {appid(1): AccountDays(1, 1, 0, 1, asked={0: AskTimes(5, 5)})}),
         {1},
     ),
     "its coverage is that of 2024-04": (

@@ -116,6 +116,8 @@ def _print_status(out: Console, found: Status) -> None:
         print_lines(out, _day_lines(found.gaps))
     print_suspicious(out, found.next_requests)
     print_lines(out, _day_lines(found.suspicious))
+    for silent in found.empty_everywhere:
+        print_line(out, f"{silent.dataset}: {silent.text}", gap=True)
     names = {account.appid: account.name for account in found.accounts}
     for item in found.quarantined[:MAX_LINES]:
         account = named(item.appid, names.get(item.appid, ""))
@@ -176,6 +178,8 @@ def _print_gate(out: Console, gate: Gate) -> None:
         verdict = f"{count:,} account-days can still be obtained, from {gate.retry_at} on"
     else:
         verdict = "nothing more comes by itself" if gate.lost else "all of them are there"
+        if any(each.meaning == "again" for each in gate.empty_everywhere):
+            verdict = f"WeChat may still fill days that are empty everywhere, from {gate.retry_at}"
     print_line(out, f"{days} {day}: {verdict}", gap=True)
     print_lines(out, _lost_lines(gate.lost))
     if "clock" in gate.reasons:

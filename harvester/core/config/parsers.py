@@ -41,6 +41,13 @@ def _matched(pattern: str, text: str, what: str, hint: str) -> re.Match[str]:
     raise InvalidValue(what, hint)
 
 
+def ages(found: list[int]) -> tuple[int, ...]:
+    """Check ages in days, which must rise."""
+    if found != sorted(set(found)):
+        raise InvalidValue("must rise from age to age", "write [1, 2, 3, 7]")
+    return tuple(found)
+
+
 def appid(text: str) -> str:
     """Check an appid: ``wx`` and 16 hex digits in small letters."""
     if not is_appid(text):

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from harvester.core import calendar
 from harvester.core.config.credentials import PlatformAccess
 from harvester.core.config.settings import Limits, Manifest
 from harvester.core.errors import UsageError
@@ -106,9 +105,9 @@ def _tasks(
 def _plan(tree: Tree, manifest: Manifest, options: RunOptions, now: float) -> Planned:
     """Plan a part without its lock: another run may be at work, and finish some of it."""
     want = wanted_days.wanted(manifest, now)
-    missing, _ = coverage_scan.to_ask(tree, want, now, options.refetch)
-    plan = wanted_days.summarise(manifest, want, missing, calendar.today(now))
-    return harvesting.planned(want, plan)
+    states = coverage_scan.read(tree, want, now, manifest.datasets).states
+    missing = coverage_scan.to_ask(states, want, options.refetch)
+    return harvesting.planned(want, wanted_days.summarise(manifest, want, missing))
 
 
 def _granted(

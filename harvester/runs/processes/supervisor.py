@@ -149,9 +149,8 @@ class Supervisor:
         """Read the coverage of a crashed shard from its files."""
         want = wanted_days.wanted(task.manifest, self._stream.own.started_at)
         record, clock = self._stream.shard(task.shard), self._context.clock
-        return harvesting.read_coverage(
-            record, task.manifest, self._tree, harvesting.Harvested(want, {}, ()), clock
-        )
+        asked = harvesting.Harvested(want, {}, ())
+        return harvesting.read_coverage(record, task.manifest, self._tree, asked, clock)
 
     async def _harvest(self, shard: Shard) -> None:
         """Have a shard harvested, by another process if the first one dies."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple, TypeAlias, cast
 
-from harvester.core.calendar import Day, day_text
+from harvester.core.calendar import Day, day_text, utc_text
 from harvester.core.model import Refusal, Window
 from harvester.core.rule import Action, Rule, Scope
 from harvester.core.text.inert_text import named
@@ -23,6 +23,7 @@ from harvester.runs.record.events import Cause as Word
 from harvester.runs.record.prospects import comes_at_text
 from harvester.runs.record.record import Record
 from harvester.scheduling.listener import AbandonedDays, Troubled
+from harvester.storage.empty_everywhere import EmptyEverywhere
 from harvester.storage.publication import QuarantinedDay
 from harvester.wechat.auth.token_owners import SAME_TOKEN
 
@@ -45,6 +46,10 @@ _CLOCK_ADVICE = (
     "Set this machine's clock, as with NTP. If it is right, WeChat's `Date` is wrong, or that of"
     " a proxy before it. Until they agree days become final by the earlier of both."
 )
+_EMPTY_ADVICE = {
+    "again": "Silence is no proof of an empty day: a few accounts ask again, then all.",
+    "person": "A few accounts go on asking. See if WeChat's console has numbers for these days.",
+}
 _LATE_ADVICE = "What there is so far is published, and asked for again on a later day."
 
 _Key: TypeAlias = tuple[Word, str, str | None, int | str | None]
@@ -185,6 +190,21 @@ def clock_apart(stamp: Stamp) -> Problem:
     return replace(found, retry_at=comes_at_text("clock", stamp.time))
 
 
+def empty_everywhere(found: Iterable[EmptyEverywhere], stamp: Stamp) -> Iterator[Problem]:
+    """Return a problem for each stretch of days that are empty for all accounts."""
+    for each in found:
+        if each.meaning != "note":
+            at = None if each.retry_at is None else utc_text(each.retry_at)
+            problem = Problem(
+                *stamp,
+                "empty_everywhere",
+                each.text,
+                _EMPTY_ADVICE[each.meaning],
+                Scope.WINDOW.value,
+            )
+            yield replace(problem, dataset=each.dataset, count=each.accounts, retry_at=at)
+
+
 def _of_windows(
     found: Iterable[tuple[str, str, str]], word: Word, advice: str, stamp: Stamp
 ) -> Iterator[Problem]:
@@ -207,12 +227,17 @@ class LostDays(NamedTuple):
 
 
 def lost_days(record: Record, names: Mapping[str, str]) -> list[LostDays]:
-    """Return refusals and failures, those with the most days first, then quarantined days.
+    """Return refusals and failures, those with the most days first, then days without an answer.
 
     ``names`` are those of the accounts, by appid.
     """
     refused = sorted(_given_up(record.abandoned, names), key=lambda found: -found.days)
-    return [*refused, *_in_quarantine(record.quarantined, names)]
+    silent = (
+        LostDays(each.end - each.begin + 1, each.dataset, each.text, _EMPTY_ADVICE[each.meaning])
+        for each in record.empty_everywhere
+        if each.meaning != "note"
+    )
+    return [*refused, *silent, *_in_quarantine(record.quarantined, names)]
 
 
 def _given_up(abandoned: Iterable[AbandonedDays], names: Mapping[str, str]) -> Iterator[LostDays]:

@@ -32,6 +32,7 @@ Cause: TypeAlias = Literal[
     "quota",
     "minute_limit",
     "quarantined",
+    "empty_everywhere",
     "clock",
     "unreachable",
     "foreign_page",

@@ -19,6 +19,7 @@ from harvester.runs.record.answer_drift import AnswerDrift
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, merged_requests
 from harvester.scheduling.listener import AbandonedDays
 from harvester.scheduling.standing import Standing, merged_pending
+from harvester.storage.empty_everywhere import EmptyEverywhere
 from harvester.storage.publication import QuarantinedDay, RowlessElement
 
 T = TypeVar("T")
@@ -108,8 +109,8 @@ class Members:
     the run was cut short by its time budget, or by a lease that was not renewed in time. ``failed``
     is the error that ended the run early, ``bugs`` counts internal errors and ``undecodable_days``
     the days that such an error quarantined. This run put ``rejected`` days into quarantine.
-    ``accounts`` are those with trouble, ``suspicious`` the first ranges, ``damaged`` the raw groups
-    that were moved to quarantine, ``without_rows`` the elements of answers that have no row.
+    ``accounts`` are those with trouble, ``suspicious`` the first new ranges, ``damaged`` the raw
+    groups that were moved to quarantine, ``without_rows`` the elements of answers that have no row.
     ``paused`` accounts are not asked. ``pending`` days were owed when the run was cut short.
     ``shards`` are those of a run in several processes, of which ``deaths`` died. The members of a
     run that is not ``finished`` are those so far.
@@ -154,6 +155,7 @@ class Members:
     quarantined: Annotated[tuple[QuarantinedDay, ...], operator.add] = ()
     rejected: Annotated[set[QuarantinedDay], operator.or_] = field(default_factory=set)
     suspicious: Annotated[tuple[DayRange, ...], operator.add] = ()
+    empty_everywhere: Annotated[tuple[EmptyEverywhere, ...], operator.add] = ()
     published: Annotated[list[PublishedFile], operator.add] = field(default_factory=list)
     drift: Annotated[dict[str, AnswerDrift], _by_name(AnswerDrift.joined)] = field(
         default_factory=dict

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harvester.core import calendar, readiness
+from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet
 from harvester.core.config.settings import Manifest
 from harvester.core.windows import count_windows
@@ -63,16 +63,13 @@ class _Days:
 
 
 def next_requests(
-    manifest: Manifest, want: Wanted, states: Mapping[str, Mapping[str, States]], today: Day
+    manifest: Manifest, want: Wanted, states: Mapping[str, Mapping[str, States]]
 ) -> NextRequests:
-    """Count the requests of a run that begins on this Beijing day, by what it asks again."""
-    cuts = {
-        name: (dataset.span, readiness.boundary(dataset, today))
-        for name, dataset in manifest.datasets.items()
-    }
+    """Count the requests of a run that begins now, by what it asks again."""
     days = [
-        _Days(dataset, appid, wanted & ~state.no_ask_today, state, cuts[dataset])
+        _Days(dataset, appid, wanted & ~state.no_ask_today, state, (span, state.boundary))
         for dataset, of_dataset in want.items()
+        for span in [manifest.datasets[dataset].span]
         for appid, wanted in of_dataset.items()
         for state in [states[dataset][appid]]
     ]
@@ -110,7 +107,8 @@ def _unpriced(parts: Sequence[SuspiciousGaps]) -> SuspiciousGaps:
 
 
 def _suspicious(days: list[_Days]) -> SuspiciousGaps | None:
-    found = [(x, odd) for x in days if (odd := x.state.suspicious)]
+    # While a dataset is empty everywhere, asking it again brings nothing.
+    found = [(x, odd) for x in days if (odd := x.state.suspicious) and not x.state.everywhere]
     if not found:
         return None
     appids = tuple(dict.fromkeys(x.appid for x, _ in found))

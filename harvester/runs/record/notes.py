@@ -34,6 +34,11 @@ def notes_of(record: Members, names: Mapping[str, str]) -> list[str]:
             "assumed where it is unknown; set limits.daily_quota if you know better"
         )
     found += delay_notes(record.delayed, names)
+    found += (
+        f"{each.dataset}: {each.text}; other datasets have rows of these days"
+        for each in record.empty_everywhere
+        if each.meaning == "note"
+    )
     for dataset, span in record.shortened_spans.items():
         found.append(
             f"{dataset}: WeChat refused longer windows, {span} days at once worked; "

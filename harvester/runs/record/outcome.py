@@ -49,6 +49,7 @@ def reasons(record: Members) -> dict[str, Exit]:
         "clock": record.clock_apart,
     }
     found.update((reason, Exit.AGAIN) for reason, is_met in passing.items() if is_met)
+    found.update(_of_empty_days(record))
     # Days without a known cause are asked by the next run, whatever became of the others.
     if {*found.values()} <= {Exit.INCOMPLETE} and account_report.any_unexplained(record.accounts):
         found["incomplete"] = Exit.AGAIN
@@ -56,6 +57,12 @@ def reasons(record: Members) -> dict[str, Exit]:
     if _is_unauthorised(record) and Exit.AGAIN not in found.values():
         found = {"unauthorised": Exit.UNAUTHORISED, **found}
     return found
+
+
+def _of_empty_days(record: Members) -> dict[str, Exit]:
+    meanings = {each.meaning for each in record.empty_everywhere} - {"note"}
+    code = Exit.AGAIN if "again" in meanings else Exit.INCOMPLETE
+    return {"empty_everywhere": code} if meanings else {}
 
 
 def retry_at(record: Members) -> float | None:
@@ -67,6 +74,7 @@ def retry_at(record: Members) -> float | None:
     moments = [comes_at(reason, ended, record.asked_at) for reason in found]
     if record.failed is not None:
         moments = [comes_after(record.failed, reason, ended) for reason in found]
+    moments += (each.retry_at for each in record.empty_everywhere)
     # Beside another open reason `reasons` does not name them. After an error it is the cause, and
     # after the loss of a lease another run may be asking for them.
     is_broken = record.failed is not None or Exit.BUG in found.values() or record.out_of_lease

@@ -73,7 +73,7 @@ def as_record(record: Record) -> dict[str, Any]:
             for item in record.quarantined
             if item in record.rejected
         ],
-        "suspicious": plain(record.suspicious),
+        **_gaps(record),
         "oddities": [
             _oddity(seen) for drift in record.drift.values() for seen in drift.oddities.values()
         ],
@@ -93,6 +93,14 @@ def _pending(days: PendingDays) -> dict[str, Any]:
     found: dict[str, Any] = plain(days)
     del found["first"]
     return found
+
+
+def _gaps(record: Record) -> dict[str, Any]:
+    silent = [
+        {**plain(days), "since": _time(days.since), "retry_at": _time(days.retry_at)}
+        for days in record.empty_everywhere
+    ]
+    return {"suspicious": plain(record.suspicious), "empty_everywhere": silent}
 
 
 def _paused(account: PausedAccount) -> dict[str, str]:

@@ -10,6 +10,7 @@ COVERAGE = "harvester/tables/coverage.py"
 DECODE = "harvester/tables/decode.py"
 FETCH = "harvester/verbs/fetch.py"
 MERGE = "harvester/tables/merge.py"
+EVIDENCE = "harvester/tables/evidence.py"
 MODEL = "harvester/core/model.py"
 OUTCOME = "harvester/runs/record/outcome.py"
 PIPELINE = "harvester/engine/pipeline.py"
@@ -33,7 +34,7 @@ SABOTAGES = (
     Sabotage(
         "older-answer-wins",
         MERGE,
-        "if asked_at > answer.asked_at:",
+        "if asked.last > answer.asked_at:",
         "if False:",
         "tests/tables/test_merge.py::test_the_newest_answer_wins",
     ),
@@ -54,16 +55,30 @@ SABOTAGES = (
     Sabotage(
         "empties-settle-rows",
         MERGE,
-        "(settled_empty & ~known.with_rows | known.final)",
-        "(settled_empty | known.final)",
+        "empty = good & ~(filled | known.with_rows)",
+        "empty = good & ~filled",
         "tests/tables/test_merge.py::test_an_empty_answer_removes_nothing",
     ),
     Sabotage(
         "delay-ignored",
         MERGE,
-        "(0, 0) if decoded.delayed else new.settled",
-        "new.settled",
+        "settled = 0 if decoded.delayed else new.on.settled",
+        "settled = new.on.settled",
         "tests/tables/test_settling.py::test_a_delayed_answer_settles_nothing",
+    ),
+    Sabotage(
+        "empty-everywhere-confirmed",
+        EVIDENCE,
+        "is_isolated = is_known and not self.is_empty_everywhere(day)",
+        "is_isolated = is_known",
+        "tests/tables/test_evidence.py::test_a_day_that_is_empty_everywhere_is_confirmed_by_no_later_day",
+    ),
+    Sabotage(
+        "late-rows-are-evidence",
+        EVIDENCE,
+        "half_at <= answer.asked_at",
+        "half_at < math.inf",
+        "tests/tables/test_evidence.py::test_rows_that_come_later_are_no_evidence",
     ),
     Sabotage(
         "rows-of-another-month",
@@ -138,8 +153,8 @@ SABOTAGES = (
     Sabotage(
         "days-settle-by-the-later-clock",
         PUBLISH,
-        "masks_of(calendar.today(answer.asked_at - stamp.behind))",
-        "masks_of(calendar.today(answer.asked_at))",
+        "day_of(calendar.today(answer.asked_at - stamp.behind))",
+        "day_of(calendar.today(answer.asked_at))",
         "tests/storage/test_publish.py"
         "::test_days_settle_by_the_earlier_clock_of_the_run_that_asked",
     ),
@@ -152,10 +167,10 @@ SABOTAGES = (
     ),
     Sabotage(
         "provisional-day-asked-twice-a-day",
-        COVERAGE,
-        "if begin <= number & _SECONDS <= now:",
-        "if False:",
-        "tests/tables/test_coverage.py::test_days_that_need_no_request",
+        EVIDENCE,
+        "return first < last or not self._is_due_this_hour(appid, day, asked)",
+        "return False",
+        "tests/tables/test_evidence.py::test_a_day_is_asked_by_the_first_run_at_or_after_an_age",
     ),
     Sabotage(
         "part-of-an-answer-as-all",

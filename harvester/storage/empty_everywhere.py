@@ -1,0 +1,107 @@
+"""Days that are empty for all accounts: whether WeChat may still fill them, and when to ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Literal
+
+from harvester.core import calendar
+from harvester.core.calendar import Day
+from harvester.storage.coverage_scan import Scan, States
+from harvester.tables.evidence import HOURLY_RUNS
+
+_HOUR = 3600
+_PATIENCE = 2
+"""Days for which a run asks again if other datasets have no rows either."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyEverywhere:
+    """Consecutive days of one dataset without rows of 90% of the accounts that usually have some.
+
+    ``accounts`` counts those that were asked, the first of them at ``since``. ``meaning`` is
+    "again" while a run may obtain rows, from ``retry_at`` on; "person" if the user should look; and
+    "note" if other datasets have rows for these days, so that they are likely to be empty. Times
+    are in seconds since the Unix epoch.
+    """
+
+    dataset: str
+    begin: Day
+    end: Day
+    accounts: int
+    since: int
+    meaning: Literal["again", "note", "person"]
+    retry_at: float | None
+
+    @property
+    def text(self) -> str:
+        """The days, and how many accounts wait for them."""
+        days = calendar.range_text(self.begin, self.end)
+        return f"no rows of {days} for nearly all accounts: {self.accounts:,} wait for them"
+
+
+def empty_everywhere(scan: Scan, now: float) -> list[EmptyEverywhere]:
+    """Return the days that are empty everywhere and not final yet, each dataset's oldest first."""
+    found: list[EmptyEverywhere] = []
+    for dataset, states in scan.states.items():
+        days = scan.evidence[dataset].empty_everywhere
+        for day in calendar.each_day(days):
+            asked = [
+                state.asked[day].first
+                for state in states.values()
+                if calendar.has_day(state.provisional & state.empty, day) and day in state.asked
+            ]
+            if not asked:
+                continue
+            is_first, since = not calendar.has_day(days, day - 1), min(asked)
+            is_told = any(
+                _have_rows(other, day) for name, other in scan.states.items() if name != dataset
+            )
+            meaning = _meaning(since, now, is_told=is_told, is_first=is_first)
+            at = _retry_at(scan, dataset, since, now) if meaning == "again" else None
+            found.append(EmptyEverywhere(dataset, day, day, len(asked), since, meaning, at))
+    return list(_joined(found))
+
+
+def _meaning(
+    since: int, now: float, *, is_told: bool, is_first: bool
+) -> Literal["again", "note", "person"]:
+    age = calendar.today(now) - calendar.today(since)
+    if is_told:
+        return "again" if is_first and age < 1 else "note"
+    return "again" if age < _PATIENCE else "person"
+
+
+def _retry_at(scan: Scan, dataset: str, since: int, now: float) -> float:
+    """Return the next full hour in the first two hours, then the next ready hour."""
+    if now // _HOUR - since // _HOUR < HOURLY_RUNS:
+        return now - now % _HOUR + _HOUR
+    ready = scan.evidence[dataset].dataset.ready_minutes
+    today = calendar.instant(calendar.today(now), ready)
+    return today if today > now else calendar.instant(calendar.today(now) + 1, ready)
+
+
+def _have_rows(states: Mapping[str, States], day: Day) -> bool:
+    """Return whether half of the accounts that were asked for a day have rows."""
+    answered = [state for state in states.values() if calendar.has_day(state.answered, day)]
+    filled = sum(calendar.has_day(state.with_rows, day) for state in answered)
+    return 0 < len(answered) <= 2 * filled
+
+
+def _joined(found: list[EmptyEverywhere]) -> Iterator[EmptyEverywhere]:
+    """Join consecutive days of the same meaning."""
+
+    def stretch(item: tuple[int, EmptyEverywhere]) -> tuple[str, str, Day]:
+        place, day = item
+        return day.dataset, day.meaning, day.begin - place
+
+    for _, items in groupby(enumerate(found), stretch):
+        days = [day for _, day in items]
+        yield replace(
+            days[0],
+            end=days[-1].end,
+            accounts=max(day.accounts for day in days),
+            since=min(day.since for day in days),
+        )
