@@ -272,8 +272,8 @@ async def _harvest(state: RunState, queues: list[AccountQueue], evidence: Eviden
     async with open_line(
         context, connections, state.tree.hold, partial(_may_force_refresh, state)
     ) as (transport, tokens, providers):
-        if not clock.is_checked:
-            await _until_stopped(state, partial(tokens.request_ahead, queues[0].appid))
+        first_token = partial(tokens.request_ahead, queues[0].appid)
+        is_cut_short = not clock.is_checked and await _until_stopped(state, first_token)
         if clock.is_off:
             stream.report(Counted(token_calls=providers.calls))
             return
@@ -281,7 +281,8 @@ async def _harvest(state: RunState, queues: list[AccountQueue], evidence: Eviden
         context.owners.ask_again = answered.ask_again
         appids = token_comparison.to_compare(context, manifest, queues)
         compare = partial(token_comparison.compare, context, tokens, appids)
-        is_cut_short = await _until_stopped(state, compare)
+        # After a signal there is time for one wait alone.
+        is_cut_short = is_cut_short or await _until_stopped(state, compare)
         tools = Tools(
             transport=transport,
             tokens=tokens,

@@ -109,7 +109,7 @@ class TokenCache:
         """Request an account's first token and wait for it; `current` returns or raises it next."""
         if appid in self._cached or appid in self._failed_ahead:
             return
-        request = self._start(appid)
+        request = self._pending.get(appid) or self._start(appid)
         await request.done.wait()
         if not isinstance(request.outcome, Secret):
             self._failed_ahead[appid] = request
