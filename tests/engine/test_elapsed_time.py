@@ -13,7 +13,6 @@ import pytest
 
 from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Limits, Pace
-from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
 from harvester.planning.ledger import Ledger, Moment
 from harvester.sandbox import Rules
@@ -101,7 +100,8 @@ def test_the_first_period_is_held_off_whatever_happened_in_between(
     EVENTS[event](lab)
     lab.run(max_duration=100.0)
     assert is_within_the_limit(lab)
-    while lab.run().exit_code is not Exit.DONE:
+    # A clock that was stepped stays apart from WeChat's, and no run ends with 0 by it.
+    while {*lab.run().reasons()} - {"clock"}:
         pass
     assert is_within_the_limit(lab)
 
