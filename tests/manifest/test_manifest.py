@@ -22,6 +22,7 @@ from harvester.core.config.settings import (
     Pace,
     Retry,
 )
+from harvester.core.dataset import Refresh
 from harvester.core.errors import ManifestError
 from harvester.core.model import Rate
 from harvester.manifest import loader
@@ -88,7 +89,8 @@ limits:
   max_requests: 1000
 retry: {{max_attempts: 3, initial_delay: 250ms, max_delay: 2m}}
 output: {{path: out, buckets: 4, must_exist: true}}
-datasets: {{interface_summary: {{span: 60, ready_at: "11:30", settle: 5d}}}}
+datasets:
+  interface_summary: {{span: 60, ready_at: "11:30", settle: 5d, refresh: {{empty: [2, 9]}}}}
 """
     )
     first, second = made.accounts
@@ -118,6 +120,7 @@ datasets: {{interface_summary: {{span: 60, ready_at: "11:30", settle: 5d}}}}
     assert made.output == Output(tmp_path / "out", 4, must_exist=True)
     changed = made.datasets["interface_summary"]
     assert (changed.span, changed.ready_minutes, changed.settle) == (60, 690, 5)
+    assert changed.refresh == Refresh(empty=(2, 9))
     assert made.datasets["interface_summary_hour"] == CATALOGUE["interface_summary_hour"]
 
 

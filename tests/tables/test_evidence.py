@@ -243,6 +243,38 @@ def test_the_counters_count(found: list[int]) -> None:
         assert known.is_empty_everywhere(MARCH + day) is is_void
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "now", "is_asked"),
+    [
+        ((10, 5), (10, 5), (10, 59), False),
+        ((10, 5), (10, 5), (11, 0), True),
+        ((10, 5), (11, 0), (12, 0), True),
+        # Two full hours are enough: the next run is that of the next day.
+        ((10, 5), (12, 0), (13, 0), False),
+        ((10, 5), (10, 5), (13, 0), False),
+    ],
+)
+def test_sentinels_ask_twice_more_on_the_first_day(
+    first: tuple[int, int], last: tuple[int, int], now: tuple[int, int], *, is_asked: bool
+) -> None:
+    """At full hours, as the run says by which the day is found to be empty everywhere."""
+    minutes = [60 * hour + minute for hour, minute in (first, last, now)]
+    found = {appid(number): history([24]) for number in range(1, 21)}
+    known = Evidence(HOURLY, instant(TODAY, minutes[2]), found, found)
+    times = AskTimes(at(25, minutes[0]), at(25, minutes[1]))
+    asked = {name for name in found if not known.waits(name, MARCH + 24, times, confirmed=False)}
+    assert asked == (known.sentinels(MARCH + 24) if is_asked else set())
+
+
+def test_a_final_day_that_is_asked_again_is_confirmed() -> None:
+    """A user asks again for empty days: evidence by then confirms what age alone has settled."""
+    known = evidence(history([20]), *[history()] * 5)
+    days = AccountDays(final=1 << 20)
+    answer = EmptyAnswer(at(25), MARCH + 25, is_followed=False)
+    known.settle(MONTH, {appid(1): {20: answer}}, {appid(1): days}, {})
+    assert days == AccountDays(final=1 << 20, confirmed=1 << 20)
+
+
 def test_sparse_datasets_are_asked_less_often() -> None:
     """Most days of most accounts have no article."""
     assert ARTICLES.refresh.empty == (1, 4, 14, 28)

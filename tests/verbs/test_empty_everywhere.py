@@ -1,0 +1,130 @@
+"""A day that is empty for all accounts: the codes of run and gate, and when to run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from harvester.core.calendar import day_text, instant, parse_day, utc_text
+from harvester.core.exit_codes import Exit
+from harvester.runs.record.notes import notes_of
+from harvester.runs.record.record import Record
+from harvester.runs.record.run_record import as_record
+from harvester.storage.empty_everywhere import EmptyEverywhere
+from harvester.verbs import status
+from harvester.verbs.gate import Gate, Required
+from tests.support.faulty_wechat import Outage
+from tests.support.run_harness import (
+    DAILY,
+    HOURLY,
+    RunHarness,
+    days_between,
+    expected,
+    published_rows,
+)
+
+SILENT = parse_day("2026-05-19")
+NOON = 12 * 60
+
+
+def lab_of(root: Path, datasets: tuple[str, ...], *, last: int = SILENT) -> RunHarness:
+    """Six accounts with a month, and days on which the hourly dataset has no rows for any."""
+    lab = RunHarness(root, accounts=6, begin="2026-04-20", end=None, datasets=datasets)
+    lab.sandbox.add_data_fault(Outage(datasets=(HOURLY,), begin=SILENT, end=last))
+    return lab
+
+
+def run_on(lab: RunHarness, day: int, minute: int = NOON) -> Record:
+    """Execute a run at a minute of a Beijing day."""
+    lab.today, lab.minute = day_text(day), minute
+    return lab.run()
+
+
+def gate(lab: RunHarness) -> Gate:
+    """Return the answer of the gate for the newest ready day."""
+    found = status.survey(lab.manifest(), lab.tree, lab.now(), Required(None)).gate
+    assert found is not None
+    return found
+
+
+def meanings(done: Record) -> list[tuple[str, int, int, str]]:
+    """Return what a run found to be empty everywhere."""
+    return [(x.dataset, x.begin, x.end, x.meaning) for x in done.empty_everywhere]
+
+
+def test_without_other_datasets_it_is_75_on_two_days_and_then_3(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """The run and the gate say the same; the rows are there once WeChat has filled the day."""
+    lab = lab_of(tmp_path, (HOURLY,))
+    for age, code in ((1, Exit.AGAIN), (2, Exit.AGAIN), (3, Exit.INCOMPLETE)):
+        done = run_on(lab, SILENT + age)
+        assert list(done.reasons()) == ["empty_everywhere"]
+        assert done.exit_code is gate(lab).exit_code is code
+        assert (done.retry_at is None) is (code is Exit.INCOMPLETE)
+        word = "again" if code is Exit.AGAIN else "person"
+        assert meanings(done) == [(HOURLY, SILENT, SILENT, word)]
+    lab.sandbox.remove_data_fault(Outage(datasets=(HOURLY,), begin=SILENT, end=SILENT))
+    # Five ask at an age, and the sixth once one of them has rows.
+    run_on(lab, SILENT + 4)
+    done = run_on(lab, SILENT + 5)
+    assert (done.exit_code, gate(lab).exit_code) == (Exit.DONE, Exit.DONE)
+    assert done.empty_everywhere == ()
+    days = days_between("2026-04-20", day_text(SILENT + 4))
+    assert published_rows(duck, lab.root, HOURLY) == expected(HOURLY, lab.appids, days)
+
+
+def test_it_is_asked_again_at_two_full_hours_and_then_at_the_ready_hour(tmp_path: Path) -> None:
+    """`retry_at` names a moment at which a run asks five accounts, and no other is asked."""
+    lab = lab_of(tmp_path, (HOURLY,))
+    first = run_on(lab, SILENT + 1, 10 * 60 + 5)
+    assert first.retry_at == instant(SILENT + 1, 11 * 60)
+    for hour in (11, 12):
+        done = run_on(lab, SILENT + 1, hour * 60)
+        assert done.requests == 5
+        later = 12 * 60 if hour == 11 else 24 * 60 + 10 * 60
+        assert done.retry_at == instant(SILENT + 1, later)
+    assert run_on(lab, SILENT + 1, 13 * 60).requests == 0
+
+
+@pytest.mark.parametrize("days", [1, 3])
+def test_a_holiday_is_75_on_its_first_day_and_a_note_later(tmp_path: Path, days: int) -> None:
+    """Another dataset has rows of these days, so this one is likely to have none."""
+    lab = lab_of(tmp_path, (HOURLY, DAILY), last=SILENT + days - 1)
+    done = run_on(lab, SILENT + 1)
+    assert (done.exit_code, list(done.reasons())) == (Exit.AGAIN, ["empty_everywhere"])
+    for age in range(2, days + 2):
+        done = run_on(lab, SILENT + age)
+        assert (done.exit_code, gate(lab).exit_code) == (Exit.DONE, Exit.DONE)
+        last = SILENT + min(age, days) - 1
+        assert meanings(done) == [(HOURLY, SILENT, last, "note")]
+        assert any("other datasets have rows" in note for note in notes_of(done, {}))
+
+
+def test_five_accounts_are_needed(tmp_path: Path) -> None:
+    """Of four nobody can say what is usual, so a run says nothing and the days are asked again."""
+    lab = lab_of(tmp_path, (HOURLY,))
+    lab.accounts = 4
+    done = run_on(lab, SILENT + 1)
+    assert (done.exit_code, done.empty_everywhere) == (Exit.DONE, ())
+    assert run_on(lab, SILENT + 2).requests >= 4 + 4
+
+
+def test_the_record_has_days_and_moments_as_text(tmp_path: Path) -> None:
+    """In the words of `status`."""
+    done = run_on(lab_of(tmp_path, (HOURLY,)), SILENT + 1)
+    [found] = as_record(done)["empty_everywhere"]
+    [days] = done.empty_everywhere
+    assert found == {
+        "dataset": HOURLY,
+        "begin_date": "2026-05-19",
+        "end_date": "2026-05-19",
+        "accounts": 6,
+        "since": utc_text(days.since),
+        "meaning": "again",
+        "retry_at": utc_text(instant(SILENT + 1, 13 * 60)),
+    }
+    assert days.text == "no rows of 2026-05-19 for nearly all accounts: 6 wait for them"
+    assert isinstance(days, EmptyEverywhere)
