@@ -16,6 +16,7 @@ import anyio
 from anyio import to_thread
 
 from harvester.core import calendar
+from harvester.core.calendar import DaySet
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
@@ -41,7 +42,6 @@ from harvester.scheduling.account_queue import AccountQueue, Backlog, make_queue
 from harvester.scheduling.scheduler import Scheduler
 from harvester.scheduling.standing import pending
 from harvester.storage import coverage_scan, layout, publish
-from harvester.storage.coverage_scan import States
 from harvester.storage.empty_everywhere import empty_everywhere
 from harvester.storage.publication import Published
 from harvester.storage.publish import EvidenceOf
@@ -49,10 +49,13 @@ from harvester.storage.state import forced_refreshes, quota_ledger
 
 
 class Harvested(NamedTuple):
-    """The wanted days of a run, their states before it, and its queues."""
+    """The wanted days of a run, the gaps among them before it, and its queues.
+
+    ``gaps`` are by dataset and appid.
+    """
 
     want: Wanted
-    before: Mapping[str, Mapping[str, States]]
+    gaps: Mapping[tuple[str, str], DaySet]
     queues: Sequence[AccountQueue]
 
 
@@ -166,14 +169,13 @@ def read_coverage(
 ) -> CoverageRead:
     """Read what the files have of the wanted days of a run. Raises StoreError.
 
-    ``harvested`` has the wanted days, their states before, and the queues of the run.
+    ``harvested`` has the wanted days, the gaps before, and the queues of the run.
     """
-    (want, before, queues), now = harvested, clock()
+    (want, gaps, queues), now = harvested, clock()
     scan = coverage_scan.read(tree, want, now, manifest.datasets)
     states = scan.states
-    for dataset, of_dataset in before.items():
-        for appid, state in of_dataset.items():
-            states[dataset][appid].told = state.suspicious
+    for (dataset, appid), days in gaps.items():
+        states[dataset][appid].told = days
     return CoverageRead(
         tuple(account_report.summarise_states(want, states)),
         tuple(account_report.with_trouble(want, states, record.abandoned, queues)),
@@ -204,8 +206,11 @@ def _plan_and_harvest(state: RunState) -> Harvested:
     """
     manifest, clock = state.manifest, state.context.clock
     want = wanted_days.wanted(manifest, state.started_at)
-    scan = coverage_scan.read(state.tree, want, clock(), manifest.datasets)
-    missing = coverage_scan.to_ask(scan.states, want, state.options.refetch)
+    states, evidence = coverage_scan.read(state.tree, want, clock(), manifest.datasets)
+    missing = coverage_scan.to_ask(states, want, state.options.refetch)
+    gaps = coverage_scan.gaps(states)
+    # Of ten thousand accounts they are large, and the run needs no more of them.
+    del states
     plan = wanted_days.summarise(manifest, want, missing)
     _check_request_limit(plan.requests, state)
     state.stream.report(planned(want, plan))
@@ -214,8 +219,8 @@ def _plan_and_harvest(state: RunState) -> Harvested:
     if (clock.is_doubted or not (queues or clock.is_checked)) and not manifest.api.is_sandbox:
         run_in_loop(partial(ask_for_time, manifest, state.context))
     if queues and not clock.is_off:
-        run_in_loop(partial(_harvest, state, queues, scan.evidence))
-    return Harvested(want, scan.states, queues)
+        run_in_loop(partial(_harvest, state, queues, evidence))
+    return Harvested(want, gaps, queues)
 
 
 def _check_request_limit(requests: int, state: RunState) -> None:

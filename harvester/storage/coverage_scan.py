@@ -86,11 +86,20 @@ def day_ranges_of(appid: str, dataset: str, found: DaySet) -> Iterator[DayRange]
         yield DayRange(appid, dataset, begin, end)
 
 
+def gaps(states: Mapping[str, Mapping[str, States]]) -> dict[tuple[str, str], DaySet]:
+    """Return the suspicious days by dataset and appid."""
+    return {
+        (dataset, appid): found
+        for dataset, of_dataset in states.items()
+        for appid, of_account in of_dataset.items()
+        if (found := of_account.suspicious)
+    }
+
+
 def suspicious(states: dict[str, dict[str, States]]) -> Iterator[DayRange]:
     """Yield the ranges of empty days between days with rows."""
-    for dataset, of_dataset in states.items():
-        for appid, of_account in of_dataset.items():
-            yield from day_ranges_of(appid, dataset, of_account.suspicious)
+    for (dataset, appid), found in gaps(states).items():
+        yield from day_ranges_of(appid, dataset, found)
 
 
 class Scan(NamedTuple):

@@ -159,7 +159,8 @@ class LongHistory:
     def _harvested(self, newest: Day, *, is_late: bool) -> harvest.Harvested:
         wanted = dict.fromkeys(self.appids, day_range(self.begin, newest))
         before = self._states(newest if is_late else newest - 1)
-        return harvest.Harvested(dict.fromkeys(self.datasets, wanted), before, [])
+        gaps = coverage_scan.gaps(before)
+        return harvest.Harvested(dict.fromkeys(self.datasets, wanted), gaps, [])
 
     def quarantine_some(self, tree: Tree) -> None:
         """Put the answers of a few days into quarantine."""
