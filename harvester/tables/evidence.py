@@ -36,9 +36,10 @@ _PICKS = 4
 HOURLY_RUNS = 2
 """Full hours after its first answer in which a day that is empty everywhere is asked again."""
 _HOUR = 3600
-_NEAR = 28
 _LONGEST_HOLE = 35
 """Days before a day in which quiet days do not count: a longer silence makes no account usual."""
+_MARGIN_DAYS = 40
+"""Days by which a period and a delay of its first answer lengthen the time of the ages."""
 _LOOK_BACK = 450
 """Days back to which a day may be empty everywhere: 14 months and more."""
 
@@ -88,6 +89,9 @@ class Evidence:
     histories: Mapping[str, History]
     before: Mapping[str, History]
     known_usual: dict[Day, tuple[str, ...]] = field(default_factory=dict)
+    # Kept, because thousands of accounts have the same empty day.
+    _verdicts: dict[Day, bool] = field(default_factory=dict, init=False)
+    _sentinels: dict[Day, frozenset[str]] = field(default_factory=dict, init=False)
 
     @property
     def today(self) -> Day:
@@ -113,9 +117,9 @@ class Evidence:
 
     def usual(self, day: Day) -> tuple[str, ...]:
         """Return the accounts that usually have rows around a day."""
-        found = self.known_usual.get(day, ())
-        # Looked up again while there are too few: a new output has no files before its first run.
-        if len(found) < MIN_USUAL:
+        found = self.known_usual.get(day)
+        # Looked up again in a new output, whose accounts have no rows before their first publish.
+        if found is None or (len(found) < MIN_USUAL and self._is_new):
             quiet = self._quiet | calendar.one_day(day)
             found = tuple(
                 appid
@@ -129,14 +133,20 @@ class Evidence:
         """Return whether a day is empty for 90% of the usual accounts that were asked for it."""
         if not _has(self._quiet, day):
             return False
+        if day not in self._verdicts:
+            self._verdicts[day] = self._judge(day)
+        return self._verdicts[day]
+
+    def _judge(self, day: Day) -> bool:
         asked = [each for each in self._of_usual(day) if _has(each.answered, day)]
         empty = sum(not _has(each.with_rows, day) for each in asked)
         return len(asked) >= MIN_USUAL and empty >= _EMPTY_SHARE * len(asked)
 
     @cached_property
     def empty_everywhere(self) -> DaySet:
-        """The recent days that are empty everywhere."""
-        found = filter(self.is_empty_everywhere, calendar.each_day(self._quiet))
+        """The recent days that are empty everywhere and may still be provisional."""
+        recent = self._quiet & _after(self.today - self.dataset.refresh.empty[-1] - _MARGIN_DAYS)
+        found = filter(self.is_empty_everywhere, calendar.each_day(recent))
         return sum(map(calendar.one_day, found))
 
     def sentinels(self, day: Day) -> frozenset[str]:
@@ -144,10 +154,15 @@ class Evidence:
 
         These are all as soon as one usual account has rows for it.
         """
-        if any(_has(each.with_rows, day) for each in self._of_usual(day)):
-            return frozenset(self.histories)
-        by_digest = sorted(self.usual(day), key=lambda x: hashlib.sha256(x.encode()).digest())
-        return frozenset(by_digest[:MIN_USUAL])
+        if day not in self._sentinels:
+            chosen: Iterable[str] = self.histories
+            if not any(_has(each.with_rows, day) for each in self._of_usual(day)):
+                usual = self.usual(day)
+                chosen = sorted(usual, key=lambda x: hashlib.sha256(x.encode()).digest())[
+                    :MIN_USUAL
+                ]
+            self._sentinels[day] = frozenset(chosen)
+        return self._sentinels[day]
 
     def settle(
         self,
@@ -259,6 +274,10 @@ class Evidence:
         return (self.histories.get(appid, History()) for appid in self.usual(day))
 
     @cached_property
+    def _is_new(self) -> bool:
+        return not any(history.with_rows for history in self.before.values())
+
+    @cached_property
     def _answered(self) -> _DayCounts:
         return _DayCounts(history.answered for history in self.histories.values())
 
@@ -304,18 +323,28 @@ def _is_usual(history: History, quiet: DaySet, day: Day) -> bool:
     These are the last 14 before the day, and later ones if there are fewer. Quiet days do not
     count.
     """
+    # Of thousands of accounts most of a sparse dataset have too few rows wherever the 14 lie.
+    near = calendar.day_range(day - _LONGEST_HOLE - _PERIODS, day - 1)
+    if near == history.answered & near and 2 * (history.with_rows & near).bit_count() < _PERIODS:
+        return False
     known = history.answered & ~(quiet & _after(day - _LONGEST_HOLE))
-    older, newer = known & _before(day), known & _after(day)
-    recent = older & calendar.day_range(day - _NEAR, day)
-    older = recent if calendar.count_days(recent) >= _PERIODS else older
-    while calendar.count_days(older) > _PERIODS:
-        older &= older - 1
+    older, newer = _newest(known & _before(day)), known & _after(day)
     counted = older
     while newer and calendar.count_days(counted) < _PERIODS:
         counted |= newer & -newer
         newer &= newer - 1
     with_rows = calendar.count_days(counted & history.with_rows)
     return 2 * with_rows >= calendar.count_days(counted) > 0
+
+
+def _newest(days: DaySet) -> DaySet:
+    """Return the newest 14 days of a set, or all if there are fewer."""
+    length, width = days.bit_length(), 2 * _PERIODS
+    while (part := days >> max(0, length - width)).bit_count() < _PERIODS and width < length:
+        width *= 2
+    for _ in range(part.bit_count() - _PERIODS):
+        part &= part - 1
+    return part << max(0, length - width)
 
 
 def _is_due(ages: Iterable[int], first: Day, last: Day, today: Day) -> bool:

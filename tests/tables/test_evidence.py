@@ -14,7 +14,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Day, day_range, instant, month_of, one_day
 from harvester.core.dataset import Dataset
 from harvester.tables.coverage import AccountDays, AskTimes
-from harvester.tables.evidence import Evidence, History, old_days_to_ask
+from harvester.tables.evidence import Evidence, History, _newest, old_days_to_ask
 from harvester.tables.merge import EmptyAnswer
 from tests.support.answers import MARCH, appid
 
@@ -128,6 +128,21 @@ def _waits(known: Evidence, name: str, day: int, first: int, last: int) -> bool:
     return known.waits(name, MARCH + day, times, confirmed=False)
 
 
+def test_a_day_is_judged_once_for_all_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ten thousand accounts each judgement looks at all."""
+    judged: list[Day] = []
+    judge = Evidence._judge
+
+    def counted(known: Evidence, day: Day) -> bool:
+        judged.append(day)
+        return judge(known, day)
+
+    monkeypatch.setattr(Evidence, "_judge", counted)
+    known = evidence(*[history([20])] * 50, today=MARCH + 28)
+    assert sum(_waits(known, name, 20, 21, 24) for name in known.histories) == 45
+    assert judged == [MARCH + 20]
+
+
 def test_one_account_with_rows_reopens_the_day_for_all() -> None:
     """It is still empty for 90%, and every account is asked at the ages that have passed."""
     known = evidence(history(), *[history([20])] * 19, today=MARCH + 28)
@@ -179,7 +194,7 @@ def test_a_gap_in_a_dataset_without_gaps_is_never_confirmed() -> None:
 
 
 def test_an_answer_before_most_accounts_were_asked_is_not_confirmed_by_a_later_day() -> None:
-    """Nobody can know yet whether the day is empty everywhere."""
+    """Until then it is not known whether the day is empty everywhere."""
     unasked = [History()] * 9
     assert settled(evidence(history([20]), *unasked), 20, 25).confirmed == 0
     assert settled(evidence(history([20]), *[history()] * 9), 20, 25).confirmed
@@ -222,6 +237,13 @@ def test_of_an_old_stretch_five_days_are_asked_again(
     young = History(whole, whole & ~day_range(FIRST_OF_OLD - 50, FIRST_OF_OLD + end))
     assert not old_days_to_ask(young, once, calendar.NO_DAYS)
     assert not old_days_to_ask(History(whole), once, calendar.NO_DAYS)
+
+
+@given(st.integers(0, 2**300 - 1))
+def test_the_newest_fourteen(days: int) -> None:
+    """They are the highest bits, however far apart they are."""
+    highest = [bit for bit in range(300) if days >> bit & 1][-14:]
+    assert _newest(days) == sum(1 << bit for bit in highest)
 
 
 SETS = st.lists(st.integers(0, 2**25 - 1), min_size=1, max_size=9)
