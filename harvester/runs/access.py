@@ -56,7 +56,7 @@ def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext
         credentials=_credentials(manifest, project.credentials),
         watch=watch,
         platform=project.platform.needed_by(manifest, manifest.asked_accounts),
-        owners=project.owners or TokenOwners({each.appid: each.name for each in manifest.accounts}),
+        owners=project.owners or TokenOwners(manifest.names),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Literal, NamedTuple, TypeAlias
@@ -16,7 +16,7 @@ from harvester.planning.wanted_days import Missing, Wanted
 from harvester.storage import layout, partition_reader, quarantine
 from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay
-from harvester.tables.coverage import OLD_DAYS, AskTimes, Coverage
+from harvester.tables.coverage import OLD_DAYS, AskTimes, Coverage, once
 from harvester.tables.evidence import Evidence, History, old_days_to_ask
 
 Refetch: TypeAlias = Literal["all", "empty", "provisional", "quarantined", "refused"]
@@ -252,7 +252,7 @@ def _add_month(accounts: dict[str, _AccountScan], month: Month, coverage: Covera
         # Most months have none of them, and a lookup costs more than the test.
         if provisional:
             asked = coverage.asked_of(place)
-            account.once |= day_set(_without(provisional, asked))
+            account.once |= day_set(once(provisional, asked))
             account.add_asked(begin, asked)
             states.provisional |= day_set(provisional)
         if bad:
@@ -261,12 +261,6 @@ def _add_month(accounts: dict[str, _AccountScan], month: Month, coverage: Covera
             states.confirmed |= day_set(confirmed)
         if again:
             account.again |= day_set(again)
-
-
-def _without(mask: int, days: Iterable[int]) -> int:
-    for day in days:
-        mask &= ~(1 << day)
-    return mask
 
 
 def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterator[QuarantinedDay]:

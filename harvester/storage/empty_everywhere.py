@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
 from harvester.core import calendar
 from harvester.core.calendar import Day
+from harvester.core.exit_codes import Exit
 from harvester.storage.coverage_scan import Scan, States
 from harvester.tables.evidence import HOURLY_RUNS
 
@@ -63,6 +64,14 @@ def empty_everywhere(scan: Scan, now: float) -> list[EmptyEverywhere]:
             at = _retry_at(scan, dataset, since, now) if meaning == "again" else None
             found.append(EmptyEverywhere(dataset, day, day, len(asked), since, meaning, at))
     return list(_joined(found))
+
+
+def exit_of(found: Iterable[EmptyEverywhere]) -> Exit:
+    """Return the exit code that such days call for."""
+    meanings = {each.meaning for each in found}
+    if "again" in meanings:
+        return Exit.AGAIN
+    return Exit.INCOMPLETE if "person" in meanings else Exit.DONE
 
 
 def _meaning(

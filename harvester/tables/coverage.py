@@ -21,7 +21,7 @@ import sys
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import NamedTuple
@@ -85,10 +85,7 @@ class AccountDays:
     @property
     def once(self) -> int:
         """Mask of the old days that were asked once, and were empty."""
-        found = self.provisional
-        for day in self.asked:
-            found &= ~(1 << day)
-        return found
+        return once(self.provisional, self.asked)
 
     def without(self, mask: int) -> AccountDays:
         """Return a copy in which the days of a mask are unknown."""
@@ -178,6 +175,13 @@ class Coverage:
                 break
             found[day] = AskTimes(min(self.first[index], last), last)
         return found
+
+
+def once(provisional: int, asked: Iterable[int]) -> int:
+    """Return the mask of the provisional days that have no time of their own in ``asked``."""
+    for day in asked:
+        provisional &= ~(1 << day)
+    return provisional
 
 
 def empty(month: Month) -> Coverage:

@@ -18,7 +18,7 @@ from harvester.planning.ledger import Moment
 from harvester.planning.wanted_days import Wanted, wanted
 from harvester.runs.record.prospects import comes_at
 from harvester.storage.coverage_scan import States, day_ranges_of
-from harvester.storage.empty_everywhere import EmptyEverywhere
+from harvester.storage.empty_everywhere import EmptyEverywhere, exit_of
 from harvester.storage.state import quota_ledger
 from harvester.verbs.missing_days import ExplainedDays, Missing, RunHistory
 
@@ -74,10 +74,10 @@ class Gate:
     @property
     def exit_code(self) -> Exit:
         """75 while a run can obtain more, 3 if the rest is lost, 0 if everything is there."""
-        meanings = {each.meaning for each in self.empty_everywhere}
-        if self.obtainable or self.reasons or "again" in meanings:
+        code = exit_of(self.empty_everywhere)
+        if self.obtainable or self.reasons or code is Exit.AGAIN:
             return Exit.AGAIN
-        return Exit.INCOMPLETE if self.lost or "person" in meanings else Exit.DONE
+        return Exit.INCOMPLETE if self.lost else code
 
 
 def read_gate(required: Required, history: RunHistory, silent: Iterable[EmptyEverywhere]) -> Gate:

@@ -155,7 +155,7 @@ def mended(project: Project, *, footers_only: bool = False) -> Report:
 
 def _check_all(project: Project, *, footers_only: bool) -> Report:
     want = wanted_days.wanted(project.manifest, project.clock.started_at, paused_too=True)
-    manifest, names = project.manifest, {x.appid: x.name for x in project.manifest.accounts}
+    manifest, names = project.manifest, project.manifest.names
     found = check_tree(project.tree, manifest.datasets, want, footers_only=footers_only)
     equal = [
         each._replace(names=(names.get(each.appids[0], ""), names.get(each.appids[1], "")))

@@ -137,7 +137,7 @@ def test_an_empty_stretch_in_other_circumstances(tmp_path: Path, more: dict[str,
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_holiday_costs_little(tmp_path: Path) -> None:
-    """Eight days without rows for anybody: few calls more, and one day of 75."""
+    """Eight days without rows of all accounts cost few calls, and the code is 75 on one of them."""
     calm, holiday = (
         lived(tmp_path, story=story, accounts=40, days=75) for story in ("calm", "holiday")
     )

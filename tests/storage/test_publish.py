@@ -467,7 +467,7 @@ def test_a_time_to_come_refuses_no_answer(tree: Tree) -> None:
 def test_days_settle_by_the_earlier_clock_of_the_run_that_asked(
     tree: Tree, behind: int, final: int
 ) -> None:
-    """Whoever publishes the group; when it was asked for stays by the clock of that run."""
+    """A later run publishes the group by the same clocks, and keeps the times of asking."""
     window = Window(appid(1), DAILY.name, MARCH, MARCH + 1)
     now = NOW + 3 * 86_400
     sent = answer(window, [row(MARCH), row(MARCH + 1)], now)

@@ -104,7 +104,7 @@ def test_a_holiday_is_75_on_its_first_day_and_a_note_later(tmp_path: Path, days:
 
 
 def test_five_accounts_are_needed(tmp_path: Path) -> None:
-    """Of four nobody can say what is usual, so a run says nothing and the days are asked again."""
+    """With four accounts a run tells no such day, and asks for the empty days again."""
     lab = lab_of(tmp_path, (HOURLY,))
     lab.accounts = 4
     done = run_on(lab, SILENT + 1)

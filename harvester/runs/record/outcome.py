@@ -12,6 +12,7 @@ from harvester.runs.record.events import cause_of
 from harvester.runs.record.members import Members, ShardOutcome
 from harvester.runs.record.prospects import comes_after, comes_at
 from harvester.scheduling.listener import AbandonedDays
+from harvester.storage.empty_everywhere import exit_of
 
 
 def of_shard(record: Members) -> ShardOutcome:
@@ -60,9 +61,8 @@ def reasons(record: Members) -> dict[str, Exit]:
 
 
 def _of_empty_days(record: Members) -> dict[str, Exit]:
-    meanings = {each.meaning for each in record.empty_everywhere} - {"note"}
-    code = Exit.AGAIN if "again" in meanings else Exit.INCOMPLETE
-    return {"empty_everywhere": code} if meanings else {}
+    code = exit_of(record.empty_everywhere)
+    return {} if code is Exit.DONE else {"empty_everywhere": code}
 
 
 def retry_at(record: Members) -> float | None:

@@ -68,12 +68,7 @@ def as_record(record: Record) -> dict[str, Any]:
         "pending": list(map(_pending, record.pending)),
         "exceptions": [_exception(item) for item in record.abandoned[:MAX_LISTED]],
         "left_out": _left_out(record),
-        "quarantined": [
-            {**plain(item), "reason": safe_text(item.reason)}
-            for item in record.quarantined
-            if item in record.rejected
-        ],
-        **_gaps(record),
+        **_days_in_doubt(record),
         "oddities": [
             _oddity(seen) for drift in record.drift.values() for seen in drift.oddities.values()
         ],
@@ -95,12 +90,21 @@ def _pending(days: PendingDays) -> dict[str, Any]:
     return found
 
 
-def _gaps(record: Record) -> dict[str, Any]:
+def _days_in_doubt(record: Record) -> dict[str, Any]:
+    rejected = [
+        {**plain(item), "reason": safe_text(item.reason)}
+        for item in record.quarantined
+        if item in record.rejected
+    ]
     silent = [
         {**plain(days), "since": _time(days.since), "retry_at": _time(days.retry_at)}
         for days in record.empty_everywhere
     ]
-    return {"suspicious": plain(record.suspicious), "empty_everywhere": silent}
+    return {
+        "quarantined": rejected,
+        "suspicious": plain(record.suspicious),
+        "empty_everywhere": silent,
+    }
 
 
 def _paused(account: PausedAccount) -> dict[str, str]:

@@ -208,7 +208,7 @@ def lines_of(tree: Tree, name: str) -> list[str]:
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1", b"\x28\xb5\x2f\xfd"])
 def test_a_damaged_file_hides_no_other(tmp_path: Path, damage: bytes) -> None:
-    """And `forget` removes it, because nobody can see whom it names."""
+    """`forget` removes it as well, because its accounts cannot be read."""
     tree = Tree(LocalStore(tmp_path))
     *_, now = written(tree, 2 * DAYS + 6)
     tree.store.put(f"{RUNS}/2025-01{HEADS}", damage)

@@ -25,7 +25,7 @@ async def test_accounts_with_tokens_of_their_own_go_on() -> None:
 
 @pytest.mark.anyio
 async def test_all_accounts_with_one_token_are_stopped_for_one_cause() -> None:
-    """The first two are named with appid and name, whoever else has it."""
+    """The message names the first two, with appid and name; all of them are stopped."""
     owners = TokenOwners({ONE: "First", TWO: "Second"})
     for appid in (TWO, ONE, THREE):
         await owners.claim(appid, TOKEN)
