@@ -43,7 +43,7 @@ _log = logging.getLogger("harvester.processes")
 class Shard:
     """One shard under supervision. ``asked`` is the question that waits for the end of the run.
 
-    ``has_tokens`` once its first tokens are entered, or need no comparison.
+    ``has_tokens`` is set once its first tokens are entered, or need no comparison.
     """
 
     task: ShardTask
