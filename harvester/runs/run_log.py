@@ -20,7 +20,7 @@ from harvester.core.errors import HarvesterError, StoreError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.runs import facts
 from harvester.runs.record.events import bug_of
-from harvester.runs.record.run_id import new_run_id
+from harvester.runs.record.record import new_run_id
 from harvester.runs.record.run_record import as_record, feed_entry
 from harvester.runs.stream import Stream
 from harvester.storage.layout import Tree

@@ -28,8 +28,7 @@ from harvester.runs.record import run_record as recording
 from harvester.runs.record.account_report import AccountSummary, DayCounts
 from harvester.runs.record.causes import lost_days
 from harvester.runs.record.notes import notes_of
-from harvester.runs.record.record import Record
-from harvester.runs.record.run_id import new_run_id
+from harvester.runs.record.record import Record, new_run_id
 from harvester.runs.record.run_record import as_record
 from harvester.runs.runtime import Project
 from harvester.sandbox import Row, Rules, expected_rows

@@ -24,8 +24,8 @@ from harvester.runs.processes import messages
 from harvester.runs.processes.launcher import Launcher
 from harvester.runs.processes.messages import Answered, Channel, ShardTask
 from harvester.runs.processes.platform_service import PlatformService
-from harvester.runs.record import outcome
 from harvester.runs.record.members import joined
+from harvester.runs.record.record import worst_of
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import RunContext
 from harvester.runs.stream import all_made
@@ -137,7 +137,7 @@ class Supervisor:
         found = [error for error in errors if error is not None]
         # No shard held its buckets: nothing has begun, and their error is that of the run.
         if not self._has_begun and len(found) == len(errors):
-            raise outcome.worst_of(found)
+            raise worst_of(found)
         for shard, error in zip(self._shards, errors, strict=True):
             if error is not None or not stream.shard(shard.name).datasets:
                 # As far as it goes: the shard's own error says already that it is not whole.

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from harvester.core.errors import INTERNAL_ERROR
+from harvester.core import calendar
+from harvester.core.errors import INTERNAL_ERROR, HarvesterError
 from harvester.core.exit_codes import Exit, Outcome, first_of
 from harvester.core.model import Window
+from harvester.core.rule import Action, Scope
 from harvester.runs import facts
-from harvester.runs.record import outcome
+from harvester.runs.record.account_report import any_unexplained, reason_of
 from harvester.runs.record.answer_drift import AnswerDrift
-from harvester.runs.record.members import Members, PublishedFile, joins
-from harvester.runs.record.run_id import new_run_id
+from harvester.runs.record.events import cause_of
+from harvester.runs.record.members import Members, PublishedFile, ShardOutcome, joins
+from harvester.runs.record.prospects import comes_after, comes_at
 from harvester.scheduling.listener import AbandonedDays, Reopened
 from harvester.scheduling.standing import Standing
-from harvester.storage.publication import Published, RowlessElement
+from harvester.storage.empty_everywhere import exit_of
+from harvester.storage.publication import Published
 
 _LOST = {"refused", "failed", "quarantined"}
+
+
+def new_run_id(now: float) -> str:
+    """Make a name that sorts by time: 20260131T235959Z-1a2b3c.
+
+    The first three digits of its end are the fraction of the second, so that of two runs in a row
+    the later one is the greater. The other three are random.
+    """
+    second = calendar.utc_text(now).replace("-", "").replace(":", "")
+    return f"{second}-{int(now % 1 * 4096):03x}{secrets.randbelow(4096):03x}"
 
 
 @dataclass(slots=True)
@@ -44,13 +59,26 @@ class Record(Members):
         ValueError without any.
         """
         whole = cls.merge([head, *shards] if head is not None else shards)
-        whole.shards = list(map(outcome.of_shard, shards))
+        whole.shards = [each.as_shard() for each in shards]
         errors = [each.failed for each in shards if each.failed is not None]
         if head is None:
             whole.shard = None
         if head is None or head.failed is None:
-            whole.failed = outcome.worst_of(errors) if len(errors) == len(shards) else None
+            whole.failed = worst_of(errors) if len(errors) == len(shards) else None
         return whole
+
+    def as_shard(self) -> ShardOutcome:
+        """Return how the shard of this record ended."""
+        found = self.reasons()
+        return ShardOutcome(
+            self.shard or "",
+            first_of(found.values()),
+            tuple(found),
+            self.requests,
+            self.rows,
+            self.deaths,
+            self.failed,
+        )
 
     # The fold.
 
@@ -130,11 +158,20 @@ class Record(Members):
         self.undecodable_days += sum(
             day.reason.startswith(INTERNAL_ERROR) for day in item.quarantined
         )
-        # A window whose days were published anew is delayed only if its last answer says so.
-        answered = {window for window in self.delayed if _is_about(item, window)}
-        self.delayed = (self.delayed - answered) | set(item.delayed)
-        if self.without_rows or item.without_rows:
-            self.without_rows = [*_still_rowless(self.without_rows, item), *item.without_rows]
+        appids, days = {*item.appids}, {*item.days}
+
+        def is_answered(found: Window) -> bool:
+            """Return whether the answers of the file are about a day of a window."""
+            about = found.dataset == item.dataset and found.appid in appids
+            return about and any(found.begin <= day <= found.end for day in days)
+
+        # What was published anew is delayed or has no row only if its last answer says so.
+        self.delayed = {each for each in self.delayed if not is_answered(each)} | {*item.delayed}
+        self.without_rows = [
+            each
+            for each in self.without_rows
+            if not is_answered(Window(each.appid, each.dataset, each.day, each.day))
+        ] + [*item.without_rows]
         self.drift = joins()["drift"](self.drift, {item.dataset: AnswerDrift.of(item)})
 
     def _begin_anew(self, offset: float, run_id: str) -> None:
@@ -150,6 +187,8 @@ class Record(Members):
         self.ended_at = self.started_at
         self.run_id = run_id
 
+    # The outcome.
+
     @property
     def exit_code(self) -> Exit:
         """The first exit code, in the order of `Exit`, that a reason calls for."""
@@ -162,8 +201,21 @@ class Record(Members):
 
     @property
     def retry_at(self) -> float | None:
-        """The earliest moment at which a run could obtain more; None if nothing comes by itself."""
-        return outcome.retry_at(self)
+        """The earliest moment at which a run could obtain more; None if nothing comes by itself.
+
+        It is in seconds since the Unix epoch, and never before the run ended.
+        """
+        found, ended = self.reasons(), self.ended_at
+        moments = [comes_at(reason, ended, self.asked_at) for reason in found]
+        if self.failed is not None:
+            moments = [comes_after(self.failed, reason, ended) for reason in found]
+        moments += (each.retry_at for each in self.empty_everywhere)
+        # Beside another open reason `reasons` does not name them. After an error it is the cause,
+        # and after the loss of a lease another run may be asking for them.
+        is_broken = self.failed is not None or Exit.BUG in found.values() or self.out_of_lease
+        if not is_broken and any_unexplained(self.accounts):
+            moments.append(ended)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     @property
     def next_ready_at(self) -> float | None:
@@ -178,23 +230,54 @@ class Record(Members):
 
     def reasons(self) -> dict[str, Exit]:
         """Return everything that kept the run from being complete, each with its exit code."""
-        return outcome.reasons(self)
+        if self.failed is not None:
+            return {cause_of(self.failed): self.failed.exit_code}
+        lost = [each.error for each in self.shards if each.error is not None]
+        found: dict[str, Exit] = {cause_of(error): error.exit_code for error in lost}
+        if self.bugs or self.undecodable_days:
+            found["bug"] = Exit.BUG
+        if self.stopped_by is not None:
+            found["stopped"] = self.stopped_by
+        found.update(map(reason_of, self.abandoned))
+        if any(row.days.quarantined for row in self.datasets):
+            found["quarantined"] = Exit.INCOMPLETE
+        passing = {
+            "not_ready": bool(self.delayed),
+            "time_budget": self.out_of_time,
+            "lease": self.out_of_lease,
+            "clock": self.clock_apart,
+        }
+        found.update((reason, Exit.AGAIN) for reason, is_met in passing.items() if is_met)
+        code = exit_of(self.empty_everywhere)
+        if code is not Exit.DONE:
+            found["empty_everywhere"] = code
+        # Days without a known cause are asked by the next run, whatever became of the others.
+        if {*found.values()} <= {Exit.INCOMPLETE} and any_unexplained(self.accounts):
+            found["incomplete"] = Exit.AGAIN
+        # Only if nothing else is open: a later run could obtain that without a credential changed.
+        if Exit.AGAIN not in found.values() and self._is_unauthorised():
+            found = {"unauthorised": Exit.UNAUTHORISED, **found}
+        return found
+
+    def _is_unauthorised(self) -> bool:
+        """Return whether every wanted account was refused as a whole.
+
+        An account without calls in this run may be authorised, so it speaks against that.
+        """
+        return (
+            bool(self.abandoned)
+            and not self.answered
+            and all(map(_is_locked_out, self.abandoned))
+            and len({item.appid for item in self.abandoned}) == self.wanted_accounts
+        )
 
 
-def _is_about(item: Published, window: Window) -> bool:
-    """Return whether a file was replaced by answers that may include a window's."""
-    return (
-        item.dataset == window.dataset
-        and window.appid in item.appids
-        and any(window.begin <= day <= window.end for day in item.days)
-    )
+def worst_of(errors: Sequence[HarvesterError]) -> HarvesterError:
+    """Return the most severe error, in the order of the exit codes."""
+    worst = first_of(error.exit_code for error in errors)
+    return next(error for error in errors if error.exit_code is worst)
 
 
-def _still_rowless(found: list[RowlessElement], item: Published) -> list[RowlessElement]:
-    """Return the elements that the answers of a published file say nothing about."""
-    appids, days = set(item.appids), set(item.days)
-    return [
-        each
-        for each in found
-        if each.dataset != item.dataset or each.appid not in appids or each.day not in days
-    ]
+def _is_locked_out(item: AbandonedDays) -> bool:
+    actions = (Action.STOP, Action.REFRESH_TOKEN)
+    return item.rule.scope is Scope.ACCOUNT and item.rule.action in actions

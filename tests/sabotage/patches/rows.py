@@ -12,7 +12,7 @@ FETCH = "harvester/verbs/fetch.py"
 MERGE = "harvester/tables/merge.py"
 EVIDENCE = "harvester/tables/evidence.py"
 MODEL = "harvester/core/model.py"
-OUTCOME = "harvester/runs/record/outcome.py"
+RECORD = "harvester/runs/record/record.py"
 PIPELINE = "harvester/engine/pipeline.py"
 PUBLISH = "harvester/storage/publish.py"
 READINESS = "harvester/core/readiness.py"
@@ -160,8 +160,8 @@ SABOTAGES = (
     ),
     Sabotage(
         "wrong-clock-ends-with-0",
-        OUTCOME,
-        '"clock": record.clock_apart,',
+        RECORD,
+        '"clock": self.clock_apart,',
         '"clock": False,',
         "tests/runs/test_earlier_clock.py::test_no_row_is_lost_by_a_wrong_machine",
     ),

@@ -10,7 +10,7 @@ EXITS = "harvester/core/exit_codes.py"
 GATE = "harvester/verbs/gate.py"
 HOOKS = "harvester/cli/output/hooks.py"
 INERT_TEXT = "harvester/core/text/inert_text.py"
-OUTCOME = "harvester/runs/record/outcome.py"
+RECORD = "harvester/runs/record/record.py"
 QUESTION = "harvester/engine/question.py"
 RUN_LOG = "harvester/runs/run_log.py"
 SAFE_TEXT = "harvester/core/text/safe_text.py"
@@ -49,29 +49,29 @@ SABOTAGES = (
     ),
     Sabotage(
         "missing-days-without-75",
-        OUTCOME,
-        "<= {Exit.INCOMPLETE} and account_report.any_unexplained(record.accounts):",
+        RECORD,
+        "<= {Exit.INCOMPLETE} and any_unexplained(self.accounts):",
         "<= set() and False:",
         "tests/runs/test_summary.py::test_days_that_were_lost_on_the_way_are_unfinished",
     ),
     Sabotage(
         "bug-without-1",
-        OUTCOME,
+        RECORD,
         'found["bug"] = Exit.BUG',
         "pass",
         "tests/engine/test_internal_errors.py::test_a_bug_while_asking_costs_its_window",
     ),
     Sabotage(
         "quarantine-without-3",
-        OUTCOME,
+        RECORD,
         'found["quarantined"] = Exit.INCOMPLETE',
         "pass",
         "tests/runs/test_summary.py::test_the_record_tells_of_each_account_that_needs_attention",
     ),
     Sabotage(
         "time-budget-without-75",
-        OUTCOME,
-        '"time_budget": record.out_of_time,',
+        RECORD,
+        '"time_budget": self.out_of_time,',
         '"time_budget": False,',
         "tests/runs/test_summary.py::test_a_time_budget_starts_nothing_new_and_the_next_run_goes_on",
     ),
