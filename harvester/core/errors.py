@@ -243,13 +243,7 @@ class LostRace(StoreError):
 
 
 class CallError(Exception):
-    """A failed attempt at a call. The text names the failure, never the URL.
-
-    ``is_local`` is True if the cause lies between this machine and WeChat, so that WeChat cannot
-    end it: an unknown name, a refused connection, a proxy, a certificate, a page instead of JSON.
-    """
-
-    is_local = False
+    """A failed attempt at a call. The text names the failure, never the URL."""
 
 
 class NotStarted(CallError):
@@ -267,13 +261,9 @@ class Unreachable(ConnectionFailed):
 class NotConnected(Unreachable):
     """A connection that this machine's network or proxy refuses: a later attempt seldom helps."""
 
-    is_local = True
-
 
 class NoTokenServer(ConnectionFailed):
     """A token server to which this machine cannot connect; it says nothing of WeChat."""
-
-    is_local = True
 
 
 class CallTimedOut(CallError):
@@ -283,8 +273,6 @@ class CallTimedOut(CallError):
 class BadTls(CallError):
     """A rejected server certificate. A retry cannot help; ``api.ca_file`` may."""
 
-    is_local = True
-
 
 class BadAnswer(CallError):
     """A response that is no complete JSON document: HTML, truncated, redirect, too large."""
@@ -292,8 +280,6 @@ class BadAnswer(CallError):
 
 class ForeignPage(BadAnswer):
     """A page or a redirect in the place of an answer, as of a proxy or a sign-in page."""
-
-    is_local = True
 
 
 class Malformed(BadAnswer):

@@ -50,8 +50,9 @@ class Rule:
 
     ``advice`` is one sentence that says what the operator has to do. It refers to nothing that the
     refusal may not have said. ``repeats`` is how often a request is repeated, after a delay, before
-    the action is taken. ``is_local`` is as in `CallError`. ``cause`` is the word for the problem
-    where action and scope do not give it.
+    the action is taken. ``is_local`` is True if the cause lies between this machine and WeChat, so
+    that WeChat cannot end it: an unknown name, a refused connection, a proxy, a certificate, a page
+    instead of JSON. ``cause`` is the word for the problem where action and scope do not give it.
     """
 
     action: Action
