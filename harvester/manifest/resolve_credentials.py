@@ -197,14 +197,12 @@ def _external(
 
 def _sink(
     sink: settings.Sink | None, folder: Path, hidden: frozenset[str]
-) -> credentials.FileSink | credentials.CommandSink | None:
+) -> credentials.Sink | None:
     if sink is None:
         return None
     path, argv, timeout = sink.file, sink.command or (), sink.timeout or credentials.COMMAND_SECONDS
     if path is not None:
-        return credentials.FileSink(lambda appid: folder / path.replace("{appid}", appid))
-    return credentials.CommandSink(
-        lambda appid: credentials.Command(
-            tuple(word.replace("{appid}", appid) for word in argv), folder, timeout, hidden
-        )
+        return lambda appid: folder / path.replace("{appid}", appid)
+    return lambda appid: credentials.Command(
+        tuple(word.replace("{appid}", appid) for word in argv), folder, timeout, hidden
     )

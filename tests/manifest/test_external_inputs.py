@@ -10,7 +10,7 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.core import calendar
-from harvester.core.config.credentials import Command, CommandSink
+from harvester.core.config.credentials import Command
 from harvester.core.exit_codes import Exit
 from harvester.manifest import external_inputs, loader, narrowing
 from harvester.manifest.narrowing import Selection
@@ -166,5 +166,7 @@ def test_commands_do_not_inherit_the_variables_of_credentials(
     opened = CredentialReader().platform(chosen)
     assert opened is not None
     assert isinstance(opened.ticket, Command)
-    assert isinstance(opened.sink, CommandSink)
-    assert opened.ticket.hidden == opened.sink.command("wx0000000000000001").hidden == hidden
+    assert opened.sink is not None
+    into = opened.sink("wx0000000000000001")
+    assert isinstance(into, Command)
+    assert opened.ticket.hidden == into.hidden == hidden

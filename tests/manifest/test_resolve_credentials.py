@@ -210,8 +210,8 @@ def test_the_platform_is_resolved(load: Load, tmp_path: Path) -> None:
     assert (ready.appid, ready.secret, ready.token) == (OTHER, Secret("s"), None)
     hidden = frozenset({f"P_{OTHER}"})
     assert ready.ticket == credentials.Command(("cat", f"{OTHER}.ticket"), tmp_path, 2.0, hidden)
-    assert isinstance(ready.sink, credentials.FileSink)
-    assert ready.sink.path(ONE) == tmp_path / "refresh" / ONE
+    assert ready.sink is not None
+    assert ready.sink(ONE) == tmp_path / "refresh" / ONE
     del os.environ[f"P_{OTHER}"]
     with pytest.raises(UsageError, match="the secret of the platform refers to the variable"):
         CredentialReader().platform(made)

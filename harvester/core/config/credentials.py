@@ -71,18 +71,8 @@ ExternalSource: TypeAlias = SecretReader | Command | HttpSource
 Access: TypeAlias = AppSecret | ExternalSource | RefreshToken
 
 
-@dataclass(frozen=True, slots=True)
-class FileSink:
-    """A file for each account. ``path`` returns the file of an appid."""
-
-    path: Callable[[str], Path]
-
-
-@dataclass(frozen=True, slots=True)
-class CommandSink:
-    """A command that receives a refresh token on standard input. ``command`` is called by appid."""
-
-    command: Callable[[str], Command]
+Sink: TypeAlias = Callable[[str], Path | Command]
+"""A function that returns where an account's refresh token goes: a file, or a command's input."""
 
 
 @dataclass(slots=True)
@@ -127,6 +117,6 @@ class PlatformAccess:
     secret: Secret | None
     ticket: ExternalSource | None
     token: ExternalSource | None
-    sink: FileSink | CommandSink | None = None
+    sink: Sink | None = None
     known: PlatformCache = field(default_factory=PlatformCache)
     shared: SharedPlatform | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import anyio
 
-from harvester.core.config.credentials import CommandSink, FileSink
+from harvester.core.config.credentials import Command, Sink
 from harvester.core.errors import CallTimedOut
 from harvester.core.rule import Action, Rule, Scope
 from harvester.core.secret import Secret
@@ -24,34 +24,35 @@ _NOT_STORED = Rule(
 
 
 async def store(
-    sink: FileSink | CommandSink | None, appid: str, token: Secret, limiter: anyio.CapacityLimiter
+    sink: Sink | None, appid: str, token: Secret, limiter: anyio.CapacityLimiter
 ) -> None:
     """Pass an account's new refresh token to the sink. Raises TokenDenied if that fails."""
     failure: Secret | str = ""
-    if isinstance(sink, FileSink):
-        path = sink.path(appid)
-        try:
-            await anyio.to_thread.run_sync(_write_file, path, token)
-        except OSError as error:
-            failure = f"{path}: {os.strerror(error.errno or 0)}"
-    elif sink is not None:
-        try:
-            failure = await subprocess_secret.run(sink.command(appid), limiter, token)
-        except CallTimedOut as error:
-            failure = str(error)
+    match sink and sink(appid):
+        case Path() as path:
+            try:
+                await anyio.to_thread.run_sync(_write_file, path, token)
+            except OSError as error:
+                failure = f"{path}: {os.strerror(error.errno or 0)}"
+        case Command() as command:
+            try:
+                failure = await subprocess_secret.run(command, limiter, token)
+            except CallTimedOut as error:
+                failure = str(error)
     # What a command prints when it succeeds is a Secret, and of no use here.
     if failure and isinstance(failure, str):
         raise TokenDenied(_NOT_STORED, failure)
 
 
-async def stored(sink: FileSink | CommandSink | None, appid: str) -> Secret | None:
+async def stored(sink: Sink | None, appid: str) -> Secret | None:
     """Return the refresh token that an earlier run stored in a file; None if there is none.
 
     A token that went to a command reaches the next run through the manifest.
     """
-    if not isinstance(sink, FileSink):
+    path = sink and sink(appid)
+    if not isinstance(path, Path):
         return None
-    text = await anyio.to_thread.run_sync(_read_file, sink.path(appid))
+    text = await anyio.to_thread.run_sync(_read_file, path)
     return Secret(text) if text else None
 
 

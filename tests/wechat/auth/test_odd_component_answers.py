@@ -16,7 +16,6 @@ import pytest
 from harvester.core.config.credentials import (
     Command,
     ExternalSource,
-    FileSink,
     HttpSource,
     PlatformAccess,
     RefreshToken,
@@ -87,7 +86,7 @@ async def test_a_refresh_token_is_stored_only_if_it_was_replaced(
     tmp_path: Path, *, replaced: bool
 ) -> None:
     """The sink gets no refresh token that the manifest has already."""
-    platform = own(SecretReader(lambda: Secret("own")), sink=FileSink(lambda one: tmp_path / one))
+    platform = own(SecretReader(lambda: Secret("own")), sink=lambda one: tmp_path / one)
     given = RefreshToken(lambda: Secret("same"))
     answer = say_json(
         authorizer_access_token="token",

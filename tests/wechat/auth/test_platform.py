@@ -15,12 +15,11 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core.config.credentials import (
     Command,
-    CommandSink,
     ExternalSource,
-    FileSink,
     PlatformAccess,
     RefreshToken,
     SecretReader,
+    Sink,
 )
 from harvester.core.config.settings import Api
 from harvester.core.model import Window
@@ -82,7 +81,7 @@ class Setting:
     world: FaultyWeChat
     clock: Clock
     ticket: str = ""
-    sink: FileSink | CommandSink | None = None
+    sink: Sink | None = None
     own: ExternalSource | None = None
     given: Callable[[str], Secret] | None = None
 
@@ -155,7 +154,7 @@ async def test_fifty_accounts_share_the_platform_s_token(at: Setting) -> None:
 
 async def test_both_tokens_are_renewed_in_time(at: Setting, tmp_path: Path) -> None:
     """Over ten hours WeChat refuses no call, though each refresh ends a token."""
-    at.sink = FileSink(lambda account: tmp_path / account)
+    at.sink = lambda account: tmp_path / account
     async with opened(at) as agency:
         for _ in range(20):
             assert isinstance(await agency.attempt(), bytes)
@@ -171,7 +170,7 @@ async def test_a_replaced_refresh_token_is_kept_before_its_token_is_used(
     at: Setting, tmp_path: Path
 ) -> None:
     """It is written to a file that only its owner may read, and no other file is left."""
-    at.sink = FileSink(lambda account: tmp_path / "refresh" / account)
+    at.sink = lambda account: tmp_path / "refresh" / account
     async with opened(at) as agency:
         await agency.tokens.current(ONE)
     file = tmp_path / "refresh" / ONE
@@ -184,7 +183,7 @@ async def test_the_sink_wins_over_the_manifest(at: Setting, tmp_path: Path) -> N
     """The next run uses the stored refresh token and requests no list."""
     old = refresh_token_of(at.world, PLATFORM, ONE)
     at.given = lambda _: Secret(old)
-    at.sink = FileSink(lambda account: tmp_path / account)
+    at.sink = lambda account: tmp_path / account
     for run in range(1, 4):
         async with opened(at) as agency:
             assert isinstance(await agency.attempt(), bytes)
@@ -195,7 +194,7 @@ async def test_the_sink_wins_over_the_manifest(at: Setting, tmp_path: Path) -> N
 async def test_a_command_is_given_the_refresh_token(at: Setting, tmp_path: Path) -> None:
     """It is written to the standard input, so that no argument shows it."""
     code = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.stdin.read())"
-    at.sink = CommandSink(lambda account: Command((sys.executable, "-c", code, account), tmp_path))
+    at.sink = lambda account: Command((sys.executable, "-c", code, account), tmp_path)
     async with opened(at) as agency:
         await agency.tokens.current(ONE)
     assert (tmp_path / ONE).read_text() == refresh_token_of(at.world, PLATFORM, ONE)
@@ -208,11 +207,11 @@ async def test_a_token_whose_refresh_token_is_lost_is_not_used(
     """The account stops, others go on, and the next run finds the refresh token in the list."""
     (tmp_path / "taken").touch()
     good = tmp_path / "good"
-    at.sink = FileSink(lambda one: (tmp_path / "taken" if one == ONE else good) / one)
+    at.sink = lambda one: (tmp_path / "taken" if one == ONE else good) / one
     if kind == "command":
         code = "import sys; sys.exit(sys.argv[1] == sys.argv[2])"
         argv = (sys.executable, "-c", code, ONE)
-        at.sink = CommandSink(lambda account: Command((*argv, account), tmp_path))
+        at.sink = lambda account: Command((*argv, account), tmp_path)
     async with opened(at) as agency:
         refused = await agency.denial(ONE)
         assert "refresh token could not be kept" in refused.rule.meaning
@@ -220,7 +219,7 @@ async def test_a_token_whose_refresh_token_is_lost_is_not_used(
         assert isinstance(await agency.attempt(TWO), bytes)
         assert agency.asked() == (1, 2, 1)
     assert at.world.counters.calls[ONE] == 0
-    at.sink = FileSink(lambda account: good / account)
+    at.sink = lambda account: good / account
     async with opened(at) as agency:
         assert isinstance(await agency.attempt(ONE), bytes)
 
