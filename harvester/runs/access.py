@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -124,7 +124,7 @@ async def ask_for_time(manifest: Manifest, context: RunContext) -> None:
     for a quota. Nothing is asked if each token ends the one before.
     """
     access = context.credentials
-    appids = list(_harmless(manifest, access))
+    appids = [each.appid for each in manifest.asked_accounts if _is_harmless(access(each.appid))]
     if not appids:
         return
     appid = min(appids, key=lambda each: not isinstance(access(each), AppSecret))
@@ -140,14 +140,10 @@ async def ask_for_time(manifest: Manifest, context: RunContext) -> None:
                 _clock.warning("nothing is missing by this machine's clock, unchecked: %s", error)
 
 
-def _harmless(manifest: Manifest, access: Callable[[str], Access]) -> Iterator[str]:
-    """Yield the accounts whose token can be had without ending another."""
-    for account in manifest.asked_accounts:
-        match access(account.appid):
-            case AppSecret(legacy=True) | RefreshToken():
-                pass
-            case _:
-                yield account.appid
+def _is_harmless(access: Access) -> bool:
+    """Return whether an account's token can be had without ending another."""
+    is_legacy = isinstance(access, AppSecret) and access.legacy
+    return not is_legacy and not isinstance(access, RefreshToken)
 
 
 @asynccontextmanager

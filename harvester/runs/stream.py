@@ -58,7 +58,7 @@ class Stream:
         self.stop = StopOrder()
         self.listeners: list[FactListener] = []
         # What the run waits for, in lines for people.
-        self.describe: Callable[[], str] = nothing_yet
+        self.describe: Callable[[], str] = lambda: "no request has been made yet"
         self._shards: dict[str, Record] = {}
         self._queue: deque[facts.Fact] = deque()
         # Reentrant, because a listener may ask for the record.
@@ -157,11 +157,6 @@ class Stream:
     def shard(self, name: str) -> Record:
         """Return the record of a shard."""
         return self._shards[name]
-
-
-def nothing_yet() -> str:
-    """Describe a run that has made no request."""
-    return "no request has been made yet"
 
 
 def all_made() -> str:
