@@ -17,18 +17,13 @@ class Hold:
 
     __slots__ = ("_is_good",)
 
-    def __init__(self, is_good: Callable[[], bool] | None = None) -> None:
+    def __init__(self, is_good: Callable[[], bool] = lambda: True) -> None:
         self._is_good = is_good
-
-    @property
-    def may_be_lost(self) -> bool:
-        """True for a lease."""
-        return self._is_good is not None
 
     @property
     def is_good(self) -> bool:
         """True while no other run may work on the buckets."""
-        return self._is_good is None or self._is_good()
+        return self._is_good()
 
     def check(self) -> None:
         """Raise LeaseLost if another run may work on the buckets."""

@@ -354,14 +354,12 @@ async def _run_watched(pipeline: Pipeline, state: RunState, count: watchers.Coun
         tasks.start_soon(watchers.checkpoint, state.run_log)
         tasks.start_soon(watchers.log_stalls, pipeline)
         tasks.start_soon(watchers.count_often, count)
-        if state.tree.hold.may_be_lost:
-            tasks.start_soon(watchers.watch_lease, pipeline, state.tree.hold)
-        deadline = anyio.Event()
-        if state.options.max_duration is not None:
-            tasks.start_soon(_enforce_deadline, pipeline, _seconds_left(state), deadline)
+        tasks.start_soon(watchers.watch_lease, pipeline, state.tree.hold)
+        deadline = anyio.current_time() + _seconds_left(state)
+        tasks.start_soon(_stop_at, pipeline, deadline)
         await pipeline.run()
         tasks.cancel_scope.cancel()
-    return deadline.is_set()
+    return anyio.current_time() >= deadline
 
 
 def _budget_policy(state: RunState) -> BudgetPolicy:
@@ -380,10 +378,9 @@ async def _may_force_refresh(state: RunState, appid: str) -> bool:
     return await to_thread.run_sync(spend)
 
 
-async def _enforce_deadline(pipeline: Pipeline, seconds: float, deadline: anyio.Event) -> None:
+async def _stop_at(pipeline: Pipeline, deadline: float) -> None:
     """Stop the pipeline at the end of the run's time budget."""
-    await anyio.sleep(seconds)
-    deadline.set()
+    await anyio.sleep_until(deadline)
     pipeline.stop()
 
 
