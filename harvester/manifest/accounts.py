@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from harvester.core.config.settings import KINDS, Account, texts_of
 from harvester.core.errors import Place
@@ -20,33 +20,6 @@ _NOT_OWNED = (
     "if another service holds the same authorisation, use its token_url",
 )
 """Mistake and advice for a refresh token that another service may use."""
-
-
-class _CredentialRules(NamedTuple):
-    """Rules that the rest of a manifest sets for its accounts' credentials.
-
-    ``required``: every account must have a credential. ``platform``: there is a platform.
-    ``from_platform``: the platform adds accounts, with their refresh tokens.
-    """
-
-    required: bool
-    platform: bool
-    from_platform: bool
-
-
-def _credential_rules(root: Root, bad: set[str], *, partial: bool) -> _CredentialRules:
-    """Return the rules for the accounts' credentials.
-
-    Credentials are not required if a key that decides about them is among the ``bad`` keys, or if
-    the file could only be read in part (``partial``).
-    """
-    unrelated = fields_of(Root).keys() - {"api", "defaults", "accounts_from"}
-    return _CredentialRules(
-        required=not (partial or bad - unrelated or root.api.is_sandbox),
-        # One with a mistake counts, or each account that needs it would be a mistake too.
-        platform=root.platform is not None or "platform" in bad,
-        from_platform=root.accounts_from is not None,
-    )
 
 
 def check_platform(root: Root, bad: set[str], where: Where, mistakes: Diagnostics) -> None:
@@ -82,7 +55,11 @@ def validate_accounts(
     ``defaults`` are raw values, except for the credential, which is validated already. ``bad`` are
     the keys of the manifest's ``root`` that have mistakes.
     """
-    rules = _credential_rules(root, bad, partial=context.partial)
+    # The sandbox takes any secret, and after other mistakes it is not known what is needed.
+    unrelated = fields_of(Root).keys() - {"api", "defaults", "accounts_from"}
+    needs_credentials = not (context.partial or bad - unrelated or root.api.is_sandbox)
+    # One with a mistake counts, or each account that needs it would be a mistake too.
+    has_platform = root.platform is not None or "platform" in bad
     accounts: dict[str, Account] = {}
     first: dict[str, Where] = {}
     mistakes = context.mistakes
@@ -105,7 +82,8 @@ def validate_accounts(
         if begin is not None and end is not None and begin > end:
             what = "the account ends before it begins"
             mistakes.add(where(("end_date",)), what, "swap the days")
-        _check_credential(account, rules, where, mistakes)
+        if needs_credentials:
+            _check_credential(account, root, where, mistakes, has_platform=has_platform)
     return accounts
 
 
@@ -136,14 +114,11 @@ def _raw_names(value: object) -> Iterator[str]:
 
 
 def _check_credential(
-    account: Account, rules: _CredentialRules, where: Where, mistakes: Diagnostics
+    account: Account, root: Root, where: Where, mistakes: Diagnostics, *, has_platform: bool
 ) -> None:
     """Report what prevents the use of an account's credential."""
-    # The sandbox takes any secret, and after other mistakes it is not known what is needed.
-    if not rules.required:
-        return
     credential = account.credential
-    if credential is None and not rules.from_platform:
+    if credential is None and root.accounts_from is None:
         hint = 'write credential: {secret: "${NAME}"}, here or under defaults'
         mistakes.add(where(), "the account has no credential", hint)
         return
@@ -154,7 +129,7 @@ def _check_credential(
     if account.name.startswith("-") and any(word.startswith("{name}") for word in command or ()):
         what = "`name` begins with `-`, so its token_command would take it for an option"
         mistakes.add(where(("name",)), what, "write text before {name} in the command")
-    if account.uses_platform and not rules.platform:
+    if account.uses_platform and not has_platform:
         what = "a refresh_token needs `platform`, which can use it"
         mistakes.add(where(("credential",)), what, "say which platform it belongs to")
     if account.uses_platform and not account.owns_tokens:
