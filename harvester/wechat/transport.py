@@ -46,9 +46,7 @@ _PASSED = -1.0
 """Deadline of a call that is being cancelled because its time is over."""
 
 _MAX_HEARD = 4096
-_MEMBERS = {"errcode", "list", "access_token"} | {
-    f"{kind}_access_token" for kind in ("component", "authorizer")
-}
+_MEMBERS = {"errcode", "list", "access_token", "component_access_token", "authorizer_access_token"}
 """Members of which each answer of the API that brings anything has one."""
 
 _PROXY_AUTHENTICATION = 407

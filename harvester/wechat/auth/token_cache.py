@@ -42,11 +42,11 @@ class _CachedToken(NamedTuple):
 
 
 class _PendingRequest:
-    """A request in progress. The outcome stays None if the run ends first."""
+    """A request in progress. The outcome stays as it is at first if the run ends before it."""
 
     def __init__(self) -> None:
         self.done = anyio.Event()
-        self.outcome: Secret | Exception | None = None
+        self.outcome: Secret | Exception = CallError("the run ended before a token was obtained")
 
 
 class TokenCache:
@@ -211,13 +211,11 @@ class TokenCache:
         return issued.token
 
 
-def _unwrapped(outcome: Secret | Exception | None) -> Secret:
+def _unwrapped(outcome: Secret | Exception) -> Secret:
     """Return the token, or raise the error that came instead of it."""
     match outcome:
         case Secret():
             return outcome
-        case None:
-            raise CallError("the run ended before a token was obtained")
         case CallError() | TokenDenied() as error:
             raise _anew(error)
         case _:
