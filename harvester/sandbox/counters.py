@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
 
 
 @dataclass(slots=True)
@@ -25,16 +24,6 @@ class Counters:
     calls: Counter[str] = field(default_factory=Counter)
     token_calls: Counter[str] = field(default_factory=Counter)
     errcodes: Counter[int] = field(default_factory=Counter)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the counters for JSON."""
-        return {
-            "requests": self.requests,
-            "paths": dict(self.paths),
-            "calls": dict(self.calls),
-            "token_calls": dict(self.token_calls),
-            "errcodes": {str(errcode): count for errcode, count in self.errcodes.items()},
-        }
 
 
 class PeriodCounter:
