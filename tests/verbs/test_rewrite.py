@@ -15,9 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harvester.cli import invoke
-from harvester.cli.commands.rewrite import advice
 from harvester.core.calendar import parse_day
-from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Window, bucket_of
 from harvester.manifest.json_schema import json_schema
@@ -413,33 +411,33 @@ def test_the_new_tree_must_be_at_a_new_place_beside_the_old_one(
 
 
 def advised(capsys: pytest.CaptureFixture[str]) -> str:
-    """The line that is to be written into the manifest."""
-    lines = capsys.readouterr().out.splitlines()
-    return next(line.strip() for line in lines if line.strip().startswith("output: "))
+    """The lines that are to be written into the manifest."""
+    _, lines = capsys.readouterr().out.split("to switch to it, set in `output` of ")
+    return lines.split("\n", 1)[1]
 
 
 @pytest.mark.parametrize(
-    ("folder", "to", "line"),
+    ("folder", "to", "path"),
     [
-        (".", "new", "output: {path: new, buckets: 2}"),
-        (".", "./a/../new", "output: {path: new, buckets: 2}"),
-        ("project", "new", "output: {path: {above}/new, buckets: 2}"),
-        ("project", "project/new", "output: {path: new, buckets: 2}"),
-        ("project", "{above}/new", "output: {path: {above}/new, buckets: 2}"),
-        (".", "new, #2", 'output: {path: "new, #2", buckets: 2}'),
-        (".", "2026", 'output: {path: "2026", buckets: 2}'),
-        (".", "No", 'output: {path: "No", buckets: 2}'),
-        (".", "a: b\n'c' \"d\"", r"""output: {path: "a: b\n'c' \"d\"", buckets: 2}"""),
-        (".", "数据 😀", 'output: {path: "数据 😀", buckets: 2}'),
-        (".", "~new", 'output: {path: "./~new", buckets: 2}'),
+        (".", "new", "new"),
+        (".", "./a/../new", "new"),
+        ("project", "new", "{above}/new"),
+        ("project", "project/new", "new"),
+        ("project", "{above}/new", "{above}/new"),
+        (".", "new, #2", "new, #2"),
+        (".", "2026", "2026"),
+        (".", "No", "No"),
+        (".", "a: b\n'c' \"d\"", r"a: b\n'c' \"d\""),
+        (".", "数据 😀", "数据 😀"),
+        (".", "~new", "./~new"),
     ],
 )
-def test_the_line_to_switch_with_leads_to_the_new_tree(
+def test_the_lines_to_switch_with_lead_to_the_new_tree(
     harvest: Callable[[int], Tree],
     capsys: pytest.CaptureFixture[str],
     folder: str,
     to: str,
-    line: str,
+    path: str,
 ) -> None:
     """Whatever folder the command is given in, and whatever YAML makes of the name."""
     harvest(1)
@@ -454,24 +452,11 @@ def test_the_line_to_switch_with_leads_to_the_new_tree(
     command = ["rewrite", str(jobs), "--to", to.replace("{above}", str(above)), "--buckets", "2"]
     assert invoke(command) == Exit.DONE
     said = advised(capsys)
-    assert said == line.replace("{above}", str(above))
+    assert said == f'  path: "{path.replace("{above}", str(above))}"\n  buckets: 2\n'
     kept = [each for each in jobs.read_text().splitlines() if not each.startswith("output:")]
-    jobs.write_text("\n".join([*kept, said]))
+    jobs.write_text("\n".join([*kept, "output:", said]))
     assert invoke(["plan", str(jobs), "--format", "json"]) == Exit.DONE
     assert told(capsys)["requests"] == 0
-
-
-def test_the_line_to_switch_with_has_what_the_old_one_says_of_the_output() -> None:
-    """The address of the store and promises go along where they mean something."""
-    old = Output("s3://acme/old", 2, endpoint="https://a.example:9000", single_writer=True)
-    jobs, kept = Path("jobs.yaml"), replace(old, path="s3://acme/new", must_exist=True)
-    assert advice(kept, "s3://acme/new", jobs) == (
-        '{path: "s3://acme/new", buckets: 2, must_exist: true,'
-        ' endpoint: "https://a.example:9000", single_writer: true}'
-    )
-    assert advice(replace(kept, path=Path("/new")), "/new", jobs) == (
-        "{path: /new, buckets: 2, must_exist: true}"
-    )
 
 
 def test_the_maximum_of_buckets_is_that_of_the_manifest() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +9,8 @@ from rich.console import Console
 
 from harvester.cli import options
 from harvester.cli.output.answers import answer, json_text, print_line
-from harvester.core.config.settings import Output
 from harvester.core.text.inert_text import inert
 from harvester.verbs import rewrite as rewriting
-from harvester.verbs.project import read_manifest
-
-_BARE = re.compile(r"(?:\.{0,2}/|[A-Za-z])[A-Za-z0-9_./-]*")
-_YAML_KEYWORDS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
 
 
 def rewrite(
@@ -49,36 +42,15 @@ def rewrite(
     """
     timeout = options.timeout(lock_timeout)
     made = rewriting.rewrite(manifest, to=to, buckets=buckets, output=output, lock_timeout=timeout)
-
-    def show(out: Console) -> None:
-        place = replace(read_manifest(manifest).output, buckets=made.buckets)
-        _print_tree(out, made, manifest, advice(place, to or "", manifest))
-
-    answer(format, lambda: made, show)
-
-
-def advice(place: Output, to: str, manifest: Path) -> str:
-    """Return the ``output`` of a manifest, in YAML, that means a place called ``to`` here.
-
-    A path in a manifest counts from the manifest and not from the current folder.
-    """
-    keys = {"path": _yaml_text(_seen_from(manifest.parent, to)), "buckets": str(place.buckets)}
-    if place.must_exist:
-        keys["must_exist"] = "true"
-    if "://" in to:
-        if place.endpoint:
-            keys["endpoint"] = _yaml_text(place.endpoint)
-        if place.single_writer:
-            keys["single_writer"] = "true"
-        elif place.lease:
-            keys["lease"] = f"{place.lease:g}s"
-    elif place.follow_links:
-        keys["follow_links"] = "true"
-    return "{" + ", ".join(f"{name}: {value}" for name, value in keys.items()) + "}"
+    place = _seen_from(manifest.parent, to or "")
+    answer(format, lambda: made, lambda out: _print_tree(out, made, manifest, place))
 
 
 def _seen_from(folder: Path, to: str) -> str:
-    """Name a place as seen from a folder: absolute, unless it lies inside."""
+    """Name a place as seen from a folder: absolute, unless it lies inside.
+
+    A path in a manifest counts from the manifest and not from the current folder.
+    """
     if "://" in to or Path(to).is_absolute():
         return to
     path, base = Path(to).resolve(), folder.resolve()
@@ -87,15 +59,10 @@ def _seen_from(folder: Path, to: str) -> str:
     return f"./{inside}" if inside.startswith("~") else inside
 
 
-def _yaml_text(text: str) -> str:
-    """Write a text bare where every YAML reader takes it for a text, and else as JSON."""
-    if _BARE.fullmatch(text) and text.lower() not in _YAML_KEYWORDS:
-        return text
-    return json_text(text)
-
-
-def _print_tree(out: Console, made: rewriting.NewTree, manifest: Path, output: str) -> None:
+def _print_tree(out: Console, made: rewriting.NewTree, manifest: Path, place: str) -> None:
     kept = f", {made.kept:,} of them made before" if made.kept else ""
     out.print(f"{made.files:,} files{kept}, {made.rows:,} rows")
-    print_line(out, f"to switch to it, write into {inert(str(manifest))}:", gap=True)
-    print_line(out, f"  output: {output}")
+    print_line(out, f"to switch to it, set in `output` of {inert(str(manifest))}:", gap=True)
+    # A text of JSON is one of YAML, whatever is in it.
+    print_line(out, f"  path: {json_text(place)}")
+    print_line(out, f"  buckets: {made.buckets}")
