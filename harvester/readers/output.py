@@ -135,7 +135,7 @@ class Output:
         """
         tree = whole_tree(self._harvested.store)
         # No wanted days: without a manifest, the days that an unreadable file had are not known.
-        return check_tree(tree, CATALOGUE, {}, footers_only=footers_only)
+        return check_tree(tree, CATALOGUE, {}, {}, footers_only=footers_only)
 
 
 def open(

@@ -26,7 +26,7 @@ from harvester.storage.footer import (
 from harvester.tables import integrity
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import Coverage
-from harvester.tables.equal_rows import MonthDigest, add_rows
+from harvester.tables.equal_rows import account_digests
 from harvester.tables.integrity import Defect, FileIdentity, RowCheck
 
 _UNREADABLE = (OSError, pa.ArrowException, ValueError)
@@ -37,14 +37,14 @@ class FileCheck:
     """Result of checking a file.
 
     ``coverage`` is None if it cannot be read. ``remedy`` is advice for a file of another version,
-    and is empty otherwise. ``digests`` of the rows are there if its data was read.
+    and is empty otherwise. ``digests`` are those of each row group, if its data was read.
     """
 
     rows: int = 0
     defects: list[Defect] = field(default_factory=list)
     coverage: Coverage | None = None
     remedy: str = ""
-    digests: dict[str, MonthDigest] = field(default_factory=dict)
+    digests: list[pa.Table] = field(default_factory=list)
 
 
 class _OpenFile(NamedTuple):
@@ -56,7 +56,7 @@ class _OpenFile(NamedTuple):
     identity: FileIdentity
     coverage: Coverage
     read_data: bool
-    digests: dict[str, MonthDigest]
+    digests: list[pa.Table]
 
 
 def check_file(path: Path, place: FileIdentity, *, read_data: bool) -> FileCheck:
@@ -79,7 +79,7 @@ def check_file(path: Path, place: FileIdentity, *, read_data: bool) -> FileCheck
             return FileCheck(defects=[Defect(error.problem.removeprefix(": "), {})], remedy=remedy)
         except _UNREADABLE:
             return FileCheck(defects=[Defect("no whole Parquet file", {})])
-        opened = _OpenFile(file, source, keys, place, coverage, read_data, {})
+        opened = _OpenFile(file, source, keys, place, coverage, read_data, [])
         defects = list(_defects(opened))
         return FileCheck(file.metadata.num_rows, defects, coverage, digests=opened.digests)
 
@@ -119,7 +119,7 @@ def _row_defects(opened: _OpenFile) -> Iterator[Defect]:
             table.validate(full=True)
             rows.add_rows(table.select(columns))
             if opened.read_data:
-                add_rows(opened.digests, table)
+                opened.digests.append(account_digests(table))
         except _UNREADABLE:
             complete = False
             yield Defect("pages that cannot be read", _days_of_row_group(opened, number))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -26,28 +26,18 @@ from harvester.storage.layout import Partition, Tree
 from harvester.storage.publication import Published
 from harvester.storage.state import change_reader
 from harvester.tables import integrity
-from harvester.tables.equal_rows import EqualAccounts, MonthDigest
+from harvester.tables.equal_rows import MIN_DAYS, equal_accounts
 from harvester.tables.integrity import FileIdentity
 from harvester.verbs.arguments import ManifestSource
 from harvester.verbs.project import open_harvested
 
 
 class Lost(NamedTuple):
-    """Days of an account from ``begin`` to ``end``, both included; no appid if it is unknown."""
+    """Days of an account, both included, as text; no appid if it is unknown."""
 
     appid: str
-    begin: calendar.Day
-    end: calendar.Day
-
-    @property
-    def begin_date(self) -> dt.date:
-        """The first of the days."""
-        return calendar.date_of(self.begin)
-
-    @property
-    def end_date(self) -> dt.date:
-        """The last of the days."""
-        return calendar.date_of(self.end)
+    begin_date: str
+    end_date: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +70,7 @@ class EqualRows(NamedTuple):
     dataset: str
     appids: tuple[str, str]
     days: int
-    names: tuple[str, str] = ("", "")
+    names: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,56 +145,60 @@ def mended(project: Project, *, footers_only: bool = False) -> Report:
 
 def _check_all(project: Project, *, footers_only: bool) -> Report:
     want = wanted_days.wanted(project.manifest, project.clock.started_at, paused_too=True)
-    manifest, names = project.manifest, project.manifest.names
-    found = check_tree(project.tree, manifest.datasets, want, footers_only=footers_only)
-    equal = [
-        each._replace(names=(names.get(each.appids[0], ""), names.get(each.appids[1], "")))
-        for each in found.equal
-    ]
-    return replace(found, equal=tuple(equal))
+    datasets, names = project.manifest.datasets, project.manifest.names
+    return check_tree(project.tree, datasets, want, names, footers_only=footers_only)
 
 
 def check_tree(
     tree: Tree,
     datasets: Mapping[str, Dataset],
     want: wanted_days.Wanted,
+    names: Mapping[str, str],
     *,
     footers_only: bool = False,
 ) -> Report:
     """Check a tree as `verify` does, and repair nothing. Raises StoreError and UsageError.
 
-    The wanted days of a file are those that it costs if it cannot tell which days it had.
+    The wanted days of a file are those that it costs if it cannot tell which days it had. ``names``
+    are those of the accounts, as far as they are known.
     """
     # Read before the files are listed, because a run may publish more of them meanwhile.
     gone = change_reader.not_removed(tree)
-    files, rows, found, equal = 0, 0, list[Damage | None](), list[EqualRows]()
+    files, rows, found, days = 0, 0, list[Damage | None](), Counter[tuple[str, str, str]]()
     for dataset in datasets.values():
-        accounts = EqualAccounts()
         partitions = layout.partitions(tree, dataset.name)
+        gone.difference_update(map(tree.name, partitions))
         for _, of_month in groupby(partitions, attrgetter("month")):
-            months = list[tuple[str, MonthDigest, int]]()
+            checks = list[FileCheck]()
             for partition in of_month:
-                gone.discard(tree.name(partition))
                 checked, damage = _check_file(
-                    tree, want, dataset, partition, read_data=not footers_only
+                    tree, want, dataset, partition, footers_only=footers_only
                 )
-                files, rows = files + 1, rows + checked.rows
+                checks.append(checked)
                 found.append(damage)
-                months += _months_of(checked)
-            accounts.add_month(months)
-        equal += (EqualRows(dataset.name, (a, b), days) for a, b, days in accounts.pairs())
+            files, rows = files + len(checks), rows + sum(each.rows for each in checks)
+            days.update(_equal_days(dataset.name, checks))
     groups = list(_check_groups(tree))
     damaged = [each for each in (*found, *groups) if each is not None]
     damaged += _missing(tree, datasets, want, gone)
     foreign = tuple(layout.unmanaged_files(tree, datasets))
+    equal = (
+        EqualRows(name, (one, other), count, (names.get(one, ""), names.get(other, "")))
+        for (name, one, other), count in sorted(days.items())
+        if count >= MIN_DAYS
+    )
     return Report(files, rows, len(groups), tuple(damaged), foreign, tuple(equal))
 
 
-def _months_of(checked: FileCheck) -> Iterator[tuple[str, MonthDigest, int]]:
-    """Yield the accounts of a file with the digests of their rows, and their days with rows."""
-    if (known := checked.coverage) is not None:
-        for appid, digest in checked.digests.items():
-            yield appid, digest, known.account(appid).with_rows.bit_count()
+def _equal_days(dataset: str, checks: list[FileCheck]) -> dict[tuple[str, str, str], int]:
+    """Return the pairs of accounts with equal rows in the files of a month, and their days."""
+    found = dict[tuple[str, str, str], int]()
+    for first, *others in equal_accounts([digest for each in checks for digest in each.digests]):
+        known = (each.coverage.account(first) for each in checks if each.coverage)
+        days = sum(each.with_rows.bit_count() for each in known)
+        # Each with the first of them, because a thousand would make half a million pairs.
+        found |= {(dataset, first, other): days for other in others}
+    return found
 
 
 def _missing(
@@ -240,7 +234,12 @@ def _repaired(tree: Tree, damage: Damage, run_log: RunLog) -> Damage:
 
 
 def _check_file(
-    tree: Tree, want: wanted_days.Wanted, dataset: Dataset, partition: Partition, *, read_data: bool
+    tree: Tree,
+    want: wanted_days.Wanted,
+    dataset: Dataset,
+    partition: Partition,
+    *,
+    footers_only: bool,
 ) -> tuple[FileCheck, Damage | None]:
     """Check a data file; return what was found, and its damage if there is any."""
     place, name = _identity(tree, dataset, partition), tree.name(partition)
@@ -248,7 +247,7 @@ def _check_file(
         if copy is None:
             # Deleted by another run since the listing, which its change log says.
             return FileCheck(), None
-        found = integrity_check.check_file(copy.path, place, read_data=read_data)
+        found = integrity_check.check_file(copy.path, place, read_data=not footers_only)
     if not found.defects:
         return found, None
     lost = integrity.days_in_doubt(found.defects)
@@ -266,7 +265,7 @@ def _identity(tree: Tree, dataset: Dataset, partition: Partition) -> FileIdentit
 def _damage(name: str, place: FileIdentity, flaws: list[str], lost: dict[str, int]) -> Damage:
     """Return the damage of a data file. ``lost`` are masks of days by appid."""
     days = (
-        Lost(appid, *between)
+        Lost(appid, *map(calendar.day_text, between))
         for appid in sorted(lost)
         for between in calendar.day_ranges(calendar.from_month_mask(lost[appid], place.month))
     )

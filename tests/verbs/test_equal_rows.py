@@ -25,22 +25,22 @@ def test_accounts_with_equal_rows_are_named(tmp_path: Path, buckets: int) -> Non
     """In files of the same bucket and of different ones; nothing is damaged."""
     lab = RunHarness(tmp_path, source=of_the_first, buckets=buckets)
     lab.run()
-    found = verify.check_tree(lab.tree, CATALOGUE, {})
+    found = verify.check_tree(lab.tree, CATALOGUE, {}, {})
     assert found.undamaged
     assert {(each.dataset, each.appids) for each in found.equal} == {
         (dataset, (ONE, TWO)) for dataset in BOTH
     }
-    assert not verify.check_tree(lab.tree, CATALOGUE, {}, footers_only=True).equal
+    assert not verify.check_tree(lab.tree, CATALOGUE, {}, {}, footers_only=True).equal
 
 
 def test_months_add_up_to_thirty_days(tmp_path: Path) -> None:
     """Two weeks are not enough, and those of two months are."""
     lab = RunHarness(tmp_path, source=of_the_first, datasets=(HOURLY,), begin="2026-03-16")
     lab.run()
-    assert not verify.check_tree(lab.tree, CATALOGUE, {}).equal
+    assert not verify.check_tree(lab.tree, CATALOGUE, {}, {}).equal
     lab.end = "2026-04-16"
     lab.run()
-    [equal] = verify.check_tree(lab.tree, CATALOGUE, {}).equal
+    [equal] = verify.check_tree(lab.tree, CATALOGUE, {}, {}).equal
     assert equal.days >= 30
 
 
@@ -53,7 +53,7 @@ def test_accounts_at_rest_are_not_named(tmp_path: Path) -> None:
 
     lab = RunHarness(tmp_path, source=at_rest, datasets=("user_cumulate",))
     lab.run()
-    found = verify.check_tree(lab.tree, CATALOGUE, {})
+    found = verify.check_tree(lab.tree, CATALOGUE, {}, {})
     assert found.rows == 3 * 31
     assert not found.equal
 
@@ -69,5 +69,5 @@ def test_one_value_makes_the_difference(tmp_path: Path) -> None:
 
     lab = RunHarness(tmp_path, source=nearly, datasets=(DAILY,))
     lab.run()
-    [equal] = verify.check_tree(lab.tree, CATALOGUE, {}).equal
+    [equal] = verify.check_tree(lab.tree, CATALOGUE, {}, {}).equal
     assert equal.appids == (ONE, THREE)

@@ -42,10 +42,10 @@ def test_a_file_that_was_listed_too_early_is_not_missing(
     """It is looked for once more; one that is really gone is damage."""
     listed(monkeypatch, published.name(HERE))
     monkeypatch.setattr(layout, "partitions", lambda *_: {})
-    found = verify.check_tree(published, DATASETS, {})
+    found = verify.check_tree(published, DATASETS, {}, {})
     assert (found.files, found.damaged) == (0, ())
     path_of(published, HERE).unlink()
-    [damage] = verify.check_tree(published, DATASETS, {}).damaged
+    [damage] = verify.check_tree(published, DATASETS, {}, {}).damaged
     assert (damage.path, damage.missing) == (published.name(HERE), True)
 
 
@@ -57,7 +57,7 @@ def test_names_of_other_trees_are_not_missing(
     unknown = published.name(Partition("interface_summary", MONTH, 0))
     gone = published.name(Partition(HOURLY.name, MONTH + 1, 0))
     listed(monkeypatch, other, unknown, gone, "notes.txt")
-    damaged = verify.check_tree(published, DATASETS, {}).damaged
+    damaged = verify.check_tree(published, DATASETS, {}, {}).damaged
     assert [damage.path for damage in damaged] == [gone]
 
 
@@ -65,11 +65,11 @@ def test_a_file_that_goes_while_it_is_checked_has_no_rows(
     published: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run may remove it after it was listed."""
-    assert verify.check_tree(published, DATASETS, {}).rows == 24
+    assert verify.check_tree(published, DATASETS, {}, {}).rows == 24
     seen = layout.partitions(published, HOURLY.name)
     path_of(published, HERE).unlink()
     monkeypatch.setattr(layout, "partitions", lambda *_: seen)
-    found = verify.check_tree(published, DATASETS, {})
+    found = verify.check_tree(published, DATASETS, {}, {})
     assert (found.rows, found.damaged) == (0, ())
 
 
@@ -81,10 +81,10 @@ def test_a_group_that_was_published_meanwhile_is_no_damage(
     tree = tree_at(tmp_path)
     group = write_group(tree, 0, "run", [of_day(MARCH)])
     group.path.write_bytes(b"no group")
-    [damage] = verify.check_tree(tree, {}, {}).damaged
+    [damage] = verify.check_tree(tree, {}, {}, {}).damaged
     assert (damage.path, damage.flaws) == (group.name, ("answers that cannot be read",))
     if kind == "gone":
         group.path.unlink()
     names: Iterator[list[str]] = iter([[group.name], []])
     monkeypatch.setattr(raw_log, "group_names", lambda _: next(names))
-    assert verify.check_tree(tree, {}, {}).damaged == ()
+    assert verify.check_tree(tree, {}, {}, {}).damaged == ()

@@ -9,7 +9,7 @@ from rich.console import Console
 from harvester.cli import options
 from harvester.cli.next_commands import NextCommand, next_command, print_next
 from harvester.cli.output.answers import answer, print_line, print_lines
-from harvester.core.calendar import range_text
+from harvester.cli.output.phrases import days_text
 from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert, named
 from harvester.verbs import plan as planning
@@ -93,8 +93,8 @@ def _print_damage(out: Console, damage: verifying.Damage) -> None:
     print_line(out, f"{kind}: {inert(damage.path)}")
     for flaw in damage.flaws:
         print_line(out, f"  {inert(flaw)}")
-    lost = [f"{inert(x.appid) or 'no account'} {range_text(x.begin, x.end)}" for x in damage.lost]
-    print_lines(out, lost, indent=4)
+    lost = (f"{inert(x.appid) or 'no account'} {days_text(*x[1:])}" for x in damage.lost)
+    print_lines(out, list(lost), indent=4)
     if damage.remedy:
         print_line(out, f"  undamaged, and stays; {damage.remedy}")
     if damage.moved_to:

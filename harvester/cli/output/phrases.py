@@ -22,6 +22,11 @@ def listed(items: Iterable[str], shown: int = 3) -> str:
     return ", ".join(first[:shown]) + more
 
 
+def days_text(first: str, last: str) -> str:
+    """Write the days between two, as ``2024-01-31`` or ``2024-01-01..2024-01-31``."""
+    return first if first == last else f"{first}..{last}"
+
+
 def seconds_text(seconds: float) -> str:
     """Write a duration as `duration_text` does, but seconds with a decimal: 9.4 s."""
     return f"{seconds:.1f} s" if seconds < 120 else duration_text(seconds)
