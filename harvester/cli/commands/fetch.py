@@ -16,7 +16,7 @@ from rich.console import Console
 from harvester.cli import options
 from harvester.cli.output import logs
 from harvester.cli.output.answers import answer, json_text, print_line, print_lines
-from harvester.cli.output.phrases import counted
+from harvester.cli.output.phrases import counted, days_text
 from harvester.cli.output.streams import stdout_output
 from harvester.core.config.parsers import AGO, DAY
 from harvester.core.errors import UsageError
@@ -95,9 +95,7 @@ def _print_raw(body: bytes) -> None:
 
 
 def _show(out: Console, found: Answer) -> None:
-    days = found.begin_date
-    if found.end_date != found.begin_date:
-        days += f"..{found.end_date}"
+    days = days_text(found.begin_date, found.end_date)
     print_line(out, f"{named(found.appid, found.name)}  {found.dataset}  {days}")
     if found.paused:
         print_line(out, f"the account is paused: {inert(found.paused)}")

@@ -26,7 +26,7 @@ from harvester.cli.output.answers import (
     print_table,
 )
 from harvester.cli.output.coverage_table import print_coverage, print_suspicious
-from harvester.cli.output.phrases import counted, minute_texts
+from harvester.cli.output.phrases import counted, days_text, minute_texts
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core.calendar import day_text
@@ -266,8 +266,8 @@ def _days(found: Sequence[DaysOfAccount]) -> str:
     where = datasets[0] if len(datasets) == 1 else f"{len(datasets)} datasets"
     first = min(each.ranges[0][0] for each in found)
     last = max(each.ranges[-1][1] for each in found)
-    when = first if first == last else f"{first}..{last}"
-    return f"{counted(sum(each.days for each in found), 'day')} of {where}, {when}"
+    days = counted(sum(each.days for each in found), "day")
+    return f"{days} of {where}, {days_text(first, last)}"
 
 
 def _because(reason: str, errcode: int | None) -> str:
