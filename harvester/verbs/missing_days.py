@@ -7,6 +7,7 @@ by itself; any other may still come.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
@@ -45,23 +46,17 @@ class ExplainedDays(NamedTuple):
     run_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
 class RunHistory:
-    """The run records of a tree, newest first, each read once and only when it is asked for."""
+    """The run records of a tree, read for the causes of missing days.
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        tree: Tree,
-        now: float,
-        states: Mapping[str, Mapping[str, States]],
-    ) -> None:
-        """Read nothing yet.
+    ``now`` is in seconds since the Unix epoch, and ``states`` are those of the wanted days.
+    """
 
-        ``now`` is in seconds since the Unix epoch, and ``states`` are those of the wanted days.
-        """
-        self.manifest, self.tree, self.now, self.states = manifest, tree, now, states
-        self._known: list[RunResult] = []
-        self._older = run_records.newest(tree, RunResult)
+    manifest: Manifest
+    tree: Tree
+    now: float
+    states: Mapping[str, Mapping[str, States]]
 
     def explain(self, missing: Missing, length: int) -> Iterator[ExplainedDays]:
         """Yield the missing days, each once, with the cause that the last run met.
@@ -83,7 +78,7 @@ class RunHistory:
     def _given_up(self, missing: Missing, length: int) -> Iterator[ExplainedDays]:
         """Yield the days that a run gave up, and remove them from ``missing``."""
         oldest = _oldest(missing)
-        for record in self._records(length):
+        for record in islice(run_records.newest(self.tree, RunResult), length):
             # Clipped, because a planted time must end in no error and in no date without a name.
             ended = min(max(0.0, record.ended_at.timestamp()), self.now)
             # No older run can have asked for a day that was not ready when this one ended.
@@ -97,13 +92,6 @@ class RunHistory:
                 found = list(self._given_up_by(record, ended, missing))
                 yield from found
                 oldest = _oldest(missing) if found else oldest
-
-    def _records(self, length: int) -> Iterator[RunResult]:
-        """Yield the newest records, those that were read before from memory."""
-        yield from self._known[:length]
-        for record in islice(self._older, max(0, length - len(self._known))):
-            self._known.append(record)
-            yield record
 
     def _given_up_by(
         self, record: RunResult, ended: float, missing: Missing
