@@ -171,9 +171,8 @@ def check_tree(
         for _, of_month in groupby(partitions, attrgetter("month")):
             checks = list[FileCheck]()
             for partition in of_month:
-                checked, damage = _check_file(
-                    tree, want, dataset, partition, footers_only=footers_only
-                )
+                file = _identity(tree, dataset, partition), tree.name(partition)
+                checked, damage = _check_file(tree, want, *file, footers_only=footers_only)
                 checks.append(checked)
                 found.append(damage)
             files, rows = files + len(checks), rows + sum(each.rows for each in checks)
@@ -234,15 +233,9 @@ def _repaired(tree: Tree, damage: Damage, run_log: RunLog) -> Damage:
 
 
 def _check_file(
-    tree: Tree,
-    want: wanted_days.Wanted,
-    dataset: Dataset,
-    partition: Partition,
-    *,
-    footers_only: bool,
+    tree: Tree, want: wanted_days.Wanted, place: FileIdentity, name: str, *, footers_only: bool
 ) -> tuple[FileCheck, Damage | None]:
     """Check a data file; return what was found, and its damage if there is any."""
-    place, name = _identity(tree, dataset, partition), tree.name(partition)
     with tree.store.local_copy(name) as copy:
         if copy is None:
             # Deleted by another run since the listing, which its change log says.
