@@ -13,8 +13,8 @@ import pyarrow.dataset as ds
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.results import Change
-from harvester.readers import engines, output_tables, row_filter
-from harvester.readers.arrow_dataset import arrow_dataset
+from harvester.readers import engines, output_tables
+from harvester.readers.arrow_dataset import arrow_dataset, filter_of
 from harvester.readers.output_place import (
     Harvested,
     datasets,
@@ -66,7 +66,7 @@ class Output:
         day and an invalid appid.
         """
         appids = None if accounts is None else arguments.names(accounts)
-        chosen = row_filter.filter_of(begin_date, end_date, appids, time.time())
+        chosen = filter_of(begin_date, end_date, appids, time.time())
         return arrow_dataset(self._harvested, name, chosen)
 
     def polars(self, name: str) -> pl.LazyFrame:
