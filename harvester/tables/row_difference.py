@@ -62,12 +62,21 @@ def _in_arrow(
             offset += length
 
 
+class ChangedValue(NamedTuple):
+    """A value of a row that is published as another one. ``key`` tells which row."""
+
+    key: Mapping[str, Any]
+    column: str
+    published: Any
+    answered: Any
+
+
 class Differences(NamedTuple):
     """Rows that only one side has, and values that differ in a row of both."""
 
     added: tuple[dict[str, Any], ...]
     removed: tuple[dict[str, Any], ...]
-    changed: tuple[tuple[dict[str, Any], str, Any, Any], ...]
+    changed: tuple[ChangedValue, ...]
 
 
 def plain_rows(table: pa.Table | pa.RecordBatch, names: Iterable[str]) -> list[dict[str, Any]]:
@@ -84,11 +93,11 @@ def plain_rows(table: pa.Table | pa.RecordBatch, names: Iterable[str]) -> list[d
 def differences(
     published: Iterable[dict[str, Any]], answered: Iterable[dict[str, Any]], key: Sequence[str]
 ) -> Differences:
-    """Compare rows by the columns of their key. Changed are (key, column, published, answered)."""
+    """Compare rows by the columns of their key."""
     old = {tuple(row[name] for name in key): row for row in published}
     new = {tuple(row[name] for name in key): row for row in answered}
     changed = [
-        (dict(zip(key, at, strict=True)), name, old[at][name], value)
+        ChangedValue(dict(zip(key, at, strict=True)), name, old[at][name], value)
         for at, row in new.items()
         if at in old
         for name, value in row.items()

@@ -41,7 +41,7 @@ from harvester.tables.row_difference import differences, plain_rows
 from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
 from harvester.verbs import arguments
 from harvester.verbs.arguments import ManifestSource
-from harvester.verbs.asking.answer import Answer, ChangedValue, UnusableDay
+from harvester.verbs.asking.answer import Answer, UnusableDay
 from harvester.verbs.project import open_project
 
 _NO_ANSWER = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN, Action.DEFER)
@@ -236,10 +236,8 @@ def _compared(answer: Answer, dataset: Dataset, decoded: Decoded, published: lis
         published=len(old),
         published_at=_newest(published),
         is_delay=decoded.delayed,
-        added=found.added,
-        removed=found.removed,
-        changed=tuple(ChangedValue(*each) for each in found.changed),
         unusable=unusable,
+        **found._asdict(),
     )
 
 

@@ -8,16 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
 from harvester.core.plain import plain
-
-
-@dataclass(frozen=True, slots=True)
-class ChangedValue:
-    """A value of a row that is published as another one. ``key`` tells which row."""
-
-    key: Mapping[str, Any]
-    column: str
-    published: Any
-    answered: Any
+from harvester.tables.row_difference import ChangedValue
 
 
 @dataclass(frozen=True, slots=True)
