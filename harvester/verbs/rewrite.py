@@ -32,7 +32,7 @@ from harvester.manifest.option_values import place_named
 from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.session import locked, new_run_log
 from harvester.storage import layout, partition_reader, partition_writer, publish
-from harvester.storage.backends.base import META_DIR, FileInfo, Version
+from harvester.storage.backends.base import META_DIR, FileInfo
 from harvester.storage.footer import Footer
 from harvester.storage.layout import Partition, Tree, open_tree
 from harvester.storage.partition_reader import DataFile
@@ -287,23 +287,18 @@ def _remove_others(rewriting: _Rewriting, done: set[str]) -> None:
 def _make_month(rewriting: _Rewriting, month: Month) -> dict[str, int]:
     """Make the new files of a month, and return their rows by name."""
     step = gcd(rewriting.source.buckets, rewriting.target.buckets)
-    existing = layout.partitions(rewriting.target, rewriting.dataset.name)
     made: dict[str, int] = {}
     for bucket in range(rewriting.target.buckets):
         partition = Partition(rewriting.dataset.name, month, bucket)
         # A bucket is a remainder: two numbers of buckets agree on it modulo their divisor.
         parts = [part for part in rewriting.old[month] if (part.bucket - bucket) % step == 0]
-        name = rewriting.target.name(partition)
-        over = rewriting.target.store.version(name) if partition in existing else None
-        rows = _make_file(rewriting, partition, parts, over)
+        rows = _make_file(rewriting, partition, parts)
         if rows is not None:
-            made[name] = rows
+            made[rewriting.target.name(partition)] = rows
     return made
 
 
-def _make_file(
-    rewriting: _Rewriting, partition: Partition, parts: list[Partition], over: Version | None
-) -> int | None:
+def _make_file(rewriting: _Rewriting, partition: Partition, parts: list[Partition]) -> int | None:
     """Make one file and return its rows; None if the old files know none of its accounts."""
     source, target = rewriting.source, rewriting.target
     schema = arrow_schema(rewriting.dataset)
@@ -328,7 +323,9 @@ def _make_file(
         mine = (filter(lambda item: is_mine(item[0]), of_file) for of_file in slices)
         pieces = (piece for _, piece in heapq.merge(*mine, key=itemgetter(0)))
         tables = row_groups.into_row_groups(schema, pieces)
-        draft = NewFile(target.store, target.name(partition), rewriting.dataset, over)
+        name = target.name(partition)
+        # An earlier try may have made the file of rows that are other ones now.
+        draft = NewFile(target.store, name, rewriting.dataset, target.store.version(name))
         return partition_writer.write(draft, tables, lambda: Footer(known, {}))
 
 
