@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import anyio
 
-from harvester.core import calendar
+from harvester.core import calendar, readiness
 from harvester.core.calendar import Clock
 from harvester.core.config.credentials import Access
 from harvester.core.config.settings import Manifest
+from harvester.core.dataset import Dataset, Grain
 from harvester.core.errors import StoreError, UsageError
-from harvester.core.model import Refusal, bucket_of
+from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.rule import Action, Rule, Scope
 from harvester.engine.lone_calls import LoneCalls, Outcome, may_count
 from harvester.planning.ledger import Ledger, Moment
@@ -39,7 +42,6 @@ from harvester.verbs.asking.check_report import (
     ProbeResult,
     State,
 )
-from harvester.verbs.asking.probes import Probe, probes
 from harvester.verbs.project import open_project, warn_of_open_files
 
 _log = logging.getLogger("harvester.check")
@@ -58,6 +60,39 @@ STATES = {
     Action.STOP: State.REFUSED,
 }
 """The state after a refusal, by the action of its rule."""
+
+
+class Probe(NamedTuple):
+    """A call that shows whether an account may use a family, and the account's datasets of it."""
+
+    window: Window
+    dataset: Dataset
+    stands_for: tuple[Dataset, ...]
+
+
+def probes(manifest: Manifest, now: float) -> dict[str, list[Probe]]:
+    """Choose a call for each family of each account that has a job, by appid.
+
+    ``now`` is in seconds since the Unix epoch.
+    """
+    families = defaultdict[str, defaultdict[str, dict[str, Dataset]]](lambda: defaultdict(dict))
+    for job in manifest.jobs:
+        datasets = [manifest.datasets[name] for name in job.datasets]
+        for appid in job.appids:
+            for dataset in datasets:
+                families[appid][dataset.family][dataset.name] = dataset
+    return {
+        appid: [_probe(appid, [*of_family.values()], now) for of_family in of_account.values()]
+        for appid, of_account in families.items()
+    }
+
+
+def _probe(appid: str, datasets: list[Dataset], now: float) -> Probe:
+    """Choose the newest period that is final even if empty, of the dataset with the fewest rows."""
+    dataset = min(datasets, key=lambda each: (each.grain is Grain.HOUR, len(each.key)))
+    final = readiness.settled_before(dataset, now, empty=True) - 1
+    day = max(readiness.period_begin(dataset.grain, final), dataset.first_day)
+    return Probe(Window(appid, dataset.name, day, day), dataset, tuple(datasets))
 
 
 def _concerns_all(rule: Rule) -> bool:

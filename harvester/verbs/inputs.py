@@ -9,9 +9,9 @@ from pathlib import Path
 
 from harvester.core.results import PausedAccount
 from harvester.manifest.external_inputs import touched
+from harvester.manifest.narrowing import Selection
 from harvester.planning.wanted_days import paused_accounts
-from harvester.verbs import arguments
-from harvester.verbs.arguments import AnyDay, ManifestSource, Names
+from harvester.verbs.arguments import ManifestSource
 from harvester.verbs.project import open_project, warn_of_open_files
 
 
@@ -35,20 +35,12 @@ class Inputs:
 
 
 def inputs(
-    manifest: ManifestSource,
-    *,
-    accounts: Names = None,
-    datasets: Names = None,
-    jobs: Names = None,
-    begin_date: AnyDay = None,
-    end_date: AnyDay = None,
-    output: str | os.PathLike[str] | None = None,
+    manifest: ManifestSource, chosen: Selection, output: str | os.PathLike[str] | None
 ) -> Inputs:
     """Return the hosts, variables, files and programs that a run would use. Makes no call.
 
     Raises UsageError.
     """
-    chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
     narrowed = open_project(manifest, chosen, output, "optional").manifest
     warn_of_open_files(narrowed)
     found = touched(narrowed)

@@ -19,6 +19,7 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import ReportedQuota
 from harvester.core.text.inert_text import inert, named
 from harvester.verbs import check as checking
+from harvester.verbs.arguments import selection
 from harvester.verbs.asking.check_report import (
     WHOLE_ACCOUNT,
     WORST_FIRST,
@@ -61,7 +62,7 @@ def check(
     logs.set_up(logging)
     given = selecting.given()
     if offline:
-        needed = inputs(manifest, output=output, **given)
+        needed = inputs(manifest, selection(**given), output)
         answer(format, lambda: needed, lambda out: _offline(out, needed))
         return Exit.DONE
     found = checking.check(manifest, output=output, **given)
