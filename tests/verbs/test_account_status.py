@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import random
-import re
-import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +10,6 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.cli.commands import status as command
-from harvester.cli.commands.status import accounts_csv, csv_text, datasets_csv
 from harvester.cli.output.answers import json_text
 from harvester.core import calendar
 from harvester.core.calendar import DaySet, parse_day
@@ -25,7 +20,6 @@ from harvester.storage import coverage_scan
 from harvester.storage.coverage_scan import States
 from harvester.tables.evidence import Evidence
 from harvester.verbs.status import Status, survey
-from tests.support.hostile_texts import HOSTILE
 from tests.support.run_harness import BOTH, RunHarness, appid
 
 NAMES = ("Acme", "北京悦读", "=cmd|' /C calc'!A0", "Café")
@@ -125,72 +119,6 @@ def test_paused_accounts_come_last_and_are_not_incomplete(lab: RunHarness) -> No
     assert {row.accounts for row in found.datasets} == {4}
     shown = command._incomplete(found)
     assert [each.appid for each in shown.accounts] == [appid(3), appid(2)]
-
-
-# CSV
-
-
-def rows_of(text: str) -> list[list[str]]:
-    """Parse CSV as a program does."""
-    return list(csv.reader(io.StringIO(text, newline="")))
-
-
-def test_the_accounts_as_csv(found: Status) -> None:
-    """Read by a program, the values are those of the JSON."""
-    text = accounts_csv(found)
-    assert text.count("\r\n") == text.count("\n") == 1 + 4
-    heading, *rows = rows_of(text)
-    assert heading == [
-        "name",
-        "appid",
-        "tags",
-        "percent",
-        "newest_day",
-        "state",
-        "reason",
-        "waiting_until",
-    ]
-    assert rows[0] == [
-        "'=cmd|' /C calc'!A0",
-        appid(3),
-        "retail;t2",
-        "0.0",
-        "",
-        "missing",
-        "refused (40125)",
-        "",
-    ]
-    assert rows[1][-2:] == ["quota (45009)", "2026-05-20T16:05:00Z"]
-
-
-def test_the_datasets_as_csv(found: Status) -> None:
-    """Plain numbers, without separators of thousands."""
-    heading, *rows = rows_of(datasets_csv(found))
-    assert heading[:4] == ["dataset", "accounts", "wanted", "done"]
-    assert rows[0][:4] == [BOTH[0], "4", "28", "21"]
-
-
-@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
-def test_no_cell_of_a_sheet_is_a_formula(sign: str) -> None:
-    """Neither at its beginning, nor where another sheet would split it; numbers stay numbers."""
-    cells = [f"{sign}1+1", f" {sign}1+1", f"a;{sign}1+1", f"a,{sign}1", -1.5, None, "a-b"]
-    [read] = rows_of(csv_text(["a"], [cells]))[1:]
-    parts = [part.lstrip() for cell in read[:4] for part in re.split("[,;|]", cell)]
-    assert not [part for part in parts if part.startswith(sign)]
-    assert read[0] == f"'{sign}1+1"
-    assert read[4:] == ["-1.5", "", "a-b"]
-
-
-def test_a_hostile_name_is_one_cell_of_one_line() -> None:
-    """Quotes, separators, line ends and control characters of a name change no other cell."""
-    text = csv_text(["name", "n"], [[name, 1] for name in HOSTILE])
-    rows = rows_of(text)
-    assert len(rows) == len(HOSTILE) + 1
-    assert {row[1] for row in rows[1:]} == {"1"}
-    assert {"Zs", "Cf"} >= {
-        unicodedata.category(x) for row in rows for x in row[0] if not x.isprintable()
-    }
-    assert not [row for row in rows if row[0].lstrip().startswith(("=", "+", "-", "@"))]
 
 
 # The size of JSON

@@ -1,17 +1,15 @@
 """``harvester status``: coverage, gaps, quarantine and the last runs.
 
-The rows are datasets or accounts, as tables, as JSON or as CSV (RFC 4180).
+The rows are datasets or accounts, as tables or as JSON.
 """
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 from rich.console import Console
 
@@ -31,21 +29,12 @@ from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core.calendar import day_text
 from harvester.core.exit_codes import Exit
-from harvester.core.plain import plain
-from harvester.core.text.inert_text import inert, inert_cell, named
+from harvester.core.text.inert_text import inert, named
 from harvester.core.text.safe_text import safe_text
-from harvester.runs.record.run_record import plain_row
 from harvester.verbs import status as surveying
 from harvester.verbs.account_status import AccountStatus, DaysOfAccount, MissingDays
 from harvester.verbs.gate import Gate, LostDays
 from harvester.verbs.status import Status
-
-_CSV_NAMES = ("name", "appid", "tags", "percent", "newest_day", "state", "reason", "waiting_until")
-
-StatusFormat: TypeAlias = Annotated[
-    Literal["text", "json", "csv"],
-    options.value("HARVESTER_FORMAT", help="The format of stdout; csv has the rows alone."),
-]
 
 
 def status(
@@ -59,7 +48,7 @@ def status(
     by: Annotated[Literal["account", "dataset"], options.value("HARVESTER_BY")] = "dataset",
     incomplete: Annotated[bool, options.value("HARVESTER_INCOMPLETE")] = False,
     owners: Annotated[bool, options.value("HARVESTER_OWNERS")] = False,
-    format: StatusFormat = "text",
+    format: options.Format = "text",
     _ok_exit: options.OkExit = "",
 ) -> int:
     """Show coverage, gaps, quarantine and the last runs.
@@ -88,12 +77,8 @@ def status(
         manifest, output=output, require=require, final=final, owners=owners, **given
     )
     shown = _incomplete(found) if incomplete else found
-    if format == "csv":
-        as_csv = accounts_csv if by == "account" else datasets_csv
-        answer("text", lambda: None, lambda _: print(as_csv(shown), end=""))
-    else:
-        show = _print_accounts if by == "account" else _print_status
-        answer(format, shown.to_dict, lambda out: show(out, shown))
+    show = _print_accounts if by == "account" else _print_status
+    answer(format, shown.to_dict, lambda out: show(out, shown))
     return found.gate.exit_code if found.gate else Exit.DONE
 
 
@@ -277,31 +262,3 @@ def _because(reason: str, errcode: int | None) -> str:
 def _local(moment: str | None) -> str:
     """Return a time, RFC 3339 in UTC, as local time of this machine, up to the next full minute."""
     return "" if moment is None else minute_texts(dt.datetime.fromisoformat(moment).timestamp())[0]
-
-
-def accounts_csv(found: Status) -> str:
-    """Return a line for each account, the worst first. Times are RFC 3339 in UTC."""
-    rows = (
-        {**plain(account), "tags": ";".join(account.tags), "reason": _reason_text(account)}
-        for account in found.accounts
-    )
-    return csv_text(_CSV_NAMES, ([row[name] for name in _CSV_NAMES] for row in rows))
-
-
-def datasets_csv(found: Status) -> str:
-    """Return a line for each dataset, with the numbers of its account-days by state."""
-    rows = [plain_row(row) for row in found.datasets]
-    return csv_text([*rows[0]] if rows else ["dataset"], [[*row.values()] for row in rows])
-
-
-def csv_text(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table as CSV, with a line of headings; None is an empty cell.
-
-    No spreadsheet takes a text for a formula, and no text has a line break. Numbers are as in JSON.
-    """
-    sink = io.StringIO()
-    writer = csv.writer(sink, lineterminator="\r\n")
-    writer.writerow(headings)
-    for row in rows:
-        writer.writerow([inert_cell(cell) if isinstance(cell, str) else cell for cell in row])
-    return sink.getvalue()

@@ -49,9 +49,6 @@ _EMPHASIS = re.compile(
 _OPENING = re.compile(r"\s*\"?(?!\*{3}(?:\s|$))(?:[=+@#>|-]|\*(?=\s|\*)|```|~~~)")
 _NUMBER = re.compile(r"\s*[+-]?[\d.,]+%?\s*")
 
-# Chinese and Japanese spreadsheets take these signs for those above.
-_WIDE_FORMULAS = re.compile(r"(?:^|(?<=[,;|]))(?=\s*[\uff1d\uff0b\uff0d\uff20])")
-
 # In JSON none of these stands outside of a text, except the sign of a number.
 _SIGNS = r"(?<=[,;|\"][=@])|(?<=[,;|\"][+-])(?![\d.,]+%?[\"\s\]}])"
 _IN_JSON = re.compile(rf"[:#<\]=+@-](?:{_COMMANDS}|{_TAGS}|{_LINKS}|{_SIGNS})")
@@ -83,11 +80,6 @@ def inert(text: str) -> str:
 def named(appid: str, name: str) -> str:
     """Return an account as text: its appid, and the name beside it if there is one."""
     return f"{appid} {inert(name)}" if name else appid
-
-
-def inert_cell(text: str) -> str:
-    """Return a foreign text as a cell of a sheet: as `inert`, and no formula in any language."""
-    return _WIDE_FORMULAS.sub("'", inert(text))
 
 
 def inert_json(document: str) -> str:
