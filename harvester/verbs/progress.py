@@ -6,12 +6,14 @@ Nothing in it is cut: a terminal that is too narrow for a line gets its parts on
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import anyio
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.columns import Columns
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from harvester.runs.record.events import Progress
@@ -21,8 +23,7 @@ _FIRST_LINE_SECONDS = 10.0
 _LAST_LINE_SECONDS = 300.0
 _SHARE_BETWEEN_LINES = 1 / 4
 
-_GAP = "   "
-_MIN_BAR, _MAX_BAR = 8, 40
+_BAR_WIDTH = 30
 
 _log = logging.getLogger("harvester.progress")
 
@@ -30,10 +31,10 @@ _log = logging.getLogger("harvester.progress")
 async def show_bar(position: Callable[[], Progress], console: Console | None = None) -> None:
     """Draw a bar until cancelled, or until the terminal is gone."""
     console = console or Console(stderr=True)
-    live = Live(Bar(position()), console=console, auto_refresh=False, transient=True)
+    live = Live(bar(position()), console=console, auto_refresh=False, transient=True)
     with suppress(OSError), live:
         while True:
-            live.update(Bar(position()), refresh=True)
+            live.update(bar(position()), refresh=True)
             await anyio.sleep(_BAR_SECONDS)
 
 
@@ -46,34 +47,25 @@ async def log_lines(position: Callable[[], Progress]) -> None:
     while True:
         await anyio.sleep(pause)
         at = position()
-        _log.info("%s", "; ".join(text for text, _ in (*_windows(at), *_counts(at))))
+        _log.info("%s", "; ".join(part.plain for part in (*_windows(at), *_counts(at))))
         pause = min(_LAST_LINE_SECONDS, max(pause, at.seconds * _SHARE_BETWEEN_LINES))
 
 
-class Bar:
-    """A position as lines for a terminal of any width."""
-
-    def __init__(self, at: Progress) -> None:
-        self._at = at
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        first, *others = _lines(_windows(self._at), options.max_width)
-        room = options.max_width - first.cell_len - len(_GAP)
-        if room >= _MIN_BAR:
-            marks = "#-" if options.ascii_only else "━─"
-            first = Text.assemble(*_bar(self._at, min(room, _MAX_BAR), marks), _GAP, first)
-        for line in (first, *others, *_lines(_counts(self._at), options.max_width)):
-            line.no_wrap, line.overflow = True, "ignore"
-            yield line
+def bar(at: Progress) -> Group:
+    """Return a position for a terminal of any width: a line has as many parts as fit in whole."""
+    total = max(1, at.windows)
+    drawn = ProgressBar(total, at.done, width=_BAR_WIDTH, style="dim", complete_style="green")
+    lines: list[list[RenderableType]] = [[drawn, *_windows(at)], [*_counts(at)]]
+    return Group(*(Columns(line, padding=(0, 3, 0, 0)) for line in lines))
 
 
-def _windows(at: Progress) -> Iterator[tuple[str, str]]:
-    """Yield the parts of the line beside the bar; a number is never apart from its word."""
-    yield f"{at.done:,} of {at.windows:,} windows", ""
-    yield _time_text(at), ""
+def _windows(at: Progress) -> Iterator[Text]:
+    """Yield the parts of the line beside the bar."""
+    yield Text(f"{at.done:,} of {at.windows:,} windows")
+    yield Text(_time_text(at))
 
 
-def _counts(at: Progress) -> Iterator[tuple[str, str]]:
+def _counts(at: Progress) -> Iterator[Text]:
     """Yield the counts with their styles."""
     counts = (
         (at.accounts_done, "done", "green"),
@@ -82,10 +74,10 @@ def _counts(at: Progress) -> Iterator[tuple[str, str]]:
     )
     for count, state, style in counts:
         of_all = f" of {at.accounts:,} accounts" if state == "done" else ""
-        yield f"{count:,}{of_all} {state}", style if count else ""
-    yield f"{at.rows:,} rows", ""
-    yield f"{at.files:,} files", ""
-    yield f"{at.rate:,.0f} requests/s", ""
+        yield Text(f"{count:,}{of_all} {state}", style if count else "")
+    yield Text(f"{at.rows:,} rows")
+    yield Text(f"{at.files:,} files")
+    yield Text(f"{at.rate:,.0f} requests/s")
 
 
 def _time_text(at: Progress) -> str:
@@ -105,21 +97,3 @@ def duration_text(seconds: float) -> str:
     if seconds < 172_800:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 86_400:.1f} days"
-
-
-def _lines(parts: Iterator[tuple[str, str]], width: int) -> Sequence[Text]:
-    """Put as many parts on each line as it has room for."""
-    lines = [Text()]
-    for text, style in parts:
-        if lines[-1] and lines[-1].cell_len + len(_GAP) + len(text) > width:
-            lines.append(Text())
-        if lines[-1]:
-            lines[-1].append(_GAP)
-        lines[-1].append(text, style)
-    return lines
-
-
-def _bar(at: Progress, width: int, marks: str) -> Iterator[tuple[str, str]]:
-    full = round(width * min(1.0, at.done / at.windows)) if at.windows else 0
-    yield marks[0] * full, "green"
-    yield marks[1] * (width - full), "dim"
