@@ -81,12 +81,11 @@ def filter_of(
 def _day(what: str, day: str | dt.date | None, parse: Callable[[str], Day | None]) -> Day | None:
     if isinstance(day, dt.datetime):
         raise UsageError(f"{what} is a moment and not a day", "give a date, a Beijing day")
-    if isinstance(day, dt.date):
-        return calendar.day_of(day)
-    # Parsed without a limit to the past days: an output may be ahead of this machine's clock.
-    if day is not None and re.fullmatch(parsers.DAY, day):
-        return parsers.option_value(what, day, parsers.day)
-    return None if day is None else parsers.option_value(what, day, parse)
+    if day is None:
+        return None
+    # A day is parsed without a limit to the past: an output may be ahead of this machine's clock.
+    parse = parsers.day if re.fullmatch(parsers.DAY, str(day)) else parse
+    return parsers.option_value(what, str(day), parse)
 
 
 def arrow_dataset(harvested: Harvested, name: str, chosen: RowFilter) -> ds.Dataset:

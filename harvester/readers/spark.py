@@ -211,10 +211,7 @@ def _shared_place(manifest: Manifest, output: str | os.PathLike[str] | None) -> 
 
 def _outcomes(accept: Collection[str]) -> frozenset[str]:
     words = {accept} if isinstance(accept, str) else set(accept)
-    if unknown := sorted(words.difference(Outcome)):
-        known = ", ".join(Outcome)
-        raise UsageError(f"accept: '{inert(unknown[0])}' is no outcome", f"write some of {known}")
-    return frozenset(words)
+    return frozenset(arguments.choice(word, tuple(Outcome), "accept") for word in words)
 
 
 def _variables(forward_env: Names) -> dict[str, str]:

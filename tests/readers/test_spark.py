@@ -140,7 +140,7 @@ def test_a_mistake_is_raised_before_any_task(spark: SparkSession, tmp_path: Path
         ({"manifest": {**manifest, "jobs": []}}, "jobs"),
         ({"shards": 4}, "4 shards need at least 4 buckets"),
         ({"shards": 0}, "0 shards"),
-        ({"accept": ["done"]}, "'done' is no outcome"),
+        ({"accept": ["done"]}, "accept `done` is unknown"),
         ({"max_duration": "soon"}, "max_duration"),
         ({"lock_timeout": "soon"}, "lock_timeout"),
         ({"labels": {"token": "x"}}, "is named as a secret"),

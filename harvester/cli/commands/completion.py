@@ -36,14 +36,8 @@ def install_completion(
     """
     try:
         script = app.install_completion(shell=shell, output=output, add_to_startup=output is None)
-    except ShellDetectionError:
-        raise UsageError(
-            "the shell that started this command is not known",
-            "write --shell bash, zsh, fish or powershell",
-        ) from None
-    except OSError as error:
-        raise UsageError(
-            f"{inert(str(error.filename))}: {error.strerror}", "write --output FILE"
-        ) from None
+    except (ShellDetectionError, OSError) as error:
+        advice = "write --shell bash, zsh, fish or powershell, or write --output FILE"
+        raise UsageError(inert(str(error)), advice) from None
     with stdout_output():
         print_line(console(), f"{inert(str(script))}: written; it takes effect in a new shell")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from cyclopts import Parameter
 
 from harvester.catalogue import CATALOGUE, matching, retirement
 from harvester.cli.output import streams
+from harvester.core.config.nearest import nearest
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
 from harvester.sandbox import ANYONE, QUOTA, TOKEN, FakeWeChat, Rules
@@ -120,8 +120,7 @@ def _refusals(text: str) -> Iterator[tuple[int, str | None]]:
         return
     datasets = matching(name)
     if not datasets:
-        close = difflib.get_close_matches(name[:60], (*CATALOGUE, TOKEN, QUOTA), n=1)
-        hint = f"Did you mean {close[0]}?" if close else "`harvester datasets` lists them."
+        hint = nearest(name, (*CATALOGUE, TOKEN, QUOTA)) or "`harvester datasets` lists them"
         raise UsageError(
             *(retirement(name) or (f"--refuse: there is no dataset `{inert(name)}`", hint))
         )
