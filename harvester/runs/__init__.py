@@ -15,4 +15,5 @@ __all__ = [
     "session",
     "stream",
     "token_comparison",
+    "waits",
 ]

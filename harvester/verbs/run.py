@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping
@@ -18,6 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, Self, TypeAlias, get_args
 
+from harvester.core.calendar import utc_text
 from harvester.core.errors import Busy, HarvesterError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.runs import harvest as harvesting
@@ -30,19 +32,26 @@ from harvester.runs.record.record import Record
 from harvester.runs.run_log import recorded
 from harvester.runs.runtime import Project, RunOptions, Watch, show_no_progress
 from harvester.runs.session import new_run_log
+from harvester.runs.stream import StopOrder
+from harvester.runs.waits import DEFAULT_WAIT, Waits
 from harvester.storage.coverage_scan import Refetch
 from harvester.verbs import arguments, summary_file
 from harvester.verbs.arguments import SELECTING, AnyDay, ManifestSource, Names, Processes, ShardName
-from harvester.verbs.progress import show_bar
+from harvester.verbs.progress import duration_text, show_bar
 from harvester.verbs.project import open_quietly, warn_of_exposure
 from harvester.verbs.results import Result
 
 P = ParamSpec("P")
 _Coming: TypeAlias = Coroutine[Any, Any, Result]
 
+_log = logging.getLogger("harvester.run")
+
 
 class Run:
     """One run, made of the arguments of a call of `run`. It is executed, or else started, once.
+
+    With `until_complete` it is one run after another, each with its own clock, id and record, and
+    each reads the manifest again; `record` and the like are those of the last one.
 
     ``spelled`` writes the name of an argument for messages. ``summary`` is a file that gets the run
     record too, and ``watch`` a task that shows progress, instead of the one that ``given`` names.
@@ -62,12 +71,19 @@ class Run:
         self._given, self._spelled = given, spelled
         self._watch = watch or _watch(given["progress"])
         self._source = arguments.source(given["manifest"])
-        self._clock = CheckedClock()
-        copy = summary_file.usable(summary, self._source.path)
-        self._log = new_run_log(self._source.path, self._clock, copy)
-        self._narrator = Narrator(given["on_event"] or ignore)
-        self._log.stream.listeners.append(self._narrator)
+        self._copy = summary_file.usable(summary, self._source.path)
+        self._order, self._waits = StopOrder(), Waits()
         self._done: Future[Result] = Future()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin a run: its clock, its id and its record."""
+        self._clock = CheckedClock()
+        self._log = new_run_log(self._source.path, self._clock, self._copy)
+        # One order for all runs, so that none is lost that comes between two.
+        self._log.stream.stop = self._order
+        self._narrator = Narrator(self._given["on_event"] or ignore)
+        self._log.stream.listeners.append(self._narrator)
 
     @property
     def record(self) -> Record:
@@ -83,15 +99,45 @@ class Run:
 
         Raises UsageError and Busy; any other error is in the result.
         """
+        error = self._execute_one()
+        while self._wait_for_next():
+            self._begin()
+            error = self._execute_one()
+        if isinstance(error, UsageError | Busy):
+            raise error
+        return Result.of(self.record)
+
+    def _execute_one(self) -> HarvesterError | None:
+        """Execute one run; returns the error that ended it, which is in its record too."""
         try:
             with recorded(self._log):
                 self._harvest(self.options())
-        except (UsageError, Busy):
-            raise
-        except HarvesterError:
-            # It is in the record.
-            pass
-        return Result.of(self.record)
+        except HarvesterError as error:
+            return error
+        return None
+
+    def _wait_for_next(self) -> bool:
+        """Wait until a next run can obtain more; returns False if none is to follow."""
+        done, at = self.record, self.record.retry_at
+        is_open = done.exit_code is Exit.AGAIN and self._order.code is None
+        if not self._given["until_complete"] or not is_open or at is None:
+            return False
+        errors = filter(None, (done.failed, *(shard.error for shard in done.shards)))
+        why = "; ".join(error.lines[0] for error in errors) or ", ".join(done.reasons())
+        seconds = self._waits.before_next(at - self._clock())
+        when = utc_text(self._clock() + seconds)
+        if seconds >= self._waits.left():
+            limit = self._spelled("wait")
+            _log.info("unfinished: %s; a run at %s would be beyond %s", why, when, limit)
+            return False
+        text = f"unfinished: {why}; waits {duration_text(seconds)}, until {when}"
+        self._log.stream.describe = lambda: text
+        # Nothing is left that could end in order, so a signal ends the process at once.
+        self._order.is_graceful = False
+        # Its store may keep connections open.
+        vars(self).pop("project", None)
+        _log.info("%s", text)
+        return self._waits.pause(seconds)
 
     def start(self) -> Self:
         """Execute the run in a thread that does not keep the process alive."""
@@ -113,7 +159,7 @@ class Run:
             # A signal handler of the host may have raised an exception, which waits for an orderly
             # end.
             if not self._done.done():
-                self.stop()
+                self._cancel()
                 wait([self._done])
 
     async def ended(self) -> Result:
@@ -123,7 +169,7 @@ class Run:
             return await asyncio.shield(done)
         finally:
             if not done.done():
-                self.stop()
+                self._cancel()
                 await asyncio.wait([done])
                 # The cancellation goes on, and asyncio would log an error that nothing asks for.
                 with suppress(Exception):
@@ -131,9 +177,12 @@ class Run:
 
     def stop(self, code: int = Exit.SIGINT) -> bool:
         """Let the run end in order; returns whether it will soon. May be called in any thread."""
-        order = self._log.stream.stop
-        order.code = Exit(code)
-        return order.is_graceful
+        self._order.code = Exit(code)
+        return self._order.is_graceful
+
+    def _cancel(self) -> None:
+        self.stop()
+        self._waits.cancel()
 
     def key_figures(self) -> dict[str, str | int | None]:
         """Return what a scheduler acts on, once the run has ended."""
@@ -149,12 +198,26 @@ class Run:
         return RunOptions(
             arguments.choice(given["refetch"], (None, *get_args(Refetch)), spelled("refetch")),
             arguments.shard_of(given["shard"], spelled("shard")),
-            arguments.seconds(given["max_duration"], spelled("max_duration")),
+            self._max_duration(),
             ignore_spent_quota=given["ignore_spent_quota"],
             labels=arguments.labels_of(given["labels"]),
             processes=arguments.processes_of(given["processes"], spelled("processes")),
             lock_timeout=arguments.timeout_seconds(given["lock_timeout"], spelled("lock_timeout")),
         )
+
+    def _max_duration(self) -> float | None:
+        """Return how many seconds the run may take: its own limit, and what is left of `wait`."""
+        given, spelled = self._given, self._spelled
+        own = arguments.seconds(given["max_duration"], spelled("max_duration"))
+        whole = arguments.seconds(given["wait"], spelled("wait"))
+        if given["until_complete"]:
+            self._waits.limit = DEFAULT_WAIT if whole is None else whole
+            left = max(0.0, self._waits.left())
+            return left if own is None else min(own, left)
+        if whole is not None:
+            wanted = spelled("until_complete")
+            raise UsageError(f"{spelled('wait')} is a limit of {wanted} alone", f"add {wanted}")
+        return own
 
     def _harvest(self, options: RunOptions) -> None:
         given = self._given
@@ -187,6 +250,8 @@ def run(
     processes: Processes = 1,
     refetch: Refetch | None = None,
     max_duration: str | timedelta | None = None,
+    until_complete: bool = False,
+    wait: str | timedelta | None = None,
     ignore_spent_quota: bool = False,
     lock_timeout: str | timedelta | None = None,
     labels: Mapping[str, str] | None = None,
@@ -212,6 +277,10 @@ def run(
             one for each core that this process may use.
         refetch: Treats the selected days, or those of this state, as missing.
         max_duration: Starts nothing new after this long: ``"50m"`` or a timedelta.
+        until_complete: Waits until more can be obtained and runs again, each time as a run of its
+            own, until nothing is unfinished. The result is that of the last run.
+        wait: All runs and waits of ``until_complete`` together take about this long at most:
+            ``"12h"`` or a timedelta. The default is 24 hours.
         ignore_spent_quota: Forgets the calls of today, and that WeChat said a quota is spent.
         lock_timeout: Waits so long for accounts that another run holds: ``"10m"``, ``"0"`` or a
             timedelta. The default is 0 on a disk, and one lease and 5 seconds in an object store.

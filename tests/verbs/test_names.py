@@ -95,6 +95,8 @@ LEFT_OUT = {
     "shard": "each task has its own",
     "processes": "a task is one of many",
     "refetch": "a task that Spark repeats would ask again",
+    "until_complete": "a task that waits holds a slot of the cluster",
+    "wait": "a task does not wait",
     "ignore_spent_quota": "a task that Spark repeats would forget what the first one spent",
     "on_event": "the tasks run elsewhere",
     "progress": "the tasks run elsewhere",

@@ -32,6 +32,9 @@ class Running:
     Params:
         dry_run: Show the plan of the run, as harvester plan does, and ask nothing.
         max_duration: Start nothing new after this long (50m), publish, and exit with 75.
+        until_complete: Wait until more can be obtained and run again, until nothing is unfinished.
+            Not for a runner that is paid by the minute.
+        wait: How long all runs and waits of --until-complete may take (12h); by default 24 hours.
         processes: Share the work among this many processes, or auto: one for each core.
         ignore_spent_quota: Forget the calls of today, and that WeChat said a quota is spent.
         progress: A bar on a terminal and lines elsewhere, or always one of them.
@@ -42,6 +45,8 @@ class Running:
     dry_run: Annotated[bool, options.value("HARVESTER_DRY_RUN")] = False
     refetch: options.Refetch = None
     max_duration: Annotated[str | None, options.value("HARVESTER_MAX_DURATION")] = None
+    until_complete: Annotated[bool, options.value("HARVESTER_UNTIL_COMPLETE")] = False
+    wait: Annotated[str | None, options.value("HARVESTER_WAIT")] = None
     ignore_spent_quota: Annotated[bool, options.value("HARVESTER_IGNORE_SPENT_QUOTA")] = False
     shard: options.Shard = None
     processes: Annotated[str, options.value("HARVESTER_PROCESSES")] = "1"

@@ -97,8 +97,8 @@ SABOTAGES = (
     Sabotage(
         "busy-hidden-from-programs",
         API_RUN,
-        "        except (UsageError, Busy):",
-        "        except UsageError:",
+        "        if isinstance(error, UsageError | Busy):",
+        "        if isinstance(error, UsageError):",
         f"{API}::test_a_busy_output_names_its_owner",
     ),
 )

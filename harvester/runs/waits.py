@@ -1,0 +1,58 @@
+"""Waits between the runs of one call that goes on until everything wanted is covered."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+from collections.abc import Callable
+
+from harvester.core.calendar import Clock
+from harvester.storage.backends.elapsed import boot_seconds
+
+DEFAULT_WAIT = 86_400.0
+"""Seconds that all runs and waits of a call may take together, if the call does not say."""
+
+JITTER_SECONDS = 60.0
+"""Most seconds that a run begins after its moment, so that many machines do not begin at once."""
+
+_STEP_SECONDS = 60.0
+
+
+class Waits:
+    """Waits of one call. The runs count too: all of it takes at most ``limit`` seconds.
+
+    ``elapsed`` counts seconds, ``sleep`` waits that many seconds or until the event is set, and
+    ``jitter`` chooses a number between two.
+    """
+
+    def __init__(
+        self,
+        elapsed: Clock = boot_seconds,
+        sleep: Callable[[threading.Event, float], object] = threading.Event.wait,
+        jitter: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._elapsed, self._sleep, self._jitter = elapsed, sleep, jitter
+        self._began = elapsed()
+        self._cancelled = threading.Event()
+        self.limit = math.inf
+
+    def left(self) -> float:
+        """Return the seconds that are left of the limit."""
+        return self._began + self.limit - self._elapsed()
+
+    def before_next(self, seconds: float) -> float:
+        """Return in how many seconds a next run begins that may begin in ``seconds``, or is due."""
+        return max(0.0, seconds) + self._jitter(0.0, JITTER_SECONDS)
+
+    def pause(self, seconds: float) -> bool:
+        """Wait that many seconds; returns False if `cancel` was called."""
+        until = self._elapsed() + seconds
+        # In steps, because a sleep does not count the time for which the machine is suspended.
+        while not self._cancelled.is_set() and (left := until - self._elapsed()) > 0:
+            self._sleep(self._cancelled, min(left, _STEP_SECONDS))
+        return not self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """End the pause at once, and each later one. For any thread."""
+        self._cancelled.set()
