@@ -35,10 +35,9 @@ if TYPE_CHECKING:
         RunEnded,
         RunStarted,
     )
-    from harvester.verbs.asking.answer import Answer
     from harvester.verbs.asking.check_report import Check
     from harvester.verbs.check import check
-    from harvester.verbs.fetch import fetch
+    from harvester.verbs.fetch import Answer, fetch
     from harvester.verbs.plan import Plan, plan
     from harvester.verbs.project import read_manifest
     from harvester.verbs.results import Result
@@ -63,10 +62,9 @@ _HOMES = {
     "core.results": ("Change",),
     "readers.output": ("Output", "open"),
     "runs.record.events": ("Event", "Problem", "Progress", "Published", "RunEnded", "RunStarted"),
-    "verbs.asking.answer": ("Answer",),
     "verbs.asking.check_report": ("Check",),
     "verbs.check": ("check",),
-    "verbs.fetch": ("fetch",),
+    "verbs.fetch": ("Answer", "fetch"),
     "verbs.project": ("read_manifest",),
     "verbs.plan": ("Plan", "plan"),
     "verbs.results": ("Result",),

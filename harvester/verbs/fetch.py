@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Literal, NoReturn
 
 from harvester.catalogue import matching, retirement
 from harvester.core import calendar, readiness
@@ -19,6 +20,7 @@ from harvester.core.dataset import DATE_COLUMN, Dataset, Grain
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal, Window, bucket_of
+from harvester.core.plain import plain
 from harvester.core.rule import Action, Rule, Scope
 from harvester.core.text.safe_text import safe_text
 from harvester.engine.ledger_files import LedgerFiles
@@ -37,17 +39,81 @@ from harvester.storage.partition_reader import published_rows
 from harvester.tables import decode
 from harvester.tables.columns import arrow_schema
 from harvester.tables.day_rows import Decoded
-from harvester.tables.row_difference import differences, plain_rows
+from harvester.tables.row_difference import ChangedValue, differences, plain_rows
 from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
 from harvester.verbs import arguments
 from harvester.verbs.arguments import ManifestSource
-from harvester.verbs.asking.answer import Answer, UnusableDay
 from harvester.verbs.project import open_project
 
 _NO_ANSWER = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN, Action.DEFER)
 """Actions after which nothing is known of the window, and a later question may be answered."""
 
 _NO_PROVENANCE = Provenance(0, "")
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableDay:
+    """A day whose rows in the answer do not fit the columns of the dataset."""
+
+    day: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """WeChat's answer to one window, as `harvester fetch` prints it. Nothing of it is published.
+
+    ``outcome`` is ``"same"`` or ``"different"``, compared with the published rows, or
+    ``"refused"``; then ``errcode`` is WeChat's, or None if the network or a spent quota is the
+    cause. ``rows`` and ``published`` count the rows of the answer and the published ones; those
+    that only one of them has are ``added`` or ``removed``. ``published_at`` is when the newest
+    published row was asked, RFC 3339 in UTC. ``is_delay`` is True if WeChat was still computing the
+    answer. ``answer`` is the answer itself, text if it is no JSON, and ``raw`` its bytes; secrets
+    in it are masked.
+    """
+
+    appid: str
+    name: str
+    dataset: str
+    begin_date: str
+    end_date: str
+    outcome: Literal["same", "different", "refused"]
+    exit_code: int
+    requests: int
+    paused: str = ""
+    rows: int = 0
+    published: int = 0
+    published_at: str | None = None
+    is_delay: bool = False
+    added: tuple[Mapping[str, Any], ...] = ()
+    removed: tuple[Mapping[str, Any], ...] = ()
+    changed: tuple[ChangedValue, ...] = ()
+    unusable: tuple[UnusableDay, ...] = ()
+    errcode: int | None = None
+    errmsg: str = ""
+    rid: str = ""
+    meaning: str = ""
+    advice: str = ""
+    retry_at: str | None = None
+    raw: bytes = field(default=b"", repr=False)
+
+    @property
+    def answer(self) -> Any:
+        """The answer as values of JSON; text if it is no JSON, None without an answer."""
+        if not self.raw:
+            return None
+        text = self.raw.decode(errors="replace")
+        try:
+            # Not as a lenient reader does, because the value is written as JSON again.
+            return json.loads(text, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            return text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the answer as `fetch --format json` prints it."""
+        members: dict[str, Any] = plain(self)
+        del members["raw"]
+        return {**members, "answer": self.answer}
 
 
 def fetch(
@@ -97,7 +163,18 @@ def _ask(project: Project, account: str, dataset: str, days: tuple[str, str]) ->
     with locked(tree, own, stream, project.lock_timeout) as tree:
         published = list(published_rows(tree, window))
         heard = run_in_loop(partial(_hear, manifest, context, tree, stream.own.run_id, window))
-    answer = _unanswered(chosen, window, heard)
+    answer = Answer(
+        appid=chosen.appid,
+        name=chosen.name,
+        dataset=window.dataset,
+        begin_date=calendar.day_text(window.begin),
+        end_date=calendar.day_text(window.end),
+        outcome="refused",
+        exit_code=int(Exit.INCOMPLETE),
+        requests=heard.requests,
+        paused=chosen.paused,
+        raw=heard.raw,
+    )
     if isinstance(heard.outcome, bytes):
         return _compared(answer, known, decode.decoder(known)(window, heard.outcome), published)
     return _refused(answer, heard.outcome.rule, heard.outcome.why, context.clock())
@@ -173,22 +250,6 @@ def _only(manifest: Manifest, account: Account, window: Window) -> Manifest:
     return replace(manifest, accounts=(alone,), jobs=(job,), all_jobs=(), from_platform=False)
 
 
-def _unanswered(account: Account, window: Window, heard: Heard) -> Answer:
-    """Return what is known of a question, whatever became of it."""
-    return Answer(
-        appid=account.appid,
-        name=account.name,
-        dataset=window.dataset,
-        begin_date=calendar.day_text(window.begin),
-        end_date=calendar.day_text(window.end),
-        outcome="refused",
-        exit_code=int(Exit.INCOMPLETE),
-        requests=heard.requests,
-        paused=account.paused,
-        raw=heard.raw,
-    )
-
-
 def _refused(answer: Answer, rule: Rule, why: Refusal | str, now: float) -> Answer:
     """Return a refusal, with the exit code of a run for which nothing else is open."""
     reason, code = reason_for(rule.action, rule.scope)
@@ -252,3 +313,7 @@ def _newest(published: list[Any]) -> str | None:
     """Return when the newest published row was asked for."""
     moments = [each for table in published for each in table["_fetched_at"].to_pylist() if each]
     return calendar.utc_text(max(moments).timestamp()) if moments else None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)

@@ -22,7 +22,7 @@ from harvester.core.config.parsers import AGO, DAY
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert, inert_json, named
 from harvester.verbs import fetch as fetching
-from harvester.verbs.asking.answer import Answer
+from harvester.verbs.fetch import Answer
 
 _DAY = re.compile(f"{DAY}|{AGO}|yesterday")
 

@@ -1,1 +1,1 @@
-"""Calls that a person waits for, as values: the report of probes, and the answer to a window."""
+"""Calls that a person waits for, as values: the report of probes."""
