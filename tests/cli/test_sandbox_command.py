@@ -106,7 +106,7 @@ MISTAKES = [
     (["--refuse", "1:\x1b[2J"], r"\x1b[2J"),
     (["--faults", "wires"], "wire"),
     (["--daily-quota", "few"], "few"),
-    (["--fault-rate", "1"], "--fault-rate must be from 0 to below 1"),
+    (["--fault-rate", "1"], "for --fault-rate. Must be < 1."),
 ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from harvester.catalogue import CATALOGUE, matching, retirement
 from harvester.cli.output import streams
@@ -23,20 +24,19 @@ PLATFORM = "wxc000000000000001"
 PLATFORM_ACCOUNTS = tuple(f"wx{number:016x}" for number in (1, 2, 3))
 """The accounts that have authorised it."""
 
-_LAST_PORT = 65_535
 _PLATFORM_SECRET = "sandbox"
 _REFUSAL = re.compile(r"(-?[0-9]{1,9})(?::(.*))?", re.DOTALL)
 
 
 def sandbox(
     *,
-    port: int = 8900,
+    port: Annotated[int, Parameter(validator=Number(gte=0, lte=65_535))] = 8900,
     latency: float = 0.0,
     jitter: float = 0.0,
     minute_limit: int | None = None,
     daily_quota: int | None = None,
     rate_limit: int | None = None,
-    fault_rate: float = 0.0,
+    fault_rate: Annotated[float, Parameter(validator=Number(gte=0, lt=1))] = 0.0,
     token_life: float = 7200.0,
     unauthorised: Annotated[tuple[str, ...], Parameter(show_default=False)] = (),
     refuse: Annotated[
@@ -75,12 +75,6 @@ def sandbox(
         platform: Emulate a third-party platform with three accounts too, and
             print its secret and ticket as assignments of variables.
     """
-    if not 0 <= port <= _LAST_PORT:
-        raise UsageError(f"--port must be from 0 to {_LAST_PORT}", "write --port 0 for a free one")
-    if not 0 <= fault_rate < 1:
-        raise UsageError(
-            "--fault-rate must be from 0 to below 1", "write 0.1 to make a tenth of the calls fail"
-        )
     refusals = [refusal for text in refuse for refusal in _refusals(text)]
     rules = Rules(
         token_life=token_life,
