@@ -75,7 +75,7 @@ def test_a_first_manifest_runs_as_it_stands(
     assert "interface_summary_hour" in capsys.readouterr().out
     manifest.write_text("mine")
     assert invoke(["init", "jobs.yaml"]) == Exit.USAGE
-    assert "exists already" in capsys.readouterr().err
+    assert "File exists" in capsys.readouterr().err
     assert manifest.read_text() == "mine"
     assert invoke(["init", "no/such/folder.yaml"]) == Exit.USAGE
     assert "No such file" in capsys.readouterr().err

@@ -57,7 +57,7 @@ def test_any_other_error_is_one_annotation(
     ]
     assert invoke(["init", str(tmp_path)]) == Exit.USAGE
     [command] = commands_in(capsys.readouterr().err)
-    assert command == f"::error title=harvester::{tmp_path}: exists already"
+    assert command == f"::error title=harvester::{tmp_path}: File exists"
 
 
 def test_without_a_runner_there_is_no_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -579,7 +579,7 @@ def test_offline_lists_what_a_run_would_use(
     assert "5 accounts, 1 job: no mistakes" in printed
     assert "secrets/wx0000000000000001: missing\n" in printed
     assert "  OUT\n  TWO\n  THREE: not set\n" in printed
-    assert "a run would end with 2: 1 variable and 1 file to set up" in printed
+    assert "a run would end with 2: set up 2 of these first" in printed
     assert sorted(manifest.parent.iterdir()) == before
 
 

@@ -196,12 +196,6 @@ def _offline(out: Console, found: Inputs) -> None:
         for name in names:
             mark = f": {marks[name]}" if name in marks else ""
             print_line(out, f"  {inert(str(name))}{mark}")
-    lacks = [
-        counted(len(names), noun)
-        for names, noun in ((found.unset, "variable"), (found.missing, "file"))
-        if names
-    ]
-    if lacks:
-        line = f"a run would end with 2: {' and '.join(lacks)} to set up before it starts"
-        print_line(out, line, gap=True)
+    if marks:
+        print_line(out, f"a run would end with 2: set up {len(marks):,} of these first", gap=True)
     print_paused(out, found.paused)

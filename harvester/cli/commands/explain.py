@@ -10,7 +10,9 @@ from rich.console import Console
 from harvester.catalogue.error_codes import is_known, rule_for, token_rule_for
 from harvester.cli.options import Format
 from harvester.cli.output.answers import answer, print_line
+from harvester.core.errors import UsageError
 from harvester.core.rule import Action, Rule
+from harvester.core.text.inert_text import inert
 
 DOES = {
     Action.RETRY: "repeats the request later, a bounded number of times",
@@ -25,7 +27,7 @@ DOES = {
 
 
 def explain(
-    code: Annotated[int, Parameter(allow_leading_hyphen=True)], /, *, format: Format = "text"
+    code: Annotated[str, Parameter(allow_leading_hyphen=True)], /, *, format: Format = "text"
 ) -> None:
     """Explain an errcode of WeChat: its meaning, what a run does, and what to do.
 
@@ -39,9 +41,19 @@ def explain(
     Params:
         code: An errcode, such as 45009 or -1.
     """
-    data, token = rule_for(code), token_rule_for(code)
-    found = {"errcode": code, "known": is_known(code), "data": data, "token": token}
-    answer(format, lambda: found, lambda out: _print_rules(out, code, data, token))
+    errcode = _parse_errcode(code)
+    data, token = rule_for(errcode), token_rule_for(errcode)
+    found = {"errcode": errcode, "known": is_known(errcode), "data": data, "token": token}
+    answer(format, lambda: found, lambda out: _print_rules(out, errcode, data, token))
+
+
+def _parse_errcode(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(
+            f"`{inert(text)}` is no errcode", "it is a whole number: 45009 or -1"
+        ) from None
 
 
 def _print_rules(out: Console, errcode: int, data: Rule, token: Rule) -> None:

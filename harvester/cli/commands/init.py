@@ -34,14 +34,9 @@ def init(file: Path | None = None, /) -> None:
     try:
         with file.open("xb") as new:
             new.write(text)
-    except FileExistsError:
-        raise UsageError(
-            f"{inert(str(file))}: exists already", "name another file, or remove it"
-        ) from None
     except OSError as error:
-        raise UsageError(
-            f"{inert(str(file))}: {error.strerror}", "name a file in a folder that can be written"
-        ) from None
+        problem = f"{inert(str(file))}: {error.strerror}"
+        raise UsageError(problem, "name a new file in a folder that can be written") from None
     name = shell_word(str(file))
     steps = (
         NextCommand("what a run would ask of the built-in emulator", f"harvester plan {name}"),
