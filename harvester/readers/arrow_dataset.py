@@ -19,7 +19,7 @@ from harvester.core.calendar import Day, Month
 from harvester.core.config import parsers
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
-from harvester.readers.output_place import Harvested, OutputPlace, in_order, located
+from harvester.readers.output_place import Harvested, OutputPlace, located
 from harvester.storage import arrow_files, footer
 from harvester.storage.layout import Partition
 
@@ -95,9 +95,9 @@ def arrow_dataset(harvested: Harvested, name: str, chosen: RowFilter) -> ds.Data
     """
     tree, found = located(harvested.store, name)
     system = _file_system(harvested.place)
-    kept = chosen.files(in_order(found), tree.buckets)
+    kept = chosen.files(found, tree.buckets)
     # Of the newest month, because older files may lack columns that were added since.
-    newest = tree.name(next(iter(found)))
+    newest = tree.name([*found][-1])
     form = ds.ParquetFileFormat()
     with footer.parquet_errors_as_store_errors(tree.store.display_path(newest)):
         # Its keys hold the coverage, which is no part of a table.

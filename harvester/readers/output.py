@@ -18,7 +18,6 @@ from harvester.readers.arrow_dataset import arrow_dataset, filter_of
 from harvester.readers.output_place import (
     Harvested,
     datasets,
-    in_order,
     located,
     open_place,
     whole_tree,
@@ -76,7 +75,7 @@ class Output:
         """
         tree, found = located(self._harvested.store, name)
         place = self._harvested.place
-        paths = [place.location(tree.name(each)) for each in in_order(found)]
+        paths = [place.location(tree.name(each)) for each in found]
         return engines.polars_frame(place, paths)
 
     def duckdb(

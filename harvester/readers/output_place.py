@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -72,7 +72,7 @@ def datasets(store: Store) -> tuple[str, ...]:
 
 
 def located(store: Store, name: str) -> tuple[Tree, dict[Partition, FileInfo]]:
-    """Return the files of a dataset that is in the output, newest month first.
+    """Return the files of a dataset that is in the output, by month and bucket.
 
     Raises UsageError for any other name and for files of two numbers of buckets, and StoreError.
     """
@@ -84,7 +84,7 @@ def located(store: Store, name: str) -> tuple[Tree, dict[Partition, FileInfo]]:
         there = ", ".join(datasets(store)) or "no dataset"
         where = store.display_path()
         raise UsageError(f"{where}: `{name}` was not harvested here", f"it has {there}")
-    return tree, found
+    return tree, dict(sorted(found.items()))
 
 
 def whole_tree(store: Store) -> Tree:
@@ -102,11 +102,6 @@ def whole_tree(store: Store) -> Tree:
     # Without any file the change logs say how many buckets there were.
     named = (layout.parse_name(store, name) for name in change_reader.not_removed(Tree(store)))
     return Tree(store, max((each[1] for each in named if each is not None), default=1))
-
-
-def in_order(found: Iterable[Partition]) -> list[Partition]:
-    """Return the partitions of a dataset by month and bucket."""
-    return sorted(found, key=lambda each: (each.month, each.bucket))
 
 
 def _place(

@@ -12,7 +12,7 @@ import pyarrow as pa
 from harvester.catalogue import CATALOGUE, descriptions
 from harvester.core import calendar
 from harvester.core.calendar import Day, Month
-from harvester.readers.output_place import datasets, in_order, located
+from harvester.readers.output_place import datasets, located
 from harvester.storage import partition_reader
 from harvester.storage.backends.base import Store
 from harvester.storage.footer import Footer
@@ -77,8 +77,7 @@ def coverage(store: Store, name: str | None) -> pa.Table:
 
 def _coverages(store: Store, name: str) -> Iterator[pa.RecordBatch]:
     tree, found = located(store, name)
-    files = [found[each] for each in in_order(found)]
-    for of_file in partition_reader.footers(tree.store, files):
+    for of_file in partition_reader.footers(tree.store, found.values()):
         if of_file is not None:
             yield coverage_ranges(name, of_file)
 
