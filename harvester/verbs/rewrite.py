@@ -72,12 +72,9 @@ class _Rewriting:
     dataset: Dataset
     old: Mapping[Month, Mapping[Partition, FileInfo]]
 
-
-class _Made(NamedTuple):
-    """Rows of one new file, and whether an earlier try made it."""
-
-    rows: int
-    kept: bool
+    def versions(self, month: Month) -> dict[str, str]:
+        """Return the versions of the old files of a month, by name."""
+        return {self.source.name(part): found.version for part, found in self.old[month].items()}
 
 
 def rewrite(
@@ -152,36 +149,37 @@ def rewrite_tree(
         old.open(source, list(range(source.buckets)))
         buckets, clock = range(source.buckets), old.stream.now
         publish.recover(source, datasets, buckets, old.record_published, now=clock)
-    # A finished tree may have had runs since: it is compared with the source, and never changed.
+    rewritings = [_rewriting(source, target, dataset) for dataset in datasets.values()]
     if finished:
-        return _summed(target, _make_all(source, target, datasets, None))
+        # It may have had runs since: it is compared with the source, and never changed.
+        for each in rewritings:
+            _refuse_changed(each)
+        return _summed(target, datasets)
     begun = {"from": _identity(source), "buckets": target.buckets, "finished": False}
     # Before any file of data: from now on every verb but this one refuses the new tree.
     rewrite_journal.write(target, begun)
     with recorded(new):
         tree_copy.copy_history(source, target)
         new.open(target, list(range(target.buckets)), is_new=True)
-        made = _summed(target, _make_all(source, target, datasets, new))
+        kept = sum([_make_dataset(each, new) for each in rewritings])
         tree_copy.retire_former_names(source, target, datasets, new)
         tree_copy.copy_side_files(source, target)
     rewrite_journal.write(target, {**begun, "finished": True})
-    return made
+    return _summed(target, datasets)._replace(kept=kept)
 
 
-def _summed(target: Tree, made: Iterable[_Made]) -> NewTree:
-    files = list(made)
-    kept, rows = sum(each.kept for each in files), sum(each.rows for each in files)
-    return NewTree(target.store.display_path(), target.buckets, len(files), kept, rows)
+def _rewriting(source: Tree, target: Tree, dataset: Dataset) -> _Rewriting:
+    old: dict[Month, dict[Partition, FileInfo]] = {}
+    for partition, file in layout.partitions(source, dataset.name).items():
+        old.setdefault(partition.month, {})[partition] = file
+    return _Rewriting(source, target, dataset, old)
 
 
-def _make_all(
-    source: Tree, target: Tree, datasets: Mapping[str, Dataset], run_log: RunLog | None
-) -> Iterator[_Made]:
-    for dataset in datasets.values():
-        old: dict[Month, dict[Partition, FileInfo]] = {}
-        for partition, file in layout.partitions(source, dataset.name).items():
-            old.setdefault(partition.month, {})[partition] = file
-        yield from _make_dataset(_Rewriting(source, target, dataset, old), run_log)
+def _summed(target: Tree, datasets: Iterable[str]) -> NewTree:
+    """Return what the journal says of a finished tree, as if an earlier try had made all of it."""
+    months = (each for name in datasets for each in rewrite_journal.months(target, name).values())
+    rows = [count for month in months for count in month.files.values()]
+    return NewTree(target.store.display_path(), target.buckets, len(rows), len(rows), sum(rows))
 
 
 def _is_finished(source: Tree, target: Tree, datasets: Mapping[str, Dataset]) -> bool:
@@ -219,42 +217,42 @@ def _is_inhabited(target: Tree, datasets: Mapping[str, Dataset]) -> bool:
     )
 
 
-def _make_dataset(rewriting: _Rewriting, run_log: RunLog | None) -> Iterator[_Made]:
-    """Make the files of a dataset, newest month first; without a run log all must be done."""
-    name = rewriting.dataset.name
+def _make_dataset(rewriting: _Rewriting, run_log: RunLog) -> int:
+    """Make the files of a dataset, newest month first; return how many an earlier try had made."""
+    name, kept = rewriting.dataset.name, 0
     journal = rewrite_journal.months(rewriting.target, name)
     done: dict[str, rewrite_journal.DoneMonth] = {}
-    for month, parts in rewriting.old.items():
-        key = calendar.month_text(month)
-        versions = {rewriting.source.name(part): found.version for part, found in parts.items()}
+    for month in rewriting.old:
+        key, versions = calendar.month_text(month), rewriting.versions(month)
         known = journal.get(key)
         # By their versions, because a run or `forget` may have changed the source since.
-        is_kept = known is not None and known.of == versions
-        if known is None or not is_kept:
-            if run_log is None:
-                raise _changed(rewriting, key)
+        if known is not None and known.of == versions:
+            kept += len(known.files)
+        else:
             rows = _make_month(rewriting, month)
             known = journal[key] = rewrite_journal.DoneMonth(versions, rows)
             # After each month, because a year of a large dataset may take an hour.
             rewrite_journal.write_months(rewriting.target, name, journal)
         done[key] = known
-        if run_log is not None:
-            _record_made(rewriting, month, known.files, run_log)
-        yield from (_Made(count, kept=is_kept) for count in known.files.values())
-    if run_log is not None:
-        _remove_others(rewriting, {path for each in done.values() for path in each.files})
+        _record_made(rewriting, month, known.files, run_log)
+    _remove_others(rewriting, {path for each in done.values() for path in each.files})
     if journal != done:
-        if run_log is None:
-            raise _changed(rewriting, min(journal.keys() - done.keys()))
         rewrite_journal.write_months(rewriting.target, name, done)
+    return kept
 
 
-def _changed(rewriting: _Rewriting, month: str) -> UsageError:
-    return UsageError(
-        f"{rewriting.source.store.display_path()}: {rewriting.dataset.name} of {month}"
-        " changed since the new tree was finished",
-        "switch to the new tree, or name another place for --to",
-    )
+def _refuse_changed(rewriting: _Rewriting) -> None:
+    """Raise UsageError if a month of the source changed since the target was finished."""
+    name = rewriting.dataset.name
+    then = {key: each.of for key, each in rewrite_journal.months(rewriting.target, name).items()}
+    now = {calendar.month_text(month): rewriting.versions(month) for month in rewriting.old}
+    for month in {**now, **then}:
+        if now.get(month) != then.get(month):
+            raise UsageError(
+                f"{rewriting.source.store.display_path()}: {name} of {month} changed since the new"
+                " tree was finished",
+                "switch to the new tree, or name another place for --to",
+            )
 
 
 def _record_made(
