@@ -98,10 +98,10 @@ class AccountStatus:
 
 
 def account_days(
-    names: Mapping[str, str], found: Iterable[tuple[str, str, DaySet]]
+    names: Mapping[str, str], found: Mapping[tuple[str, str], DaySet]
 ) -> Iterator[DaysOfAccount]:
-    """Yield the days of each account; datasets with the same days are one entry."""
-    for appid, alike in _alike(found):
+    """Yield days by dataset and appid of each account; datasets with the same are one entry."""
+    for appid, alike in _alike((appid, name, days) for (name, appid), days in found.items()):
         yield DaysOfAccount(appid, names.get(appid, ""), *alike)
 
 

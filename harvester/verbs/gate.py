@@ -15,7 +15,7 @@ from harvester.core.calendar import Day
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
 from harvester.planning.ledger import Moment
-from harvester.planning.wanted_days import Wanted, wanted
+from harvester.planning.wanted_days import wanted
 from harvester.runs.record.prospects import comes_at
 from harvester.storage.coverage_scan import States, day_ranges_of
 from harvester.storage.empty_everywhere import EmptyEverywhere, exit_of
@@ -113,15 +113,22 @@ def _is_clock_apart(required: Required, history: RunHistory) -> bool:
 
 
 def _explained(required: Required, history: RunHistory) -> Iterator[ExplainedDays]:
-    """Yield the required days that are not present, each once, with their cause."""
-    now, missing = history.now, Missing()
-    for dataset, of_dataset in _required_days(required, history).items():
+    """Yield the required days that are not present, each once, with their cause.
+
+    A named day is required even before it is ready.
+    """
+    now, missing, until, upto = history.now, Missing(), history.now, -1
+    if required.day is not None:
+        # At the end of the day after it, because each dataset has its own ready hour.
+        until = max(now, calendar.instant(required.day + 2) - 1)
+        upto = calendar.day_range(calendar.FIRST_DAY, required.day)
+    for dataset, of_dataset in wanted(history.manifest, until).items():
         known = history.manifest.datasets[dataset]
         ready = calendar.day_range(calendar.FIRST_DAY, readiness.newest_ready(known, now))
         for appid, days in of_dataset.items():
             state = history.states[dataset].get(appid, States())
             there = state.answered & ~state.provisional if required.final else state.answered
-            lacking = days & ~there
+            lacking = days & upto & ~there
             if later := lacking & ~ready:
                 at = calendar.instant(calendar.today(now), known.ready_minutes)
                 yield ExplainedDays(dataset, appid, later, at, "not_ready")
@@ -131,17 +138,3 @@ def _explained(required: Required, history: RunHistory) -> Iterator[ExplainedDay
             if rest := lacking & ready & ~state.quarantined:
                 missing[dataset, appid] = rest
     yield from history.explain(missing, MAX_RECORDS)
-
-
-def _required_days(required: Required, history: RunHistory) -> Wanted:
-    """Return the wanted days up to the required one; a named day even before it is ready."""
-    day = required.day
-    if day is None:
-        return wanted(history.manifest, history.now)
-    # At the end of the day after it, because each dataset has its own ready hour.
-    want = wanted(history.manifest, max(history.now, calendar.instant(day + 2) - 1))
-    upto = calendar.day_range(calendar.FIRST_DAY, day)
-    return {
-        dataset: {appid: days & upto for appid, days in of_dataset.items()}
-        for dataset, of_dataset in want.items()
-    }

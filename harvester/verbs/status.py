@@ -131,26 +131,22 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
         dataset: {appid: all_states[dataset][appid] for appid in of_dataset}
         for dataset, of_dataset in want.items()
     }
-    every = [
-        (appid, dataset, state)
-        for dataset, of_dataset in states.items()
-        for appid, state in of_dataset.items()
-    ]
     lacking = {
         (dataset, appid): days
-        for appid, dataset, state in every
+        for dataset, of_dataset in states.items()
+        for appid, state in of_dataset.items()
         if (days := want[dataset][appid] & ~state.covered)
     }
     names, history = manifest.names, RunHistory(manifest, tree, now, states)
     missing = list(history.explain(lacking, SEARCHED_RUNS))
-    suspicious = ((appid, dataset, state.suspicious) for appid, dataset, state in every)
+    every = (state for of_dataset in states.values() for state in of_dataset.values())
     return Status(
         datasets=tuple(summarise_states(want, states)),
         accounts=tuple(account_statuses(manifest, with_paused, all_states, missing, now)),
         gaps=tuple(missing_days(names, missing)),
-        suspicious=tuple(account_days(names, suspicious)),
+        suspicious=tuple(account_days(names, coverage_scan.gaps(states))),
         quarantined=tuple(coverage_scan.quarantined_days(tree, states)),
-        unusable=sum(calendar.count_days(state.unanswered) for _, _, state in every),
+        unusable=sum(calendar.count_days(state.unanswered) for state in every),
         runs=tuple(run_records.last(tree, LAST_RUNS)),
         foreign=tuple(layout.unmanaged_files(tree, want)),
         warnings=tuple(bucket_sizing.warnings(manifest, want)),

@@ -57,10 +57,9 @@ def refuse_place(path: Path, manifest: Manifest) -> None:
 
 def _refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
     """Raise UsageError if the path, or another path of the same file, is read by the run."""
-    mine = path.stat() if path.exists() else None
     for read in inputs:
         is_same = path.absolute() == read.absolute()
         with suppress(OSError):
-            is_same = is_same or (mine is not None and os.path.samestat(mine, read.stat()))
+            is_same = is_same or path.samefile(read)
         if is_same:
             raise UsageError(f"--summary {path}: the run reads this file", COPY_ADVICE)

@@ -20,8 +20,8 @@ SABOTAGES = (
     Sabotage(
         "fetch-writes-rows",
         FETCH,
-        "answer = _unanswered(chosen, window, heard)",
-        "answer = _unanswered(chosen, window, heard); tree.store.put('x', b'')",
+        "answer = Answer(",
+        "tree.store.put('x', b''); answer = Answer(",
         "tests/verbs/test_fetch.py::test_an_answer_like_the_published_rows_is_the_same",
     ),
     Sabotage(

@@ -29,8 +29,8 @@ SABOTAGES = (
     Sabotage(
         "paused-account-counts-for-the-gate",
         GATE,
-        "calendar.instant(day + 2) - 1))",
-        "calendar.instant(day + 2) - 1), paused_too=True)",
+        "wanted(history.manifest, until)",
+        "wanted(history.manifest, until, paused_too=True)",
         "tests/runs/test_paused_accounts.py::test_a_paused_account_counts_for_no_gate",
     ),
     Sabotage(
