@@ -58,8 +58,7 @@ def _print_unraisable(args: sys.UnraisableHookArgs) -> None:
     if json_lines.is_on():
         logging.getLogger("python").error("%s: %s", where, json_lines.text_of(args.exc_value))
         return
-    _write_redacted(f"{where}\n")
-    _write_redacted(_traceback_text(args.exc_value))
+    _write_redacted(f"{where}\n{_traceback_text(args.exc_value)}")
 
 
 def _print_warning(  # noqa: PLR0917 - the signature is Python's

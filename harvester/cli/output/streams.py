@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
@@ -15,9 +16,10 @@ from rich.theme import Theme
 from harvester.cli.output import json_lines
 from harvester.cli.output.styles import STYLES
 from harvester.cli.output.workflow_commands import annotations_of
-from harvester.core.errors import HarvesterError, places
+from harvester.core.errors import HarvesterError
 from harvester.core.text.inert_text import inert_line
 from harvester.core.text.redaction import masked
+from harvester.runs.record.events import problems_of
 
 
 class Terminal(Console):
@@ -115,7 +117,10 @@ def report_error(error: Exception) -> None:
     if json_lines.is_on():
         json_lines.tell_error(error)
         return
-    shown = error if isinstance(error, HarvesterError) else _bug(error)
+    shown = error
+    if not isinstance(shown, HarvesterError):
+        bug, *_ = problems_of(error, time.time())
+        shown = HarvesterError(bug.message, bug.advice)
     with stderr_output():
         lines = [inert_line(masked(line)) for line in shown.lines]
         print("error: " + "\n".join(lines), file=sys.stderr)
@@ -123,13 +128,3 @@ def report_error(error: Exception) -> None:
             print(f"\n{inert_line(masked(shown.advice))}", file=sys.stderr)
         for command in annotations_of(error):
             print(command, file=sys.stderr)
-
-
-def _bug(error: Exception) -> HarvesterError:
-    """Return what to show of a bug: its places, without foreign text, which may hold a URL."""
-    # Tasks fail together, and those after the first have the same cause or were cancelled.
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    frames = (f"  {place}" for place in places(error))
-    lines = (f"a bug in harvester: {type(error).__name__}", *frames)
-    return HarvesterError(lines, "Please report it with the lines above.")
