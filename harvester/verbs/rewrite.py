@@ -260,13 +260,8 @@ def _record_made(
 ) -> None:
     """Record the files of a month, also those of an earlier try: the history has begun anew."""
     tree, name = rewriting.target, rewriting.dataset.name
-    made = [
-        (partition, found)
-        for partition, found in layout.partitions(tree, name).items()
-        if partition.month == month and tree.name(partition) in rows
-    ]
-    footers = partition_reader.footers(tree.store, [found for _, found in made])
-    for (_, found), footer in zip(made, footers, strict=True):
+    made = [found for found in layout.partitions(tree, name).values() if found.name in rows]
+    for found, footer in zip(made, partition_reader.footers(tree.store, made), strict=True):
         days, appids = footer.coverage.filled() if footer else ((), ())
         # With as many buckets the name stood in the copied history already, with these rows.
         before = rows[found.name] if rewriting.source.buckets == tree.buckets else 0
@@ -276,10 +271,9 @@ def _record_made(
 
 def _remove_others(rewriting: _Rewriting, done: set[str]) -> None:
     """Remove files that a killed rewrite made of rows which `forget` has deleted since."""
-    for partition in layout.partitions(rewriting.target, rewriting.dataset.name):
-        name = rewriting.target.name(partition)
-        if name not in done:
-            rewriting.target.store.delete(name)
+    for found in layout.partitions(rewriting.target, rewriting.dataset.name).values():
+        if found.name not in done:
+            rewriting.target.store.delete(found.name)
 
 
 def _make_month(rewriting: _Rewriting, month: Month) -> dict[str, int]:
