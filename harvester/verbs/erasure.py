@@ -219,8 +219,7 @@ def side_files(tree: Tree, request: ErasureRequest) -> Iterator[tuple[str, Any]]
             if is_packed or any(appid.encode() in data for appid in request.appids):
                 yield found.name, None
             continue
-        if contents is not None:
-            yield found.name, contents
+        yield found.name, contents
 
 
 def refuse_long(tree: Tree, found: Iterable[FileInfo], most: int, advice: str) -> None:
@@ -231,16 +230,16 @@ def refuse_long(tree: Tree, found: Iterable[FileInfo], most: int, advice: str) -
         raise StoreError(f"{where}: longer than any file of harvester", advice)
 
 
-def _parsed(where: str, name: str, data: bytes) -> Any:
-    """Parse the contents of a side file. Raises ValueError, and UsageError for a newer version."""
+def _parsed(where: str, name: str, data: bytes) -> list[Any]:
+    """Parse the lines of a side file. Raises ValueError, and UsageError for a newer version."""
     lines = unpack(data) if name.endswith(LINES) else [data]
     parts = [json_file.parse(line) for line in lines]
     for part in parts:
         json_file.value_of(part, dict[str, Any], where)
-    return parts if name.endswith(LINES) else parts[0]
+    return parts
 
 
-def _text(name: str, contents: Any) -> bytes:
+def _text(name: str, parts: list[Any]) -> bytes:
     if not name.endswith(LINES):
-        return json.dumps(contents, indent=2).encode()
-    return pack(f"{json.dumps(line)}\n".encode() for line in contents)
+        return json.dumps(parts[0], indent=2).encode()
+    return pack(f"{json.dumps(part)}\n".encode() for part in parts)
