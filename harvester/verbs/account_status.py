@@ -34,9 +34,6 @@ _NO_CAUSE = ExplainedDays("", "", calendar.NO_DAYS, at=None, reason="")
 _STATES = ("missing", "quarantined", "provisional", "final")
 """States of days, the worst first."""
 
-PAUSED = "paused"
-"""Reason of the missing days of an account that the manifest pauses."""
-
 Ranges: TypeAlias = tuple[tuple[str, str], ...]
 """First and last days, both included, as text."""
 
@@ -183,7 +180,7 @@ def _status(
         lack = _NO_CAUSE._replace(reason=state)
     elif state == "missing" and account.paused:
         # No record of a run explains it: runs leave a paused account out.
-        lack = _NO_CAUSE._replace(reason=PAUSED)
+        lack = _NO_CAUSE._replace(reason="paused")
     return AccountStatus(
         account.appid,
         account.name,

@@ -288,6 +288,7 @@ def _compared(answer: Answer, dataset: Dataset, decoded: Decoded, published: lis
         UnusableDay(calendar.day_text(day), safe_text(reason))
         for day, reason in sorted(decoded.quarantined.items())
     )
+    moments = [each for table in published for each in table["_fetched_at"].to_pylist() if each]
     is_same = not (found.added or found.removed or found.changed or unusable)
     return replace(
         answer,
@@ -295,7 +296,7 @@ def _compared(answer: Answer, dataset: Dataset, decoded: Decoded, published: lis
         exit_code=int(Exit.DONE if is_same else Exit.INCOMPLETE),
         rows=len(new),
         published=len(old),
-        published_at=_newest(published),
+        published_at=calendar.utc_text(max(moments).timestamp()) if moments else None,
         is_delay=decoded.delayed,
         unusable=unusable,
         **found._asdict(),
@@ -307,12 +308,6 @@ def _rows(
 ) -> list[dict[str, Any]]:
     news = [NewRows(appid, day, rows, _NO_PROVENANCE) for day, rows in decoded.days.items()]
     return plain_rows(to_record_batch(arrow_schema(dataset), news), names) if news else []
-
-
-def _newest(published: list[Any]) -> str | None:
-    """Return when the newest published row was asked for."""
-    moments = [each for table in published for each in table["_fetched_at"].to_pylist() if each]
-    return calendar.utc_text(max(moments).timestamp()) if moments else None
 
 
 def _refuse(constant: str) -> NoReturn:
