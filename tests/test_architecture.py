@@ -200,16 +200,16 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_623,
+    "core": 1_628,
     "catalogue": 756,
     "manifest": 1_570,
     "planning": 750,
     "scheduling": 1_376,
     "tables": 1_949,
     "wechat": 1_685,
-    "storage": 3_950,
+    "storage": 4_049,
     "engine": 903,
-    "runs": 3_555,
+    "runs": 3_558,
     "verbs": 2_783,
     "readers": 774,
     "cli": 2_311,

@@ -230,8 +230,23 @@ class StoreError(HarvesterError):
 class AccessRefused(StoreError):
     """A place that permissions or missing credentials close to this user.
 
-    The first read of an output makes it a UsageError; after that it is a failure of the store.
+    The first contact with an output makes it a UsageError; after that it is a failure of the store.
     """
+
+
+class StoreAway(StoreError):
+    """An object store that does not answer, or cannot now: a later run may have one that can."""
+
+    exit_code = Exit.AGAIN
+
+
+class StoreRefused(AccessRefused):
+    """An object store that answers and refuses.
+
+    In the middle of a run that may be an expired key, so the next run tells.
+    """
+
+    exit_code = Exit.AGAIN
 
 
 class DamagedOutput(StoreError):
@@ -240,6 +255,8 @@ class DamagedOutput(StoreError):
 
 class LostRace(StoreError):
     """A file that another run replaced between read and write: read and merge again."""
+
+    exit_code = Exit.AGAIN
 
 
 class CallError(Exception):

@@ -27,7 +27,7 @@ from harvester.core.errors import UsageError
 from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.text.inert_text import inert
 from harvester.storage.backends import atomic_files, flock
-from harvester.storage.backends.base import META_DIR, FileInfo, Store
+from harvester.storage.backends.base import META_DIR, FileInfo, Store, first_contact
 from harvester.storage.backends.local import LocalStore
 
 RAW = f"{META_DIR}/raw"
@@ -105,7 +105,9 @@ def open_tree(output: Output, options: Mapping[str, str] | None = None) -> Tree:
     StoreError if the disk cannot be read.
     """
     store = _open_store(output, options or {})
-    if output.must_exist and not store.exists(META_DIR):
+    with first_contact():
+        is_usable = not output.must_exist or store.exists(META_DIR)
+    if not is_usable:
         raise UsageError(
             f"{store.display_path()}: nothing was harvested here, and `output.must_exist` is true",
             "correct `output.path`, or set must_exist: false for a new tree",

@@ -26,6 +26,7 @@ from harvester.runs.record.account_report import (
     DayCounts,
     reason_for,
 )
+from harvester.runs.record.members import ShardOutcome
 from harvester.runs.record.prospects import comes_at
 from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import as_record, key_figures
@@ -54,6 +55,7 @@ MINUTES = {
     "minute_limit": 1.0,
     "locked": 1.0,
     "lease": 1.0,
+    "store": 5.0,
     "deferred": 10.0,
     "unanswered": 10.0,
 }
@@ -61,7 +63,7 @@ MINUTES = {
 
 FIXED = {"not_ready": instant(DAY, 19 * 60), "quota": instant(DAY + 1, 5)}
 
-NEVER = {"failed", "refused", "quarantined", "unauthorised", "bug", "store", "usage"}
+NEVER = {"failed", "refused", "quarantined", "unauthorised", "bug", "usage"}
 
 CAUSES: dict[str, Any] = {
     "quota": Action.WAIT_FOR_QUOTA,
@@ -84,7 +86,7 @@ FAILURES: dict[str, errors.HarvesterError] = {
     "lease": errors.LeaseLost("late"),
     "unanswered": errors.Unanswered("no list"),
     "unauthorised": errors.Unauthorised("refused"),
-    "store": errors.StoreError("full"),
+    "store": errors.StoreAway("silent"),
     "usage": errors.UsageError("wrong"),
 }
 
@@ -188,6 +190,24 @@ def test_an_error_that_ended_a_run_has_its_moment(reason: str) -> None:
     done = ended_with()
     done.take(end_of(FAILURES[reason], ENDED))
     assert (list(done.reasons()), done.retry_at) == ([reason], expected(reason))
+
+
+@pytest.mark.parametrize("in_shard", [False, True])
+def test_a_full_disk_has_no_moment(*, in_shard: bool) -> None:
+    """It has the same reason as a store that is away, and waits for a person."""
+    done, full = ended_with("incomplete"), errors.StoreError("full")
+    if in_shard:
+        done.shards = [ShardOutcome("1/2", Exit.BUG, ("store",), 0, 0, error=full)]
+    else:
+        done.take(end_of(full, ENDED))
+    assert ("store" in done.reasons(), done.exit_code, done.retry_at) == (True, Exit.BUG, None)
+
+
+def test_a_shard_whose_store_is_away_waits_for_it() -> None:
+    """The days that it lacks are no reason to run at once."""
+    done, away = ended_with("incomplete"), errors.StoreAway("silent")
+    done.shards = [ShardOutcome("1/2", Exit.AGAIN, ("store",), 0, 0, error=away)]
+    assert (done.exit_code, done.retry_at) == (Exit.AGAIN, expected("store"))
 
 
 def test_windows_that_wechat_still_computes_come_in_the_next_hour() -> None:

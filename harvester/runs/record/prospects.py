@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harvester.core import calendar
 from harvester.core.errors import Busy, HarvesterError
+from harvester.core.exit_codes import Exit
 
 _MINUTE = 60.0
 _HOUR = 3600.0
@@ -19,6 +20,8 @@ _SECONDS = {
     "locked": _MINUTE,
     # The run that took over may be at work; if there is none, the lease has ended by then.
     "lease": _MINUTE,
+    # An object store that was away or refused. A failing disk is a person's, and ends with 1.
+    "store": 5 * _MINUTE,
     "deferred": 10 * _MINUTE,
     "unanswered": 10 * _MINUTE,
     "clock": 10 * _MINUTE,
@@ -32,7 +35,7 @@ def comes_after(error: HarvesterError | None, reason: str, now: float) -> float 
     """
     if isinstance(error, Busy) and error.retry_at is not None:
         return max(now, error.retry_at.timestamp())
-    return comes_at(reason, now)
+    return None if error and error.exit_code is Exit.BUG else comes_at(reason, now)
 
 
 def comes_at_text(reason: str, now: float, error: HarvesterError | None = None) -> str | None:

@@ -206,14 +206,15 @@ class Record(Members):
         It is in seconds since the Unix epoch, and never before the run ended.
         """
         found, ended = self.reasons(), self.ended_at
-        moments = [comes_at(reason, ended, self.asked_at) for reason in found]
+        waits = [reason for reason, code in found.items() if code is not Exit.BUG]
+        moments = [comes_at(reason, ended, self.asked_at) for reason in waits]
         if self.failed is not None:
             moments = [comes_after(self.failed, reason, ended) for reason in found]
         moments += (each.retry_at for each in self.empty_everywhere)
         # Beside another open reason `reasons` does not name them. After an error it is the cause,
         # and after the loss of a lease another run may be asking for them.
-        is_broken = self.failed is not None or Exit.BUG in found.values() or self.out_of_lease
-        if not is_broken and any_unexplained(self.accounts):
+        is_broken = self.failed is not None or Exit.BUG in found.values() or "store" in found
+        if not (is_broken or self.out_of_lease) and any_unexplained(self.accounts):
             moments.append(ended)
         return min((moment for moment in moments if moment is not None), default=None)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, NewType, Protocol, TypeAlias, TypeVar
 
-from harvester.core.errors import LostRace
+from harvester.core.errors import AccessRefused, LostRace, UsageError
 from harvester.core.hold import Hold
 from harvester.storage.backends.claims import Claim, Owner
 
@@ -136,7 +136,7 @@ class Store(Protocol):
         """Put a small file, or a complete file of `scratch`, durably; return its version.
 
         ``over`` is the version it replaces, None for none. Raises LostRace if another version is
-        there, which may be this put itself. A store with locks does not compare that of a file of
+        there. A store with locks does not compare that of a file of
         `scratch`, and one with a single writer compares none.
         """
 
@@ -160,6 +160,15 @@ def temp_path(store: Store, name: str) -> Path:
     """Return the path at which this process makes a file before that gets its name."""
     # With the process, because one that holds no bucket may write the same file at that moment.
     return store.scratch / f"{name.replace('/', '.')}.{os.getpid()}.tmp"
+
+
+@contextmanager
+def first_contact() -> Iterator[None]:
+    """Make a refusal of the first requests of a command a UsageError: nothing was asked yet."""
+    try:
+        yield
+    except AccessRefused as error:
+        raise UsageError(error.problem, error.advice) from None
 
 
 def retry_races(attempt: Callable[[int], T], most: int = MAX_RACES) -> T:

@@ -1,23 +1,27 @@
-"""Connection to a bucket, and the meaning of its errors.
+"""Connection to a bucket, requests that are repeated, and the meaning of errors.
 
-obstore's messages contain addresses and signatures, so only the status and the store's own code are
-shown.
+A store that does not answer, or says that it cannot now, is away for a while: a request is
+repeated until it is answered or the patience ends. obstore's messages contain addresses and
+signatures, so only the status and the store's own code are shown.
 """
 
 from __future__ import annotations
 
+import random
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from os import environ
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from obstore.exceptions import BaseError, InvalidPathError, UnknownConfigurationKeyError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from harvester.core.config.references import quote_safe
-from harvester.core.errors import AccessRefused, StoreError, UsageError
+from harvester.core.errors import StoreAway, StoreError, StoreRefused, UsageError
+from harvester.storage.backends.elapsed import boot_seconds
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -27,15 +31,35 @@ BEYOND_THE_END = "416"
 
 _NOT_IMPLEMENTED = {"405", "501"}
 
-_RETRY: RetryConfig = {"max_retries": 6}
+# For the requests for credentials. Those to the store are repeated here, where it is known which
+# of them may be, and what an answer means after one that got lost.
+_RETRY: RetryConfig = {"max_retries": 2}
 _CONNECT_SECONDS = 10.0
-SECONDS = 300.0
-"""Time limit of a request."""
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+_LEAST_TRIES = 2
+_BUSY = {"408", "409", "429", "500", "502", "503", "504"}
+"""Statuses of a store that may answer soon; 409 is a conflict with another request."""
 
+
+class TimeLimits(NamedTuple):
+    """Time limits: of a request, of a pause in it, and of all tries, in seconds."""
+
+    request: float = 300.0
+    silence: float = 10.0
+    patience: float = 30.0
+
+
+LIMITS = TimeLimits()
+LONG_PUTS = TimeLimits(silence=LIMITS.request)
+"""Those of a put that may take long: its answer comes once the store has all of it."""
+
+T = TypeVar("T")
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _WITHOUT_CREDENTIALS = re.compile(r"credential|metadata|169\.254|token", re.IGNORECASE)
+_UNKNOWN_HOST = re.compile(r"name or service not known|nodename nor servname", re.IGNORECASE)
 _ELSEWHERE = {"301", "PermanentRedirect", "AuthorizationHeaderMalformed"}
 _REFUSED = {"401", "403", "ExpiredToken", "InvalidToken"}
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
@@ -49,29 +73,28 @@ _CREDENTIALS = (
 _REGION = "set AWS_REGION to the bucket's region"
 _OPTIONS = "write those of obstore, each once, such as aws_access_key_id, aws_region or allow_http"
 _NETWORK = "check `output.endpoint` and the network, then run again"
+_HOST = "correct `output.endpoint` or the region"
 _RENAME = "remove that object"
 _AGAIN = "look the code up in the store's manual, then run again"
 
 
 def connect(
-    uri: str, endpoint: str | None, given: Mapping[str, str], seconds: float = SECONDS
+    uri: str, endpoint: str | None, given: Mapping[str, str], limits: TimeLimits = LIMITS
 ) -> ObjectStore:
     """Return the prefix of a bucket, without a request.
 
     ``given`` are options of obstore, as ``aws_access_key_id``; they win over the environment.
-    ``seconds`` is the time limit of each request; of a short one a retry must begin within it.
     Raises UsageError if the environment has no usable credentials or region, and for an option that
     the kind of store does not have.
     """
     scheme, _, rest = uri.partition("://")
     bucket, _, prefix = rest.partition("/")
     options: ClientConfig = {
-        "connect_timeout": timedelta(seconds=min(_CONNECT_SECONDS, seconds)),
-        "timeout": timedelta(seconds=seconds),
+        "connect_timeout": timedelta(seconds=min(_CONNECT_SECONDS, limits.request)),
+        "timeout": timedelta(seconds=limits.request),
+        "read_timeout": timedelta(seconds=limits.silence),
     }
-    retry = _RETRY
-    if seconds < SECONDS:
-        retry = {**_RETRY, "retry_timeout": timedelta(seconds=seconds)}
+    retry: RetryConfig = {**_RETRY, "retry_timeout": timedelta(seconds=limits.patience)}
     # obstore reads this variable only if no options are given.
     if (endpoint or "").startswith("http://") or environ.get("AWS_ALLOW_HTTP") == "true":
         options["allow_http"] = True
@@ -106,13 +129,26 @@ def _store_type(scheme: str, endpoint: str | None) -> tuple[Any, dict[str, Any]]
     return S3Store, config | {"disable_bulk_delete": True}
 
 
-@contextmanager
-def translated_errors(uri: str, where: str) -> Iterator[None]:
-    """Turn obstore's errors into a StoreError without secrets."""
-    try:
-        yield
-    except (BaseError, OSError, ValueError) as error:
-        raise _as_store_error(uri, where, error) from None
+def answered(uri: str, where: str, request: Callable[[], T], patience: float) -> T:
+    """Return the result of a request, repeated as long as the store is away.
+
+    ``where`` names the object in messages. Raises StoreAway if it is away for ``patience`` seconds
+    and two tries, and StoreRefused.
+    """
+    until, tries, pause = boot_seconds() + patience, 0, _FIRST_PAUSE
+    while True:
+        tries += 1
+        try:
+            return request()
+        except StoreAway as error:
+            failure: StoreError = error
+        except (BaseError, OSError, ValueError) as error:
+            failure = _as_store_error(uri, where, error)
+        is_over = tries >= _LEAST_TRIES and boot_seconds() + pause > until
+        if is_over or not isinstance(failure, StoreAway):
+            raise failure from None
+        time.sleep(pause * random.uniform(0.5, 1.0))
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 @contextmanager
@@ -130,24 +166,35 @@ def is_not_implemented(error: Exception) -> bool:
     return status(error) in _NOT_IMPLEMENTED
 
 
+def is_conflict(error: Exception) -> bool:
+    """Return whether the store could not decide, because of another request at that moment.
+
+    Azure has the same status for an object that exists.
+    """
+    return status(error) == "409" and "Exists" not in code(error)
+
+
 def _as_store_error(uri: str, where: str, error: Exception) -> StoreError:
     number, word = status(error), code(error)
     # Where an object may be missing the caller has ignored that, so here it is the bucket.
     if word in _NO_BUCKET or isinstance(error, FileNotFoundError):
-        return StoreError(f"{uri}: there is no such bucket", _MAKE_BUCKET)
+        return StoreRefused(f"{uri}: there is no such bucket", _MAKE_BUCKET)
     # By the code too, because S3 answers an expired token with 400.
     if _REFUSED & {number, word}:
-        return AccessRefused(f"{where}: refused ({f'{number} {word}'.strip()})", _CREDENTIALS)
+        return StoreRefused(f"{where}: refused ({f'{number} {word}'.strip()})", _CREDENTIALS)
     if _ELSEWHERE & {number, word}:
-        return StoreError(f"{uri}: the bucket is in another region", _REGION)
+        return StoreRefused(f"{uri}: the bucket is in another region", _REGION)
     if number:
-        return StoreError(f"{where}: the store said {number} {word}", _AGAIN)
+        kind = StoreAway if number in _BUSY else StoreRefused
+        return kind(f"{where}: the store said {f'{number} {word}'.strip()}", _AGAIN)
     if isinstance(error, InvalidPathError):
-        return StoreError(f"{where}: a name with an empty part in it", _RENAME)
+        return StoreRefused(f"{where}: a name with an empty part in it", _RENAME)
     # Credentials are looked for at the first request, and only a text says that there are none.
     if _WITHOUT_CREDENTIALS.search(str(error)):
-        return AccessRefused(f"{uri}: no credentials were found", _CREDENTIALS)
-    return StoreError(f"{uri}: the store cannot be reached", _NETWORK)
+        return StoreRefused(f"{uri}: no credentials were found", _CREDENTIALS)
+    if _UNKNOWN_HOST.search(str(error)):
+        return StoreRefused(f"{uri}: the store's host is unknown", _HOST)
+    return StoreAway(f"{uri}: the store cannot be reached", _NETWORK)
 
 
 def status(error: Exception) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 import obstore
 import pyarrow as pa
@@ -19,6 +18,8 @@ from harvester.storage.backends.versioned_files import AGAIN, REPLACED, Versione
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
     from obstore.store import ObjectStore
+
+_T = TypeVar("_T")
 
 
 def filesystem(uri: str, endpoint: str | None, options: Mapping[str, str]) -> fs.FileSystem:
@@ -72,8 +73,7 @@ class _Objects(VersionedFiles):
 
     def open_version(self, path: str) -> tuple[str, pa.NativeFile]:
         """Open an object; its version is its tag."""
-        with self._translated_errors(path):
-            meta = obstore.head(self._store, self._name(path))
+        meta = self._answered(path, lambda: obstore.head(self._store, self._name(path)))
         version = meta["e_tag"] or str(meta["last_modified"])
         return version, pa.PythonFile(_ObjectFile(self, path, meta), mode="r")
 
@@ -82,21 +82,29 @@ class _Objects(VersionedFiles):
         options: GetOptions = {"range": (begin, begin + length)}
         if meta["e_tag"]:
             options["if_match"] = meta["e_tag"]
-        with self._translated_errors(path):
+
+        def read() -> bytes:
             try:
                 return bytes(obstore.get(self._store, self._name(path), options=options).bytes())
             except PreconditionError:
                 raise StoreError(f"{self.display_path(path)}: {REPLACED}", AGAIN) from None
 
+        return self._answered(path, read)
+
     def info(self, path: str) -> fs.FileInfo:
         """Return kind and size of what is at a path."""
-        with self._translated_errors(path), object_client.missing_objects_ignored():
-            meta = obstore.head(self._store, self._name(path))
-            return fs.FileInfo(path, fs.FileType.File, size=meta["size"])
-        return fs.FileInfo(path, fs.FileType.NotFound)
+
+        def found() -> fs.FileInfo:
+            with object_client.missing_objects_ignored():
+                meta = obstore.head(self._store, self._name(path))
+                return fs.FileInfo(path, fs.FileType.File, size=meta["size"])
+            return fs.FileInfo(path, fs.FileType.NotFound)
+
+        return self._answered(path, found)
 
     def _name(self, path: str) -> str:
         return path.removeprefix(f"{self.root}/")
 
-    def _translated_errors(self, path: str) -> AbstractContextManager[None]:
-        return object_client.translated_errors(self.root, self.display_path(path))
+    def _answered(self, path: str, request: Callable[[], _T]) -> _T:
+        where, patience = self.display_path(path), object_client.LIMITS.patience
+        return object_client.answered(self.root, where, request, patience)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from harvester.core.errors import AccessRefused, UsageError
-from harvester.storage.backends.base import META_DIR
+from harvester.core.errors import UsageError
+from harvester.storage.backends.base import META_DIR, first_contact
 from harvester.storage.layout import Tree
 from harvester.storage.state import json_file
 
@@ -58,10 +58,8 @@ def refuse_unfinished(tree: Tree) -> None:
     It is the first read of an output, so a place that refuses it is a UsageError too. Raises also
     as `read`.
     """
-    try:
+    with first_contact():
         found = read(tree)
-    except AccessRefused as error:
-        raise UsageError(error.problem, error.advice) from None
     if found and not found.get("finished"):
         place = tree.store.display_path()
         count = found.get("buckets")

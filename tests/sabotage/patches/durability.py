@@ -11,6 +11,7 @@ FOOTER = "harvester/storage/footer.py"
 INTEGRITY = "harvester/storage/integrity_check.py"
 FOLDING = "harvester/storage/state/change_folding.py"
 LOCAL = "harvester/storage/backends/local.py"
+ANSWERS = "harvester/storage/backends/object_answers.py"
 OBJECTS = "harvester/storage/backends/object_store.py"
 PIPELINE = "harvester/engine/pipeline.py"
 PUBLISH = "harvester/storage/publish.py"
@@ -167,14 +168,21 @@ SABOTAGES = (
     Sabotage(
         "store-without-conditions-accepted",
         OBJECTS,
-        "if not are_checked:",
+        "if not is_careful:",
         "if False:",
         "tests/storage/backends/test_store.py::test_a_store_that_ignores_conditions",
     ),
     Sabotage(
+        "lost-race-taken-for-a-lost-answer",
+        ANSWERS,
+        "return version_of(answer.meta) if is_same else None",
+        "return version_of(answer.meta)",
+        "tests/storage/backends/test_faulty_store.py::test_a_put_whose_answer_got_lost_is_ours",
+    ),
+    Sabotage(
         "partial-download-accepted",
         OBJECTS,
-        'if path.stat().st_size != meta["size"]:',
+        'if path.stat().st_size != answer.meta["size"]:',
         "if False:",
         "tests/storage/backends/test_store.py::test_a_download_that_ends_early_is_an_error",
     ),

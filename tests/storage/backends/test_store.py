@@ -8,6 +8,7 @@ import os
 import tempfile
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -20,11 +21,13 @@ import pytest
 from obstore.exceptions import GenericError
 
 from harvester.core.config.settings import Output
-from harvester.core.errors import AccessRefused, LostRace, StoreError, UsageError
+from harvester.core.errors import LostRace, StoreAway, StoreError, StoreRefused, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.storage.backends import object_client, object_store
 from harvester.storage.backends.base import Store, Version, contents, temp_path
-from harvester.storage.backends.object_store import put_mode
+from harvester.storage.backends.object_answers import put_mode
+from harvester.storage.backends.object_client import TimeLimits
+from harvester.storage.backends.object_store import ObjectStore
 from harvester.storage.layout import Tree, open_tree
 from harvester.storage.state import rewrite_journal
 from tests.support.claims import claim
@@ -212,9 +215,8 @@ def test_probes_of_killed_runs_are_swept(objects: Tree, monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("s3_keys")
 @pytest.mark.parametrize("kind", ["--careless", "--unable"])
-def test_a_store_that_ignores_conditions(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_a_store_that_ignores_conditions(kind: str) -> None:
     """A store that takes all of them or none is refused, unless there is but one writer."""
-    monkeypatch.setitem(object_client._RETRY, "max_retries", 0)
     with s3_process(kind) as address:
         output = output_in(address)
         tree = open_tree(output)
@@ -223,7 +225,7 @@ def test_a_store_that_ignores_conditions(monkeypatch: pytest.MonkeyPatch, kind: 
             tree.store.lock([], claim("ours")),
         ):
             pass
-        assert "single_writer: true" in caught.value.advice
+        assert "single_writer: true`, which gives up the leases" in caught.value.advice
         alone = open_tree(Output(output.path, endpoint=output.endpoint, single_writer=True))
         with alone.store.lock([], claim("ours")):
             alone.store.put("d/x", made(alone, b"1"), None)
@@ -235,7 +237,6 @@ def every_call(tree: Tree) -> Iterator[StoreError]:
     """Each thing that can be done to a store, done."""
     store = tree.store
     for call in (
-        lambda: store.lock([], claim("ours")).__enter__(),
         lambda: store.exists("d"),
         lambda: store.list("d"),
         lambda: store.read("d/x"),
@@ -257,7 +258,39 @@ def test_a_bucket_that_is_not_there(s3_output: Output) -> None:
     tree = open_tree(Output("s3://no-such-bucket/x", endpoint=s3_output.endpoint))
     for error in every_call(tree):
         assert error.problem == "s3://no-such-bucket/x: there is no such bucket"
-        assert error.exit_code is Exit.BUG
+        assert error.exit_code is Exit.AGAIN
+    assert_refused_at_first(tree, "there is no such bucket")
+
+
+def assert_refused_at_first(tree: Tree, problem: str) -> None:
+    """The first request of a command, and the first put of a run, are mistakes of the user."""
+    with pytest.raises(UsageError, match=problem):
+        rewrite_journal.refuse_unfinished(tree)
+    with pytest.raises(UsageError, match=problem), tree.store.lock([], claim("ours")):
+        pass
+
+
+@pytest.mark.usefixtures("s3_keys")
+def test_a_host_that_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As likely a mistake as a bucket that is not there, if it is not for the moment."""
+    output = Output("s3://bucket/x", endpoint="https://no-such-host.invalid")
+    for words, kind in (
+        ("Name or service not known", UsageError),
+        ("Temporary failure in name resolution", StoreAway),
+    ):
+        said = GenericError(f'"dns error", "failed to lookup address information: {words}"')
+        for name in ("get", "put", "list"):
+            monkeypatch.setattr(obstore, name, Mock(side_effect=said))
+        tree = Tree(ObjectStore(output, {}, TimeLimits(patience=0.0)))
+        with pytest.raises(kind):
+            rewrite_journal.refuse_unfinished(tree)
+        with pytest.raises(kind), tree.store.lock([], claim("ours")):
+            pass
+    monkeypatch.setattr(
+        obstore, "list", Mock(side_effect=GenericError("name or service not known"))
+    )
+    with pytest.raises(UsageError, match="host is unknown"):
+        open_tree(replace(output, must_exist=True))
 
 
 @pytest.mark.usefixtures("s3_keys")
@@ -271,6 +304,10 @@ def test_a_refusal_shows_no_secret() -> None:
             assert "AKIDEXAMPLE" not in shown
             assert "string-to-sign" not in shown
             assert "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY" in error.advice
+            assert error.exit_code is Exit.AGAIN
+        for alone in (False, True):
+            output = Output("s3://bucket/x", endpoint=address, single_writer=alone)
+            assert_refused_at_first(open_tree(output), "403 SignatureDoesNotMatch")
 
 
 def test_a_folder_that_refuses_the_first_read_is_a_mistake_of_the_user(
@@ -287,12 +324,15 @@ def test_a_folder_that_refuses_the_first_read_is_a_mistake_of_the_user(
 
 
 @pytest.mark.usefixtures("s3_keys")
-def test_a_store_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused connection names the output and says what to look at."""
-    monkeypatch.setitem(object_client._RETRY, "max_retries", 0)
-    tree = open_tree(Output("s3://bucket/x", endpoint="http://127.0.0.1:9"))
+def test_a_store_that_cannot_be_reached() -> None:
+    """A refused connection names the output, says what to look at, and may pass."""
+    output = Output("s3://bucket/x", endpoint="http://127.0.0.1:9")
+    tree = Tree(ObjectStore(output, {}, TimeLimits(patience=0.0)))
     for error in every_call(tree):
         assert error.problem == "s3://bucket/x: the store cannot be reached"
+        assert error.exit_code is Exit.AGAIN
+    with pytest.raises(StoreAway):
+        rewrite_journal.refuse_unfinished(tree)
 
 
 class CutShort:
@@ -311,7 +351,7 @@ def test_a_download_that_ends_early_is_an_error(
     s3_output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Part of a file is never read as the whole, and no copy of it is left."""
-    tree = open_tree(s3_output)
+    tree = Tree(ObjectStore(s3_output, {}, TimeLimits(patience=0.0)))
     put(tree, "d/x", b"whole")
     get = obstore.get
     monkeypatch.setattr(obstore, "get", lambda *args: CutShort(get(*args)))
@@ -404,8 +444,9 @@ def test_errors_of_a_store_become_messages_with_advice(
 ) -> None:
     """The status and the store's code decide; the rest of its words is not repeated."""
     said = GenericError(f"PUT https://host/x?sig=hush - status code: {answer}")
-    with pytest.raises(StoreError) as caught, object_client.translated_errors("s3://b", "s3://b/x"):
-        raise said
+    with pytest.raises(StoreError) as caught:
+        object_client.answered("s3://b", "s3://b/x", Mock(side_effect=said), patience=0.0)
+    assert caught.value.exit_code is Exit.AGAIN
     assert problem in caught.value.problem
     assert advice in caught.value.advice
     assert "hush" not in "".join(traceback.format_exception(caught.value))
@@ -416,8 +457,5 @@ def test_where_no_credentials_are_found() -> None:
     said = GenericError(
         "Generic S3 error: Error after 1 retries: PUT http://169.254.169.254/latest"
     )
-    with (
-        pytest.raises(AccessRefused, match="no credentials were found"),
-        object_client.translated_errors("s3://b", "x"),
-    ):
-        raise said
+    with pytest.raises(StoreRefused, match="no credentials were found"):
+        object_client.answered("s3://b", "x", Mock(side_effect=said), patience=0.0)

@@ -1,0 +1,139 @@
+"""An object store with bad days: runs end with 0 or 75, and the next one is exact."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from harvester.core.config.settings import Output
+from harvester.core.errors import HarvesterError, LostRace, StoreAway, UsageError
+from harvester.core.exit_codes import Exit
+from harvester.storage import layout
+from harvester.storage.backends.object_client import TimeLimits
+from harvester.storage.backends.object_store import ObjectStore
+from harvester.storage.layout import open_tree
+from harvester.storage.state import rewrite_journal
+from tests.support import kill_at
+from tests.support.claims import claim
+from tests.support.faulty_store import FAULTS, Weather, faulty_store
+from tests.support.nights import few_by_day
+from tests.support.run_harness import BOTH, days_between, expected, published_rows
+from tests.support.store_backends import all_names, download
+
+DAYS = [
+    f"{fault} {rate} {seed}"
+    for fault in (*FAULTS, "mixed")
+    for rate in (0.02, 0.1)
+    for seed in range(20)
+]
+FEW = [f"{fault} 0.1 0" for fault in ("409", "failed", "cut", "mixed")]
+
+
+@pytest.mark.parametrize("day", few_by_day(DAYS, FEW))
+def test_a_run_on_a_bad_day(
+    tmp_path: Path,
+    s3_output: Output,
+    duck: duckdb.DuckDBPyConnection,
+    day: str,
+) -> None:
+    """Whatever the store does is no mistake of the user and no bug, and costs no call."""
+    fault, rate, seed = day.split()
+    weather = Weather(FAULTS if fault == "mixed" else (fault,), float(rate), int(seed))
+    with faulty_store(s3_output.endpoint or "", weather) as address:
+        lab = kill_at.harness_for(tmp_path, replace(s3_output, endpoint=address, lease=30.0))
+        try:
+            code = lab.run().exit_code
+        except HarvesterError as error:
+            code = error.exit_code
+    assert code in {Exit.DONE, Exit.AGAIN}
+    lab.output = s3_output
+    assert lab.run().exit_code is Exit.DONE
+    folder = download(lab.tree.store, tmp_path / "copy")
+    for dataset in BOTH:
+        truth = expected(dataset, lab.appids, days_between(lab.begin, "2026-04-02"))
+        assert published_rows(duck, folder, dataset) == truth
+    assert all_names(lab.tree, layout.RAW) == []
+    windows = len(lab.appids) * (1 + len(days_between(lab.begin, "2026-04-02")))
+    assert lab.calls() == windows
+
+
+def store_with(
+    stack: ExitStack, output: Output, weather: Weather, limits: TimeLimits
+) -> ObjectStore:
+    """Return the store of an output behind a proxy."""
+    address = stack.enter_context(faulty_store(output.endpoint or "", weather))
+    return ObjectStore(replace(output, endpoint=address), {}, limits)
+
+
+@pytest.mark.parametrize("fault", ["failed", "lost", "cut", "silent"])
+def test_a_put_whose_answer_got_lost_is_ours(s3_output: Output, fault: str) -> None:
+    """Over none and over a version; contents of another run, of any length, are not."""
+    plain = open_tree(s3_output).store
+    for over in (None, plain.put("d/y", b"old")):
+        name = "d/y" if over else "d/x"
+        with ExitStack() as stack:
+            store = store_with(stack, s3_output, Weather((fault,), 0, 0), TimeLimits(silence=0.5))
+            assert store.put(name, b"ours", over) == plain.version(name)
+    for theirs in (b"them", b"longer"):
+        plain.put("d/x", theirs)
+        with ExitStack() as stack:
+            store = store_with(stack, s3_output, Weather((fault,), 0, 0), TimeLimits(silence=0.5))
+            with pytest.raises(LostRace):
+                store.put("d/x", b"ours", None)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("seed", range(4))
+def test_the_probe_judges_clean_answers_alone(s3_output: Output, fault: str, seed: int) -> None:
+    """An answer that is lost or late says nothing about conditions."""
+    with ExitStack() as stack:
+        weather = Weather((fault,), 0.5, seed, late=0.1)
+        store = store_with(stack, s3_output, weather, TimeLimits(silence=0.2))
+        with store.lock([], claim("ours")):
+            pass
+
+
+@pytest.mark.parametrize("fault", ["slow", "silent"])
+def test_one_slow_answer_does_not_end_a_start_under_a_short_lease(
+    s3_output: Output, fault: str
+) -> None:
+    """Neither to the look at a lease nor to the put that takes it."""
+    for number in range(12):
+        weather = _OneAt(number, (fault,), 0, 0, late=2.0)
+        output = replace(s3_output, path=f"{s3_output.path}/{number}", lease=1.0)
+        with ExitStack() as stack:
+            store = store_with(stack, output, weather, TimeLimits(silence=0.5))
+            with store.lock(["bucket"], claim("ours")):
+                pass
+
+
+class _OneAt(Weather):
+    """One fault alone, at the request of a number."""
+
+    def __init__(self, number: int, *args: object, **options: object) -> None:
+        super().__init__(*args, **options)  # type: ignore[arg-type]
+        self._number = number
+
+    def fault_of(self, line: str) -> str | None:
+        self.requests.append(line)
+        return self.faults[0] if len(self.requests) == self._number + 1 else None
+
+
+@pytest.mark.parametrize("fault", ["409", "500", "503", "lost", "silent"])
+def test_a_store_that_stays_away_is_no_mistake(s3_output: Output, fault: str) -> None:
+    """Also at first contact: 75, once it was asked again for a while."""
+    with ExitStack() as stack:
+        weather = Weather((fault,), 1, 0)
+        store = store_with(stack, s3_output, weather, TimeLimits(silence=0.2, patience=0.5))
+        tree = layout.Tree(store)
+        with pytest.raises(StoreAway) as caught:
+            rewrite_journal.refuse_unfinished(tree)
+        assert caught.value.exit_code is Exit.AGAIN
+        assert len(weather.requests) > 1
+        with pytest.raises(StoreAway), store.lock([], claim("ours")):
+            pass
+        assert not issubclass(StoreAway, UsageError)
