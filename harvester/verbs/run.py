@@ -134,7 +134,7 @@ class Run:
         self._log.stream.describe = lambda: text
         # Nothing is left that could end in order, so a signal ends the process at once.
         self._order.is_graceful = False
-        # Its store may keep connections open.
+        # Or two manifests would be in memory when the next run reads its own.
         vars(self).pop("project", None)
         _log.info("%s", text)
         return self._waits.pause(seconds)
