@@ -7,12 +7,13 @@ import io
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from harvester.core.config.references import quote_safe_name
+from harvester.core.config.nearest import nearest
+from harvester.core.config.references import quote_safe, quote_safe_name
 from harvester.core.config.settings import Account, Credential
 from harvester.core.errors import Place
-from harvester.manifest.csv_header import ATTRIBUTE, mistakes_in
+from harvester.core.model import is_appid
 from harvester.manifest.diagnostics import LoadContext, Step, Where
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.text_file import SAVE, Unreadable, read_text
@@ -26,6 +27,30 @@ COLUMNS = (*_OWN, *_IN_CREDENTIAL)
 _EXCEL = "in Excel: File, Save As, `CSV UTF-8`; elsewhere: save it as UTF-8 text with commas"
 _CELLS = "give each row a cell for each column, and quote a cell that has a comma"
 _QUOTES = 'write the cell as "…", and a quote in it as ""'
+
+_ATTRIBUTE = "attr."
+"""Beginning of the columns that are attributes: `attr.client` is the attribute `client`."""
+
+_SEPARATORS = {";": "`;`", "\t": "tabs", "|": "`|`", "，": "`，`"}
+_ENGLISH = {
+    "公众号": "appid",
+    "公众号id": "appid",
+    "公众号名称": "name",
+    "名称": "name",
+    "开发者id": "appid",
+    "标签": "tags",
+    "开始日期": "begin_date",
+    "结束日期": "end_date",
+    "密钥": "secret",
+    "appsecret": "secret",
+    "app_id": "appid",
+    "暂停": "paused",
+}
+"""Usual headings by what they mean, in small letters."""
+
+
+_HeaderMistake: TypeAlias = tuple[int | None, str, str]
+"""Index of the cell that is wrong, None for the whole row; the mistake and a hint."""
 
 
 def read_csv(path: str, named: Place, context: LoadContext) -> Iterator[tuple[Any, Where]]:
@@ -73,7 +98,7 @@ def _accounts(file: Path, text: str, context: LoadContext) -> Iterator[tuple[Any
     rows = csv_rows(text)
     first, header = next(rows, (1, []))
     table = _Table(file, header)
-    flaws = [*mistakes_in(header, COLUMNS)]
+    flaws = [*_mistakes_in(header)]
     for index, what, hint in flaws:
         context.mistakes.add(table.place(first, index), what, hint)
     for number, cells in rows if not flaws else ():
@@ -105,7 +130,7 @@ class _Table(NamedTuple):
         """Return the `Where` of a row: a part's place is its cell, or the row if there is none."""
 
         def find(loc: Sequence[Step] = (), /, *, key: bool = False) -> Place:  # noqa: ARG001
-            steps = [f"{ATTRIBUTE}{loc[-1]}" if "attributes" in loc[:-1] else "", *reversed(loc)]
+            steps = [f"{_ATTRIBUTE}{loc[-1]}" if "attributes" in loc[:-1] else "", *reversed(loc)]
             # A mistake in the credential as a whole is shown at its first column.
             steps += _IN_CREDENTIAL if "credential" in loc else []
             return self.place(row, next((str(step) for step in steps if step in self.header), None))
@@ -126,9 +151,9 @@ class _Table(NamedTuple):
             given[name] = {"true": True, "false": False}.get(given[name], given[name])
         credential = {name: given.pop(name) for name in _IN_CREDENTIAL if name in given}
         attributes = {
-            name.removeprefix(ATTRIBUTE).strip(): given.pop(name)
+            name.removeprefix(_ATTRIBUTE).strip(): given.pop(name)
             for name in [*given]
-            if name.startswith(ATTRIBUTE)
+            if name.startswith(_ATTRIBUTE)
         }
         parts = {"credential": credential, "attributes": attributes}
         return {**given, **{name: part for name, part in parts.items() if part}}
@@ -141,3 +166,50 @@ def _split_command(cell: str) -> list[str] | str:
     except ValueError:
         # Validation refuses a text in the place of a list, with the place of the cell.
         return cell
+
+
+def _mistakes_in(header: Sequence[str]) -> Iterator[_HeaderMistake]:
+    """Yield what is wrong with a header: one mistake if it is about its form as a whole."""
+    if len(header) == 1 and (found := [mark for mark in _SEPARATORS if mark in header[0]]):
+        what = f"the cells are separated by {_SEPARATORS[found[0]]}, and not by commas"
+        hint = "save it as CSV with commas; several tags of one cell are separated by `;`"
+        yield 0, what, hint
+    # Said once, because otherwise each of its cells would be an unknown column.
+    elif any(map(is_appid, header)):
+        hint = "write a first row that names the columns, such as appid,name,tags"
+        yield 0, "the first row is an account", hint
+    else:
+        yield from _mistakes_in_names(header)
+
+
+def _mistakes_in_names(header: Sequence[str]) -> Iterator[_HeaderMistake]:
+    """Yield columns in another language as one mistake, and each unknown, double or missing one."""
+    meant = {index: name for index, cell in enumerate(header) if (name := _meaning(cell))}
+    if meant:
+        given = ",".join(quote_safe(header[index]) for index in meant).replace(" ", "")
+        what = f"column names are English, in small letters: not {given}"
+        yield next(iter(meant)), what, f"write {','.join(meant.values())}"
+    names = [meant.get(index, name) for index, name in enumerate(header)]
+    hints = ""
+    for index, name in enumerate(names):
+        is_attribute = name.startswith(_ATTRIBUTE) and name != _ATTRIBUTE
+        if name not in COLUMNS and not is_attribute:
+            hint = nearest(name, COLUMNS)
+            hints += hint
+            known = f"known are {', '.join(COLUMNS)}, {_ATTRIBUTE}NAME"
+            yield index, f"unknown column{quote_safe(name)}", hint or known
+        elif name in names[:index]:
+            what = f"the column{quote_safe(name)} comes twice"
+            yield index, what, "leave one of them out"
+    # The misspelt column is reported already.
+    if "appid" not in names and "`appid`" not in hints:
+        hint = f"the first line names the columns: {', '.join(COLUMNS)}"
+        yield None, "there is no column `appid`", hint
+
+
+def _meaning(cell: str) -> str:
+    """Return the column that a heading most likely means, or an empty text if it is one or none."""
+    if cell in COLUMNS:
+        return ""
+    plain = cell.strip().lower().replace(" ", "_").replace("-", "_")
+    return plain if plain in COLUMNS else _ENGLISH.get(plain, "")

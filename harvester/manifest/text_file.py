@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from harvester.core.errors import InvalidValue
+
 MAX_BYTES = 16 * 1024 * 1024
 """Maximum size of a manifest or an accounts file."""
 
@@ -19,16 +21,14 @@ _UNPRINTABLE = re.compile(
 )
 
 
-class Unreadable(Exception):
+class Unreadable(InvalidValue):
     """A file that is no valid text. ``what`` continues a sentence: "does not exist".
 
     ``line`` is 0 if the whole file is meant.
     """
 
-    def __init__(self, what: str, hint: str = "", *, line: int = 0, column: int = 1) -> None:
-        super().__init__(what)
-        self.what = what
-        self.hint = hint
+    def __init__(self, what: str, hint: str, *, line: int = 0, column: int = 1) -> None:
+        super().__init__(what, hint)
         self.line = line
         self.column = column
 
