@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cache
 from typing import NamedTuple
 
 from harvester.core.calendar import FIRST_DAY, Day
@@ -137,24 +136,14 @@ class Dataset:
     @property
     def api(self) -> str:
         """WeChat's name of the endpoint, such as ``getinterfacesummary``."""
-        return _api_of(self.name)
+        return f"get{self.name.replace('_', '')}"
 
     @property
     def path(self) -> str:
         """The path of the endpoint below the API's address."""
-        return _path_of(self.name)
+        return f"/datacube/{self.api}"
 
     @property
     def source(self) -> str:
         """The address of WeChat's page about the endpoint."""
         return f"{PAGES}/{self.pages}/api_{self.api}.html"
-
-
-@cache
-def _path_of(name: str) -> str:
-    # Cached, because each request asks for it.
-    return f"/datacube/{_api_of(name)}"
-
-
-def _api_of(name: str) -> str:
-    return f"get{name.replace('_', '')}"
