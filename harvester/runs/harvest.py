@@ -161,11 +161,7 @@ def _recover(state: RunState) -> None:
 
 
 def read_coverage(
-    record: Record,
-    manifest: Manifest,
-    tree: layout.Tree,
-    harvested: Harvested,
-    clock: CheckedClock,
+    record: Record, manifest: Manifest, tree: layout.Tree, harvested: Harvested, clock: CheckedClock
 ) -> CoverageRead:
     """Read what the files have of the wanted days of a run. Raises StoreError.
 

@@ -81,11 +81,7 @@ class Stream:
             return Record.merge([self.record])
 
     def report(
-        self,
-        fact: facts.Fact,
-        shard: str | None = None,
-        *,
-        before: Callable[[], object] = object,
+        self, fact: facts.Fact, shard: str | None = None, *, before: Callable[[], object] = object
     ) -> None:
         """Fold a fact into the record, and hand it to the listeners. Only for the run's thread.
 

@@ -66,9 +66,9 @@ def _time_text(moment: float) -> str:
 
 def _print_figures(out: Console, done: Record) -> None:
     bound = ""
-    if done.bound_seconds:
-        limit = _LIMITS[done.bound_by]
-        bound = f" (lower bound from {limit}: {seconds_text(done.bound_seconds)})"
+    seconds, limit = done.bound
+    if seconds:
+        bound = f" (lower bound from {_LIMITS[limit]}: {seconds_text(seconds)})"
     figures = {
         "requests": f"{done.requests:,} for {done.windows:,} windows",
         "questions": f"{done.quota_questions:,} for the daily quota",

@@ -44,12 +44,7 @@ class Record(Members):
     @classmethod
     def begun(cls, manifest: Path, now: float) -> Self:
         """Return the record of a run that begins at ``now``."""
-        return cls(
-            run_id=new_run_id(now),
-            manifest=str(manifest),
-            started_at=now,
-            ended_at=now,
-        )
+        return cls(run_id=new_run_id(now), manifest=str(manifest), started_at=now, ended_at=now)
 
     @classmethod
     def of_shards(cls, shards: Sequence[Self], head: Self | None = None) -> Self:

@@ -33,6 +33,7 @@ MAX_ROWLESS = 100
 
 def as_record(record: Record) -> dict[str, Any]:
     """Return the record of a run; the change feed has the days and accounts of each file."""
+    bound_seconds, bound_by = record.bound
     return {
         "record_version": RECORD_VERSION,
         "harvester_version": __version__,
@@ -44,8 +45,8 @@ def as_record(record: Record) -> dict[str, Any]:
         "started_at": calendar.utc_text(record.started_at),
         "ended_at": calendar.utc_text(record.ended_at),
         "seconds": round(record.seconds, 3),
-        "bound_seconds": record.bound_seconds,
-        "bound_by": record.bound_by,
+        "bound_seconds": bound_seconds,
+        "bound_by": bound_by,
         "today": calendar.day_text(record.today),
         "clock_offset": round(record.clock_offset, 3),
         "state": "finished" if record.finished else "running",
