@@ -12,7 +12,6 @@ __all__ = [
     "record",
     "run_log",
     "runtime",
-    "session",
     "stream",
     "token_comparison",
     "waits",

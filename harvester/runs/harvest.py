@@ -35,8 +35,7 @@ from harvester.runs.record import account_report
 from harvester.runs.record.members import MAX_SUSPICIOUS
 from harvester.runs.record.next_requests import next_requests
 from harvester.runs.record.record import Record
-from harvester.runs.run_log import RunLog
-from harvester.runs.session import locked_and_recorded
+from harvester.runs.run_log import RunLog, locked_and_recorded
 from harvester.runs.stream import StopOrder, Stream, all_made
 from harvester.scheduling.account_queue import AccountQueue, Backlog, make_queue
 from harvester.scheduling.scheduler import Scheduler

@@ -2,7 +2,7 @@
 
 The record is written when the run begins, at checkpoints and when it ends; a run that is killed
 leaves a record that says ``running``. Replaced files go to the change logs of their buckets, an
-entry each, and are copied into the final record.
+entry each, and are copied into the final record. Work on buckets is done under their locks.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +19,14 @@ from typing import Any, NamedTuple
 from harvester.core.errors import HarvesterError, StoreError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.runs import facts
+from harvester.runs.clock import CheckedClock
 from harvester.runs.record.events import bug_of
-from harvester.runs.record.record import new_run_id
+from harvester.runs.record.labels import engine_labels
+from harvester.runs.record.record import Record, new_run_id
 from harvester.runs.record.run_record import as_record, feed_entry
 from harvester.runs.stream import Stream
+from harvester.storage import locks
+from harvester.storage.backends.claims import Claim
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.state import record_folding, run_records
@@ -226,3 +230,56 @@ def log_store_errors() -> Iterator[None]:
         yield
     except StoreError as error:
         _log.error("the run record is not written: %s; %s", error.problem, error.advice)
+
+
+def new_run_log(manifest: Path, clock: CheckedClock, copy: Path | None = None) -> RunLog:
+    """Return the log of a run that began with its clock; it writes ``copy`` too."""
+    stream = Stream(Record.begun(manifest, clock.started_at), clock)
+    stream.report(facts.Begun(engine_labels(os.environ)))
+    return RunLog(stream, copy)
+
+
+def locked(
+    tree: Tree, buckets: Iterable[int], stream: Stream, lock_timeout: float | None
+) -> AbstractContextManager[Tree]:
+    """Hold the locks of buckets for the block; yields the held tree. Raises as `locks.hold`.
+
+    It waits no longer once the run is to stop.
+    """
+    _make_folder(tree)
+    run, stop = stream.own, stream.stop
+    claim = Claim(run.run_id, stream.now, run.shard, lock_timeout, lambda: stop.code is not None)
+    return locks.hold(tree, buckets, claim)
+
+
+def _make_folder(tree: Tree) -> None:
+    """Make the folder of an output on a disk. Raises UsageError if that cannot be."""
+    root = getattr(tree.store, "root", None)
+    if not isinstance(root, Path):
+        return
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        flaw = "" if os.access(root, os.W_OK | os.X_OK) else "it is not writable"
+    except OSError as error:
+        flaw = error.strerror or type(error).__name__
+    if flaw:
+        place = tree.store.display_path()
+        raise UsageError(
+            f"{place}: the output cannot be written there: {flaw}",
+            "name another folder as `output.path` or --output, or correct its permissions",
+        )
+
+
+@contextmanager
+def locked_and_recorded(
+    run_log: RunLog, tree: Tree, own: list[int], lock_timeout: float | None
+) -> Iterator[Tree]:
+    """Hold the locks of buckets and keep the log open until the block ends.
+
+    Raises as `locks.hold`, StoreError, and UsageError for a journal of a newer version.
+    """
+    held = locked(tree, own, run_log.stream, lock_timeout)
+    # The log is closed under the locks: the next holder must find it complete.
+    with held as mine, recorded(run_log):
+        run_log.open(tree, own)
+        yield mine

@@ -32,8 +32,8 @@ from harvester.runs.access import open_line, run_context
 from harvester.runs.event_loop import run_in_loop
 from harvester.runs.record.account_report import reason_for
 from harvester.runs.record.prospects import comes_at_text
+from harvester.runs.run_log import locked, new_run_log
 from harvester.runs.runtime import Project, RunContext
-from harvester.runs.session import locked, new_run_log
 from harvester.storage.layout import Tree
 from harvester.storage.partition_reader import published_rows
 from harvester.tables import decode

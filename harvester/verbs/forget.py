@@ -24,9 +24,8 @@ from harvester.core.text.inert_text import inert
 from harvester.manifest.narrowing import meant
 from harvester.manifest.option_values import day_option
 from harvester.planning import wanted_days
-from harvester.runs.run_log import RunLog
+from harvester.runs.run_log import RunLog, locked_and_recorded, new_run_log
 from harvester.runs.runtime import Project
-from harvester.runs.session import locked_and_recorded, new_run_log
 from harvester.storage import (
     layout,
     partition_reader,

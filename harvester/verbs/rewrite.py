@@ -29,8 +29,7 @@ from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
 from harvester.core.text.inert_text import inert
 from harvester.manifest.option_values import place_named
-from harvester.runs.run_log import RunLog, recorded
-from harvester.runs.session import locked, new_run_log
+from harvester.runs.run_log import RunLog, locked, new_run_log, recorded
 from harvester.storage import layout, partition_reader, partition_writer, publish
 from harvester.storage.backends.base import META_DIR, FileInfo
 from harvester.storage.footer import Footer

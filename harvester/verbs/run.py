@@ -29,9 +29,8 @@ from harvester.runs.narrator import Narrator, ignore
 from harvester.runs.record import run_record
 from harvester.runs.record.events import Event
 from harvester.runs.record.record import Record
-from harvester.runs.run_log import recorded
+from harvester.runs.run_log import new_run_log, recorded
 from harvester.runs.runtime import Project, RunOptions, Watch, show_no_progress
-from harvester.runs.session import new_run_log
 from harvester.runs.stream import StopOrder
 from harvester.runs.waits import DEFAULT_WAIT, Waits
 from harvester.storage.coverage_scan import Refetch

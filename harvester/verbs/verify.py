@@ -17,9 +17,8 @@ from harvester.core.errors import OtherVersion
 from harvester.core.plain import plain
 from harvester.core.text.inert_text import inert
 from harvester.planning import wanted_days
-from harvester.runs.run_log import RunLog, recorded
+from harvester.runs.run_log import RunLog, locked, new_run_log, recorded
 from harvester.runs.runtime import Project
-from harvester.runs.session import locked, new_run_log
 from harvester.storage import integrity_check, layout, quarantine, raw_log
 from harvester.storage.integrity_check import FileCheck
 from harvester.storage.layout import Partition, Tree
