@@ -1,19 +1,20 @@
 """Answers to valid windows, as they are at the moment of the call.
 
-Most answers are final; those are made once and cached. The others depend on the moment of the call.
+Most answers are final; those are made once and cached. The others depend on the moment of the call:
+lists still grow, and figures are preliminary.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from harvester.core.calendar import FIRST_DAY, Day, today
+from harvester.core.calendar import FIRST_DAY, Day, parse_day, today
 from harvester.core.dataset import Dataset
 from harvester.sandbox.calls import list_of
 from harvester.sandbox.data import TABLES, Row
-from harvester.sandbox.preliminary_data import grown_so_far, preliminary
+from harvester.sandbox.data.account import words
 from harvester.sandbox.rules import Rules
 
 Source: TypeAlias = Callable[[str, str, Day], list[Row]]
@@ -26,6 +27,9 @@ _DAYS_UNTIL_FINAL = {
     name: len(table.period(FIRST_DAY)) - 1 + table.unsettled_days for name, table in TABLES.items()
 }
 """Days after a day until its rows can be final. FIRST_DAY begins a week and a month of 31 days."""
+
+_CODES = {"ref_hour", "user_source", "msg_type", "count_interval", "publish_type", "position"}
+"""Members whose integers are codes, not counts."""
 
 
 class Window(NamedTuple):
@@ -93,3 +97,38 @@ class Archive:
 def first_unready_day(now: float) -> Day:
     """Return the Beijing day before which all days are ready."""
     return today(now - 60.0 * READY_MINUTES)
+
+
+def grown_so_far(rows: list[Row], member: str, until: Day) -> list[Row]:
+    """Return the rows with those entries of the list ``member`` whose days are before ``until``."""
+    return [
+        {**row, member: [entry for entry in row[member] if parse_day(entry["stat_date"]) < until]}
+        for row in rows
+    ]
+
+
+def preliminary(rows: list[Row], *, age: int, chance: str) -> list[Row]:
+    """Return the rows as they may be answered ``age`` days after their period.
+
+    Every count above zero is too small, by up to a half on the first day and by less from day to
+    day; sums and equalities within a row hold approximately. Of several rows one may be missing.
+    """
+    missing, which, *lacking = words(f"unsettled {chance}", 2 + len(rows))
+    young = [
+        _scaled(row, 1023 - lack % (512 >> min(age - 1, 8)))
+        for row, lack in zip(rows, lacking, strict=True)
+    ]
+    if len(young) > 1 and not missing % 3:
+        del young[which % len(young)]
+    return young
+
+
+def _scaled(value: Any, share: int, name: str = "") -> Any:
+    """Scale all counts in a row, at any depth, to ``share`` 1024ths."""
+    if isinstance(value, dict):
+        return {key: _scaled(inner, share, key) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_scaled(inner, share, name) for inner in value]
+    if isinstance(value, int) and name not in _CODES:
+        return value * share >> 10
+    return value

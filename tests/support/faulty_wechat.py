@@ -37,8 +37,14 @@ from harvester.sandbox.calls import (
 )
 from harvester.sandbox.data import TABLES
 from harvester.sandbox.data.account import fraction
-from harvester.sandbox.preliminary_data import grown_so_far, preliminary
-from harvester.sandbox.responses import READY_MINUTES, Archive, Source, Window
+from harvester.sandbox.responses import (
+    READY_MINUTES,
+    Archive,
+    Source,
+    Window,
+    grown_so_far,
+    preliminary,
+)
 from harvester.sandbox.tokens import Token
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
