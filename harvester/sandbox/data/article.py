@@ -16,6 +16,9 @@ ALL = "全部"
 SCENES = ("公众号消息", "聊天会话", "朋友圈", "公众号主页", "其他", "推荐", "搜一搜")
 """``scene_desc``: where articles are read. ALL precedes them and is their sum."""
 
+_COUNTS = ("share_user", "zaikan_user", "like_user", "comment_count", "collection_user")
+"""Counts that an account's day and an article's total have in common."""
+
 _NEW_READERS = 800
 """Of 1024 readers of a further article, those who read no other article of the account that day."""
 
@@ -32,9 +35,9 @@ def read_rows(appid: str, day: Day) -> list[Row]:
 def share_rows(appid: str, day: Day) -> list[Row]:
     """Return a row for each article that was shared on the day."""
     return [
-        _row(article, day, {"share_user": figures.sharers})
+        _row(article, day, {"share_user": sharers})
         for article, figures in _figures(appid, day)
-        if figures.sharers
+        if (sharers := figures.counts["share_user"])
     ]
 
 
@@ -42,16 +45,13 @@ def biz_rows(appid: str, day: Day) -> list[Row]:
     """Return the account's day in one row, or no row if nothing was read, done or published."""
     articles = [figures for _, figures in _figures(appid, day)]
     pages = len(publication.articles_of(appid, day)) if day >= FIRST_DAY_OF_ARTICLES else 0
-    if not pages and not any(any(each.readers) or any(each[1:]) for each in articles):
+    if not pages and not any(any((*each.readers, *each.counts.values())) for each in articles):
         return []
+    names = (*_COUNTS, "redirect_ori_page_user")
     detail = {
         **_by_scene([_people([each.readers[n] for each in articles]) for n in range(len(SCENES))]),
-        "share_user": _people([each.sharers for each in articles]),
-        "zaikan_user": _people([each.hearts for each in articles]),
-        "like_user": _people([each.thumbs for each in articles]),
-        "comment_count": sum(each.comments for each in articles),
-        "collection_user": _people([each.keepers for each in articles]),
-        "redirect_ori_page_user": _people([each.on_to_original for each in articles]),
+        **{name: _people([each.counts[name] for each in articles]) for name in names},
+        "comment_count": sum(each.counts["comment_count"] for each in articles),
         "send_page_count": pages,
     }
     return [{"ref_date": day_text(day), "detail": detail}]
@@ -110,13 +110,9 @@ def _detail(article: publication.Article, day: Day) -> dict[str, Any]:
     return {
         "stat_date": day_text(day),
         **_by_scene(figures.readers),
-        "share_user": figures.sharers,
-        "zaikan_user": figures.hearts,
-        "like_user": figures.thumbs,
-        "comment_count": figures.comments,
-        "collection_user": figures.keepers,
-        "praise_money": 100 * figures.tips,  # fen
-        "read_subscribe_user": figures.subscribers,
+        **{name: figures.counts[name] for name in _COUNTS},
+        "praise_money": 100 * figures.counts["praise_money"],  # fen
+        "read_subscribe_user": figures.counts["read_subscribe_user"],
         **_rates(article, figures, day - article.published),
     }
 

@@ -29,18 +29,12 @@ _ENDINGS = ("来了", "，一文读懂", "：99 元起", " | 留言有礼", "�
 class Figures(NamedTuple):
     """Figures of an article: of one day, or cumulative until a day.
 
-    ``readers`` has the people by scene, in the order of SCENES; ``tips`` is in yuan.
+    ``readers`` has the people by scene, in the order of SCENES; ``counts`` what they did, by the
+    names of WeChat's members; money is in yuan.
     """
 
     readers: tuple[int, ...]
-    sharers: int
-    hearts: int
-    thumbs: int
-    comments: int
-    keepers: int
-    on_to_original: int
-    subscribers: int
-    tips: int
+    counts: dict[str, int]
 
 
 class Article(NamedTuple):
@@ -88,10 +82,12 @@ _CURVES = (_curve(46_000, 400), _curve(36_000, 560), _curve(24_000, 760), _curve
 
 def _between(final: Figures, before: int, after: int) -> Figures:
     """Return the part of the final figures between two shares, in 65536ths."""
-    readers, *others = final
     return Figures(
-        tuple([(people * after >> 16) - (people * before >> 16) for people in readers]),
-        *[(figure * after >> 16) - (figure * before >> 16) for figure in others],
+        tuple([(people * after >> 16) - (people * before >> 16) for people in final.readers]),
+        {
+            name: (count * after >> 16) - (count * before >> 16)
+            for name, count in final.counts.items()
+        },
     )
 
 
@@ -158,14 +154,17 @@ def _final(reach: int, chance: bytes) -> Figures:
         for place, share in enumerate(_SCENE_SHARES, 6)
     )
     total = sum(readers)
-    return Figures(
-        readers,
-        sharers=share_of(total, 300 + 9 * chance[3], chance[6] << 8),
-        hearts=share_of(total, 100 + 3 * chance[7], chance[8] << 8),
-        thumbs=share_of(total, 300 + 4 * chance[9], chance[10] << 8),
-        comments=share_of(total, chance[11], chance[12] << 8),
-        keepers=share_of(total, 120 + 2 * chance[13], chance[14] << 8),
-        on_to_original=share_of(total, 40 * chance[15], chance[16] << 8) if chance[17] & 1 else 0,
-        subscribers=share_of(total, 60 + chance[18], chance[19] << 8),
-        tips=share_of(total, 2 * chance[20], chance[21] << 8) if chance[22] < 40 else 0,
-    )
+    tips = 2 * chance[20] if chance[22] < 40 else 0
+    counts = {
+        "share_user": share_of(total, 300 + 9 * chance[3], chance[6] << 8),
+        "zaikan_user": share_of(total, 100 + 3 * chance[7], chance[8] << 8),
+        "like_user": share_of(total, 300 + 4 * chance[9], chance[10] << 8),
+        "comment_count": share_of(total, chance[11], chance[12] << 8),
+        "collection_user": share_of(total, 120 + 2 * chance[13], chance[14] << 8),
+        "redirect_ori_page_user": share_of(
+            total, 40 * chance[15] * (chance[17] & 1), chance[16] << 8
+        ),
+        "read_subscribe_user": share_of(total, 60 + chance[18], chance[19] << 8),
+        "praise_money": share_of(total, tips, chance[21] << 8),
+    }
+    return Figures(readers, counts)
