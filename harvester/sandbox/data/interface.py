@@ -20,13 +20,10 @@ _HOURS = struct.Struct("<24Q")
 
 
 class Hour(NamedTuple):
-    """One hour with traffic; times in milliseconds."""
+    """One hour with traffic, and its figures by the names of WeChat's members."""
 
     hour: int
-    callbacks: int
-    failures: int
-    total: int
-    longest: int
+    figures: dict[str, int]
 
 
 def hours_of(appid: str, day: Day) -> list[Hour]:
@@ -42,28 +39,19 @@ def hourly_rows(appid: str, day: Day) -> list[Row]:
     """Return a row for each hour with traffic; ``ref_hour`` is the hour × 100, as in WeChat."""
     date = day_text(day)
     return [
-        {"ref_date": date, "ref_hour": hour * 100, **_metrics(*figures)}
-        for hour, *figures in hours_of(appid, day)
+        {"ref_date": date, "ref_hour": hour * 100, **figures}
+        for hour, figures in hours_of(appid, day)
     ]
 
 
 def daily_rows(appid: str, day: Day) -> list[Row]:
     """Return the sum of the day's hours in one row, or no row without traffic."""
-    hours = hours_of(appid, day)
+    hours = [figures for _, figures in hours_of(appid, day)]
     if not hours:
         return []
-    _, callbacks, failures, totals, longest = zip(*hours, strict=True)
-    figures = _metrics(sum(callbacks), sum(failures), sum(totals), max(longest))
-    return [{"ref_date": day_text(day), **figures}]
-
-
-def _metrics(callbacks: int, failures: int, total: int, longest: int) -> Row:
-    return {
-        "callback_count": callbacks,
-        "fail_count": failures,
-        "total_time_cost": total,
-        "max_time_cost": longest,
-    }
+    sums = {name: sum(figures[name] for figures in hours) for name in hours[0]}
+    longest = max(figures["max_time_cost"] for figures in hours)
+    return [{"ref_date": day_text(day), **sums, "max_time_cost": longest}]
 
 
 def _level(profile: Profile, day: Day) -> int:
@@ -90,5 +78,10 @@ def _hour(profile: Profile, hour: int, level: int, word: int) -> Hour | None:
     else:
         slower = reply * (word >> 55) * min(callbacks - 1, 6) >> 9
         longest = min(reply + slower, PUSH_TIMEOUT - 1)
-    total = (callbacks - failures) * reply + failures * longest
-    return Hour(hour, callbacks, failures, total, longest)
+    figures = {
+        "callback_count": callbacks,
+        "fail_count": failures,
+        "total_time_cost": (callbacks - failures) * reply + failures * longest,
+        "max_time_cost": longest,
+    }
+    return Hour(hour, figures)

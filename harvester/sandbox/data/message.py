@@ -149,8 +149,8 @@ def _hours(appid: str, day: Day) -> list[tuple[int, list[KindCount]]]:
     chance = words(f"messages {day} {appid}", 48)
     return [
         (hour, _by_kind(habit, messages, chance[24 + hour]))
-        for hour, callbacks, *_ in hours_of(appid, day)
-        if (messages := share_of(callbacks, habit.messages, chance[hour]))
+        for hour, figures in hours_of(appid, day)
+        if (messages := share_of(figures["callback_count"], habit.messages, chance[hour]))
     ]
 
 
