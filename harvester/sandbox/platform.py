@@ -36,19 +36,13 @@ Endpoint: TypeAlias = Callable[[Mapping[str, Any], str], dict[str, Any]]
 
 
 @dataclass(slots=True)
-class _Authorisation:
-    """The grant of an account to a platform."""
-
-    refresh_token: str
-    since: int
-
-
-@dataclass(slots=True)
 class _Platform:
+    """A platform, and by appid the accounts that authorised it, as the list has them."""
+
     secret: str
     ticket: str = ""
     ticket_ends_at: float = 0.0
-    accounts: dict[str, _Authorisation] = field(default_factory=dict)
+    accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Platforms:
@@ -89,7 +83,8 @@ class Platforms:
         A repeated authorisation ends the former refresh token.
         """
         token = self._random_text("refreshtoken@@@", account)
-        given = _Authorisation(token, since=int(self._clock()))
+        since = int(self._clock())
+        given = {"authorizer_appid": account, "refresh_token": token, "auth_time": since}
         self._platforms[appid].accounts[account] = given
         return token
 
@@ -117,15 +112,15 @@ class Platforms:
         appid, platform = self._calling_platform(asked, own)
         account = text_of(asked, "authorizer_appid", 41002)
         given = self._authorisation(platform, account)
-        if text_of(asked, "authorizer_refresh_token", 61023) != given.refresh_token:
+        if text_of(asked, "authorizer_refresh_token", 61023) != given["refresh_token"]:
             raise Refused(61023)
         now = self._clock()
-        given.refresh_token = self._random_text("refreshtoken@@@", account)
+        given["refresh_token"] = self._random_text("refreshtoken@@@", account)
         token = self._tokens.plain(account, now, platform=appid)
         return {
             "authorizer_access_token": token.text,
             "expires_in": token.left(now),
-            "authorizer_refresh_token": given.refresh_token,
+            "authorizer_refresh_token": given["refresh_token"],
         }
 
     def authorizer_list(self, asked: Mapping[str, Any], own: str) -> dict[str, Any]:
@@ -137,14 +132,7 @@ class Platforms:
         end = offset + min(count, LONGEST_PAGE)
         return {
             "total_count": len(platform.accounts),
-            "list": [
-                {
-                    "authorizer_appid": account,
-                    "refresh_token": given.refresh_token,
-                    "auth_time": given.since,
-                }
-                for account, given in itertools.islice(platform.accounts.items(), offset, end)
-            ],
+            "list": [*itertools.islice(platform.accounts.values(), offset, end)],
         }
 
     def _calling_platform(self, asked: Mapping[str, Any], own: str) -> tuple[str, _Platform]:
@@ -162,7 +150,7 @@ class Platforms:
             raise Refused(61011)
         return appid, self._platforms[appid]
 
-    def _authorisation(self, platform: _Platform, account: str) -> _Authorisation:
+    def _authorisation(self, platform: _Platform, account: str) -> dict[str, Any]:
         if account not in platform.accounts:
             raise Refused(61003)
         return platform.accounts[account]

@@ -437,7 +437,7 @@ def revoke_authorisation(wechat: FakeWeChat, platform: str, account: str) -> Non
 
 def refresh_token_of(wechat: FakeWeChat, platform: str, account: str) -> str:
     """Return the refresh token that is valid now."""
-    return wechat.platforms._platforms[platform].accounts[account].refresh_token
+    return str(wechat.platforms._platforms[platform].accounts[account]["refresh_token"])
 
 
 def platform_token_of(wechat: FakeWeChat, platform: str) -> str:
