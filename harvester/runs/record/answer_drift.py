@@ -8,7 +8,7 @@ from itertools import islice
 
 from harvester.core.model import MAX_ODDITIES, OddityKind
 from harvester.core.text.safe_text import safe_text
-from harvester.storage.publication import Published, SeenOddity
+from harvester.storage.publication import SeenOddity
 
 _DECIDED_BY = "`harvester datasets article_total_detail` has the query that decides"
 
@@ -42,39 +42,31 @@ class AnswerDrift:
     ``oddities`` has the first one of each kind and name, and at most MAX_ODDITIES.
     """
 
-    dataset: str
     dropped: int
     unknown_members: frozenset[str]
     missing_members: frozenset[str]
     oddities: Mapping[tuple[OddityKind, str], SeenOddity]
 
-    @classmethod
-    def of(cls, item: Published) -> AnswerDrift:
-        """Return the differences in the answers of a file that was published."""
-        oddities = {seen.key: seen for seen in item.oddities}
-        return cls(item.dataset, item.dropped, item.unknown, item.missing, oddities)
-
     def joined(self, other: AnswerDrift) -> AnswerDrift:
         """Return these differences and later ones of the same dataset."""
         others = (item for item in other.oddities.items() if item[0] not in self.oddities)
         return AnswerDrift(
-            self.dataset,
             self.dropped + other.dropped,
             self.unknown_members | other.unknown_members,
             self.missing_members | other.missing_members,
             dict(islice((*self.oddities.items(), *others), MAX_ODDITIES)),
         )
 
-    def notes(self) -> Iterator[str]:
+    def notes(self, dataset: str) -> Iterator[str]:
         """Yield a line for each kind of difference."""
         if self.dropped:
-            yield f"{self.dataset}: {self.dropped:,} rows outside the window were dropped"
+            yield f"{dataset}: {self.dropped:,} rows outside the window were dropped"
         if self.unknown_members:
             names = ", ".join(map(safe_text, sorted(self.unknown_members)))
-            yield f"{self.dataset}: undeclared members went to _extra: {names}"
+            yield f"{dataset}: undeclared members went to _extra: {names}"
         if self.missing_members:
             names = ", ".join(sorted(self.missing_members))
-            yield f"{self.dataset}: members without a value: {names}"
+            yield f"{dataset}: members without a value: {names}"
         yield from map(odd_line, self.oddities.values())
 
 

@@ -44,8 +44,8 @@ def notes_of(record: Members, names: Mapping[str, str]) -> list[str]:
             f"{dataset}: WeChat refused longer windows, {span} days at once worked; "
             f"set datasets.{dataset}.span to it"
         )
-    for _, drift in sorted(record.drift.items()):
-        found += drift.notes()
+    for dataset, drift in sorted(record.drift.items()):
+        found += drift.notes(dataset)
     found += rowless_notes(record.without_rows, names)
     return found
 

@@ -167,7 +167,9 @@ class Record(Members):
             for each in self.without_rows
             if not is_answered(Window(each.appid, each.dataset, each.day, each.day))
         ] + [*item.without_rows]
-        self.drift = joins()["drift"](self.drift, {item.dataset: AnswerDrift.of(item)})
+        oddities = {seen.key: seen for seen in item.oddities}
+        drift = AnswerDrift(item.dropped, item.unknown, item.missing, oddities)
+        self.drift = joins()["drift"](self.drift, {item.dataset: drift})
 
     def _begin_anew(self, offset: float, run_id: str) -> None:
         """Go by another clock: nothing was kept of what was asked by the one so far."""
