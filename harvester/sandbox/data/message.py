@@ -27,14 +27,6 @@ _SINGLE_KIND_WRITERS = 600
 """New writers of 1024 in a further hour, day or kind: those who wrote in no other one."""
 
 
-class KindCount(NamedTuple):
-    """Messages of one kind, and the number of their writers."""
-
-    kind: int
-    users: int
-    messages: int
-
-
 Period: TypeAlias = Callable[[Day], range]
 """A function that returns the days of the period that begins on a day; empty if none begins."""
 
@@ -74,7 +66,7 @@ def hourly_rows(appid: str, day: Day) -> list[Row]:
     """Return a row for each hour and kind; ``ref_hour`` is the hour × 100, as in WeChat."""
     date = day_text(day)
     return [
-        {"ref_date": date, "ref_hour": hour * 100, **_members(count)}
+        {"ref_date": date, "ref_hour": hour * 100, **count}
         for hour, counts in _hours(appid, day)
         for count in counts
     ]
@@ -83,19 +75,19 @@ def hourly_rows(appid: str, day: Day) -> list[Row]:
 def rows_of(appid: str, day: Day, period: Period) -> list[Row]:
     """Return a row for each kind of messages in the period that begins with this day."""
     date = day_text(day)
-    return [{"ref_date": date, **_members(count)} for count in _counts(appid, period(day))]
+    return [{"ref_date": date, **count} for count in _counts(appid, period(day))]
 
 
-def _members(count: KindCount) -> Row:
-    kind, users, messages = count
+def _count(kind: int, users: int, messages: int) -> Row:
+    """Return the members of a row for the messages of one kind, and the number of their writers."""
     return {"user_source": 0, "msg_type": kind, "msg_user": users, "msg_count": messages}
 
 
 def distribution_rows(appid: str, day: Day, period: Period) -> list[Row]:
     """Return the numbers of people who wrote 1 to 5, 6 to 10, and 10 or more messages."""
     counts = _counts(appid, period(day))
-    users = overlap([count.users for count in counts], _SINGLE_KIND_WRITERS)
-    messages = sum(count.messages for count in counts)
+    users = overlap([count["msg_user"] for count in counts], _SINGLE_KIND_WRITERS)
+    messages = sum(count["msg_count"] for count in counts)
     date = day_text(day)
     return [
         {"ref_date": date, "user_source": 0, "count_interval": interval, "msg_user": people}
@@ -118,32 +110,32 @@ def _intervals(users: int, messages: int) -> tuple[int, int, int]:
     return (few - 1, some, 1) if few else (0, some - 1, 1)
 
 
-def _counts(appid: str, days: Iterable[Day]) -> list[KindCount]:
+def _counts(appid: str, days: Iterable[Day]) -> list[Row]:
     """Return the messages of all these days by kind."""
     return _merged((_day(appid, day) for day in days), _NEW_WRITERS_DAILY)
 
 
 @functools.lru_cache(maxsize=16_384)
-def _day(appid: str, day: Day) -> list[KindCount]:
+def _day(appid: str, day: Day) -> list[Row]:
     return _merged((counts for _, counts in _hours(appid, day)), _NEW_WRITERS_HOURLY)
 
 
-def _merged(parts: Iterable[list[KindCount]], new_writers: int) -> list[KindCount]:
+def _merged(parts: Iterable[list[Row]], new_writers: int) -> list[Row]:
     """Merge the counts of several periods; ``new_writers`` is for `overlap`."""
     users: dict[int, list[int]] = {}
     messages: dict[int, int] = dict.fromkeys(KINDS, 0)
     for part in parts:
         for count in part:
-            users.setdefault(count.kind, []).append(count.users)
-            messages[count.kind] += count.messages
+            users.setdefault(count["msg_type"], []).append(count["msg_user"])
+            messages[count["msg_type"]] += count["msg_count"]
     return [
-        KindCount(kind, overlap(users[kind], new_writers), messages[kind])
+        _count(kind, overlap(users[kind], new_writers), messages[kind])
         for kind in KINDS
         if kind in users
     ]
 
 
-def _hours(appid: str, day: Day) -> list[tuple[int, list[KindCount]]]:
+def _hours(appid: str, day: Day) -> list[tuple[int, list[Row]]]:
     """Return the hours with messages, in order."""
     habit = _habit_of(appid)
     chance = words(f"messages {day} {appid}", 48)
@@ -154,12 +146,12 @@ def _hours(appid: str, day: Day) -> list[tuple[int, list[KindCount]]]:
     ]
 
 
-def _by_kind(habit: _Habit, messages: int, chance: int) -> list[KindCount]:
+def _by_kind(habit: _Habit, messages: int, chance: int) -> list[Row]:
     """Split messages by kind; ``chance`` of 65536 decides the kind of the remainder."""
     edges = [share_of(messages, share, chance) for share in habit.kinds]
     counts = [end - begin for begin, end in pairwise([0, *edges])]
     return [
-        KindCount(kind, count - (count * habit.repeated >> 10), count)
+        _count(kind, count - (count * habit.repeated >> 10), count)
         for kind, count in zip(KINDS, counts, strict=True)
         if count
     ]
