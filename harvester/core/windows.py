@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
-from harvester.core import calendar
-from harvester.core.calendar import FIRST_DAY, Day, DaySet
+from harvester.core.calendar import FIRST_DAY, Day, DaySet, count_days
 
 
 def windows(missing: DaySet, span: int, boundary: Day = FIRST_DAY) -> Iterator[tuple[Day, Day]]:
@@ -39,5 +38,5 @@ def newest_window(missing: DaySet, span: int, boundary: Day) -> tuple[Day, Day]:
 def count_windows(missing: DaySet, span: int, boundary: Day = FIRST_DAY) -> int:
     """Count the windows that `windows` yields. Cached: accounts often lack the same days."""
     if span == 1:
-        return calendar.count_days(missing)
+        return count_days(missing)
     return sum(1 for _ in windows(missing, span, boundary))

@@ -13,10 +13,8 @@ from itertools import islice
 from typing import NamedTuple
 
 import anyio
-from anyio import to_thread
 
 from harvester.core import calendar
-from harvester.core.calendar import DaySet
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
@@ -25,7 +23,6 @@ from harvester.engine.pipeline import Pipeline, Tools
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.planning import wanted_days
 from harvester.planning.sharding import of_shard, own_buckets
-from harvester.planning.wanted_days import Missing, Wanted
 from harvester.runs import runtime, token_comparison, watchers
 from harvester.runs.access import ask_for_time, open_line, run_context
 from harvester.runs.clock import CheckedClock
@@ -53,8 +50,8 @@ class Harvested(NamedTuple):
     ``gaps`` are by dataset and appid.
     """
 
-    want: Wanted
-    gaps: Mapping[tuple[str, str], DaySet]
+    want: wanted_days.Wanted
+    gaps: Mapping[tuple[str, str], calendar.DaySet]
     queues: Sequence[AccountQueue]
 
 
@@ -235,14 +232,14 @@ def begun(manifest: Manifest, options: runtime.RunOptions, now: float) -> Begun:
     return Begun(options.labels, options.shard_text, wanted_days.next_ready_at(manifest, now))
 
 
-def planned(want: Wanted, plan: wanted_days.Plan) -> Planned:
+def planned(want: wanted_days.Wanted, plan: wanted_days.Plan) -> Planned:
     """Return the plan of the wanted days as a fact."""
     bound = plan.bound_seconds, plan.bound_by
     accounts = {appid for of_dataset in want.values() for appid in of_dataset}
     return Planned(plan.requests, plan.account_days, bound, len(accounts), plan.paused)
 
 
-def make_queues(manifest: Manifest, missing: Missing) -> list[AccountQueue]:
+def make_queues(manifest: Manifest, missing: wanted_days.Missing) -> list[AccountQueue]:
     """Return a queue for each account with missing days, its datasets in the catalogue's order."""
     backlogs: defaultdict[str, list[Backlog]] = defaultdict(list)
     for dataset, appid, lacking, boundary in wanted_days.each_missing(manifest, missing):
@@ -370,7 +367,7 @@ def _budget_policy(state: RunState) -> BudgetPolicy:
 async def _may_force_refresh(state: RunState, appid: str) -> bool:
     """Return whether the account's token may be replaced by force, and count it: 20 a day may."""
     spend = partial(forced_refreshes.spend, state.tree, appid, state.context.clock())
-    return await to_thread.run_sync(spend)
+    return await anyio.to_thread.run_sync(spend)
 
 
 async def _stop_at(pipeline: Pipeline, deadline: float) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 
 import anyio
-from anyio import to_thread
 
 from harvester.core.config.settings import Pace
 from harvester.core.hold import Hold
@@ -122,7 +121,7 @@ async def checkpoint(run_log: RunLog) -> None:
     """Write the record twice a minute, so that a killed run leaves a recent one."""
     while True:
         await anyio.sleep(CHECKPOINT_SECONDS)
-        await to_thread.run_sync(run_log.write)
+        await anyio.to_thread.run_sync(run_log.write)
 
 
 async def watch_signals(pipeline: Pipeline, stop: StopOrder) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harvester.core import calendar
-from harvester.core.calendar import Day, DaySet
 from harvester.core.config.settings import Manifest
 from harvester.core.windows import count_windows
 from harvester.planning.wanted_days import Wanted
@@ -30,8 +29,8 @@ class SuspiciousGaps:
     accounts: int
     appids: tuple[str, ...]
     datasets: tuple[str, ...]
-    begin: Day
-    end: Day
+    begin: calendar.Day
+    end: calendar.Day
     requests: int | None
 
 
@@ -57,9 +56,9 @@ class _Days:
 
     dataset: str
     appid: str
-    missing: DaySet
+    missing: calendar.DaySet
     state: States
-    cut: tuple[int, Day]
+    cut: tuple[int, calendar.Day]
 
 
 def next_requests(
