@@ -90,11 +90,8 @@ class ConnectionPool:
             self._close(pooled.connection)
             return
         again = pooled if pooled.reused else pooled._replace(reused=True)
-        if (idle := self._idle.get(account)) is None:
-            self._idle[account] = [(again, monotonic())]
-        else:
-            idle.append((again, monotonic()))
-            self._idle.move_to_end(account)
+        self._idle.setdefault(account, []).append((again, monotonic()))
+        self._idle.move_to_end(account)
 
     def discard(self, pooled: PooledConnection) -> None:
         """Close a connection after a failed request: a late answer must not become the next one."""

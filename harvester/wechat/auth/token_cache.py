@@ -92,8 +92,7 @@ class TokenCache:
         Raises TokenDenied if there is none, and CallError if the request failed. A denial that
         stands is remembered, so such an account costs one call.
         """
-        if appid in self.owners.shared:
-            self._refuse_shared(appid)
+        self._refuse_shared(appid)
         cached = self._cached.get(appid)
         if cached is not None and self._clock() < cached.renew_at:
             return cached.token
@@ -150,9 +149,6 @@ class TokenCache:
         A rejected token is still replaced, but not as one of several that never worked.
         """
         cached = self._cached.get(appid)
-        if cached is not None and cached.works and not self._useless:
-            # As after nearly every answer.
-            return
         if cached is not None and not cached.works and cached.token == token:
             self._cached[appid] = cached._replace(works=True)
             self._useless.pop(appid, None)
