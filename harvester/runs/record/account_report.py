@@ -129,8 +129,7 @@ def with_trouble(
         for appid, wanted in of_dataset.items():
             state, key = states[dataset][appid], (dataset, appid)
             if key in lost or wanted & ~state.covered or state.quarantined:
-                days = _counts(wanted, state)
-                calls = spent.get(key, (0, 0))
+                days, calls = _counts(wanted, state), spent.get(key, (0, 0))
                 yield _account_summary(appid, dataset, days, calls, lost.get(key, []))
 
 

@@ -154,6 +154,7 @@ def _final(reach: int, chance: bytes) -> Figures:
         for place, share in enumerate(_SCENE_SHARES, 6)
     )
     total = sum(readers)
+    on_to_original = 40 * chance[15] if chance[17] & 1 else 0
     tips = 2 * chance[20] if chance[22] < 40 else 0
     counts = {
         "share_user": share_of(total, 300 + 9 * chance[3], chance[6] << 8),
@@ -161,9 +162,7 @@ def _final(reach: int, chance: bytes) -> Figures:
         "like_user": share_of(total, 300 + 4 * chance[9], chance[10] << 8),
         "comment_count": share_of(total, chance[11], chance[12] << 8),
         "collection_user": share_of(total, 120 + 2 * chance[13], chance[14] << 8),
-        "redirect_ori_page_user": share_of(
-            total, 40 * chance[15] * (chance[17] & 1), chance[16] << 8
-        ),
+        "redirect_ori_page_user": share_of(total, on_to_original, chance[16] << 8),
         "read_subscribe_user": share_of(total, 60 + chance[18], chance[19] << 8),
         "praise_money": share_of(total, tips, chance[21] << 8),
     }
