@@ -126,7 +126,7 @@ def test_a_folder_where_the_lock_belongs(tmp_path: Path) -> None:
 def leases_sent(output: Output) -> dict[str, list[dict[str, str]]]:
     """Return the conditions of each put of a lease by name, oldest first."""
     sent = conditions_sent(output)
-    return {name: puts for name, puts in sent.items() if name.startswith(f"{LOCKS}/")}
+    return {name: puts for name, puts in sent.items() if name.endswith(lease.SUFFIX)}
 
 
 @pytest.fixture

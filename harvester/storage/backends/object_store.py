@@ -11,7 +11,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -20,7 +19,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 
 from harvester.core.config.settings import Output
-from harvester.core.errors import LostRace, StoreAway, StoreError, UsageError
+from harvester.core.errors import LostRace, StoreAway, UsageError
 from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.text.inert_text import inert
 from harvester.storage.backends import atomic_files, lease, object_client
@@ -65,10 +64,8 @@ _SHORT_BYTES = 1 << 20
 _MAX_TAIL_READS = 5
 """Reads of a file's end before it counts as replaced again and again."""
 
-_PROBE_FOLDER = "_harvester/probe"
-
-_PROBE_LIFE = timedelta(hours=1)
-"""Age by the store's clock at which a probe is of a dead run. A younger one may be in use."""
+_PROBE = f"{LOCKS}/conditions"
+"""The name of an empty object that stays, with which each run tests the store."""
 
 _WRONG_VERSION: PutMode = {"e_tag": '"00000000000000000000000000000000"', "version": "1"}
 
@@ -316,39 +313,24 @@ class ObjectStore:
 
     def _check_puts(self) -> None:
         """Check that puts are accepted, but none whose condition is not met. Raises UsageError."""
-        name = f"{_PROBE_FOLDER}/{secrets.token_hex(8)}"
-        # One put that must succeed, then three that must fail: over what is there, over another
-        # version of it, and over a version of what is not there.
+        if self._single_writer:
+            self._accepts(_PROBE, "overwrite")
+            return
+        # Refused where an earlier run has put it. From then on nothing fits: it is there, in
+        # another version, and the other name stands for nothing.
+        is_able = self._accepts(_PROBE, "create") is not None
         wrong: list[tuple[str, PutMode]] = [
-            (name, "create"),
-            (name, _WRONG_VERSION),
-            (f"{name}-gone", _WRONG_VERSION),
+            (_PROBE, "create"),
+            (_PROBE, _WRONG_VERSION),
+            (f"{_PROBE}-gone", _WRONG_VERSION),
         ]
-        try:
-            if self._single_writer:
-                self._accepts(name, "overwrite")
-                return
-            is_able = self._accepts(name, "create") is not None
-            is_careful = is_able and not any(self._accepts(*each) for each in wrong)
-        finally:
-            with suppress(StoreError):
-                self._sweep_probes(name)
-        if not is_careful:
+        if not is_able or any(self._accepts(*each) for each in wrong):
             raise UsageError(
                 f"{self._uri}: this store ignores conditions, and two runs at once would lose rows",
                 "name another store; or set `output.single_writer: true`, which gives up the"
                 " leases: then nothing keeps a second run from the same calls and from the rows of"
                 " the first, and you see that there is none",
             )
-
-    def _sweep_probes(self, own: str) -> None:
-        """Remove this run's probes, and those that killed runs left."""
-        written = {meta["path"]: meta["last_modified"] for meta in self._listed(_PROBE_FOLDER)}
-        # The newest one is this run's, unless its put failed.
-        newest = max(written.values(), default=None)
-        for name, at in written.items():
-            if name.startswith(own) or (newest and newest - at > _PROBE_LIFE):
-                self.delete(name)
 
     def _accepts(self, name: str, mode: PutMode) -> bool | None:
         """Return whether the store accepts a put with a condition, None if it knows none."""

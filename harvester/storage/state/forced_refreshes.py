@@ -39,20 +39,14 @@ def spend(tree: Tree, appid: str, now: float) -> bool:
     UsageError for a newer version.
     """
     today = calendar.day_text(calendar.today(now))
-    mine: _Spent | None = None
 
     def one_more(spent: _Spent | None) -> _Spent | None:
-        nonlocal mine
         spent = spent or _Spent(today, 0)
-        if spent == mine:
-            # The put arrived, and its answer did not.
-            return mine
         count = spent.count if spent.day == today else 0
         # A time in the future is of another machine's clock, and delays the refresh until then.
         if count >= MAX_PER_DAY or now - spent.last < MIN_SECONDS_APART:
             return None
-        mine = _Spent(today, count + 1, now)
-        return mine
+        return _Spent(today, count + 1, now)
 
     name, full = f"{FORCED_REFRESHES}/{appid}.json", _Spent(today, MAX_PER_DAY)
     return SideFile(tree.store, name, _Spent, damaged=full).update(one_more)

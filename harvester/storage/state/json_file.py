@@ -63,7 +63,7 @@ class SideFile(Generic[T]):
     def write(self, value: T) -> None:
         """Put a value durably over the version that was read or written last, none at first.
 
-        Raises LostRace if another version is there, which may be this write itself.
+        Raises LostRace if another version is there.
         """
         self._version = self._store.put(self._name, encoded(value), self._version)
 

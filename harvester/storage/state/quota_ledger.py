@@ -45,9 +45,6 @@ class LedgerFile:
 
     def _rebased(self, ledger: Ledger, theirs: Ledger | None) -> Ledger:
         if theirs is not None:
-            if _writer_of(theirs) == _writer_of(ledger):
-                # Lost to this very write, whose answer did not come: all of it is in there.
-                self._take_as_base(ledger)
             ledger.rebase(theirs, self._base)
             # Checks alone have written since then, or another run too. A check knows nothing that
             # this run has not read; the union would bring back what the run has forgotten.

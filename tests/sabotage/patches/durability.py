@@ -168,7 +168,7 @@ SABOTAGES = (
     Sabotage(
         "store-without-conditions-accepted",
         OBJECTS,
-        "if not is_careful:",
+        "if not is_able or any(self._accepts(*each) for each in wrong):",
         "if False:",
         "tests/storage/backends/test_store.py::test_a_store_that_ignores_conditions",
     ),

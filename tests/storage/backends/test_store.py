@@ -9,7 +9,6 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -23,7 +22,7 @@ from obstore.exceptions import GenericError
 from harvester.core.config.settings import Output
 from harvester.core.errors import LostRace, StoreAway, StoreError, StoreRefused, UsageError
 from harvester.core.exit_codes import Exit
-from harvester.storage.backends import object_client, object_store
+from harvester.storage.backends import object_client
 from harvester.storage.backends.base import Store, Version, contents, temp_path
 from harvester.storage.backends.object_answers import put_mode
 from harvester.storage.backends.object_client import TimeLimits
@@ -192,25 +191,14 @@ def test_a_lost_race_is_noticed(objects: Tree) -> None:
     assert objects.store.read("d/x") is None
 
 
-def test_the_probe_leaves_nothing(objects: Tree) -> None:
-    """A store that keeps its promises is asked about them once, and nothing is left of it."""
-    with objects.store.lock([], claim("ours")):
-        objects.store.append("d/x", b"1")
-        assert objects.store.scratch.exists()
-    assert names(objects.store) == ["d/x"]
-    assert not objects.store.scratch.exists()
-
-
-def test_probes_of_killed_runs_are_swept(objects: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A probe that a killed run left is removed by a later one; a young one may be in use."""
-    objects.store.append("_harvester/probe/1-gone", b"")
-    with objects.store.lock([], claim("ours")):
-        pass
-    assert names(objects.store) == ["_harvester/probe/1-gone"]
-    monkeypatch.setattr(object_store, "_PROBE_LIFE", timedelta(seconds=-1))
-    with objects.store.lock([], claim("ours")):
-        pass
-    assert names(objects.store) == []
+def test_the_probe_leaves_one_object(objects: Tree) -> None:
+    """A store that keeps its promises is asked about them by each run, with the same object."""
+    for _ in range(2):
+        with objects.store.lock([], claim("ours")):
+            objects.store.append("d/x", b"1")
+            assert objects.store.scratch.exists()
+        assert names(objects.store) == ["_harvester/locks/conditions", "d/x"]
+        assert not objects.store.scratch.exists()
 
 
 @pytest.mark.usefixtures("s3_keys")
