@@ -23,7 +23,12 @@ FAULTS = ("500", "503", "409", "failed", "lost", "cut", "slow", "silent")
 and is answered with 500, or whose connection ends before or in the middle of its answer; an answer
 that comes late, or never."""
 
-_CODES = {"500": "InternalError", "503": "SlowDown", "409": "ConditionalRequestConflict"}
+_CODES = {
+    "500": "InternalError",
+    "503": "SlowDown",
+    "409": "ConditionalRequestConflict",
+    "403": "ExpiredToken",
+}
 
 
 @dataclass

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from harvester.core.config.settings import Output
-from harvester.core.errors import HarvesterError, LostRace, StoreAway, UsageError
+from harvester.core.errors import (
+    HarvesterError,
+    LeaseLost,
+    LostRace,
+    StoreAway,
+    StoreRefused,
+    UsageError,
+)
 from harvester.core.exit_codes import Exit
 from harvester.storage import layout
 from harvester.storage.backends.object_client import TimeLimits
@@ -103,7 +111,7 @@ def test_one_slow_answer_does_not_end_a_start_under_a_short_lease(
 ) -> None:
     """Neither to the look at a lease nor to the put that takes it."""
     for number in range(12):
-        weather = _OneAt(number, (fault,), 0, 0, late=2.0)
+        weather = _At((fault,), 0, 0, late=2.0, numbers=[number])
         output = replace(s3_output, path=f"{s3_output.path}/{number}", lease=1.0)
         with ExitStack() as stack:
             store = store_with(stack, output, weather, TimeLimits(silence=0.5))
@@ -111,16 +119,29 @@ def test_one_slow_answer_does_not_end_a_start_under_a_short_lease(
                 pass
 
 
-class _OneAt(Weather):
-    """One fault alone, at the request of a number."""
+@dataclass
+class _At(Weather):
+    """Faults at the requests of some numbers alone."""
 
-    def __init__(self, number: int, *args: object, **options: object) -> None:
-        super().__init__(*args, **options)  # type: ignore[arg-type]
-        self._number = number
+    numbers: Container[int] = ()
 
     def fault_of(self, line: str) -> str | None:
         self.requests.append(line)
-        return self.faults[0] if len(self.requests) == self._number + 1 else None
+        return self.faults[0] if len(self.requests) - 1 in self.numbers else None
+
+
+@pytest.mark.parametrize("number", [0, 12, 30, 60])
+def test_a_key_that_expires(tmp_path: Path, s3_output: Output, number: int) -> None:
+    """In the middle of a run another one may help; at first contact the user has to."""
+    weather = _At(("403",), 0, 0, numbers=range(number, 10_000))
+    with faulty_store(s3_output.endpoint or "", weather) as address:
+        lab = kill_at.harness_for(tmp_path, replace(s3_output, endpoint=address))
+        with pytest.raises((StoreRefused, LeaseLost) if number else UsageError):
+            lab.run()
+        with pytest.raises(UsageError, match="403 ExpiredToken"):
+            rewrite_journal.refuse_unfinished(lab.tree)
+    lab.output = s3_output
+    assert lab.run().exit_code is Exit.DONE
 
 
 @pytest.mark.parametrize("fault", ["409", "500", "503", "lost", "silent"])
@@ -136,4 +157,3 @@ def test_a_store_that_stays_away_is_no_mistake(s3_output: Output, fault: str) ->
         assert len(weather.requests) > 1
         with pytest.raises(StoreAway), store.lock([], claim("ours")):
             pass
-        assert not issubclass(StoreAway, UsageError)
