@@ -17,7 +17,7 @@ from harvester.core.dataset import DATE_COLUMN
 from harvester.core.errors import StoreError, UsageError
 from harvester.core.model import APPID, bucket_of
 from harvester.planning.wanted_days import Wanted
-from harvester.storage.backends.base import META_DIR, FileInfo
+from harvester.storage.backends.base import META_DIR, FileInfo, read_bytes
 from harvester.storage.layout import QUARANTINE, RAW, Tree
 from harvester.storage.state import json_file
 from harvester.storage.state.packed_lines import LINES, pack, unpack
@@ -207,7 +207,7 @@ def side_files(tree: Tree, request: ErasureRequest) -> Iterator[tuple[str, Any]]
             continue
         # Passed over it would keep the names that the receipt says are gone.
         refuse_long(tree, [found], MAX_BYTES - 1, "move it away: it may name the accounts")
-        data = store.read(found.name, MAX_BYTES)
+        data = read_bytes(store, found.name, MAX_BYTES)
         if data is None:
             # Another run has removed it since the listing.
             continue

@@ -8,7 +8,7 @@ from dataclasses import replace
 from harvester.runs.record.run_record import feed_entry
 from harvester.runs.run_log import RunLog
 from harvester.storage import layout
-from harvester.storage.backends.base import MAX_READ, META_DIR
+from harvester.storage.backends.base import MAX_READ, META_DIR, read_bytes
 from harvester.storage.layout import CHANGES, RAW, RUNS, Tree
 from harvester.storage.publication import Published
 from harvester.storage.state import rewrite_journal
@@ -62,7 +62,7 @@ def copy_side_files(source: Tree, target: Tree) -> None:
 
 def _copy_file(source: Tree, target: Tree, name: str) -> None:
     # No file is longer than `refuse_long` lets it be, so each fits in memory.
-    data = source.store.read(name, MAX_BYTES)
+    data = read_bytes(source.store, name, MAX_BYTES)
     if data is not None:
         target.store.put(name, data)
 

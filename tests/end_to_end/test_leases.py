@@ -18,6 +18,7 @@ from harvester.cli import invoke
 from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
 from harvester.sandbox import Rules
+from harvester.storage.backends.base import read_bytes
 from harvester.storage.layout import Tree, open_tree
 from tests.end_to_end.test_kills import ENVIRONMENT, PYTHON
 from tests.support.faulty_wechat import FaultyWeChat
@@ -101,7 +102,7 @@ class Laboratory:
 
     def holder(self) -> str:
         """Return the run that holds the first bucket."""
-        data = self.tree.store.read("_harvester/locks/0000-of-0002.lease") or b"{}"
+        data = read_bytes(self.tree.store, "_harvester/locks/0000-of-0002.lease") or b"{}"
         return str(json.loads(data).get("run"))
 
     def assert_exact(self, duck: duckdb.DuckDBPyConnection) -> None:

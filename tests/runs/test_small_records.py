@@ -15,7 +15,7 @@ import pytest
 from harvester.core.calendar import instant, parse_day
 from harvester.core.config.settings import Output
 from harvester.readers import output_tables
-from harvester.storage.backends.base import FileInfo, Store, Tail
+from harvester.storage.backends.base import Blob, FileInfo, Store, Tail, read_bytes
 from harvester.storage.layout import RUNS, Tree, open_tree
 from harvester.storage.state.record_folding import DAYS
 from harvester.verbs.changes import changes_of
@@ -43,10 +43,10 @@ class CountedStore:
         self.listings += 1
         return self._store.list(folder)
 
-    def read(self, name: str, *length: int) -> bytes | None:
+    def get(self, name: str, *length: int) -> Blob | None:
         """Read, and count the bytes."""
-        found = self._store.read(name, *length)
-        self.files, self.bytes = self.files + 1, self.bytes + len(found or b"")
+        found = self._store.get(name, *length)
+        self.files, self.bytes = self.files + 1, self.bytes + len(found.data if found else b"")
         return found
 
     def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
@@ -135,7 +135,7 @@ def test_four_hundred_days_of_three_hundred_accounts(tmp_path: Path, s3_output: 
     cursor = changes_of(tree)[1]
     stored = open_tree(s3_output)
     for file in tree.store.list(""):
-        stored.store.put(file.name, tree.store.read(file.name, file.size) or b"")
+        stored.store.put(file.name, read_bytes(tree.store, file.name, file.size) or b"")
     first = tree_at(tmp_path / "first")
     history.live(first, history.last, history.last)
     for place in (tree, stored):

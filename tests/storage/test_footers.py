@@ -18,7 +18,7 @@ import pytest
 from harvester.core.calendar import month_of
 from harvester.core.errors import OtherVersion, StoreError
 from harvester.storage import layout, partition_reader, partition_writer
-from harvester.storage.backends.base import Store
+from harvester.storage.backends.base import Store, read_bytes
 from harvester.storage.footer import COVERAGE, GROUPS, Footer, decode_footer
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.partition_reader import footers
@@ -111,7 +111,7 @@ def test_a_footer_of_a_newer_version(tree: Tree) -> None:
 def test_a_cut_file_is_refused(tree: Tree, keep: int) -> None:
     """A file that lost its end is named and refused, never taken for an unknown month."""
     write(tree, 300)
-    raw = tree.store.read(tree.name(HERE)) or b""
+    raw = read_bytes(tree.store, tree.name(HERE)) or b""
     tree.store.put(tree.name(HERE), raw[:keep])
     with pytest.raises(StoreError, match="damaged") as caught:
         footer_of(tree, HERE)
@@ -124,7 +124,7 @@ def test_a_file_copied_to_another_partition_is_refused(tree: Tree, place: Partit
     """Its coverage belongs to its own month and dataset, so the error names both places."""
     write(tree, 3)
     name = tree.name(place)
-    tree.store.put(name, tree.store.read(tree.name(HERE)) or b"")
+    tree.store.put(name, read_bytes(tree.store, tree.name(HERE)) or b"")
     home = "belongs to interface_summary/ref_month=2024-03"
     with pytest.raises(StoreError, match=home) as caught:
         footer_of(tree, place)

@@ -9,6 +9,7 @@ from harvester.core.calendar import parse_month
 from harvester.core.model import RawAnswer, Window
 from harvester.core.secret import Secret
 from harvester.storage import quarantine
+from harvester.storage.backends.base import read_bytes
 from harvester.storage.layout import Tree
 from harvester.storage.quarantine import DamagedFileInfo, QuarantinedAnswer
 from tests.support.answers import DAILY, MARCH, appid
@@ -45,7 +46,7 @@ def test_an_echoed_secret_is_not_kept(tree: Tree, broken: bytes) -> None:
 
 def test_a_quarantined_answer_is_readable_json(tree: Tree) -> None:
     """The file has the account, the days, the reason and the body as readable JSON."""
-    fields = json.loads(tree.store.read(quarantine.keep(tree, entry(2))) or "")
+    fields = json.loads(read_bytes(tree.store, quarantine.keep(tree, entry(2))) or "")
     assert fields["day"] == "2024-03-03"
     assert (fields["begin_date"], fields["end_date"]) == ("2024-03-01", "2024-03-30")
     assert (fields["reason"], fields["body"]) == ("why", '{"list":[1]}')
@@ -87,8 +88,8 @@ def test_moving_a_damaged_group_to_the_quarantine(tree: Tree) -> None:
     tree.store.put(group, b"x")
     moved = quarantine.quarantine_group(tree, group)
     assert moved == "_harvester/quarantine/groups/run-1.0000-000001.group"
-    assert tree.store.read(moved) == b"x"
-    assert tree.store.read(group) is None
+    assert read_bytes(tree.store, moved) == b"x"
+    assert read_bytes(tree.store, group) is None
     assert quarantine.quarantine_group(tree, group) is None
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harvester.core.config.settings import Output
-from harvester.storage.backends.base import Store
+from harvester.storage.backends.base import Store, read_bytes
 from harvester.storage.layout import Tree, open_tree
 from tests.support.s3_server import TOLD
 
@@ -91,7 +91,7 @@ def download(store: Store, folder: Path) -> Path:
     for found in store.list(""):
         path = folder / found.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(store.read(found.name) or b"")
+        path.write_bytes(read_bytes(store, found.name) or b"")
     return folder
 
 

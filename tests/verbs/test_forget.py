@@ -21,7 +21,7 @@ from harvester.core.model import ReportedQuota, Window, bucket_of
 from harvester.manifest.loader import read
 from harvester.storage import layout, locks, quarantine, raw_log
 from harvester.storage.backends import atomic_files, flock
-from harvester.storage.backends.base import temp_path
+from harvester.storage.backends.base import read_bytes, temp_path
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.raw_log import write_group
 from harvester.storage.state import account_cache
@@ -118,7 +118,7 @@ def leave_traces(tree: Tree) -> None:
     damaged = write_group(tree, bucket, "damaged", [answer(window, [row(day)])])
     quarantine.quarantine_group(tree, damaged.name)
     partition = next(iter(layout.partitions(tree, HOURLY, [bucket])))
-    copied = tree.store.read(tree.name(partition))
+    copied = read_bytes(tree.store, tree.name(partition))
     assert copied is not None
     tree.store.put("x.parquet", copied)
     tree.store.move("x.parquet", "x")
@@ -156,7 +156,7 @@ def traces(tree: Tree, name: str = GONE) -> list[str]:
             found += [file.name] if name in named else []
         elif (
             name in file.name
-            or name.encode() in (tree.store.read(file.name) or b"")
+            or name.encode() in (read_bytes(tree.store, file.name) or b"")
             or file.name.endswith(".damaged")
         ):
             found.append(file.name)
@@ -427,7 +427,7 @@ def test_side_files_of_a_newer_version_are_refused_before_the_first_change(
 
     def contents() -> dict[str, bytes | None]:
         names = [file.name for file in tree.store.list("")]
-        return {name: tree.store.read(name) for name in names if "/locks/" not in name}
+        return {name: read_bytes(tree.store, name) for name in names if "/locks/" not in name}
 
     before = contents()
     capsys.readouterr()

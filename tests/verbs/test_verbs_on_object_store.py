@@ -16,6 +16,7 @@ from harvester.core.calendar import parse_month
 from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
+from harvester.storage.backends.base import read_bytes
 from harvester.storage.layout import Partition, open_tree
 from tests.support.run_harness import BOTH, HOURLY, appid, days_between, expected, published_rows
 from tests.support.store_backends import CREDENTIALS, conditions_sent, download, s3_process
@@ -93,15 +94,15 @@ def test_damage_is_reported_repaired_and_asked_again(
     assert invoke(["verify"]) == Exit.DONE
     tree = open_tree(place)
     name = tree.name(Partition(HOURLY, parse_month("2026-03"), 0))
-    raw = bytearray(tree.store.read(name) or b"")
+    raw = bytearray(read_bytes(tree.store, name) or b"")
     raw[len(raw) // 3] ^= 1
     tree.store.put(name, bytes(raw))
     capsys.readouterr()
     assert invoke(["verify", "--repair", "--format", "json"]) == Exit.INCOMPLETE
     [damage] = told(capsys)["damaged"]
     assert damage["path"] == name
-    assert tree.store.read(damage["moved_to"]) == bytes(raw)
-    assert tree.store.read(name) is None
+    assert read_bytes(tree.store, damage["moved_to"]) == bytes(raw)
+    assert read_bytes(tree.store, name) is None
     assert invoke(["run", "--progress", "none"]) == Exit.DONE
     check(duck, place, tmp_path / "copy", ACCOUNTS)
 
@@ -115,7 +116,7 @@ def test_an_account_is_forgotten(
     check(duck, place, tmp_path / "copy", REST)
     tree = open_tree(place)
     for found in tree.store.list(""):
-        assert GONE.encode() not in (tree.store.read(found.name) or b""), found.name
+        assert GONE.encode() not in (read_bytes(tree.store, found.name) or b""), found.name
     assert invoke(["verify"]) == Exit.DONE
 
 
@@ -163,7 +164,7 @@ def test_a_month_that_is_made_again_replaces_its_files(
     assert invoke(command) == Exit.DONE
     tree = open_tree(new)
     versions = {name: tree.store.version(name) for name in data_puts(new)}
-    journal = json.loads(tree.store.read("_harvester/rewrite.json") or b"")
+    journal = json.loads(read_bytes(tree.store, "_harvester/rewrite.json") or b"")
     unfinished = json.dumps({**journal, "finished": False}).encode()
     tree.store.put("_harvester/rewrite.json", unfinished)
     for dataset in BOTH:

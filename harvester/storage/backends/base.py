@@ -64,8 +64,8 @@ class LocalCopy(NamedTuple):
     version: Version
 
 
-class Versioned(NamedTuple):
-    """The contents of a small file, and their version."""
+class Blob(NamedTuple):
+    """The first bytes of a file, and its version."""
 
     data: bytes
     version: Version
@@ -117,7 +117,7 @@ class Store(Protocol):
     def list(self, folder: str) -> list[FileInfo]:
         """Return the files below a folder, by name; none if there is no such folder."""
 
-    def read(self, name: str, length: int = MAX_READ) -> bytes | None:
+    def get(self, name: str, length: int = MAX_READ) -> Blob | None:
         """Return the first bytes of a file, at most ``length``; None if there is none."""
 
     def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
@@ -140,9 +140,6 @@ class Store(Protocol):
         `scratch`, and one with a single writer compares none.
         """
 
-    def read_versioned(self, name: str) -> Versioned | None:
-        """Return the contents of a small file and their version; None if there is none."""
-
     def append(self, name: str, data: bytes | memoryview) -> Path:
         """Put a file under a new name, durably; return the path of its local copy."""
 
@@ -154,6 +151,12 @@ class Store(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove a file if it is there, and its folder if that is empty then."""
+
+
+def read_bytes(store: Store, name: str, length: int = MAX_READ) -> bytes | None:
+    """Return the first bytes of a file as `Store.get`, without their version."""
+    found = store.get(name, length)
+    return None if found is None else found.data
 
 
 def temp_path(store: Store, name: str) -> Path:
@@ -194,4 +197,4 @@ def contents(store: Store, found: Sequence[FileInfo]) -> Iterator[bytes | None]:
             yield None if tail is None else tail.data
         else:
             # It has grown since it was listed, or is too long.
-            yield store.read(tail.file.name)
+            yield read_bytes(store, tail.file.name)

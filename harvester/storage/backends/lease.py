@@ -29,7 +29,7 @@ from harvester.core.calendar import Clock, utc_text
 from harvester.core.errors import LostRace, StoreError
 from harvester.core.hold import Hold
 from harvester.storage.backends import claims
-from harvester.storage.backends.base import LOCKS, Version, Versioned
+from harvester.storage.backends.base import LOCKS, Blob, Version
 from harvester.storage.backends.claims import Claim
 from harvester.storage.backends.concurrently import map_concurrently
 from harvester.storage.backends.elapsed import boot_seconds
@@ -66,7 +66,7 @@ _log = logging.getLogger("harvester.lease")
 class NoteFiles(Protocol):
     """Small files that are read and put with their versions; both raise StoreError."""
 
-    def read_versioned(self, name: str) -> Versioned | None:
+    def get(self, name: str) -> Blob | None:
         """Return the contents of a file and their version; None if there is none."""
 
     def put(self, name: str, source: bytes, over: Version | None) -> Version:
@@ -118,7 +118,7 @@ class BucketLease:
 
     def look(self) -> None:
         """See which version is there now. Raises StoreError."""
-        found = self._files.read_versioned(self._name)
+        found = self._files.get(self._name)
         version = found.version if found else None
         if version != self._version or self._since == _NEVER:
             # Counted from after the answer, because its holder sent the put before that.

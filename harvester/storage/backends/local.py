@@ -20,15 +20,14 @@ from harvester.storage.backends.base import (
     ANY,
     LOCKS,
     MAX_READ,
-    MAX_SIDE_FILE,
     META_DIR,
     PRIVATE_FOLDERS,
+    Blob,
     FileInfo,
     LocalCopy,
     Source,
     Tail,
     Version,
-    Versioned,
     temp_path,
 )
 from harvester.storage.backends.claims import Claim, Owner
@@ -110,15 +109,16 @@ class LocalStore:
         """Return the files below a folder, by name."""
         return sorted(self._files_below(folder))
 
-    def read(self, name: str, length: int = MAX_READ) -> bytes | None:
-        """Return the first bytes of a file, None if there is none."""
+    def get(self, name: str, length: int = MAX_READ) -> Blob | None:
+        """Return the first bytes of a file, and the version as in a listing."""
         path = self.path(name)
         with (
             atomic_files.os_errors_as_store_errors(path),
             suppress(FileNotFoundError),
             regular_files.reader(path) as file,
         ):
-            return file.read(length)
+            version = Version(regular_files.version_from(os.fstat(file.fileno())))
+            return Blob(file.read(length), version)
         return None
 
     def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
@@ -152,11 +152,6 @@ class LocalStore:
             if self.version(name) != over:
                 raise LostRace(f"{self.display_path(name)}: replaced meanwhile", "run again")
             return self._write(name, source)
-
-    def read_versioned(self, name: str) -> Versioned | None:
-        """Return the contents of a file, and their version as in a listing."""
-        version, data = self.version(name), self.read(name, MAX_SIDE_FILE)
-        return None if version is None or data is None else Versioned(data, version)
 
     def append(self, name: str, data: bytes | memoryview) -> Path:
         """Write a file under a new name, durably."""

@@ -27,13 +27,12 @@ from harvester.storage.backends.base import (
     ANY,
     LOCKS,
     MAX_READ,
-    MAX_SIDE_FILE,
+    Blob,
     FileInfo,
     LocalCopy,
     Source,
     Tail,
     Version,
-    Versioned,
     first_contact,
 )
 from harvester.storage.backends.claims import Claim, Owner
@@ -128,8 +127,9 @@ class ObjectStore:
         """Yield the holders of leases, as their notes name them."""
         put_at = {meta["path"]: meta["last_modified"] for meta in self._listed(LOCKS)}
         names = sorted(name for name in put_at if name.endswith(lease.SUFFIX))
-        for name, data in zip(names, map_concurrently(self.read, names), strict=True):
-            owner = lease.owner(name, data or b"", put_at[name], self._lease)
+        for name, found in zip(names, map_concurrently(self.get, names), strict=True):
+            data = found.data if found else b""
+            owner = lease.owner(name, data, put_at[name], self._lease)
             if owner is not None:
                 yield owner
 
@@ -146,9 +146,13 @@ class ObjectStore:
         """Return the files below a folder, by name."""
         return sorted(file_info(meta["path"], meta) for meta in self._listed(folder))
 
-    def read(self, name: str, length: int = MAX_READ) -> bytes | None:
-        """Return the first bytes of a file, None if there is none."""
-        return self._read(name, lambda answer: beginning(answer, length))
+    def get(self, name: str, length: int = MAX_READ) -> Blob | None:
+        """Return the first bytes of a file and its tag; None if there is none."""
+
+        def blob(answer: GetResult) -> Blob:
+            return Blob(beginning(answer, length), version_of(answer.meta))
+
+        return self._read(name, blob)
 
     def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
         """Yield the last bytes of each file; many files are read at once."""
@@ -205,14 +209,6 @@ class ObjectStore:
                 raise
             where = self.display_path(name)
             raise LostRace(f"{where}: another run replaced it meanwhile", "run again") from None
-
-    def read_versioned(self, name: str) -> Versioned | None:
-        """Return the contents of a file and their tag; None if there is none."""
-
-        def versioned(answer: GetResult) -> Versioned:
-            return Versioned(beginning(answer, MAX_SIDE_FILE), version_of(answer.meta))
-
-        return self._read(name, versioned)
 
     def append(self, name: str, data: bytes | memoryview) -> Path:
         """Put a file under a new name; return its copy in the scratch folder."""

@@ -53,7 +53,7 @@ class SideFile(Generic[T]):
 
     def read(self) -> T | None:
         """Return the value, None if there is no file."""
-        found = self._store.read_versioned(self._name)
+        found = self._store.get(self._name, MAX_SIDE_FILE)
         self._version = None if found is None else found.version
         if found is None:
             return None

@@ -83,7 +83,7 @@ def _fold_month(tree: Tree, name: str, found: list[_Old]) -> None:
     """Fold records of one month: first their heads into the file of that name, then all of them."""
 
     def attempt(_: int) -> None:
-        old = tree.store.read_versioned(name)
+        old = tree.store.get(name)
         heads = by_run(old.data) if old else {}
         heads |= {record["run_id"]: _head(record) for _, record in found}
         lines = (_line(head) for _, head in sorted(heads.items()))

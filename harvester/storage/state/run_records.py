@@ -19,7 +19,7 @@ import orjson
 
 from harvester.core.errors import StoreError
 from harvester.storage.backends import atomic_files, flock
-from harvester.storage.backends.base import MAX_READ
+from harvester.storage.backends.base import MAX_READ, read_bytes
 from harvester.storage.layout import RUNS, Tree
 from harvester.storage.state import json_file
 from harvester.storage.state.packed_lines import LINES, unpack
@@ -117,7 +117,7 @@ def newest(tree: Tree, kind: type[T], length: int = MAX_READ - 1) -> Iterator[T]
     for file in reversed(tree.store.list(RUNS)):
         if file.name.endswith(".json"):
             with suppress(StoreError):
-                begin = tree.store.read(file.name, length)
+                begin = read_bytes(tree.store, file.name, length)
                 if begin is None:
                     continue
                 whole.add(file.name.removeprefix(f"{RUNS}/").removesuffix(".json"))
@@ -133,7 +133,7 @@ def _folded(tree: Tree, kind: type[T], whole: set[str]) -> Iterator[T]:
     # Listed only now: what was folded since the other listing is in one of these.
     for file in reversed(tree.store.list(RUNS)):
         if file.name.endswith(HEADS):
-            heads = by_run(tree.store.read(file.name) or b"")
+            heads = by_run(read_bytes(tree.store, file.name) or b"")
             for run_id in sorted(heads.keys() - whole, reverse=True):
                 record = json_file.value_of(heads[run_id], kind)
                 if record is not None:

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from harvester.core.errors import Busy, LostRace, StoreError, UsageError
-from harvester.storage.backends.base import LOCKS, Version, Versioned
+from harvester.storage.backends.base import LOCKS, Blob, Version
 from harvester.storage.backends.lease import GOOD_FOR, BucketLease, Ownership, Terms
 from tests.support.claims import claim
 
@@ -57,9 +57,9 @@ class FakeStore:
     meanwhile: Callable[[], object] = _nothing
     puts: list[tuple[float, str, Version | None]] = field(default_factory=list)
     late: list[tuple[str, bytes, Version | None]] = field(default_factory=list)
-    files: dict[str, Versioned] = field(default_factory=dict)
+    files: dict[str, Blob] = field(default_factory=dict)
 
-    def read_versioned(self, name: str) -> Versioned | None:
+    def get(self, name: str) -> Blob | None:
         """Return a file and its version."""
         return self.files.get(name)
 
@@ -90,7 +90,7 @@ class FakeStore:
             raise LostRace("another version is there")
         version = Version(f"v{len(self.puts)}")
         self.puts.append((self.now, name, over))
-        self.files[name] = Versioned(source, version)
+        self.files[name] = Blob(source, version)
         return version
 
 
@@ -404,7 +404,7 @@ def test_a_lost_lease_is_not_given_back() -> None:
     assert not ours.may_start()
     store.now += SECONDS * (1 - GOOD_FOR)
     name = f"{LOCKS}/{BUCKETS[0]}.lease"
-    store.files[name] = Versioned(b'{"holder": "theirs"}', Version("theirs"))
+    store.files[name] = Blob(b'{"holder": "theirs"}', Version("theirs"))
     ours.give_back()
     assert store.files[name].version == "theirs"
     assert not ours.may_start()
@@ -414,7 +414,7 @@ def test_a_lost_lease_is_not_given_back() -> None:
 def test_a_damaged_note_is_that_of_an_unknown_run(note: bytes) -> None:
     """It is waited for as long as a lease of this run."""
     store = FakeStore()
-    store.files[f"{LOCKS}/{BUCKETS[0]}.lease"] = Versioned(note, Version("odd"))
+    store.files[f"{LOCKS}/{BUCKETS[0]}.lease"] = Blob(note, Version("odd"))
     ours = ownership(store, BUCKETS[:1], "ours", timeout=0.0)
     with pytest.raises(Busy, match="does not name it"):
         ours.take(passing(store))

@@ -23,7 +23,7 @@ from harvester.core.config.settings import Output
 from harvester.core.errors import LostRace, StoreAway, StoreError, StoreRefused, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.storage.backends import object_client
-from harvester.storage.backends.base import Store, Version, contents, temp_path
+from harvester.storage.backends.base import Store, Version, contents, read_bytes, temp_path
 from harvester.storage.backends.object_answers import put_mode
 from harvester.storage.backends.object_client import TimeLimits
 from harvester.storage.backends.object_store import ObjectStore
@@ -59,13 +59,13 @@ def names(store: Store, folder: str = "") -> list[str]:
 
 def test_what_is_written_is_read(tree: Tree) -> None:
     """A small file is there as it was written, replaced by a second one, and gone when removed."""
-    assert tree.store.read("a/b.json") is None
+    assert read_bytes(tree.store, "a/b.json") is None
     put(tree, "a/b.json", b"one")
     put(tree, "a/b.json", b"two")
-    assert tree.store.read("a/b.json") == b"two"
+    assert read_bytes(tree.store, "a/b.json") == b"two"
     tree.store.delete("a/b.json")
     tree.store.delete("a/b.json")
-    assert tree.store.read("a/b.json") is None
+    assert read_bytes(tree.store, "a/b.json") is None
     assert names(tree.store) == []
 
 
@@ -131,7 +131,7 @@ def test_a_put_file_has_the_contents_of_the_temporary_one(tree: Tree) -> None:
     tree.store.put("d/x", made(tree, b"new"), copy.version)
     assert tree.store.version("d/x") not in {copy.version, None}
     assert tree.store.version("d/no") is None
-    assert tree.store.read("d/x") == b"new"
+    assert read_bytes(tree.store, "d/x") == b"new"
     with tree.store.local_copy("d/no") as nothing:
         assert nothing is None
 
@@ -188,7 +188,7 @@ def test_a_lost_race_is_noticed(objects: Tree) -> None:
     objects.store.delete("d/x")
     with pytest.raises(LostRace):
         objects.store.put("d/x", made(objects, b"ours"), version)
-    assert objects.store.read("d/x") is None
+    assert read_bytes(objects.store, "d/x") is None
 
 
 def test_the_probe_leaves_one_object(objects: Tree) -> None:
@@ -218,7 +218,7 @@ def test_a_store_that_ignores_conditions(kind: str) -> None:
         with alone.store.lock([], claim("ours")):
             alone.store.put("d/x", made(alone, b"1"), None)
             alone.store.put("d/x", made(alone, b"2"), None)
-        assert alone.store.read("d/x") == b"2"
+        assert read_bytes(alone.store, "d/x") == b"2"
 
 
 def every_call(tree: Tree) -> Iterator[StoreError]:
@@ -227,7 +227,7 @@ def every_call(tree: Tree) -> Iterator[StoreError]:
     for call in (
         lambda: store.exists("d"),
         lambda: store.list("d"),
-        lambda: store.read("d/x"),
+        lambda: read_bytes(store, "d/x"),
         lambda: list(store.copies(["d/x"])),
         lambda: store.local_copy("d/x").__enter__(),
         lambda: store.put("d/x", made(tree, b"x"), None),

@@ -16,7 +16,7 @@ from harvester.core.config.settings import Output
 from harvester.core.errors import HistoryLost
 from harvester.core.results import Change
 from harvester.storage.backends import atomic_files
-from harvester.storage.backends.base import FileInfo
+from harvester.storage.backends.base import FileInfo, read_bytes
 from harvester.storage.layout import CHANGES, Tree, open_tree
 from harvester.storage.state import change_folding, change_reader
 from harvester.storage.state.change_entries import (
@@ -288,7 +288,7 @@ def test_a_year_of_sixteen_shards(
     files = all_names(disk, CHANGES)
     objects = Tree(open_tree(s3_output).store, SHARDS)
     for name in files:
-        objects.store.put(name, disk.store.read(name) or b"")
+        objects.store.put(name, read_bytes(disk.store, name) or b"")
     for tree, most in ((disk, 1.0), (objects, 3.0)):
         seconds, found = seconds_of(tree, cursor)
         assert len(found) == 2 * SHARDS * 3
@@ -314,11 +314,11 @@ def test_a_cursor_of_another_history_of_the_same_length_is_refused(tree: Tree) -
     log = log_of(tree, "one")
     log.add(entry(1))
     [*_, last] = all_names(tree, f"{CHANGES}/{LABEL}/entries")
-    at_the_copy = tree.store.read(last)
+    at_the_copy = read_bytes(tree.store, last)
     log.add(entry(2))
     _, behind = changes_of(tree, "v1")
     tree.store.delete(all_names(tree, f"{CHANGES}/{LABEL}/entries")[-1])
-    assert tree.store.read(last) == at_the_copy
+    assert read_bytes(tree.store, last) == at_the_copy
     log_of(tree, "another").add(entry(3))
     with pytest.raises(HistoryLost):
         changes_of(tree, behind)

@@ -15,7 +15,7 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import RawAnswer, Refusal, ReportedQuota, Window
 from harvester.planning.ledger import DayCalls, KnownQuota, Ledger, Moment
 from harvester.storage import quarantine
-from harvester.storage.backends.base import MAX_READ
+from harvester.storage.backends.base import MAX_READ, read_bytes
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Tree
 from harvester.storage.quarantine import QuarantinedAnswer
@@ -236,7 +236,7 @@ def test_a_newer_announcement_is_refused_before_it_is_taken_over(tree: Tree) -> 
     put(tree, "changes/0000-of-0001/begun/newer.1.entry", b'{"version": 2}')
     with pytest.raises(UsageError, match=r"begun/newer.1.entry: version 2"):
         taken_over(tree)
-    assert tree.store.read("_harvester/changes/0000-of-0001/begun/newer.1.entry") is not None
+    assert read_bytes(tree.store, "_harvester/changes/0000-of-0001/begun/newer.1.entry") is not None
 
 
 @pytest.mark.parametrize(

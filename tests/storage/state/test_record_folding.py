@@ -14,6 +14,7 @@ import pytest
 from harvester.core.calendar import instant, parse_day, utc_text
 from harvester.readers import output_tables
 from harvester.storage.backends import atomic_files
+from harvester.storage.backends.base import read_bytes
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import RUNS, Tree, open_tree
 from harvester.storage.state import run_records
@@ -134,7 +135,9 @@ def test_few_files_stay_and_no_head_is_lost(tmp_path: Path) -> None:
     assert min(names) > f"{RUNS}/202607"
     whole = [name for name in names if name.endswith(LINES)]
     assert all(
-        b'"advice"' in line for name in whole for line in unpack(tree.store.read(name) or b"")
+        b'"advice"' in line
+        for name in whole
+        for line in unpack(read_bytes(tree.store, name) or b"")
     )
 
 
@@ -203,7 +206,7 @@ def test_an_account_is_forgotten_in_what_is_folded(tmp_path: Path) -> None:
 
 def lines_of(tree: Tree, name: str) -> list[str]:
     """Return the lines of a packed file."""
-    return [line.decode() for line in unpack(tree.store.read(name) or b"")]
+    return [line.decode() for line in unpack(read_bytes(tree.store, name) or b"")]
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1", b"\x28\xb5\x2f\xfd"])
