@@ -7,7 +7,7 @@ from random import Random
 from harvester.core.config.settings import Retry
 
 _MINUTE = 60.0
-_SPREAD = 5.0
+_SPREAD = 15.0
 _MOST_DOUBLINGS = 60
 
 
@@ -23,8 +23,9 @@ def delay(attempt: int, policy: Retry, random: Random) -> float:
 
 
 def until_next_minute(now: float, random: Random) -> float:
-    """Seconds to the next full minute of the epoch clock and up to 5 more.
+    """Seconds to the next full minute of the epoch clock and up to a quarter more.
 
-    WeChat counts calls in minutes and says "retry next minute" (45011).
+    WeChat counts calls in minutes and says "retry next minute" (45011). Two runs that share an
+    account, and were refused together, do not come back together.
     """
     return _MINUTE - now % _MINUTE + random.uniform(0, _SPREAD)

@@ -97,15 +97,16 @@ class RateState:
     def slow_down(self, interval: float, factor: float, longest: float) -> None:
         """Count a minute limit; stretch the pace, at least ``interval``, by ``factor``.
 
-        An account whose interval has reached ``longest`` seconds is slowed no further.
+        An account whose interval has reached ``longest`` seconds is slowed no further, nor one that
+        was not answered since the last minute limit: others use all, and its pace was not tried.
         """
-        self.minute_limits += 1
-        # For the rest of the run: the other callers of the account will not have gone either.
-        self.is_slowed = True
-        if self.interval < longest:
+        if not self.minute_limits and self.interval < longest:
             # The window too, because a burst would otherwise use its slots at the old rate.
             self.interval = max(self.interval, interval) * factor
             self.window_seconds *= factor
+        self.minute_limits += 1
+        # For the rest of the run: the other callers of the account will not have gone either.
+        self.is_slowed = True
 
     def refuse_until(self, until: float) -> None:
         """Pause until the minute limit of WeChat has passed."""

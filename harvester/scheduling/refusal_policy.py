@@ -21,9 +21,9 @@ from harvester.scheduling.listener import Troubled
 MINUTE_LIMITS_IN_A_ROW = 10
 """Stop a dataset after so many consecutive minutes in which every call got 45011."""
 
-SLOWDOWN_FACTOR = 4 / 3
+SLOWDOWN_FACTOR = 5 / 4
 """A minute limit stretches the time between two requests of its queue so much, for the rest of the
-run: three quarters of the rate. See docs/decisions/0016-limits-of-others.md."""
+run: four fifths of the rate. See docs/decisions/0016-limits-of-others.md."""
 
 MAX_INTERVAL = 60.0
 """With so many seconds between its requests a queue is slowed down no further."""
@@ -194,10 +194,10 @@ class RefusalPolicy:
         # Requests in flight together are refused together: the first refusal counts.
         if rate.refused_until <= now:
             rate.slow_down(self._interval, SLOWDOWN_FACTOR, MAX_INTERVAL)
+            rate.refuse_until(now + backoff.until_next_minute(now, self._jitter))
         if rate.minute_limits > MINUTE_LIMITS_IN_A_ROW:
             self._stop(attempt, rule, now, why)
         else:
-            rate.refuse_until(now + backoff.until_next_minute(now, self._jitter))
             self._wait(attempt, rate.not_before)
 
     def _drop_unready(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypeVar
 
 import anyio
 import pytest
@@ -41,6 +43,8 @@ from harvester.wechat.connection_pool import ConnectionPool
 from tests.support.faulty_wechat import Wire, wire_of
 from tests.support.run_harness import RunHarness, run_once
 
+T = TypeVar("T")
+
 
 class Killed(BaseException):
     """A stand-in for ``kill -9``: nothing is written after it."""
@@ -48,9 +52,46 @@ class Killed(BaseException):
 
 @dataclass
 class Time:
-    """Seconds since a simulation began."""
+    """Seconds since a simulation began, for one run or for several at once.
+
+    Of several runs, each in a thread of its own, one works at a time: that whose next timer is due
+    first, once every other one waits.
+    """
 
     elapsed: float = 0.0
+    _due: dict[int, float] = field(default_factory=dict)
+    _turn: threading.Condition = field(default_factory=threading.Condition)
+
+    def wait_until(self, due: float) -> None:
+        """Move the clock to the moment of a timer, after all that is due before it."""
+        me = threading.get_ident()
+        if me in self._due:
+            with self._turn:
+                self._due[me] = due
+                self._turn.notify_all()
+                self._turn.wait_for(lambda: min(self._due, key=self._due.__getitem__) == me)
+                self._due[me] = 0.0
+        # Slightly later, because a rounded sum could stay below the timer for ever.
+        self.elapsed = max(self.elapsed, due) + 1e-6
+
+    def at_once(self, *works: Callable[[], T]) -> list[T]:
+        """Do several works at the same time, in threads; return what each returned."""
+        gathered, start = threading.Barrier(len(works)), self.elapsed
+
+        def take_part(place: int, work: Callable[[], T]) -> T:
+            self._due[threading.get_ident()] = 0.0
+            gathered.wait()
+            try:
+                # A little apart, so that they always begin in the same order.
+                self.wait_until(start + place * 1e-3)
+                return work()
+            finally:
+                with self._turn:
+                    del self._due[threading.get_ident()]
+                    self._turn.notify_all()
+
+        with ThreadPoolExecutor(len(works)) as pool:
+            return list(pool.map(take_part, range(len(works)), works))
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -67,8 +108,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
         if not self._ready and timers:  # type: ignore[attr-defined]
-            # Slightly later, because a rounded sum could stay below the timer for ever.
-            self._virtual.elapsed = max(self._virtual.elapsed, timers[0].when()) + 1e-6
+            self._virtual.wait_until(timers[0].when())
         super()._run_once()  # type: ignore[misc]
 
 
