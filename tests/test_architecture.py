@@ -200,19 +200,19 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_621,
+    "core": 1_682,
     "catalogue": 756,
     "manifest": 1_564,
     "planning": 750,
     "scheduling": 1_376,
     "tables": 1_949,
-    "wechat": 1_679,
+    "wechat": 1_680,
     "storage": 4_025,
-    "engine": 903,
-    "runs": 3_517,
-    "verbs": 2_783,
+    "engine": 904,
+    "runs": 3_590,
+    "verbs": 2_787,
     "readers": 774,
-    "cli": 2_311,
+    "cli": 2_273,
     "sandbox": 1_284,
     "root": 213,
 }

@@ -12,13 +12,14 @@ from typing import NoReturn
 from cyclopts import CycloptsError
 
 from harvester import signals
-from harvester.cli import environment, memory_limit
+from harvester.cli import environment
 from harvester.cli.options import parse_ok_exit
 from harvester.cli.output import hooks, json_lines, streams
 from harvester.cli.output.usage import usage_error
 from harvester.cli.verbs import VERBS, app, spelled_out
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
+from harvester.core.shortage import refuse_low_limit, shortage
 from harvester.verbs.arguments import in_own_record
 
 __all__ = ["app", "environment", "invoke", "main"]
@@ -40,7 +41,7 @@ def _invoke(arguments: Sequence[str]) -> int:
     try:
         # Before Arrow is loaded, which ends the process without a message where it gets no memory.
         if arguments[:1] == ["run"]:
-            memory_limit.refuse_low_limit()
+            refuse_low_limit()
         words = spelled_out([*arguments])
         if words and words[0] in VERBS:
             # A verb's own help is its docstring; its summary is for the list of verbs.
@@ -61,8 +62,9 @@ def _invoke(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         code = Exit.SIGINT
     except Exception as error:  # noqa: BLE001 - the last line of defence
-        streams.report_error(memory_limit.shortage(error) or error)
-        code = Exit.BUG
+        lack = shortage(error)
+        streams.report_error(lack or error)
+        code = Exit.BUG if lack is None else lack.exit_code
     return Exit.DONE if code in ok_codes else code
 
 

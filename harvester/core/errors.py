@@ -214,7 +214,13 @@ class Unanswered(HarvesterError):
 
 
 class ProcessDied(HarvesterError):
-    """A process of a run that ended without a word, and so did the one in its place."""
+    """A process of a run that was killed or hung, and so was the one in its place."""
+
+    exit_code = Exit.AGAIN
+
+
+class Shortage(ProcessDied):
+    """A lack of memory or of descriptors, which ends a process as a signal would."""
 
 
 class LeaseLost(HarvesterError):

@@ -24,6 +24,7 @@ from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE
 from harvester.core.errors import places
 from harvester.core.model import RawAnswer
 from harvester.core.rule import Action, Rule
+from harvester.core.shortage import shortage
 from harvester.engine.call_budget import BudgetPolicy, CallBudget
 from harvester.engine.ledger_files import LedgerFiles
 from harvester.engine.publish_queue import PublishQueue
@@ -218,10 +219,10 @@ class Pipeline:
             # Another account may have got the same token since the request.
             denial = tools.tokens.owners.denial(attempt.queue.appid)
             return RefusedAttempt(denial.rule, denial.why) if denial else outcome
-        except MemoryError:
+        except Exception as error:
             # No fault of the window: the run ends, and the next one goes on.
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            if shortage(error) is not None:
+                raise
             self.counters.bugs += 1
             name = type(error).__name__
             _log.error(

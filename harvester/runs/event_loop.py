@@ -20,12 +20,8 @@ def run_in_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         ours, others = group.split(HarvesterError)
         if ours is None or others is not None:
             raise
-        raise _first_error(ours) from None
-
-
-def _first_error(group: BaseExceptionGroup[HarvesterError]) -> HarvesterError:
-    """Return the first error that is no group. Those that follow it have the same cause."""
-    error: HarvesterError | BaseExceptionGroup[HarvesterError] = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+        # Those that follow the first one have the same cause.
+        error: BaseException = ours
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None

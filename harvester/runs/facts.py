@@ -109,7 +109,13 @@ class CoverageRead:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """A process of the run was killed or crashed; another one may go on."""
+    """A process of the run was killed or crashed; another one may go on.
+
+    ``signal`` ended it, None if none is known. ``peak_memory`` is in bytes, None if unknown.
+    """
+
+    signal: str | None = None
+    peak_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -307,13 +307,27 @@ async def _run_to_end(
         is_late = await _run_watched(pipeline, state, count)
         # What the scheduler gives up at the end is told before the end of asking.
         scheduler.finish(clock(), stream.own.wanted_accounts)
+        has_lost = not state.tree.hold.is_good
+        if has_lost and state.options.refetch is None:
+            await anyio.to_thread.run_sync(_drop_covered, state, scheduler.queues)
         left = tuple(pending(scheduler.queues))
         # A run that answered everything before the deadline or just after is complete.
-        is_cut_off = bool(left) and not state.tree.hold.is_good
-        stream.report(AskingEnded(clock(), left, bool(left) and is_late, is_cut_off))
+        stream.report(AskingEnded(clock(), left, bool(left) and is_late, bool(left) and has_lost))
     finally:
         stream.describe = all_made
         count()
+
+
+def _drop_covered(state: RunState, queues: Sequence[AccountQueue]) -> None:
+    """Take the days off the queues that the files have: of another run that took the buckets."""
+    manifest, now = state.manifest, state.context.clock()
+    want = wanted_days.wanted(manifest, state.started_at)
+    states = coverage_scan.read(state.tree, want, now, manifest.datasets).states
+    for queue in queues:
+        for backlog in queue.backlogs:
+            covered = states[backlog.dataset.name][queue.appid].no_ask_today
+            backlog.drop(covered, until_midnight=False)
+            backlog.make_durable(covered)
 
 
 async def _until_stopped(state: RunState, work: Callable[[], Awaitable[None]]) -> bool:
@@ -348,7 +362,7 @@ async def _run_watched(pipeline: Pipeline, state: RunState, count: watchers.Coun
         tasks.start_soon(watchers.count_often, count)
         tasks.start_soon(watchers.watch_lease, pipeline, state.tree.hold)
         deadline = anyio.current_time() + _seconds_left(state)
-        tasks.start_soon(_stop_at, pipeline, deadline)
+        tasks.start_soon(watchers.stop_at, pipeline, deadline)
         await pipeline.run()
         tasks.cancel_scope.cancel()
     return anyio.current_time() >= deadline
@@ -368,12 +382,6 @@ async def _may_force_refresh(state: RunState, appid: str) -> bool:
     """Return whether the account's token may be replaced by force, and count it: 20 a day may."""
     spend = partial(forced_refreshes.spend, state.tree, appid, state.context.clock())
     return await anyio.to_thread.run_sync(spend)
-
-
-async def _stop_at(pipeline: Pipeline, deadline: float) -> None:
-    """Stop the pipeline at the end of the run's time budget."""
-    await anyio.sleep_until(deadline)
-    pipeline.stop()
 
 
 def _lock_timeout(state: RunState) -> float | None:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from harvester.core.errors import HarvesterError, StoreError, UsageError
 from harvester.core.exit_codes import Exit
+from harvester.core.shortage import shortage
 from harvester.runs import facts
 from harvester.runs.clock import CheckedClock
 from harvester.runs.record.events import bug_of
@@ -214,11 +215,17 @@ def end_of(error: Exception | None, now: float) -> facts.Ended:
 
 @contextmanager
 def recorded(run_log: RunLog) -> Iterator[None]:
-    """Close the log of a run however the block ends, with the error if it fails."""
+    """Close the log of a run however the block ends, with the error if it fails.
+
+    What the system refused to this process is raised as a Shortage.
+    """
     try:
         yield
     except Exception as error:
-        run_log.close(error)
+        lack = shortage(error)
+        run_log.close(lack or error)
+        if lack is not None:
+            raise lack from error
         raise
     run_log.close()
 

@@ -124,6 +124,12 @@ async def checkpoint(run_log: RunLog) -> None:
         await anyio.to_thread.run_sync(run_log.write)
 
 
+async def stop_at(pipeline: Pipeline, deadline: float) -> None:
+    """Stop the pipeline at the end of the run's time budget."""
+    await anyio.sleep_until(deadline)
+    pipeline.stop()
+
+
 async def watch_signals(pipeline: Pipeline, stop: StopOrder) -> None:
     """Stop the pipeline, and bound its end, once a signal handler has asked the run to stop."""
     await signalled(stop)

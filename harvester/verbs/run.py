@@ -43,6 +43,8 @@ from harvester.verbs.results import Result
 P = ParamSpec("P")
 _Coming: TypeAlias = Coroutine[Any, Any, Result]
 
+_STEP_SECONDS = 0.5
+
 _log = logging.getLogger("harvester.run")
 
 
@@ -142,6 +144,8 @@ class Run:
         """Execute the run in a thread that does not keep the process alive."""
 
         def work() -> None:
+            if not self._done.set_running_or_notify_cancel():
+                return
             try:
                 self._done.set_result(arguments.in_own_record(self.execute))
             except BaseException as error:  # noqa: BLE001 - raised where the result is waited for
@@ -151,15 +155,23 @@ class Run:
         return self
 
     def result(self) -> Result:
-        """Wait for the result of a run that was started. Raises as `execute`."""
+        """Start the run, and wait for its result. Raises as `execute`."""
         try:
-            return self._done.result()
+            # Inside, because a signal handler of the host may raise an exception at any moment.
+            self.start()
+            self._wait()
         finally:
-            # A signal handler of the host may have raised an exception, which waits for an orderly
-            # end.
-            if not self._done.done():
+            # The exception waits for an orderly end of a run that has begun.
+            if not (self._done.done() or self._done.cancel()):
                 self._cancel()
-                wait([self._done])
+                self._wait()
+        return self._done.result()
+
+    def _wait(self) -> None:
+        # In steps: Python does not see a signal that comes just before a thread begins to wait, or
+        # that the system gives to another thread, before the wait is over.
+        while not self._done.done():
+            wait([self._done], _STEP_SECONDS)
 
     async def ended(self) -> Result:
         """Do what `result` does, without blocking the event loop of asyncio."""
@@ -294,7 +306,7 @@ def run(
         UsageError: The manifest or an argument is wrong; nothing was requested.
         Busy: Another run holds the accounts for longer than ``lock_timeout``.
     """
-    return Run(locals()).start().result()
+    return Run(locals()).result()
 
 
 def _watch(progress: str) -> Watch:

@@ -26,6 +26,7 @@ from harvester.core import errors
 from harvester.core.config.settings import Api
 from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.secret import Secret
+from harvester.core.shortage import shortage
 from harvester.core.text.inert_text import inert
 from harvester.core.text.lenient_json import is_document, parse
 from harvester.core.text.safe_text import safe_text
@@ -173,7 +174,7 @@ class Transport:
         task = cast("Task[Any]", asyncio.current_task())
         cancelling = task.cancelling()
         self._start_clock(task)
-        answer: tuple[int, bytes] | errors.CallError
+        answer: tuple[int, bytes] | Exception
         try:
             answer = self._checked(await response, server)
         except CancelledError:
@@ -182,12 +183,12 @@ class Transport:
             answer = errors.CallTimedOut(f"{server}: no whole answer within {self._seconds:g} s")
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             # The address of a token server may be a secret.
-            answer = translate(error, server, named=server is self._host)
+            answer = shortage(error) or translate(error, server, named=server is self._host)
         finally:
             if self._deadlines.pop(task) == _PASSED:
                 task.uncancel()
         # Raised here, because inside `except` the foreign error would become its context.
-        if isinstance(answer, errors.CallError):
+        if isinstance(answer, Exception):
             raise answer
         return answer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,3 +112,30 @@ def test_a_lease_that_ends_while_nothing_is_asked_ends_the_run(lab: VirtualTimeH
     done = lab.run(leased(lab, 5))
     assert "lease" in done.reasons()
     assert lab.now() - begun < 10
+
+
+def test_days_that_another_run_has_published_meanwhile_are_not_pending(
+    lab: VirtualTimeHarness, tmp_path: Path
+) -> None:
+    """The files say what is missing, and nothing is."""
+    lab.run(Tree(LocalStore(tmp_path / "other")))
+    tree = leased(lab, 3)
+    end = lab.now() + 3
+
+    @contextmanager
+    def lock(_: Leased, names: Iterable[str], claim: Claim) -> Iterator[Hold]:
+        copied: list[object] = []
+
+        def is_good() -> bool:
+            if lab.now() >= end and not copied:
+                place = tmp_path / "other" / HOURLY, lab.root / HOURLY
+                copied.append(shutil.copytree(*place, dirs_exist_ok=True))
+            return not copied
+
+        with LocalStore.lock(tree.store, names, claim):  # type: ignore[arg-type]
+            yield Hold(is_good)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Leased, "lock", lock)
+        done = lab.run(tree)
+    assert (done.exit_code, done.pending) == (Exit.DONE, ())

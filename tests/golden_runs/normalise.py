@@ -17,7 +17,7 @@ from tests.golden_runs.stage import Ended, Harvest
 
 _VOLATILE = {
     *("harvester_version", "run_id", "started_at", "ended_at", "seconds", "bound_seconds"),
-    *("time", "rid", "seq", "days_left", "least_seconds_left", "seconds_left"),
+    *("time", "rid", "seq", "days_left", "least_seconds_left", "seconds_left", "peak_memory"),
 }
 """Members that are left out wherever they stand."""
 
@@ -42,6 +42,7 @@ _TEXTS = (
     (re.compile(r" \(waited [^)]*\)"), ""),
     (re.compile(r" \([\d,]+ attempts? of [\d,]+ accounts?\)"), ""),
     (re.compile(r"(?<=  time      ).*"), "<time>"),
+    (re.compile(r"[\d,]+ MiB"), "<memory>"),
     (re.compile(r"since \d{4}-\d\d-\d\dT[\d:]+Z"), "since <moment>"),
     (re.compile(r"\d{4}-\d\d-\d\d (?!\d\d:00|00:05|16:05)\d\d:\d\d"), "<moment>"),
 )

@@ -66,6 +66,14 @@ def shards(stage: Stage) -> None:
 
 
 @scene()
+def folder_in_place_of_a_file(stage: Stage) -> None:
+    """The output on this disk cannot be read, which is for a person."""
+    place = stage.folder / "out" / DAILY / "ref_month=2026-05" / "part-0000-of-0001.parquet"
+    place.mkdir(parents=True)
+    stage.run()
+
+
+@scene()
 def provisional(stage: Stage) -> None:
     """Days that are not settled are asked again on the next day; twice on one day they are not."""
     stage.accounts(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import random
 from dataclasses import replace
@@ -19,6 +20,7 @@ from harvester.core.exit_codes import Exit, Outcome
 from harvester.core.model import Window
 from harvester.core.rule import Action, Rule, Scope
 from harvester.runs import facts
+from harvester.runs.clock import CheckedClock
 from harvester.runs.harvest import execute
 from harvester.runs.record.account_report import (
     AccountSummary,
@@ -30,7 +32,7 @@ from harvester.runs.record.members import ShardOutcome
 from harvester.runs.record.prospects import comes_at
 from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import as_record, key_figures
-from harvester.runs.run_log import RunLog, end_of
+from harvester.runs.run_log import RunLog, end_of, new_run_log, recorded
 from harvester.runs.runtime import RunOptions
 from harvester.runs.stream import Stream
 from harvester.sandbox import TOKEN, Rules
@@ -58,6 +60,7 @@ MINUTES = {
     "store": 5.0,
     "deferred": 10.0,
     "unanswered": 10.0,
+    "died": 10.0,
 }
 """Minutes after the end of a run."""
 
@@ -88,6 +91,7 @@ FAILURES: dict[str, errors.HarvesterError] = {
     "unauthorised": errors.Unauthorised("refused"),
     "store": errors.StoreAway("silent"),
     "usage": errors.UsageError("wrong"),
+    "died": errors.ProcessDied("killed twice"),
 }
 
 
@@ -452,3 +456,14 @@ def test_random_ends_agree_with_the_tables() -> None:
         if {"bug", "lease"}.intersection(causes) and "incomplete" in causes:
             moments.remove(expected("incomplete"))
         assert ended_with(*causes).retry_at == min(filter(None, moments), default=None)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EMFILE, "Too many open files")])
+def test_what_the_system_refuses_to_a_run_is_no_bug(error: Exception) -> None:
+    """A later run may be given what this one was not."""
+    log = new_run_log(Path("jobs.yaml"), CheckedClock())
+    with pytest.raises(errors.Shortage), recorded(log):
+        raise error
+    done = log.stream.record
+    assert (done.outcome, [*done.reasons()]) == ("unfinished", ["died"])
+    assert done.retry_at == done.ended_at + 600

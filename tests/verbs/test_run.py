@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow.parquet as pq
 import pytest
@@ -29,6 +29,7 @@ from harvester.scheduling.listener import AbandonedDays
 from harvester.storage import locks
 from harvester.storage.layout import open_tree
 from harvester.testing import Sandbox
+from harvester.verbs.run import Run
 from tests.support.claims import claim
 
 Manifest = dict[str, Any]
@@ -169,6 +170,59 @@ def test_the_host_s_own_signal_ends_a_run_in_order(wechat: Sandbox, tmp_path: Pa
     assert told[-2:] == ["run_ended", "interrupted"]
     [record] = (tmp_path / "output/_harvester/runs").glob("*.json")
     assert json.loads(record.read_bytes())["outcome"] == "stopped"
+
+
+def test_a_signal_that_another_thread_gets_ends_a_run_in_order(
+    wechat: Sandbox, tmp_path: Path
+) -> None:
+    """Python lets the main thread handle it, and does not wake it up for that."""
+    program = PROGRAM.replace("import json, sys", "import json, signal, sys, threading").replace(
+        "print(event.event, flush=True)",
+        "event.event == 'run_started'"
+        " and signal.pthread_kill(threading.get_ident(), signal.SIGINT)",
+    )
+    command = [sys.executable, "-c", program, json.dumps(long_manifest(wechat, tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "interrupted\n"
+    [record] = (tmp_path / "output/_harvester/runs").glob("*.json")
+    assert json.loads(record.read_bytes())["outcome"] == "stopped"
+
+
+def test_a_signal_right_after_the_start_ends_a_run_in_order(
+    wechat: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As above, before the host's thread waits for the result."""
+    begun, start = threading.Event(), Run.start
+    manifest = long_manifest(wechat, tmp_path)
+
+    def interrupted(run: Run) -> NoReturn:
+        start(run)
+        assert begun.wait(60)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        harvester.run(manifest, on_event=lambda _: begun.set())
+    [record] = (tmp_path / "output/_harvester/runs").glob("*.json")
+    assert json.loads(record.read_bytes())["outcome"] == "stopped"
+
+
+def test_a_signal_before_the_start_waits_for_no_run(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None begins later either."""
+    started: list[Run] = []
+    start = Run.start
+
+    def interrupted(run: Run) -> NoReturn:
+        started.append(run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        harvester.run(manifest)
+    start(started[0])
+    assert not Path(manifest["output"]).exists()
 
 
 def test_results_events_and_errors_can_be_pickled(manifest: Manifest) -> None:

@@ -10,14 +10,11 @@ import gc
 import os
 import resource
 import socket
+import sys
 import time
+from contextlib import suppress
 
-from harvester.runs.processes.control import (
-    NUMBER_BYTES,
-    UNKNOWN_END,
-    bytes_of,
-    number_of,
-)
+from harvester.runs.processes.messages import PAIR, UNKNOWN_END
 from harvester.runs.processes.shard_process import work
 
 _MAX_WAIT = 1.0
@@ -27,19 +24,26 @@ _POLL_SECONDS = 0.01
 
 
 def serve(descriptor: int) -> None:
-    """Answer requests on the control socket: a socket to fork with, or a process to wait for."""
+    """Answer requests on the control socket: a socket to fork with, or a process to wait for.
+
+    Returns once the other end is closed, or a process cannot be forked, which closes this end.
+    """
     control = socket.socket(fileno=descriptor)
     # A core dump would hold every secret.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # The modules are never freed. Collecting garbage in them would copy them into each process.
     gc.freeze()
     gc.enable()
-    while True:
-        data, descriptors, _, _ = socket.recv_fds(control, NUMBER_BYTES, 1)
-        if not data:
-            return
-        answer = _fork(control, descriptors[0]) if descriptors else _status_of(number_of(data))
-        control.sendall(bytes_of(answer))
+    # Whoever started this process may be killed at any moment, and nobody is left to tell.
+    with suppress(OSError):
+        while True:
+            data, descriptors, _, _ = socket.recv_fds(control, PAIR.size, 1)
+            if not data:
+                return
+            if descriptors:
+                control.sendall(PAIR.pack(_fork(control, descriptors[0]), 0))
+            else:
+                control.sendall(PAIR.pack(*_end_of(PAIR.unpack(data)[0])))
 
 
 def _fork(control: socket.socket, descriptor: int) -> int:
@@ -58,12 +62,17 @@ def _fork(control: socket.socket, descriptor: int) -> int:
     return pid
 
 
-def _status_of(pid: int) -> int:
-    """Return how a process ended, as `os.waitstatus_to_exitcode` does, or UNKNOWN_END."""
+def _end_of(pid: int) -> tuple[int, int]:
+    """Return how a process ended, and the most bytes of memory that it had.
+
+    The end is that of `os.waitstatus_to_exitcode`; UNKNOWN_END, and 0 bytes, if it goes on.
+    """
     until = time.monotonic() + _MAX_WAIT
+    # One that hangs in the kernel does not even end when it is killed, and is not waited for.
     while time.monotonic() < until:
-        ended, status = os.waitpid(pid, os.WNOHANG)
+        ended, status, usage = os.wait4(pid, os.WNOHANG)
         if ended:
-            return os.waitstatus_to_exitcode(status)
+            unit = 1 if sys.platform == "darwin" else 1024
+            return os.waitstatus_to_exitcode(status), usage.ru_maxrss * unit
         time.sleep(_POLL_SECONDS)
-    return UNKNOWN_END
+    return UNKNOWN_END, 0

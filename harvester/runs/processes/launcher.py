@@ -13,15 +13,11 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from typing import Self
+from typing import NamedTuple, Self
 
-from harvester.core.errors import HarvesterError, UsageError
-from harvester.runs.processes.control import (
-    NUMBER_BYTES,
-    UNKNOWN_END,
-    bytes_of,
-    number_of,
-)
+from harvester.core.errors import ProcessDied, UsageError
+from harvester.core.shortage import shortage
+from harvester.runs.processes.messages import PAIR, UNKNOWN_END
 
 _CODE = """\
 import gc, signal
@@ -37,6 +33,26 @@ serve({descriptor})
 """The program of the forkserver. Signals concern the process that started it alone."""
 
 _END_SECONDS = 2.0
+_ANSWER_SECONDS = 60.0
+
+
+class End(NamedTuple):
+    """The end of a process; ``peak_memory`` is in bytes, 0 if it is not known."""
+
+    code: int = UNKNOWN_END
+    peak_memory: int = 0
+
+    @property
+    def signal(self) -> str | None:
+        """The name of the signal that ended it; None if none did."""
+        names = {each.value: each.name for each in signal.Signals}
+        return names.get(-self.code, f"signal {-self.code}") if self.code < 0 else None
+
+    def __str__(self) -> str:
+        how = f"was ended by {self.signal}" if self.signal else f"ended with code {self.code}"
+        if self.code == UNKNOWN_END:
+            how = "ended"
+        return f"{how} at {self.peak_memory >> 20:,} MiB of memory" if self.peak_memory else how
 
 
 class Launcher:
@@ -46,9 +62,16 @@ class Launcher:
         self._server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._lock = threading.Lock()
-        self._has_forked = False
 
     def __enter__(self) -> Self:
+        """Start the forkserver, which loads its modules meanwhile. Raises UsageError."""
+        if not sys.executable:
+            raise UsageError(
+                "this program has no Python interpreter of its own to start processes with",
+                "run harvester in one process here",
+            )
+        with self._lock, suppress(OSError):
+            self._connected()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,40 +79,50 @@ class Launcher:
         with self._lock:
             self._end()
 
-    def prepare(self) -> None:
-        """Start the forkserver, which loads its modules meanwhile. Raises UsageError."""
-        with self._lock, suppress(OSError):
-            self._connected()
-
     def start(self) -> tuple[int, socket.socket]:
-        """Start a process; return its number and the socket to it. Raises HarvesterError."""
-        ours, its = socket.socketpair()
-        with self._lock, its:
-            # A forkserver may have been killed meanwhile.
+        """Start a process; return its number and the socket to it. Raises ProcessDied."""
+        failed: Exception = EOFError()
+        with self._lock:
+            # A forkserver may have been killed or stopped meanwhile.
             for _ in range(2):
-                with suppress(OSError, EOFError):
-                    control = self._connected()
-                    self._has_forked = True
-                    socket.send_fds(control, [bytes(NUMBER_BYTES)], [its.fileno()])
-                    return _answer(control), ours
-                self._end()
-        ours.close()
-        raise HarvesterError(
+                try:
+                    return self._forked()
+                except (OSError, EOFError) as error:
+                    failed = error
+                    self._end()
+        raise shortage(failed) or ProcessDied(
             "no further process can be started",
-            "look for the limits of this user (ulimit -u) and of the container's memory",
+            "look for the limits of this user (ulimit -u) and of the container's memory, or use"
+            " fewer --processes",
         )
 
-    def end_of(self, pid: int) -> str:
-        """Return how a process ended, in words. It must have closed its socket."""
-        with self._lock, suppress(OSError, EOFError):
+    def end_of(self, pid: int) -> End:
+        """Return how a process ended. It must have closed its socket, or been killed."""
+        with self._lock:
             if self._control is not None:
-                self._control.sendall(bytes_of(pid))
-                return _words(_answer(self._control))
-        return _words(UNKNOWN_END)
+                with suppress(OSError, EOFError):
+                    self._control.sendall(PAIR.pack(pid, 0))
+                    return End(*_answer(self._control))
+                # A late answer would be taken for that of the next question.
+                self._end()
+        return End()
+
+    def _forked(self) -> tuple[int, socket.socket]:
+        control = self._connected()
+        ours, its = socket.socketpair()
+        with its:
+            try:
+                socket.send_fds(control, [bytes(PAIR.size)], [its.fileno()])
+                return _answer(control)[0], ours
+            except BaseException:
+                ours.close()
+                raise
 
     def _connected(self) -> socket.socket:
         if self._control is None:
             self._control, its = socket.socketpair()
+            # Without it a forkserver that was stopped would stop the run.
+            self._control.settimeout(_ANSWER_SECONDS)
             with its:
                 self._server = _start_server(its)
         return self._control
@@ -99,20 +132,13 @@ class Launcher:
             self._control.close()
             self._control = None
         if self._server is not None:
-            # One that is still loading has nothing to end in order.
-            with suppress(subprocess.TimeoutExpired):
-                self._server.wait(_END_SECONDS if self._has_forked else 0)
             self._server.kill()
-            self._server.wait()
+            with suppress(subprocess.TimeoutExpired):
+                self._server.wait(_END_SECONDS)
             self._server = None
 
 
 def _start_server(control: socket.socket) -> subprocess.Popen[bytes]:
-    if not sys.executable:
-        raise UsageError(
-            "this program has no Python interpreter of its own to start processes with",
-            "run harvester in one process here",
-        )
     # Nothing in it may start a thread, and a pool of Arrow's that is not used does.
     own = {"ARROW_DEFAULT_MEMORY_POOL": "system", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
     environ = {**own, **os.environ}
@@ -130,16 +156,10 @@ def _start_server(control: socket.socket) -> subprocess.Popen[bytes]:
     )
 
 
-def _answer(control: socket.socket) -> int:
-    return number_of(control.recv(NUMBER_BYTES, socket.MSG_WAITALL))
-
-
-def _words(code: int) -> str:
-    """Return the end of a process in words."""
-    if code == UNKNOWN_END:
-        return "ended"
-    if code >= 0:
-        return f"ended with code {code}"
-    with suppress(ValueError):
-        return f"was ended by {signal.Signals(-code).name}"
-    return f"was ended by signal {-code}"
+def _answer(control: socket.socket) -> tuple[int, int]:
+    """Return the answer of a forkserver. Raises OSError, and EOFError if it is gone."""
+    data = control.recv(PAIR.size, socket.MSG_WAITALL)
+    if len(data) < PAIR.size:
+        raise EOFError
+    number, memory = PAIR.unpack(data)
+    return number, memory

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +18,12 @@ from harvester.core.secret import Secret
 from harvester.runs.facts import Fact, Planned
 from harvester.runs.runtime import Credentials, RunOptions
 from harvester.wechat.auth.token_owners import SharedToken
+
+PAIR = struct.Struct("!qq")
+"""Message of a forkserver: the number of a process or its end, and its most bytes of memory."""
+
+UNKNOWN_END = 256
+"""End of a process of which nothing is known: all codes are lower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +117,8 @@ class Asked(NamedTuple):
     question: Question
 
 
-FromShard: TypeAlias = Fact | Logged | Asked
-"""Facts are sent as they are, with the secrets of the process masked."""
+FromShard: TypeAlias = Fact | Logged | Asked | None
+"""Facts are sent as they are, with the secrets of the process masked. None is a sign of life."""
 
 ToShard: TypeAlias = ShardTask | Stop | Answered | SharedToken
 
@@ -125,9 +132,13 @@ class _Pickler(pickle.Pickler):
 
 
 class Channel:
-    """Messages to another process of this run, and from it. Threads may send at the same time."""
+    """Messages to another process of this run, and from it. Threads may send at the same time.
+
+    ``silent`` is for counting, and is set to 0 by each message and sign of life that comes.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
+        self.silent = 0
         self._connection = connection
         self._in = connection.makefile("rb")
         self._out = connection.makefile("wb")
@@ -144,8 +155,12 @@ class Channel:
 
     def receive(self) -> Any:
         """Wait for the next message. Raises EOFError or OSError if the other process is gone."""
+        message = None
         try:
-            return pickle.load(self._in)  # noqa: S301 - the other process is a part of this run
+            while message is None:
+                message = pickle.load(self._in)  # noqa: S301 - the process is a part of this run
+                self.silent = 0
+            return message
         except (pickle.UnpicklingError, ValueError):
             # It died in the middle of a message, or this end was closed.
             raise EOFError from None

@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
@@ -43,11 +43,14 @@ from harvester.runs.run_log import recorded
 from harvester.runs.runtime import Project
 from harvester.runs.stream import StopOrder, Stream
 from harvester.storage.layout import open_tree
-from harvester.storage.publication import Published, QuarantinedDay
+from harvester.storage.publication import Published
 from harvester.wechat.auth.token_owners import SharedToken, TokenOwners, digest_of
 
 END_SECONDS = 6.0
 """Seconds that an orderly end may take once the parent is gone."""
+
+ALIVE_SECONDS = 1.0
+"""Seconds between two signs of life."""
 
 
 def work(connection: socket.socket) -> None:
@@ -60,10 +63,20 @@ def work(connection: socket.socket) -> None:
     # As the command does: requests make few cycles.
     gc.set_threshold(200_000, 20, 50)
     shard = _ShardProcess(channel, task)
+    # By a thread, because a shard may read or write for minutes, and a stopped process has none.
+    threading.Thread(target=partial(_live, channel), name="alive", daemon=True).start()
     with suppress(HarvesterError, OSError, EOFError):
         shard.harvest()
     # The interpreter's shutdown would wait for a resolver or a store thread that hangs.
     os._exit(0)
+
+
+def _live(channel: Channel) -> None:
+    """Give signs of life, until the parent is gone."""
+    with suppress(OSError):
+        while True:
+            channel.send(None)
+            time.sleep(ALIVE_SECONDS)
 
 
 class Parent:
@@ -194,18 +207,12 @@ class _ShardProcess:
 
 def _masked(fact: Fact) -> Fact:
     """Return a fact with its secrets masked, because the parent does not know all of them."""
-    match fact:
-        case Published():
-            unknown = frozenset(map(safe_text, fact.unknown))
-            return replace(fact, unknown=unknown, quarantined=_masked_days(fact.quarantined))
-        case CoverageRead():
-            return replace(fact, quarantined=_masked_days(fact.quarantined))
-        case _:
-            return fact
-
-
-def _masked_days(days: Iterable[QuarantinedDay]) -> tuple[QuarantinedDay, ...]:
-    return tuple(day._replace(reason=safe_text(day.reason)) for day in days)
+    if isinstance(fact, Published):
+        fact = replace(fact, unknown=frozenset(map(safe_text, fact.unknown)))
+    if isinstance(fact, Published | CoverageRead):
+        days = tuple(day._replace(reason=safe_text(day.reason)) for day in fact.quarantined)
+        fact = replace(fact, quarantined=days)
+    return fact
 
 
 class _ToParent(logging.Handler):

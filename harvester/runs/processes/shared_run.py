@@ -59,7 +59,6 @@ def _run_tasks(
 ) -> None:
     """Have each shard harvested by a process of its own. Raises as `run`."""
     with Launcher() as launcher:
-        launcher.prepare()
         # Read here as well, so that all missing secrets are named before any process begins.
         context = run_context(project, watch)
         begun = harvesting.begun(project.manifest, options, run_log.stream.own.started_at)

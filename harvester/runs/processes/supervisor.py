@@ -6,6 +6,9 @@ They report facts, which become those of the run. A process that dies is started
 from __future__ import annotations
 
 import logging
+import math
+import os
+import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,9 +22,9 @@ from harvester.planning import wanted_days
 from harvester.runs import harvest as harvesting
 from harvester.runs import watchers
 from harvester.runs.clock import OFF_SECONDS
-from harvester.runs.facts import Counted, CoverageRead, Died, Ended, Planned
+from harvester.runs.facts import Counted, CoverageRead, Died, Ended, Fact, Planned
 from harvester.runs.processes import messages
-from harvester.runs.processes.launcher import Launcher
+from harvester.runs.processes.launcher import End, Launcher
 from harvester.runs.processes.messages import Answered, Channel, ShardTask
 from harvester.runs.processes.platform_service import PlatformService
 from harvester.runs.record.members import joined
@@ -36,6 +39,15 @@ from harvester.wechat.auth.token_owners import may_be_shared
 MAX_DEATHS = 1
 """Processes of a shard that may die before the shard is given up."""
 
+TICK_SECONDS = 1.0
+
+SILENT_TICKS = 60
+"""Ticks after which a process that gave no sign of life is killed."""
+
+END_TICKS = 15
+"""As SILENT_TICKS, once the run is to end. Requests in flight have their time limit in addition,
+after which a process that tells nothing new is killed too."""
+
 _log = logging.getLogger("harvester.processes")
 
 
@@ -43,13 +55,17 @@ _log = logging.getLogger("harvester.processes")
 class Shard:
     """One shard under supervision. ``asked`` is the question that waits for the end of the run.
 
-    ``has_tokens`` is set once its first tokens are entered, or need no comparison.
+    ``has_tokens`` is set once its first tokens are entered, or need no comparison. Its process has
+    told no news for ``idle`` ticks, counted from when the run was to end, and is killed for a
+    ``fault``.
     """
 
     task: ShardTask
     channel: Channel | None = None
     pid: int = 0
     asked: int | None = None
+    idle: int = 0
+    fault: str = ""
     over: anyio.Event = field(default_factory=anyio.Event)
     has_tokens: anyio.Event = field(default_factory=anyio.Event)
 
@@ -88,8 +104,9 @@ class Supervisor:
         self._launcher = launcher
         self._shards = [Shard(task) for task in tasks]
         self._has_begun = False
-        self._beginning = anyio.Lock()
         self._platform = PlatformService(context)
+        # Those of anyio are too few for many processes, and each of these may wait for long.
+        self._hearing = anyio.CapacityLimiter(len(tasks))
         for shard in self._shards:
             appids = [account.appid for account in shard.task.manifest.asked_accounts]
             if not any(may_be_shared(context.credentials(appid)) for appid in appids):
@@ -98,6 +115,8 @@ class Supervisor:
     async def run(self) -> None:
         """Harvest all shards. Raises the error that keeps the run from beginning, StoreError."""
         self._stream.describe = self._describe
+        budget = self._shards[0].task.options.max_duration
+        self._deadline = anyio.current_time() + (math.inf if budget is None else budget)
         # Two groups: signals are passed on and the record is written while the run is concluded.
         async with anyio.create_task_group() as beside:
             beside.start_soon(self._context.watch, self._stream.position)
@@ -105,6 +124,7 @@ class Supervisor:
             beside.start_soon(watchers.checkpoint, self._log)
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
+                tasks.start_soon(self._watch)
                 for shard in self._shards:
                     tasks.start_soon(self._harvest, shard)
                 for shard in self._shards:
@@ -162,24 +182,60 @@ class Supervisor:
             except HarvesterError as error:
                 self._give_up(shard, error)
                 break
-            shard.channel = Channel(connection)
+            shard.idle, shard.fault = 0, ""
+            channel = shard.channel = Channel(connection)
             # How a process ends is seen by the end of its socket, whatever it was doing.
             with suppress(OSError, EOFError):
-                await to_thread.run_sync(shard.channel.send, shard.task)
-                await self._hear(shard, shard.channel)
+                await to_thread.run_sync(channel.send, shard.task)
+                await self._hear(shard, channel)
+            shard.channel = None
+            channel.close()
+            # Asked in any case, so that it is no zombie while the others go on.
+            end = await to_thread.run_sync(self._launcher.end_of, shard.pid)
             if not shard.over.is_set() and stop.code is None:
-                await self._bury(shard)
-            else:
-                # So that it is no zombie while the others go on.
-                await to_thread.run_sync(self._launcher.end_of, shard.pid)
+                self._bury(shard, end)
         shard.end()
+
+    async def _watch(self) -> None:
+        """Kill processes that hang."""
+        # Ticks, and no clock: one that goes on while a machine is suspended would kill them all.
+        while True:
+            await anyio.sleep(TICK_SECONDS)
+            self._tick()
+
+    def _tick(self) -> None:
+        is_late = self._stream.stop.code is not None or anyio.current_time() > self._deadline
+        limit = END_TICKS if is_late else SILENT_TICKS
+        for shard in self._shards:
+            channel = shard.channel
+            if channel is None or shard.over.is_set():
+                continue
+            channel.silent += 1
+            shard.idle = shard.idle + 1 if is_late else 0
+            if channel.silent >= limit:
+                self._kill(shard, channel, f"gave no sign of life for {channel.silent} seconds")
+            elif shard.idle >= END_TICKS + shard.task.manifest.api.timeout:
+                self._kill(shard, channel, f"did not end for {shard.idle} seconds")
+
+    def _kill(self, shard: Shard, channel: Channel, fault: str) -> None:
+        """Kill a process without waiting for its end, which may never come."""
+        shard.channel, shard.fault = None, f"{fault} and "
+        _log.warning("shard %s: its process %d %s; it is killed", shard.name, shard.pid, fault)
+        with suppress(ProcessLookupError):
+            os.kill(shard.pid, signal.SIGKILL)
+        # Ends the wait for its messages, also if it hangs in the kernel and keeps its end open.
+        channel.close()
 
     async def _hear(self, shard: Shard, channel: Channel) -> None:
         """Take in the messages of a process until it ends. Raises EOFError or OSError then."""
         while True:
             # Abandoned, because a thread that waits for a socket hears of no cancellation; closing
             # the channel ends it.
-            message = await to_thread.run_sync(channel.receive, abandon_on_cancel=True)
+            message = await to_thread.run_sync(
+                channel.receive, abandon_on_cancel=True, limiter=self._hearing
+            )
+            if not isinstance(message, Counted):
+                shard.idle = 0
             match message:
                 case messages.Logged(logger, level, text):
                     _relog(logger, level, text, shard.name)
@@ -200,22 +256,20 @@ class Supervisor:
                     shard.has_tokens.set()
                     self._tasks.start_soon(self._wait_for_tokens, shard, number)
                 case fact:
-                    # A process that plans holds its locks, so the record may be begun.
-                    if isinstance(fact, Planned):
-                        await self._begin(shard)
+                    await self._begin(shard, fact)
                     self._stream.report(fact, shard.name)
                     if isinstance(fact, Ended):
                         shard.end()
 
-    async def _begin(self, shard: Shard) -> None:
-        """Begin the record of the run with the first shard that holds its buckets."""
-        # Locked, because the file is written in a thread while other shards may plan too.
-        async with self._beginning:
-            if not self._has_begun:
-                begin = partial(self._log.open, self._tree, shard.task.own, has_changes=False)
-                await to_thread.run_sync(begin)
-                self._has_begun = self._stream.stop.is_graceful = True
-                self._stream.report(joined([each.task.plan for each in self._shards]))
+    async def _begin(self, shard: Shard, fact: Fact) -> None:
+        """Begin the record of the run with the first shard that plans: it holds its buckets."""
+        if isinstance(fact, Planned) and not self._has_begun:
+            # Set first, because others may plan while a thread writes the file.
+            self._has_begun = True
+            begin = partial(self._log.open, self._tree, shard.task.own, has_changes=False)
+            await to_thread.run_sync(begin)
+            self._stream.stop.is_graceful = True
+            self._stream.report(joined([each.task.plan for each in self._shards]))
 
     async def _ask_platform(
         self, shard: Shard, number: int, question: messages.TokenWanted | messages.ListWanted
@@ -246,22 +300,21 @@ class Supervisor:
             self._context.shift_platform(moved)
             self._log.correct_clock(moved)
 
-    async def _bury(self, shard: Shard) -> None:
-        """Start another process in the place of one that died, or give the shard up."""
-        end = await to_thread.run_sync(self._launcher.end_of, shard.pid)
-        self._stream.report(Died(), shard.name)
+    def _bury(self, shard: Shard, end: End) -> None:
+        """Let another process go on in the place of one that died, or give the shard up."""
+        self._stream.report(Died(end.signal, end.peak_memory or None), shard.name)
         # The question is that of the dead process; its number means nothing to the next one.
         shard.asked = None
-        if shard.channel is not None:
-            shard.channel.close()
-        if self._stream.shard(shard.name).deaths <= MAX_DEATHS:
-            line = "shard %s: its process %d %s; another one goes on"
-            _log.warning(line, shard.name, shard.pid, end)
+        record, count = self._stream.shard(shard.name), len(self._shards)
+        how = f"shard {shard.name}: its process {shard.pid} {shard.fault}{end}"
+        if record.deaths <= MAX_DEATHS:
+            _log.warning("%s; another one goes on", how)
             return
         error = ProcessDied(
-            f"shard {shard.name}: its process {shard.pid} {end}, and so did the one before it",
-            "look for the cause in the system's log (dmesg), such as a lack of memory; what was"
-            " harvested is safe, and running again goes on",
+            f"{how}, and the one before it died too",
+            "what was harvested is safe, and running again goes on; if the system's log (dmesg)"
+            f" names a lack of memory, set --processes {count - 1} or give this run more than"
+            f" {count * (record.peak_memory or 0) >> 20:,} MiB",
         )
         self._give_up(shard, error)
 

@@ -58,13 +58,8 @@ def _of_two(choose: Callable[[float, float], float]) -> Callable[[Any, Any], Any
 
 
 def _standings(one: Standing, other: Standing) -> Standing:
-    return Standing(
-        one.done + other.done,
-        one.waiting + other.waiting,
-        one.refused + other.refused,
-        one.windows_left + other.windows_left,
-        max(one.least_seconds, other.least_seconds),
-    )
+    sums = Standing(*map(operator.add, one, other))
+    return sums._replace(least_seconds=max(one.least_seconds, other.least_seconds))
 
 
 def _by_name(join: Callable[[T, T], T]) -> Callable[[Any, Any], dict[str, T]]:
@@ -82,7 +77,10 @@ _NOTHING_ASKED = Standing()
 
 @dataclass(frozen=True, slots=True)
 class ShardOutcome:
-    """The end of one shard: ``deaths`` of its processes, and the ``error`` that ended it early."""
+    """The end of one shard: ``deaths`` of its processes, and the ``error`` that ended it early.
+
+    ``signal`` ended the one that died last, which had up to ``peak_memory`` bytes.
+    """
 
     shard: str
     exit_code: Exit
@@ -90,6 +88,8 @@ class ShardOutcome:
     requests: int
     rows: int
     deaths: int = 0
+    signal: str | None = None
+    peak_memory: int | None = None
     error: HarvesterError | None = None
 
 
@@ -113,7 +113,8 @@ class Members:
     new ranges, ``damaged`` the raw groups that were moved to quarantine, ``without_rows`` the
     elements of answers that have no row. ``paused`` accounts are not asked. ``pending`` days were
     owed when the run was cut short. ``shards`` are those of a run in several processes, of which
-    ``deaths`` died. The members of a run that is not ``finished`` are those so far.
+    ``deaths`` died, the last one by ``signal`` and with up to ``peak_memory`` bytes. The members of
+    a run that is not ``finished`` are those so far.
     """
 
     run_id: Annotated[str, _first] = ""
@@ -142,6 +143,8 @@ class Members:
     repeated: Annotated[int, operator.add] = 0
     clock_apart: Annotated[bool, operator.or_] = False
     deaths: Annotated[int, operator.add] = 0
+    signal: Annotated[str | None, _known] = None
+    peak_memory: Annotated[int | None, _of_two(max)] = None
     stopped_by: Annotated[Exit | None, _known] = None
     out_of_time: Annotated[bool, operator.or_] = False
     out_of_lease: Annotated[bool, operator.or_] = False

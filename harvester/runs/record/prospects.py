@@ -25,6 +25,7 @@ _SECONDS = {
     "deferred": 10 * _MINUTE,
     "unanswered": 10 * _MINUTE,
     "clock": 10 * _MINUTE,
+    "died": 10 * _MINUTE,
 }
 
 

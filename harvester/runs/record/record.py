@@ -72,6 +72,8 @@ class Record(Members):
             self.requests,
             self.rows,
             self.deaths,
+            self.signal,
+            self.peak_memory,
             self.failed,
         )
 
@@ -110,8 +112,9 @@ class Record(Members):
                 self.next_day_at = next_day_at
             case facts.GroupsDamaged(paths):
                 self.damaged += paths
-            case facts.Died():
+            case facts.Died(signal, peak_memory):
                 self.deaths += 1
+                self.signal, self.peak_memory = signal, peak_memory
             case facts.Signalled(code):
                 self.stopped_by = code
             case facts.Ended(at, error, bug):
@@ -210,7 +213,8 @@ class Record(Members):
         moments += (each.retry_at for each in self.empty_everywhere)
         # Beside another open reason `reasons` does not name them. After an error it is the cause,
         # and after the loss of a lease another run may be asking for them.
-        is_broken = self.failed is not None or Exit.BUG in found.values() or "store" in found
+        errors = (self.failed, *(each.error for each in self.shards))
+        is_broken = any(errors) or Exit.BUG in found.values()
         if not (is_broken or self.out_of_lease) and any_unexplained(self.accounts):
             moments.append(ended)
         return min((moment for moment in moments if moment is not None), default=None)

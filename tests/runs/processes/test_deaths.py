@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import resource
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 import harvester
 from harvester.runs.facts import Counted
+from harvester.runs.processes import supervisor
 from harvester.runs.record.record import Record
 from harvester.sandbox import Rules
 from harvester.scheduling.standing import Standing
@@ -67,6 +75,11 @@ def run_with_deaths(
     return found, killed
 
 
+def ended_at(place: Workplace) -> datetime:
+    """Return when the run ended, by its record."""
+    return datetime.fromisoformat(place.record()["ended_at"])
+
+
 def test_a_process_that_dies_is_started_again(
     place: Workplace, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -76,9 +89,11 @@ def test_a_process_that_dies_is_started_again(
     assert found.rows == harvester.open(place.output).arrow(DAILY).count_rows()
     assert found.rows == place.expected_rows()
     [told] = [line for line in caplog.messages if "another one goes on" in line]
-    assert told.startswith(f"shard 2/2: its process {pid} was ended by SIGKILL")
+    assert told.startswith(f"shard 2/2: its process {pid} was ended by SIGKILL at ")
     shards = place.record()["shards"]
-    assert [shard["deaths"] for shard in shards] == [0, 1]
+    assert [(shard["deaths"], shard["signal"]) for shard in shards] == [(0, None), (1, "SIGKILL")]
+    assert shards[0]["peak_memory"] is None
+    assert 10 << 20 < shards[1]["peak_memory"] < 1 << 30
     # Those of the last half second before the death are not known.
     assert 0.8 * place.calls() <= found.requests <= place.calls()
     assert sum(shard["requests"] for shard in shards) == found.requests
@@ -86,29 +101,155 @@ def test_a_process_that_dies_is_started_again(
 
 
 def test_a_shard_whose_process_dies_twice_is_reported(place: Workplace) -> None:
-    """The other shard is harvested, the code and the files tell the truth, and a run goes on."""
+    """The other shard is harvested, it is no bug, what to set is said, and a run goes on."""
     events: list[harvester.Event] = []
     found, killed = run_with_deaths(place, 2, events)
-    assert (found.exit_code, found.outcome, found.error) == (1, "bug", None)
+    assert (found.exit_code, found.outcome, found.error) == (75, "unfinished", None)
     assert found.reasons == ("died",)
+    assert found.retry_at is not None
+    assert found.retry_at.replace(microsecond=0) == ended_at(place) + timedelta(minutes=10)
     [problem] = [event for event in events if isinstance(event, harvester.Problem)]
     assert (problem.cause, problem.shard, problem.level) == ("died", "2/2", "error")
-    assert f"process {killed[1]} was ended by SIGKILL" in problem.message
+    assert f"process {killed[1]} was ended by SIGKILL at " in problem.message
+    assert "set --processes 1 or give this run more than " in problem.advice
     shards = place.record()["shards"]
     assert [(shard["outcome"], shard["deaths"]) for shard in shards] == [
         ("complete", 0),
-        ("bug", 2),
+        ("unfinished", 2),
     ]
+    assert shards[1]["signal"] == "SIGKILL"
+    assert shards[1]["peak_memory"] > 10 << 20
     assert "its process" in shards[1]["error"]
     [row] = found.datasets
     assert row.accounts == 12
     assert 0 < row.days.missing < row.days.wanted / 2
-    with pytest.raises(harvester.RunFailed):
+    with pytest.raises(harvester.Unfinished, match="died"):
         found.raise_for_outcome()
     place.world.rules = Rules()
     again = harvester.run(place.manifest(), processes=2)
     assert again.outcome == "complete"
     assert harvester.open(place.output).arrow(DAILY).count_rows() == place.expected_rows()
+
+
+def stop_at_work(place: Workplace, stopped: list[psutil.Process]) -> threading.Thread:
+    """Stop the process of the second shard at its work, in a thread."""
+
+    def stop() -> None:
+        wait_until(lambda: place.calls_of(1) > 15)
+        stopped.append(process_of_shard("2/2"))
+        stopped[0].suspend()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    return thread
+
+
+@pytest.fixture
+def stopped() -> Iterator[list[psutil.Process]]:
+    """Processes that the test stops; those that are left end with it."""
+    found: list[psutil.Process] = []
+    yield found
+    for process in found:
+        if process.is_running():
+            process.kill()
+
+
+@pytest.fixture
+def quick_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ten ticks pass in a second, of which each process still gives one sign of life."""
+    monkeypatch.setattr(supervisor, "TICK_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("quick_ticks")
+def test_a_process_that_is_stopped_is_killed_and_another_one_goes_on(
+    place: Workplace, stopped: list[psutil.Process], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would have kept the run waiting for ever."""
+    thread = stop_at_work(place, stopped)
+    found = harvester.run(place.manifest(), processes=2)
+    thread.join()
+    assert found.outcome == "complete"
+    assert place.rows() == place.expected_rows()
+    whose = f"shard 2/2: its process {stopped[0].pid} gave no sign of life for 60 seconds"
+    told = [line for line in caplog.messages if line.startswith(whose)]
+    assert told[0] == f"{whose}; it is killed"
+    assert told[1].startswith(f"{whose} and was ended by SIGKILL at ")
+    assert [shard["deaths"] for shard in place.record()["shards"]] == [0, 1]
+    assert not shard_processes()
+
+
+@pytest.mark.usefixtures("quick_ticks")
+def test_a_process_that_cannot_even_be_killed_is_not_waited_for(
+    place: Workplace, stopped: list[psutil.Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that hangs in the kernel: it keeps its locks, so the run ends with 75."""
+    killed, kill = list[int](), os.kill
+
+    def spare(pid: int, number: int) -> None:
+        """Kill all but the process that was stopped."""
+        if number == signal.SIGKILL and pid == stopped[0].pid:
+            killed.append(pid)
+        else:
+            kill(pid, number)
+
+    monkeypatch.setattr(os, "kill", spare)
+    thread = stop_at_work(place, stopped)
+    found = harvester.run(place.manifest(), processes=2)
+    thread.join()
+    assert killed == [stopped[0].pid]
+    assert (found.exit_code, found.reasons) == (75, ("locked",))
+    assert found.retry_at is not None
+    assert found.retry_at.replace(microsecond=0) == ended_at(place) + timedelta(minutes=1)
+    shards = place.record()["shards"]
+    assert [(shard["deaths"], shard["peak_memory"]) for shard in shards] == [(0, None), (1, None)]
+
+
+@pytest.mark.usefixtures("quick_ticks")
+def test_a_run_that_is_to_stop_waits_for_no_stopped_process(
+    place: Workplace, stopped: list[psutil.Process]
+) -> None:
+    """It is killed after a quarter of the time, and none takes its place."""
+
+    async def cancel() -> None:
+        # The host's own task.
+        task = asyncio.create_task(  # noqa: TID251
+            harvester.run_async(place.manifest(), processes=2)
+        )
+        await asyncio.to_thread(stop_at_work(place, stopped).join)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel())
+    assert not shard_processes()
+    record = place.record()
+    assert (record["outcome"], record["reasons"]) == ("stopped", ["stopped"])
+
+
+PROGRAM = """
+import json, sys
+import harvester
+from harvester.runs.processes import supervisor
+supervisor.TICK_SECONDS = 0.05
+print(harvester.run(json.loads(sys.argv[1]), processes=2).outcome)
+"""
+
+
+def test_a_machine_that_is_suspended_kills_nobody(place: Workplace) -> None:
+    """All of a run stops for more than the time of so many ticks, and goes on."""
+    command = [sys.executable, "-c", PROGRAM, json.dumps(place.manifest())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        place.wait_for_calls(15)
+        tree = [psutil.Process(run.pid), *psutil.Process(run.pid).children(recursive=True)]
+        for each in tree:
+            each.suspend()
+        time.sleep(1.5 * supervisor.SILENT_TICKS * 0.05)
+        for each in tree:
+            each.resume()
+        out, _ = run.communicate()
+    assert out == "complete\n"
+    assert [shard["deaths"] for shard in place.record()["shards"]] == [0, 0]
+    assert place.rows() == place.expected_rows()
 
 
 def test_the_accounts_of_a_dead_process_are_not_counted_beside_those_of_the_next() -> None:
@@ -154,7 +295,8 @@ def test_no_process_is_left_when_the_first_one_is_killed(place: Workplace) -> No
         place.wait_for_calls(15)
         children = shard_processes(run.pid)
         run.kill()
-        run.communicate()
+        _, err = run.communicate()
+    assert "Traceback" not in err
     assert len(children) == 2
     wait_until(lambda: all(map(has_ended, children)))
     calls = place.calls()
@@ -190,3 +332,18 @@ def test_a_cancelled_run_ends_all_processes_in_order(place: Workplace) -> None:
     assert not shard_processes()
     assert place.record()["outcome"] == "stopped"
     assert [*(place.output / DAILY).iterdir()]
+
+
+def test_a_process_without_descriptors_says_what_to_raise_or_lower(place: Workplace) -> None:
+    """It is no bug, and the next run goes on."""
+    place.options = {}
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+
+    command = [sys.executable, "-m", "harvester", "run", str(place.path())]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, check=False)
+    assert done.returncode == 75, done.stderr
+    assert "ulimit -n, now 32), or lower limits.connections" in done.stderr
+    assert "bug" not in done.stderr
+    assert place.record()["reasons"] == ["died"]

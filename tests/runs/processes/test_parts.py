@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
+from harvester.core.errors import Shortage
 from harvester.runs.processes.cores import usable_cores
 from harvester.runs.processes.launcher import Launcher
 from tests.support.shared_runs import shard_processes, wait_until
@@ -81,12 +86,14 @@ def test_the_forkserver_has_one_thread_and_says_how_processes_end() -> None:
         assert server.num_threads() == 1
         assert os.getpgid(server.pid) != os.getpgid(0)
         connection.close()
-        assert launcher.end_of(pid) == "ended with code 1"
+        assert launcher.end_of(pid).code == 1
         pid, connection = launcher.start()
         psutil.Process(pid).kill()
         assert connection.recv(1) == b""
         connection.close()
-        assert launcher.end_of(pid) == "was ended by SIGKILL"
+        end = launcher.end_of(pid)
+        assert (end.code, end.signal) == (-9, "SIGKILL")
+        assert 10 << 20 < end.peak_memory < 1 << 30
         server.kill()
         wait_until(lambda: server.status() == psutil.STATUS_ZOMBIE)
         # Another one takes its place.
@@ -103,3 +110,52 @@ def test_nothing_else_reaches_a_process() -> None:
         pid, connection = launcher.start()
         with connection:
             wait_until(lambda: len(psutil.Process(pid).net_connections("unix")) == 1)
+
+
+KILLED = """
+import os, signal, threading, time
+from harvester.runs.processes.launcher import Launcher
+launcher = Launcher()
+threading.Thread(target=launcher.start, daemon=True).start()
+time.sleep(0.2)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_forkserver_whose_parent_is_killed_ends_in_silence() -> None:
+    """Also if it was asked for a process and nobody is left to answer."""
+    command = [sys.executable, "-c", KILLED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    # It returns once nobody has its stderr any more, so the forkserver has ended too.
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
+
+
+def test_a_forkserver_that_is_stopped_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would keep the run waiting for ever."""
+    with Launcher() as launcher:
+        first, connection = launcher.start()
+        connection.close()
+        monkeypatch.setattr("harvester.runs.processes.launcher._ANSWER_SECONDS", 2.0)
+        server = psutil.Process(first).parent()
+        assert server is not None
+        server.suspend()
+        assert launcher._control is not None
+        launcher._control.settimeout(0.5)
+        second, connection = launcher.start()
+        connection.close()
+        assert psutil.Process(second).parent() not in (None, server)
+        assert not server.is_running()
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOMEM])
+def test_what_the_system_refuses_to_a_launcher_is_no_bug(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Name the limit to raise, or what to lower."""
+
+    def refuse() -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(socket, "socketpair", refuse)
+    with Launcher() as launcher, pytest.raises(Shortage, match=r"as it may|refused memory"):
+        launcher.start()

@@ -8,12 +8,15 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import math
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -22,6 +25,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn, get_args
 
+import anyio
 import pytest
 
 import harvester
@@ -29,6 +33,7 @@ from harvester.core.calendar import parse_day
 from harvester.core.config.credentials import PlatformAccess, PlatformCache, SecretReader
 from harvester.core.errors import HarvesterError, UsageError
 from harvester.core.secret import Secret
+from harvester.runs.access import run_context
 from harvester.runs.facts import (
     AskingEnded,
     Begun,
@@ -39,18 +44,14 @@ from harvester.runs.facts import (
     GroupsDamaged,
     Planned,
 )
-from harvester.runs.processes import forkserver, launcher, messages, shard_process
-from harvester.runs.processes.control import (
-    NUMBER_BYTES,
-    UNKNOWN_END,
-    bytes_of,
-    number_of,
-)
-from harvester.runs.processes.launcher import Launcher
-from harvester.runs.processes.messages import Channel, ShardTask
+from harvester.runs.processes import forkserver, messages, shard_process
+from harvester.runs.processes.launcher import End, Launcher
+from harvester.runs.processes.messages import PAIR, UNKNOWN_END, Channel, ShardTask
 from harvester.runs.processes.platform_service import PlatformService, known_of
 from harvester.runs.processes.shard_process import END_SECONDS, Parent, _ShardProcess, work
+from harvester.runs.processes.supervisor import Supervisor
 from harvester.runs.record.next_requests import NO_REQUESTS
+from harvester.runs.run_log import new_run_log
 from harvester.runs.runtime import RunOptions
 from harvester.runs.stream import StopOrder
 from harvester.sandbox.platform import AUTHORIZER_LIST_PATH, COMPONENT_TOKEN_PATH
@@ -84,6 +85,11 @@ class Ends:
         """Note the code, and end this thread instead of the process."""
         self.codes.append(code)
         raise SystemExit(code)
+
+    def nap(self, seconds: float) -> None:
+        """Note how long a thread would sleep, and let it sleep for a moment."""
+        self.naps.append(seconds)
+        time.sleep(0.01)
 
     def thread(self, target: Callable[[], None], **options: Any) -> threading.Thread:
         """Make a thread that `exit` ends without a message."""
@@ -120,7 +126,7 @@ def ends(
     levels = root.level, ours.level
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setattr(shard_process, "os", SimpleNamespace(_exit=found.exit))
-    monkeypatch.setattr(shard_process, "time", SimpleNamespace(sleep=found.naps.append))
+    monkeypatch.setattr(shard_process, "time", SimpleNamespace(sleep=found.nap))
     threads = SimpleNamespace(Thread=found.thread, RLock=threading.RLock)
     monkeypatch.setattr(shard_process, "threading", threads)
     monkeypatch.setattr(shard_process, "Channel", found.channel)
@@ -433,10 +439,10 @@ def test_a_forkserver_answers_with_the_number_of_the_process(
     mine, its = socket.socketpair()
     with mine:
         with its:
-            socket.send_fds(ours, [bytes(NUMBER_BYTES)], [its.fileno()])
+            socket.send_fds(ours, [bytes(PAIR.size)], [its.fileno()])
         ours.shutdown(socket.SHUT_WR)
         forkserver.serve(descriptor)
-        assert number_of(ours.recv(NUMBER_BYTES)) == 4711
+        assert PAIR.unpack(ours.recv(PAIR.size)) == (4711, 0)
         assert mine.recv(1) == b""
 
 
@@ -477,24 +483,53 @@ def test_a_forkserver_says_how_a_process_ended(
     monkeypatch.setattr(forkserver, "_MAX_WAIT", 0.03)
     command = ["/bin/sh", "-c", "read line; exit 3"]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-        assert forkserver._status_of(process.pid) == UNKNOWN_END
+        assert forkserver._end_of(process.pid) == (UNKNOWN_END, 0)
         assert process.stdin is not None
         process.stdin.close()
         monkeypatch.setattr(forkserver, "_MAX_WAIT", 20.0)
         ours, descriptor = control
-        ours.sendall(bytes_of(process.pid))
+        ours.sendall(PAIR.pack(process.pid, 0))
         ours.shutdown(socket.SHUT_WR)
         forkserver.serve(descriptor)
-        assert number_of(ours.recv(NUMBER_BYTES)) == 3
+        code, memory = PAIR.unpack(ours.recv(PAIR.size))
+        assert code == 3
+        assert 100_000 < memory < 1 << 30
+
+
+# Processes that hang.
+
+
+def test_a_process_that_does_not_end_is_killed_after_the_deadline(tmp_path: Path) -> None:
+    """It gives signs of life, and tells nothing new for longer than a request may take."""
+    task = sandbox_task(tmp_path)
+    project = open_project(tmp_path / "jobs.yaml")
+    log = new_run_log(tmp_path / "jobs.yaml", project.clock)
+    ours, its = socket.socketpair()
+
+    async def watch(process: subprocess.Popen[bytes]) -> None:
+        watched = Supervisor(log, project.tree, run_context(project), Launcher(), [task])
+        [shard] = watched._shards
+        shard.pid, shard.channel = process.pid, Channel(ours)
+        shard.channel.silent = -10_000
+        for watched._deadline, ticks in (math.inf, 1_000), (-math.inf, 44):
+            for _ in range(ticks):
+                watched._tick()
+        assert not shard.fault
+        watched._tick()
+        assert [shard.fault] == ["did not end for 45 seconds and "]
+
+    with its, subprocess.Popen(["/bin/sleep", "100"]) as process:
+        anyio.run(watch, process)
+        assert process.wait(20) == -signal.SIGKILL
+        assert its.recv(1) == b""
 
 
 # The launcher.
 
 
 def test_a_launcher_that_started_nothing_knows_no_end() -> None:
-    """Say that a process ended; there is no forkserver to ask, and none to end."""
-    with Launcher() as unused:
-        assert unused.end_of(4711) == "ended"
+    """Say that a process ended; there is no forkserver to ask."""
+    assert Launcher().end_of(4711) == End()
 
 
 def open_files() -> int:
@@ -518,11 +553,10 @@ def test_a_forkserver_that_cannot_be_started_is_reported(
     gc.collect()
     before = open_files()
     with Launcher() as lame:
-        lame.prepare()
         with pytest.raises(HarvesterError, match="no further process") as caught:
             lame.start()
         assert "ulimit -u" in caught.value.advice
-        assert lame.end_of(4711) == "ended"
+        assert lame.end_of(4711) == End()
     assert len(tried) == 2
     assert open_files() == before
 
@@ -532,23 +566,24 @@ def test_a_program_without_an_interpreter_is_told_to_use_one_process(
 ) -> None:
     """Raise UsageError before any process is started."""
     monkeypatch.setattr(sys, "executable", "")
-    with Launcher() as lame, pytest.raises(UsageError, match="no Python interpreter") as caught:
-        lame.prepare()
+    with pytest.raises(UsageError, match="no Python interpreter") as caught, Launcher():
+        pass
     assert "in one process" in caught.value.advice
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
+    ("end", "words"),
     [
-        (UNKNOWN_END, "ended"),
-        (3, "ended with code 3"),
-        (-9, "was ended by SIGKILL"),
-        (-200, "was ended by signal 200"),
+        (End(), "ended"),
+        (End(3), "ended with code 3"),
+        (End(-9), "was ended by SIGKILL"),
+        (End(-9, 80 << 20), "was ended by SIGKILL at 80 MiB of memory"),
+        (End(-200), "was ended by signal 200"),
     ],
 )
-def test_ends_of_processes_are_told_in_words(code: int, words: str) -> None:
+def test_ends_of_processes_are_told_in_words(end: End, words: str) -> None:
     """Name a signal where it has a name."""
-    assert launcher._words(code) == words
+    assert str(end) == words
 
 
 # The platform of a run.

@@ -130,8 +130,13 @@ def test_nothing_missing_starts_no_process(
     """One process says that all is covered; a raw log of an earlier run needs them again."""
     assert harvester.run(place.manifest(), processes=2).requests == 12
     started: list[object] = []
-    prepare = Launcher.prepare
-    monkeypatch.setattr(Launcher, "prepare", lambda self: started.append(prepare(self)))
+    enter = Launcher.__enter__
+
+    def start(launcher: Launcher) -> Launcher:
+        started.append(launcher)
+        return enter(launcher)
+
+    monkeypatch.setattr(Launcher, "__enter__", start)
     found = harvester.run(place.manifest(), processes=2)
     assert (found.outcome, found.requests, started) == ("complete", 0, [])
     assert found.datasets[0].days.done == 12 * 20

@@ -90,8 +90,8 @@ SABOTAGES = (
     Sabotage(
         "host-s-signal-not-heard",
         API_RUN,
-        "            wait([self._done])",
-        "            pass",
+        "                self._wait()",
+        "                pass",
         f"{API}::test_the_host_s_own_signal_ends_a_run_in_order",
     ),
     Sabotage(

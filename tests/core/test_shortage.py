@@ -1,4 +1,4 @@
-"""Limits of memory: a message and an exit code, and no traceback."""
+"""Lack of memory and of descriptors: a message and an exit code, and no traceback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from harvester.cli import memory_limit
+from harvester.core import shortage as memory
 from harvester.core.errors import StoreError
 from harvester.storage import footer, raw_log
 from harvester.storage.backends import atomic_files
@@ -28,8 +28,8 @@ jobs: [{datasets: [interface_summary], begin_date: -9d}]
     [
         ("run", 250, 2, "this process may use 238 MiB of address space, and a run needs 640 MiB"),
         ("run", 60, 2, "this process may use 57 MiB of address space, and a run needs 640 MiB"),
-        ("plan", 60, 1, "the system refused memory to this process"),
-        ("status", 60, 1, "the system refused memory to this process"),
+        ("plan", 60, 75, "the system refused memory to this process"),
+        ("status", 60, 75, "the system refused memory to this process"),
     ],
 )
 def test_a_limit_of_address_space_ends_with_a_message(
@@ -58,6 +58,7 @@ def test_a_limit_of_address_space_ends_with_a_message(
         MemoryError(),
         pa.ArrowMemoryError("malloc of size 64 failed"),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
+        OSError(errno.EMFILE, "Too many open files"),
         RuntimeError("can't start new thread"),
         ExceptionGroup("tasks", [ValueError("x"), MemoryError()]),
     ],
@@ -65,10 +66,12 @@ def test_a_limit_of_address_space_ends_with_a_message(
 )
 def test_a_lack_of_memory_is_told_from_a_bug(error: Exception) -> None:
     """Also inside of a group, or as the cause of another error."""
-    assert memory_limit.shortage(error) is not None
+    assert memory.shortage(error) is not None
     outer = StoreError("x")
     outer.__cause__ = error
-    assert memory_limit.shortage(outer) is not None
+    assert memory.shortage(outer) is not None
+    error.__context__ = outer
+    assert memory.shortage(outer) is not None
 
 
 @pytest.mark.parametrize(
@@ -84,15 +87,17 @@ def test_what_fails_without_a_reason_under_a_low_limit_lacked_memory(
 ) -> None:
     """Compiled code and the loader of libraries have no type of error for it."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (60 << 20, 60 << 20))
-    assert memory_limit.shortage(failed) is not None
+    assert memory.shortage(failed) is not None
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
-    assert memory_limit.shortage(failed) is None
+    assert memory.shortage(failed) is None
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), OSError(errno.EIO, "x"), RuntimeError("y")])
 def test_a_bug_stays_a_bug(error: Exception) -> None:
-    """Other errors are reported with their place."""
-    assert memory_limit.shortage(error) is None
+    """Other errors are reported with their place, also if they were raised while they were met."""
+    error.__context__ = ValueError("y")
+    error.__context__.__context__ = error
+    assert memory.shortage(error) is None
 
 
 @pytest.mark.parametrize(
