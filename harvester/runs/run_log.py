@@ -225,7 +225,7 @@ def recorded(run_log: RunLog) -> Iterator[None]:
         lack = shortage(error)
         run_log.close(lack or error)
         if lack is not None:
-            raise lack from error
+            raise lack from None
         raise
     run_log.close()
 
