@@ -289,6 +289,17 @@ class NoTokenServer(ConnectionFailed):
     """A token server to which this machine cannot connect; it says nothing of WeChat."""
 
 
+class TokenWithheld(CallError):
+    """A request for a token that was not made, because WeChat answers none for the moment.
+
+    ``last`` is the error of the last one that was made.
+    """
+
+    def __init__(self, last: Exception) -> None:
+        super().__init__(last)
+        self.last = last
+
+
 class CallTimedOut(CallError):
     """A call without a complete answer within the request's time limit."""
 

@@ -185,29 +185,35 @@ class Pipeline:
             if self._tools.transport.pool.surplus > self.counters.surplus_answers:
                 self._count_surplus()
             if isinstance(outcome, RefusedAttempt):
-                if not self._tools.tree.hold.is_good:
-                    # Whatever it was refused for, the window stays missing for the next run.
-                    self.stop()
-                    continue
-                attempt.refused_at, attempt.retry_reason = (
-                    self._tools.clock(),
-                    outcome.rule.action.value,
-                )
-                if outcome.is_evidence and self._scheduler.refusals.is_last_try(attempt):
-                    await self._keep(attempt, asked_at, outcome.answer)
-                    continue
-                if outcome.rule.action is Action.WAIT_FOR_QUOTA:
-                    attempt.backlog.quota.count_refusal()
-                self._flush_for(outcome.rule)
-                self._scheduler.refused(attempt, outcome.rule, self._tools.clock(), outcome.why)
-                self._close_if_done(attempt.queue)
-                self._publishing.enqueue(self._months.take_complete())
-                if self._scheduler.refusals.exhausted:
-                    self._budget.wake()
+                await self._hand_back(attempt, asked_at, outcome)
             else:
                 self.counters.answered += 1
                 self.counters.bytes += len(outcome)
                 await self._keep(attempt, asked_at, outcome)
+
+    async def _hand_back(self, attempt: Attempt, asked_at: int, outcome: RefusedAttempt) -> None:
+        """Hand a failed attempt back to the scheduler, or keep its answer as evidence."""
+        if not self._tools.tree.hold.is_good:
+            # Whatever it was refused for, the window stays missing for the next run.
+            self.stop()
+            return
+        scheduler, now = self._scheduler, self._tools.clock()
+        if outcome.is_withheld:
+            self.counters.requests -= 1
+            scheduler.withheld(attempt, now, outcome.why)
+            return
+        attempt.refused_at, attempt.retry_reason = now, outcome.rule.action.value
+        if outcome.is_evidence and scheduler.refusals.is_last_try(attempt):
+            await self._keep(attempt, asked_at, outcome.answer)
+            return
+        if outcome.rule.action is Action.WAIT_FOR_QUOTA:
+            attempt.backlog.quota.count_refusal()
+        self._flush_for(outcome.rule)
+        scheduler.refused(attempt, outcome.rule, self._tools.clock(), outcome.why)
+        self._close_if_done(attempt.queue)
+        self._publishing.enqueue(self._months.take_complete())
+        if scheduler.refusals.exhausted:
+            self._budget.wake()
 
     async def _ask(self, attempt: Attempt) -> bytes | RefusedAttempt:
         """Make one attempt. A bug in harvester costs its window, and the others go on."""

@@ -305,8 +305,6 @@ async def _run_to_end(
     stream.describe = pipeline.describe
     try:
         is_late = await _run_watched(pipeline, state, count)
-        # What the scheduler gives up at the end is told before the end of asking.
-        scheduler.finish(clock(), stream.own.wanted_accounts)
         has_lost = not state.tree.hold.is_good
         if has_lost and state.options.refetch is None:
             await anyio.to_thread.run_sync(_drop_covered, state, scheduler.queues)

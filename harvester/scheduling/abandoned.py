@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 from harvester.core import calendar
@@ -30,6 +29,18 @@ TOO_MANY_FAILURES = Rule(
     f"{FAILURE_BUDGET} attempts more failed than were answered, so the rest is left to a later run",
     "Nothing is lost: run again later, and see whether the account's other datasets are well.",
 )
+NO_TOKEN = Rule(
+    Action.DEFER,
+    Scope.ACCOUNT,
+    "WeChat answered no request for its token for a while, so the account is left to a later run",
+    "Nothing is lost: run again later.",
+)
+DATASET_AWAY = Rule(
+    Action.DEFER,
+    Scope.DATASET,
+    "others were answered and this dataset was not for a while, so it is left to a later run",
+    "Nothing is lost: run again later.",
+)
 OUTAGE = Rule(
     Action.DEFER,
     Scope.RUN,
@@ -43,25 +54,27 @@ CUT_OFF = Rule(
     "Check this machine's network, api.base_url, api.proxy and api.ca_file, then run again.",
     is_local=True,
 )
-_FAILED = (Action.RETRY, Action.RETRY_NOW)
 
 
 class Abandonment:
     """The abandoned days of a run, which are taken out of the backlogs and out of their months.
 
-    ``days`` lists them. ``listener`` is called with each new entry, and with those removed again.
+    ``queues`` are all of the run, and ``days`` lists what was abandoned. ``listener`` is called
+    with each new entry, and with those removed again. ``resumed`` has the queues that may ask again
+    since the scheduler placed them last.
     """
 
     def __init__(self, queues: list[AccountQueue], listener: Listener) -> None:
-        self._queues = queues
+        self.queues = queues
         self.listener = listener
         self.months = MonthTracker(queues)
         self.days: list[AbandonedDays] = []
-        self._checkpoint = 0
+        self.resumed: list[AccountQueue] = []
 
-    def checkpoint(self) -> None:
-        """Mark the beginning of the current outage, for `defer_failures`."""
-        self._checkpoint = len(self.days)
+    def take_resumed(self) -> list[AccountQueue]:
+        """Return the queues that may ask again since the last call."""
+        found, self.resumed = self.resumed, []
+        return found
 
     def fail_attempt(self, attempt: Attempt, rule: Rule, why: Refusal | str) -> None:
         """Abandon the days of one attempt."""
@@ -74,7 +87,7 @@ class Abandonment:
             return
         whole = scope in (Scope.ACCOUNT, Scope.RUN)
         # What concerns a dataset or the run is true of every account, not only of the one refused.
-        for queue in self._queues if scope in (Scope.DATASET, Scope.RUN) else [attempt.queue]:
+        for queue in self.queues if scope in (Scope.DATASET, Scope.RUN) else [attempt.queue]:
             for backlog in queue.backlogs:
                 if whole or backlog.dataset is attempt.backlog.dataset:
                     yield queue, backlog
@@ -120,7 +133,7 @@ class Abandonment:
         Returns the queues for which WeChat itself had reported a spent quota.
         """
         told = []
-        for queue in self._queues:
+        for queue in self.queues:
             for backlog in queue.backlogs:
                 rule = backlog.abandoned_by
                 if rule is not None and rule.action is Action.WAIT_FOR_QUOTA:
@@ -132,34 +145,16 @@ class Abandonment:
                 if backlog.quota_exhausted:
                     self.months.reopen_days(queue, backlog, backlog.quota_exhausted)
                     backlog.reopen()
-        # The checkpoint is a position, so it moves with the entries removed before it.
-        self._checkpoint -= sum(map(_is_quota, self.days[: self._checkpoint]))
         if renewed := [item for item in self.days if _is_quota(item)]:
             self.days = [item for item in self.days if not _is_quota(item)]
             self.listener(Reopened(tuple(renewed)))
         return told
 
     def defer_all(self, why: Refusal | str, rule: Rule = OUTAGE) -> None:
-        """Leave everything to a later run, including the failures since the checkpoint."""
-        self.defer_failures()
-        for queue in self._queues:
+        """Leave everything to a later run."""
+        for queue in self.queues:
             for backlog in queue.backlogs:
                 self.stop_dataset(queue, backlog, rule, why)
-
-    def defer_failures(self) -> None:
-        """Leave the failures since the checkpoint to a later run: the outage was their cause."""
-        since = self.days[self._checkpoint :]
-        if failed := [item for item in since if _has_failed(item)]:
-            others = [item for item in since if not _has_failed(item)]
-            deferred = [dataclasses.replace(item, rule=OUTAGE) for item in failed]
-            self.days = [*self.days[: self._checkpoint], *others, *deferred]
-            self.listener(Reopened(tuple(failed)))
-            for item in deferred:
-                self.listener(item)
-
-
-def _has_failed(item: AbandonedDays) -> bool:
-    return item.rule.action in _FAILED
 
 
 def _is_quota(item: AbandonedDays) -> bool:

@@ -41,7 +41,8 @@ class Backlog:
     none of them is durable or abandoned. ``refetch`` holds the days of which a user wants the
     answer to replace even final rows, ``quota_exhausted`` those that are abandoned until midnight
     in Beijing. ``abandoned_by`` is the rule that stopped the dataset. ``pending_retries`` attempts
-    wait for another try. ``calls`` were made, ``retries`` of them after a refusal.
+    wait for another try. ``failing_since`` is the time of the first failure since the last answer,
+    0 without one. ``calls`` were made, ``retries`` of them after a refusal.
     """
 
     dataset: Dataset
@@ -56,6 +57,7 @@ class Backlog:
     abandoned_by: Rule | None = None
     pending_retries: int = 0
     failure_budget: int = FAILURE_BUDGET
+    failing_since: float = 0.0
     calls: int = 0
     retries: int = 0
     quota: AllocatedCalls = field(default_factory=AllocatedCalls)
@@ -103,6 +105,7 @@ class Backlog:
         answered = self.in_progress & days
         self.in_progress &= ~answered
         self.buffered |= answered
+        self.failing_since = 0.0
         if self.failure_budget < FAILURE_BUDGET:
             self.failure_budget += 1
 
@@ -113,7 +116,7 @@ class Backlog:
         return durable
 
     def spend_failure(self) -> bool:
-        """Count a failure. Returns whether the failure budget is spent."""
+        """Count a failure that is the pair's own. Returns whether its failure budget is spent."""
         self.failure_budget -= 1
         return self.failure_budget <= 0
 
@@ -153,14 +156,22 @@ class Backlog:
         self.calls += 1
         self.retries += is_retry
 
+    def take_back_call(self, *, is_retry: bool) -> None:
+        """Take back a call that was not made."""
+        self.calls -= 1
+        self.retries -= is_retry
+        self.quota.give_back()
+
 
 @dataclass(slots=True)
 class Attempt:
     """One window on its way: handed out by the schedule, handed back with a verdict.
 
-    ``days`` is the set of the days between the window's ends. ``tries`` counts failures, and
-    ``repeats`` refusals after which the window was repeated instead of a stop. ``refused_at`` is
-    the time of the last refusal, and ``retry_reason`` its action; empty for a first attempt.
+    ``days`` is the set of the days between the window's ends. ``tries`` counts failures; in an
+    outage it starts anew, ``returns`` counts the outages, and ``returned_at`` is when it last did.
+    ``failing_since`` is the time of the first failure. ``repeats`` counts refusals after which the
+    window was repeated instead of a stop. ``refused_at`` is the time of the last refusal, and
+    ``retry_reason`` its action; empty for a first attempt.
     ``split_span`` is the number of days of the part of a window that this one is, or is in; 0 for a
     window that was not split, and for its rest. ``day_number`` is the day of the run on which it
     was handed out.
@@ -171,6 +182,9 @@ class Attempt:
     window: Window
     days: DaySet
     tries: int = 0
+    returns: int = 0
+    returned_at: float = 0.0
+    failing_since: float = 0.0
     repeats: int = 0
     split_span: int = 0
     day_number: int = 0

@@ -35,6 +35,10 @@ class AllocatedCalls:
         self.allocated -= 1
         return self.allocated <= self.low_watermark
 
+    def give_back(self) -> None:
+        """Take back a call that was not made."""
+        self.allocated += 1
+
     def reset(self) -> None:
         """Start a day without any call."""
         self.allocated = 0

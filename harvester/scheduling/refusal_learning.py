@@ -59,10 +59,7 @@ class _Refused(NamedTuple):
 
 
 class RefusalLearning:
-    """Conclusions from the refusals of a run, for the refused pairs and for other pairs.
-
-    ``resumed`` has the queues that no longer wait for the scouts.
-    """
+    """Conclusions from the refusals of a run, for the refused pairs and for other pairs."""
 
     def __init__(self, abandoned: Abandonment) -> None:
         self._abandoned = abandoned
@@ -72,7 +69,6 @@ class RefusalLearning:
         self._unready: defaultdict[tuple[str, Day], set[str]] = defaultdict(set)
         self._scouts: defaultdict[str, dict[str, Backlog]] = defaultdict(dict)
         self._waiting: dict[str, list[_Refused]] = {}
-        self.resumed: list[AccountQueue] = []
 
     def start_day(self, today: Day) -> None:
         """Record the Beijing day that starts."""
@@ -109,11 +105,6 @@ class RefusalLearning:
         """Resume all waiting pairs, because no other work is left."""
         for name in list(self._waiting):
             self._resume(name)
-
-    def take_resumed(self) -> list[AccountQueue]:
-        """Return the queues that were resumed since the last call."""
-        found, self.resumed = self.resumed, []
-        return found
 
     def _go_on(self, attempt: Attempt, now: float) -> None:
         """Choose the next window of a pair that has no answer yet."""
@@ -213,7 +204,7 @@ class RefusalLearning:
 
     def _wake(self, attempt: Attempt) -> None:
         attempt.backlog.refusals.held = False
-        self.resumed.append(attempt.queue)
+        self._abandoned.resumed.append(attempt.queue)
 
     def _defer(self, refused: _Refused) -> None:
         """Leave the rest of a pair to a later run.

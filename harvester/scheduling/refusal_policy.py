@@ -13,10 +13,17 @@ from harvester.core.config.settings import Retry
 from harvester.core.model import Refusal
 from harvester.core.rule import Action, Rule, Scope
 from harvester.scheduling import backoff
-from harvester.scheduling.abandoned import CUT_OFF, OUTAGE, TOO_MANY_FAILURES, Abandonment
+from harvester.scheduling.abandoned import (
+    CUT_OFF,
+    DATASET_AWAY,
+    NO_TOKEN,
+    OUTAGE,
+    TOO_MANY_FAILURES,
+    Abandonment,
+)
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
-from harvester.scheduling.circuit_breaker import CircuitBreaker
 from harvester.scheduling.listener import Troubled
+from harvester.scheduling.retry_budget import GIVE_UP_SECONDS, PROBE_SECONDS, RetryBudget
 
 MINUTE_LIMITS_IN_A_ROW = 10
 """Stop a dataset after so many consecutive minutes in which every call got 45011."""
@@ -33,6 +40,9 @@ FAILURES_BEFORE_PAUSE = 3
 
 LEARNERS = 2
 """So many accounts of which fewer days were taken at once, and all are asked for fewer."""
+
+MAX_RETURNS = 2
+"""In so many outages of a run a window goes back into the queue in place of being abandoned."""
 
 MIDNIGHT_SECONDS = 60.0
 """WeChat's midnight may come a little after ours: an account whose quota was spent waits so long
@@ -52,14 +62,14 @@ class RefusalPolicy:
     def __init__(
         self,
         abandoned: Abandonment,
-        breaker: CircuitBreaker,
+        budget: RetryBudget,
         *,
         policy: Retry,
         jitter: random.Random,
         interval: float,
     ) -> None:
         self._abandoned = abandoned
-        self._breaker = breaker
+        self._budget = budget
         self._backoff = policy
         self._jitter = jitter
         self._interval = interval
@@ -89,21 +99,28 @@ class RefusalPolicy:
             self._abandoned.listener(Troubled(rule, why, attempt.queue.appid))
         action = rule.action
         if isinstance(why, Refusal):
-            self._breaker.heard()
-        elif rule.is_local and action is Action.RETRY and self._breaker.never_heard:
+            self._budget.never_heard = False
+            # "System error" is none, whatever it looks like.
+            if action is not Action.RETRY:
+                self.heard(attempt, is_refusal=True)
+        elif rule.is_local and action is Action.RETRY and self._budget.never_heard:
             # A page from a server that never spoke as WeChat does is not the host's response.
-            action = Action.HOST_DOWN
-        # Every other refusal is a response of the host, so it closes the breaker.
-        if action is not Action.HOST_DOWN:
-            self._breaker.host_responded()
+            rule = replace(rule, action=Action.HOST_DOWN)
         # A request in flight when its dataset was stopped gets no retry.
         if attempt.backlog.abandoned_by is not None:
             self._abandoned.fail_attempt(attempt, attempt.backlog.abandoned_by, why)
         else:
-            self._handlers[action](attempt, rule, now, why)
+            self._handlers[rule.action](attempt, rule, now, why)
         # After the handler, which may have counted the failure that decides it.
-        if self._breaker.gave_up(now):
-            self._abandoned.defer_all(why, CUT_OFF if self._breaker.is_cut_off else OUTAGE)
+        if self._budget.gave_up(now):
+            self._abandoned.defer_all(why, CUT_OFF if self._budget.is_cut_off else OUTAGE)
+
+    def heard(self, attempt: Attempt, *, is_refusal: bool = False) -> None:
+        """Take in that an attempt was answered: what waited for an answer goes on."""
+        name = attempt.backlog.dataset.name
+        if name in self._budget.waiting:
+            self._hold_dataset(name, is_held=False)
+        self._budget.answered(name, is_refusal=is_refusal)
 
     def start_day(self) -> None:
         """Count a new day. What WeChat said of the quotas of the day before counts no more."""
@@ -123,16 +140,39 @@ class RefusalPolicy:
         self.retries += 1
         attempt.queue.put_retry(attempt, until)
 
-    def _fail(self, queue: AccountQueue, rule: Rule, now: float, why: Refusal | str) -> None:
+    def _take_failure(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
+        backlog, name = attempt.backlog, attempt.window.dataset
+        self._budget.failed(attempt.window, now, str(why), is_local=rule.is_local)
+        attempt.failing_since = attempt.failing_since or now
+        backlog.failing_since = backlog.failing_since or now
+        if self._budget.judge(name, backlog.failing_since, now):
+            self._hold_dataset(name, is_held=True)
+
+    def _hold_dataset(self, name: str, *, is_held: bool) -> None:
+        """Hand out no window of a dataset that fails alone but for its probe, or all again."""
+        for queue in self._abandoned.queues:
+            for backlog in queue.backlogs:
+                if backlog.dataset.name == name:
+                    backlog.refusals.held = is_held
+            if not is_held:
+                self._abandoned.resumed.append(queue)
+
+    def release_waiting(self) -> None:
+        """Ask the datasets that wait by themselves again, because no other work is left."""
+        for name in self._budget.waiting:
+            self._hold_dataset(name, is_held=False)
+
+    def _fail(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Count a failed attempt, and slow the account down.
 
         A queue in trouble asks one thing at a time until an answer comes, so that a server that is
-        slow for one account cannot hold the connections of all; and less and less often.
+        slow for one account cannot hold the connections of all; and less and less often. While its
+        dataset waits by itself, the other ones of the account go on.
         """
-        # The first failure of a disturbance: an outage, if it is one, began here.
-        if not self._breaker.unmatched:
-            self._abandoned.checkpoint()
-        self._breaker.failed(queue.appid, now, str(why), is_local=rule.is_local)
+        self._take_failure(attempt, rule, now, why)
+        queue = attempt.queue
+        if attempt.window.dataset in self._budget.waiting:
+            return
         queue.rate.fail()
         excess = queue.rate.failures - FAILURES_BEFORE_PAUSE
         if excess > 0:
@@ -141,33 +181,76 @@ class RefusalPolicy:
     def _retry(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Try again later, so many times; sooner or later the dataset is left alone.
 
-        Not if several accounts fail and none is answered: then it is no fault of this one.
+        Not in an outage, or while the dataset fails for all: that is no fault of this account.
         """
-        backlog = attempt.backlog
-        self._fail(attempt.queue, rule, now, why)
+        backlog, budget, name = attempt.backlog, self._budget, attempt.window.dataset
+        self._fail(attempt, rule, now, why)
+        if wait := budget.waiting.get(name):
+            self._wait(attempt, wait.not_before)
+            if now - wait.since >= GIVE_UP_SECONDS and not budget.gave_up(now):
+                for queue, each in self._abandoned.affected_by(attempt, Scope.DATASET):
+                    self._abandoned.stop_dataset(queue, each, DATASET_AWAY, why)
+            return
         attempt.tries += 1
+        is_own = not budget.is_storm(name, backlog.failing_since)
         if attempt.tries >= self._backoff.max_attempts:
-            self._abandoned.fail_attempt(attempt, rule, why)
+            if is_own or not self._may_return(attempt, now):
+                self._abandoned.fail_attempt(attempt, rule, why)
+            else:
+                attempt.tries = 0
+                self._wait(attempt, now)
         else:
             self._wait(attempt, now + backoff.delay(attempt.tries, self._backoff, self._jitter))
-        # If several accounts fail and none is answered, this one is not the cause.
-        if backlog.spend_failure() and not self._breaker.is_shared:
+        if is_own and backlog.spend_failure():
             self._abandoned.stop_dataset(attempt.queue, backlog, TOO_MANY_FAILURES, why)
+
+    def _may_return(self, attempt: Attempt, now: float) -> bool:
+        """Return whether an outage puts a window back into the queue; each outage counts once."""
+        if not self._budget.excuses(attempt.window.dataset, attempt.failing_since):
+            return False
+        if attempt.returned_at < self._budget.since:
+            attempt.returns += 1
+        attempt.returned_at = now
+        return attempt.returns <= MAX_RETURNS
 
     def _retry_now(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Try again at once, and once: a connection kept open may be closed just as we send."""
         if attempt.tries:
             self._retry(attempt, rule, now, why)
         else:
+            self._take_failure(attempt, rule, now, why)
             attempt.tries = 1
             self._wait(attempt, now)
 
     def _host_down(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Try again without counting a try, because nothing was sent."""
-        self._fail(attempt.queue, rule, now, why)
-        self._breaker.host_unreachable(now)
+        if rule.scope is Scope.ACCOUNT:
+            self.wait_for_token(attempt, now, why)
+            return
+        self._fail(attempt, rule, now, why)
         delay = backoff.delay(attempt.queue.rate.failures, self._backoff, self._jitter)
         self._wait(attempt, now + delay)
+
+    def wait_for_token(
+        self, attempt: Attempt, now: float, why: Refusal | str, *, is_withheld: bool = False
+    ) -> None:
+        """Let an account wait for its first token; after a long time leave it to a later run.
+
+        It takes nothing from the budget, because the token cache bounds these requests itself.
+        """
+        rate, backlog = attempt.queue.rate, attempt.backlog
+        backlog.failing_since = backlog.failing_since or now
+        if now - backlog.failing_since >= GIVE_UP_SECONDS:
+            self._stop(attempt, NO_TOKEN, now, why)
+            return
+        rate.fail()
+        if is_withheld:
+            # Before the next probe it would be withheld again.
+            rate.pause(now + self._jitter.uniform(PROBE_SECONDS / 2, PROBE_SECONDS))
+            attempt.queue.put_retry(attempt, now)
+        else:
+            rate.pause(now + backoff.delay(rate.failures, self._backoff, self._jitter))
+            self._wait(attempt, now)
 
     def _refresh_token(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Ask again with another token, as often as after any passing failure.

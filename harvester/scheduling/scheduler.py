@@ -22,12 +22,12 @@ from harvester.core.model import Refusal
 from harvester.core.rule import Rule
 from harvester.scheduling.abandoned import CUT_OFF, QUOTA_SPENT, Abandonment
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
-from harvester.scheduling.circuit_breaker import CircuitBreaker
 from harvester.scheduling.listener import Listener
 from harvester.scheduling.rate_state import NEVER, RateLimit
 from harvester.scheduling.ready_accounts import ReadyAccounts, cohort_size
 from harvester.scheduling.refusal_learning import RefusalLearning
 from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS, RefusalPolicy
+from harvester.scheduling.retry_budget import BUDGET, RetryBudget
 
 _POLLS_PER_INTERVAL = 16
 """A queue whose bucket has no room yet is looked at again after this part of its interval."""
@@ -65,11 +65,11 @@ class Scheduler:
         self.blocked = 0
         self._day_ends = NEVER
         self.queues = list(queues)
-        self._breaker = CircuitBreaker()
+        self._budget = RetryBudget()
         self.abandoned = Abandonment(self.queues, listener)
         self.refusals = RefusalPolicy(
             self.abandoned,
-            self._breaker,
+            self._budget,
             policy=policy,
             jitter=jitter,
             interval=limiter.interval,
@@ -89,7 +89,7 @@ class Scheduler:
             f"Scheduler(ready={len(self._ready)}, waiting={self._ready.waiting}, "
             f"timed={len(self._pausing) + len(self._timed)}, "
             f"blocked={self.blocked}, in_flight={self.in_flight}, "
-            f"wakes_at={min(heads, default=None)}, probe_at={self._breaker.not_before or None})"
+            f"wakes_at={min(heads, default=None)}, probe_at={self._budget.not_before or None})"
         )
 
     # Handing out.
@@ -115,15 +115,17 @@ class Scheduler:
                 self.stop()
                 return None
             attempt = queue.take_attempt(now)
+            if self._budget.waiting and self._put_aside(attempt, now):
+                continue
             rate.start(now)
             self.in_flight += 1
             # Lets a refusal for a spent quota tell yesterday's quota from today's.
             attempt.day_number = self.refusals.day_number
             if attempt.backlog.quota.spend():
                 self._request_refill(queue, attempt.backlog)
-            # While the breaker is open, this attempt is the probe.
-            if self._breaker.not_before:
-                self._breaker.probe_sent(now)
+            # While the gate is closed, this attempt is the probe.
+            if self._budget.not_before:
+                self._budget.probe_sent(now)
             if not rate.interval:
                 self._place(queue, now)
             else:
@@ -142,7 +144,10 @@ class Scheduler:
 
         From the end of the day until `start_day` none may: its calls would be noted nowhere.
         """
-        if now < self._breaker.not_before or now >= self._day_ends:
+        budget = self._budget
+        if now < budget.not_before or now >= self._day_ends:
+            return False
+        if budget.balance < BUDGET and self.in_flight >= budget.room:
             return False
         while self._pausing and self._pausing[0][0] <= now:
             self._ready.push(self._pausing.popleft()[1])
@@ -155,16 +160,16 @@ class Scheduler:
         if now >= self._day_ends:
             return None
         heads = [line[0][0] for line in (self._pausing, self._timed) if line]
-        # Ready queues that are not handed out wait for the breaker alone.
-        if not (heads or len(self._ready)):
+        # Ready queues that are not handed out wait for the gate, or for an answer to come.
+        if not (heads or len(self._ready)) or self.in_flight >= self._budget.room:
             return None
-        at = max(0.0 if len(self._ready) else min(heads), self._breaker.not_before)
-        return min(at, self._breaker.cut_off_ends) if self._breaker.never_heard else at
+        at = max(0.0 if len(self._ready) else min(heads), self._budget.not_before)
+        return min(at, self._budget.cut_off_ends) if self._budget.never_heard else at
 
     def is_finished(self, now: float) -> bool:
         """Return whether nothing is in flight and nothing will come up."""
-        if self._breaker.never_heard and now >= self._breaker.cut_off_ends:
-            self.abandoned.defer_all(self._breaker.last_failure, CUT_OFF)
+        if self._budget.never_heard and now >= self._budget.cut_off_ends:
+            self.abandoned.defer_all(self._budget.last_failure, CUT_OFF)
         # A queue may have lost its backlog while it stood in a heap.
         while self._pausing and not self._pausing[0][1].has_work():
             self._ready.remove(self._pausing.popleft()[1])
@@ -176,6 +181,7 @@ class Scheduler:
             return False
         # Pairs may wait for others that were stopped meanwhile.
         self.learning.resume_all()
+        self.refusals.release_waiting()
         return not any(queue.rate.queued for queue in self._place_resumed(now))
 
     def stop(self) -> None:
@@ -206,10 +212,19 @@ class Scheduler:
 
     def _place_resumed(self, now: float) -> list[AccountQueue]:
         """Put the queues where they belong that wait for no other account any more."""
-        resumed = self.learning.take_resumed()
+        resumed = self.abandoned.take_resumed()
         for queue in resumed:
             self._place(queue, now)
         return resumed
+
+    def _put_aside(self, attempt: Attempt, now: float) -> bool:
+        """Put an attempt aside whose dataset waits by itself, unless it is the probe."""
+        at = self._budget.holds_back(attempt.backlog.dataset.name, now)
+        if at:
+            attempt.backlog.refusals.held = True
+            attempt.queue.put_retry(attempt, at)
+            self._place(attempt.queue, now)
+        return bool(at)
 
     def _push_soon(self, queue: AccountQueue, at: float, now: float) -> None:
         if at > now + _LONG_WAIT_SECONDS:
@@ -239,11 +254,10 @@ class Scheduler:
         """Take in a good answer. Its days are buffered until `durable` is called."""
         attempt.backlog.buffer(attempt.days)
         attempt.queue.rate.recover(self._concurrency)
-        if self._breaker.unmatched or self._breaker.never_answered:
-            # Before the breaker forgets the outage that this answer ends.
-            if self._breaker.recovers(attempt.queue.appid, now):
-                self.abandoned.defer_failures()
-            self._breaker.answered()
+        budget = self._budget
+        if budget.rows or budget.balance < BUDGET or budget.never_answered:
+            self.refusals.heard(attempt)
+            self._place_resumed(now)
         refusals = attempt.backlog.refusals
         if attempt.split_span or refusals.in_a_row or not refusals.opened:
             self.refusals.answered(attempt)
@@ -265,6 +279,12 @@ class Scheduler:
         self.learning.failed(attempt, rule, why, now)
         self._place_resumed(now)
         # Afterwards, because the reaction decides when the queue may start again.
+        self._release(attempt.queue, now)
+
+    def withheld(self, attempt: Attempt, now: float, why: Refusal | str) -> None:
+        """Take in that no call was made, because WeChat answers no requests for tokens."""
+        attempt.backlog.take_back_call(is_retry=bool(attempt.retry_reason))
+        self.refusals.wait_for_token(attempt, now, why, is_withheld=True)
         self._release(attempt.queue, now)
 
     def _release(self, queue: AccountQueue, now: float) -> None:
@@ -290,14 +310,6 @@ class Scheduler:
         """Return the datasets that asked for calls since the last call."""
         found, self.refill_requests = self.refill_requests, []
         return found
-
-    def finish(self, now: float, accounts: int) -> None:
-        """End a run in which days of so many ``accounts`` are wanted.
-
-        Failures are deferred if the run ended in an outage.
-        """
-        if self._breaker.ends_in_outage(now, accounts):
-            self.abandoned.defer_failures()
 
     def cool_down(self, bucket: int, until: float, recent: int | None) -> None:
         """Until a moment, ``recent`` calls of each account may count; None: nothing may start."""

@@ -78,13 +78,15 @@ class RefusedAttempt:
 
     ``why`` is WeChat's refusal or a network failure in words, safe to print. ``received`` is the
     body as it came, which may repeat a secret. It ``is_evidence``, kept if no better answer comes,
-    if it is JSON but neither rows nor a refusal.
+    if it is JSON but neither rows nor a refusal. An attempt ``is_withheld`` if no call was made,
+    because WeChat answers no requests for tokens.
     """
 
     rule: Rule
     why: Refusal | str
     received: bytes = field(default=b"", repr=False)
     is_evidence: bool = False
+    is_withheld: bool = False
 
     @property
     def answer(self) -> bytes:
@@ -102,10 +104,8 @@ async def attempt(
     """
     try:
         token = await tokens.current(window.appid)
-    except TokenDenied as denial:
-        return RefusedAttempt(denial.rule, denial.why)
-    except errors.CallError as error:
-        return RefusedAttempt(_rule_of(error), f"{error} (asked for a token)")
+    except (TokenDenied, errors.CallError) as error:
+        return _without_token(window, tokens, error)
     try:
         asked = days_body(window.begin, window.end)
         status, body = await transport.post(window.appid, dataset.path, asked, token)
@@ -130,6 +130,22 @@ async def attempt(
     return RefusedAttempt(_OTHER_DAYS, _OTHER_DAYS.meaning, body, is_evidence=True)
 
 
+def _without_token(
+    window: Window, tokens: TokenCache, error: TokenDenied | errors.CallError
+) -> RefusedAttempt:
+    """Return the outcome if no token came; that WeChat answers none is no fault of the window."""
+    made = error.last if isinstance(error, errors.TokenWithheld) else error
+    why: Refusal | str = f"{made} (asked for a token)"
+    if isinstance(made, TokenDenied):
+        rule, why = made.rule, made.why
+    else:
+        rule = _rule_of(made)
+    is_passing = rule.action in (Action.RETRY, Action.RETRY_NOW) and not rule.is_local
+    if is_passing and tokens.is_withheld(window.appid):
+        rule = replace(rule, action=Action.HOST_DOWN, scope=Scope.ACCOUNT)
+    return RefusedAttempt(rule, why, is_withheld=made is not error)
+
+
 def _rule_after(window: Window, refusal: Refusal, tokens: TokenCache, token: Secret) -> Rule:
     """Tell the cache what a refusal shows of the token, and return the rule that applies."""
     rule = rule_for(refusal.errcode)
@@ -142,5 +158,5 @@ def _rule_after(window: Window, refusal: Refusal, tokens: TokenCache, token: Sec
     return rule
 
 
-def _rule_of(error: errors.CallError) -> Rule:
+def _rule_of(error: Exception) -> Rule:
     return next(rule for kind, rule in _RULES if isinstance(error, kind))

@@ -13,7 +13,7 @@ from anyio.from_thread import start_blocking_portal
 
 from harvester.cli import invoke
 from harvester.core.exit_codes import Exit
-from harvester.scheduling.circuit_breaker import GIVE_UP_SECONDS
+from harvester.scheduling.retry_budget import GIVE_UP_SECONDS
 from tests.support.fast_time import fast_time
 from tests.support.fault_server import certificate, fault_server, http, say, silence
 from tests.support.nights import by_night, few_by_day

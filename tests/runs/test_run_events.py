@@ -19,7 +19,6 @@ from harvester.core.calendar import Day, day_text, instant, parse_day, utc_text
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
-from harvester.core.rule import Rule
 from harvester.runs.facts import Counted, Fact, Planned
 from harvester.runs.harvest import execute
 from harvester.runs.narrator import PROGRESS_SECONDS, Narrator
@@ -39,7 +38,7 @@ from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.runtime import RunOptions
 from harvester.runs.stream import Stream
 from harvester.sandbox import Row, expected_rows
-from harvester.scheduling.abandoned import OUTAGE, QUOTA_SPENT, Abandonment
+from harvester.scheduling.abandoned import QUOTA_SPENT
 from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
 from harvester.storage import coverage_scan
 from tests.support import faulty_wechat
@@ -198,30 +197,6 @@ def test_a_cause_may_take_the_place_of_another(stream: Stream, found: list[Probl
     at(stream, 12.0, Reopened((spent,)), REFUSED)
     assert [(p.cause, p.resolved) for p in found[1:]] == [("refused", False), ("quota", True)]
     assert stream.own.abandoned == [REFUSED]
-
-
-def test_failures_of_an_outage_are_given_up_for_another_cause() -> None:
-    """The listener of the scheduler hears which ones; what has another cause stays."""
-    heard: list[tuple[str, list[Rule]]] = []
-
-    def hear(news: AbandonedDays | Reopened | Troubled) -> None:
-        match news:
-            case AbandonedDays():
-                heard.append(("abandoned", [news.rule]))
-            case Reopened(days):
-                heard.append(("reopened", [each.rule for each in days]))
-
-    abandoned = Abandonment([], hear)
-    failed = replace(REFUSED, rule=rule_for(-1))
-    abandoned.days += [failed, replace(failed, rule=QUOTA_SPENT)]
-    abandoned.defer_failures()
-    assert [item.rule for item in abandoned.days] == [QUOTA_SPENT, OUTAGE]
-    assert heard == [("reopened", [rule_for(-1)]), ("abandoned", [OUTAGE])]
-    abandoned.defer_failures()
-    assert len(heard) == 2
-    abandoned.reopen_exhausted()
-    assert [item.rule for item in abandoned.days] == [OUTAGE]
-    assert heard[2:] == [("reopened", [QUOTA_SPENT])]
 
 
 def test_failures_of_an_outage_become_deferred(lab: VirtualTimeHarness) -> None:

@@ -103,7 +103,7 @@ def stormy(lab: VirtualTimeHarness, after: float, seconds: float) -> Callable[[R
 def test_a_storm_of_503_is_never_taken_for_failed_windows(
     tmp_path: Path, seconds: int, accounts: int, begin: str
 ) -> None:
-    """Half a minute or a minute, from the first call on or in the middle: 75, and then 0."""
+    """Half a minute or a minute, from the first call on or in the middle."""
     ends: list[Record] = []
     for number, after in enumerate((0.0, 0.05, 0.35)):
         lab = VirtualTimeHarness(
@@ -121,16 +121,17 @@ def test_a_storm_of_503_is_never_taken_for_failed_windows(
     ]
 
 
-def test_windows_that_ran_out_of_attempts_in_a_storm_are_deferred(tmp_path: Path) -> None:
-    """The reason is that of an outage, and the record says so of each of them."""
-    lab = VirtualTimeHarness(tmp_path, begin="2026-04-29", end="2026-04-29", accounts=12)
-    lab.limits, lab.retry = TEN, Retry(max_attempts=2)
+@pytest.mark.parametrize("accounts", [1, 12])
+def test_windows_that_ran_out_of_attempts_in_a_storm_are_asked_after_it(
+    tmp_path: Path, accounts: int
+) -> None:
+    """The storm was the cause, so they go back into the queue of the same run."""
+    lab = VirtualTimeHarness(tmp_path, begin="2026-04-20", end="2026-04-29", accounts=accounts)
+    lab.limits, lab.retry = TEN, Retry(max_attempts=3)
     with in_virtual_time(lab), pytest.MonkeyPatch.context() as patch:
         patch.setattr(lab.sandbox, "answer", stormy(lab, 0.05, 30))
         done = lab.run()
-    assert done.answered > 0
-    assert done.reasons() == {"deferred": Exit.AGAIN}
-    assert {gone.rule.action.value for gone in done.abandoned} == {"defer"}
+    assert (done.exit_code, done.abandoned) == (Exit.DONE, [])
 
 
 def test_one_window_that_always_fails_is_no_storm(tmp_path: Path) -> None:

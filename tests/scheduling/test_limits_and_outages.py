@@ -14,17 +14,19 @@ from harvester.catalogue import error_codes
 from harvester.core import calendar
 from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.exit_codes import Exit
-from harvester.core.model import Rate
+from harvester.core.model import Rate, Window
 from harvester.sandbox import ANYONE, TOKEN, Rules
 from harvester.sandbox.calls import Reply, Request
 from harvester.scheduling.abandoned import CUT_OFF
 from harvester.scheduling.account_queue import FAILURE_BUDGET
-from harvester.scheduling.circuit_breaker import (
+from harvester.scheduling.retry_budget import (
+    ALONE_FAILURES,
+    BUDGET,
     GIVE_UP_SECONDS,
     LOCAL_GIVE_UP_SECONDS,
     LOCAL_PROBE_SECONDS,
     PROBE_SECONDS,
-    CircuitBreaker,
+    RetryBudget,
 )
 from tests.support import faulty_wechat
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
@@ -42,6 +44,7 @@ from tests.support.run_harness import (
 
 SICK = appid(1)
 BUSY = Reply(b'{"errcode":-1,"errmsg":"system error"}')
+BUSY_FAULT = Fault(status=503, body=b"<html>busy", content_type="text/html")
 TEN = Limits(Pace(Rate(10, 1.0), 1, concurrency=4))
 
 
@@ -231,7 +234,8 @@ def test_an_account_that_always_fails_is_left_for_a_later_run(lab: VirtualTimeHa
     """After so many failures without answers the rest of it is deferred, whatever is owed."""
     lab.sandbox.fail(SICK, -1)
     done = lab.run()
-    assert len(starts_of(lab, SICK)) == FAILURE_BUDGET
+    # What failed before the first answer of another account says nothing of this one.
+    assert 0 <= len(starts_of(lab, SICK)) - FAILURE_BUDGET <= TEN.per_token.concurrency
     assert done.reasons() == {"failed": Exit.INCOMPLETE, "deferred": Exit.AGAIN}
     assert sum(gone.count for gone in done.abandoned) == 100
     lab.sandbox.heal(SICK)
@@ -330,10 +334,12 @@ def test_an_outage_of_any_kind_falls_to_a_trickle_and_ends(
 
 
 @pytest.mark.parametrize("answer", [Reply(b"<html>", 502, "text/html"), *by_night([(BUSY,)])])
-def test_an_outage_of_nine_minutes_fails_no_window_for_good(
-    lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch, answer: Reply
+@pytest.mark.parametrize("accounts", [1, 3])
+def test_an_outage_of_nine_minutes_costs_no_window(
+    lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch, answer: Reply, accounts: int
 ) -> None:
-    """Windows without an answer are left for a later run; the rest goes on after the outage."""
+    """Its windows are asked again in the same run, of one account as of three."""
+    lab.accounts = accounts
     began, well = lab.now(), lab.sandbox.answer
 
     def answers(request: Request) -> Reply:
@@ -342,8 +348,119 @@ def test_an_outage_of_nine_minutes_fails_no_window_for_good(
 
     monkeypatch.setattr(lab.sandbox, "answer", answers)
     done = lab.run()
+    assert (done.exit_code, done.abandoned) == (Exit.DONE, [])
+    failed = len(lab.net.attempts) - 100 * accounts
+    assert failed <= BUDGET + 4 * accounts + 2 * 9 + 1
+
+
+TABLE = list(product([60, 480], [1, 10], [Reply(b"<html>", 503, "text/html"), BUSY, None]))
+"""Seconds of an outage, accounts, and what is answered meanwhile; None: connections are cut."""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "accounts", "answer"), few_by_day(TABLE, [TABLE[0], TABLE[5], TABLE[7]])
+)
+def test_an_outage_amid_three_thousand_windows_costs_the_budget_and_no_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, accounts: int, answer: Reply
+) -> None:
+    """One command, 0; calls beyond the answered: 100, what was in flight, and two a minute."""
+    lab = VirtualTimeHarness(tmp_path, accounts=accounts, datasets=(HOURLY,), end="2026-04-29")
+    lab.begin = calendar.day_text(calendar.parse_day(lab.end) - 3000 // accounts + 1)
+    lab.limits, lab.retry = Limits(Pace(Rate(20, 1.0), 1, concurrency=4)), Retry()
+    with in_virtual_time(lab):
+        began, well = lab.now() + 10, lab.sandbox.answer
+
+        def answers(request: Request) -> Reply:
+            if not began < lab.now() < began + seconds:
+                return well(request)
+            return answer or Reply(b"", raw=b"")
+
+        monkeypatch.setattr(lab.sandbox, "answer", answers)
+        done = lab.run()
+    assert (done.exit_code, done.abandoned) == (Exit.DONE, [])
+    beyond = len(lab.net.attempts) - 3000 - accounts
+    assert 0 < beyond <= BUDGET + 4 * accounts + 2 * (seconds / 60 + 1)
+
+
+def test_a_token_endpoint_that_is_dead_costs_two_calls_a_minute(lab: VirtualTimeHarness) -> None:
+    """Forty accounts without tokens: after five failures one request in all probes it."""
+    lab.accounts = 40
+    lab.sandbox.fail(ANYONE, BUSY_FAULT, dataset=TOKEN)
+    began = lab.now()
+    assert lab.run().reasons() == {"deferred": Exit.AGAIN}
+    minutes = (lab.now() - began) / 60
+    assert sum(lab.sandbox.counters.token_calls.values()) <= 40 + 2 * (minutes + 1)
+
+
+def test_tokens_that_end_while_their_endpoint_is_dead_stop_no_other_account(
+    lab: VirtualTimeHarness,
+) -> None:
+    """Accounts with a token are answered meanwhile, and the others go on once it is back."""
+    lab.accounts = 20
+    gone = {appid(number) for number in range(1, 11)}
+    for name in gone:
+        lab.sandbox.fail(name, BUSY_FAULT, dataset=TOKEN)
+    began, well = lab.now(), lab.sandbox.answer
+
+    def answers(request: Request) -> Reply:
+        if lab.now() > began + 300:
+            for name in gone:
+                lab.sandbox.heal(name, dataset=TOKEN)
+        return well(request)
+
+    lab.sandbox.answer = answers  # type: ignore[method-assign]
+    lab.limits = Limits(Pace(Rate(20, 60.0), 1, concurrency=1))
+    done = lab.run()
+    assert (done.exit_code, done.abandoned) == (Exit.DONE, [])
+    assert sum(lab.sandbox.counters.token_calls.values()) <= 20 + 2 * 10 + 2 * 6
+
+
+def test_a_dataset_that_is_dead_is_left_for_later_and_stops_no_other(
+    lab: VirtualTimeHarness,
+) -> None:
+    """It waits by itself; the others take the time that they take alone."""
+    lab.datasets, lab.accounts = BOTH, 10
+    lab.sandbox.fail(ANYONE, -1, dataset=HOURLY)
+    began = lab.now()
+    done = lab.run()
     assert done.reasons() == {"deferred": Exit.AGAIN}
+    assert {item.dataset for item in done.abandoned} == {HOURLY}
+    assert lab.sandbox.counters.errcodes[-1] <= 4 * 10 + ALONE_FAILURES + 2 * 11
+    assert lab.now() - began <= GIVE_UP_SECONDS + 60
+    lab.sandbox.heal(ANYONE, dataset=HOURLY)
     assert lab.run().exit_code is Exit.DONE
+
+
+def test_a_window_that_fails_for_ever_fails_in_a_manifest_of_one_account_too(
+    lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3, since others of its windows were answered meanwhile."""
+    lab.accounts, well = 1, lab.sandbox.answer
+    monkeypatch.setattr(
+        lab.sandbox,
+        "answer",
+        lambda request: BUSY if b"2026-04-01" in request.body else well(request),
+    )
+    done = lab.run()
+    assert done.reasons() == {"failed": Exit.INCOMPLETE}
+    assert [item.count for item in done.abandoned] == [1]
+
+
+def test_a_day_on_which_a_fifth_of_all_attempts_fail_runs_at_nearly_full_speed(
+    tmp_path: Path,
+) -> None:
+    """At most 1.35 times the time of a day without a failure."""
+    taken = []
+    for rate in (0.0, 0.2):
+        lab = VirtualTimeHarness(tmp_path / str(rate), accounts=10, datasets=(HOURLY,))
+        lab.begin, lab.end = "2026-01-20", "2026-04-29"
+        lab.limits, lab.retry = Limits(Pace(Rate(2, 1.0), 1, concurrency=4)), Retry()
+        serve_by(lab, Rules(fault_rate=rate, seed=5))
+        with in_virtual_time(lab):
+            began = lab.now()
+            assert lab.run().exit_code is Exit.DONE
+            taken.append(lab.now() - began)
+    assert taken[1] <= 1.35 * taken[0]
 
 
 def test_an_outage_over_midnight_is_one_too(
@@ -374,60 +491,107 @@ def test_nobody_answered_from_the_first_call_on_is_an_outage(lab: VirtualTimeHar
     assert [list(lab.run().reasons()) for _ in range(2)] == [["failed"]] * 2
 
 
-def test_the_breaker_opens_after_five_and_closes_with_a_word() -> None:
-    """Refusals are words too."""
-    reach = CircuitBreaker()
+def window(number: int, dataset: str = HOURLY) -> Window:
+    """Return a window of one day."""
+    return Window(SICK, dataset, number, number)
+
+
+def test_the_gate_closes_after_five_failures_of_a_run_that_got_no_answer() -> None:
+    """An answer opens it, a refusal too."""
+    budget = RetryBudget()
     for number in range(5):
-        assert reach.not_before == 0
-        reach.failed("wx", number)
-        reach.host_unreachable(number)
-    assert reach.not_before == 4 + PROBE_SECONDS
-    reach.probe_sent(40)
-    assert reach.not_before == 40 + PROBE_SECONDS
-    reach.host_responded()
-    assert reach.not_before == 0
+        assert budget.not_before == 0
+        budget.failed(window(1), number)
+        budget.judge(HOURLY, 0.0, number)
+    assert budget.not_before == 4 + PROBE_SECONDS
+    budget.probe_sent(40)
+    assert budget.not_before == 40 + PROBE_SECONDS
+    budget.answered(HOURLY, is_refusal=True)
+    assert budget.not_before == 0
+
+
+def test_a_storm_costs_the_budget_and_then_a_probe_every_half_minute() -> None:
+    """Each answer gives back a quarter, so one failure in five attempts costs nothing."""
+    budget = RetryBudget()
+    for number in range(1000):
+        budget.failed(window(number), number / 100)
+        budget.judge(HOURLY, number / 100, number / 100)
+        for _ in range(4):
+            budget.answered(HOURLY)
+    assert (budget.balance, budget.not_before) == (BUDGET, 0)
+    for number in range(100):
+        assert budget.not_before == 0
+        budget.failed(window(number, f"dataset {number}"), 10 + number / 100)
+        budget.judge(f"dataset {number}", 10 + number / 100, 10 + number / 100)
+    assert budget.not_before == pytest.approx(10.99 + PROBE_SECONDS)
+
+
+def test_after_an_outage_the_attempts_in_flight_double() -> None:
+    """A host that is hardly back is not flooded, and a run is at full speed after some answers."""
+    budget = RetryBudget(balance=0.0)
+    found = []
+    for _ in range(7):
+        found.append(budget.room)
+        for _ in range(int(min(budget.room, 100))):
+            budget.answered(HOURLY)
+    assert found[:6] == [1, 2, 4, 8, 16, 32]
+    assert budget.room == float("inf")
+
+
+def test_a_dataset_that_fails_alone_waits_by_itself_and_takes_nothing_from_the_others() -> None:
+    """It has a probe of its own, and the first answer ends its wait."""
+    budget = RetryBudget()
+    for number in range(ALONE_FAILURES):
+        budget.failed(window(number), float(number))
+        assert budget.judge(HOURLY, 0.0, float(number)) is (number == ALONE_FAILURES - 1)
+    assert budget.balance == BUDGET - ALONE_FAILURES
+    budget.answered(DAILY)
+    assert (budget.balance, budget.not_before) == (BUDGET, 0)
+    assert budget.holds_back(HOURLY, 10.0) == ALONE_FAILURES - 1 + PROBE_SECONDS
+    assert not budget.holds_back(DAILY, 10.0)
+    assert not budget.holds_back(HOURLY, 60.0)
+    assert budget.holds_back(HOURLY, 61.0) == 60 + PROBE_SECONDS
+    budget.answered(HOURLY)
+    assert not budget.holds_back(HOURLY, 61.0)
 
 
 def test_a_run_that_is_cut_off_gives_up_after_half_a_minute() -> None:
     """So long as nothing of WeChat was heard, and each failure has its cause on this side."""
-    breaker = CircuitBreaker()
-    assert not breaker.gave_up(1000.0)
-    breaker.failed("wx", 100.0, "connection refused", is_local=True)
-    assert breaker.cut_off_ends == 100 + LOCAL_GIVE_UP_SECONDS
-    assert not breaker.gave_up(99 + LOCAL_GIVE_UP_SECONDS)
-    assert breaker.gave_up(100 + LOCAL_GIVE_UP_SECONDS)
-    assert breaker.last_failure == "connection refused"
+    budget = RetryBudget()
+    assert not budget.gave_up(1000.0)
+    budget.failed(window(1), 100.0, "connection refused", is_local=True)
+    assert budget.cut_off_ends == 100 + LOCAL_GIVE_UP_SECONDS
+    assert not budget.gave_up(99 + LOCAL_GIVE_UP_SECONDS)
+    assert budget.gave_up(100 + LOCAL_GIVE_UP_SECONDS)
+    assert budget.last_failure == "connection refused"
 
 
-@pytest.mark.parametrize("change", ["answered", "heard", "other"])
+@pytest.mark.parametrize("change", ["answered", "refused", "other"])
 def test_ten_minutes_are_waited_once_anything_else_was_seen(change: str) -> None:
     """An answer, a refusal, or a failure that may be WeChat's own."""
-    breaker = CircuitBreaker()
+    budget = RetryBudget()
     for second in range(4):
-        breaker.failed("wx", second, is_local=True)
-    match change:
-        case "answered":
-            breaker.answered()
-        case "heard":
-            breaker.heard()
-        case _:
-            breaker.failed("wx", 4.0, is_local=False)
+        budget.failed(window(1), second, is_local=True)
+    if change == "other":
+        budget.failed(window(1), 4.0, is_local=False)
+    else:
+        budget.answered(HOURLY, is_refusal=change == "refused")
     for second in range(5, 12):
-        breaker.failed("wx", second, is_local=True)
-    assert not breaker.gave_up(LOCAL_GIVE_UP_SECONDS + 100)
-    assert breaker.gave_up(GIVE_UP_SECONDS + 5)
+        budget.failed(window(1), second, is_local=True)
+    assert not budget.gave_up(LOCAL_GIVE_UP_SECONDS + 100)
+    assert budget.gave_up(GIVE_UP_SECONDS + 5)
 
 
 def test_a_host_of_local_causes_is_probed_more_often() -> None:
     """There is less time for it."""
-    breaker = CircuitBreaker()
+    budget = RetryBudget()
     for second in range(5):
-        breaker.failed("wx", second, is_local=True)
-        breaker.host_unreachable(second)
-    assert breaker.not_before == 4 + LOCAL_PROBE_SECONDS
-    breaker.heard()
-    breaker.probe_sent(40)
-    assert breaker.not_before == 40 + PROBE_SECONDS
+        budget.failed(window(1), second, is_local=True)
+        budget.judge(HOURLY, 0.0, second)
+    assert budget.not_before == 4 + LOCAL_PROBE_SECONDS
+    budget.never_heard = False
+    budget.probe_sent(40)
+    assert budget.not_before == 40 + PROBE_SECONDS
 
 
 @pytest.mark.parametrize("max_delay", [30.0, 3600.0])
@@ -435,7 +599,7 @@ def test_a_host_of_local_causes_is_probed_more_often() -> None:
 def test_a_run_that_is_cut_off_ends_though_its_accounts_wait(
     lab: VirtualTimeHarness, max_delay: float, accounts: int
 ) -> None:
-    """The end comes from the breaker and not from the next attempt, which may be hours away."""
+    """The end comes from the budget and not from the next attempt, which may be hours away."""
     lab.accounts, lab.retry = accounts, Retry(initial_delay=max_delay, max_delay=max_delay)
     lab.net.refused = lambda _: True
     began = lab.now()

@@ -290,7 +290,6 @@ def test_accounts_that_are_already_complete_prevent_exit_code_4(lab: RunHarness)
     ("errcode", "dataset", "reason", "code"),
     [
         (45009, TOKEN, "quota", Exit.AGAIN),
-        (-1, TOKEN, "deferred", Exit.AGAIN),
     ],
 )
 def test_temporary_refusals_of_all_tokens_are_not_exit_code_4(

@@ -37,7 +37,8 @@ def install_completion(
     try:
         script = app.install_completion(shell=shell, output=output, add_to_startup=output is None)
     except (ShellDetectionError, OSError) as error:
-        advice = "write --shell bash, zsh, fish or powershell, or write --output FILE"
-        raise UsageError(inert(str(error)), advice) from None
+        what = "the shell is not known" if isinstance(error, ShellDetectionError) else "no file"
+        advice = "write --shell bash, zsh, fish or powershell, and --output FILE"
+        raise UsageError(what, advice) from None
     with stdout_output():
         print_line(console(), f"{inert(str(script))}: written; it takes effect in a new shell")

@@ -51,6 +51,7 @@ _EXPIRED = Refusal(42001, "the manifest's token has expired; only its owner can 
 class StaticToken(TokenProvider):
     """A token in a variable or file, used until its owner replaces it there."""
 
+    asks_wechat = False
     reader: SecretReader
     clock: Clock
 
@@ -77,6 +78,7 @@ class ExternalToken(TokenProvider):
     It is used for ``longest`` seconds at most.
     """
 
+    asks_wechat = False
     read: Callable[[], Awaitable[Grant]]
     longest: float
     meter: Meter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from harvester.catalogue.error_codes import token_rule_for
 from harvester.core.model import Refusal
@@ -70,8 +70,10 @@ class TokenProvider(Protocol):
     """Source of one account's tokens, made by `TokenProviders` and asked by `TokenCache`.
 
     Both methods raise TokenDenied if there is no token, and CallError if a call failed that may
-    succeed when it is repeated.
+    succeed when it is repeated. ``asks_wechat`` is True if the tokens come from WeChat's endpoint.
     """
+
+    asks_wechat: ClassVar[bool] = True
 
     async def current(self) -> IssuedToken:
         """Return a token."""

@@ -17,10 +17,10 @@ import anyio
 
 from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE
 from harvester.core.calendar import Clock
-from harvester.core.errors import CallError
+from harvester.core.errors import CallError, TokenWithheld
 from harvester.core.rule import Action, Scope
 from harvester.core.secret import Secret
-from harvester.wechat.auth.provider import Rejection, TokenDenied, TokenProvider
+from harvester.wechat.auth.provider import IssuedToken, Rejection, TokenDenied, TokenProvider
 from harvester.wechat.auth.token_owners import TokenOwners
 
 _INTERNAL_ERROR = replace(INTERNAL_ERROR_RULE, scope=Scope.ACCOUNT)
@@ -28,6 +28,10 @@ _INTERNAL_ERROR = replace(INTERNAL_ERROR_RULE, scope=Scope.ACCOUNT)
 
 _Error = TypeVar("_Error", bound=CallError | TokenDenied)
 
+
+_FAILURES_TO_WITHHOLD = 5
+PROBE_SECONDS = 30.0
+"""Seconds between two requests to WeChat for a token after so many in a row without an answer."""
 
 AHEAD_AT_ONCE = 8
 """Tokens that are requested at the same time before the first data call."""
@@ -74,6 +78,9 @@ class TokenCache:
         self._denials: Counter[str] = Counter()
         self._pending: dict[str, _PendingRequest] = {}
         self._failed_ahead: dict[str, _PendingRequest] = {}
+        self._unanswered: Counter[str] = Counter()
+        self._last_failure: CallError | TokenDenied = CallError()
+        self._probe_at = 0.0
 
     async def __aenter__(self) -> Self:
         self._tasks = anyio.create_task_group()
@@ -103,6 +110,14 @@ class TokenCache:
             request = self._pending.get(appid) or self._start(appid)
         await request.done.wait()
         return _unwrapped(request.outcome)
+
+    def is_withheld(self, appid: str) -> bool:
+        """Return whether an account must wait, because WeChat answers no requests for tokens.
+
+        That is so after some in a row, of two accounts at least; one that fails alone is the cause.
+        """
+        is_away = len(self._unanswered) > 1 and self._unanswered.total() >= _FAILURES_TO_WITHHOLD
+        return is_away and self._providers[appid].asks_wechat
 
     async def request_ahead(self, appid: str) -> None:
         """Request an account's first token and wait for it; `current` returns or raises it next."""
@@ -198,13 +213,35 @@ class TokenCache:
         if rejection is not None:
             rejection = rejection._replace(rejections=len(self._useless[appid]))
         asked_at = self._clock()
-        issued = await (provider.replace(rejection) if rejection else provider.current())
+        issued = await self._ask(appid, provider, rejection)
         await self.owners.claim(appid, issued.token)
         self._refuse_shared(appid)
         # Its life counts from the request, because the answer may have been long on its way.
         self._cached[appid] = _CachedToken(issued.token, asked_at + issued.seconds)
         self._rejected.pop(appid, None)
         return issued.token
+
+    async def _ask(
+        self, appid: str, provider: TokenProvider, rejection: Rejection | None
+    ) -> IssuedToken:
+        """Ask the source. Raises TokenWithheld while WeChat answers none, but for one probe."""
+        if self.is_withheld(appid):
+            if self._clock() < self._probe_at:
+                raise TokenWithheld(self._last_failure)
+            self._probe_at = self._clock() + PROBE_SECONDS
+        try:
+            issued = await (provider.replace(rejection) if rejection else provider.current())
+        except (CallError, TokenDenied) as error:
+            if provider.asks_wechat:
+                self._last_failure, self._probe_at = error, self._clock() + PROBE_SECONDS
+                if isinstance(error, TokenDenied) and error.rule.action is not Action.RETRY:
+                    self._unanswered.clear()
+                else:
+                    self._unanswered[appid] += 1
+            raise
+        if provider.asks_wechat:
+            self._unanswered.clear()
+        return issued
 
 
 def _unwrapped(outcome: Secret | Exception) -> Secret:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tests.sabotage.run import Sabotage
 
-BREAKER = "harvester/scheduling/circuit_breaker.py"
 BUDGET = "harvester/engine/call_budget.py"
 FETCH = "harvester/verbs/fetch.py"
 LEASE = "harvester/storage/backends/lease.py"
@@ -15,6 +14,7 @@ QUESTION = "harvester/engine/question.py"
 QUOTA = "harvester/planning/quota.py"
 RATE = "harvester/scheduling/rate_state.py"
 REFUSAL = "harvester/scheduling/refusal_policy.py"
+RETRIES = "harvester/scheduling/retry_budget.py"
 RUN = "harvester/runs/harvest.py"
 SCHEDULER = "harvester/scheduling/scheduler.py"
 SHARD_PROCESS = "harvester/runs/processes/shard_process.py"
@@ -195,11 +195,18 @@ SABOTAGES = (
         "tests/scheduling/test_scheduler.py::test_a_retry_waits_in_the_heap_and_is_given_up_after_the_last_try",
     ),
     Sabotage(
-        "breaker-never-opens",
-        BREAKER,
-        "if self._unreachable_in_a_row >= FAILURES_TO_OPEN:",
+        "outage-costs-windows",
+        REFUSAL,
+        "return attempt.returns <= MAX_RETURNS",
+        "return False",
+        "tests/runs/test_unfinished_before_partial.py::test_windows_that_ran_out_of_attempts_in_a_storm_are_asked_after_it",
+    ),
+    Sabotage(
+        "gate-never-closes",
+        RETRIES,
+        "if self.balance < 1 or (self.failures >= FAILURES_TO_OPEN and is_away):",
         "if False:",
-        "tests/scheduling/test_limits_and_outages.py::test_a_host_that_is_away_is_probed_now_and_then",
+        "tests/scheduling/test_limits_and_outages.py::test_the_gate_closes_after_five_failures_of_a_run_that_got_no_answer",
     ),
     Sabotage(
         "shards-overlap",
