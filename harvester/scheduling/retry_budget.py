@@ -4,7 +4,7 @@ An attempt without an answer takes 1 from the balance, and each answer, a refusa
 quarter: a run in which one attempt in five fails hardly runs out of it. The gate closes when the
 balance is used up or the host is away; then one probe goes out every `PROBE_SECONDS` until an
 answer opens it. A dataset that fails for all accounts waits by itself, with a probe of its own, and
-costs the others nothing if they are answered. See docs/decisions/0047-one-retry-budget.md.
+costs the others nothing if they are answered. See docs/decisions/0048-one-retry-budget.md.
 
 A run without an answer for `GIVE_UP_SECONDS` gives up, whatever the reason. A run that has heard
 nothing of WeChat since its start, and each failure of which has its cause on this machine's side,
