@@ -55,13 +55,6 @@ for _place, (_name, _summary) in enumerate(VERBS.items()):
         help_epilogue=f"Documentation: docs/cli.md#harvester-{_name}",
         sort_key=_place,
     )
-app.command(
-    "harvester.cli.commands.completion:install_completion",
-    name="--install-completion",
-    help="Let the shell complete verbs and options: bash, zsh, fish or powershell.",
-    help_epilogue="Documentation: docs/cli.md#completion",
-    sort_key=len(VERBS),
-)
 
 
 def spelled_out(arguments: list[str]) -> list[str]:

@@ -1,11 +1,9 @@
-"""Help, version, completion and the mistakes of a command line."""
+"""Help, version and the mistakes of a command line."""
 
 from __future__ import annotations
 
 import re
 import shlex
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -137,37 +135,3 @@ def test_init_says_what_to_type_next(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert f"\n    harvester run '{tmp_path}/my jobs.yaml'\n" in said
     assert invoke(["sandbox", "--port", "99999999"]) == Exit.USAGE
     assert "Must be <= 65535" in capsys.readouterr().err
-
-
-def test_a_shell_completes_verbs_and_options(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The installed script completes in a real bash; a start-up file is changed only by default."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    script = tmp_path / "completion"
-    install = ["--install-completion", "--shell", "bash"]
-    assert str(script) in printed(capsys, *install, "--output", str(script))
-    assert not (tmp_path / ".bashrc").exists()
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("there is no bash")
-    for typed, expected in (("st", "status"), ("run --out", "--output")):
-        words = ["harvester", *typed.split()]
-        program = (
-            f"source {script}; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; "
-            f"COMP_LINE='{' '.join(words)}'; COMP_POINT=${{#COMP_LINE}}; "
-            "_harvester harvester; printf '%s\\n' \"${COMPREPLY[@]}\""
-        )
-        done = subprocess.run([bash, "-c", program], capture_output=True, text=True, check=False)
-        assert expected in done.stdout.split(), done
-    printed(capsys, *install)
-    assert "completion" in (tmp_path / ".bashrc").read_text()
-
-
-def test_a_script_that_cannot_be_written_has_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
-    """The message names the file and the option."""
-    install = ["--install-completion", "--shell", "zsh", "--output", "/dev/null/x"]
-    assert invoke(install) == Exit.USAGE
-    told = capsys.readouterr().err
-    assert "/dev/null" in told
-    assert "write --output FILE" in told
