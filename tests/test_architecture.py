@@ -212,8 +212,8 @@ MAX_CODE = {
     "runs": 3_589,
     "verbs": 2_787,
     "readers": 774,
-    "cli": 2_274,
-    "sandbox": 1_284,
+    "cli": 2_231,
+    "sandbox": 1_163,
     "root": 213,
 }
 MAX_SLACK = 40

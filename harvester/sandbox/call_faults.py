@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 TOKEN = "token"
-"""In the place of a dataset's name: all token endpoints, including those of platforms."""
+"""In the place of a dataset's name: all token endpoints."""
 
 QUOTA = "quota"
 """In the place of a dataset's name: the endpoint that reports quotas."""

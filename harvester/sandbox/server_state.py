@@ -25,7 +25,6 @@ from harvester.sandbox.data import expected_rows
 from harvester.sandbox.data.account import digest, fraction
 from harvester.sandbox.limits import Limits
 from harvester.sandbox.odd_answers import odd
-from harvester.sandbox.platform import Endpoint, Platforms
 from harvester.sandbox.responses import Archive, Window
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.tokens import Token, TokenServer
@@ -48,7 +47,6 @@ class FakeWeChat:
         self.rules = rules
         self.counters = Counters()
         self.tokens = TokenServer(rules.token_life, rules.token_tail)
-        self.platforms = Platforms(rules, self.tokens, clock)
         self.now = clock
         self.date_comment = ""
         self._serial = 0
@@ -59,10 +57,6 @@ class FakeWeChat:
             STABLE_TOKEN_PATH: self._stable_token,
             PLAIN_TOKEN_PATH: self._plain_token,
             QUOTA_PATH: self._quota,
-            **{
-                path: partial(self._platform_call, *endpoint)
-                for path, endpoint in self.platforms.endpoints.items()
-            },
             **{dataset.path: partial(self._data, dataset) for dataset in CATALOGUE.values()},
             **{f"/datacube/{retired.api}": self._offline for retired in RETIRED},
         }
@@ -153,16 +147,6 @@ class FakeWeChat:
         self.counters.token_calls[appid] += 1
         return self._reply(appid, TOKEN, now, answer)
 
-    def _platform_call(
-        self, subject: str, endpoint: Endpoint, request: calls.Request, now: float
-    ) -> calls.Reply:
-        """Answer a platform; the call counts for the appid in the member ``subject``."""
-        asked = calls.read_object(request.body)
-        appid = calls.text_of(asked, subject, 41002)
-        own_token = request.query.get("component_access_token", "")
-        self.counters.token_calls[appid] += 1
-        return self._reply(appid, TOKEN, now, lambda: calls.json_of(endpoint(asked, own_token)))
-
     # Quotas
 
     def _quota(self, request: calls.Request, now: float) -> calls.Reply:
@@ -187,13 +171,11 @@ class FakeWeChat:
     def _data(self, dataset: Dataset, request: calls.Request, now: float) -> calls.Reply:
         token = self._caller(request, now)
         window = Window(dataset, token.appid, *calls.read_window(request.body), now)
-        return self._reply(token.appid, dataset.name, now, partial(self._body, window, token))
+        return self._reply(token.appid, dataset.name, now, partial(self._body, window))
 
-    def _body(self, window: Window, token: Token) -> bytes:
+    def _body(self, window: Window) -> bytes:
         """Return the answer to a window. Raises Refused for the first check that fails."""
         dataset, appid, begin, end, now = window
-        if token.platform:
-            self.platforms.check_authorised(token.platform, appid)
         self._limits.admit(appid, dataset.name, now)
         if self.rules.fault_rate and self._chance("fault") < self.rules.fault_rate:
             raise Refused(-1)

@@ -36,16 +36,14 @@ _REMEMBERED = 16
 
 @dataclass(slots=True)
 class Token:
-    """An access token of an account or of a platform.
+    """An access token.
 
-    It expires at ``expires_at``, and ends earlier, at ``ends_at``, if it is replaced. ``platform``
-    is the appid of the platform that obtained it, empty for the account's own tokens.
+    It expires at ``expires_at``, and ends earlier, at ``ends_at``, if it is replaced.
     """
 
     text: str
     appid: str
     expires_at: float
-    platform: str
     ends_at: float = inf
 
     def left(self, now: float) -> int:
@@ -55,11 +53,11 @@ class Token:
 
 @dataclass(slots=True)
 class _Account:
-    """An account's secret and newest tokens; the keys of ``plain`` are appids of platforms."""
+    """An account's secret and newest tokens."""
 
     secret: str | None = None
     stable: Token | None = None
-    plain: dict[str, Token] = field(default_factory=dict)
+    plain: Token | None = None
     forced_at: float = -inf
     issued: deque[str] = field(default_factory=deque)
 
@@ -100,7 +98,7 @@ class TokenServer:
         overlap = min(OVERLAP, self.life / 2)
         token = account.stable
         if token is None or now >= min(token.expires_at - overlap, token.ends_at):
-            token = account.stable = self._issue(appid, now)
+            token = account.stable = self.issue(appid, now)
         return token
 
     def force(self, appid: str, now: float) -> Token:
@@ -118,17 +116,13 @@ class TokenServer:
             self.revoke(appid, now)
         return self.stable(appid, now)
 
-    def plain(self, appid: str, now: float, *, platform: str = "") -> Token:
-        """Return a new plain token; the former one works for OVERLAP more seconds.
-
-        With ``platform`` the token is issued to this platform for the account. It replaces no token
-        of another platform and none of the account itself.
-        """
-        latest = self._accounts[appid].plain
-        if former := latest.get(platform):
-            former.ends_at = min(former.ends_at, now + OVERLAP)
-        latest[platform] = self._issue(appid, now, platform)
-        return latest[platform]
+    def plain(self, appid: str, now: float) -> Token:
+        """Return a new plain token; the former one works for OVERLAP more seconds."""
+        account = self._accounts[appid]
+        if account.plain:
+            account.plain.ends_at = min(account.plain.ends_at, now + OVERLAP)
+        account.plain = self.issue(appid, now)
+        return account.plain
 
     def revoke(self, appid: str, now: float) -> None:
         """End the account's stable token, as another client's forced refresh does."""
@@ -148,9 +142,10 @@ class TokenServer:
             raise Refused(42001)
         return token
 
-    def _issue(self, appid: str, now: float, platform: str = "") -> Token:
+    def issue(self, appid: str, now: float) -> Token:
+        """Return a new token that replaces none."""
         text = f"97_{digest(f'{appid} {next(self._serial)}', 66).hex()}{self._tail}"
-        token = self._tokens[text] = Token(text, appid, now + self.life, platform)
+        token = self._tokens[text] = Token(text, appid, now + self.life)
         issued = self._accounts[appid].issued
         issued.append(text)
         if len(issued) > _REMEMBERED:

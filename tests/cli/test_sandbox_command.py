@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-import duckdb
 import pytest
 
 from harvester.cli import invoke
@@ -13,8 +11,7 @@ from harvester.cli.commands import sandbox
 from harvester.core.exit_codes import Exit
 from harvester.sandbox.server_state import QUOTA_PATH
 from tests.support.faulty_wechat import FaultyWeChat, token_of
-from tests.support.run_harness import days_between, expected, published_rows
-from tests.support.sandboxes import BUSY, DAILY, HOURLY, client_for, serve_in_thread
+from tests.support.sandboxes import BUSY, DAILY, HOURLY, client_for
 
 DAY = "2024-06-01"
 
@@ -122,45 +119,9 @@ def test_a_bad_value_is_a_usage_error(
     assert "\x1b[2J" not in printed.err
 
 
-MANIFEST = """
-version: 1
-api: {{base_url: "{address}"}}
-platform:
-  appid: {PLATFORM_APPID}
-  secret: "${{PLATFORM_SECRET}}"
-  verify_ticket: "${{PLATFORM_TICKET}}"
-  sink: {{file: "refresh/{{appid}}"}}
-accounts_from: platform
-defaults: {{owns_tokens: true}}
-jobs: [{{datasets: [interface_summary], begin_date: 2026-03-01, end_date: 2026-03-05}}]
-"""
-
-
-def test_a_platform_is_an_option(
-    emulator: Callable[..., FaultyWeChat],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    duck: duckdb.DuckDBPyConnection,
-) -> None:
-    """A run through the platform needs no more than is printed, for its three accounts."""
-    server = emulator("--platform")
-    address, *assignments = capsys.readouterr().out.splitlines()
-    assert address == "WeChat sandbox at http://127.0.0.1:8900"
-    told = dict(line.split("=", 1) for line in assignments)
-    for name, value in told.items():
-        monkeypatch.setenv(name, value)
-    with serve_in_thread(server) as at:
-        (tmp_path / "jobs.yaml").write_text(MANIFEST.format(address=at, **told), "utf-8")
-        assert invoke(["run", str(tmp_path / "jobs.yaml")]) == Exit.DONE
-    rows = published_rows(duck, tmp_path / "output", "interface_summary")
-    days = days_between("2026-03-01", "2026-03-05")
-    assert rows == expected("interface_summary", sandbox.PLATFORM_ACCOUNTS, days)
-
-
-def test_without_the_option_there_is_no_platform(
+def test_the_address_is_printed(
     emulator: Callable[..., FaultyWeChat], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The address alone is printed."""
+    """It stands alone on stdout."""
     emulator()
     assert capsys.readouterr().out == "WeChat sandbox at http://127.0.0.1:8900\n"

@@ -22,8 +22,8 @@ import harvester
 from harvester.cli import invoke
 from harvester.core.exit_codes import Exit
 from harvester.sandbox import TOKEN, Rules
-from harvester.sandbox.platform import AUTHORIZER_TOKEN_PATH, COMPONENT_TOKEN_PATH
 from harvester.sandbox.server import serve
+from tests.support.emulated_platform import AUTHORIZER_TOKEN_PATH, COMPONENT_TOKEN_PATH
 from tests.support.faulty_wechat import FaultyWeChat, refresh_token_of
 from tests.support.run_harness import DAILY, appid, days_between, expected, published_rows
 from tests.support.secret_canary import leaks_in_files

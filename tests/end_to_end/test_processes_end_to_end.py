@@ -13,11 +13,6 @@ import pytest
 
 import harvester
 from harvester.sandbox import Rules
-from harvester.sandbox.platform import (
-    AUTHORIZER_LIST_PATH,
-    AUTHORIZER_TOKEN_PATH,
-    COMPONENT_TOKEN_PATH,
-)
 from harvester.storage import locks
 from harvester.verbs.project import open_project
 from tests.end_to_end.test_platform_end_to_end import (
@@ -28,6 +23,11 @@ from tests.end_to_end.test_platform_end_to_end import (
     platform_world,
 )
 from tests.support.claims import claim
+from tests.support.emulated_platform import (
+    AUTHORIZER_LIST_PATH,
+    AUTHORIZER_TOKEN_PATH,
+    COMPONENT_TOKEN_PATH,
+)
 from tests.support.run_harness import BOTH, DAILY, columns, days_between, expected
 from tests.support.shared_runs import Workplace, workplace
 from tests.support.store_backends import output_in

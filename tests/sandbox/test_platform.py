@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harvester.sandbox.platform import (
+from tests.support.emulated_platform import (
     AUTHORIZER_LIST_PATH,
     AUTHORIZER_TOKEN_PATH,
     COMPONENT_TOKEN_PATH,

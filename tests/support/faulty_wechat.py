@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import NamedTuple
 
 import orjson
@@ -23,7 +24,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import FIRST_DAY, Clock, Day, instant, today
 from harvester.core.dataset import Dataset
 from harvester.sandbox import FakeWeChat, Row, Rules, expected_rows
-from harvester.sandbox.call_faults import CallFaults, Refused
+from harvester.sandbox.call_faults import TOKEN, CallFaults, Refused
 from harvester.sandbox.calls import (
     JSON,
     Reply,
@@ -34,6 +35,7 @@ from harvester.sandbox.calls import (
     list_of,
     read_object,
     read_window,
+    text_of,
 )
 from harvester.sandbox.data import TABLES
 from harvester.sandbox.data.account import fraction
@@ -46,6 +48,7 @@ from harvester.sandbox.responses import (
     preliminary,
 )
 from harvester.sandbox.tokens import Token
+from tests.support.emulated_platform import Endpoint, Platforms
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """The value of SO_LINGER with which a close resets the connection."""
@@ -325,7 +328,7 @@ class AskedWindow(NamedTuple):
 
 
 class FaultyWeChat(FakeWeChat):
-    """An emulated WeChat with faults; ``source`` has the final rows of every day.
+    """An emulated WeChat with faults and platforms; ``source`` has the final rows of every day.
 
     ``windows`` counts every window that was asked for with a valid token.
     """
@@ -336,6 +339,9 @@ class FaultyWeChat(FakeWeChat):
         self._permits: dict[str, frozenset[str]] = {}
         self._archive: FaultyArchive = FaultyArchive(source, rules)
         self.windows = Counter[AskedWindow]()
+        self.platforms = Platforms(rules, self.tokens, clock)
+        for path, endpoint in self.platforms.endpoints.items():
+            self._endpoints[path] = partial(self._platform_call, *endpoint)
 
     def fail(
         self,
@@ -394,6 +400,16 @@ class FaultyWeChat(FakeWeChat):
         super().reset()
         self.windows.clear()
 
+    def _platform_call(
+        self, subject: str, endpoint: Endpoint, request: Request, now: float
+    ) -> Reply:
+        """Answer a platform; the call counts for the appid in the member ``subject``."""
+        asked = read_object(request.body)
+        appid = text_of(asked, subject, 41002)
+        own_token = request.query.get("component_access_token", "")
+        self.counters.token_calls[appid] += 1
+        return self._reply(appid, TOKEN, now, lambda: json_of(endpoint(asked, own_token)))
+
     def _data(self, dataset: Dataset, request: Request, now: float) -> Reply:
         with suppress(Refused):
             appid = self.tokens.find(request.query.get("access_token", ""), now).appid
@@ -408,10 +424,15 @@ class FaultyWeChat(FakeWeChat):
                 raise Refused(76022)
         return super()._quota(request, now)
 
-    def _body(self, window: Window, token: Token) -> bytes:
+    def _caller(self, request: Request, now: float) -> Token:
+        token = super()._caller(request, now)
+        self.platforms.check_authorised(token)
+        return token
+
+    def _body(self, window: Window) -> bytes:
         if not self._is_permitted(window.appid, window.dataset):
             raise Refused(48001)
-        body = super()._body(window, token)
+        body = super()._body(window)
         spans = self.rules.spans if isinstance(self.rules, FaultyRules) else {}
         if window.end - window.begin >= spans.get(window.dataset.name, window.dataset.span):
             raise Refused(61501)
@@ -430,16 +451,16 @@ def token_of(wechat: FakeWeChat, appid: str) -> str:
     return wechat.tokens.stable(appid, wechat.now()).text
 
 
-def revoke_authorisation(wechat: FakeWeChat, platform: str, account: str) -> None:
+def revoke_authorisation(wechat: FaultyWeChat, platform: str, account: str) -> None:
     """Revoke an account's authorisation of a platform."""
     del wechat.platforms._platforms[platform].accounts[account]
 
 
-def refresh_token_of(wechat: FakeWeChat, platform: str, account: str) -> str:
+def refresh_token_of(wechat: FaultyWeChat, platform: str, account: str) -> str:
     """Return the refresh token that is valid now."""
     return str(wechat.platforms._platforms[platform].accounts[account]["refresh_token"])
 
 
-def platform_token_of(wechat: FakeWeChat, platform: str) -> str:
+def platform_token_of(wechat: FaultyWeChat, platform: str) -> str:
     """Return a new token of the platform itself, without its secret and ticket."""
     return wechat.tokens.plain(platform, wechat.now()).text

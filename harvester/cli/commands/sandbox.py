@@ -18,13 +18,6 @@ from harvester.core.text.inert_text import inert
 from harvester.sandbox import ANYONE, QUOTA, TOKEN, FakeWeChat, Rules
 from harvester.sandbox.server import run
 
-PLATFORM = "wxc000000000000001"
-"""The appid of the third-party platform of ``--platform``."""
-
-PLATFORM_ACCOUNTS = tuple(f"wx{number:016x}" for number in (1, 2, 3))
-"""The accounts that have authorised it."""
-
-_PLATFORM_SECRET = "sandbox"
 _REFUSAL = re.compile(r"(-?[0-9]{1,9})(?::(.*))?", re.DOTALL)
 
 
@@ -43,7 +36,6 @@ def sandbox(
         tuple[str, ...], Parameter(show_default=False, allow_leading_hyphen=True)
     ] = (),
     faults: Annotated[tuple[Literal["wire"], ...], Parameter(show_default=False)] = (),
-    platform: bool = False,
 ) -> None:
     """Serve the built-in WeChat emulator until a signal comes.
 
@@ -72,8 +64,6 @@ def sandbox(
             a dataset, answer this errcode; token and quota stand for their calls.
         faults: wire: answers vary in odd but legal ways, such as a byte order
             mark, no Content-Length or errcode 0 beside the list.
-        platform: Emulate a third-party platform with three accounts too, and
-            print its secret and ticket as assignments of variables.
     """
     refusals = [refusal for text in refuse for refusal in _refusals(text)]
     rules = Rules(
@@ -91,9 +81,8 @@ def sandbox(
         server.fail(appid, 48001)
     for code, target in refusals:
         server.fail(ANYONE, code, dataset=target)
-    told = _open_platform(server) if platform else []
     try:
-        run(server, port=port, announce=lambda address: _announce(address, told))
+        run(server, port=port, announce=_announce)
     except OSError as error:
         raise UsageError(
             f"cannot listen on port {port}: {error.strerror}", "write --port 0 to take a free one"
@@ -122,18 +111,6 @@ def _refusals(text: str) -> Iterator[tuple[int, str | None]]:
         yield code, dataset.name
 
 
-def _open_platform(server: FakeWeChat) -> list[str]:
-    """Register a platform and its accounts; return what a client has to know."""
-    server.platforms.register(PLATFORM, _PLATFORM_SECRET)
-    for appid in PLATFORM_ACCOUNTS:
-        server.platforms.authorise(PLATFORM, appid)
-    return [
-        f"PLATFORM_APPID={PLATFORM}",
-        f"PLATFORM_SECRET={_PLATFORM_SECRET}",
-        f"PLATFORM_TICKET={server.platforms.push_ticket(PLATFORM)}",
-    ]
-
-
-def _announce(address: str, lines: list[str]) -> None:
+def _announce(address: str) -> None:
     with streams.stdout_output():
-        print(f"WeChat sandbox at {address}", *lines, sep="\n")
+        print(f"WeChat sandbox at {address}")

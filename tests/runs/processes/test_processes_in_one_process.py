@@ -54,9 +54,9 @@ from harvester.runs.record.next_requests import NO_REQUESTS
 from harvester.runs.run_log import new_run_log
 from harvester.runs.runtime import RunOptions
 from harvester.runs.stream import StopOrder
-from harvester.sandbox.platform import AUTHORIZER_LIST_PATH, COMPONENT_TOKEN_PATH
 from harvester.storage.publication import Published, QuarantinedDay
 from harvester.verbs.project import open_project
+from tests.support.emulated_platform import AUTHORIZER_LIST_PATH, COMPONENT_TOKEN_PATH
 from tests.support.run_harness import DAILY, RunHarness, appid
 
 STARTED_ON = parse_day("2026-03-02")

@@ -26,17 +26,17 @@ from harvester.core.model import Window
 from harvester.core.rule import Action, Scope
 from harvester.core.secret import Secret
 from harvester.sandbox import TOKEN
-from harvester.sandbox.platform import (
-    AUTHORIZER_LIST_PATH,
-    AUTHORIZER_TOKEN_PATH,
-    COMPONENT_TOKEN_PATH,
-)
 from harvester.sandbox.server import serve
 from harvester.wechat import attempt
 from harvester.wechat.attempt import RefusedAttempt
 from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
+from tests.support.emulated_platform import (
+    AUTHORIZER_LIST_PATH,
+    AUTHORIZER_TOKEN_PATH,
+    COMPONENT_TOKEN_PATH,
+)
 from tests.support.faulty_wechat import FaultyWeChat, platform_token_of, refresh_token_of
 from tests.support.run_harness import DAILY, appid
 from tests.support.sandboxes import TODAY, Clock, fake_wechat_at

@@ -1,4 +1,4 @@
-"""Third-party platforms: their tickets, their own tokens, and their authorised accounts.
+"""Third-party platforms of the emulator: tickets, own tokens, and authorised accounts.
 
 A platform exchanges its secret and its newest ticket for its own token. With that token it
 exchanges an account's refresh token for an access token. Each exchange also replaces the refresh
@@ -19,7 +19,7 @@ from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import text_of
 from harvester.sandbox.data.account import digest
 from harvester.sandbox.rules import Rules
-from harvester.sandbox.tokens import TokenServer
+from harvester.sandbox.tokens import OVERLAP, Token, TokenServer
 
 COMPONENT_TOKEN_PATH = "/cgi-bin/component/api_component_token"
 AUTHORIZER_TOKEN_PATH = "/cgi-bin/component/api_authorizer_token"
@@ -37,12 +37,17 @@ Endpoint: TypeAlias = Callable[[Mapping[str, Any], str], dict[str, Any]]
 
 @dataclass(slots=True)
 class _Platform:
-    """A platform, and by appid the accounts that authorised it, as the list has them."""
+    """A platform, and by appid the accounts that authorised it, as the list has them.
+
+    ``newest`` are its tokens of accounts, and ``issued`` the texts of all that it was given.
+    """
 
     secret: str
     ticket: str = ""
     ticket_ends_at: float = 0.0
     accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    newest: dict[str, Token] = field(default_factory=dict)
+    issued: set[str] = field(default_factory=set)
 
 
 class Platforms:
@@ -88,9 +93,11 @@ class Platforms:
         self._platforms[appid].accounts[account] = given
         return token
 
-    def check_authorised(self, appid: str, account: str) -> None:
-        """Raise Refused 61003 without an authorisation."""
-        self._authorisation(self._platforms[appid], account)
+    def check_authorised(self, token: Token) -> None:
+        """Raise Refused 61003 for a platform's token of an account that ended its authorisation."""
+        for platform in self._platforms.values():
+            if token.text in platform.issued:
+                self._authorisation(platform, token.appid)
 
     # Endpoints; each raises Refused
 
@@ -109,14 +116,18 @@ class Platforms:
 
     def authorizer_token(self, asked: Mapping[str, Any], own: str) -> dict[str, Any]:
         """Return an account's access token for its refresh token."""
-        appid, platform = self._calling_platform(asked, own)
+        _, platform = self._calling_platform(asked, own)
         account = text_of(asked, "authorizer_appid", 41002)
         given = self._authorisation(platform, account)
         if text_of(asked, "authorizer_refresh_token", 61023) != given["refresh_token"]:
             raise Refused(61023)
         now = self._clock()
         given["refresh_token"] = self._random_text("refreshtoken@@@", account)
-        token = self._tokens.plain(account, now, platform=appid)
+        # It replaces no token of another platform and none of the account itself.
+        if former := platform.newest.get(account):
+            former.ends_at = min(former.ends_at, now + OVERLAP)
+        token = platform.newest[account] = self._tokens.issue(account, now)
+        platform.issued.add(token.text)
         return {
             "authorizer_access_token": token.text,
             "expires_in": token.left(now),
