@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import time
 
-from harvester.sandbox import FakeWeChat, Rules
+from harvester.sandbox import Rules
 from harvester.sandbox.server import run
+from tests.support.counting_wechat import CountingWeChat
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
         fault_rate=options.faults,
         cache_bytes=options.cache_mib << 20,
     )
-    run(FakeWeChat(rules, time.time), announce=lambda address: print(address, flush=True))
+    run(CountingWeChat(rules, time.time), announce=lambda address: print(address, flush=True))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ spans, first days) is shared with the client and nothing else is, so the two can
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
@@ -32,8 +31,6 @@ from harvester.sandbox.tokens import Token, TokenServer
 STABLE_TOKEN_PATH = "/cgi-bin/stable_token"
 PLAIN_TOKEN_PATH = "/cgi-bin/token"
 QUOTA_PATH = "/cgi-bin/openapi/quota/get"
-COUNTERS_PATH = "/sandbox/counters"
-RESET_PATH = "/sandbox/reset"
 
 
 class FakeWeChat:
@@ -78,23 +75,10 @@ class FakeWeChat:
         """Remove the call faults added with the same appid and dataset."""
         self._call_faults.remove(appid, dataset)
 
-    def peak_load(self) -> dict[str, int]:
-        """Return the peak load by appid; empty without a ``window_limit``."""
-        return self._limits.peak_load()
-
-    def reset(self) -> None:
-        """Reset the counters and the limits. Tokens, secrets and faults stay."""
-        self.counters = Counters()
-        self._limits = Limits(self.rules)
-
     # Calls
 
     def answer(self, request: calls.Request) -> calls.Reply:
         """Answer one request as of now, and count it."""
-        if request.path == COUNTERS_PATH:
-            return calls.Reply(self._report())
-        if request.path == RESET_PATH:
-            return self._reset(request)
         now = self.now()
         self.counters.requests += 1
         self._serial += 1
@@ -195,7 +179,6 @@ class FakeWeChat:
             raise Refused(41001)
         token = self.tokens.find(text, now)
         self.counters.calls[token.appid] += 1
-        self._limits.arrive(token.appid, now)
         return token
 
     # Errors and chance
@@ -209,15 +192,3 @@ class FakeWeChat:
     def _chance(self, purpose: str) -> float:
         """Return a number from 0 to below 1, always the same for a seed and the n-th request."""
         return fraction(f"{purpose} {self.rules.seed} {self._serial}")
-
-    # The emulator's own paths
-
-    def _report(self) -> bytes:
-        counts = {name: getattr(self.counters, name) for name in self.counters.__slots__}
-        return json.dumps({**counts, "peak_load": self.peak_load()}).encode()
-
-    def _reset(self, request: calls.Request) -> calls.Reply:
-        if request.method != "POST":
-            return calls.Reply(b"", 405, "text/plain")
-        self.reset()
-        return calls.Reply(b"{}")

@@ -48,6 +48,7 @@ from harvester.sandbox.responses import (
     preliminary,
 )
 from harvester.sandbox.tokens import Token
+from tests.support.counting_wechat import CountingWeChat
 from tests.support.emulated_platform import Endpoint, Platforms
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -327,7 +328,7 @@ class AskedWindow(NamedTuple):
     end: Day
 
 
-class FaultyWeChat(FakeWeChat):
+class FaultyWeChat(CountingWeChat):
     """An emulated WeChat with faults and platforms; ``source`` has the final rows of every day.
 
     ``windows`` counts every window that was asked for with a valid token.
