@@ -149,14 +149,12 @@ def to_ask(states: dict[str, dict[str, States]], want: Wanted, refetch: Refetch 
 
 
 def refetched(states: dict[str, dict[str, States]], want: Wanted, state: Refetch) -> Wanted:
-    """Return the days that ``--refetch`` treats as missing.
-
-    ``refused`` adds none, because a refused day is missing anyway.
-    """
+    """Return the days that ``--refetch`` treats as missing."""
     if state == "all":
         return want
+    # A refused day is missing anyway.
     if state == "refused":
-        return {dataset: {} for dataset in want}
+        return {}
     return {
         dataset: {
             appid: chosen

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from harvester.core.errors import DamagedOutput, StoreError
 from harvester.core.model import Window, bucket_of
 from harvester.storage import arrow_files, layout
 from harvester.storage.backends.base import FileInfo, Store, Tail, Version
+from harvester.storage.backends.concurrently import map_concurrently
 from harvester.storage.footer import (
     BUCKET,
     DATASET,
@@ -68,7 +69,9 @@ class DataFile:
             if rows is not None:
                 yield from file.iter_batches(rows, use_threads=False)
                 return
-            for table in _prefetch(file):
+            # The next one is read meanwhile, because a merge takes time too.
+            read = partial(file.read_row_group, use_threads=False)
+            for table in map_concurrently(read, range(file.num_row_groups), calls=1):
                 yield from table.to_batches()
 
     def rows_of(self, window: Window) -> pa.Table:
@@ -86,18 +89,6 @@ def _source(path: Path, where: str) -> Iterator[pa.NativeFile]:
     """Open a file for the block. Raises StoreError, also for damage found in the block."""
     with parquet_errors_as_store_errors(where), arrow_files.open_file(path) as source:
         yield source
-
-
-def _prefetch(file: pq.ParquetFile) -> Iterator[pa.Table]:
-    """Yield each row group while the next one is being read, because a merge takes time too."""
-    with ThreadPoolExecutor(1) as reader:
-        coming: Future[pa.Table] | None = None
-        for number in range(file.num_row_groups):
-            ready, coming = coming, reader.submit(file.read_row_group, number, use_threads=False)
-            if ready is not None:
-                yield ready.result()
-        if coming is not None:
-            yield coming.result()
 
 
 @contextmanager

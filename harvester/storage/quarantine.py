@@ -8,18 +8,17 @@ The coverage in the data files says which days are in quarantine; the files here
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from orjson import Fragment
 
-from harvester.core.calendar import Day, Month, day_text, parse_day, parse_month
+from harvester.core.calendar import Day, day_text, parse_day
 from harvester.core.model import RawAnswer
 from harvester.core.text.redaction import masked_bytes
-from harvester.storage.layout import QUARANTINE, Tree
+from harvester.storage.layout import QUARANTINE, Partition, Tree, parse_name
 from harvester.storage.state import json_file
 
 GROUPS = "groups"
@@ -27,22 +26,6 @@ GROUPS = "groups"
 
 FILES = "files"
 """The folder of damaged data files."""
-
-_DAMAGED_FILE_NAME = re.compile(
-    r"/(\w+)\.ref_month=(\d{4}-\d{2})\.part-(\d{4,})-of-(\d{4,})\.[^/]*\.damaged$"
-)
-
-
-class DamagedFileInfo(NamedTuple):
-    """Possible contents of a damaged file, by its name; None is unknown.
-
-    ``buckets`` is the number of buckets when it was written, which a rewrite may have changed.
-    """
-
-    bucket: int | None = None
-    buckets: int = 1
-    dataset: str | None = None
-    month: Month | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,20 +99,21 @@ def quarantine_file(tree: Tree, name: str, run_id: str) -> str | None:
     return target if tree.store.move(name, target) else None
 
 
-def damaged_files(tree: Tree) -> dict[str, DamagedFileInfo]:
-    """Return the damaged groups and files in quarantine, by name. Raises StoreError."""
-    found: dict[str, DamagedFileInfo] = {}
-    for file in tree.store.list(f"{QUARANTINE}/{GROUPS}"):
-        if file.name.endswith(".group"):
-            # A group's name has its bucket without the number of buckets.
-            found[file.name] = DamagedFileInfo()
+def damaged_files(tree: Tree) -> dict[str, tuple[Partition, int] | None]:
+    """Return the damaged groups and files in quarantine, by name. Raises StoreError.
+
+    Of a file its partition, and the number of buckets when it was written, which a rewrite may have
+    changed. None of a group, whose name has its bucket without that number.
+    """
+    groups = tree.store.list(f"{QUARANTINE}/{GROUPS}")
+    found: dict[str, tuple[Partition, int] | None] = {
+        file.name: None for file in groups if file.name.endswith(".group")
+    }
     for file in tree.store.list(f"{QUARANTINE}/{FILES}"):
-        if match := _DAMAGED_FILE_NAME.search(file.name):
-            bucket, buckets, month = int(match[3]), int(match[4]), None
-            # A month that does not exist was not written by a harvester: it may be any.
-            with suppress(ValueError):
-                month = parse_month(match[2])
-            found[file.name] = DamagedFileInfo(bucket, buckets, match[1], month)
+        parts = file.name.rpartition("/")[2].split(".")
+        place = parse_name(tree.store, f"{'/'.join(parts[:3])}.parquet")
+        if place is not None and parts[-1] == "damaged":
+            found[file.name] = place
     return found
 
 

@@ -326,13 +326,13 @@ def _forget_quarantined(erasing: _Erasure, dataset: str) -> int:
 
 def _forget_damaged(erasing: _Erasure) -> Iterator[str]:
     """Delete unreadable files of the quarantine: one may hold any account of its bucket."""
-    request = erasing.request
-    for name, info in quarantine.damaged_files(erasing.tree).items():
+    for name, place in quarantine.damaged_files(erasing.tree).items():
         # What the name does not tell may be what is to be forgotten.
-        elsewhere = info.bucket is not None and info.bucket not in request.buckets(info.buckets)
-        other = info.dataset is not None and info.dataset not in request.datasets
-        later = info.month is not None and not request.mask(info.month)
-        if not (elsewhere or other or later):
-            if not erasing.dry:
-                erasing.tree.store.delete(name)
-            yield name
+        if place is not None:
+            (dataset, month, bucket), buckets = place
+            is_meant = erasing.request.has(dataset, calendar.month_begin(month))
+            if not is_meant or bucket not in erasing.request.buckets(buckets):
+                continue
+        if not erasing.dry:
+            erasing.tree.store.delete(name)
+        yield name

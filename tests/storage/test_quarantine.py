@@ -10,8 +10,8 @@ from harvester.core.model import RawAnswer, Window
 from harvester.core.secret import Secret
 from harvester.storage import quarantine
 from harvester.storage.backends.base import read_bytes
-from harvester.storage.layout import Tree
-from harvester.storage.quarantine import DamagedFileInfo, QuarantinedAnswer
+from harvester.storage.layout import Partition, Tree
+from harvester.storage.quarantine import QuarantinedAnswer
 from tests.support.answers import DAILY, MARCH, appid
 
 
@@ -105,6 +105,6 @@ def test_the_name_of_a_damaged_file_has_its_partition(tree: Tree) -> None:
     file = quarantine.quarantine_file(tree, name, "run-1")
     moved = quarantine.quarantine_group(tree, group)
     assert quarantine.damaged_files(tree) == {
-        moved: DamagedFileInfo(),
-        file: DamagedFileInfo(3, 16, DAILY.name, parse_month("2024-03")),
+        moved: None,
+        file: (Partition(DAILY.name, parse_month("2024-03"), 3), 16),
     }

@@ -6,7 +6,6 @@ import os
 import re
 import stat
 import zlib
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -85,9 +84,8 @@ class LocalStore:
     def check_folders(self, names: Iterable[str]) -> None:
         """Check these folders and all below them, and close private ones to other users."""
         for name in names:
-            if self._is_folder(name):
-                # Walked for the checks alone.
-                deque(self._walk(name), maxlen=0)
+            # Listed for the checks alone.
+            self.list(name)
         for name in PRIVATE_FOLDERS:
             _make_private(self.root / META_DIR / name)
 
@@ -197,44 +195,34 @@ class LocalStore:
             return Tail(FileInfo(name, status.st_size, regular_files.version_from(status)), data)
         return None
 
-    def _files_below(self, folder: str) -> Iterator[FileInfo]:
-        if not all(map(self._is_folder, _ways_to(folder))):
-            return
-        for name, entry in self._walk(folder):
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                # Another run removed it since the folder was read.
-                continue
-            except OSError as error:
-                raise atomic_files.store_error(Path(entry.path), error) from error
-            yield FileInfo(name, status.st_size, regular_files.version_from(status))
+    def _files_below(self, top: str) -> Iterator[FileInfo]:
+        """Yield everything below a folder but folders; below `META_DIR` these are regular files.
 
-    def _walk(self, top: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        """Yield everything below a folder but folders, with its name.
-
-        Below `META_DIR` these are regular files. Raises UsageError and StoreError.
+        Raises UsageError and StoreError.
         """
-        folders = [(top, str(self.path(top)))]
+        folders = [top] if all(map(self._is_folder, _ways_to(top))) else []
         while folders:
-            folder, path = folders.pop()
-            for entry in _entries(path):
+            folder = folders.pop()
+            for entry in _entries(self.path(folder)):
                 name = f"{folder}/{entry.name}" if folder else entry.name
-                if self._is_entered(name, entry):
-                    folders.append((name, entry.path))
-                else:
-                    yield name, entry
+                try:
+                    if self._is_entered(name, entry):
+                        folders.append(name)
+                        continue
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    # Another run removed it since the folder was read.
+                    continue
+                except OSError as error:
+                    raise atomic_files.store_error(Path(entry.path), error) from error
+                yield FileInfo(name, status.st_size, regular_files.version_from(status))
 
     def _is_entered(self, name: str, entry: os.DirEntry[str]) -> bool:
         # Most file systems told both together with the name, so no file is looked at.
-        try:
-            if entry.is_dir(follow_symlinks=False):
-                return True
-            if entry.is_file(follow_symlinks=False):
-                return False
-        except OSError as error:
-            raise atomic_files.store_error(Path(entry.path), error) from error
-        return _OURS.fullmatch(name) is not None and self._is_folder(name)
+        if entry.is_dir(follow_symlinks=False):
+            return True
+        is_file = entry.is_file(follow_symlinks=False)
+        return not is_file and _OURS.fullmatch(name) is not None and self._is_folder(name)
 
     def _is_folder(self, name: str) -> bool:
         """Return whether a folder is there. Raises UsageError for what is no file either."""
@@ -269,15 +257,15 @@ def _ways_to(folder: str) -> Iterator[str]:
     return ("/".join(parts[: count + 1]) for count in range(len(parts)))
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """Return the entries of a folder; none if it was removed meanwhile."""
-    try:
-        with os.scandir(folder) as found:
-            return list(found)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise atomic_files.store_error(Path(folder), error) from error
+    with (
+        atomic_files.os_errors_as_store_errors(folder),
+        suppress(FileNotFoundError, NotADirectoryError),
+        os.scandir(folder) as found,
+    ):
+        return list(found)
+    return []
 
 
 def _make_private(folder: Path) -> None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from os import environ
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -151,14 +150,14 @@ def answered(uri: str, where: str, request: Callable[[], T], patience: float) ->
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-@contextmanager
-def missing_objects_ignored() -> Iterator[None]:
-    """End the block if an object is missing; a missing bucket is an error."""
+def if_there(request: Callable[[], T]) -> T | None:
+    """Return the result of a request, None for a missing object; a missing bucket is an error."""
     try:
-        yield
+        return request()
     except FileNotFoundError as error:
         if code(error) in _NO_BUCKET:
             raise
+        return None
 
 
 def is_not_implemented(error: Exception) -> bool:

@@ -94,13 +94,13 @@ class _Objects(VersionedFiles):
     def info(self, path: str) -> fs.FileInfo:
         """Return kind and size of what is at a path."""
 
-        def found() -> fs.FileInfo:
-            with object_client.missing_objects_ignored():
-                meta = obstore.head(self._store, self._name(path))
-                return fs.FileInfo(path, fs.FileType.File, size=meta["size"])
-            return fs.FileInfo(path, fs.FileType.NotFound)
+        def head() -> ObjectMeta | None:
+            return object_client.if_there(lambda: obstore.head(self._store, self._name(path)))
 
-        return self._answered(path, found)
+        meta = self._answered(path, head)
+        if meta is None:
+            return fs.FileInfo(path, fs.FileType.NotFound)
+        return fs.FileInfo(path, fs.FileType.File, size=meta["size"])
 
     def _name(self, path: str) -> str:
         return path.removeprefix(f"{self.root}/")

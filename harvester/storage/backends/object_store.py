@@ -148,11 +148,7 @@ class ObjectStore:
 
     def get(self, name: str, length: int = MAX_READ) -> Blob | None:
         """Return the first bytes of a file and its tag; None if there is none."""
-
-        def blob(answer: GetResult) -> Blob:
-            return Blob(beginning(answer, length), version_of(answer.meta))
-
-        return self._read(name, blob)
+        return self._read(name, lambda it: Blob(beginning(it, length), version_of(it.meta)))
 
     def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
         """Yield the last bytes of each file; many files are read at once."""
@@ -174,13 +170,8 @@ class ObjectStore:
     def version(self, name: str) -> Version | None:
         """Return the tag and the generation of an object, None if there is none."""
         # A missing bucket counts as none too, because the answer has no body: a put reports it.
-
-        def head() -> Version | None:
-            with suppress(FileNotFoundError):
-                return version_of(obstore.head(self._store, name))
-            return None
-
-        return self._answered(name, head)
+        meta = self._if_there(name, lambda: obstore.head(self._store, name))
+        return None if meta is None else version_of(meta)
 
     def put(self, name: str, source: Source, over: Version | None = ANY) -> Version:
         """Put a file over the version it replaces. Raises LostRace if another one is there.
@@ -227,13 +218,11 @@ class ObjectStore:
         """Give a file another name; return False if there is none."""
 
         def copied() -> bool:
-            with object_client.missing_objects_ignored():
-                obstore.copy(self._store, name, to)
-                return True
-            return False
+            obstore.copy(self._store, name, to)
+            return True
 
         # A store has no rename. Killed in between, both are there, and the next run moves it again.
-        is_there = self._answered(name, copied)
+        is_there = self._if_there(name, copied) is not None
         if is_there:
             self.delete(name)
         return is_there
@@ -242,12 +231,7 @@ class ObjectStore:
         """Remove a file if it is there."""
         # The local copy as well, which `copies` would go on handing out.
         atomic_files.unlink_quietly(self.scratch / name)
-
-        def deleted() -> None:
-            with suppress(FileNotFoundError):
-                obstore.delete(self._store, name)
-
-        self._answered(name, deleted)
+        self._if_there(name, lambda: obstore.delete(self._store, name))
 
     def _make_parent(self, path: Path) -> None:
         self._scratch.make()
@@ -351,13 +335,10 @@ class ObjectStore:
 
     def _read(self, name: str, use: Callable[[GetResult], _T]) -> _T | None:
         """Return what is made of an object, None if there is none."""
+        return self._if_there(name, lambda: use(obstore.get(self._store, name)))
 
-        def read() -> _T | None:
-            with object_client.missing_objects_ignored():
-                return use(obstore.get(self._store, name))
-            return None
-
-        return self._answered(name, read)
+    def _if_there(self, name: str, request: Callable[[], _T]) -> _T | None:
+        return self._answered(name, lambda: object_client.if_there(request))
 
     def _answered(self, name: str, request: Callable[[], _T]) -> _T:
         where = self.display_path(name)

@@ -98,14 +98,6 @@ class LogFile(NamedTuple):
         """True for a file of one entry, which is not folded yet."""
         return not self.mark
 
-    def holds(self, other: LogFile) -> bool:
-        """Return whether this segment makes another file superfluous."""
-        inside = self.first <= other.first and other.last <= self.last
-        # Of two segments of the same entries one alone is superfluous.
-        is_twin = inside and other.last - other.first == self.last - self.first
-        is_first = other.is_entry or self.file.name < other.file.name
-        return inside and not self.is_entry and (is_first if is_twin else True)
-
 
 @dataclass(slots=True)
 class Shelf:

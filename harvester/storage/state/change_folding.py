@@ -9,19 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import groupby
+from itertools import groupby, takewhile
 
 from harvester.core import calendar
 from harvester.core.errors import LostRace
-from harvester.storage.layout import CHANGES, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.state import change_reader, json_file
-from harvester.storage.state.change_entries import (
-    LogEntry,
-    LogFile,
-    Shelf,
-    segment_name,
-    shelves,
-)
+from harvester.storage.state.change_entries import LogEntry, LogFile, needed, segment_name
 from harvester.storage.state.change_reader import known_name
 from harvester.storage.state.packed_lines import pack
 
@@ -60,10 +54,11 @@ def line(entry: LogEntry) -> bytes:
 
 def _join(tree: Tree, label: str, this_month: str) -> None:
     """Join the files of each group that is due into one segment, then remove what it holds."""
-    files = _shelf(tree, label).files
+    files = change_reader.shelf(tree.store, label).files
+    kept = needed(files, 0)
     # Left by a fold that was killed after it had put its segment.
-    superfluous = [each for each in files if any(other.holds(each) for other in files)]
-    for group in _groups(each for each in files if each not in superfluous):
+    superfluous = [each for each in files if each not in kept]
+    for group in _groups(kept):
         if _is_due(group, this_month):
             entries = list(change_reader.entries_of(tree.store, group, group[0].first - 1))
             is_whole = len(entries) == group[-1].last - group[0].first + 1
@@ -107,9 +102,9 @@ def _groups(files: Iterable[LogFile]) -> Iterator[list[LogFile]]:
     for each in files:
         is_apart = group and each.first != group[-1].last + 1
         is_of_other_month = group and each.day[:7] != group[-1].day[:7]
-        if is_apart or is_of_other_month or size + each.length > MAX_SEGMENT_BYTES:
-            if group:
-                yield group
+        is_too_long = group and size + each.length > MAX_SEGMENT_BYTES
+        if is_apart or is_of_other_month or is_too_long:
+            yield group
             group, size = [], 0
         group.append(each)
         size += each.length
@@ -119,18 +114,13 @@ def _groups(files: Iterable[LogFile]) -> Iterator[list[LogFile]]:
 
 def _drop(tree: Tree, label: str, before: str) -> None:
     """Drop segments that ended before a day, oldest first; the newest file always stays."""
-    shelf = _shelf(tree, label)
-    old: list[LogFile] = []
-    for each in shelf.files:
-        if each.is_entry or each.day >= before or each is shelf.newest:
-            break
-        old.append(each)
-    if not old:
-        return
-    remember(tree, label, change_reader.left_behind(tree, label, old))
-    for each in old:
-        tree.store.delete(each.file.name)
+    shelf = change_reader.shelf(tree.store, label)
+    newest = shelf.newest
 
+    def is_old(each: LogFile) -> bool:
+        return not each.is_entry and each.day < before and each is not newest
 
-def _shelf(tree: Tree, label: str) -> Shelf:
-    return shelves(tree.store.list(f"{CHANGES}/{label}")).get(label, Shelf())
+    if old := list(takewhile(is_old, shelf.files)):
+        remember(tree, label, change_reader.left_behind(tree, label, old))
+        for each in old:
+            tree.store.delete(each.file.name)

@@ -116,8 +116,9 @@ class ChangeLog:
                 raise LostRace(f"{store.display_path(name)}: folded by another run", "run again")
 
     def _head(self, label: str) -> LogPosition:
-        logs = shelves(self._tree.store.list(f"{CHANGES}/{label}"))
-        return change_reader.heads(self._tree.store, logs).get(label, LogPosition())
+        store = self._tree.store
+        logs = {label: change_reader.shelf(store, label)}
+        return change_reader.heads(store, logs).get(label, LogPosition())
 
     def _take_over(self, label: str, name: str) -> None:
         """Report a change that was announced: done or not, its file is to be read again."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from sys import intern
 from typing import NamedTuple
 
@@ -34,13 +34,6 @@ UNKNOWN_MARK = "0" * 10
 """Mark of an entry that cannot be read."""
 
 _MAX_LISTINGS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class KnownFiles:
-    """The names of the data files that no entry of a log names any more."""
-
-    paths: frozenset[str] = frozenset()
 
 
 class News(NamedTuple):
@@ -118,6 +111,11 @@ def ends(tree: Tree) -> tuple[dict[str, LogPosition], list[FileInfo]]:
     return positions, sorted(file for found in listed.values() for file in found)
 
 
+def shelf(store: Store, label: str) -> Shelf:
+    """Return the files of the log of a bucket as they are now. Raises StoreError."""
+    return shelves(store.list(f"{CHANGES}/{label}")).get(label, Shelf())
+
+
 def known_name(label: str) -> str:
     """Return the name of the file with the known files of a log."""
     return f"{CHANGES}/{label}/known.json"
@@ -125,7 +123,8 @@ def known_name(label: str) -> str:
 
 def known_files(tree: Tree, label: str) -> frozenset[str]:
     """Return the data files that the dropped entries of a log leave behind. Raises StoreError."""
-    return (json_file.read(tree.store, known_name(label), KnownFiles) or KnownFiles()).paths
+    found = json_file.read(tree.store, known_name(label), dict[str, frozenset[str]]) or {}
+    return found.get("paths", frozenset())
 
 
 def left_behind(tree: Tree, label: str, files: Iterable[LogFile]) -> set[str]:

@@ -7,6 +7,7 @@ file, and a run at work finds that when it writes the next time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
@@ -76,24 +77,21 @@ def read(tree: Tree, day: Day, bucket: int) -> Ledger | None:
 
 def enter_check(tree: Tree, check: Ledger, bucket: int) -> None:
     """Add what a check has spent and learnt. Raises StoreError, and UsageError as `read`."""
-
-    def entered(stored: Ledger | None) -> Ledger:
-        ledger = stored or Ledger()
-        ledger.enter_check(check)
-        return ledger
-
-    _document(tree, bucket).update(entered)
+    _change(tree, bucket, lambda ledger: ledger.enter_check(check))
 
 
 def retime(tree: Tree, bucket: int, now: Moment) -> None:
     """Keep WeChat's time as it is told now, in the place of another. Raises StoreError."""
+    _change(tree, bucket, lambda ledger: ledger.retime(now))
 
-    def retimed(stored: Ledger | None) -> Ledger:
+
+def _change(tree: Tree, bucket: int, change: Callable[[Ledger], None]) -> None:
+    def changed(stored: Ledger | None) -> Ledger:
         ledger = stored or Ledger()
-        ledger.retime(now)
+        change(ledger)
         return ledger
 
-    _document(tree, bucket).update(retimed)
+    _document(tree, bucket).update(changed)
 
 
 def _document(tree: Tree, bucket: int) -> SideFile[Ledger]:

@@ -119,8 +119,8 @@ SABOTAGES = (
     Sabotage(
         "files-of-a-killed-fold-stay",
         FOLDING,
-        "if any(other.holds(each) for other in files)]",
-        "if False]",
+        "superfluous = [each for each in files if each not in kept]",
+        "superfluous: list[LogFile] = []",
         "tests/storage/state/test_change_log.py::test_a_fold_that_is_killed_is_finished_by_the_next",
     ),
     Sabotage(
