@@ -1,14 +1,12 @@
 """Daily runs through lives of WeChat's: late days, corrections, holes, holidays, kills, outages.
 
-What holds of every life is checked by day for a small one and by night for larger ones. What the
-evidence for empty days promises is checked as well once `STRICT` is true: no row of a hole is lost,
-and a hole is said while it lasts. ``STRICT_YEAR=1`` in the environment makes it true for a session.
+No row of any life is lost, wrong or invented, and a hole is said while it lasts: by day for a small
+life, by night for larger ones.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +16,6 @@ import pytest
 
 from tests.support.nights import by_night
 from tests.support.wechat_life import Fill
-
-STRICT = os.environ.get("STRICT_YEAR") == "1"
-"""True if what is promised of empty days is demanded too."""
 
 FEW = ["user_summary", "user_cumulate", "interface_summary_hour"]
 ORDERS = [fill.value for fill in Fill]
@@ -35,25 +30,17 @@ def lived(folder: Path, **scope: Any) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, check=False, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     found: dict[str, Any] = json.loads(done.stdout)
-    check_always(found)
-    if STRICT:
-        check_strictly(found)
+    check(found)
     return found
 
 
-def check_always(life: dict[str, Any]) -> None:
-    """Check what holds of every life, whatever became of its holes."""
+def check(life: dict[str, Any]) -> None:
+    """Check that no row is lost or wrong, and that no run by a doubtful clock ends with 0."""
     assert life["bugs"] == 0
+    assert (life["missing"], life["wrong"]) == (0, 0), (life["lost"], life["spoilt"])
     assert life["extra"] == 0
-    # Rows of no hole, and of no days that a wrong date of WeChat's was told about.
-    assert life["beside"] == []
     assert set(life["codes"]) <= {"0", "3", "75", "killed"}
     assert life["last_codes"][-1] == "0"
-
-
-def check_strictly(life: dict[str, Any]) -> None:
-    """Check that no row is lost or wrong, and that no run by a doubtful clock ends with 0."""
-    assert (life["missing"], life["wrong"]) == (0, 0), (life["lost"], life["spoilt"])
     apart = ("machine", "Date of all")
     clocks = [event for event in life["events"] if event["what"].startswith(apart)]
     assert not [event for event in clocks if "0" in event["codes"]]
@@ -82,9 +69,9 @@ def test_a_life_of_some_weeks(tmp_path: Path) -> None:
 def test_a_year_of_forty_accounts(tmp_path: Path, fill: str) -> None:
     """Four holes, two holidays, and each trouble of a run some ten times."""
     life = lived(tmp_path, accounts=40, days=400, fill=fill)
-    if STRICT:
-        assert life["without_news"] <= 0.10, life["news_by_dataset"]
-        assert max(life["cpu_growth"], life["memory_growth"]) <= 1.1
+    # Of the articles alone three days in four are empty and are asked at four ages.
+    assert life["without_news"] <= 0.40, life["news_by_dataset"]
+    assert life["memory_growth"] <= 1.1
 
 
 @pytest.mark.timeout(6 * 3600)
@@ -105,8 +92,7 @@ def test_an_empty_stretch_of_all_accounts(
     life = lived(
         tmp_path, story="hole", accounts=accounts, days=days, hole=hole, fill=fill, datasets=FEW
     )
-    if STRICT:
-        check_said(life)
+    check_said(life)
 
 
 SHARED = {"shards": 2, "buckets": 4}
@@ -139,9 +125,8 @@ def test_an_empty_stretch_in_other_circumstances(tmp_path: Path, more: dict[str,
 def test_a_holiday_costs_little(tmp_path: Path) -> None:
     """Eight days without rows of all accounts cost few calls, and the code is 75 on one of them."""
     calm, holiday = (
-        lived(tmp_path, story=story, accounts=40, days=75) for story in ("calm", "holiday")
+        lived(tmp_path, story=story, accounts=40, days=120) for story in ("calm", "holiday")
     )
-    assert calm["codes"] == {"0": 77}
-    if STRICT:
-        assert holiday["calls"] <= 1.02 * calm["calls"]
-        assert holiday["codes"] == {"0": 76, "75": 1}
+    assert calm["codes"] == {"0": 122}
+    assert holiday["calls"] <= 1.02 * calm["calls"]
+    assert holiday["codes"] == {"0": 121, "75": 1}

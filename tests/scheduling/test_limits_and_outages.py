@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -46,6 +46,19 @@ SICK = appid(1)
 BUSY = Reply(b'{"errcode":-1,"errmsg":"system error"}')
 BUSY_FAULT = Fault(status=503, body=b"<html>busy", content_type="text/html")
 TEN = Limits(Pace(Rate(10, 1.0), 1, concurrency=4))
+
+
+def stormy(
+    lab: VirtualTimeHarness, after: float, seconds: float, answer: Reply | None = None
+) -> Callable[[Request], Reply]:
+    """Answer 503, or as told, to every call from ``after`` seconds on, for some seconds."""
+    well, began = lab.sandbox.answer, lab.now() + after
+    fault = answer or Reply(b"<html>", 503, "text/html")
+
+    def answers(request: Request) -> Reply:
+        return fault if began < lab.now() < began + seconds else well(request)
+
+    return answers
 
 
 @pytest.fixture
@@ -368,18 +381,31 @@ def test_an_outage_amid_three_thousand_windows_costs_the_budget_and_no_window(
     lab.begin = calendar.day_text(calendar.parse_day(lab.end) - 3000 // accounts + 1)
     lab.limits, lab.retry = Limits(Pace(Rate(20, 1.0), 1, concurrency=4)), Retry()
     with in_virtual_time(lab):
-        began, well = lab.now() + 10, lab.sandbox.answer
-
-        def answers(request: Request) -> Reply:
-            if not began < lab.now() < began + seconds:
-                return well(request)
-            return answer or Reply(b"", raw=b"")
-
-        monkeypatch.setattr(lab.sandbox, "answer", answers)
+        fault = answer or Reply(b"", raw=b"")
+        monkeypatch.setattr(lab.sandbox, "answer", stormy(lab, 10, seconds, fault))
         done = lab.run()
     assert (done.exit_code, done.abandoned) == (Exit.DONE, [])
     beyond = len(lab.net.attempts) - 3000 - accounts
     assert 0 < beyond <= BUDGET + 4 * accounts + 2 * (seconds / 60 + 1)
+
+
+@pytest.mark.parametrize("accounts", [10, *by_night([1])])
+def test_an_hour_of_503_costs_runs_at_their_retry_at_what_it_costs_one(
+    tmp_path: Path, accounts: int
+) -> None:
+    """As ``--until-complete`` makes them: three give up after ten minutes, and the last has all."""
+    lab = VirtualTimeHarness(tmp_path, accounts=accounts, datasets=(HOURLY,), end="2026-04-29")
+    lab.begin = calendar.day_text(calendar.parse_day(lab.end) - 3000 // accounts + 1)
+    lab.limits, lab.retry = Limits(Pace(Rate(20, 1.0), 1, concurrency=4)), Retry()
+    codes: list[Exit] = []
+    with in_virtual_time(lab), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lab.sandbox, "answer", stormy(lab, 10, 3600))
+        while not codes or codes[-1] is Exit.AGAIN:
+            done = lab.run()
+            codes.append(done.exit_code)
+            lab.advance(max(0.0, (done.retry_at or 0.0) - lab.now()))
+    assert codes == [Exit.AGAIN] * 3 + [Exit.DONE]
+    assert len(lab.net.attempts) - 3000 <= BUDGET + 4 * accounts + 2 * 60
 
 
 def test_a_token_endpoint_that_is_dead_costs_two_calls_a_minute(lab: VirtualTimeHarness) -> None:
