@@ -213,7 +213,7 @@ MAX_CODE = {
     "verbs": 2_787,
     "readers": 774,
     "cli": 2_231,
-    "sandbox": 1_122,
+    "sandbox": 1_120,
     "root": 213,
 }
 MAX_SLACK = 40

@@ -45,8 +45,6 @@ class PeriodCounter:
         """Return whether one more call would exceed the limit."""
         return self.limit is not None and self.count(key, period) >= self.limit
 
-    def add(self, key: Hashable, period: int) -> int:
-        """Count one call, and return the new number of calls in the period."""
-        count = self.count(key, period) + 1
-        self._counts[key] = (period, count)
-        return count
+    def add(self, key: Hashable, period: int) -> None:
+        """Count one call."""
+        self._counts[key] = (period, self.count(key, period) + 1)
