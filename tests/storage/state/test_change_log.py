@@ -182,6 +182,7 @@ def test_a_fold_that_is_killed_is_finished_by_the_next(
         log_of(tree, "two").close()
         assert told(tree) == before
         assert len(all_names(tree, f"{CHANGES}/{LABEL}/log")) == 1
+        assert not all_names(tree, f"{CHANGES}/{LABEL}/entries")
     assert at > 5
 
 
