@@ -104,12 +104,6 @@ def make_folder(folder: Path) -> None:
     sync(folder.parent)
 
 
-def remove(path: Path) -> None:
-    """Remove a file if it is there. Raises StoreError."""
-    with os_errors_as_store_errors(path):
-        path.unlink(missing_ok=True)
-
-
 def unlink_quietly(path: Path) -> None:
     """Remove a file if it is there, ignoring errors: the caller reports an earlier one."""
     with suppress(OSError):

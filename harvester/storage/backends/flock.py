@@ -149,7 +149,7 @@ def remove_if_abandoned(path: Path) -> bool:
     ):
         if _take_if_free(file.fileno(), fcntl.LOCK_EX):
             # While it is locked, because a process with the same number may make the name again.
-            atomic_files.remove(path)
+            path.unlink(missing_ok=True)
             return True
     return False
 

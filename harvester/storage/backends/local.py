@@ -172,9 +172,9 @@ class LocalStore:
     def delete(self, name: str) -> None:
         """Remove a file if it is there, and the folder it leaves empty."""
         path = self.path(name)
-        atomic_files.remove(path)
-        # Before the folder is removed: its own removal may be lost, for then it is empty.
         with atomic_files.os_errors_as_store_errors(path), suppress(FileNotFoundError):
+            path.unlink(missing_ok=True)
+            # Before the folder is removed: its own removal may be lost, for then it is empty.
             atomic_files.sync(path.parent)
         with suppress(OSError):
             path.parent.rmdir()

@@ -62,30 +62,25 @@ def since(store: Store, positions: Mapping[str, LogPosition]) -> News:
 
 def _since(store: Store, logs: Mapping[str, Shelf], positions: Mapping[str, LogPosition]) -> News:
     """Read all logs at once, because an object store answers many requests at a time."""
-    places = dict(positions)
-    chosen: dict[str, list[LogFile]] = {}
-    for label in sorted(logs.keys() | positions.keys()):
-        at, newest = positions.get(label, LogPosition()), logs.get(label, Shelf()).newest
-        if newest is None or newest.last <= at.seq:
-            # The name of a file of one entry has no mark, so it is read to compare that.
-            if at.seq and newest is not None and newest.last == at.seq and newest.is_entry:
-                chosen[label] = [newest]
-            elif at.seq and (newest is None or (newest.last, newest.mark) != at):
-                raise BrokenHistory
-        else:
-            chosen[label] = needed(logs[label].files, at.seq)
+    logs = {label: logs.get(label, Shelf()) for label in sorted(logs.keys() | positions.keys())}
+    places = {label: positions.get(label, LogPosition()) for label in logs}
+    chosen = {label: needed(log.files, places[label].seq) for label, log in logs.items()}
+    same = {label: log for label, log in logs.items() if places[label].seq and not chosen[label]}
+    ends = heads(store, same)
+    for label in same:
+        # No entry is new, so the last one must be that of the position, if it can be read.
+        at = places[label]
+        if ends.get(label) not in (at, at._replace(mark=UNKNOWN_MARK)):
+            raise BrokenHistory
     wanted = [(label, each) for label, files in chosen.items() for each in files]
     found: dict[str, list[LogEntry]] = {label: [] for label in chosen}
     for (label, _), entries in zip(wanted, _read(store, [each for _, each in wanted]), strict=True):
         found[label] += entries
     news: list[LogEntry] = []
     for label, entries in found.items():
-        at = positions.get(label, LogPosition())
-        if entries and entries[-1].seq == at.seq and entries[-1].position != at:
-            raise BrokenHistory
-        new = list(followed(entries, at))
+        new = list(followed(entries, places[label]))
         # A file that is gone or damaged since it was listed.
-        if (new[-1].seq if new else at.seq) != chosen[label][-1].last:
+        if chosen[label] and (not new or new[-1].seq != chosen[label][-1].last):
             raise BrokenHistory
         if new:
             places[label] = new[-1].position
