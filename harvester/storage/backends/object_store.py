@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -269,27 +269,25 @@ class ObjectStore:
             # Stores refuse a range of an empty object.
             if not found.size:
                 return Tail(found, b"")
-            now, data = self._answered(found.name, partial(self._read_range, found, length))
+            tail = self._if_there(found.name, partial(self._read_range, found, length))
             # The answer says what the object is now, so one that was replaced is read again by its
             # size.
-            if now is None or now == found:
-                return None if now is None else Tail(found, data)
-            found = now
+            if tail is None or tail.file == found:
+                return tail
+            found = tail.file
         raise StoreAway(f"{self.display_path(found.name)}: replaced again and again", "run again")
 
-    def _read_range(self, found: FileInfo, length: int) -> tuple[FileInfo | None, bytes]:
-        """Return the file as it is now, None if it is gone, and its end if it is unchanged."""
+    def _read_range(self, found: FileInfo, length: int) -> Tail:
+        """Return the file as it is now, and its end if it is unchanged."""
         wanted = (max(0, found.size - length), found.size)
-        with suppress(FileNotFoundError):
-            try:
-                answer = obstore.get(self._store, found.name, options={"range": wanted})
-                return file_info(found.name, answer.meta), bytes(answer.bytes())
-            except BaseError as error:
-                # The file was replaced by a shorter one.
-                if object_client.status(error) != object_client.BEYOND_THE_END:
-                    raise
-            return file_info(found.name, obstore.head(self._store, found.name)), b""
-        return None, b""
+        try:
+            answer = obstore.get(self._store, found.name, options={"range": wanted})
+            return Tail(file_info(found.name, answer.meta), bytes(answer.bytes()))
+        except BaseError as error:
+            # The file was replaced by a shorter one.
+            if object_client.status(error) != object_client.BEYOND_THE_END:
+                raise
+            return Tail(file_info(found.name, obstore.head(self._store, found.name)), b"")
 
     def _check_puts(self) -> None:
         """Check that puts are accepted, but none whose condition is not met. Raises UsageError."""
