@@ -211,7 +211,7 @@ MAX_CODE = {
     "engine": 908,
     "runs": 3_589,
     "verbs": 2_787,
-    "readers": 774,
+    "readers": 776,
     "cli": 2_231,
     "sandbox": 1_120,
     "root": 213,

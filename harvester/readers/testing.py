@@ -86,6 +86,10 @@ class Sandbox:
         """Make calls of an account (``*`` for all) answer an errcode, so many times."""
         self.server.fail(appid, errcode, dataset=dataset, times=times)
 
+    def heal(self, appid: str, *, dataset: str | None = None) -> None:
+        """Remove the faults of the same calls."""
+        self.server.heal(appid, dataset=dataset)
+
 
 @contextmanager
 def sandbox(

@@ -356,6 +356,15 @@ def test_a_refused_account_is_in_the_result(manifest: Manifest, tmp_path: Path) 
     assert caught.value.result is found
 
 
+def test_an_account_of_the_emulator_can_fail_and_heal(wechat: Sandbox, tmp_path: Path) -> None:
+    """A test of a user's own pipeline sees both ends."""
+    manifest = wechat.manifest(output=str(tmp_path / "output"))
+    wechat.fail("wx0000000000000001", 48001)
+    assert harvester.run(manifest).reasons == ("refused",)
+    wechat.heal("wx0000000000000001")
+    assert harvester.run(manifest, refetch="refused").outcome == "complete"
+
+
 def test_results_of_shards_are_merged(wechat: Sandbox, tmp_path: Path) -> None:
     """Sums, and the most severe outcome."""
     manifest = wechat.manifest(output=str(tmp_path / "output"))
