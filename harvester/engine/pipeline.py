@@ -223,8 +223,10 @@ class Pipeline:
                 attempt.window, attempt.backlog.dataset, tools.tokens, tools.transport
             )
             # Another account may have got the same token since the request.
-            denial = tools.tokens.owners.denial(attempt.queue.appid)
-            return RefusedAttempt(denial.rule, denial.why) if denial else outcome
+            if attempt.queue.appid in tools.tokens.owners.shared:
+                denial = tools.tokens.owners.denial(attempt.queue.appid)
+                return RefusedAttempt(denial.rule, denial.why) if denial else outcome
+            return outcome
         except Exception as error:
             # No fault of the window: the run ends, and the next one goes on.
             if shortage(error) is not None:

@@ -7,6 +7,7 @@ memory as a whole. The functions are synchronous and run in a thread.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -216,16 +217,10 @@ class _PartitionUpdate:
             if appid not in self.known:
                 self.known[appid] = known.account(appid)
 
-    def trusts_empty(self, answer: RawAnswer) -> bool:
-        """Return whether the days of an empty answer may be settled."""
-        return self.evidence is not None and answer.asked_at >= self.trusted.empty_from
-
     def record_rows(self, answer: RawAnswer, days: Iterable[Day]) -> None:
-        """Record when the newest days were asked for that have rows."""
-        evidence = self.evidence
-        if evidence is not None and answer.window.end >= evidence.today - _NEWEST_DAYS:
-            for day in days:
-                self.answered_at[day][answer.window.appid] = answer.asked_at
+        """Record when days were asked for that have rows."""
+        for day in days:
+            self.answered_at[day][answer.window.appid] = answer.asked_at
 
     def settle_empty_days(self) -> None:
         """Settle empty days by the evidence, which takes in the days of this month."""
@@ -297,6 +292,9 @@ def _changes(
     """Yield the changes, an account at a time."""
     # Most answers were given on the same day, and a mask depends on nothing else.
     day_of = lru_cache(partial(answered_on, update.dataset, update.month))
+    evidence = update.evidence
+    newest_from = math.inf if evidence is None else evidence.today - _NEWEST_DAYS
+    empty_from = math.inf if evidence is None else update.trusted.empty_from
     decoded_answers = _decoded_answers(update, groups)
     known = known.asked_until(update.now)
     for appid, replies in groupby(decoded_answers, key=lambda item: item[0].window.appid):
@@ -308,10 +306,12 @@ def _changes(
             if accepted:
                 update.notes.add(answer.window, decoded)
                 on = day_of(calendar.today(answer.asked_at - stamp.behind))
-                if not update.trusts_empty(answer):
+                if answer.asked_at < empty_from:
+                    # An empty answer settles nothing.
                     on = on._replace(day=0)
                 change.apply(accepted, DecodedAnswer(answer, decoded, stamp, on))
-                update.record_rows(answer, decoded.days)
+                if answer.window.end >= newest_from:
+                    update.record_rows(answer, decoded.days)
         update.record_change(change)
         yield change
         # The account is merged when the next one is asked for.
