@@ -223,10 +223,8 @@ class Pipeline:
                 attempt.window, attempt.backlog.dataset, tools.tokens, tools.transport
             )
             # Another account may have got the same token since the request.
-            if attempt.queue.appid in tools.tokens.owners.shared:
-                denial = tools.tokens.owners.denial(attempt.queue.appid)
-                return RefusedAttempt(denial.rule, denial.why) if denial else outcome
-            return outcome
+            denial = tools.tokens.owners.denial(attempt.queue.appid)
+            return RefusedAttempt(denial.rule, denial.why) if denial else outcome
         except Exception as error:
             # No fault of the window: the run ends, and the next one goes on.
             if shortage(error) is not None:

@@ -300,8 +300,7 @@ def _changes(
     for appid, replies in groupby(decoded_answers, key=lambda item: item[0].window.appid):
         change = AccountChange(appid, update.month, known.account(appid))
         # So that of two answers about a day the newest one stands in the end.
-        oldest_first = sorted(replies, key=lambda item: (item[0].asked_at, item[1].fetched_at))
-        for answer, stamp, decoded in oldest_first:
+        for answer, stamp, decoded in sorted(replies, key=_asking_order):
             accepted = change.accepted_days(answer)
             if accepted:
                 update.notes.add(answer.window, decoded)
@@ -367,6 +366,11 @@ def _answers(update: _PartitionUpdate, group: Group) -> Iterator[tuple[RawAnswer
         update.unread.add(group.name)
         moved = quarantine.quarantine_group(update.tree, group.name)
         update.damaged += [moved] if moved else []
+
+
+def _asking_order(item: tuple[RawAnswer, Provenance, BatchResult]) -> tuple[int, float]:
+    """Return what orders an account's answers by when they were asked for, then by arrival."""
+    return item[0].asked_at, item[1].fetched_at
 
 
 def _window_order(item: tuple[RawAnswer, Provenance]) -> tuple[str, Day]:
