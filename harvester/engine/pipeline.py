@@ -198,11 +198,12 @@ class Pipeline:
             self.stop()
             return
         scheduler, now = self._scheduler, self._tools.clock()
+        attempt.refused_at = now
         if outcome.is_withheld:
             self.counters.requests -= 1
             scheduler.withheld(attempt, now, outcome.why)
             return
-        attempt.refused_at, attempt.retry_reason = now, outcome.rule.action.value
+        attempt.retry_reason = outcome.rule.action.value
         if outcome.is_evidence and scheduler.refusals.is_last_try(attempt):
             await self._keep(attempt, asked_at, outcome.answer)
             return

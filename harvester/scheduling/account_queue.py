@@ -160,7 +160,6 @@ class Backlog:
         """Take back a call that was not made."""
         self.calls -= 1
         self.retries -= is_retry
-        self.quota.give_back()
 
 
 @dataclass(slots=True)

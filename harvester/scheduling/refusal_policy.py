@@ -42,7 +42,7 @@ LEARNERS = 2
 """So many accounts of which fewer days were taken at once, and all are asked for fewer."""
 
 MAX_RETURNS = 2
-"""In so many outages of a run a window goes back into the queue in place of being abandoned."""
+"""Outages of a run after which a window with no attempts left is queued again."""
 
 MIDNIGHT_SECONDS = 60.0
 """WeChat's midnight may come a little after ours: an account whose quota was spent waits so long

@@ -27,11 +27,10 @@ _LOW = BUDGET / 4
 """Below this balance the number of attempts in flight grows with the answers."""
 
 FAILURES_TO_OPEN = 5
-"""The gate closes after so many failures in a row without an answer for some time, or before the
-first answer of a run."""
+"""Failures in a row that close the gate, before the first answer or while WeChat is away."""
 
 ALONE_FAILURES = 10
-"""A dataset waits by itself after so many failures in a row of all accounts."""
+"""Failures of a dataset in a row, over all accounts, after which it waits by itself."""
 
 AWAY_SECONDS = 20.0
 """The host is away if no call was answered for so long."""

@@ -283,8 +283,14 @@ class Scheduler:
 
     def withheld(self, attempt: Attempt, now: float, why: Refusal | str) -> None:
         """Take in that no call was made, because WeChat answers no requests for tokens."""
+        # The calls of a day that is over stand in its own ledger.
+        if attempt.day_number == self.refusals.day_number:
+            attempt.backlog.quota.give_back()
         attempt.backlog.take_back_call(is_retry=bool(attempt.retry_reason))
-        self.refusals.wait_for_token(attempt, now, why, is_withheld=True)
+        if attempt.backlog.abandoned_by is not None:
+            self.abandoned.fail_attempt(attempt, attempt.backlog.abandoned_by, why)
+        else:
+            self.refusals.wait_for_token(attempt, now, why, is_withheld=True)
         self._release(attempt.queue, now)
 
     def _release(self, queue: AccountQueue, now: float) -> None:

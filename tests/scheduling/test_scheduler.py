@@ -18,6 +18,7 @@ from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.hold import Hold
 from harvester.core.model import Rate, Refusal
 from harvester.core.rule import Action, Rule, Scope
+from harvester.scheduling.abandoned import TOO_MANY_FAILURES
 from harvester.scheduling.account_queue import (
     AccountQueue,
     Attempt,
@@ -552,3 +553,26 @@ def test_nothing_is_handed_out_without_the_lease() -> None:
     assert holds == [True]
     assert schedule.is_finished(START + 1)
     assert any(work.open for queue in schedule.queues for work in queue.backlogs)
+
+
+@pytest.mark.parametrize("days", [0, 1])
+def test_a_call_that_was_not_made_is_given_back_to_its_own_day(days: int) -> None:
+    """One that was handed out before midnight is none of the new day's; a stopped dataset rests."""
+    queue = lane(1, 10)
+    [backlog] = queue.backlogs
+    scheduler = schedule_of([queue], Pace(Rate(10, 1.0), 1, concurrency=1))
+    backlog.quota.reset()
+    scheduler.allocate(queue, backlog, 5, "", 0.0)
+    attempt = scheduler.next(0.0)
+    assert attempt is not None
+    for _ in range(days):
+        scheduler.refusals.start_day()
+    before = backlog.quota.allocated
+    scheduler.withheld(attempt, 1.0, "503")
+    assert backlog.quota.allocated == before + 1 - days
+    attempt = scheduler.next(60.0)
+    assert attempt is not None
+    scheduler.abandoned.stop_dataset(queue, backlog, TOO_MANY_FAILURES, "stopped")
+    scheduler.withheld(attempt, 61.0, "503")
+    assert not queue.retries
+    assert scheduler.is_finished(61.0)

@@ -34,7 +34,7 @@ def serve(descriptor: int) -> None:
     # The modules are never freed. Collecting garbage in them would copy them into each process.
     gc.freeze()
     gc.enable()
-    # Whoever started this process may be killed at any moment, and nobody is left to tell.
+    # The process that started this one may be killed at any moment; no error is then reported.
     with suppress(OSError):
         while True:
             data, descriptors, _, _ = socket.recv_fds(control, PAIR.size, 1)
