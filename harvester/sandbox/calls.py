@@ -34,22 +34,14 @@ class Request(NamedTuple):
 class Reply(NamedTuple):
     """One HTTP response, sent after ``delay`` seconds.
 
-    ``encoding`` is ``"chunked"``, ``"gzip"``, or empty for a body as it is with its length. ``raw``
-    writes to the connection in the place of a response, and then the connection is closed.
+    ``raw`` writes to the connection in its place, and then the connection is closed.
     """
 
     body: bytes
     status: int = 200
     content_type: str = JSON
     delay: float = 0.0
-    encoding: str = ""
     raw: Callable[[asyncio.Transport], object] | None = None
-
-
-def head_of(reply: Reply, date: str, field: str) -> bytes:
-    """Return the head of a response with one more field, for what is written raw."""
-    lines = (f"HTTP/1.1 {reply.status} OK", f"Content-Type: {reply.content_type}", f"Date: {date}")
-    return "\r\n".join((*lines, field, "", "")).encode()
 
 
 # A thousand answers of one second have the same text.

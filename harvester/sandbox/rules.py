@@ -20,7 +20,6 @@ class Rules:
         latency_jitter: Maximum of additional seconds, evenly distributed.
         fault_rate: Share of data calls that answer -1, from 0 to 1.
         seed: Determines which calls fail and how the jitter falls, in the order of the calls.
-        odd_answers: Whether the form of answers varies in odd but legal ways, see `odd_answers`.
         cache_bytes: Maximum bytes of answers kept to be sent again.
     """
 
@@ -33,5 +32,4 @@ class Rules:
     latency_jitter: float = 0.0
     fault_rate: float = 0.0
     seed: int = 0
-    odd_answers: bool = False
     cache_bytes: int = 16 * 1024 * 1024

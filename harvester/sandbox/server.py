@@ -41,12 +41,7 @@ async def serve(wechat: FakeWeChat, *, port: int = 0) -> AsyncIterator[str]:
             request.transport.close()
         date = date_text(int(wechat.now())) + wechat.date_comment
         headers = {hdrs.CONTENT_TYPE: reply.content_type, hdrs.DATE: date}
-        response = web.Response(body=reply.body, status=reply.status, headers=headers)
-        if reply.encoding == "chunked":
-            response.enable_chunked_encoding()
-        elif reply.encoding == "gzip":
-            response.enable_compression(web.ContentCoding.gzip)
-        return response
+        return web.Response(body=reply.body, status=reply.status, headers=headers)
 
     server = web.Server(handle, access_log=None, handler_cancellation=True)
     runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)

@@ -23,7 +23,6 @@ from harvester.sandbox.counters import Counters
 from harvester.sandbox.data import expected_rows
 from harvester.sandbox.data.account import digest, fraction
 from harvester.sandbox.limits import Limits
-from harvester.sandbox.odd_answers import odd
 from harvester.sandbox.responses import Archive, Window
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.tokens import Token, TokenServer
@@ -86,8 +85,6 @@ class FakeWeChat:
             reply = self._call(request, now)
         except Refused as refused:
             reply = calls.Reply(self._error(refused.errcode, now))
-        if self.rules.odd_answers:
-            reply = odd(reply, self._serial, calls.date_text(int(now)))
         latency = self.rules.latency
         if self.rules.latency_jitter:
             latency += self.rules.latency_jitter * self._chance("latency")

@@ -211,13 +211,11 @@ class Evidence:
             is_late = is_new or self.today - first > refresh.rows[-1]
             is_settled = is_late and day < self._settled_before(self.today, empty=False)
             return not (is_settled or _is_due(refresh.rows, first, last, self.today))
-        ages = refresh.empty
-        if self.is_empty_everywhere(day):
-            ages = ages if appid in self.sentinels(day) else ages[-1:]
-        elif confirmed:
-            ages = ages[-1:]
-            if self._may_settle(appid, day, self.today):
-                return False
+        is_everywhere = self.is_empty_everywhere(day)
+        if confirmed and not is_everywhere and self._may_settle(appid, day, self.today):
+            return False
+        is_rare = appid not in self.sentinels(day) if is_everywhere else confirmed
+        ages = refresh.empty[-1:] if is_rare else refresh.empty
         return not _is_due(ages, first, last, self.today)
 
     def _is_due_this_hour(self, appid: str, day: Day, asked: AskTimes) -> bool:

@@ -85,12 +85,6 @@ async def test_a_daily_quota_is_kept_and_told(emulator: Callable[..., FaultyWeCh
     assert got.json["quota"] == {"daily_limit": 2, "used": 2, "remain": 0}
 
 
-def test_odd_answers_are_an_option(emulator: Callable[..., FaultyWeChat]) -> None:
-    """``--faults wire`` turns them on, and nothing else does."""
-    assert emulator("--faults", "wire").rules.odd_answers
-    assert not emulator().rules.odd_answers
-
-
 MISTAKES = [
     (["--refuse", "quota"], "`quota` begins with no errcode"),
     (["--refuse", "0"], "`0` begins with no errcode"),
@@ -101,7 +95,6 @@ MISTAKES = [
     (["--refuse", "45009:zzz"], "`harvester datasets` lists them"),
     (["--refuse", "45009:user_read"], "use `biz_summary`"),
     (["--refuse", "1:\x1b[2J"], r"\x1b[2J"),
-    (["--faults", "wires"], "wire"),
     (["--daily-quota", "few"], "few"),
     (["--fault-rate", "1"], "for --fault-rate. Must be < 1."),
 ]

@@ -30,7 +30,6 @@ from harvester.sandbox.calls import (
     Reply,
     Request,
     date_text,
-    head_of,
     json_of,
     list_of,
     read_object,
@@ -126,6 +125,12 @@ class Break:
                 socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
             )
             transport.abort()
+
+
+def head_of(reply: Reply, date: str, *fields: str) -> bytes:
+    """Return the head of a response with further fields, for what is written raw."""
+    lines = (f"HTTP/1.1 {reply.status} OK", f"Content-Type: {reply.content_type}", f"Date: {date}")
+    return "\r\n".join((*lines, *fields, "", "")).encode()
 
 
 def broken(reply: Reply, wire: Wire, now: float) -> Reply:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -35,7 +35,6 @@ def sandbox(
     refuse: Annotated[
         tuple[str, ...], Parameter(show_default=False, allow_leading_hyphen=True)
     ] = (),
-    faults: Annotated[tuple[Literal["wire"], ...], Parameter(show_default=False)] = (),
 ) -> None:
     """Serve the built-in WeChat emulator until a signal comes.
 
@@ -62,8 +61,6 @@ def sandbox(
         unauthorised: An account whose data calls answer 48001.
         refuse: CODE or CODE:DATASET: the data calls of all accounts, or those of
             a dataset, answer this errcode; token and quota stand for their calls.
-        faults: wire: answers vary in odd but legal ways, such as a byte order
-            mark, no Content-Length or errcode 0 beside the list.
     """
     refusals = [refusal for text in refuse for refusal in _refusals(text)]
     rules = Rules(
@@ -74,7 +71,6 @@ def sandbox(
         latency=latency,
         latency_jitter=jitter,
         fault_rate=fault_rate,
-        odd_answers="wire" in faults,
     )
     server = FakeWeChat(rules, time.time)
     for appid in unauthorised:

@@ -150,7 +150,7 @@ def _final(reach: int, chance: bytes) -> Figures:
     opened = 1_000 + 22 * chance[3]  # of 65536: 1.5 to 10 %
     viral = 1 + (chance[4] < 4) * chance[5] // 12
     readers = tuple(
-        share_of(reach * opened // 1000, share * (viral if place else 1), chance[place] << 8)
+        share_of(reach * opened // 1000, share * viral, chance[place] << 8)
         for place, share in enumerate(_SCENE_SHARES, 6)
     )
     total = sum(readers)

@@ -6,11 +6,13 @@ so that any number of consecutive answers has nearly all pairs of them.
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from typing import TypeAlias
 
-from harvester.sandbox.calls import Reply, head_of, json_of
+from harvester.sandbox.calls import Reply, Request, date_text, json_of
+from tests.support.faulty_wechat import FaultyWeChat, head_of
 
 Body: TypeAlias = Callable[[bytes], bytes]
 
@@ -66,16 +68,31 @@ _MARK = b"\xef\xbb\xbf"
 
 def _until_closed(reply: Reply, date: str) -> Reply:
     """Send the body without a length: it ends with the connection."""
-    data = head_of(reply, date, "Connection: close") + reply.body
+    return _raw(reply, date, reply.body)
+
+
+def _chunked(reply: Reply, date: str) -> Reply:
+    size, body = f"{len(reply.body):x}", reply.body
+    chunks = size.encode() + b"\r\n" + body + b"\r\n0\r\n\r\n"
+    return _raw(reply, date, chunks, "Transfer-Encoding: chunked")
+
+
+def _compressed(reply: Reply, date: str) -> Reply:
+    data = gzip.compress(reply.body)
+    return _raw(reply, date, data, "Content-Encoding: gzip", f"Content-Length: {len(data)}")
+
+
+def _raw(reply: Reply, date: str, body: bytes, *fields: str) -> Reply:
+    data = head_of(reply, date, "Connection: close", *fields) + body
     return reply._replace(raw=lambda transport: transport.write(data))
 
 
 WAYS: tuple[Callable[[Reply, str], Reply], ...] = (
     lambda reply, _: reply._replace(body=_MARK + reply.body),
     lambda reply, _: reply._replace(content_type="text/plain"),
-    lambda reply, _: reply._replace(encoding="chunked"),
+    _chunked,
     _until_closed,
-    lambda reply, _: reply._replace(encoding="gzip"),
+    _compressed,
     lambda reply, _: reply._replace(content_type="text/html; charset=gbk"),
 )
 """Ways to send an answer. There are not as many as forms of a body, so that all pairs come."""
@@ -91,3 +108,11 @@ def odd(reply: Reply, number: int, date: str) -> Reply:
     if reply.body.startswith(_LIST):
         reply = reply._replace(body=BODIES[number % len(BODIES)](reply.body))
     return WAYS[number % len(WAYS)](reply, date)
+
+
+class OddWeChat(FaultyWeChat):
+    """An emulator whose answers vary in these forms."""
+
+    def answer(self, request: Request) -> Reply:
+        """Answer a request in the next form."""
+        return odd(super().answer(request), self._serial, date_text(int(self.now())))
