@@ -200,19 +200,19 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_686,
+    "core": 1_724,
     "catalogue": 756,
-    "manifest": 1_564,
-    "planning": 750,
+    "manifest": 1_585,
+    "planning": 761,
     "scheduling": 1_490,
     "tables": 1_947,
     "wechat": 1_723,
     "storage": 3_963,
     "engine": 909,
-    "runs": 3_589,
-    "verbs": 2_787,
+    "runs": 3_592,
+    "verbs": 2_797,
     "readers": 776,
-    "cli": 2_229,
+    "cli": 2_240,
     "sandbox": 1_056,
     "root": 213,
 }

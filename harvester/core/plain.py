@@ -10,7 +10,7 @@ from typing import Any
 
 from harvester.core.calendar import day_text
 
-_DAYS = {"before", "begin", "complete_on", "day", "end", "first_row"}
+_DAYS = {"before", "begin", "complete_on", "day", "end", "first_row", "until"}
 """The members of results that are days."""
 
 _NAMES = {"begin": "begin_date", "end": "end_date"}

@@ -13,11 +13,17 @@ Op: TypeAlias = Literal["replaced", "deleted", "erased"]
 
 @dataclass(frozen=True, slots=True)
 class PausedAccount:
-    """An account that the manifest pauses, with its reason."""
+    """An account that the manifest pauses, with its reason.
+
+    ``datasets`` are those that are not asked, empty if none of the account is. ``until`` is the
+    last day of the pause.
+    """
 
     appid: str
     name: str
     reason: str
+    datasets: tuple[str, ...] = ()
+    until: Day | None = None
 
 
 @dataclass(frozen=True, slots=True)

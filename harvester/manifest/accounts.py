@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
-from harvester.core.config.settings import KINDS, Account, texts_of
+from harvester.catalogue import CATALOGUE
+from harvester.core.config.references import texts_of
+from harvester.core.config.settings import KINDS, Account, Pause
 from harvester.core.errors import Place
+from harvester.manifest.account_selection import datasets_named
 from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where
+from harvester.manifest.jobs import Names
 from harvester.manifest.models import Root
 from harvester.manifest.validation import check, fields_of
 
@@ -52,8 +57,8 @@ def validate_accounts(
 ) -> dict[str, Account]:
     """Return the valid accounts by appid, in order, merged with the defaults before validation.
 
-    ``defaults`` are raw values, except for the credential, which is validated already. ``bad`` are
-    the keys of the manifest's ``root`` that have mistakes.
+    ``defaults`` are raw values, except for the credential and the pause, which are valid. ``bad``
+    are the keys of the manifest's ``root`` that have mistakes.
     """
     # The sandbox takes any secret, and after other mistakes it is not known what is needed.
     unrelated = fields_of(Root).keys() - {"api", "defaults", "accounts_from"}
@@ -70,7 +75,9 @@ def validate_accounts(
             # A job may name it: its own mistake is reported, and not an unknown name as well.
             context.invalid_accounts.update(_raw_names(value))
             continue
-        appid = account.appid
+        appid, paused = account.appid, account.paused
+        if paused is not defaults.get("paused"):
+            account = replace(account, paused=pause_of(paused, ("paused",), where, context))
         if appid in accounts:
             hint = f"also in {first[appid](('appid',))}"
             mistakes.add(where(("appid",)), f"the account `{appid}` comes twice", hint)
@@ -85,6 +92,24 @@ def validate_accounts(
         if needs_credentials:
             _check_credential(account, root, where, mistakes, has_platform=has_platform)
     return accounts
+
+
+def pause_of(
+    pause: Pause | None, loc: tuple[Step, ...], where: Where, context: LoadContext
+) -> Pause | None:
+    """Return a pause with the full names of its datasets, None if it is over.
+
+    ``loc`` is its place below ``where``; datasets that are unknown are reported.
+    """
+    if pause is None or (pause.until is not None and pause.until < context.today):
+        return None
+    if not pause.datasets:
+        return pause
+    names = Names(where, context).found(pause.datasets, (*loc, "datasets"), datasets_named)
+    if len(names) == len(CATALOGUE):
+        return Pause(pause.reason, until=pause.until)
+    # None is left if all are unknown, which is a mistake.
+    return replace(pause, datasets=names) if names else None
 
 
 def _with_defaults(value: object, defaults: dict[str, Any]) -> object:

@@ -19,10 +19,15 @@ from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.text_file import SAVE, Unreadable, read_text
 from harvester.manifest.validation import fields_of
 
-_IN_CREDENTIAL = [name for name in fields_of(Credential) if name not in {"timeout", "headers"}]
+_IN_CREDENTIAL = {
+    name: name for name in fields_of(Credential) if name not in {"timeout", "headers"}
+}
 _OWN = [name for name in fields_of(Account) if name not in {"credential", "attributes"}]
 _TRUTHS = {name for name, field in fields_of(Account).items() if field.default is False}
-COLUMNS = (*_OWN, *_IN_CREDENTIAL)
+_PAUSE = {"paused": "reason", "paused.datasets": "datasets", "paused.until": "until"}
+"""Columns of a pause, with its keys in a manifest."""
+
+COLUMNS = (*_OWN, *[*_PAUSE][1:], *_IN_CREDENTIAL)
 
 _EXCEL = "in Excel: File, Save As, `CSV UTF-8`; elsewhere: save it as UTF-8 text with commas"
 _CELLS = "give each row a cell for each column, and quote a cell that has a comma"
@@ -131,6 +136,7 @@ class _Table(NamedTuple):
 
         def find(loc: Sequence[Step] = (), /, *, key: bool = False) -> Place:  # noqa: ARG001
             steps = [f"{_ATTRIBUTE}{loc[-1]}" if "attributes" in loc[:-1] else "", *reversed(loc)]
+            steps.insert(0, ".".join(map(str, loc[:2])))
             # A mistake in the credential as a whole is shown at its first column.
             steps += _IN_CREDENTIAL if "credential" in loc else []
             return self.place(row, next((str(step) for step in steps if step in self.header), None))
@@ -139,24 +145,32 @@ class _Table(NamedTuple):
 
     def value(self, cells: list[str]) -> dict[str, Any]:
         """Return the row as the mapping that a manifest would hold, without empty cells."""
-        given: dict[str, Any] = {
-            name: cell for name, cell in zip(self.header, cells, strict=True) if cell
-        }
-        if "tags" in given:
-            given["tags"] = [tag.strip() for tag in given["tags"].split(";") if tag.strip()]
-        if "token_command" in given:
-            given["token_command"] = _split_command(given["token_command"])
-        # Only these two words: all others stay text, which the field refuses.
-        for name in _TRUTHS & given.keys():
-            given[name] = {"true": True, "false": False}.get(given[name], given[name])
-        credential = {name: given.pop(name) for name in _IN_CREDENTIAL if name in given}
+        filled = ((name, cell) for name, cell in zip(self.header, cells, strict=True) if cell)
+        given = {name: _value_of(name, cell) for name, cell in filled}
         attributes = {
-            name.removeprefix(_ATTRIBUTE).strip(): given.pop(name)
-            for name in [*given]
+            name: name.removeprefix(_ATTRIBUTE).strip()
+            for name in given
             if name.startswith(_ATTRIBUTE)
         }
-        parts = {"credential": credential, "attributes": attributes}
-        return {**given, **{name: part for name, part in parts.items() if part}}
+        parts = {"credential": _IN_CREDENTIAL, "attributes": attributes}
+        # Without these two the reason alone is the pause, as a manifest may write it.
+        if given.keys() & {"paused.datasets", "paused.until"}:
+            parts["paused"] = _PAUSE
+        taken = {
+            part: {key: given.pop(name) for name, key in keys.items() if name in given}
+            for part, keys in parts.items()
+        }
+        return {**given, **{part: value for part, value in taken.items() if value}}
+
+
+def _value_of(column: str, cell: str) -> Any:
+    """Return a cell as the value that a manifest would hold."""
+    if column in {"tags", "paused.datasets"}:
+        return [each.strip() for each in cell.split(";") if each.strip()]
+    if column == "token_command":
+        return _split_command(cell)
+    # Only these two words: all others stay text, which the field refuses.
+    return {"true": True, "false": False}.get(cell, cell) if column in _TRUTHS else cell
 
 
 def _split_command(cell: str) -> list[str] | str:

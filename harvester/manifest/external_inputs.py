@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from harvester.core.config.references import REFERENCE
-from harvester.core.config.settings import Account, Manifest, Platform, texts_of
+from harvester.core.config.references import REFERENCE, texts_of
+from harvester.core.config.settings import Account, Manifest, Platform
 
 _Item = TypeVar("_Item")
 

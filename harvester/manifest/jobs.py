@@ -11,8 +11,6 @@ from harvester.manifest import models
 from harvester.manifest.account_selection import AccountIndex, datasets_named
 from harvester.manifest.diagnostics import LoadContext, Step, Where
 
-_DATASETS = ("datasets",)
-
 
 def job_of(
     written: models.WrittenJob,
@@ -26,18 +24,18 @@ def job_of(
     mistakes = context.mistakes
     if written.end_date is not None and written.end_date < written.begin_date:
         mistakes.add(where(("end_date",)), "`end_date` is before `begin_date`", "swap them")
-    names = _Names(where, context)
+    names = Names(where, context)
     return Job(
         name=str(written.name or f"job-{index + 1}"),
-        datasets=names.found(written.datasets, _DATASETS, datasets_named),
+        datasets=names.found(written.datasets, ("datasets",), datasets_named),
         appids=_appids(written.accounts, names, known),
         begin=written.begin_date,
         end=written.end_date,
     )
 
 
-class _Names(NamedTuple):
-    """The names in a job. Unknown ones are reported, each with its place."""
+class Names(NamedTuple):
+    """The names in a part of a manifest. Unknown ones are reported, each with its place."""
 
     where: Where
     context: LoadContext
@@ -52,13 +50,13 @@ class _Names(NamedTuple):
                 found.update(dict.fromkeys(look_up(name)))
             except InvalidValue as flaw:
                 # An account with mistakes of its own is unknown too, and reported already.
-                if loc == _DATASETS or not self.context.may_have_account(name):
+                if "datasets" in loc or not self.context.may_have_account(name):
                     self.context.mistakes.add(self.where((*loc, index)), flaw.what, flaw.hint)
         return tuple(found)
 
 
 def _appids(
-    written: tuple[str, ...] | models.Chosen, names: _Names, known: AccountIndex
+    written: tuple[str, ...] | models.Chosen, names: Names, known: AccountIndex
 ) -> tuple[str, ...]:
     if isinstance(written, tuple):
         return names.found(written, ("accounts",), known.in_list)

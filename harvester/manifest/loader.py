@@ -17,7 +17,7 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import DEFAULTS, PLATFORM, ManifestError, Place
 from harvester.manifest import models
 from harvester.manifest.account_selection import AccountIndex, unknown_dataset
-from harvester.manifest.accounts import check_platform, place_of, validate_accounts
+from harvester.manifest.accounts import check_platform, pause_of, place_of, validate_accounts
 from harvester.manifest.accounts_file import read_csv
 from harvester.manifest.diagnostics import Diagnostics, LoadContext, Where
 from harvester.manifest.external_inputs import secret_variables
@@ -128,6 +128,9 @@ def _draft(document: Document, context: LoadContext) -> Draft:
     }
     head = {name: inner for name, inner in value.items() if name not in items}
     root, bad = salvage(models.Root, head, where, context)
+    paused = pause_of(root.defaults.paused, ("defaults", "paused"), where, context)
+    if paused is not root.defaults.paused:
+        root = replace(root, defaults=replace(root.defaults, paused=paused))
     _check_files(root.api, where, mistakes)
     check_platform(root, bad, where, mistakes)
     if "jobs" not in value and not is_mistyped("jobs", value, fields_of(models.Root)):
@@ -198,7 +201,8 @@ def _accounts(
         # A row that could not be read may be the account that a job names.
         context.accounts_unknown |= len(mistakes.found) > before
     given = {} if "defaults" in bad else value.get("defaults", {})
-    defaults = {**given, "credential": root.defaults.credential}
+    shared = root.defaults
+    defaults = {**given, "credential": shared.credential, "paused": shared.paused}
     places = context.credential_places
     places[DEFAULTS] = place_of(given.get("credential"), where, "defaults", "credential")
     places[PLATFORM] = where(("platform", "secret"))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, Tag, ValidationInfo
 from pydantic import WithJsonSchema as Schema
@@ -16,17 +16,6 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day
 from harvester.core.config import field_types, parsers, settings
 from harvester.core.errors import InvalidValue
-
-
-def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, list) else (value,)
-
-
-def _word(value: object) -> str:
-    """Return a name. Whether something has this name is checked later."""
-    if isinstance(value, int):
-        raise InvalidValue("must be text", "quote it")
-    return field_types.text_of(value)
 
 
 def _by_day(parse: Callable[[str, Day], Any]) -> PlainValidator:
@@ -48,21 +37,15 @@ def _only(wanted: object, hint: str) -> tuple[PlainValidator, Schema]:
     return PlainValidator(validate), Schema({"const": wanted})
 
 
-Word = Annotated[str, PlainValidator(_word), field_types.TEXT]
 DatasetName = Annotated[
     str,
-    PlainValidator(_word),
+    PlainValidator(field_types.word),
     # An editor offers the names; globs and WeChat's own names are text like any other.
     Schema({"anyOf": [{"enum": [*CATALOGUE, "all"]}, {"type": "string"}]}),
 ]
-_T = TypeVar("_T")
-_OneOrMore = Annotated[
-    Annotated[_T, Tag("[text]")] | Annotated[list[_T], Tag("[list]"), Field(min_length=1)],
-    field_types.union_by_kind("must be a name or a list of names"),
-    AfterValidator(_as_tuple),
+DatasetNames = Annotated[
+    tuple[str, ...], field_types.validated_as(field_types.OneOrMore[DatasetName])
 ]
-Words = Annotated[tuple[str, ...], field_types.validated_as(_OneOrMore[Word])]
-DatasetNames = Annotated[tuple[str, ...], field_types.validated_as(_OneOrMore[DatasetName])]
 PathText = Annotated[
     str, PlainValidator(lambda value: parsers.path(field_types.plain_text(value))), field_types.PATH
 ]
@@ -76,23 +59,23 @@ Clock = Annotated[int, field_types.parsed_by(parsers.clock), field_types.pattern
 class Chosen:
     """Accounts by tag and attribute, or all accounts, without the excepted ones."""
 
-    tags: Words | None = None
+    tags: field_types.Words | None = None
     """Accounts that have any of these tags."""
-    attributes: dict[Word, Words] | None = None
+    attributes: dict[field_types.Word, field_types.Words] | None = None
     """Accounts that have these attributes, each with one of the values, as {client: Acme}."""
-    without: Words | None = Field(default=None, alias="except")
+    without: field_types.Words | None = Field(default=None, alias="except")
     """Appids to leave out, or NAME=VALUE for those with that attribute."""
 
 
 def _as_choice(value: Any) -> tuple[str, ...] | Chosen:
     if isinstance(value, Chosen):
         return value
-    return Chosen() if value == "all" else _as_tuple(value)
+    return Chosen() if value == "all" else field_types.as_tuple(value)
 
 
 _Accounts = Annotated[
-    Annotated[Word, Tag("[text]")]
-    | Annotated[list[Word], Tag("[list]"), Field(min_length=1)]
+    Annotated[field_types.Word, Tag("[text]")]
+    | Annotated[list[field_types.Word], Tag("[list]"), Field(min_length=1)]
     | Annotated[Chosen, Tag("[mapping]")],
     field_types.union_by_kind(
         "must be all, a list of appids or a mapping of tags, attributes and except"

@@ -26,7 +26,11 @@ _TYPES = {
     "tuple_type": "must be a list",
     "too_short": "is empty",
 }
-_MISSING = {"appid": "each account begins `- appid: wx…`", "jobs": "one `- datasets: …` each"}
+_MISSING = {
+    "appid": "each account begins `- appid: wx…`",
+    "jobs": "one `- datasets: …` each",
+    "reason": "say why it is paused; in a CSV file in the column `paused`",
+}
 _FORMS = {
     "mapping": "as in {key: value}",
     "list": "as in [a, b]",

@@ -60,24 +60,34 @@ def wanted_days(account: Account, job: Job, dataset: Dataset, now: float) -> Day
 def wanted(manifest: Manifest, now: float, *, paused_too: bool = False) -> Wanted:
     """Return the days that all jobs want. An account without any is left out.
 
-    So are paused accounts, unless ``paused_too`` asks what they would want.
+    So are paused datasets of accounts, unless ``paused_too`` asks what they would want.
     """
-    accounts = _unpaused(manifest, paused_too=paused_too)
+    accounts = _by_appid(manifest)
     result: Wanted = {}
     for job in manifest.jobs:
         for name in job.datasets:
             dataset = manifest.datasets[name]
             of_dataset = result.setdefault(name, {})
-            for appid in filter(accounts.__contains__, job.appids):
-                found = wanted_days(accounts[appid], job, dataset, now)
-                if found:
+            asked = _of_job(accounts, job) if paused_too else _asked(accounts, job, name)
+            for account in asked:
+                if found := wanted_days(account, job, dataset, now):
+                    appid = account.appid
                     of_dataset[appid] = of_dataset.get(appid, NO_DAYS) | found
     return result
 
 
-def _unpaused(manifest: Manifest, *, paused_too: bool = False) -> dict[str, Account]:
-    """Return the accounts whose days count, by appid."""
-    return {one.appid: one for one in manifest.accounts if paused_too or not one.paused}
+def _by_appid(manifest: Manifest) -> dict[str, Account]:
+    return {account.appid: account for account in manifest.accounts}
+
+
+def _of_job(accounts: Mapping[str, Account], job: Job) -> list[Account]:
+    return [accounts[appid] for appid in job.appids if appid in accounts]
+
+
+def _asked(accounts: Mapping[str, Account], job: Job, dataset: str) -> list[Account]:
+    """Return the accounts of a job of which a dataset is asked."""
+    found = _of_job(accounts, job)
+    return [each for each in found if each.paused is None or not each.pauses(dataset)]
 
 
 def next_ready_at(manifest: Manifest, now: float) -> float | None:
@@ -85,17 +95,13 @@ def next_ready_at(manifest: Manifest, now: float) -> float | None:
 
     ``now`` and the result, which is later, are in seconds since the Unix epoch.
     """
-    accounts = _unpaused(manifest)
+    accounts = _by_appid(manifest)
     found = (
-        _next_ready_at(_of_job(accounts, job), job, manifest.datasets[name], now)
+        _next_ready_at(_asked(accounts, job, name), job, manifest.datasets[name], now)
         for job in manifest.jobs
         for name in job.datasets
     )
     return min((at for at in found if at is not None), default=None)
-
-
-def _of_job(accounts: dict[str, Account], job: Job) -> list[Account]:
-    return [accounts[appid] for appid in job.appids if appid in accounts]
 
 
 def _next_ready_at(accounts: list[Account], job: Job, dataset: Dataset, now: float) -> float | None:
@@ -174,10 +180,17 @@ class Plan:
 
 
 def paused_accounts(manifest: Manifest) -> tuple[PausedAccount, ...]:
-    """Return the paused accounts that have a job, in the manifest's order."""
+    """Return the accounts of which a job has paused datasets, in the manifest's order."""
     return tuple(
-        PausedAccount(account.appid, account.name, account.paused)
-        for account in manifest.paused_accounts
+        PausedAccount(
+            account.appid,
+            account.name,
+            pause.reason,
+            () if len(paused) == len(names) else (*dict.fromkeys(paused),),
+            pause.until,
+        )
+        for account, names in manifest.datasets_of_accounts()
+        if (pause := account.paused) and (paused := [*filter(account.pauses, names)])
     )
 
 
@@ -231,17 +244,17 @@ def _dataset_plan(
 
 def _clip_warnings(manifest: Manifest, want: Wanted) -> Iterator[str]:
     """Name the jobs that were clipped, because silence would look like fetched days."""
-    unpaused = _unpaused(manifest)
+    accounts = {account.appid: account for account in manifest.asked_accounts}
     for job in manifest.jobs:
-        accounts = _of_job(unpaused, job)
-        clipped = sum(_is_clipped(account, job) for account in accounts)
+        clipped = sum(_is_clipped(account, job) for account in _of_job(accounts, job))
         if clipped:
             yield f"{inert(job.name)}: {_accounts(clipped)} limited by account dates"
         for name in job.datasets:
             dataset = manifest.datasets[name]
             if job.begin < dataset.first_day:
                 yield f"{inert(job.name)}: {name} begins on {calendar.day_text(dataset.first_day)}"
-            nothing = sum(account.appid not in want[name] for account in accounts)
+            asked = _asked(accounts, job, name)
+            nothing = sum(account.appid not in want[name] for account in asked)
             if nothing:
                 days = f"{_accounts(nothing)} without days of {name} in this range"
                 yield f"{inert(job.name)}: {days}"

@@ -21,7 +21,8 @@ from harvester.core.config.credentials import (
     RefreshToken,
     SecretReader,
 )
-from harvester.core.config.settings import Account, Api, Manifest, texts_of
+from harvester.core.config.references import texts_of
+from harvester.core.config.settings import Account, Api, Manifest
 from harvester.core.errors import DEFAULTS, CallError, ManifestError, Mistake, Place, UsageError
 from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.secret import Secret
@@ -61,12 +62,14 @@ def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext
 
 
 def with_paused(project: Project, context: RunContext) -> RunContext:
-    """Return a context with the credentials of the paused accounts too.
+    """Return a context with the credentials of the accounts too of which all is paused.
 
     They are read when they are looked up, which raises UsageError if a variable or file is missing.
     """
     manifest = project.manifest
-    paused = {account.appid: account for account in manifest.paused_accounts}
+    asked = {account.appid for account in manifest.asked_accounts}
+    every = (account for account, _ in manifest.datasets_of_accounts())
+    paused = {account.appid: account for account in every if account.appid not in asked}
     if not paused or manifest.api.is_sandbox:
         return context
 
@@ -80,7 +83,7 @@ def with_paused(project: Project, context: RunContext) -> RunContext:
     platform = context.platform
     with suppress(UsageError):
         # A platform that none but paused accounts need may lack its secrets like they do.
-        platform = platform or project.platform.needed_by(manifest, manifest.paused_accounts)
+        platform = platform or project.platform.needed_by(manifest, [*paused.values()])
     return replace(context, credentials=credentials, platform=platform)
 
 

@@ -150,10 +150,10 @@ def account_statuses(
     lacks: defaultdict[str, list[ExplainedDays]] = defaultdict(list)
     for item in explained:
         lacks[item.appid].append(item)
-    sets: defaultdict[str, list[tuple[DaySet, States]]] = defaultdict(list)
+    sets: defaultdict[str, dict[str, tuple[DaySet, States]]] = defaultdict(dict)
     for dataset, of_dataset in want.items():
         for appid, wanted in of_dataset.items():
-            sets[appid].append((wanted, states[dataset][appid]))
+            sets[appid][dataset] = wanted, states[dataset][appid]
     found = [
         _status(account, sets[account.appid], _lack(lacks[account.appid], now))
         for account in manifest.accounts
@@ -163,9 +163,15 @@ def account_statuses(
 
 
 def _status(
-    account: Account, sets: list[tuple[DaySet, States]], lack: ExplainedDays
+    account: Account, found: dict[str, tuple[DaySet, States]], lack: ExplainedDays
 ) -> AccountStatus:
-    """Return the state of an account. ``lack`` is the cause of its missing days."""
+    """Return the state of an account: of the datasets that are asked, or of all if none is.
+
+    ``found`` is by dataset, and ``lack`` is the cause of its missing days.
+    """
+    asked = [each for name, each in found.items() if not account.pauses(name)]
+    paused = account.paused if account.paused and not asked else None
+    sets = asked or [*found.values()]
     wanted = sum(calendar.count_days(days) for days, _ in sets)
     done = sum(calendar.count_days(days & state.covered) for days, state in sets)
     answered = functools.reduce(operator.or_, (state.answered for _, state in sets))
@@ -178,7 +184,7 @@ def _status(
     state = next(filter(is_present.__getitem__, _STATES))
     if state == "quarantined":
         lack = _NO_CAUSE._replace(reason=state)
-    elif state == "missing" and account.paused:
+    elif state == "missing" and paused:
         # No record of a run explains it: runs leave a paused account out.
         lack = _NO_CAUSE._replace(reason="paused")
     return AccountStatus(
@@ -194,7 +200,7 @@ def _status(
         reason=lack.reason,
         errcode=lack.errcode,
         waiting_until=_time(lack.at),
-        paused=account.paused,
+        paused=paused.reason if paused else "",
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.rule import Action, Rule, Scope
 from harvester.engine.lone_calls import LoneCalls, Outcome, may_count
 from harvester.planning.ledger import Ledger, Moment
+from harvester.planning.wanted_days import paused_accounts
 from harvester.runs import token_comparison
 from harvester.runs.access import open_line, run_context, with_paused
 from harvester.runs.runtime import Project, RunContext
@@ -70,17 +71,17 @@ class Probe(NamedTuple):
     stands_for: tuple[Dataset, ...]
 
 
-def probes(manifest: Manifest, now: float) -> dict[str, list[Probe]]:
+def probes(manifest: Manifest, now: float, *, paused: bool = False) -> dict[str, list[Probe]]:
     """Choose a call for each family of each account that has a job, by appid.
 
-    ``now`` is in seconds since the Unix epoch.
+    The families are those of the datasets that are asked, or of the ``paused`` ones. ``now`` is in
+    seconds since the Unix epoch.
     """
     families = defaultdict[str, defaultdict[str, dict[str, Dataset]]](lambda: defaultdict(dict))
-    for job in manifest.jobs:
-        datasets = [manifest.datasets[name] for name in job.datasets]
-        for appid in job.appids:
-            for dataset in datasets:
-                families[appid][dataset.family][dataset.name] = dataset
+    for account, names in manifest.datasets_of_accounts():
+        for dataset in map(manifest.datasets.__getitem__, names):
+            if account.pauses(dataset.name) is paused:
+                families[account.appid][dataset.family][dataset.name] = dataset
     return {
         appid: [_probe(appid, [*of_family.values()], now) for of_family in of_account.values()]
         for appid, of_account in families.items()
@@ -179,7 +180,9 @@ def _learnt(found: Check, manifest: Manifest, now: Moment) -> dict[int, Ledger]:
     """Return what the check has spent and learnt as a ledger of today for each bucket."""
     today, period = calendar.today(now.at), manifest.limits.per_token.rate.period
     ledgers: dict[int, Ledger] = {}
+    made = Counter[str]()
     for account in found.everyone:
+        made[account.appid] += account.calls.total()
         if not (account.calls or account.allowances):
             continue
         bucket = bucket_of(account.appid, manifest.output.buckets)
@@ -187,7 +190,7 @@ def _learnt(found: Check, manifest: Manifest, now: Moment) -> dict[int, Ledger]:
         # Calls of the last period still count in WeChat's rate limit.
         idle_from = account.heard_at + period
         if idle_from > now.at:
-            ledger.beside = max(ledger.beside, account.calls.total())
+            ledger.beside = max(ledger.beside, made[account.appid])
             ledger.enter_recent(0, idle_from)
         for dataset, calls in account.calls.items():
             ledger.add(dataset, account.appid, calls)
@@ -213,11 +216,15 @@ async def _probe_all(manifest: Manifest, context: RunContext) -> Check:
     check = Check(
         [AccountCheck(account.appid, account.name) for account in accounts],
         paused=[
-            AccountCheck(account.appid, account.name, paused=account.paused)
-            for account in manifest.paused_accounts
+            AccountCheck(account.appid, account.name, paused=account)
+            for account in paused_accounts(manifest)
         ],
     )
-    workers = max(1, min(manifest.limits.connections, len(check.everyone)))
+    # The calls of one account are made one after the other, also if a part of it is paused.
+    by_appid: defaultdict[str, list[AccountCheck]] = defaultdict(list)
+    for each in check.everyone:
+        by_appid[each.appid].append(each)
+    workers = max(1, min(manifest.limits.connections, len(by_appid)))
     # No token is replaced by force: a check must not end one that others use.
     async with open_line(context, workers) as (transport, tokens, providers):
         # The days to ask for are chosen by WeChat's time if this machine's is off.
@@ -226,9 +233,10 @@ async def _probe_all(manifest: Manifest, context: RunContext) -> Check:
         context.correct_clock()
         await token_comparison.compare(context, tokens, [each.appid for each in accounts])
         calls = LoneCalls(transport, tokens, manifest, clock)
-        prober = _Prober(probes(manifest, clock()), calls, clock, context.credentials)
+        asked, paused = (probes(manifest, clock(), paused=each) for each in (False, True))
+        prober = _Prober(asked, paused, calls, clock, context.credentials)
         # The workers share the iterator, so that each account is taken once.
-        queue = iter(check.everyone)
+        queue = iter(by_appid.values())
         async with anyio.create_task_group() as tasks:
             for _ in range(workers):
                 tasks.start_soon(prober.work, queue)
@@ -241,17 +249,19 @@ class _Prober:
     """Makes the probes of accounts, which are given by appid."""
 
     asked: Mapping[str, list[Probe]]
+    paused: Mapping[str, list[Probe]]
     calls: LoneCalls
     now: Clock
     credentials: Callable[[str], Access]
     _never_heard: bool = True
     _cut_off: Outcome | None = None
 
-    async def work(self, queue: Iterator[AccountCheck]) -> None:
+    async def work(self, queue: Iterator[list[AccountCheck]]) -> None:
         """Probe accounts one after the other, as long as there are any in the queue."""
-        for account in queue:
-            await (self.try_paused(account) if account.paused else self.probe(account))
-            self.calls.finish(account.appid)
+        for parts in queue:
+            for account in parts:
+                await (self.try_paused(account) if account.paused else self.probe(account))
+            self.calls.finish(parts[0].appid)
 
     async def probe(self, account: AccountCheck) -> None:
         """Make the probes of an account, up to the first result that holds for all of it.
@@ -276,7 +286,7 @@ class _Prober:
 
     async def try_paused(self, account: AccountCheck) -> None:
         """Make the first probe of a paused account, if its credential can be read."""
-        probe = self.asked[account.appid][0]
+        probe = self.paused[account.appid][0]
         try:
             self.credentials(account.appid)
         except UsageError as error:

@@ -172,7 +172,7 @@ def _ask(project: Project, account: str, dataset: str, days: tuple[str, str]) ->
         outcome="refused",
         exit_code=int(Exit.INCOMPLETE),
         requests=heard.requests,
-        paused=chosen.paused,
+        paused=chosen.paused.reason if chosen.paused and chosen.pauses(known.name) else "",
         raw=heard.raw,
     )
     if isinstance(heard.outcome, bytes):
@@ -246,7 +246,7 @@ def _only(manifest: Manifest, account: Account, window: Window) -> Manifest:
     """Return a manifest that asks for nothing but a window."""
     job = Job("fetch", (window.dataset,), (window.appid,), window.begin, window.end)
     # A person who asks for a window of a paused account means it.
-    alone = replace(account, paused="")
+    alone = replace(account, paused=None)
     return replace(manifest, accounts=(alone,), jobs=(job,), all_jobs=(), from_platform=False)
 
 

@@ -7,14 +7,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harvester.cli import invoke
 from harvester.core import calendar
-from harvester.core.config.settings import Manifest
+from harvester.core.config.settings import Manifest, Pause
 from harvester.core.exit_codes import Exit
 from harvester.core.results import PausedAccount
+from harvester.manifest import loader
 from harvester.planning import wanted_days
 from harvester.sandbox import Rules
 from harvester.verbs import status
@@ -26,18 +28,29 @@ from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import DAILY, RunHarness, appid
 
 SICK, WELL = appid(1), appid(2)
+ARTICLES = "article_read"
 REASON = "new secret asked for"
-PAUSED = {"appid": SICK, "name": "Acme", "reason": REASON}
+PAUSED: dict[str, Any] = {
+    "appid": SICK,
+    "name": "Acme",
+    "reason": REASON,
+    "datasets": [],
+    "until": None,
+}
+UNTIL = "2026-12-31"
 
 
 class PausingHarness(RunHarness):
-    """A harness whose first account is paused."""
+    """A harness whose first account is paused, if ``pause`` names datasets only with these."""
+
+    pause: tuple[str, ...] = ()
 
     def manifest(self) -> Manifest:
         """Return the manifest with a reason at its first account."""
         found = super().manifest()
         first, *others = found.accounts
-        return replace(found, accounts=(replace(first, name="Acme", paused=REASON), *others))
+        pause: Any = Pause(REASON, self.pause) if self.pause else REASON
+        return replace(found, accounts=(replace(first, name="Acme", paused=pause), *others))
 
 
 @pytest.fixture
@@ -114,7 +127,7 @@ def test_no_day_of_a_paused_account_gets_ready(lab: PausingHarness) -> None:
     """So no run is announced for it, and no calls are kept for its next day."""
     lab.accounts, lab.end, lab.minute = 1, None, 9 * 60
     paused = lab.manifest()
-    whole = replace(paused, accounts=(replace(paused.accounts[0], paused=""),))
+    whole = replace(paused, accounts=(replace(paused.accounts[0], paused=None),))
     assert wanted_days.next_ready_at(whole, lab.now()) is not None
     assert wanted_days.next_ready_at(paused, lab.now()) is None
     assert wanted_days.calls_kept(whole, lab.now())[DAILY]
@@ -125,8 +138,8 @@ def test_check_tries_a_paused_account_once(lab: PausingHarness) -> None:
     """One token and one call; what they show is in no exit code."""
     found = check_accounts(lab.manifest(), lab.world())
     assert [account.appid for account in found.accounts] == [WELL]
-    assert [(one.appid, one.paused, one.state) for one in found.paused] == [
-        (SICK, REASON, State.WORKS)
+    assert [(one.paused, one.state) for one in found.paused] == [
+        (PausedAccount(SICK, "Acme", REASON), State.WORKS)
     ]
     assert lab.sandbox.counters.token_calls[SICK] == lab.sandbox.counters.calls[SICK] == 1
     assert not found.paused[0].allowances
@@ -190,6 +203,82 @@ def test_forget_still_refuses_a_paused_account(
     assert left
     assert not [path for path in left if REASON.encode() in path.read_bytes()]
     assert harvester("verify").code == Exit.DONE
+
+
+def paused_in_part(folder: Path) -> PausingHarness:
+    """Return two accounts with two datasets, of which the first one's articles are paused."""
+    found = PausingHarness(folder, accounts=2, datasets=(DAILY, ARTICLES))
+    found.pause = (ARTICLES,)
+    return found
+
+
+def test_a_part_of_an_account_is_paused(tmp_path: Path) -> None:
+    """Its other datasets are asked and count; those that are paused are named with the reason."""
+    lab = paused_in_part(tmp_path)
+    lab.sandbox.fail(SICK, 48001, dataset=ARTICLES)
+    done = lab.run()
+    assert done.exit_code is Exit.DONE
+    assert {(asked.appid, asked.dataset) for asked in lab.sandbox.windows} == {
+        (SICK, DAILY),
+        (WELL, DAILY),
+        (WELL, ARTICLES),
+    }
+    told = (PausedAccount(SICK, "Acme", REASON, (ARTICLES,)),)
+    assert done.paused == told
+    found = status.survey(lab.manifest(), lab.tree, lab.now(), Required(None, final=False))
+    assert found.complete
+    assert found.gate is not None
+    assert found.gate.exit_code is Exit.DONE
+    assert found.paused == told
+    assert {(one.appid, one.paused, one.percent) for one in found.accounts} == {
+        (SICK, "", 100.0),
+        (WELL, "", 100.0),
+    }
+
+
+def test_check_tries_the_paused_part_of_an_account_once(tmp_path: Path) -> None:
+    """Its other datasets are in the exit code, and the paused part is one finding beside it."""
+    lab = paused_in_part(tmp_path)
+    found = check_accounts(lab.manifest(), lab.world())
+    families = {one.appid: [each.family for each in one.findings] for one in found.accounts}
+    assert families == {SICK: ["interface"], WELL: ["interface", "article"]}
+    [part] = found.paused
+    assert ([each.family for each in part.findings], part.state) == (["article"], State.WORKS)
+    assert lab.sandbox.counters.token_calls[SICK] == 1
+    lab.sandbox.fail(SICK, 48001, dataset=ARTICLES)
+    found = check_accounts(lab.manifest(), lab.world())
+    assert (found.exit_code, found.paused[0].state) == (Exit.DONE, State.REFUSED)
+
+
+def test_a_pause_of_a_part_is_told_with_its_end(harvester: CommandLine) -> None:
+    """In text and in JSON; it needs its secret, because the rest is asked."""
+    part = f'{{datasets: "interface_*", reason: {REASON}, until: {UNTIL}}}'
+    text = harvester.manifest.read_text().replace(f'paused: "{REASON}"', f"paused: {part}")
+    harvester.manifest.write_text(text)
+    told = f"{SICK} Acme: {REASON}; until {UNTIL}"
+    assert told in harvester("plan").out
+    assert harvester("plan", "--format", "json").json["paused"] == [PAUSED | {"until": UNTIL}]
+    harvester.manifest.write_text(text.replace(f"datasets: [{DAILY}]", "datasets: all"))
+    out = harvester("plan").out
+    assert f"{SICK} Acme: {REASON}; only interface_summary, interface_summary_hour; until" in out
+
+
+@pytest.mark.parametrize(("until", "paused"), [("2026-06-14", []), ("2026-06-15", [WELL, SICK])])
+def test_a_pause_ends_after_its_last_day(tmp_path: Path, until: str, paused: list[str]) -> None:
+    """It counts on that day, and on the next one it is as if it was not there."""
+    text = (
+        "api: {base_url: sandbox}\naccounts_file: a.csv\n"
+        f"defaults: {{paused: {{reason: {REASON}, until: {until}}}}}\n"
+        f"accounts: [{{appid: {WELL}}}]\njobs: [{{}}]\n"
+    )
+    rows = f"appid,paused,paused.datasets,paused.until\n{SICK},{REASON},article_*,{until}\n"
+    (tmp_path / "a.csv").write_text(rows)
+    noon = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
+    path = tmp_path / "jobs.yaml"
+    found = loader.read(path, environ={}, now=noon, text=text).manifest()
+    told = wanted_days.paused_accounts(found)
+    assert [one.appid for one in told] == paused
+    assert all("article_read" in one.datasets for one in told if one.appid == SICK)
 
 
 def test_a_pause_needs_a_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

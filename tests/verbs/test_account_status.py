@@ -13,7 +13,7 @@ from harvester.cli.commands import status as command
 from harvester.cli.output.answers import json_text
 from harvester.core import calendar
 from harvester.core.calendar import DaySet, parse_day
-from harvester.core.config.settings import Manifest
+from harvester.core.config.settings import Manifest, Pause
 from harvester.planning.wanted_days import Wanted
 from harvester.sandbox import TOKEN, Rules
 from harvester.storage import coverage_scan
@@ -109,7 +109,7 @@ def test_paused_accounts_come_last_and_are_not_incomplete(lab: RunHarness) -> No
     lab.accounts = 4
     accounts = (
         *named(lab.manifest()).accounts,
-        replace(manifest.accounts[-1], paused="new secret"),
+        replace(manifest.accounts[-1], paused=Pause("new secret")),
     )
     found = survey(replace(manifest, accounts=accounts), lab.tree, lab.now())
     last = found.accounts[-1]

@@ -11,7 +11,14 @@ from rich.console import Console
 from harvester.catalogue import CATALOGUE
 from harvester.cli import options
 from harvester.cli.output import logs
-from harvester.cli.output.answers import answer, print_line, print_lines, print_paused, print_table
+from harvester.cli.output.answers import (
+    answer,
+    pause_text,
+    print_line,
+    print_lines,
+    print_paused,
+    print_table,
+)
 from harvester.cli.output.phrases import counted, listed
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import TableColumn, own
@@ -167,7 +174,8 @@ def _print_paused(out: Console, paused: list[AccountCheck]) -> None:
         said = "it works again: take `paused` off"
         if account.state is not works:
             said = "still: " + "; ".join(_reason([finding])[0] for finding in account.findings)
-        lines.append(f"{named(account.appid, account.name)}: {inert(account.paused)} ({said})")
+        why = pause_text(account.paused) if account.paused else ""
+        lines.append(f"{named(account.appid, account.name)}: {why} ({said})")
     print_lines(out, lines)
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from harvester.cli.output.phrases import listed
 from harvester.cli.output.streams import Terminal, stdout_output
 from harvester.cli.output.table_layout import Row, TableColumn, line_lines, table_lines
-from harvester.core.calendar import range_text
+from harvester.core.calendar import day_text, range_text
 from harvester.core.plain import plain
 from harvester.core.results import PausedAccount, PendingDays
 from harvester.core.text.inert_text import inert, inert_json, inert_line, named
@@ -109,11 +109,17 @@ def print_paused(out: Console, paused: Iterable[PausedAccount]) -> None:
     """Print the paused accounts with their reasons, those with the same reason on one line."""
     alike: defaultdict[str, list[str]] = defaultdict(list)
     for account in paused:
-        alike[account.reason].append(named(account.appid, account.name))
+        alike[pause_text(account)].append(named(account.appid, account.name))
     if alike:
         print_line(out, f"paused, not asked: {sum(map(len, alike.values())):,}", gap=True)
-        shown = [f"{listed(names, MAX_LINES)}: {inert(why)}" for why, names in alike.items()]
-        print_lines(out, shown)
+        print_lines(out, [f"{listed(names, MAX_LINES)}: {why}" for why, names in alike.items()])
+
+
+def pause_text(paused: PausedAccount) -> str:
+    """Return the reason of a pause, the datasets if it is not about all of them, and its end."""
+    only = f"only {listed(paused.datasets, MAX_LINES)}" if paused.datasets else ""
+    until = f"until {day_text(paused.until)}" if paused.until is not None else ""
+    return "; ".join(filter(None, (inert(paused.reason), only, until)))
 
 
 def print_pending(out: Console, pending: Sequence[PendingDays], names: Mapping[str, str]) -> None:

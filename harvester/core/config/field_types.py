@@ -8,9 +8,9 @@ the values come from Python, and one that is not text is accepted unchanged.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import pydantic
 
@@ -35,6 +35,18 @@ def one_of(*ways: list[str]) -> pydantic.ConfigDict:
     """Return CLOSED for a model that needs exactly one of several sets of keys."""
     schema: dict[str, Any] = {"oneOf": [{"required": way} for way in ways]}
     return pydantic.ConfigDict(**CLOSED, json_schema_extra=schema)
+
+
+def check_kind(model: object, kinds: Sequence[str], options: Mapping[str, str], hint: str) -> None:
+    """Raise InvalidValue unless exactly one kind is given, with only the options of that kind."""
+    given = [kind for kind in kinds if getattr(model, kind) is not None]
+    if not given:
+        raise InvalidValue(f"needs one of {', '.join(kinds)}", hint)
+    if len(given) > 1:
+        raise InvalidValue(f"has both {given[0]} and {given[1]}", "leave one out")
+    for option, kind in options.items():
+        if getattr(model, option) is not None and kind != given[0]:
+            raise InvalidValue(f"has {option}, which goes with {kind}", "leave it out")
 
 
 def written(default: str) -> Any:
@@ -271,7 +283,28 @@ def _sink_path(value: object) -> str:
     return text
 
 
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """Return one value or a list of them as a tuple."""
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def word(value: object) -> str:
+    """Return a name. Whether something has this name is checked later. Raises InvalidValue."""
+    if isinstance(value, int):
+        raise InvalidValue("must be text", "quote it")
+    return text_of(value)
+
+
 Text = Annotated[str, pydantic.PlainValidator(_text), TEXT]
+Word = Annotated[str, pydantic.PlainValidator(word), TEXT]
+_T = TypeVar("_T")
+OneOrMore = Annotated[
+    Annotated[_T, pydantic.Tag("[text]")]
+    | Annotated[list[_T], pydantic.Tag("[list]"), pydantic.Field(min_length=1)],
+    union_by_kind("must be a name or a list of names"),
+    pydantic.AfterValidator(as_tuple),
+]
+Words = Annotated[tuple[str, ...], validated_as(OneOrMore[Word])]
 _Texts = Annotated[
     Annotated[Text, pydantic.Tag("[text]")] | Annotated[list[Text], pydantic.Tag("[list]")],
     union_by_kind("must be text or a list"),

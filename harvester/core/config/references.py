@@ -6,8 +6,10 @@ outside. `harvester.manifest.interpolation` resolves references.
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from harvester.core.errors import InvalidValue
 from harvester.core.text.inert_text import inert
@@ -115,3 +117,14 @@ def _check_fills(text: str) -> None:
     if unknown:
         what = f"has{quote_safe('{' + unknown[0] + '}')}, which nothing fills in"
         raise InvalidValue(what, "{appid} and {name} are")
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Yield every text in a value of the configuration."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | tuple | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from texts_of(inner)
+    elif value is not None and dataclasses.is_dataclass(value):
+        yield from texts_of(vars(value))

@@ -8,11 +8,11 @@ default and, below it, the sentence that editors show.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, Tag, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, Tag, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from harvester.core.calendar import Day
@@ -28,18 +28,6 @@ USUAL_LEASE = 30.0
 
 KINDS = ("secret", "token", "token_command", "token_url", "refresh_token")
 """Kinds of credential, of which one is given. Each other key of a credential belongs to one."""
-
-
-def _check_kind(model: object, kinds: Sequence[str], options: Mapping[str, str], hint: str) -> None:
-    """Raise InvalidValue unless exactly one kind is given, with only the options of that kind."""
-    given = [kind for kind in kinds if getattr(model, kind) is not None]
-    if not given:
-        raise InvalidValue(f"needs one of {', '.join(kinds)}", hint)
-    if len(given) > 1:
-        raise InvalidValue(f"has both {given[0]} and {given[1]}", "leave one out")
-    for option, kind in options.items():
-        if getattr(model, option) is not None and kind != given[0]:
-            raise InvalidValue(f"has {option}, which goes with {kind}", "leave it out")
 
 
 @dataclass(frozen=True, config=types.one_of(*([kind] for kind in KINDS)))
@@ -68,7 +56,7 @@ class Credential:
 
     def __post_init__(self) -> None:
         options = {"expires_at": "token", "timeout": "token_command", "headers": "token_url"}
-        _check_kind(self, KINDS, options, 'as in {secret: "${NAME}"}')
+        types.check_kind(self, KINDS, options, 'as in {secret: "${NAME}"}')
 
 
 @dataclass(frozen=True, config=types.one_of(["command"], ["url"]))
@@ -86,7 +74,7 @@ class External:
 
     def __post_init__(self) -> None:
         hint = 'or write "${NAME}" or "${file:path}"'
-        _check_kind(self, ("command", "url"), {"timeout": "command", "headers": "url"}, hint)
+        types.check_kind(self, ("command", "url"), {"timeout": "command", "headers": "url"}, hint)
 
 
 _ExternalSecret = Annotated[
@@ -109,7 +97,7 @@ class Sink:
 
     def __post_init__(self) -> None:
         hint = "as in {file: refresh/{appid}}"
-        _check_kind(self, ("file", "command"), {"timeout": "command"}, hint)
+        types.check_kind(self, ("file", "command"), {"timeout": "command"}, hint)
 
 
 @dataclass(frozen=True, config=types.one_of(["secret", "verify_ticket"], ["component_token"]))
@@ -139,6 +127,25 @@ class Platform:
 
 
 @dataclass(frozen=True, config=types.CLOSED)
+class Pause:
+    """Known trouble of an account, because of which datasets of it are not asked."""
+
+    reason: types.Reason
+    """Why, in words, as "not verified"."""
+    datasets: types.Words = ()
+    """The datasets that are not asked: names, or globs such as article_*; all if left out."""
+    until: types.AccountDay | None = None
+    """The last Beijing day of the pause, after which it ends by itself."""
+
+
+_Paused = Annotated[
+    Annotated[types.Reason, AfterValidator(lambda why: Pause(why) if why else None), Tag("[text]")]
+    | Annotated[Pause, Tag("[mapping]")],
+    types.union_by_kind("must be a reason in words, or a mapping of reason, datasets and until"),
+]
+
+
+@dataclass(frozen=True, config=types.CLOSED)
 class Defaults:
     """Settings of every account that does not set them itself."""
 
@@ -154,6 +161,9 @@ class Defaults:
     """Get tokens from /cgi-bin/token, which invalidates the token of every other service."""
     owns_tokens: types.Truth = False
     """No other service uses the account's authorisation, so the platform may refresh it."""
+    paused: Annotated[Pause | None, types.validated_as(_Paused | None)] = None
+    """Known trouble that is not asked and counts for no exit code: "new secret asked for", or
+    {datasets: [article_*], reason: "not verified", until: 2026-12-31} for a part of the account."""
 
 
 @dataclass(frozen=True, config=types.CLOSED)
@@ -169,11 +179,13 @@ class _Identity:
 class Account(Defaults, _Identity):
     """One Official Account."""
 
-    paused: types.Reason = ""
-    """Known trouble, as "new secret asked for". The account is not asked, counts for no exit code
-    and no gate, and is named with this reason."""
     attributes: types.Attributes = Field(default_factory=dict)
     """Any names with text values, as {client: Acme}; client=Acme selects the accounts."""
+
+    def pauses(self, dataset: str) -> bool:
+        """Return whether a dataset of the account is not asked."""
+        pause = self.paused
+        return pause is not None and (not pause.datasets or dataset in pause.datasets)
 
     @property
     def uses_platform(self) -> bool:
@@ -361,25 +373,19 @@ class Manifest:
 
     @property
     def asked_accounts(self) -> list[Account]:
-        """The accounts that have a job and are not paused, in the manifest's order."""
-        return [account for account in self._accounts_with_jobs() if not account.paused]
+        """The accounts of which a job asks something, in the manifest's order."""
+        return [
+            account
+            for account, names in self.datasets_of_accounts()
+            if not all(map(account.pauses, names))
+        ]
 
-    @property
-    def paused_accounts(self) -> list[Account]:
-        """The accounts that have a job and are paused, in the manifest's order."""
-        return [account for account in self._accounts_with_jobs() if account.paused]
-
-    def _accounts_with_jobs(self) -> Iterator[Account]:
-        appids = {appid for job in self.jobs for appid in job.appids}
-        return (account for account in self.accounts if account.appid in appids)
-
-
-def texts_of(value: Any) -> Iterator[str]:
-    """Yield every text in a value of the configuration."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | tuple | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from texts_of(inner)
-    elif value is not None and dataclasses.is_dataclass(value):
-        yield from texts_of(vars(value))
+    def datasets_of_accounts(self) -> Iterator[tuple[Account, tuple[str, ...]]]:
+        """Yield the accounts that have a job with the datasets of their jobs, paused ones too."""
+        names: dict[str, tuple[str, ...]] = {}
+        for job in self.jobs:
+            for appid in job.appids:
+                names[appid] = names.get(appid, ()) + job.datasets
+        return (
+            (account, names[account.appid]) for account in self.accounts if account.appid in names
+        )

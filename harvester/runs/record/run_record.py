@@ -108,8 +108,8 @@ def _days_in_doubt(record: Record) -> dict[str, Any]:
     }
 
 
-def _paused(account: PausedAccount) -> dict[str, str]:
-    return {name: inert(text) for name, text in plain(account).items()}
+def _paused(account: PausedAccount) -> dict[str, Any]:
+    return {**plain(account), "name": inert(account.name), "reason": inert(account.reason)}
 
 
 def _left_out(record: Record) -> int:

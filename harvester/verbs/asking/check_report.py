@@ -11,6 +11,7 @@ from harvester.core import calendar
 from harvester.core.exit_codes import Exit
 from harvester.core.model import ReportedQuota
 from harvester.core.plain import plain
+from harvester.core.results import PausedAccount
 
 
 class State(Enum):
@@ -59,7 +60,8 @@ class ProbeResult:
 class AccountCheck:
     """One account: its findings in the order of its jobs, and its quotas by dataset.
 
-    ``paused`` is the manifest's reason to ask nothing of it. Such an account has one finding.
+    ``paused`` is the manifest's pause if it is about that. Such an account has one finding, and is
+    another one beside the same account if only a part of it is paused.
     ``calls`` counts the calls that WeChat may count, by dataset; the last of them ended at
     ``heard_at``, in seconds since the Unix epoch.
     """
@@ -70,7 +72,7 @@ class AccountCheck:
     allowances: dict[str, ReportedQuota] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     heard_at: float = 0.0
-    paused: str = ""
+    paused: PausedAccount | None = None
 
     @property
     def state(self) -> State:
@@ -127,9 +129,7 @@ class Check:
         counts = {state.name.lower(): self.count(state) for state in State}
         paused = [
             {
-                "appid": account.appid,
-                "name": account.name,
-                "reason": account.paused,
+                **plain(account.paused),
                 "works_again": account.state is State.WORKS,
                 "findings": plain(account.findings),
             }

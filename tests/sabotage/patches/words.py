@@ -22,8 +22,8 @@ SABOTAGES = (
     Sabotage(
         "paused-account-is-asked",
         WANTED_DAYS,
-        "if paused_too or not one.paused",
-        "if True",
+        "if each.paused is None or not each.pauses(dataset)]",
+        "if True]",
         "tests/runs/test_paused_accounts.py::test_a_paused_account_is_not_asked_and_leaves_the_run_complete",
     ),
     Sabotage(
