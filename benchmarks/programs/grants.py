@@ -20,7 +20,7 @@ from harvester.core.calendar import day_range
 from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.model import Rate
 from harvester.engine.rate_limiter import RateLimiter
-from harvester.scheduling.account_queue import Attempt, Backlog, make_queue
+from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 from harvester.scheduling.scheduler import Scheduler
 
 PACE = Pace(Rate(10, 1.0), burst=1, concurrency=4)
@@ -44,7 +44,7 @@ class Clock(asyncio.SelectorEventLoop):
 async def measure(count: int, clock: Clock) -> dict[str, float]:
     """Ask everything once; that a request takes its room in the spacing is part of its grant."""
     lanes = [
-        make_queue(
+        AccountQueue(
             appid,
             0,
             [Backlog(CATALOGUE["interface_summary_hour"], day_range(BEGIN, BEGIN + WINDOWS - 1))],

@@ -34,7 +34,7 @@ from harvester.runs.record.next_requests import next_requests
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog, locked_and_recorded
 from harvester.runs.stream import StopOrder, Stream, all_made
-from harvester.scheduling.account_queue import AccountQueue, Backlog, make_queue
+from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.scheduling.scheduler import Scheduler
 from harvester.scheduling.standing import pending
 from harvester.storage import coverage_scan, layout, publish
@@ -246,7 +246,7 @@ def make_queues(manifest: Manifest, missing: wanted_days.Missing) -> list[Accoun
         again = missing.again.get(dataset.name, {}).get(appid, calendar.NO_DAYS)
         backlogs[appid].append(Backlog(dataset, lacking, boundary, refetch=again))
     buckets = manifest.output.buckets
-    return [make_queue(appid, bucket_of(appid, buckets), of) for appid, of in backlogs.items()]
+    return [AccountQueue(appid, bucket_of(appid, buckets), of) for appid, of in backlogs.items()]
 
 
 async def _harvest(state: RunState, queues: list[AccountQueue], evidence: EvidenceOf) -> None:

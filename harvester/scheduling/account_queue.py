@@ -34,13 +34,14 @@ class MonthOfBucket(NamedTuple):
 
 @dataclass(slots=True)
 class Backlog:
-    """Days that one account owes of one dataset. Only its methods change it.
+    """Days that one account owes of one dataset. Only this module changes it.
 
     A day passes through three sets: ``missing`` was not handed out yet, ``in_progress`` is in
     flight or waits for another attempt, ``buffered`` was answered and is not durable yet. A day in
     none of them is durable or abandoned. ``refetch`` holds the days of which a user wants the
     answer to replace even final rows, ``quota_exhausted`` those that are abandoned until midnight
-    in Beijing. ``abandoned_by`` is the rule that stopped the dataset. ``pending_retries`` attempts
+    in Beijing. ``abandoned_by`` is the rule that stopped the dataset. While it ``is_aside``, no new
+    window is handed out, because the dataset fails for all accounts. ``pending_retries`` attempts
     wait for another try. ``failing_since`` is the time of the first failure since the last answer,
     0 without one. ``calls`` were made, ``retries`` of them after a refusal.
     """
@@ -48,13 +49,14 @@ class Backlog:
     dataset: Dataset
     missing: DaySet
     boundary: Day = calendar.FIRST_DAY
-    span: int = 0
+    span: int = field(init=False)
     in_progress: DaySet = calendar.NO_DAYS
     buffered: DaySet = calendar.NO_DAYS
     refetch: DaySet = calendar.NO_DAYS
     quota_exhausted: DaySet = calendar.NO_DAYS
-    windows_left: int = 0
+    windows_left: int = field(init=False)
     abandoned_by: Rule | None = None
+    is_aside: bool = False
     pending_retries: int = 0
     failure_budget: int = FAILURE_BUDGET
     failing_since: float = 0.0
@@ -62,6 +64,10 @@ class Backlog:
     retries: int = 0
     quota: AllocatedCalls = field(default_factory=AllocatedCalls)
     refusals: RefusalState = field(default_factory=RefusalState)
+
+    def __post_init__(self) -> None:
+        """Count the windows."""
+        self.set_span(self.dataset.span)
 
     @property
     def open(self) -> DaySet:
@@ -143,14 +149,6 @@ class Backlog:
         self.abandoned_by = None
         self.refusals.held = False
 
-    def add_retry(self) -> None:
-        """Count an attempt that waits for another try."""
-        self.pending_retries += 1
-
-    def take_retry(self, count: int = 1) -> None:
-        """Count attempts that wait no longer."""
-        self.pending_retries -= count
-
     def count_call(self, *, is_retry: bool) -> None:
         """Count a call that is made."""
         self.calls += 1
@@ -209,8 +207,8 @@ class Attempt:
 class AccountQueue:
     """Backlogs, waiting retries and rate state of one account.
 
-    ``retries`` is a heap of (time, attempt). ``blocked_backlogs`` counts the datasets that may
-    spend no call before more are allocated, and ``blocked_retries`` are theirs.
+    ``retries`` is a heap of (time, attempt). ``blocked_retries`` are those of datasets that may
+    spend no call before more are allocated.
     """
 
     appid: str
@@ -218,15 +216,15 @@ class AccountQueue:
     backlogs: list[Backlog]
     retries: list[tuple[float, Attempt]] = field(default_factory=list)
     blocked_retries: list[tuple[float, Attempt]] = field(default_factory=list)
-    blocked_backlogs: int = 0
     rate: RateState = field(default_factory=RateState)
 
     def __repr__(self) -> str:
         """Describe what the account waits for; times are seconds of the caller's clock."""
+        blocked = sum(backlog.quota.blocked_on_quota for backlog in self.backlogs)
         return (
             f"AccountQueue({self.appid}, windows_left={self.windows_left()}, "
             f"retries={len(self.retries)}, in_flight={self.rate.in_flight}, "
-            f"not_before={self.rate.not_before or None}, blocked_on_quota={self.blocked_backlogs})"
+            f"not_before={self.rate.not_before or None}, blocked_on_quota={blocked})"
         )
 
     def windows_left(self) -> int:
@@ -241,7 +239,7 @@ class AccountQueue:
         for backlog in self.backlogs:  # a generator would cost more than all the rest
             if (
                 backlog.missing
-                and not backlog.refusals.held
+                and not (backlog.refusals.held or backlog.is_aside)
                 and backlog.quota.allocated > backlog.pending_retries
             ):
                 return True
@@ -254,7 +252,9 @@ class AccountQueue:
         for backlog in self.backlogs:  # a generator would cost more than all the rest
             if backlog.missing and (
                 # What waits for the outcome of a probe is handed out later.
-                backlog.refusals.held or backlog.quota.allocated > backlog.pending_retries
+                backlog.refusals.held
+                or backlog.is_aside
+                or backlog.quota.allocated > backlog.pending_retries
             ):
                 return True
         return False
@@ -264,7 +264,7 @@ class AccountQueue:
         backlog = self._newest_backlog()
         if backlog is None or (self.retries and self.retries[0][0] <= now):
             attempt = heapq.heappop(self.retries)[1]
-            attempt.backlog.take_retry()
+            attempt.backlog.pending_retries -= 1
             return attempt
         begin, end, inside = backlog.take_window()
         if not backlog.refusals.opened:
@@ -280,7 +280,7 @@ class AccountQueue:
 
     def put_retry(self, attempt: Attempt, until: float) -> None:
         """Let an attempt be made again at a moment."""
-        attempt.backlog.add_retry()
+        attempt.backlog.pending_retries += 1
         if attempt.backlog.quota.blocked_on_quota:
             self.blocked_retries.append((until, attempt))
         else:
@@ -290,19 +290,17 @@ class AccountQueue:
         """Drop the retries of a dataset. Returns the days that they were to ask."""
         self.retries, dropped = _split(self.retries, backlog)
         self.blocked_retries, blocked = _split(self.blocked_retries, backlog)
-        backlog.take_retry(len(dropped) + len(blocked))
+        backlog.pending_retries -= len(dropped) + len(blocked)
         days = (attempt.days for _, attempt in (*dropped, *blocked))
         return functools.reduce(int.__or__, days, calendar.NO_DAYS)
 
     def block(self, backlog: Backlog) -> None:
         """Start nothing of a dataset until calls are allocated to it; the others go on."""
-        self.blocked_backlogs += 1
         self.retries, waiting = _split(self.retries, backlog)
         self.blocked_retries += waiting
 
     def unblock(self, backlog: Backlog) -> None:
-        """Count one dataset less that waits for calls."""
-        self.blocked_backlogs -= 1
+        """Let a dataset go on that waited for calls."""
         self.blocked_retries, waiting = _split(self.blocked_retries, backlog)
         for entry in waiting:
             heapq.heappush(self.retries, entry)
@@ -314,7 +312,7 @@ class AccountQueue:
         for backlog in self.backlogs:
             if (
                 backlog.missing
-                and not backlog.refusals.held
+                and not (backlog.refusals.held or backlog.is_aside)
                 and backlog.quota.allocated > backlog.pending_retries
             ):
                 if best is None:
@@ -336,13 +334,6 @@ def _split(
     others = [entry for entry in retries if entry[1].backlog is not backlog]
     heapq.heapify(others)
     return others, [entry for entry in retries if entry[1].backlog is backlog]
-
-
-def make_queue(appid: str, bucket: int, backlog: list[Backlog]) -> AccountQueue:
-    """Return a queue with its windows counted."""
-    for item in backlog:
-        item.set_span(item.dataset.span)
-    return AccountQueue(appid, bucket, backlog)
 
 
 class MonthTracker:

@@ -102,7 +102,9 @@ class RefusalPolicy:
             self._budget.never_heard = False
             # "System error" is none, whatever it looks like.
             if action is not Action.RETRY:
-                self.heard(attempt, is_refusal=True)
+                # A refusal of an account, as of its secret, says nothing about a dataset.
+                is_of_account = rule.scope is Scope.ACCOUNT
+                self.heard("" if is_of_account else attempt.window.dataset, is_refusal=True)
         elif rule.is_local and action is Action.RETRY and self._budget.never_heard:
             # A page from a server that never spoke as WeChat does is not the host's response.
             rule = replace(rule, action=Action.HOST_DOWN)
@@ -115,12 +117,11 @@ class RefusalPolicy:
         if self._budget.gave_up(now):
             self._abandoned.defer_all(why, CUT_OFF if self._budget.is_cut_off else OUTAGE)
 
-    def heard(self, attempt: Attempt, *, is_refusal: bool = False) -> None:
-        """Take in that an attempt was answered: what waited for an answer goes on."""
-        name = attempt.backlog.dataset.name
-        if name in self._budget.waiting:
-            self._hold_dataset(name, is_held=False)
-        self._budget.answered(name, is_refusal=is_refusal)
+    def heard(self, dataset: str, *, is_refusal: bool = False) -> None:
+        """Take in an answer, be it for no dataset: what waited for it goes on."""
+        if dataset in self._budget.waiting:
+            self._hold_dataset(dataset, is_held=False)
+        self._budget.answered(dataset, is_refusal=is_refusal)
 
     def start_day(self) -> None:
         """Count a new day. What WeChat said of the quotas of the day before counts no more."""
@@ -153,7 +154,7 @@ class RefusalPolicy:
         for queue in self._abandoned.queues:
             for backlog in queue.backlogs:
                 if backlog.dataset.name == name:
-                    backlog.refusals.held = is_held
+                    backlog.is_aside = is_held
             if not is_held:
                 self._abandoned.resumed.append(queue)
 
@@ -193,14 +194,13 @@ class RefusalPolicy:
             return
         attempt.tries += 1
         is_own = not budget.is_storm(name, backlog.failing_since)
-        if attempt.tries >= self._backoff.max_attempts:
-            if is_own or not self._may_return(attempt, now):
-                self._abandoned.fail_attempt(attempt, rule, why)
-            else:
-                attempt.tries = 0
-                self._wait(attempt, now)
-        else:
+        if attempt.tries < self._backoff.max_attempts:
             self._wait(attempt, now + backoff.delay(attempt.tries, self._backoff, self._jitter))
+        elif is_own or not self._may_return(attempt, now):
+            self._abandoned.fail_attempt(attempt, rule, why)
+        else:
+            attempt.tries = 0
+            self._wait(attempt, now)
         if is_own and backlog.spend_failure():
             self._abandoned.stop_dataset(attempt.queue, backlog, TOO_MANY_FAILURES, why)
 

@@ -221,7 +221,7 @@ class Scheduler:
         """Put an attempt aside whose dataset waits by itself, unless it is the probe."""
         at = self._budget.holds_back(attempt.backlog.dataset.name, now)
         if at:
-            attempt.backlog.refusals.held = True
+            attempt.backlog.is_aside = True
             attempt.queue.put_retry(attempt, at)
             self._place(attempt.queue, now)
         return bool(at)
@@ -256,7 +256,7 @@ class Scheduler:
         attempt.queue.rate.recover(self._concurrency)
         budget = self._budget
         if budget.rows or budget.balance < BUDGET or budget.never_answered:
-            self.refusals.heard(attempt)
+            self.refusals.heard(attempt.window.dataset)
             self._place_resumed(now)
         refusals = attempt.backlog.refusals
         if attempt.split_span or refusals.in_a_row or not refusals.opened:

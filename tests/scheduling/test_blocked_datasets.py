@@ -9,7 +9,7 @@ from harvester.core.calendar import day_range
 from harvester.core.config.settings import Pace
 from harvester.core.model import Rate
 from harvester.core.rule import Action
-from harvester.scheduling.account_queue import Backlog, make_queue
+from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.scheduling.scheduler import Scheduler
 from tests.scheduling.test_scheduler import BEGIN, START, rule, schedule_of
 
@@ -22,7 +22,7 @@ FAST = Pace(Rate(1_000, 1.0), 1_000, concurrency=10)
 def schedule() -> Scheduler:
     """An account with ten windows of two datasets each; three calls of either are allocated."""
     days = day_range(BEGIN, BEGIN + 9)
-    queue = make_queue("wx0000000000000001", 0, [Backlog(FIRST, days), Backlog(SECOND, days)])
+    queue = AccountQueue("wx0000000000000001", 0, [Backlog(FIRST, days), Backlog(SECOND, days)])
     found = schedule_of([queue], FAST)
     found.start_day(START)
     for asked, backlog in found.take_refill_requests():

@@ -418,6 +418,15 @@ def test_a_token_endpoint_that_is_dead_costs_two_calls_a_minute(lab: VirtualTime
     assert sum(lab.sandbox.counters.token_calls.values()) <= 40 + 2 * (minutes + 1)
 
 
+def test_the_waits_of_calls_that_were_not_made_count_once(lab: VirtualTimeHarness) -> None:
+    """Each account owes one window, which waits no longer than the run takes."""
+    lab.begin = lab.end = "2026-03-01"
+    lab.sandbox.fail(ANYONE, BUSY_FAULT, dataset=TOKEN)
+    began = lab.now()
+    done = lab.run()
+    assert 0 < sum(done.waits.values()) <= lab.accounts * (lab.now() - began)
+
+
 def test_tokens_that_end_while_their_endpoint_is_dead_stop_no_other_account(
     lab: VirtualTimeHarness,
 ) -> None:

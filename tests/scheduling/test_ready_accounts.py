@@ -10,7 +10,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_range, parse_day
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.model import Rate
-from harvester.scheduling.account_queue import AccountQueue, Backlog, make_queue
+from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.scheduling.ready_accounts import MIN_COHORT, ReadyAccounts, cohort_size
 
 HOURLY = CATALOGUE["interface_summary_hour"]
@@ -21,7 +21,7 @@ def queue(number: int, windows: int) -> AccountQueue:
     """Return the queue of an account that owes so many windows."""
     work = Backlog(HOURLY, day_range(BEGIN, BEGIN + windows - 1))
     work.quota.allocate(10_000, "")
-    return make_queue(f"wx{number:016x}", 0, [work])
+    return AccountQueue(f"wx{number:016x}", 0, [work])
 
 
 def order(ready: ReadyAccounts) -> list[str]:

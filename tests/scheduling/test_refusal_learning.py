@@ -17,7 +17,7 @@ from harvester.core.calendar import day_range, each_day, parse_day
 from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.model import Rate, Refusal
 from harvester.core.rule import Action
-from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog, make_queue
+from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 from harvester.scheduling.refusal_learning import MAX_IN_A_ROW, SAMPLES, SCOUTS
 from harvester.scheduling.scheduler import Scheduler
 from tests.scheduling.test_scheduler import Buckets
@@ -79,7 +79,7 @@ class Server:
 def queues_of(bad: dict[str, set[int]], days: int) -> list[AccountQueue]:
     """Return a queue for each account, with so many days missing."""
     missing = day_range(BEGIN, BEGIN + days - 1)
-    return [make_queue(appid, 0, [Backlog(HOURLY, missing)]) for appid in bad]
+    return [AccountQueue(appid, 0, [Backlog(HOURLY, missing)]) for appid in bad]
 
 
 @settings(max_examples=150, deadline=None)

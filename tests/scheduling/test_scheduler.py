@@ -24,9 +24,9 @@ from harvester.scheduling.account_queue import (
     Attempt,
     Backlog,
     MonthOfBucket,
-    make_queue,
 )
 from harvester.scheduling.rate_state import RateState
+from harvester.scheduling.refusal_learning import SCOUTS
 from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS, _shorten_span
 from harvester.scheduling.scheduler import Scheduler
 
@@ -60,7 +60,7 @@ def rule(action: Action, scope: Scope = Scope.WINDOW) -> Rule:
 def lane(number: int, windows: int, bucket: int = 0) -> AccountQueue:
     """An account that owes so many hourly windows."""
     work = Backlog(HOURLY, day_range(BEGIN, BEGIN + windows - 1))
-    return make_queue(f"wx{number:016x}", bucket, [work])
+    return AccountQueue(f"wx{number:016x}", bucket, [work])
 
 
 def schedule_of(lanes: list[AccountQueue], pace: Pace, retry: Retry | None = None) -> Scheduler:
@@ -294,7 +294,7 @@ def test_an_account_that_was_not_answered_since_a_minute_limit_is_slowed_no_furt
 def test_a_day_that_is_not_ready_is_dropped_and_the_rest_asked_again() -> None:
     """61503 costs the newest day of the window, not the window."""
     work = Backlog(DAILY, day_range(BEGIN, BEGIN + 9))
-    schedule = schedule_of([make_queue("wx0000000000000001", 0, [work])], Pace())
+    schedule = schedule_of([AccountQueue("wx0000000000000001", 0, [work])], Pace())
     attempt = _one(schedule)
     schedule.refused(attempt, rule(Action.NOT_READY), START)
     again = _one(schedule, START + 1)
@@ -311,7 +311,7 @@ def test_a_window_that_is_too_long_is_shortened_until_it_fits(
 ) -> None:
     """61501 on thirty days: all accounts use from then on the first of 15, 7, 3, 1 that worked."""
     lanes = [
-        make_queue(f"wx{number:016x}", 0, [Backlog(DAILY, day_range(BEGIN, BEGIN + 89))])
+        AccountQueue(f"wx{number:016x}", 0, [Backlog(DAILY, day_range(BEGIN, BEGIN + 89))])
         for number in (1, 2)
     ]
     for backlog in (lane.backlogs[0] for lane in lanes if opened):
@@ -342,7 +342,7 @@ def test_a_span_that_all_accounts_learn_is_that_of_one_dataset() -> None:
         [Backlog(DAILY, day_range(BEGIN, BEGIN + 39)), Backlog(other, day_range(BEGIN, BEGIN + 39))]
         for _ in (1, 2)
     ]
-    lanes = [make_queue(f"wx{number:016x}", 0, owed) for number, owed in enumerate(backlogs)]
+    lanes = [AccountQueue(f"wx{number:016x}", 0, owed) for number, owed in enumerate(backlogs)]
     schedule = schedule_of(lanes, Pace(Rate(1000, 1.0), 100, concurrency=4))
     now = START
     while not schedule.is_finished(START):
@@ -380,7 +380,7 @@ def test_a_single_day_that_is_out_of_range_is_given_up() -> None:
 def test_an_error_stops_exactly_what_it_condemns(scope: Scope, condemned: int) -> None:
     """Two accounts with two datasets: everything outside of the scope is still owed."""
     lanes = [
-        make_queue(
+        AccountQueue(
             f"wx{number:016x}",
             0,
             [
@@ -531,7 +531,7 @@ def test_a_span_that_is_known_to_work_is_not_shortened_for_all() -> None:
 
 def test_the_rest_of_a_window_is_asked_at_once_if_its_dataset_was_answered_before() -> None:
     """The newest day alone is left to a later run."""
-    queue = make_queue("wx0000000000000001", 0, [Backlog(DAILY, day_range(BEGIN, BEGIN + 59))])
+    queue = AccountQueue("wx0000000000000001", 0, [Backlog(DAILY, day_range(BEGIN, BEGIN + 59))])
     schedule = schedule_of([queue], Pace())
     schedule.answered(_one(schedule), START)
     later = _one(schedule, START + 1)
@@ -576,3 +576,41 @@ def test_a_call_that_was_not_made_is_given_back_to_its_own_day(days: int) -> Non
     scheduler.withheld(attempt, 61.0, "503")
     assert not queue.retries
     assert scheduler.is_finished(61.0)
+
+
+def all_in_flight(schedule: Scheduler, now: float) -> list[Attempt]:
+    """Return all attempts that are handed out at a moment, in the order of their accounts."""
+    found: list[Attempt] = []
+    while (attempt := schedule.next(now)) is not None:
+        found.append(attempt)
+    return sorted(found, key=lambda attempt: attempt.queue.appid)
+
+
+def test_a_refusal_of_an_account_is_no_answer_about_the_dataset_that_waits() -> None:
+    """Ten accounts fail, so their dataset waits by itself, whatever is said of an eleventh."""
+    schedule = schedule_of([lane(number, 3) for number in range(12)], Pace())
+    *failing, refused, answered = all_in_flight(schedule, START)
+    for attempt in failing:
+        schedule.refused(attempt, rule(Action.RETRY), START, "503")
+    schedule.refused(refused, rule(Action.STOP, Scope.ACCOUNT), START, Refusal(40125, "no", ""))
+    assert all_in_flight(schedule, START + 1) == []
+    schedule.answered(answered, START + 1)
+    assert len(all_in_flight(schedule, START + 60)) > 1
+
+
+def test_the_wait_of_a_dataset_ends_and_its_refused_accounts_wait_on_for_their_scouts() -> None:
+    """Five accounts are refused and ten fail; a refusal of a scout resumes none but the ten."""
+    schedule = schedule_of([lane(number, 3) for number in range(15)], Pace())
+    first = all_in_flight(schedule, START)
+    for attempt in first[:5]:
+        schedule.refused(attempt, rule(Action.STOP), START, Refusal(61500, "no", ""))
+    again = all_in_flight(schedule, START + 1)
+    scouts = [attempt.queue.appid for attempt in again]
+    assert len(scouts) == SCOUTS
+    for attempt in first[5:]:
+        schedule.refused(attempt, rule(Action.RETRY), START + 1, "503")
+    schedule.refused(again[0], rule(Action.STOP), START + 1, Refusal(61500, "no", ""))
+    resumed = {attempt.queue.appid for attempt in all_in_flight(schedule, START + 60)}
+    waiting = {attempt.queue.appid for attempt in first[:5]} - {*scouts}
+    assert resumed
+    assert not resumed & waiting

@@ -109,7 +109,10 @@ class TokenCache:
                 raise _anew(self._denied[appid])
             request = self._pending.get(appid) or self._start(appid)
         await request.done.wait()
-        return _unwrapped(request.outcome)
+        outcome = request.outcome
+        if isinstance(outcome, Secret):
+            return outcome
+        raise _anew(outcome) if isinstance(outcome, CallError | TokenDenied) else outcome
 
     def is_withheld(self, appid: str) -> bool:
         """Return whether an account must wait, because WeChat answers no requests for tokens.
@@ -117,7 +120,9 @@ class TokenCache:
         That is so after some in a row, of two accounts at least; one that fails alone is the cause.
         """
         is_away = len(self._unanswered) > 1 and self._unanswered.total() >= _FAILURES_TO_WITHHOLD
-        return is_away and self._providers[appid].asks_wechat
+        # An account whose provider could not be made has none.
+        provider = self._providers.get(appid)
+        return is_away and provider is not None and provider.asks_wechat
 
     async def request_ahead(self, appid: str) -> None:
         """Request an account's first token and wait for it; `current` returns or raises it next."""
@@ -242,17 +247,6 @@ class TokenCache:
         if provider.asks_wechat:
             self._unanswered.clear()
         return issued
-
-
-def _unwrapped(outcome: Secret | Exception) -> Secret:
-    """Return the token, or raise the error that came instead of it."""
-    match outcome:
-        case Secret():
-            return outcome
-        case CallError() | TokenDenied() as error:
-            raise _anew(error)
-        case _:
-            raise outcome
 
 
 def _anew(error: _Error) -> _Error:

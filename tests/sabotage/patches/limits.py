@@ -190,9 +190,16 @@ SABOTAGES = (
     Sabotage(
         "attempts-without-end",
         REFUSAL,
-        "if attempt.tries >= self._backoff.max_attempts:",
-        "if False:",
+        "if attempt.tries < self._backoff.max_attempts:",
+        "if True:",
         "tests/scheduling/test_scheduler.py::test_a_retry_waits_in_the_heap_and_is_given_up_after_the_last_try",
+    ),
+    Sabotage(
+        "refused-account-answers-for-a-dataset",
+        REFUSAL,
+        'self.heard("" if is_of_account else attempt.window.dataset, is_refusal=True)',
+        "self.heard(attempt.window.dataset, is_refusal=True)",
+        "tests/scheduling/test_scheduler.py::test_a_refusal_of_an_account_is_no_answer_about_the_dataset_that_waits",
     ),
     Sabotage(
         "outage-costs-windows",

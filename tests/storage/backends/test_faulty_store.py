@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -29,16 +31,23 @@ from tests.support import kill_at
 from tests.support.claims import claim
 from tests.support.faulty_store import FAULTS, Weather, faulty_store
 from tests.support.nights import few_by_day
-from tests.support.run_harness import BOTH, days_between, expected, published_rows
+from tests.support.run_harness import (
+    BOTH,
+    RunHarness,
+    days_between,
+    expected,
+    published_rows,
+)
 from tests.support.store_backends import all_names, download
 
 DAYS = [
-    f"{fault} {rate} {seed}"
+    f"{fault} {rate} {seed} {shards}"
     for fault in (*FAULTS, "mixed")
     for rate in (0.02, 0.1)
     for seed in range(20)
+    for shards in (1, 2)
 ]
-FEW = [f"{fault} 0.1 0" for fault in ("409", "failed", "cut", "mixed")]
+FEW = [f"{fault} 0.1 0 1" for fault in ("409", "failed", "cut", "mixed")] + ["500 0.1 0 2"]
 
 
 @pytest.mark.parametrize("day", few_by_day(DAYS, FEW))
@@ -48,16 +57,21 @@ def test_a_run_on_a_bad_day(
     duck: duckdb.DuckDBPyConnection,
     day: str,
 ) -> None:
-    """Whatever the store does is no mistake of the user and no bug, and costs no call."""
-    fault, rate, seed = day.split()
+    """Whatever the store does is no mistake of the user and no bug, and costs no call.
+
+    That holds for one run, and for two shards at the same time.
+    """
+    fault, rate, seed, shards = day.split()
     weather = Weather(FAULTS if fault == "mixed" else (fault,), float(rate), int(seed))
     with faulty_store(s3_output.endpoint or "", weather) as address:
         lab = kill_at.harness_for(tmp_path, replace(s3_output, endpoint=address, lease=30.0))
-        try:
-            code = lab.run().exit_code
-        except HarvesterError as error:
-            code = error.exit_code
-    assert code in {Exit.DONE, Exit.AGAIN}
+        if shards == "2":
+            # The fewest of which two are in the second bucket.
+            lab.accounts, lab.buckets = 6, 2
+        with ThreadPoolExecutor() as threads:
+            owned = [(number, lab.buckets) for number in range(1, lab.buckets + 1)]
+            codes = {*threads.map(partial(_code_of, lab), owned)}
+    assert codes <= {Exit.DONE, Exit.AGAIN}
     lab.output = s3_output
     assert lab.run().exit_code is Exit.DONE
     folder = download(lab.tree.store, tmp_path / "copy")
@@ -67,6 +81,14 @@ def test_a_run_on_a_bad_day(
     assert all_names(lab.tree, layout.RAW) == []
     windows = len(lab.appids) * (1 + len(days_between(lab.begin, "2026-04-02")))
     assert lab.calls() == windows
+
+
+def _code_of(lab: RunHarness, shard: tuple[int, int]) -> Exit:
+    """Return the exit code of a run of one shard."""
+    try:
+        return lab.run(shard=shard).exit_code
+    except HarvesterError as error:
+        return error.exit_code
 
 
 def store_with(
