@@ -157,7 +157,7 @@ def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualTimeHarness) -> None:
     assert {gone.appid for gone in done.abandoned} == set(lab.appids)
 
 
-def test_a_spent_quota_that_is_told_after_midnight_parks_nobody_today(
+def test_a_spent_quota_that_is_told_after_midnight_parks_no_account_today(
     lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call of 23:59 that is answered at 00:00 speaks of the day that is over."""

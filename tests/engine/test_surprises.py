@@ -204,7 +204,7 @@ def test_runs_of_one_day_ask_for_other_windows(lab: VirtualTimeHarness) -> None:
     assert len(set(asked)) == len(asked) == SAMPLES + 5
 
 
-def test_a_day_that_is_ready_for_nobody_is_asked_of_few(tmp_path: Path) -> None:
+def test_a_day_that_is_ready_for_no_account_is_asked_of_few(tmp_path: Path) -> None:
     """Once five accounts were told so, the others are asked for the days before it alone."""
     lab = VirtualTimeHarness(
         tmp_path, accounts=60, datasets=(WEEKLY,), begin="2026-03-01", end="2026-03-28"
@@ -307,7 +307,7 @@ def test_scouts_that_end_otherwise_keep_no_account_waiting(
         assert weekly[2] - begin < 0.5 * (end - begin)
 
 
-def test_accounts_with_different_codes_wait_for_nobody(lab: VirtualTimeHarness) -> None:
+def test_accounts_with_different_codes_do_not_wait(lab: VirtualTimeHarness) -> None:
     """Each code is a surprise of its own; every pair is deferred in the end."""
     lab.accounts = 12
     lab.net.refuse = lambda call, _: 90_000 + int(call.appid[-1], 16)

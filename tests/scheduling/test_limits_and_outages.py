@@ -154,7 +154,7 @@ def test_a_run_that_was_killed_before_its_first_answer_was_durable_holds_the_nex
     assert min(call.at for call in lab.net.calls if call.at > restarted) >= restarted + 5.0
 
 
-def test_a_clock_that_was_put_back_makes_nobody_wait_longer_than_a_period(
+def test_a_clock_that_was_put_back_makes_no_run_wait_longer_than_a_period(
     lab: VirtualTimeHarness,
 ) -> None:
     """The note speaks of a moment in the future."""
@@ -516,7 +516,7 @@ def test_an_outage_over_midnight_is_one_too(
     assert lab.run().reasons() == {"deferred": Exit.AGAIN}
 
 
-def test_nobody_answered_from_the_first_call_on_is_an_outage(lab: VirtualTimeHarness) -> None:
+def test_no_answer_from_the_first_call_on_is_an_outage(lab: VirtualTimeHarness) -> None:
     """One window each, tried in vain within seconds: 75, where one account alone would be 3."""
     lab.begin = lab.end = "2026-03-01"
     lab.sandbox.fail(ANYONE, -1)

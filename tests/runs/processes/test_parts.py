@@ -123,10 +123,10 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_forkserver_whose_parent_is_killed_ends_in_silence() -> None:
-    """Also if it was asked for a process and nobody is left to answer."""
+    """The parent is killed just after it has asked for a process."""
     command = [sys.executable, "-c", KILLED]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    # It returns once nobody has its stderr any more, so the forkserver has ended too.
+    # `run` returns when all processes have closed stderr, so the forkserver has ended as well.
     assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
 
 
