@@ -13,13 +13,14 @@ from cyclopts import CycloptsError
 
 from harvester import signals
 from harvester.cli import environment
-from harvester.cli.options import parse_ok_exit
+from harvester.cli.options import parse_ok_exit, spelled
 from harvester.cli.output import hooks, json_lines, streams
 from harvester.cli.output.usage import usage_error
 from harvester.cli.verbs import VERBS, app, spelled_out
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
 from harvester.core.shortage import refuse_low_limit, shortage
+from harvester.manifest.option_values import SPELLING
 from harvester.verbs.arguments import in_own_record
 
 __all__ = ["app", "environment", "invoke", "main"]
@@ -36,6 +37,7 @@ def invoke(arguments: Sequence[str]) -> int:
 def _invoke(arguments: Sequence[str]) -> int:
     ok_codes: frozenset[int] = frozenset()
     _forget_empty_variables()
+    SPELLING.set(spelled)
     # Before anything is parsed, because what is wrong with the arguments is told too.
     json_lines.begin(on=json_lines.is_asked_for(arguments, os.environ))
     try:

@@ -7,7 +7,6 @@ its help here. Imports next to nothing, so that ``--help`` stays quick.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -60,7 +59,7 @@ Format: TypeAlias = Annotated[
     Literal["text", "json"], value("HARVESTER_FORMAT", help="The format of stdout.")
 ]
 Refetch: TypeAlias = Annotated[
-    Literal["all", "empty", "quarantined", "refused"] | None,
+    Literal["all", "empty", "provisional", "quarantined", "refused"] | None,
     value(
         "HARVESTER_REFETCH",
         help="Treat the selected days, or only those of this state, as missing. "
@@ -135,14 +134,16 @@ class Logging:
     ] = "info"
 
 
+_PLACES = {"begin": "DAY", "end": "DAY", "manifest": "MANIFEST"}
+"""Words of usage for arguments that are no options."""
+
 ALL = Selecting()
 DEFAULT_LOGGING = Logging()
 
 
-def timeout(text: str | None) -> timedelta | None:
-    """Parse the value of ``--lock-timeout``. Raises UsageError."""
-    seconds = arguments.timeout_seconds(text, "--lock-timeout")
-    return None if seconds is None else timedelta(seconds=seconds)
+def spelled(argument: str) -> str:
+    """Write the name of an argument of a verb as the command line has it."""
+    return _PLACES.get(argument) or f"--{argument.replace('_', '-')}"
 
 
 def parse_ok_exit(text: str) -> frozenset[int]:

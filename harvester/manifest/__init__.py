@@ -7,4 +7,5 @@ __all__ = [
     "narrowing",
     "option_values",
     "resolve_credentials",
+    "text_file",
 ]

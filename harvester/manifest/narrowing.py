@@ -14,7 +14,7 @@ from harvester.core.config.settings import Account, Job, Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import is_appid
 from harvester.manifest.account_selection import AccountIndex, datasets_named, listed, unknown
-from harvester.manifest.option_values import day_option, end_day_option
+from harvester.manifest.option_values import day_option, end_day_option, spelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,11 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
     and if no job is left.
     """
     today = calendar.today(now)
-    begin = day_option("--begin-date", selection.begin_date, now)
-    end = end_day_option("--end-date", selection.end_date, now)
+    begin = day_option("begin_date", selection.begin_date, now)
+    end = end_day_option("end_date", selection.end_date, now)
     if begin is not None and end is not None and begin > end:
-        raise UsageError("--begin-date is after --end-date", "swap them")
+        problem = f"{spelled('begin_date')} is after {spelled('end_date')}"
+        raise UsageError(problem, "swap them")
     accounts = _chosen_accounts(manifest.accounts, selection.accounts)
     chosen = _chosen_jobs(manifest.jobs, selection.jobs)
     # Of all jobs: a dataset that only another job has is no unknown one.
@@ -84,26 +85,28 @@ def _refuse_nothing(
     """
     if not any(job.datasets for job in narrowed):
         there = sorted({name for job in whole for name in job.datasets})
-        raise UsageError("--datasets: not in these jobs", f"they have {listed(there)}")
+        raise UsageError(f"{spelled('datasets')}: not in these jobs", f"they have {listed(there)}")
     if not any(job.appids for job in narrowed):
         appids = [*dict.fromkeys(appid for job in whole for appid in job.appids)]
         hint = f"the jobs have {_accounts(len(appids))}: {listed(appids)}"
-        raise UsageError("--accounts: no job has these accounts", hint)
+        raise UsageError(f"{spelled('accounts')}: no job has these accounts", hint)
     cuts = zip(whole, narrowed, strict=True)
     pairs = [(job, cut) for job, cut in cuts if cut.datasets and cut.appids]
     if not pairs:
         both = (f"{listed(job.datasets)} of {_accounts(len(job.appids))}" for job in whole)
         hint = f"the jobs have {'; '.join(both)}"
-        raise UsageError("--accounts and --datasets: no job has both", hint)
+        names = f"{spelled('accounts')} and {spelled('datasets')}"
+        raise UsageError(f"{names}: no job has both", hint)
     begin = min(job.begin for job, _ in pairs)
     end = max(_last_day(job, today) for job, _ in pairs)
-    what = "--begin-date and --end-date leave no day of any job"
+    first, last = spelled("begin_date"), spelled("end_date")
+    what = f"{first} and {last} leave no day of any job"
     if all(cut.begin > end for _, cut in pairs):
         given = quote_safe(str(selection.begin_date or ""))
-        what = f"--begin-date{given} is after the last day of the jobs"
+        what = f"{first}{given} is after the last day of the jobs"
     elif all(_last_day(cut, today) < begin for _, cut in pairs):
         given = quote_safe(str(selection.end_date or ""))
-        what = f"--end-date{given} is before the first day of the jobs"
+        what = f"{last}{given} is before the first day of the jobs"
     hint = f"the jobs have {calendar.day_text(begin)} to {calendar.day_text(end)}"
     raise UsageError(what, hint)
 
@@ -135,8 +138,8 @@ def meant(
 def _chosen_accounts(accounts: tuple[Account, ...], words: Sequence[str]) -> tuple[Account, ...]:
     if not words:
         return accounts
-    known = AccountIndex(accounts)
-    chosen = {appid for word in words for appid in parsed("--accounts:", word, known.selected)}
+    known, option = AccountIndex(accounts), f"{spelled('accounts')}:"
+    chosen = {appid for word in words for appid in parsed(option, word, known.selected)}
     return tuple(account for account in accounts if account.appid in chosen)
 
 
@@ -144,12 +147,12 @@ def _chosen_datasets(patterns: Sequence[str], wanted: frozenset[str]) -> frozens
     """Return the datasets that an option names, or ``wanted`` without patterns."""
     if not patterns:
         return wanted
-    names: set[str] = set()
+    names, option = set[str](), f"{spelled('datasets')}:"
     for pattern in patterns:
-        here = wanted.intersection(parsed("--datasets:", pattern, datasets_named))
+        here = wanted.intersection(parsed(option, pattern, datasets_named))
         if not here:
             hint = f"the jobs have {listed(sorted(wanted))}"
-            raise UsageError(f"--datasets: no job has{quote_safe(pattern)}", hint)
+            raise UsageError(f"{option} no job has{quote_safe(pattern)}", hint)
         names |= here
     return frozenset(names)
 
@@ -159,5 +162,5 @@ def _chosen_jobs(jobs: tuple[Job, ...], names: Sequence[str]) -> tuple[Job, ...]
     for name in names:
         if name not in known:
             flaw = unknown("job", name, known, f"the manifest has {listed(known)}")
-            raise UsageError(f"--jobs: {flaw.what}", flaw.hint)
+            raise UsageError(f"{spelled('jobs')}: {flaw.what}", flaw.hint)
     return tuple(job for job in jobs if not names or job.name in names)

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
 from harvester.core import calendar
 from harvester.core.config import parsers
+from harvester.core.errors import UsageError
 
 _T = TypeVar("_T")
+
+SPELLING: ContextVar[Callable[[str], str]] = ContextVar("spelling of arguments", default=str)
+"""The function that writes the name of an argument for messages; the command sets its own."""
+
+
+def spelled(argument: str) -> str:
+    """Return the name of an argument for messages: as in Python, or as an option."""
+    spelling = SPELLING.get()
+    return spelling(argument)
 
 
 def day_option(name: str, day: str | date | None, now: float) -> calendar.Day | None:
@@ -27,13 +38,15 @@ def end_day_option(name: str, day: str | date | None, now: float) -> calendar.Da
 
 
 def place_named(text: str) -> Path | str:
-    """Parse the output of the command line: a path or an object store. Raises UsageError."""
+    """Parse the output of a call: a path or an object store. Raises UsageError."""
+    if not text.strip():
+        raise UsageError(f"{spelled('output')} is empty", "name a folder or a URI")
     if "://" not in text:
         # Not checked as in a manifest: the shell has filled in what it fills in.
         return Path(text)
-    return parsers.parsed("--output", text, parsers.place)
+    return parsers.parsed(spelled("output"), text, parsers.place)
 
 
 def option(name: str, value: str | date | None, parse: Callable[[str], _T]) -> _T | None:
-    """Parse a value, or return None for None. Raises UsageError, which names the option."""
-    return None if value is None else parsers.option_value(name, str(value), parse)
+    """Parse a value, or return None for None. Raises UsageError, which names the argument."""
+    return None if value is None else parsers.option_value(spelled(name), str(value), parse)

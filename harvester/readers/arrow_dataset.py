@@ -79,8 +79,6 @@ def filter_of(
 
 
 def _day(what: str, day: str | dt.date | None, parse: Callable[[str], Day | None]) -> Day | None:
-    if isinstance(day, dt.datetime):
-        raise UsageError(f"{what} is a moment and not a day", "give a date, a Beijing day")
     if day is None:
         return None
     # A day is parsed without a limit to the past: an output may be ahead of this machine's clock.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from os import environ
 from typing import TYPE_CHECKING
 
-from harvester.core.errors import HarvesterError
+from harvester.core.errors import HarvesterError, UsageError
 from harvester.readers.output_place import OutputPlace
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def polars_frame(place: OutputPlace, paths: Sequence[str]) -> pl.LazyFrame:
 
 
 def duckdb_views(
-    place: OutputPlace, names: Iterable[str], con: duckdb.DuckDBPyConnection | None, schema: str
+    place: OutputPlace, names: Iterable[str], con: duckdb.DuckDBPyConnection | None, schema: object
 ) -> duckdb.DuckDBPyConnection:
     """Create the views of datasets in a connection, or in a new one, and return it.
 
@@ -55,6 +55,9 @@ def duckdb_views(
         import duckdb  # noqa: PLC0415 - an extra that not every user has
     except ImportError:
         raise _missing("duckdb") from None
+    if not isinstance(schema, str) or not (con is None or hasattr(con, "execute")):
+        problem = "con is no connection of DuckDB, or schema no text"
+        raise UsageError(problem, "give what duckdb.connect() returns, and a name")
     used = duckdb.connect() if con is None else con
     if not place.is_folder:
         _reach_store(used, place)

@@ -49,6 +49,7 @@ class Output:
         """The names of the datasets that the output has."""
         return datasets(self._harvested.store)
 
+    @arguments.checked
     def arrow(
         self,
         name: str,
@@ -73,6 +74,7 @@ class Output:
 
         Raises UsageError as `arrow`, and HarvesterError if Polars is not installed.
         """
+        arguments.check(Output.arrow, {"name": name})
         tree, found = located(self._harvested.store, name)
         place = self._harvested.place
         paths = [place.location(tree.name(each)) for each in found]
@@ -90,6 +92,7 @@ class Output:
         """
         return engines.duckdb_views(self._harvested.place, self.datasets, con, schema)
 
+    @arguments.checked
     def coverage(self, name: str | None = None) -> pa.Table:
         """Return the state of each known day, of one dataset or of all, from the footers alone.
 
@@ -116,6 +119,7 @@ class Output:
         """
         return output_tables.runs(self._harvested.store)
 
+    @arguments.checked
     def changes(self, since: str | None = None) -> tuple[list[Change], str]:
         """Return the files that were replaced or deleted since a cursor, and the next cursor.
 
@@ -126,6 +130,7 @@ class Output:
         """
         return changes_of(Tree(self._harvested.store), since)
 
+    @arguments.checked
     def verify(self, *, footers_only: bool = False) -> Report:
         """Check every file against itself, and that all published files are there.
 
@@ -137,9 +142,11 @@ class Output:
         return check_tree(tree, CATALOGUE, {}, {}, footers_only=footers_only)
 
 
+@arguments.checked
 def open(
     output: str | os.PathLike[str],
     *,
+    must_exist: bool = True,
     endpoint: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Output:
@@ -147,11 +154,12 @@ def open(
 
     Args:
         output: The folder or the URI.
+        must_exist: False for a place where a run may begin an output later.
         endpoint: The address of an object store, if it is not the usual one.
         storage_options: Options of obstore, such as ``aws_access_key_id``, ``aws_region`` or
             ``allow_http``. They take precedence over the environment.
 
     Raises UsageError if nothing was harvested there, and HarvesterError if it cannot be read.
     """
-    found = open_place(output, endpoint, storage_options)
+    found = open_place(output, endpoint, storage_options, must_exist=must_exist)
     return Output(str(found.place.path), found)

@@ -49,18 +49,21 @@ def open_place(
     output: str | os.PathLike[str],
     endpoint: str | None = None,
     options: Mapping[str, object] | None = None,
+    *,
+    must_exist: bool = True,
 ) -> Harvested:
     """Open an output for reading. Creates nothing.
 
-    Raises UsageError if nothing was harvested there, for an unfinished rewrite, for an option that
-    the store does not have, and if it may not be read; StoreError if it cannot be read.
+    Raises UsageError if nothing was harvested there and it ``must_exist``, for an unfinished
+    rewrite, for an option that the store does not have, and if it may not be read; StoreError if it
+    cannot be read.
     """
     place = _place(output, endpoint, options or {})
     # The folders of datasets may be links to other disks, which only a manifest has to allow.
     target = Output(path=place.path, endpoint=place.endpoint, follow_links=place.is_folder)
     tree = layout.open_tree(target, place.options)
     rewrite_journal.refuse_unfinished(tree)
-    if not any(map(tree.store.exists, (META_DIR, *CATALOGUE))):
+    if must_exist and not any(map(tree.store.exists, (META_DIR, *CATALOGUE))):
         where = tree.store.display_path()
         raise UsageError(f"{where}: nothing was harvested here", "correct the path")
     return Harvested(place, tree.store)

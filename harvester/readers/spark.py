@@ -96,7 +96,9 @@ def harvest(
         Unfinished, PartialFailure, Unauthorised, Stopped, RunFailed: A shard has an outcome that is
             not accepted. All shards have ended, and what they obtained is published.
     """
-    given = {name: value for name, value in locals().items() if name in signature(run).parameters}
+    asked = {name: value for name, value in locals().items() if name != "spark"}
+    arguments.check(harvest, asked)
+    given = {name: value for name, value in asked.items() if name in signature(run).parameters}
     context = _context_of(spark)
     found = read_manifest(manifest)
     count = _number_of_shards(shards, found.output.buckets, _slots(context))

@@ -5,34 +5,45 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import copy_context
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from functools import wraps
+from inspect import formatannotation, signature
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from types import UnionType
+from typing import (
+    Any,
+    Literal,
+    ParamSpec,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from harvester.core.config import parsers
+from harvester.core.config.manifest_text import ManifestText
+from harvester.core.config.references import quote_safe
+from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.text import redaction
 from harvester.core.text.inert_text import inert
+from harvester.manifest.loader import Draft, read
 from harvester.manifest.narrowing import Selection
-from harvester.manifest.option_values import option
+from harvester.manifest.option_values import option, spelled
 from harvester.planning.engine_shard import shard_of_engine
 from harvester.planning.sharding import own_buckets
 from harvester.runs.record.labels import check_labels, parse_labels
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class ManifestText(NamedTuple):
-    """A manifest as text, and a path for its messages; relative paths in it count from there."""
-
-    path: Path
-    text: str | None
-
-
-ManifestSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
-"""A path of ``jobs.yaml``, or its content as a mapping."""
+ManifestSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | Manifest
+"""A path of ``jobs.yaml``, its content as a mapping, or what `read_manifest` returned."""
 
 Names: TypeAlias = str | Sequence[str] | None
 """One name or several; a name may hold several with commas, as on the command line."""
@@ -52,6 +63,47 @@ SELECTING = ("accounts", "datasets", "jobs", "begin_date", "end_date")
 """The arguments that narrow a manifest, in the order of `selection`."""
 
 
+def checked(function: Callable[P, T]) -> Callable[P, T]:
+    """Check the arguments of each call of a public function by their annotations."""
+
+    @wraps(function)
+    def call(*given: P.args, **named: P.kwargs) -> T:
+        check(function, signature(function).bind(*given, **named).arguments)
+        return function(*given, **named)
+
+    return call
+
+
+def check(function: Callable[..., object], given: Mapping[str, object]) -> None:
+    """Raise UsageError for an argument of another type than the function says."""
+    for name, kind in get_type_hints(function).items():
+        if name in given and not _fits(given[name], kind):
+            what = f"{spelled(name)}{quote_safe(repr(given[name]))} does not fit"
+            words = formatannotation(kind).replace("collections.abc.", "")
+            raise UsageError(what, f"give {words}; help(harvester.{function.__name__}) tells more")
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Return whether a value, and all that is in it, is of an annotated type."""
+    origin, inner = get_origin(kind) or kind, get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, each) for each in inner)
+    if origin is Literal:
+        return value in inner
+    if inner and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            return False
+        return all(_fits(name, inner[0]) and _fits(each, inner[1]) for name, each in value.items())
+    if inner and origin is not tuple and issubclass(origin, Collection):
+        if not isinstance(value, Collection) or isinstance(value, str | bytes | Mapping):
+            return False
+        return all(_fits(each, inner[0]) for each in value)
+    # A datetime is a date as well, and a bool an int, and neither is meant.
+    if isinstance(value, bool | datetime):
+        return origin in (type(value), Any)
+    return origin is Any or isinstance(value, origin)
+
+
 def in_own_record(function: Callable[[], T]) -> T:
     """Call a function with a record of secrets of its own, which ends with it."""
 
@@ -67,10 +119,18 @@ def source(manifest: ManifestSource) -> ManifestText:
 
     A mapping is written as JSON, which the reader of YAML takes; mistakes are reported with their
     place in that text, whose lines are those of ``json.dumps(mapping, indent=2)``. Relative paths
-    in a mapping count from the working directory. Raises UsageError for a value that JSON has not.
+    in a mapping count from the working directory. Raises UsageError for a value that JSON has not,
+    and for a `Manifest` that was changed after it was read.
     """
+    if isinstance(manifest, Manifest):
+        origin = manifest.source
+        # Another day needs the text, because a job may begin 30 days ago.
+        if origin is None or draft_of(origin, origin.read_at).manifest() != manifest:
+            problem = f"{spelled('manifest')} was changed after it was read, or its files were"
+            raise UsageError(problem, "change the text or the mapping, and read it again")
+        return origin
     if not isinstance(manifest, Mapping):
-        return ManifestText(Path(manifest), None)
+        return ManifestText(Path(manifest))
     try:
         text = json.dumps(manifest, indent=2, ensure_ascii=False, default=_plain)
     except (TypeError, ValueError):
@@ -81,6 +141,12 @@ def source(manifest: ManifestSource) -> ManifestText:
     return ManifestText(Path("mapping"), text)
 
 
+def draft_of(source: ManifestText, now: float) -> Draft:
+    """Read a manifest as of a time in seconds since the Unix epoch. Raises as `read`."""
+    environ = os.environ if source.environ is None else source.environ
+    return read(source.path, environ=environ, now=now, text=source.text)
+
+
 def selection(
     accounts: Names, datasets: Names, jobs: Names, begin_date: AnyDay, end_date: AnyDay
 ) -> Selection:
@@ -88,11 +154,8 @@ def selection(
     return Selection(begin_date, end_date, *map(names, (accounts, datasets, jobs)))
 
 
-def shard_of(shard: ShardName, name: str = "shard") -> tuple[int, int]:
-    """Return the number and the count of a shard; None is the only one.
-
-    ``name`` is that of the argument. Raises UsageError.
-    """
+def shard_of(shard: ShardName) -> tuple[int, int]:
+    """Return the number and the count of a shard; None is the only one. Raises UsageError."""
     if shard is None:
         return 1, 1
     if shard == "auto":
@@ -103,7 +166,7 @@ def shard_of(shard: ShardName, name: str = "shard") -> tuple[int, int]:
     except (TypeError, ValueError):
         found = 0, 0
     if not 1 <= found[0] <= found[1]:
-        text = f"{name} `{inert(str(shard))}` is not a shard"
+        text = f"{spelled('shard')} `{inert(str(shard))}` is not a shard"
         raise UsageError(text, "write 1/8 for the first of eight")
     return found
 
@@ -117,32 +180,32 @@ def choice(value: T, allowed: Sequence[T], name: str) -> T:
     """Return an argument that has a few values. Raises UsageError for another."""
     if value not in allowed:
         known = ", ".join(str(each) for each in allowed if each is not None)
-        raise UsageError(f"{name} `{inert(str(value))}` is unknown", f"there are {known}")
+        raise UsageError(f"{spelled(name)} `{inert(str(value))}` is unknown", f"there are {known}")
     return value
 
 
-def processes_of(processes: object, name: str = "processes") -> int:
+def processes_of(processes: object) -> int:
     """Return the number of processes, 0 for one a core. Raises UsageError."""
     if processes == "auto":
         return 0
-    if isinstance(processes, int) and processes >= 1:
+    if isinstance(processes, int) and not isinstance(processes, bool) and processes >= 1:
         return processes
-    text = f"{name} `{inert(str(processes))}` is not a number from 1 on"
+    text = f"{spelled('processes')} `{inert(str(processes))}` is not a number from 1 on"
     raise UsageError(text, "write 4, or auto for all cores")
 
 
 def seconds(duration: str | timedelta | None, name: str = "max_duration") -> float | None:
     """Return a duration like ``50m`` in seconds. Raises UsageError."""
     if isinstance(duration, timedelta):
+        if duration < timedelta(0):
+            raise UsageError(f"{spelled(name)} is negative", "give a positive timedelta")
         return duration.total_seconds()
     return option(name, duration, lambda text: parsers.duration(text, longest=math.inf))
 
 
-def timeout_seconds(timeout: str | timedelta | None, name: str = "lock_timeout") -> float | None:
+def timeout_seconds(timeout: str | timedelta | None) -> float | None:
     """Return a duration like ``10m``, or ``0``, in seconds. Raises UsageError."""
-    if isinstance(timeout, timedelta):
-        return max(0.0, timeout.total_seconds())
-    return 0.0 if timeout == "0" else seconds(timeout, name)
+    return 0.0 if timeout == "0" else seconds(timeout, "lock_timeout")
 
 
 def labels_of(labels: Mapping[str, str] | tuple[str, ...] | None) -> dict[str, str]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from os import environ
 from pathlib import Path
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
+from harvester.core.config.manifest_text import ManifestText
 from harvester.core.config.settings import Manifest, Output
 from harvester.core.errors import HistoryLost
 from harvester.core.model import bucket_of
 from harvester.core.results import Change
-from harvester.manifest.loader import read
 from harvester.manifest.narrowing import Selection, meant, narrow
 from harvester.manifest.option_values import day_option, end_day_option, place_named
 from harvester.runs.clock import CheckedClock
@@ -24,7 +23,7 @@ from harvester.storage.layout import Tree, open_tree
 from harvester.storage.state import account_cache, change_reader, rewrite_journal
 from harvester.storage.state.change_entries import BrokenHistory, LogPosition, cursor, parse_cursor
 from harvester.verbs import arguments
-from harvester.verbs.arguments import AnyDay, ManifestSource, ManifestText, Names
+from harvester.verbs.arguments import AnyDay, ManifestSource, Names
 
 FROM_THE_BEGINNING = "begin"
 """Cursor before everything: each file that exists is listed once."""
@@ -70,6 +69,7 @@ ALL_CHANGES = ChosenChanges()
 """The whole feed."""
 
 
+@arguments.checked
 def changes(
     manifest: ManifestSource | None,
     *,
@@ -154,7 +154,7 @@ def _open_feed(
 ) -> tuple[Tree, ChosenChanges]:
     """Open the feed of a manifest or of an output alone, and read what is chosen of it."""
     now = CheckedClock().started_at
-    draft = source and read(source.path, environ=environ, now=now, text=source.text)
+    draft = source and arguments.draft_of(source, now)
     manifest = Manifest(Path(), (), (), Output(), dict(CATALOGUE))
     if draft is not None:
         manifest = draft.manifest()
@@ -176,8 +176,8 @@ def _parsed(manifest: Manifest, selection: Selection, now: float) -> ChosenChang
         jobs = narrow(manifest, selection, now).jobs
         appids = frozenset(appid for job in jobs for appid in job.appids)
         datasets = frozenset(name for job in jobs for name in job.datasets)
-    begin = day_option("--begin-date", selection.begin_date, now)
-    end = end_day_option("--end-date", selection.end_date, now)
+    begin = day_option("begin_date", selection.begin_date, now)
+    end = end_day_option("end_date", selection.end_date, now)
     return ChosenChanges(
         appids if accounts or selection.jobs else None,
         datasets if selection.datasets or selection.jobs else None,

@@ -121,6 +121,7 @@ def _unreadable(probe: Probe, error: UsageError) -> ProbeResult:
     return ProbeResult(WHOLE_ACCOUNT, *probed, State.REFUSED, None, *told)
 
 
+@arguments.checked
 def check(
     manifest: ManifestSource,
     *,

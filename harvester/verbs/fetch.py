@@ -116,6 +116,7 @@ class Answer:
         return {**members, "answer": self.answer}
 
 
+@arguments.checked
 def fetch(
     manifest: ManifestSource,
     account: str,
@@ -215,7 +216,8 @@ def _dataset(manifest: Manifest, word: str) -> Dataset:
 
 def _window(account: Account, dataset: Dataset, words: tuple[str, str], now: float) -> Window:
     """Return the window of two days. Raises UsageError if one request cannot ask for it."""
-    begin, end = (_day(word, dataset, now) for word in words)
+    named = zip(("begin", "end"), words, strict=True)
+    begin, end = (_day(name, word, dataset, now) for name, word in named)
     first, last = map(calendar.day_text, (begin, end))
     if end < begin:
         raise UsageError(f"{last} is before {first}", "swap the days")
@@ -237,8 +239,8 @@ def _window(account: Account, dataset: Dataset, words: tuple[str, str], now: flo
     return Window(account.appid, dataset.name, begin, end)
 
 
-def _day(word: str, dataset: Dataset, now: float) -> Day:
-    day = end_day_option(f"the day{quote_safe(word)}", word, now)
+def _day(name: str, word: str, dataset: Dataset, now: float) -> Day:
+    day = end_day_option(name, word, now)
     return readiness.newest_ready(dataset, now) if day is None else day
 
 

@@ -22,7 +22,7 @@ from harvester.core.errors import UsageError
 from harvester.core.results import Op
 from harvester.core.text.inert_text import inert
 from harvester.manifest.narrowing import meant
-from harvester.manifest.option_values import day_option
+from harvester.manifest.option_values import day_option, spelled
 from harvester.planning import wanted_days
 from harvester.runs.run_log import RunLog, locked_and_recorded, new_run_log
 from harvester.runs.runtime import Project
@@ -41,7 +41,7 @@ from harvester.storage.publication import Published
 from harvester.tables import row_groups
 from harvester.tables.columns import arrow_schema
 from harvester.verbs import erasure
-from harvester.verbs.arguments import AnyDay, ManifestSource, Names, names
+from harvester.verbs.arguments import AnyDay, ManifestSource, Names, checked, names
 from harvester.verbs.project import open_harvested
 
 
@@ -119,6 +119,7 @@ class _Erasure:
         return item
 
 
+@checked
 def forget(
     manifest: ManifestSource,
     *,
@@ -140,7 +141,7 @@ def forget(
     may; StoreError if the output cannot be read or written.
     """
     project = open_harvested(manifest, output, lock_timeout)
-    kept = day_option("--before", before, project.clock.started_at)
+    kept = day_option("before", before, project.clock.started_at)
     request = _request(project.manifest, names(accounts), names(datasets), kept)
     return erase(project, request, dry_run=dry_run)
 
@@ -178,7 +179,7 @@ def _request(
 ) -> erasure.ErasureRequest:
     if not accounts:
         words = "appids, names, tag:NAME, ATTRIBUTE=VALUE or all"
-        raise UsageError("--accounts is missing", f"name accounts: {words}")
+        raise UsageError(f"{spelled('accounts')} is missing", f"name accounts: {words}")
     appids, meant_datasets = meant(manifest, accounts, datasets)
     # Compared by the result, because `all`, a glob, every name and nothing mean the same.
     everything = meant_datasets == set(manifest.datasets)

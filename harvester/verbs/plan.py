@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 from harvester.core import calendar
 from harvester.core.config.settings import Manifest
@@ -57,6 +57,7 @@ _OF_THE_PRICE = ("bound_seconds", "bound_by", "quota_questions", "calendar_days"
 """Members of a price that stand beside it in a plan."""
 
 
+@arguments.checked
 def plan(
     manifest: ManifestSource,
     *,
@@ -83,9 +84,8 @@ def plan(
     # As a run of the shard sees it: prices are of its own accounts.
     mine = of_shard(project.manifest, own)
     want = wanted_days.wanted(mine, now)
-    asked = arguments.choice(refetch, (None, *get_args(Refetch)), "refetch")
     states = coverage_scan.read(tree, want, now, mine.datasets).states
-    missing = coverage_scan.to_ask(states, want, asked)
+    missing = coverage_scan.to_ask(states, want, refetch)
     found = wanted_days.summarise(mine, want, missing)
     price = plain(cost.price(mine, missing, found, _quotas(mine, tree, own, now), now))
     barren = cost.empty_prefixes(mine, missing, _rows(states), today)

@@ -6,19 +6,22 @@ import logging
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
+from harvester.core.config.manifest_text import ManifestText
 from harvester.core.config.settings import Manifest, Output
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
 from harvester.manifest.external_inputs import secret_files
-from harvester.manifest.loader import Draft, read
+from harvester.manifest.loader import Draft
 from harvester.manifest.narrowing import ALL, Selection, narrow
 from harvester.manifest.option_values import place_named
 from harvester.manifest.resolve_credentials import CredentialReader
+from harvester.manifest.text_file import Unreadable, read_text
 from harvester.runs.clock import CheckedClock
 from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.runtime import Project
@@ -26,7 +29,7 @@ from harvester.storage.backends.base import META_DIR
 from harvester.storage.layout import Tree, open_tree
 from harvester.storage.state import account_cache, rewrite_journal
 from harvester.verbs import arguments
-from harvester.verbs.arguments import ManifestSource, ManifestText
+from harvester.verbs.arguments import ManifestSource
 
 _RUNNERS = ("CI", "GITHUB_ACTIONS")
 _LOG = logging.getLogger("harvester.project")
@@ -53,20 +56,25 @@ class ManifestReader:
 
     def __call__(self, now: float) -> Manifest:
         """Return the manifest as of a time in seconds since the Unix epoch. Raises as `read`."""
-        draft = read(self.source.path, environ=os.environ, now=now, text=self.source.text)
+        draft = arguments.draft_of(self.source, now)
         again = replace(draft.manifest(self.appids), output=self.output)
         return narrowed(again, self.selection, now)
 
 
+@arguments.checked
 def read_manifest(manifest: ManifestSource, environ: Mapping[str, str] | None = None) -> Manifest:
     """Read and validate a manifest; no secret is resolved.
 
     ``environ`` has the variables of ``${NAME}``; those of the process by default. Raises UsageError
     with all ``mistakes``.
     """
-    path, text = arguments.source(manifest)
-    given = os.environ if environ is None else environ
-    return read(path, environ=given, now=CheckedClock().started_at, text=text).manifest()
+    source, now = arguments.source(manifest), CheckedClock().started_at
+    with suppress(Unreadable):
+        # Kept, so that a verb works on what was read. If it cannot be, the draft says why.
+        source = source._replace(text=source.text or read_text(source.path), read_at=now)
+    if environ is not None:
+        source = source._replace(environ=dict(environ))
+    return replace(arguments.draft_of(source, now).manifest(), source=source)
 
 
 def narrowed(manifest: Manifest, selection: Selection, now: float) -> Manifest:
@@ -140,7 +148,7 @@ def open_quietly(
 
     Raises as `open_project`, except for the errors of WeChat and of a selection.
     """
-    draft = read(source.path, environ=os.environ, now=clock.started_at, text=source.text)
+    draft = arguments.draft_of(source, clock.started_at)
     manifest = draft.manifest()
     if output is not None:
         target = replace(manifest.output, path=place_named(os.fspath(output)))

@@ -28,7 +28,7 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
 from harvester.core.text.inert_text import inert
-from harvester.manifest.option_values import place_named
+from harvester.manifest.option_values import place_named, spelled
 from harvester.runs.run_log import RunLog, locked, new_run_log, recorded
 from harvester.storage import layout, partition_reader, partition_writer, publish
 from harvester.storage.backends.base import META_DIR, FileInfo
@@ -42,7 +42,7 @@ from harvester.tables import coverage, row_groups, schema_upgrade
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays, Coverage
 from harvester.verbs import tree_copy
-from harvester.verbs.arguments import ManifestSource
+from harvester.verbs.arguments import ManifestSource, checked
 from harvester.verbs.project import open_harvested
 
 BATCH_ROWS = 16_384
@@ -76,10 +76,11 @@ class _Rewriting:
         return {self.source.name(part): found.version for part, found in self.old[month].items()}
 
 
+@checked
 def rewrite(
     manifest: ManifestSource,
     *,
-    to: str | None,
+    to: str | os.PathLike[str] | None,
     buckets: int | None = None,
     output: str | os.PathLike[str] | None = None,
     lock_timeout: str | timedelta | None = None,
@@ -92,7 +93,8 @@ def rewrite(
     """
     project = open_harvested(manifest, output, lock_timeout)
     old, clock, file = project.tree, project.clock, project.manifest.file
-    new = open_tree(_place(project.manifest.output, to, buckets))
+    place = None if to is None else os.fspath(to)
+    new = open_tree(_place(project.manifest.output, place, buckets))
     timeout = project.lock_timeout
     old_log, new_log = new_run_log(file, clock), new_run_log(file, clock)
     with (
@@ -109,12 +111,12 @@ def rewrite(
 def _place(old: Output, to: str | None, buckets: int | None) -> Output:
     """Return the output of the new tree, which must not overlap with the old one."""
     if to is None:
-        raise UsageError("--to is missing", "name a new place for the tree")
+        raise UsageError(f"{spelled('to')} is missing", "name a new place for the tree")
     if "${" in to:
         problem = f"{inert(to)}: a manifest would fill in what ${{…}} means"
         raise UsageError(problem, "name another place")
     if buckets is not None and not 1 <= buckets <= MAX_BUCKETS:
-        problem = f"--buckets {buckets}: must be from 1 to {MAX_BUCKETS:,}"
+        problem = f"{spelled('buckets')} {buckets}: must be from 1 to {MAX_BUCKETS:,}"
         raise UsageError(problem, "look at `harvester plan`")
     new = replace(old, path=place_named(to), buckets=buckets or old.buckets, must_exist=False)
     one, other = (
@@ -184,20 +186,19 @@ def _summed(target: Tree, datasets: Iterable[str]) -> NewTree:
 def _is_finished(source: Tree, target: Tree, datasets: Mapping[str, Dataset]) -> bool:
     """Return whether the target was finished. Raises UsageError if it cannot be continued."""
     found, place = rewrite_journal.read(target), target.store.display_path()
+    new = f"name a new place for {spelled('to')}"
     if found is None:
         if _is_inhabited(target, datasets):
-            raise UsageError(f"{place}: there is an output already", "name a new place for --to")
+            raise UsageError(f"{place}: there is an output already", new)
         return False
     origin, buckets = found.get("from"), found.get("buckets", target.buckets)
     if origin != _identity(source):
-        raise UsageError(
-            f"{place}: made of {inert(str(origin)[:1000])}", "name a new place for --to"
-        )
+        raise UsageError(f"{place}: made of {inert(str(origin)[:1000])}", new)
     if buckets != target.buckets:
         count = inert(str(buckets)[:100])
         raise UsageError(
-            f"{place}: made with --buckets {count}, not {target.buckets}",
-            f"say --buckets {count}, or name a new place for --to",
+            f"{place}: made with {spelled('buckets')} {count}, not {target.buckets}",
+            f"say {spelled('buckets')} {count}, or {new}",
         )
     return bool(found.get("finished"))
 
@@ -250,7 +251,7 @@ def _refuse_changed(rewriting: _Rewriting) -> None:
             raise UsageError(
                 f"{rewriting.source.store.display_path()}: {name} of {month} changed since the new"
                 " tree was finished",
-                "switch to the new tree, or name another place for --to",
+                f"switch to the new tree, or name another place for {spelled('to')}",
             )
 
 

@@ -17,11 +17,12 @@ from concurrent.futures import Future, wait
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, Self, TypeAlias, get_args
+from typing import Any, Literal, ParamSpec, Self, TypeAlias
 
 from harvester.core.calendar import utc_text
 from harvester.core.errors import Busy, HarvesterError, UsageError
 from harvester.core.exit_codes import Exit
+from harvester.manifest.option_values import spelled
 from harvester.runs import harvest as harvesting
 from harvester.runs.clock import CheckedClock
 from harvester.runs.facts import Begun
@@ -54,9 +55,9 @@ class Run:
     With `until_complete` it is one run after another, each with its own clock, id and record, and
     each reads the manifest again; `record` and the like are those of the last one.
 
-    ``spelled`` writes the name of an argument for messages. ``summary`` is a file that gets the run
-    record too, and ``watch`` a task that shows progress, instead of the one that ``given`` names.
-    ``project`` is what the run works on; it is there once the run has begun.
+    ``summary`` is a file that gets the run record too, and ``watch`` a task that shows progress,
+    instead of the one that ``given`` names. ``project`` is what the run works on; it is there once
+    the run has begun.
     """
 
     project: Project
@@ -65,11 +66,10 @@ class Run:
         self,
         given: Mapping[str, Any],
         *,
-        spelled: Callable[[str], str] = str,
         summary: Path | None = None,
         watch: Watch | None = None,
     ) -> None:
-        self._given, self._spelled = given, spelled
+        self._given = given
         self._watch = watch or _watch(given["progress"])
         self._source = arguments.source(given["manifest"])
         self._copy = summary_file.usable(summary, self._source.path)
@@ -128,8 +128,7 @@ class Run:
         seconds = self._waits.before_next(at - self._clock())
         when = utc_text(self._clock() + seconds)
         if seconds >= self._waits.left():
-            limit = self._spelled("wait")
-            _log.info("unfinished: %s; a run at %s would be beyond %s", why, when, limit)
+            _log.info("unfinished: %s; a run at %s would be beyond %s", why, when, spelled("wait"))
             return False
         text = f"unfinished: {why}; waits {duration_text(seconds)}, until {when}"
         self._log.stream.describe = lambda: text
@@ -205,22 +204,22 @@ class Run:
 
     def options(self) -> RunOptions:
         """Return the options of the run beyond the manifest. Raises UsageError."""
-        given, spelled = self._given, self._spelled
+        given = self._given
         return RunOptions(
-            arguments.choice(given["refetch"], (None, *get_args(Refetch)), spelled("refetch")),
-            arguments.shard_of(given["shard"], spelled("shard")),
+            given["refetch"],
+            arguments.shard_of(given["shard"]),
             self._max_duration(),
             ignore_spent_quota=given["ignore_spent_quota"],
             labels=arguments.labels_of(given["labels"]),
-            processes=arguments.processes_of(given["processes"], spelled("processes")),
-            lock_timeout=arguments.timeout_seconds(given["lock_timeout"], spelled("lock_timeout")),
+            processes=arguments.processes_of(given["processes"]),
+            lock_timeout=arguments.timeout_seconds(given["lock_timeout"]),
         )
 
     def _max_duration(self) -> float | None:
         """Return how many seconds the run may take: its own limit, and what is left of `wait`."""
-        given, spelled = self._given, self._spelled
-        own = arguments.seconds(given["max_duration"], spelled("max_duration"))
-        whole = arguments.seconds(given["wait"], spelled("wait"))
+        given = self._given
+        own = arguments.seconds(given["max_duration"])
+        whole = arguments.seconds(given["wait"], "wait")
         if given["until_complete"]:
             self._waits.limit = DEFAULT_WAIT if whole is None else whole
             left = max(0.0, self._waits.left())
@@ -248,6 +247,7 @@ class Run:
         shared_run.run(self._log, self.project, options, self._watch)
 
 
+@arguments.checked
 def run(
     manifest: ManifestSource,
     *,
@@ -310,8 +310,7 @@ def run(
 
 
 def _watch(progress: str) -> Watch:
-    shown = arguments.choice(progress, ("auto", "none"), "progress") == "auto"
-    return show_bar if shown else show_no_progress
+    return show_bar if progress == "auto" else show_no_progress
 
 
 def _with_parameters_of(
@@ -335,6 +334,7 @@ async def run_async(*given: Any, **named: Any) -> Result:
     """
     asked = inspect.signature(run).bind(*given, **named)
     asked.apply_defaults()
+    arguments.check(run, asked.arguments)
     # In a thread, because it reads small files.
     made = await asyncio.to_thread(Run, asked.arguments)
     return await made.start().ended()

@@ -11,7 +11,7 @@ from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.plain import plain
 from harvester.core.results import PausedAccount
-from harvester.manifest.option_values import end_day_option
+from harvester.manifest.option_values import end_day_option, spelled
 from harvester.planning import bucket_sizing, wanted_days
 from harvester.runs.record.account_report import DatasetSummary, summarise_states
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, next_requests
@@ -87,6 +87,7 @@ class Status:
         return {"complete": self.complete, **members}
 
 
+@arguments.checked
 def status(
     manifest: ManifestSource,
     *,
@@ -110,10 +111,10 @@ def status(
     project = open_project(manifest, chosen, output)
     now, required = project.clock.started_at, None
     if require is not None:
-        day = end_day_option("--require", require, now)
+        day = end_day_option("require", require, now)
         required = Required(day, final, project.clock.moment())
     elif final:
-        raise UsageError("--final is a part of --require", "write --require yesterday --final")
+        raise UsageError(f"{spelled('final')} is a part of {spelled('require')}", "give both")
     found = survey(project.manifest, project.tree, now, required)
     return replace(found, owners=tuple(project.tree.store.owners())) if owners else found
 

@@ -27,7 +27,7 @@ from harvester.storage.state import change_reader
 from harvester.tables import integrity
 from harvester.tables.equal_rows import MIN_DAYS, equal_accounts
 from harvester.tables.integrity import FileIdentity
-from harvester.verbs.arguments import ManifestSource
+from harvester.verbs.arguments import ManifestSource, checked
 from harvester.verbs.project import open_harvested
 
 
@@ -99,6 +99,7 @@ class Report:
         return {"undamaged": self.undamaged, **plain(self)}
 
 
+@checked
 def verify(
     manifest: ManifestSource,
     *,

@@ -110,7 +110,7 @@ def test_a_wrong_dataset_is_refused_with_the_nearest(
         ({"begin_date": "2026-5-1"}, "begin_date `2026-5-1` is not a day"),
         ({"end_date": "2026-02-30"}, "end_date `2026-02-30` is a day that no calendar has"),
         ({"end_date": "tomorrow"}, "end_date `tomorrow` is not a day"),
-        ({"begin_date": dt.datetime(2026, 5, 1, tzinfo=dt.UTC)}, "begin_date is a moment"),
+        ({"begin_date": dt.datetime(2026, 5, 1, tzinfo=dt.UTC)}, "begin_date does not fit"),
         ({"begin_date": "2026-05-02", "end_date": "2026-05-01"}, "begin_date is after end_date"),
         ({"accounts": "wx1"}, "accounts `wx1` is not an appid"),
         ({"accounts": [appid(1), "Acme Service"]}, "accounts `Acme Service` is not an appid"),

@@ -72,9 +72,8 @@ def fetch(
         manifest, end = Path(end), None
     if raw and format == "json":
         raise UsageError("--raw and --format json are two forms of the answer", "take one of them")
-    timeout = options.timeout(lock_timeout)
     found = fetching.fetch(
-        manifest, account, dataset, begin, end, output=output, lock_timeout=timeout
+        manifest, account, dataset, begin, end, output=output, lock_timeout=lock_timeout
     )
     if raw:
         _print_raw(found.raw)

@@ -52,7 +52,7 @@ def forget(
         before=before,
         dry_run=dry_run,
         output=output,
-        lock_timeout=options.timeout(lock_timeout),
+        lock_timeout=lock_timeout,
     )
     answer(format, lambda: receipt, lambda out: _print_receipt(out, receipt))
 

@@ -15,7 +15,6 @@ from harvester.core.calendar import Day, day_text
 from harvester.core.config.settings import ASSUMED_QUOTA
 from harvester.core.results import DatasetPlan
 from harvester.core.text.inert_text import named
-from harvester.verbs import arguments
 from harvester.verbs import plan as planning
 from harvester.verbs.plan import Plan
 
@@ -54,9 +53,8 @@ def plan(
       0   planned
       2   a mistake in the manifest or the options
     """
-    part = arguments.shard_of(shard, "--shard")
     given = selecting.given()
-    found = planning.plan(manifest, output=output, refetch=refetch, shard=part, **given)
+    found = planning.plan(manifest, output=output, refetch=refetch, shard=shard, **given)
     answer(format, found.to_dict, lambda out: print_plan(out, found))
 
 

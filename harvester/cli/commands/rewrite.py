@@ -40,8 +40,9 @@ def rewrite(
         to: Where the new output is written.
         buckets: Files a month is split into, from 1 to 9,999; as many as now by default.
     """
-    timeout = options.timeout(lock_timeout)
-    made = rewriting.rewrite(manifest, to=to, buckets=buckets, output=output, lock_timeout=timeout)
+    made = rewriting.rewrite(
+        manifest, to=to, buckets=buckets, output=output, lock_timeout=lock_timeout
+    )
     place = _seen_from(manifest.parent, to or "")
     answer(format, lambda: made, lambda out: _print_tree(out, made, manifest, place))
 

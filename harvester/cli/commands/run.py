@@ -99,12 +99,12 @@ def run(
         # Loaded only now, because no other run shows a plan.
         from harvester.cli.commands.plan import plan  # noqa: PLC0415 - as the line above says
 
-        Run(given, spelled=_option, watch=show_no_progress).options()
+        Run(given, watch=show_no_progress).options()
         refetch, shard = running.refetch, running.shard
         plan(manifest, selecting=selecting, output=output, refetch=refetch, shard=shard)
         return Exit.DONE
     watch = _watch(running.progress, terminal)
-    execution = StoppableRun(given, spelled=_option, summary=running.summary, watch=watch)
+    execution = StoppableRun(given, summary=running.summary, watch=watch)
     with signals.stopping(execution):
         # Collect garbage less often, because requests make few cycles.
         gc.set_threshold(200_000, 20, 50)
@@ -127,11 +127,6 @@ class StoppableRun(Run):
         """Write a record that names the signal, and the outputs of a step."""
         super().final_write(patience)
         workflow_commands.write_outputs(self.key_figures())
-
-
-def _option(argument: str) -> str:
-    """Write the name of an argument as an option."""
-    return f"--{argument.replace('_', '-')}"
 
 
 def _watch(style: ProgressStyle, terminal: Console) -> Watch:

@@ -52,7 +52,7 @@ def verify(
         output=output,
         footers_only=footers_only,
         repair=repair,
-        lock_timeout=options.timeout(lock_timeout),
+        lock_timeout=lock_timeout,
     )
 
     def show(out: Console) -> None:

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from harvester.core.calendar import Day
 from harvester.core.config import field_types as types
+from harvester.core.config.manifest_text import ManifestText
 from harvester.core.dataset import Dataset
 from harvester.core.errors import InvalidValue, Place
 
@@ -347,6 +348,7 @@ class Manifest:
     ``secret_variables`` are the variables of all credentials, if any of these has a command: it
     does not inherit them. ``credential_places`` has the place of each account's credential by
     appid; PLATFORM and DEFAULTS stand for those of the platform and of all other accounts.
+    ``source`` is what it was read from, if a program holds it.
     """
 
     file: Path
@@ -365,6 +367,7 @@ class Manifest:
     credential_places: Mapping[str, Place] = dataclasses.field(
         default_factory=dict, compare=False, repr=False
     )
+    source: ManifestText | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def names(self) -> dict[str, str]:

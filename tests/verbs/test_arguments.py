@@ -1,0 +1,224 @@
+"""Arguments of the Python API: each wrong one is a UsageError that names it in Python's words."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+import harvester
+from harvester.cli import options
+from harvester.core.errors import UsageError
+from harvester.storage.coverage_scan import Refetch
+from harvester.testing import sandbox
+from harvester.verbs import arguments
+from harvester.verbs.changes import changes
+from harvester.verbs.forget import forget
+from harvester.verbs.inputs import inputs
+from harvester.verbs.rewrite import rewrite
+from harvester.verbs.verify import verify
+
+ODD = object()
+MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
+
+WRONG: Mapping[str, tuple[Any, ...]] = {
+    "manifest": (5, None, "", ["jobs.yaml"]),
+    "accounts": (5, [5], b"wx", {"wx": 1}, "nobody"),
+    "datasets": (5, [None], {"a": "b"}, "nothing"),
+    "jobs": (5, [b"x"], "nothing"),
+    "begin_date": (20260301, MOMENT, "last week", "2026-02-30"),
+    "end_date": (20260301, MOMENT, "tomorrow", "31.1.2026"),
+    "output": (5, b"output", ["output"], ""),
+    "shard": (5, "3/2", (0, 1), (1, 2, 3), "1"),
+    "processes": (0, True, "3", None, 1.5),
+    "refetch": ("everything", True, ["all"]),
+    "max_duration": (60, 1.5, "60", "soon", timedelta(-1)),
+    "until_complete": ("yes", 1, None),
+    "wait": (60, "1d", timedelta(-1), "1h"),
+    "ignore_spent_quota": ("no", 0),
+    "lock_timeout": (60, "soon", timedelta(-1)),
+    "labels": (5, ["a=b"], {"a": 1}, {1: "a"}),
+    "on_event": (5, "print"),
+    "progress": ("bar", True, None),
+    "require": (20260301, "tomorrow", MOMENT),
+    "final": ("yes", 1, True),
+    "owners": ("yes", None),
+    "account": (5, None),
+    "dataset": (5, None),
+    "begin": (5, None, "someday", MOMENT),
+    "end": (5, "someday"),
+    "environ": (5, ["A=B"], {"A": 1}),
+    "endpoint": (5, "somewhere"),
+    "storage_options": (5, {1: "a"}),
+    "must_exist": ("no", None),
+    "name": (5, "nothing"),
+    "schema": (5,),
+    "con": ("duckdb", 5),
+    "since": (5,),
+    "footers_only": ("yes", None),
+    "repair": ("yes", None),
+    "to": (5, None),
+    "buckets": (0, "8", 10_000),
+    "before": (5, "someday"),
+    "dry_run": ("yes", None),
+}
+"""Values that are none, by argument. Of each function all of its arguments are tried."""
+
+TAKEN = [("changes", "manifest", None)]
+"""Values that are wrong for another function."""
+
+
+def verbs() -> dict[str, Callable[..., Any]]:
+    """Return the public functions and those of the other verbs, by name."""
+    found = (harvester.run, harvester.plan, harvester.check, harvester.status, harvester.fetch)
+    others = (harvester.read_manifest, changes, verify, rewrite, forget, harvester.open)
+    return {each.__name__: each for each in (*found, *others)}
+
+
+NEEDED: Mapping[str, Mapping[str, Any]] = {
+    "fetch": {"account": "wx0000000000000001", "dataset": "interface_summary", "begin": "-2d"},
+    "rewrite": {"to": "elsewhere"},
+    "forget": {"accounts": "wx0000000000000001"},
+}
+
+
+@pytest.fixture(scope="module")
+def harvested(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A manifest whose output has rows."""
+    with sandbox(accounts=2) as wechat:
+        output = tmp_path_factory.mktemp("arguments") / "output"
+        manifest = wechat.manifest(begin_date="-3d", output=str(output))
+        assert harvester.run(manifest).exit_code == 0
+        yield manifest
+
+
+def cases() -> list[tuple[str, str, Any]]:
+    """Return each argument of each function with each of its wrong values."""
+    return [
+        (verb, argument, value)
+        for verb, function in verbs().items()
+        for argument in inspect.signature(function).parameters
+        for value in WRONG[argument]
+        if (verb, argument, value) not in TAKEN
+    ]
+
+
+def test_a_wrong_value_of_any_argument_is_a_usage_error_that_names_it(
+    harvested: dict[str, Any],
+) -> None:
+    """Never a TypeError out of the middle, never silence, and no word of the command line."""
+    flaws = []
+    for verb, argument, value in cases():
+        place = {"output": harvested["output"]} if verb == "open" else {"manifest": harvested}
+        given = {**place, **NEEDED.get(verb, {}), argument: value}
+        try:
+            verbs()[verb](**given)
+        except UsageError as error:
+            text = str(error)
+            if argument not in text or f"--{argument}" in text:
+                flaws.append(f"{verb}({argument}={value!r}): {text}")
+        except Exception as error:  # noqa: BLE001 - each is a flaw
+            flaws.append(f"{verb}({argument}={value!r}): {type(error).__name__}: {error}")
+        else:
+            flaws.append(f"{verb}({argument}={value!r}): accepted")
+    assert not flaws, "\n".join(flaws)
+
+
+def test_methods_of_an_output_check_their_arguments(harvested: dict[str, Any]) -> None:
+    """As the functions do."""
+    out = harvester.open(harvested["output"])
+    methods = (out.arrow, out.polars, out.duckdb, out.coverage, out.changes, out.verify)
+    tried = [
+        (method, argument, value)
+        for method in methods
+        for argument in inspect.signature(method).parameters
+        for value in WRONG[argument]
+    ]
+    for method, argument, value in tried:
+        needed = {"name": "interface_summary"} if method in methods[:2] else {}
+        with pytest.raises(UsageError, match=f"{argument}|unknown dataset"):
+            method(**{**needed, argument: value})
+
+
+def test_run_async_checks_its_arguments(harvested: dict[str, Any]) -> None:
+    """They are those of `run`."""
+    with pytest.raises(UsageError, match="max_duration `60` does not fit"):
+        asyncio.run(harvester.run_async(harvested, max_duration=60))  # type: ignore[arg-type]
+
+
+def test_the_message_says_what_to_give() -> None:
+    """The types of the argument, and where its values are described."""
+    with pytest.raises(UsageError) as caught:
+        harvester.plan("jobs.yaml", refetch="everything")  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "refetch `'everything'` does not fit\n"
+        "give Optional[Literal['all', 'empty', 'provisional', 'quarantined', 'refused']];"
+        " help(harvester.plan) tells more"
+    )
+
+
+def test_a_wrong_value_that_could_be_a_secret_is_not_repeated() -> None:
+    """As anywhere else."""
+    secret = "0123456789abcdef0123456789abcdef"
+    with pytest.raises(UsageError) as caught:
+        harvester.plan("jobs.yaml", refetch=secret)  # type: ignore[arg-type]
+    assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", [dict, Path])
+def test_every_verb_takes_what_read_manifest_returns(
+    harvested: dict[str, Any], tmp_path: Path, form: type[object]
+) -> None:
+    """Read from a mapping or from a file, which may be gone when a verb works on it."""
+    source: Any = harvested
+    if form is Path:
+        source = tmp_path / "jobs.yaml"
+        source.write_text(arguments.source(harvested).text or "")
+    manifest = harvester.read_manifest(source)
+    if form is Path:
+        source.unlink()
+    account = manifest.accounts[0].appid
+    assert harvester.run(manifest, refetch="empty").exit_code == 0
+    assert harvester.run(manifest, processes="auto").exit_code == 0
+    assert harvester.plan(manifest).requests == 0
+    assert harvester.status(manifest).complete
+    assert harvester.check(manifest).exit_code == 0
+    assert harvester.fetch(manifest, account, "interface_summary", "-2d").exit_code == 0
+    assert harvester.read_manifest(manifest) == manifest
+    assert changes(manifest)[0]
+    assert verify(manifest).undamaged
+    assert inputs(manifest, arguments.selection(None, None, None, None, None), None).accounts == 2
+    assert rewrite(manifest, to=tmp_path / "new").rows
+    assert forget(manifest, accounts=account, before="2020-01-01", dry_run=True).empty
+
+
+def test_a_manifest_keeps_the_variables_that_it_was_read_with(tmp_path: Path) -> None:
+    """A verb does not look for them in the environment of the process."""
+    written = {
+        "version": 1,
+        "api": {"base_url": "sandbox"},
+        "accounts": [{"appid": "wx0000000000000001"}],
+        "jobs": [{"datasets": ["user_summary"], "begin_date": "-3d"}],
+        "output": "${PLACE}",
+    }
+    manifest = harvester.read_manifest(written, environ={"PLACE": str(tmp_path / "there")})
+    assert harvester.run(manifest).exit_code == 0
+    assert (tmp_path / "there" / "user_summary").is_dir()
+
+
+def test_a_manifest_that_was_changed_is_refused(harvested: dict[str, Any]) -> None:
+    """A verb reads its text again, so a change of the value would be ignored in silence."""
+    changed = replace(harvester.read_manifest(harvested), jobs=())
+    with pytest.raises(UsageError, match="manifest was changed after it was read"):
+        harvester.plan(changed)
+
+
+def test_the_command_line_refetches_what_the_function_does() -> None:
+    """Written out there, because loading the other would make ``--help`` slow."""
+    assert {*get_args(get_args(get_args(options.Refetch)[0])[0])} == {*get_args(Refetch)}
