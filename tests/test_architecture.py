@@ -200,9 +200,9 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_735,
+    "core": 1_738,
     "catalogue": 756,
-    "manifest": 1_597,
+    "manifest": 1_647,
     "planning": 761,
     "scheduling": 1_484,
     "tables": 1_947,
@@ -210,9 +210,9 @@ MAX_CODE = {
     "storage": 3_963,
     "engine": 909,
     "runs": 3_592,
-    "verbs": 2_864,
+    "verbs": 2_880,
     "readers": 788,
-    "cli": 2_240,
+    "cli": 2_247,
     "sandbox": 1_056,
     "root": 213,
 }

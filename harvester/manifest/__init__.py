@@ -6,6 +6,7 @@ __all__ = [
     "loader",
     "narrowing",
     "option_values",
+    "pause_lines",
     "resolve_credentials",
     "text_file",
 ]

@@ -66,8 +66,7 @@ def validate_accounts(
     # One with a mistake counts, or each account that needs it would be a mistake too.
     has_platform = root.platform is not None or "platform" in bad
     accounts: dict[str, Account] = {}
-    first: dict[str, Where] = {}
-    mistakes = context.mistakes
+    mistakes, places = context.mistakes, context.account_places
     for value, where in written:
         whole = _with_defaults(value, defaults)
         account = check(Account, whole, where, context, item_of="accounts")
@@ -79,10 +78,10 @@ def validate_accounts(
         if paused is not defaults.get("paused"):
             account = replace(account, paused=pause_of(paused, ("paused",), where, context))
         if appid in accounts:
-            hint = f"also in {first[appid](('appid',))}"
+            hint = f"also in {places[appid]}"
             mistakes.add(where(("appid",)), f"the account `{appid}` comes twice", hint)
             continue
-        accounts[appid], first[appid] = account, where
+        accounts[appid], places[appid] = account, where(("appid",))
         if value.get("credential"):
             context.credential_places[appid] = place_of(value["credential"], where, "credential")
         begin, end = account.begin_date, account.end_date

@@ -68,8 +68,8 @@ class LoadContext:
     ``references`` are the texts whose references were resolved. ``invalid_accounts`` holds the
     appids and tags of accounts with mistakes: a job may name these. ``accounts_unknown`` is true if
     some accounts could not be read at all, so that a job may name anything. ``partial`` is true if
-    the YAML has mistakes, so that keys may be missing. ``credential_places`` is as in
-    `Manifest`. ``environ`` is hidden in the repr, because it holds secrets.
+    the YAML has mistakes, so that keys may be missing. ``credential_places`` and
+    ``account_places`` are as in `Manifest`. ``environ`` is not in the repr: it holds secrets.
     """
 
     folder: Path
@@ -81,6 +81,7 @@ class LoadContext:
     accounts_unknown: bool = False
     partial: bool = False
     credential_places: dict[str, Place] = field(default_factory=dict)
+    account_places: dict[str, Place] = field(default_factory=dict)
 
     def may_have_account(self, name: str) -> bool:
         """Return whether an unknown name may belong to an account with a mistake of its own."""

@@ -99,6 +99,7 @@ class Draft:
             references=tuple(context.references),
             secret_variables=secret_variables(accounts.values(), root.platform),
             credential_places=context.credential_places,
+            account_places=context.account_places,
         )
 
     def _jobs(self, accounts: Sequence[Account]) -> tuple[Job, ...]:

@@ -26,6 +26,7 @@ from harvester.core.errors import StoreError, UsageError
 from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.rule import Action, Rule, Scope
 from harvester.engine.lone_calls import LoneCalls, Outcome, may_count
+from harvester.manifest.pause_lines import Refused, pause_lines
 from harvester.planning.ledger import Ledger, Moment
 from harvester.planning.wanted_days import paused_accounts
 from harvester.runs import token_comparison
@@ -156,11 +157,27 @@ def _check_project(project: Project) -> Check:
         # What cannot be read is reported when the quotas are saved.
         layout.check_folders(project.tree)
     found = check_accounts(project.manifest, with_paused(project, run_context(project)))
+    refused, today = _refused(found, project.manifest), calendar.today(project.clock())
+    found.pause_lines = [*pause_lines(project.manifest, refused, today)]
     try:
         save(found, project.manifest, project.tree, project.clock.moment())
     except StoreError as error:
         _log.warning("the quotas and the calls of this check are not saved: %s", error.problem)
     return found
+
+
+def _refused(found: Check, manifest: Manifest) -> Iterator[Refused]:
+    """Yield the refusals of a check, each with the datasets of its family."""
+    names = {account.appid: names for account, names in manifest.datasets_of_accounts()}
+    for account in found.accounts:
+        for finding in account.findings:
+            if finding.state is State.REFUSED:
+                datasets = (
+                    name
+                    for name in names[account.appid]
+                    if manifest.datasets[name].family == finding.family
+                )
+                yield Refused(account.appid, (*datasets,), finding.errcode, finding.meaning)
 
 
 def check_accounts(manifest: Manifest, context: RunContext) -> Check:

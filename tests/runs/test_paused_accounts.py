@@ -29,6 +29,7 @@ from tests.support.run_harness import DAILY, RunHarness, appid
 
 SICK, WELL = appid(1), appid(2)
 ARTICLES = "article_read"
+FAMILY = [ARTICLES, "article_share", "biz_summary", "article_total_detail"]
 REASON = "new secret asked for"
 PAUSED: dict[str, Any] = {
     "appid": SICK,
@@ -186,6 +187,31 @@ def test_check_says_whether_a_paused_account_works_again(
     assert f"{SICK} Acme: {REASON} (it works again: take `paused` off)" in harvester("check").out
     [paused] = harvester("check", "--format", "json").json["paused"]
     assert (paused["appid"], paused["reason"], paused["works_again"]) == (SICK, REASON, True)
+
+
+def test_check_prints_the_lines_that_pause_what_was_refused(harvester: CommandLine) -> None:
+    """With them in the manifest it is green, and no other account or dataset is paused."""
+    text = harvester.manifest.read_text().replace(f"datasets: [{DAILY}]", "datasets: all")
+    harvester.manifest.write_text(text)
+    for name in FAMILY:
+        harvester.world.fail(WELL, 48001, dataset=name)
+    refused = harvester("check")
+    assert refused.code == Exit.INCOMPLETE
+    command = refused.out.splitlines()[-1].split()
+    assert command[:2] == ["harvester", "check"]
+    assert command[-1] == "--acknowledge"
+    shown = harvester("check", "--acknowledge")
+    place, line = shown.out.splitlines()[-2:]
+    assert place.startswith(f"# {WELL}, jobs.yaml:")
+    assert harvester("check", "--format", "json").json["pause_lines"] == [place, line]
+    harvester.manifest.write_text(text.replace(f"{{appid: {WELL}}}", f"{{appid: {WELL}, {line}}}"))
+    green = harvester("check")
+    assert green.code == Exit.DONE
+    assert "--acknowledge" not in green.out
+    [_, part] = harvester("check", "--format", "json").json["paused"]
+    assert part["appid"] == WELL
+    assert part["datasets"] == FAMILY
+    assert part["reason"].startswith("refused on ")
 
 
 def test_forget_still_refuses_a_paused_account(

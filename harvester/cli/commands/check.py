@@ -10,6 +10,7 @@ from rich.console import Console
 
 from harvester.catalogue import CATALOGUE
 from harvester.cli import options
+from harvester.cli.next_commands import NextCommand, next_command, print_next
 from harvester.cli.output import logs
 from harvester.cli.output.answers import (
     answer,
@@ -45,6 +46,7 @@ def check(
     selecting: options.Selecting = options.ALL,
     output: options.Output = None,
     offline: Annotated[bool, options.value("HARVESTER_OFFLINE")] = False,
+    acknowledge: Annotated[bool, options.value("HARVESTER_ACKNOWLEDGE")] = False,
     format: options.Format = "text",
     _ok_exit: options.OkExit = "",
     logging: options.Logging = options.DEFAULT_LOGGING,
@@ -65,6 +67,7 @@ def check(
 
     Params:
         offline: Check the manifest alone and list the variables, files and hosts that it names.
+        acknowledge: Print the lines of the manifest that would pause what was refused.
     """
     logs.set_up(logging)
     given = selecting.given()
@@ -73,7 +76,7 @@ def check(
         answer(format, lambda: needed, lambda out: _offline(out, needed))
         return Exit.DONE
     found = checking.check(manifest, output=output, **given)
-    answer(format, found.to_dict, lambda out: _print_check(out, found))
+    answer(format, found.to_dict, lambda out: _print_check(out, found, acknowledge=acknowledge))
     return found.exit_code
 
 
@@ -99,7 +102,7 @@ MAX_ROWS = 20
 """Maximum rows of accounts. Those that work have none if not all have one."""
 
 
-def _print_check(out: Console, found: Check) -> None:
+def _print_check(out: Console, found: Check, *, acknowledge: bool = False) -> None:
     worst_first = sorted(found.accounts, key=lambda each: WORST_FIRST.index(each.state))
     shown = [account for account in worst_first if account.state is not State.WORKS]
     if len(worst_first) <= MAX_ROWS:
@@ -115,6 +118,17 @@ def _print_check(out: Console, found: Check) -> None:
     states = f": {_states(found.accounts)}" if found.accounts else ""
     accounts = f"{counted(len(found.accounts), 'account')}{states}"
     print_line(out, f"{accounts}; {counted(found.calls, 'call')}", gap=True)
+    _print_pause_lines(out, found.pause_lines, acknowledge=acknowledge)
+
+
+def _print_pause_lines(out: Console, lines: Sequence[str], *, acknowledge: bool) -> None:
+    """Print the lines that pause what was refused, or the command that does."""
+    if acknowledge:
+        for line in lines:
+            print_line(out, line, whole=True)
+    elif lines:
+        command = next_command("check", "--acknowledge")
+        print_next(out, [NextCommand("lines that pause what was refused", command)])
 
 
 def _states(accounts: Sequence[AccountCheck]) -> str:

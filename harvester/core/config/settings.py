@@ -348,6 +348,7 @@ class Manifest:
     ``secret_variables`` are the variables of all credentials, if any of these has a command: it
     does not inherit them. ``credential_places`` has the place of each account's credential by
     appid; PLATFORM and DEFAULTS stand for those of the platform and of all other accounts.
+    ``account_places`` has the places of the accounts that are written somewhere, by appid.
     ``source`` is what it was read from, if a program holds it.
     """
 
@@ -365,6 +366,9 @@ class Manifest:
     all_jobs: tuple[Job, ...] = dataclasses.field(default=(), compare=False)
     secret_variables: frozenset[str] = frozenset()
     credential_places: Mapping[str, Place] = dataclasses.field(
+        default_factory=dict, compare=False, repr=False
+    )
+    account_places: Mapping[str, Place] = dataclasses.field(
         default_factory=dict, compare=False, repr=False
     )
     source: ManifestText | None = dataclasses.field(default=None, compare=False, repr=False)

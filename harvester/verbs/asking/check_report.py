@@ -106,12 +106,14 @@ class AccountCheck:
 class Check:
     """All accounts in the manifest's order, and the number of calls, those for tokens included.
 
-    ``paused`` accounts are in no count of states and no exit code.
+    ``paused`` accounts are in no count of states and no exit code. ``pause_lines`` would pause what
+    was refused, put into the manifest.
     """
 
     accounts: list[AccountCheck] = field(default_factory=list)
     calls: int = 0
     paused: list[AccountCheck] = field(default_factory=list)
+    pause_lines: list[str] = field(default_factory=list)
 
     @property
     def everyone(self) -> list[AccountCheck]:
@@ -136,7 +138,8 @@ class Check:
             for account in self.paused
         ]
         accounts = [account.to_dict() for account in self.accounts]
-        return {"accounts": accounts, "paused": paused, **counts, "calls": self.calls}
+        lists = {"accounts": accounts, "paused": paused, "pause_lines": self.pause_lines}
+        return {**lists, **counts, "calls": self.calls}
 
     def count(self, state: State) -> int:
         """Count the accounts whose worst finding is ``state``."""
