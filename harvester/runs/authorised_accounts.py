@@ -8,12 +8,13 @@ from collections.abc import Callable
 import anyio
 
 from harvester.core.calendar import Clock
-from harvester.core.config.credentials import Access, PlatformAccess
+from harvester.core.config.credentials import PlatformAccess
 from harvester.core.config.settings import Api, Retry
 from harvester.core.errors import BadTls, CallError, Unanswered, Unauthorised
 from harvester.core.rule import Action
 from harvester.scheduling import backoff
-from harvester.wechat.auth import TokenDenied, TokenProviders
+from harvester.wechat.auth import TokenDenied
+from harvester.wechat.auth.component import Component
 from harvester.wechat.transport import Transport
 
 
@@ -32,24 +33,22 @@ async def ask(
     """
     rng, failure = random.Random(), ""
     async with Transport(api, connections=1, on_date=on_date) as transport:
-        # No token of an account is asked for.
-        none: dict[str, Access] = {}
-        providers = TokenProviders(none.__getitem__, transport, clock=clock, platform=platform)
+        component = Component(platform, transport, clock)
         for attempt in range(1, policy.max_attempts + 1):
             try:
-                found = await providers.authorised()
+                return tuple(await component.authorised())
             except CallError as error:
                 failure = str(error)
                 if isinstance(error, BadTls):
                     break
-            else:
-                if not isinstance(found, TokenDenied):
-                    return tuple(found)
-                failure = f"{found.why}: {found.rule.meaning}"
-                if found.rule.action is not Action.RETRY:
+            except TokenDenied as denial:
+                rule = denial.rule
+                # Without its traceback, whose frames may hold bodies.
+                failure = f"{denial.with_traceback(None)}: {rule.meaning}"
+                if rule.action is not Action.RETRY:
                     # A spent quota or a minute limit passes, so a later run may get the list.
-                    kind = Unauthorised if found.rule.action is Action.STOP else Unanswered
-                    raise kind(f"the platform's accounts: {failure}", found.rule.advice)
+                    kind = Unauthorised if rule.action is Action.STOP else Unanswered
+                    raise kind(f"the platform's accounts: {failure}", rule.advice) from None
             await anyio.sleep(backoff.delay(attempt, policy, rng))
     advice = "Check that WeChat can be reached from this machine, then run again."
     raise Unanswered(f"the platform's accounts: {failure}", advice)

@@ -98,18 +98,6 @@ class PlatformCache:
 
 
 @dataclass(frozen=True, slots=True)
-class SharedPlatform:
-    """A platform that another process asks, so that its processes end no token of each other.
-
-    ``token`` returns the platform's token, and not the one that it is given. ``listed`` returns the
-    refresh tokens of the platform's list, as of a time or later. Both wait.
-    """
-
-    token: Callable[[Secret | None], Secret]
-    listed: Callable[[float], dict[str, Secret]]
-
-
-@dataclass(frozen=True, slots=True)
 class PlatformAccess:
     """A third-party platform, with its secret and ticket or with a component token."""
 
@@ -119,4 +107,3 @@ class PlatformAccess:
     token: ExternalSource | None
     sink: Sink | None = None
     known: PlatformCache = field(default_factory=PlatformCache)
-    shared: SharedPlatform | None = None

@@ -85,12 +85,6 @@ class TokenWanted(NamedTuple):
     rejected: Secret | None
 
 
-class ListWanted(NamedTuple):
-    """Asks for the platform's list of accounts, as of the time ``since`` or later."""
-
-    since: float
-
-
 @dataclass(frozen=True, slots=True)
 class TokenClaimed:
     """Asks to enter the digest of a token. If two accounts have it, `SharedToken` comes first."""
@@ -107,7 +101,7 @@ class Recorded(NamedTuple):
     """Asks to wait until the record of the run is written: only then the locks may be released."""
 
 
-Question: TypeAlias = ClockMoved | TokenWanted | ListWanted | TokenClaimed | TokensHad | Recorded
+Question: TypeAlias = ClockMoved | TokenWanted | TokenClaimed | TokensHad | Recorded
 
 
 class Asked(NamedTuple):

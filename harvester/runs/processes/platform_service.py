@@ -1,4 +1,4 @@
-"""Token and list of a platform, asked for once for all processes of a run."""
+"""Token of a platform, asked for once for all processes of a run."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from harvester.core.config.credentials import PlatformAccess, PlatformCache
-from harvester.runs.processes.messages import ListWanted, TokenWanted
+from harvester.core.secret import Secret
 from harvester.runs.runtime import RunContext
-from harvester.wechat.auth import TokenProviders
+from harvester.wechat.auth.component import Component
+from harvester.wechat.auth.provider import Meter
 from harvester.wechat.transport import Transport
 
 
 @dataclass(slots=True)
 class PlatformService:
-    """The platform of one run. ``calls`` counts the calls for tokens and lists."""
+    """The platform of one run. ``meter`` counts the calls for tokens."""
 
     context: RunContext
-    calls: int = 0
+    meter: Meter = field(default_factory=Meter)
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
 
-    async def answer(self, question: TokenWanted | ListWanted) -> object:
-        """Return the token, or the list by appid. Raises TokenDenied and CallError."""
+    async def own_token(self, rejected: Secret | None) -> Secret:
+        """Return the platform's token, and not the rejected one. Raises TokenDenied, CallError."""
         context = self.context
+        if context.platform is None:
+            raise LookupError("no platform")
         # One at a time: the second one finds what the first one has got.
         async with (
             self._lock,
@@ -32,14 +35,8 @@ class PlatformService:
             # The shards hear the dates of WeChat's answers too.
             Transport(api, connections=1) as transport,
         ):
-            access, clock = context.credentials, context.clock
-            providers = TokenProviders(access, transport, clock=clock, platform=context.platform)
-            try:
-                if isinstance(question, ListWanted):
-                    return await providers.component.listed(question.since)
-                return await providers.component.own_token(question.rejected)
-            finally:
-                self.calls += providers.calls
+            component = Component(context.platform, transport, context.clock, meter=self.meter)
+            return await component.own_token(rejected)
 
 
 def known_of(platform: PlatformAccess | None, appids: Collection[str]) -> PlatformCache | None:
@@ -47,8 +44,5 @@ def known_of(platform: PlatformAccess | None, appids: Collection[str]) -> Platfo
     if platform is None:
         return None
     known = platform.known
-    return replace(
-        known,
-        listed={appid: known.listed[appid] for appid in appids if appid in known.listed},
-        replaced_at={appid: at for appid, at in known.replaced_at.items() if appid in appids},
-    )
+    listed = {appid: known.listed[appid] for appid in appids if appid in known.listed}
+    return replace(known, listed=listed)

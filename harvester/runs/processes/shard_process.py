@@ -24,7 +24,7 @@ from typing import Any
 
 from anyio import to_thread
 
-from harvester.core.config.credentials import PlatformAccess, SharedPlatform
+from harvester.core.config.credentials import PlatformAccess, SecretReader
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
@@ -192,17 +192,15 @@ class _ShardProcess:
     def _shared_platform(self, manifest: Manifest) -> PlatformAccess | None:
         """Return the platform with its known values; None if the manifest has none.
 
-        The parent gets its token and its list of accounts from WeChat for all shards.
+        The parent gets its token for all shards.
         """
-        platform, ask = self._task.credentials.platform(manifest), self._parent.ask
+        platform = self._task.credentials.platform(manifest)
         if platform is None:
             return None
+        known = self._task.platform or platform.known
         # Each new token of a platform ends the one before, so one process asks for all.
-        shared = SharedPlatform(
-            lambda rejected: ask(messages.TokenWanted(rejected)),
-            lambda since: ask(messages.ListWanted(since)),
-        )
-        return replace(platform, known=self._task.platform or platform.known, shared=shared)
+        token = SecretReader(lambda: self._parent.ask(messages.TokenWanted(known.token)))
+        return replace(platform, known=known, token=token)
 
 
 def _masked(fact: Fact) -> Fact:

@@ -150,7 +150,7 @@ class Supervisor:
         stream = self._stream
         # From here on the run ends by itself, so a signal need not kill it.
         stream.stop.is_graceful, stream.describe = True, all_made
-        stream.report(Counted(token_calls=self._platform.calls))
+        stream.report(Counted(token_calls=self._platform.meter.calls))
         if stream.stop.code is not None:
             return
         errors = [stream.shard(shard.name).failed for shard in self._shards]
@@ -242,19 +242,8 @@ class Supervisor:
                 case messages.Asked(number, messages.Recorded()):
                     # Answered by `release`: its locks must outlive the record of the run.
                     shard.asked = number
-                case messages.Asked(number, messages.ClockMoved(offset)):
-                    self._move_clock(offset)
-                    shard.send(Answered(number, self._log.run_id))
-                case messages.Asked(
-                    number, (messages.TokenWanted() | messages.ListWanted()) as what
-                ):
-                    self._tasks.start_soon(self._ask_platform, shard, number, what)
-                case messages.Asked(number, messages.TokenClaimed(appid, digest)):
-                    self._compare(appid, digest)
-                    shard.send(Answered(number))
-                case messages.Asked(number, messages.TokensHad()):
-                    shard.has_tokens.set()
-                    self._tasks.start_soon(self._wait_for_tokens, shard, number)
+                case messages.Asked(number, question):
+                    self._tasks.start_soon(self._answer, shard, channel, number, question)
                 case fact:
                     await self._begin(shard, fact)
                     self._stream.report(fact, shard.name)
@@ -271,13 +260,32 @@ class Supervisor:
             self._stream.stop.is_graceful = True
             self._stream.report(joined([each.task.plan for each in self._shards]))
 
-    async def _ask_platform(
-        self, shard: Shard, number: int, question: messages.TokenWanted | messages.ListWanted
+    async def _answer(
+        self, shard: Shard, channel: Channel, number: int, question: messages.Question
     ) -> None:
+        """Answer a question of a shard, as soon as that can be done."""
         try:
-            shard.send(Answered(number, await self._platform.answer(question)))
+            answer = Answered(number, await self._value_of(shard, question))
         except (TokenDenied, CallError) as error:
-            shard.send(Answered(number, error=error))
+            answer = Answered(number, error=error)
+        # The process that asked may be dead; its number means nothing to the next one.
+        if shard.channel is channel:
+            shard.send(answer)
+
+    async def _value_of(self, shard: Shard, question: messages.Question) -> object:
+        match question:
+            case messages.ClockMoved(offset):
+                self._move_clock(offset)
+                return self._log.run_id
+            case messages.TokenWanted(rejected):
+                return await self._platform.own_token(rejected)
+            case messages.TokenClaimed(appid, digest):
+                self._compare(appid, digest)
+            case messages.TokensHad():
+                shard.has_tokens.set()
+                for each in self._shards:
+                    await each.has_tokens.wait()
+        return None
 
     def _compare(self, appid: str, digest: bytes) -> None:
         """Enter a token, and stop the accounts that have it, in whatever process."""
@@ -285,11 +293,6 @@ class Supervisor:
         if found is not None:
             for each in self._shards:
                 each.send(found)
-
-    async def _wait_for_tokens(self, shard: Shard, number: int) -> None:
-        for each in self._shards:
-            await each.has_tokens.wait()
-        shard.send(Answered(number))
 
     def _move_clock(self, offset: float) -> None:
         """Go by WeChat's time from now on, if a shard has found out first that the clock is off."""

@@ -15,7 +15,6 @@ from functools import partial
 from typing import TypeVar
 
 import anyio
-from anyio import to_thread
 
 from harvester.catalogue.error_codes import platform_rule_for
 from harvester.core.calendar import Clock
@@ -63,13 +62,16 @@ class PlatformToken(TokenProvider):
 
 @dataclass(eq=False)
 class Component:
-    """The platform itself. All of its accounts share what it learns."""
+    """The platform itself. All of its accounts share what it learns.
+
+    ``limiter`` limits the commands that run at once, and ``meter`` counts the calls.
+    """
 
     platform: credentials.PlatformAccess
     transport: Transport
     clock: Clock
-    limiter: anyio.CapacityLimiter
-    meter: Meter
+    limiter: anyio.CapacityLimiter = field(default_factory=partial(anyio.CapacityLimiter, 1))
+    meter: Meter = field(default_factory=Meter)
     _token_lock: anyio.Lock = field(default_factory=anyio.Lock, init=False)
     _list_lock: anyio.Lock = field(default_factory=anyio.Lock, init=False)
     _denied: TokenDenied | None = field(default=None, init=False)
@@ -142,10 +144,7 @@ class Component:
             if known.listed_at >= since and known.listed_at > -math.inf:
                 return known.listed
             asked_at = self.clock()
-            if self.platform.shared is not None:
-                found = await to_thread.run_sync(self.platform.shared.listed, since)
-            else:
-                found = await self._request_list()
+            found = await self._request_list()
             # A token that was replaced while the list was on its way is newer than the list.
             found |= {
                 appid: known.listed[appid]
@@ -217,9 +216,6 @@ class Component:
             return grant.token
 
     async def _request_own_token(self) -> Grant:
-        if self.platform.shared is not None:
-            known = self.platform.known.token
-            return Grant(await to_thread.run_sync(self.platform.shared.token, known), 0)
         if self.platform.token is not None:
             return await self._read_external(self.platform.token, "component_access_token")
         secret, source = self.platform.secret, self.platform.ticket

@@ -11,11 +11,10 @@ import anyio
 from harvester.core.calendar import Clock
 from harvester.core.config import credentials
 from harvester.core.errors import UsageError
-from harvester.core.secret import Secret
 from harvester.wechat.auth import external, subprocess_secret
 from harvester.wechat.auth.app_secret import Budget, LegacyToken, StableToken
 from harvester.wechat.auth.component import Component, PlatformToken
-from harvester.wechat.auth.provider import Meter, TokenDenied, TokenProvider
+from harvester.wechat.auth.provider import Meter, TokenProvider
 from harvester.wechat.transport import Transport
 
 
@@ -68,24 +67,6 @@ class TokenProviders:
                         "add the section `platform` to the manifest",
                     )
                 return PlatformToken(appid, credential, self._component)
-
-    async def authorised(self) -> dict[str, Secret] | TokenDenied:
-        """Return the refresh tokens of all accounts that authorised the platform, by appid.
-
-        Returns the reason instead if WeChat refuses, and raises CallError if the call failed.
-        """
-        try:
-            return await self._component.authorised() if self._component else {}
-        except TokenDenied as denial:
-            # Without its traceback, whose frames may hold bodies.
-            return denial.with_traceback(None)
-
-    @property
-    def component(self) -> Component:
-        """The manifest's third-party platform. Raises LookupError if there is none."""
-        if self._component is None:
-            raise LookupError("no platform")
-        return self._component
 
     @property
     def calls(self) -> int:

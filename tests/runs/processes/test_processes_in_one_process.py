@@ -56,7 +56,7 @@ from harvester.runs.runtime import RunOptions
 from harvester.runs.stream import StopOrder
 from harvester.storage.publication import Published, QuarantinedDay
 from harvester.verbs.project import open_project
-from tests.support.emulated_platform import AUTHORIZER_LIST_PATH, COMPONENT_TOKEN_PATH
+from tests.support.emulated_platform import COMPONENT_TOKEN_PATH
 from tests.support.run_harness import DAILY, RunHarness, appid
 
 STARTED_ON = parse_day("2026-03-02")
@@ -214,11 +214,11 @@ def test_an_answer_reaches_the_thread_that_asked(parent: Parent, peer: Channel) 
     """Return each value to its own question; a message of an unknown kind changes nothing."""
     with asked(parent, messages.ClockMoved(900.0)) as first:
         assert peer.receive() == messages.Asked(0, messages.ClockMoved(900.0))
-        with asked(parent, messages.ListWanted(5.0)) as second:
-            assert peer.receive() == messages.Asked(1, messages.ListWanted(5.0))
+        with asked(parent, messages.TokenWanted(None)) as second:
+            assert peer.receive() == messages.Asked(1, messages.TokenWanted(None))
             peer.send(messages.Logged("any", logging.INFO, "of no meaning here"))
-            peer.send(messages.Answered(1, {"a": "b"}))
-            assert second.result(20) == {"a": "b"}
+            peer.send(messages.Answered(1, Secret(NEW)))
+            assert second.result(20) == Secret(NEW)
         assert not first.done()
         peer.send(messages.Answered(0, "another name"))
         assert first.result(20) == "another name"
@@ -339,7 +339,7 @@ def test_facts_are_passed_on_without_secrets(shard: _ShardProcess, peer: Channel
 
 
 def test_a_shard_asks_elsewhere_for_the_platform(shard: _ShardProcess, peer: Channel) -> None:
-    """Begin with what is known of it, and get its token and list from the other process."""
+    """Begin with what is known of it, and get its token from the other process."""
     platform: PlatformAccess | None = None
     reader: Any = SimpleNamespace(platform=lambda _: platform)
     shard._task = replace(shard._task, credentials=reader)
@@ -347,25 +347,22 @@ def test_a_shard_asks_elsewhere_for_the_platform(shard: _ShardProcess, peer: Cha
     platform = PlatformAccess(PLATFORM, None, None, None)
     shared = shard._shared_platform(shard._task.manifest)
     assert shared is not None
-    assert shared.shared is not None
+    assert isinstance(shared.token, SecretReader)
     known = shared.known
     assert known.token is not None
     assert (known.token.reveal(), known.renew_at, known.listed_at) == (OLD, 50.0, 40.0)
     assert {name: text.reveal() for name, text in known.listed.items()} == {appid(1): OTHER}
     assert known.replaced_at == {appid(1): 30.0}
     with ThreadPoolExecutor(1) as pool:
-        token = pool.submit(shared.shared.token, Secret(OLD))
+        token = pool.submit(shared.token.read)
         assert peer.receive() == messages.Asked(0, messages.TokenWanted(Secret(OLD)))
         peer.send(messages.Answered(0, Secret(NEW)))
         assert token.result(20).reveal() == NEW
-        first = pool.submit(shared.shared.token, None)
+        known.token = None
+        first = pool.submit(shared.token.read)
         assert peer.receive() == messages.Asked(1, messages.TokenWanted(None))
         peer.send(messages.Answered(1, Secret(OLD)))
         assert first.result(20).reveal() == OLD
-        listed = pool.submit(shared.shared.listed, 70.0)
-        assert peer.receive() == messages.Asked(2, messages.ListWanted(70.0))
-        peer.send(messages.Answered(2, {appid(2): Secret(OTHER)}))
-        assert listed.result(20)[appid(2)].reveal() == OTHER
 
 
 def test_a_platform_of_which_nothing_is_known_is_shared_too(
@@ -377,7 +374,6 @@ def test_a_platform_of_which_nothing_is_known_is_shared_too(
     task = replace(sandbox_task(tmp_path), credentials=reader)
     shared = _ShardProcess(ends.channel(pair[0]), task)._shared_platform(task.manifest)
     assert shared is not None
-    assert shared.shared is not None
     assert (shared.known.token, shared.known.listed) == (None, {})
 
 
@@ -496,6 +492,31 @@ def test_a_forkserver_says_how_a_process_ended(
         assert 100_000 < memory < 1 << 30
 
 
+# Answers to processes.
+
+
+def test_an_answer_goes_to_the_process_that_asked(
+    pair: tuple[socket.socket, socket.socket], peer: Channel, tmp_path: Path
+) -> None:
+    """Another process of its shard has a question of its own under the same number."""
+    task = sandbox_task(tmp_path)
+    project = open_project(tmp_path / "jobs.yaml")
+    log = new_run_log(tmp_path / "jobs.yaml", project.clock)
+    dead, _ = socket.socketpair()
+
+    async def answer() -> None:
+        supervisor = Supervisor(log, project.tree, run_context(project), Launcher(), [task])
+        [shard] = supervisor._shards
+        shard.channel = Channel(pair[0])
+        await supervisor._answer(shard, Channel(dead), 0, messages.ClockMoved(0.0))
+        await supervisor._answer(shard, shard.channel, 1, messages.ClockMoved(0.0))
+        shard.channel.close()
+
+    with dead, _:
+        anyio.run(answer)
+    assert peer.receive() == messages.Answered(1, log.run_id)
+
+
 # Processes that hang.
 
 
@@ -589,25 +610,21 @@ def test_ends_of_processes_are_told_in_words(end: End, words: str) -> None:
 # The platform of a run.
 
 
-async def test_a_platform_is_asked_for_its_token_and_list(tmp_path: Path) -> None:
+async def test_a_platform_is_asked_for_its_token(tmp_path: Path) -> None:
     """Count the calls; move the times of what is known with the clock."""
     lab = RunHarness(tmp_path)
     platform = platform_of(lab)
     context = replace(lab.world(), platform=platform)
     service = PlatformService(context)
     paths = lab.sandbox.counters.paths
-    token = await service.answer(messages.TokenWanted(None))
-    assert isinstance(token, Secret)
-    assert await service.answer(messages.TokenWanted(None)) == token
-    assert (service.calls, paths[COMPONENT_TOKEN_PATH]) == (1, 1)
-    listed = await service.answer(messages.ListWanted(lab.now()))
-    assert isinstance(listed, dict)
-    assert [*listed] == [appid(1)]
-    assert (service.calls, paths[AUTHORIZER_LIST_PATH]) == (2, 1)
+    token = await service.own_token(None)
+    assert await service.own_token(None) == token
+    assert (service.meter.calls, paths[COMPONENT_TOKEN_PATH]) == (1, 1)
     # Rejected in another process, long before it would be renewed.
-    renewed = await service.answer(messages.TokenWanted(token))
+    renewed = await service.own_token(token)
     assert renewed != token
-    assert (service.calls, paths[COMPONENT_TOKEN_PATH]) == (3, 2)
+    assert (service.meter.calls, paths[COMPONENT_TOKEN_PATH]) == (2, 2)
+    platform.known.listed = {appid(1): Secret(OTHER)}
     before = platform.known.renew_at, platform.known.listed_at
     context.shift_platform(900.0)
     assert (platform.known.renew_at, platform.known.listed_at) == tuple(
@@ -615,7 +632,7 @@ async def test_a_platform_is_asked_for_its_token_and_list(tmp_path: Path) -> Non
     )
     known = known_of(platform, [appid(1), appid(2)])
     assert known is not None
-    assert (known.token, dict(known.listed)) == (renewed, listed)
+    assert (known.token, known.listed) == (renewed, {appid(1): Secret(OTHER)})
     other = known_of(platform, [appid(2)])
     assert other is not None
     assert dict(other.listed) == {}
@@ -625,7 +642,8 @@ async def test_a_run_without_a_platform_has_nothing_to_move(tmp_path: Path) -> N
     """Leave the clock of a run alone that has no platform, and tell its shards of none."""
     context = RunHarness(tmp_path).world()
     context.shift_platform(900.0)
-    assert context.platform is None
+    with pytest.raises(LookupError, match="no platform"):
+        await PlatformService(context).own_token(None)
     assert known_of(None, [appid(1)]) is None
 
 

@@ -20,7 +20,6 @@ from harvester.core.config.credentials import (
     PlatformAccess,
     RefreshToken,
     SecretReader,
-    SharedPlatform,
 )
 from harvester.core.config.settings import Api
 from harvester.core.errors import BadAnswer, UsageError
@@ -100,23 +99,6 @@ async def test_a_refresh_token_is_stored_only_if_it_was_replaced(
     assert platform.known.listed == {A: Secret("other" if replaced else "same")}
 
 
-async def test_a_shared_platform_is_not_asked_by_this_process() -> None:
-    """The token and the list come from the process that owns the platform."""
-    given: list[Secret | None] = []
-
-    def token(rejected: Secret | None) -> Secret:
-        given.append(rejected)
-        return Secret("shared")
-
-    platform = own(None, shared=SharedPlatform(token, lambda since: {B: Secret(f"as of {since}")}))
-    async with opened(platform, FIRST) as office:
-        assert await office.component.own_token(None) == Secret("shared")
-        assert await office.component.own_token(None) == Secret("shared")
-        assert await office.component.listed(900.0) == {B: Secret("as of 900.0")}
-        assert office.asked == []
-    assert given == [None]
-
-
 async def test_a_list_without_an_end_ends_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A count that is never reached costs a bounded number of pages."""
     monkeypatch.setattr(component, "_MAX_PAGES", 2)
@@ -170,17 +152,6 @@ async def test_a_refresh_token_needs_a_platform() -> None:
         with pytest.raises(UsageError, match=f"{A} has a refresh token, but .* no platform") as at:
             harness.sources.provider(A)
         assert "`platform`" in at.value.advice
-        with pytest.raises(LookupError, match="no platform"):
-            _ = harness.sources.component
-
-
-async def test_the_platform_of_a_manifest_can_be_asked_for() -> None:
-    """It is one for all accounts, so that they share its token."""
-    platform = own(SecretReader(lambda: Secret("own")))
-    async with token_harness(FIRST, kinds={}, platform=platform) as harness:
-        found = harness.sources.component
-        assert found is harness.sources.component
-        assert await found.own_token(None) == Secret("own")
 
 
 @pytest.mark.parametrize(
