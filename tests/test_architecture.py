@@ -200,7 +200,7 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_733,
+    "core": 1_729,
     "catalogue": 756,
     "manifest": 1_647,
     "planning": 761,
@@ -209,7 +209,7 @@ MAX_CODE = {
     "wechat": 1_701,
     "storage": 3_963,
     "engine": 909,
-    "runs": 3_582,
+    "runs": 3_573,
     "verbs": 2_880,
     "readers": 788,
     "cli": 2_247,

@@ -30,6 +30,7 @@ from harvester.core.text.inert_text import named
 from harvester.runs.runtime import Credentials, Project, RunContext, Watch, show_no_progress
 from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.auth.app_secret import Budget
+from harvester.wechat.auth.component import Component
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.auth.token_owners import TokenOwners
 from harvester.wechat.quota_api import QUOTA_PATH, quota_body
@@ -101,17 +102,14 @@ async def open_line(
     none ever is, because that would end a token that others use. Once ``hold`` is lost no call is
     made.
     """
-    clock = context.clock
+    access, clock, platform = context.credentials, context.clock, context.platform
     async with (
         context.open_api() as api,
         Transport(api, connections=connections, on_date=clock.hear, hold=hold) as transport,
     ):
+        component = Component(platform, transport, clock.elapsed) if platform else None
         providers = TokenProviders(
-            context.credentials,
-            transport,
-            clock=clock,
-            budget=may_force_refresh,
-            platform=context.platform,
+            access, transport, clock=clock, budget=may_force_refresh, component=component
         )
         async with TokenCache(providers.provider, clock, context.owners) as tokens:
             yield transport, tokens, providers

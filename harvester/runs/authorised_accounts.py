@@ -23,7 +23,7 @@ async def ask(
     api: Api,
     policy: Retry,
     *,
-    clock: Clock,
+    elapsed: Clock,
     on_date: Callable[[str], None],
 ) -> tuple[str, ...]:
     """Return the appids that authorised the platform, in WeChat's order.
@@ -33,7 +33,7 @@ async def ask(
     """
     rng, failure = random.Random(), ""
     async with Transport(api, connections=1, on_date=on_date) as transport:
-        component = Component(platform, transport, clock)
+        component = Component(platform, transport, elapsed)
         for attempt in range(1, policy.max_attempts + 1):
             try:
                 return tuple(await component.authorised())

@@ -42,7 +42,7 @@ class CheckedClock:
 
     ``started_at`` is the time at which the operation began. ``offset`` is the median of WeChat's
     time minus ours, None before the first answer. Once ``is_off`` is True, the clock has to be
-    corrected. Between two corrections it counts the machine's elapsed seconds, so that
+    corrected. Between two corrections it counts the machine's ``elapsed`` seconds, so that
     differences of its times are durations. One thread at a time may call anything but `__call__`.
     By default it is the clock of this machine.
     """
@@ -50,10 +50,10 @@ class CheckedClock:
     def __init__(
         self, wall: Clock | None = None, elapsed: Clock | None = None, boot: str | None = None
     ) -> None:
-        self._elapsed = elapsed or boot_seconds
+        self.elapsed = elapsed or boot_seconds
         self._boot = boot_id() if boot is None else boot
         self.started_at = (wall or time.time)()
-        self._zero = self._machines_zero = self.started_at - self._elapsed()
+        self._zero = self._machines_zero = self.started_at - self.elapsed()
         self._offsets: deque[float] = deque(maxlen=_MAX_OFFSETS)
         self._is_vouched: bool | None = None
         self._is_reported = self._is_emulated = False
@@ -63,7 +63,7 @@ class CheckedClock:
 
     def __call__(self) -> float:
         """Return the time, in seconds since the Unix epoch."""
-        return self._zero + self._elapsed()
+        return self._zero + self.elapsed()
 
     @property
     def is_checked(self) -> bool:
@@ -136,7 +136,7 @@ class CheckedClock:
     def moment(self) -> Moment:
         """Return the present moment as a ledger keeps it."""
         offset = None if self._is_emulated else self.offset
-        return Moment(self(), self._boot, self._elapsed(), offset)
+        return Moment(self(), self._boot, self.elapsed(), offset)
 
     def _three_clocks(self) -> tuple[float, float, float]:
         """Return this clock, the machine's and WeChat's, in seconds after this one."""

@@ -181,7 +181,7 @@ def read_coverage(
 
 def _by_right_clock(state: RunState) -> RunState:
     """Correct a clock that is off; return the state by which the run goes on."""
-    moved = state.context.correct_clock()
+    moved = state.context.clock.correct()
     if moved:
         state.run_log.correct_clock(moved)
         # On days that its clock takes for future ones a manifest may want nothing, and be refused.

@@ -43,7 +43,7 @@ class PlatformAtHand:
         from harvester.runs import authorised_accounts  # noqa: PLC0415 - as the line above says
 
         ask = partial(authorised_accounts.ask, platform, manifest.api, manifest.retry)
-        appids = anyio.run(partial(ask, clock=self.clock, on_date=self.clock.hear))
+        appids = anyio.run(partial(ask, elapsed=self.clock.elapsed, on_date=self.clock.hear))
         account_cache.write(tree, appids)
         return appids
 

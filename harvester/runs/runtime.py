@@ -106,14 +106,3 @@ class RunContext:
     watch: Watch = show_no_progress
     platform: PlatformAccess | None = None
     owners: TokenOwners = field(default_factory=TokenOwners)
-
-    def correct_clock(self) -> float:
-        """Go by WeChat's time from now on if the clock is off; return the seconds that it moved."""
-        moved = self.clock.correct()
-        self.shift_platform(moved)
-        return moved
-
-    def shift_platform(self, seconds: float) -> None:
-        """Move what is known of the platform in time, because the clock was moved."""
-        if self.platform is not None:
-            self.platform.known.shift(seconds)

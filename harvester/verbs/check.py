@@ -219,7 +219,7 @@ def _learnt(found: Check, manifest: Manifest, now: Moment) -> dict[int, Ledger]:
 
 async def _check(manifest: Manifest, context: RunContext) -> Check:
     check, pace = await _probe_all(manifest, context), manifest.limits.per_token
-    if context.correct_clock():
+    if context.clock.correct():
         # Where tokens come from elsewhere, only the probes show that they asked for other days.
         before = check
         # Each account has just made its last call, and the next probe knows nothing of it.
@@ -248,7 +248,7 @@ async def _probe_all(manifest: Manifest, context: RunContext) -> Check:
         # The days to ask for are chosen by WeChat's time if this machine's is off.
         for account in [] if clock.is_checked else accounts[:1]:
             await tokens.request_ahead(account.appid)
-        context.correct_clock()
+        clock.correct()
         await token_comparison.compare(context, tokens, [each.appid for each in accounts])
         calls = LoneCalls(transport, tokens, manifest, clock)
         asked, paused = (probes(manifest, clock(), paused=each) for each in (False, True))

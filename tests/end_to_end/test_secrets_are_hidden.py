@@ -50,6 +50,7 @@ from harvester.storage.publication import Published
 from harvester.wechat import attempt
 from harvester.wechat.attempt import RefusedAttempt
 from harvester.wechat.auth import TokenDenied, TokenProviders
+from harvester.wechat.auth.component import Component
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, drip, fault_server, http, reset_after, say, silence
@@ -175,8 +176,13 @@ async def test_no_error_of_an_attempt_holds_a_secret(
         Transport(Api(base_url=server.url, timeout=timeout), connections=2) as transport,
     ):
         for kind in ways(server.url):
+            platform = Component(PLATFORM, transport, now)
             office = TokenProviders(
-                {appid(1): kind}.__getitem__, transport, clock=now, budget=always, platform=PLATFORM
+                {appid(1): kind}.__getitem__,
+                transport,
+                clock=now,
+                budget=always,
+                component=platform,
             )
             async with TokenCache(office.provider, now) as tokens:
                 try:

@@ -62,7 +62,7 @@ def ask(server: FaultServer, dates: list[str] | None = None) -> tuple[str, ...]:
     api = Api(base_url=server.url, timeout=5.0)
     told = [] if dates is None else dates
     request = partial(authorised_accounts.ask, platform, api, POLICY)
-    return anyio.run(partial(request, clock=Clock(), on_date=told.append))
+    return anyio.run(partial(request, elapsed=Clock(), on_date=told.append))
 
 
 def test_the_list_has_wechat_s_order_and_its_date_is_told() -> None:

@@ -18,7 +18,7 @@ import pytest
 from harvester.cli import invoke
 from harvester.core import calendar
 from harvester.core.calendar import instant, parse_day
-from harvester.core.config.credentials import AppSecret, PlatformCache, SecretReader
+from harvester.core.config.credentials import AppSecret, SecretReader
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
@@ -369,13 +369,6 @@ def test_the_platforms_list_brings_the_time_as_well(lab: VirtualTimeHarness) -> 
     execute(run_state(lab.manifest(), lab.tree, RunOptions(), context, log))
     assert (log.stream.own.today, log.stream.own.repeated) == (TODAY, 0)
     assert record_of(lab)["run_id"] == log.stream.own.run_id
-
-
-def test_times_of_a_platforms_tokens_move_with_the_clock() -> None:
-    """A token that lives for two hours lives for two hours of the corrected clock."""
-    known = PlatformCache(renew_at=100.0, listed_at=50.0, replaced_at={"wx": 60.0})
-    known.shift(1_000.0)
-    assert (known.renew_at, known.listed_at, known.replaced_at) == (1100.0, 1050.0, {"wx": 1060.0})
 
 
 def test_a_first_token_that_does_not_come_outlasts_no_budget(lab: VirtualTimeHarness) -> None:

@@ -15,6 +15,7 @@ from harvester.core.config.settings import Api
 from harvester.core.secret import Secret
 from harvester.wechat.auth import TokenProviders as Sources
 from harvester.wechat.auth.app_secret import Budget
+from harvester.wechat.auth.component import Component
 from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
@@ -74,8 +75,9 @@ async def token_harness(
         Transport(Api(base_url=server.url, timeout=seconds), connections=4) as transport,
     ):
         access = kinds(server.url) if callable(kinds) else kinds
+        office = Component(platform, transport, clock) if platform else None
         sources = Sources(
-            access.__getitem__, transport, clock=clock, budget=budget, platform=platform
+            access.__getitem__, transport, clock=clock, budget=budget, component=office
         )
         async with TokenCache(sources.provider, clock) as tokens:
             yield TokenHarness(tokens, server, clock, sources)

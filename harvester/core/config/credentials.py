@@ -77,7 +77,9 @@ Sink: TypeAlias = Callable[[str], Path | Command]
 
 @dataclass(slots=True)
 class PlatformCache:
-    """Shared state of the token clients of one verb for a platform. Times are of their clock.
+    """Shared state of the token clients of one verb for a platform.
+
+    Times are in elapsed seconds of the machine, because the clock of a run may be corrected.
 
     ``listed`` has the newest refresh tokens by appid, ``replaced_at`` the times of the rotations
     by this process, ``non_account_ids`` the ids in the platform's list that are no appids.
@@ -89,12 +91,6 @@ class PlatformCache:
     listed_at: float = -math.inf
     replaced_at: dict[str, float] = field(default_factory=dict)
     non_account_ids: tuple[str, ...] = ()
-
-    def shift(self, seconds: float) -> None:
-        """Move all times, because the clock was moved."""
-        self.renew_at += seconds
-        self.listed_at += seconds
-        self.replaced_at = {appid: at + seconds for appid, at in self.replaced_at.items()}
 
 
 @dataclass(frozen=True, slots=True)

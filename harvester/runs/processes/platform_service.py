@@ -35,7 +35,8 @@ class PlatformService:
             # The shards hear the dates of WeChat's answers too.
             Transport(api, connections=1) as transport,
         ):
-            component = Component(context.platform, transport, context.clock, meter=self.meter)
+            elapsed = context.clock.elapsed
+            component = Component(context.platform, transport, elapsed, meter=self.meter)
             return await component.own_token(rejected)
 
 

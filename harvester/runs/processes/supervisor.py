@@ -300,7 +300,6 @@ class Supervisor:
         moved = offset - self._stream.own.clock_offset
         if abs(moved) > OFF_SECONDS:
             self._context.clock.move(moved)
-            self._context.shift_platform(moved)
             self._log.correct_clock(moved)
 
     def _bury(self, shard: Shard, end: End) -> None:

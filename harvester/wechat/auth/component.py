@@ -25,6 +25,7 @@ from harvester.core.secret import Secret
 from harvester.core.text.safe_text import safe_text
 from harvester.wechat.auth import external, provider, refresh_token_store, token_api
 from harvester.wechat.auth.provider import IssuedToken, Meter, TokenDenied, TokenProvider
+from harvester.wechat.auth.subprocess_secret import command_limiter
 from harvester.wechat.auth.token_api import Grant
 from harvester.wechat.transport import Transport
 
@@ -64,13 +65,14 @@ class PlatformToken(TokenProvider):
 class Component:
     """The platform itself. All of its accounts share what it learns.
 
-    ``limiter`` limits the commands that run at once, and ``meter`` counts the calls.
+    Its tokens age by ``elapsed`` seconds. ``limiter`` limits the commands that run at once, and
+    ``meter`` counts the calls.
     """
 
     platform: credentials.PlatformAccess
     transport: Transport
-    clock: Clock
-    limiter: anyio.CapacityLimiter = field(default_factory=partial(anyio.CapacityLimiter, 1))
+    elapsed: Clock
+    limiter: anyio.CapacityLimiter = field(default_factory=command_limiter)
     meter: Meter = field(default_factory=Meter)
     _token_lock: anyio.Lock = field(default_factory=anyio.Lock, init=False)
     _list_lock: anyio.Lock = field(default_factory=anyio.Lock, init=False)
@@ -82,7 +84,7 @@ class Component:
         Raises TokenDenied and CallError. Entries that are no accounts are logged here and not
         where the list is only looked up again, so that they are logged once.
         """
-        listed = await self.listed(since=self.clock())
+        listed = await self.listed(since=self.elapsed())
         others = self.platform.known.non_account_ids
         if others:
             _log.warning(
@@ -99,7 +101,7 @@ class Component:
         A refresh token that WeChat rejects is looked up once in the platform's list. Raises
         TokenDenied and CallError.
         """
-        asked_at = self.clock()
+        asked_at = self.elapsed()
         token = await self._refresh_token(appid, credential)
         answer = await self._exchange_refresh_token(appid, token)
         if isinstance(answer, Refusal) and answer.errcode in REFRESH_TOKEN_REJECTED:
@@ -131,7 +133,7 @@ class Component:
             with anyio.CancelScope(shield=True):
                 await refresh_token_store.store(self.platform.sink, appid, newest, self.limiter)
         self.platform.known.listed[appid] = newest
-        self.platform.known.replaced_at[appid] = self.clock()
+        self.platform.known.replaced_at[appid] = self.elapsed()
         return IssuedToken(grant.token, provider.usable_for(grant.expires_in))
 
     async def listed(self, since: float) -> dict[str, Secret]:
@@ -143,7 +145,7 @@ class Component:
         async with self._list_lock:
             if known.listed_at >= since and known.listed_at > -math.inf:
                 return known.listed
-            asked_at = self.clock()
+            asked_at = self.elapsed()
             found = await self._request_list()
             # A token that was replaced while the list was on its way is newer than the list.
             found |= {
@@ -200,7 +202,7 @@ class Component:
                 raise TokenDenied(*self._denied.args)
             own = known.token
             # By value, because another process of the run may have met the rejection.
-            if own is not None and own != rejected and self.clock() < known.renew_at:
+            if own is not None and own != rejected and self.elapsed() < known.renew_at:
                 return own
             try:
                 grant = await self._request_own_token()
@@ -212,7 +214,7 @@ class Component:
                 raise
             known.token = grant.token
             # A token without an end is used until WeChat rejects it.
-            known.renew_at = self.clock() + provider.usable_for(grant.expires_in, math.inf)
+            known.renew_at = self.elapsed() + provider.usable_for(grant.expires_in, math.inf)
             return grant.token
 
     async def _request_own_token(self) -> Grant:

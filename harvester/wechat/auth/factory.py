@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-import anyio
-
 from harvester.core.calendar import Clock
 from harvester.core.config import credentials
 from harvester.core.errors import UsageError
@@ -32,17 +30,15 @@ class TokenProviders:
         *,
         clock: Clock,
         budget: Budget | None = None,
-        platform: credentials.PlatformAccess | None = None,
+        component: Component | None = None,
     ) -> None:
         self._access = access
         self._transport = transport
         self._clock = clock
         self._budget = budget
-        self._meter = Meter()
-        self._limiter = anyio.CapacityLimiter(subprocess_secret.MAX_COMMANDS)
-        self._component: Component | None = None
-        if platform is not None:
-            self._component = Component(platform, transport, clock, self._limiter, self._meter)
+        self._component = component
+        self._meter = component.meter if component else Meter()
+        self._limiter = component.limiter if component else subprocess_secret.command_limiter()
 
     def provider(self, appid: str) -> TokenProvider:
         """Return a new provider of the account's tokens."""

@@ -11,6 +11,7 @@ import signal
 import string
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from io import FileIO
 from pathlib import Path
 
@@ -25,6 +26,9 @@ from harvester.core.text.secret_words import MASK
 
 MAX_COMMANDS = 8
 """Maximum number of commands that run at the same time."""
+
+command_limiter = partial(anyio.CapacityLimiter, MAX_COMMANDS)
+"""Function that returns a new limiter of commands."""
 
 _MAX_OUTPUT = 64 * 1024
 """Maximum bytes of a command's output. A command that prints more is killed at once."""

@@ -611,25 +611,22 @@ def test_ends_of_processes_are_told_in_words(end: End, words: str) -> None:
 
 
 async def test_a_platform_is_asked_for_its_token(tmp_path: Path) -> None:
-    """Count the calls; move the times of what is known with the clock."""
+    """Count the calls. A token that lives for two hours does so whatever becomes of the clock."""
     lab = RunHarness(tmp_path)
     platform = platform_of(lab)
     context = replace(lab.world(), platform=platform)
     service = PlatformService(context)
     paths = lab.sandbox.counters.paths
     token = await service.own_token(None)
-    assert await service.own_token(None) == token
+    for moved in (90_000.0, -180_000.0):
+        context.clock.move(moved)
+        assert await service.own_token(None) == token
     assert (service.meter.calls, paths[COMPONENT_TOKEN_PATH]) == (1, 1)
     # Rejected in another process, long before it would be renewed.
     renewed = await service.own_token(token)
     assert renewed != token
     assert (service.meter.calls, paths[COMPONENT_TOKEN_PATH]) == (2, 2)
     platform.known.listed = {appid(1): Secret(OTHER)}
-    before = platform.known.renew_at, platform.known.listed_at
-    context.shift_platform(900.0)
-    assert (platform.known.renew_at, platform.known.listed_at) == tuple(
-        moment + 900.0 for moment in before
-    )
     known = known_of(platform, [appid(1), appid(2)])
     assert known is not None
     assert (known.token, known.listed) == (renewed, {appid(1): Secret(OTHER)})
@@ -638,10 +635,9 @@ async def test_a_platform_is_asked_for_its_token(tmp_path: Path) -> None:
     assert dict(other.listed) == {}
 
 
-async def test_a_run_without_a_platform_has_nothing_to_move(tmp_path: Path) -> None:
-    """Leave the clock of a run alone that has no platform, and tell its shards of none."""
+async def test_a_run_without_a_platform_has_no_token_of_it(tmp_path: Path) -> None:
+    """Tell its shards of none."""
     context = RunHarness(tmp_path).world()
-    context.shift_platform(900.0)
     with pytest.raises(LookupError, match="no platform"):
         await PlatformService(context).own_token(None)
     assert known_of(None, [appid(1)]) is None

@@ -56,17 +56,13 @@ class Agency:
     office: TokenProviders
     tokens: TokenCache
     transport: Transport
-    platform: PlatformAccess
+    component: Component
 
     def asked(self) -> tuple[int, int, int]:
         """Count the calls for the platform's token, for accounts' tokens and for the list."""
         paths = self.world.counters.paths
         calls = (COMPONENT_TOKEN_PATH, AUTHORIZER_TOKEN_PATH, AUTHORIZER_LIST_PATH)
         return paths[calls[0]], paths[calls[1]], paths[calls[2]]
-
-    async def authorised(self) -> dict[str, Secret]:
-        """Request the accounts as a run does before its plan."""
-        return await Component(self.platform, self.transport, self.clock).authorised()
 
     async def denial(self, account: str = ONE) -> TokenDenied:
         """Return the error for an account without a token."""
@@ -126,12 +122,12 @@ async def opened(setting: Setting) -> AsyncIterator[Agency]:
         serve(setting.world) as address,
         Transport(Api(base_url=address), connections=50) as transport,
     ):
-        platform = setting.platform()
+        component = Component(setting.platform(), transport, setting.clock)
         office = TokenProviders(
-            setting.access, transport, clock=setting.clock, budget=never, platform=platform
+            setting.access, transport, clock=setting.clock, budget=never, component=component
         )
         async with TokenCache(office.provider, setting.clock) as tokens:
-            yield Agency(setting.world, setting.clock, office, tokens, transport, platform)
+            yield Agency(setting.world, setting.clock, office, tokens, transport, component)
 
 
 async def test_an_account_s_token_comes_through_the_platform(at: Setting) -> None:
@@ -301,7 +297,7 @@ async def test_the_list_comes_page_by_page(at: Setting) -> None:
     for account in accounts[2:]:
         at.world.platforms.authorise(PLATFORM, account)
     async with opened(at) as agency:
-        found = await agency.authorised()
+        found = await agency.component.authorised()
         assert list(found) == accounts
         assert agency.asked() == (1, 0, 3)
 
@@ -311,7 +307,7 @@ async def test_entries_that_are_no_accounts_are_ignored(at: Setting) -> None:
     for strange in ("WX0000000000000001", "../../x", "gh_0123456789ab"):
         at.world.platforms.authorise(PLATFORM, strange)
     async with opened(at) as agency:
-        found = await agency.authorised()
+        found = await agency.component.authorised()
         assert list(found) == [ONE, TWO]
 
 
@@ -321,7 +317,7 @@ async def test_entries_that_are_no_accounts_count_in_the_offset(at: Setting) -> 
         at.world.platforms.authorise(PLATFORM, f"gh_{number:012x}")
     at.world.platforms.authorise(PLATFORM, appid(3))
     async with opened(at) as agency:
-        found = await agency.authorised()
+        found = await agency.component.authorised()
         assert list(found) == [ONE, TWO, appid(3)]
         assert agency.asked() == (1, 0, 2)
 
@@ -333,7 +329,7 @@ async def test_entries_that_are_no_accounts_are_logged_once(
     for strange in ("gh_0123456789ab", "WX0000000000000001"):
         at.world.platforms.authorise(PLATFORM, strange)
     async with opened(at) as agency:
-        await agency.authorised()
+        await agency.component.authorised()
         assert isinstance(await agency.attempt(), bytes)
         await agency.denial(appid(3))
     [line] = caplog.messages
