@@ -74,6 +74,13 @@ class Backlog:
         """All days that are neither durable nor abandoned."""
         return self.missing | self.in_progress | self.buffered
 
+    @property
+    def may_be_asked(self) -> bool:
+        """True if a window may be handed out for the first time."""
+        if not self.missing or self.refusals.held or self.is_aside:
+            return False
+        return self.quota.allocated > self.pending_retries
+
     def set_span(self, span: int) -> None:
         """Ask so many days at once from now on."""
         self.span = span
@@ -90,15 +97,6 @@ class Backlog:
         self.missing &= ~inside
         self.windows_left -= 1
         return begin, end, inside
-
-    def take_sample(self, share: float) -> tuple[Day, Day, DaySet]:
-        """Move the window at a share of the missing time, 0 for the newest and 1 for the oldest."""
-        newest, oldest = calendar.newest(self.missing), calendar.oldest(self.missing)
-        end = round(newest - share * (newest - oldest)) + self.span - 1
-        window = self.take_window(calendar.day_range(calendar.FIRST_DAY, end))
-        # A hole in the middle may cost a window more.
-        self.set_span(self.span)
-        return window
 
     def put_back(self, days: DaySet) -> None:
         """Owe days again that were to be asked together."""
@@ -236,12 +234,8 @@ class AccountQueue:
 
     def has_missing(self) -> bool:
         """Return whether a window was never handed out and may be."""
-        for backlog in self.backlogs:  # a generator would cost more than all the rest
-            if (
-                backlog.missing
-                and not (backlog.refusals.held or backlog.is_aside)
-                and backlog.quota.allocated > backlog.pending_retries
-            ):
+        for backlog in self.backlogs:  # noqa: SIM110 - a generator costs more than all the rest
+            if backlog.may_be_asked:
                 return True
         return False
 
@@ -268,13 +262,18 @@ class AccountQueue:
             return attempt
         begin, end, inside = backlog.take_window()
         if not backlog.refusals.opened:
-            backlog.refusals.start()
+            # Without an answer so far it is the only one in flight.
+            backlog.refusals.held = not backlog.refusals.released
         window = Window(self.appid, backlog.dataset.name, begin, end)
         return Attempt(self, backlog, window, inside)
 
     def put_sample(self, backlog: Backlog, share: float, at: float) -> None:
-        """Let the window at a share of what is missing be asked next, at a moment."""
-        begin, end, inside = backlog.take_sample(share)
+        """Ask the window at a share of the missing time, 0 for the newest, next, at a moment."""
+        newest, oldest = calendar.newest(backlog.missing), calendar.oldest(backlog.missing)
+        last = round(newest - share * (newest - oldest)) + backlog.span - 1
+        begin, end, inside = backlog.take_window(calendar.day_range(calendar.FIRST_DAY, last))
+        # A hole in the middle may cost a window more.
+        backlog.set_span(backlog.span)
         window = Window(self.appid, backlog.dataset.name, begin, end)
         self.put_retry(Attempt(self, backlog, window, inside), at)
 
@@ -307,24 +306,15 @@ class AccountQueue:
 
     def _newest_backlog(self) -> Backlog | None:
         """Return the backlog whose next window ends in the newest month; the first in a tie."""
-        best: Backlog | None = None
-        best_month = -1
-        for backlog in self.backlogs:
-            if (
-                backlog.missing
-                and not (backlog.refusals.held or backlog.is_aside)
-                and backlog.quota.allocated > backlog.pending_retries
-            ):
-                if best is None:
-                    best = backlog
-                    continue
-                # Most queues have one dataset left: its month does not matter.
-                if best_month < 0:
-                    best_month = calendar.month_of(calendar.newest(best.missing))
-                month = calendar.month_of(calendar.newest(backlog.missing))
-                if month > best_month:
-                    best, best_month = backlog, month
-        return best
+        askable = [backlog for backlog in self.backlogs if backlog.may_be_asked]
+        # Most queues have one dataset left: its month does not matter.
+        if len(askable) > 1:
+            return max(askable, key=_newest_month)
+        return askable[0] if askable else None
+
+
+def _newest_month(backlog: Backlog) -> Month:
+    return calendar.month_of(calendar.newest(backlog.missing))
 
 
 def _split(

@@ -28,9 +28,9 @@ from harvester.scheduling.retry_budget import GIVE_UP_SECONDS, PROBE_SECONDS, Re
 MINUTE_LIMITS_IN_A_ROW = 10
 """Stop a dataset after so many consecutive minutes in which every call got 45011."""
 
-SLOWDOWN_FACTOR = 5 / 4
+SLOWDOWN_FACTOR = 7 / 6
 """A minute limit stretches the time between two requests of its queue so much, for the rest of the
-run: four fifths of the rate. See docs/decisions/0016-limits-of-others.md."""
+run: six sevenths of the rate. See docs/decisions/0016-limits-of-others.md."""
 
 MAX_INTERVAL = 60.0
 """With so many seconds between its requests a queue is slowed down no further."""
@@ -187,10 +187,10 @@ class RefusalPolicy:
         backlog, budget, name = attempt.backlog, self._budget, attempt.window.dataset
         self._fail(attempt, rule, now, why)
         if wait := budget.waiting.get(name):
-            self._wait(attempt, wait.not_before)
             if now - wait.since >= GIVE_UP_SECONDS and not budget.gave_up(now):
-                for queue, each in self._abandoned.affected_by(attempt, Scope.DATASET):
-                    self._abandoned.stop_dataset(queue, each, DATASET_AWAY, why)
+                self._stop(attempt, DATASET_AWAY, now, why)
+            else:
+                self._wait(attempt, wait.not_before)
             return
         attempt.tries += 1
         is_own = not budget.is_storm(name, backlog.failing_since)

@@ -11,8 +11,8 @@ from harvester.core.model import LearntRefusal
 class RefusalState:
     """Permission to ask windows at once, and refusals in a row.
 
-    Its methods take in what a call has shown; `RefusalLearning` decides what is ``held``,
-    ``released`` and ``learnt``.
+    Its methods take in what a call has shown. `RefusalLearning` decides what is ``held``,
+    ``released`` and ``learnt``; a window that is handed out holds the others until the answer.
 
     ``opened`` is True after the first answer of the run. Before it one window at a time is in
     flight, as a probe, unless the dataset is ``released`` because a failure said nothing of it.
@@ -28,10 +28,6 @@ class RefusalState:
     in_a_row: int = 0
     errcode: int = 0
     learnt: LearntRefusal | None = None
-
-    def start(self) -> None:
-        """Take in that a window is handed out; without an answer so far it is the only one."""
-        self.held = not (self.opened or self.released)
 
     def answer(self) -> None:
         """Take in an answer: windows may be asked at once, and what was learnt is void."""

@@ -19,8 +19,9 @@ from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
 from harvester.core.rule import Action
+from harvester.runs import harvest
+from harvester.scheduling.account_queue import Backlog
 from harvester.scheduling.refusal_learning import SAMPLES
-from harvester.scheduling.refusal_state import RefusalState
 from tests.support.fake_time import Call, VirtualTimeHarness, in_virtual_time
 from tests.support.nights import by_night, few_by_day
 from tests.support.run_harness import HOURLY, days_between, expected, published_rows
@@ -263,6 +264,13 @@ def test_each_dataset_of_an_account_is_probed_before_it_is_asked_at_once(tmp_pat
         assert starts[3] - starts[1] < 2.0
 
 
+def released(*given: Any, **named: Any) -> Backlog:
+    """Return a backlog of which several windows may be asked before the first answer."""
+    backlog = Backlog(*given, **named)
+    backlog.refusals.released = True
+    return backlog
+
+
 @pytest.mark.parametrize("accounts", [3, *by_night([300])])
 def test_the_probe_costs_a_backfill_hardly_any_time(
     tmp_path: Path, accounts: int, monkeypatch: pytest.MonkeyPatch
@@ -278,7 +286,7 @@ def test_the_probe_costs_a_backfill_hardly_any_time(
         return lab.net.calls[-1].at - lab.net.calls[0].at
 
     with_probe = seconds(tmp_path / "with")
-    monkeypatch.setattr(RefusalState, "start", lambda _: None)
+    monkeypatch.setattr(harvest, "Backlog", released)
     assert with_probe <= 1.01 * seconds(tmp_path / "without")
 
 

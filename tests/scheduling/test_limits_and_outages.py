@@ -19,6 +19,7 @@ from harvester.sandbox import ANYONE, TOKEN, Rules
 from harvester.sandbox.calls import Reply, Request
 from harvester.scheduling.abandoned import CUT_OFF
 from harvester.scheduling.account_queue import FAILURE_BUDGET
+from harvester.scheduling.refusal_policy import SLOWDOWN_FACTOR
 from harvester.scheduling.retry_budget import (
     ALONE_FAILURES,
     BUDGET,
@@ -210,13 +211,13 @@ def test_accounts_with_faults_take_hardly_longer_than_they_must(
 
 
 def test_a_minute_limit_slows_its_own_account_alone(lab: VirtualTimeHarness) -> None:
-    """One refusal: four fifths of the rate from the next minute on, for this account."""
+    """One refusal: six sevenths of the rate from the next minute on, for this account."""
     lab.sandbox.fail(SICK, 45011, times=1)
     lab.run()
     slow, well = starts_of(lab, SICK), starts_of(lab, appid(2))
     assert well[-1] - well[0] <= 99 / 10 * 1.05
     assert slow[1] - slow[0] > 1
-    assert slow[-1] - slow[1] == pytest.approx(98 / 8, rel=0.03)
+    assert slow[-1] - slow[1] == pytest.approx(98 / 10 * SLOWDOWN_FACTOR, rel=0.03)
 
 
 def test_an_account_that_pauses_keeps_no_other_from_its_width(lab: VirtualTimeHarness) -> None:

@@ -168,9 +168,9 @@ SABOTAGES = (
     ),
     Sabotage(
         "probe-without-waiting",
-        "harvester/scheduling/refusal_state.py",
-        "self.held = not (self.opened or self.released)",
-        "self.held = False",
+        "harvester/scheduling/account_queue.py",
+        "backlog.refusals.held = not backlog.refusals.released",
+        "backlog.refusals.held = False",
         "tests/engine/test_surprises.py::test_each_dataset_of_an_account_is_probed_before_it_is_asked_at_once",
     ),
     Sabotage(
