@@ -200,19 +200,19 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_729,
+    "core": 1_730,
     "catalogue": 756,
-    "manifest": 1_647,
+    "manifest": 1_653,
     "planning": 761,
     "scheduling": 1_469,
     "tables": 1_947,
     "wechat": 1_701,
-    "storage": 3_963,
+    "storage": 3_964,
     "engine": 909,
-    "runs": 3_573,
-    "verbs": 2_880,
+    "runs": 3_925,
+    "verbs": 2_922,
     "readers": 788,
-    "cli": 2_247,
+    "cli": 2_289,
     "sandbox": 1_056,
     "root": 213,
 }

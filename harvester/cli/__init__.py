@@ -60,7 +60,8 @@ def _invoke(arguments: Sequence[str]) -> int:
         return Exit.USAGE
     except HarvesterError as error:
         streams.report_error(error)
-        code = error.exit_code
+        # The run knows more than the error that ended it: what needs a person as well.
+        code = error.exit_code if error.result is None else error.result.exit_code
     except KeyboardInterrupt:
         code = Exit.SIGINT
     except Exception as error:  # noqa: BLE001 - the last line of defence

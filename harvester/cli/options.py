@@ -156,4 +156,10 @@ def parse_ok_exit(text: str) -> frozenset[int]:
                 f"--ok-exit `{inert(code)}` is no exit code of harvester",
                 f"write one or more of {', '.join(sorted(known, key=int))}",
             )
-    return frozenset(map(int, codes))
+    found = frozenset(map(int, codes))
+    if found & {Exit.BUG, Exit.USAGE} or (Exit.ATTENTION in found and Exit.AGAIN not in found):
+        raise UsageError(
+            f"--ok-exit `{inert(text)}` would hide what a person must see",
+            "1 and 2 are never turned into 0, and 76 only together with 75",
+        )
+    return found

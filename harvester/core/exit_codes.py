@@ -24,6 +24,7 @@ class Exit(IntEnum):
 
     AGAIN comes before INCOMPLETE, so that a command which is repeated while it ends with AGAIN
     stops only where no later run obtains more: docs/decisions/0027-unfinished-before-partial.md.
+    ATTENTION is AGAIN of a run that also left something to a person.
     """
 
     _value_: int
@@ -43,6 +44,7 @@ class Exit(IntEnum):
     SIGTERM = 143, Outcome.STOPPED
     SIGHUP = 129, Outcome.STOPPED
     UNAUTHORISED = 4, Outcome.UNAUTHORISED
+    ATTENTION = 76, Outcome.UNFINISHED
     AGAIN = 75, Outcome.UNFINISHED
     INCOMPLETE = 3, Outcome.PARTIAL
     DONE = 0, Outcome.COMPLETE

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from harvester.core import calendar
 from harvester.core.config.parsers import parsed
@@ -30,6 +30,14 @@ class Selection:
     accounts: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     jobs: tuple[str, ...] = ()
+
+    def texts(self) -> dict[str, Any]:
+        """Return the filters that are set as values for JSON."""
+        given = {name: value for name, value in asdict(self).items() if value}
+        return {
+            name: [*value] if isinstance(value, tuple) else str(value)
+            for name, value in given.items()
+        }
 
 
 ALL = Selection()

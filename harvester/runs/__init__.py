@@ -2,11 +2,13 @@
 
 __all__ = [
     "access",
+    "attention_of_run",
     "clock",
     "event_loop",
     "facts",
     "harvest",
     "narrator",
+    "open_attention",
     "platform_accounts",
     "processes",
     "record",

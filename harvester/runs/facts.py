@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
 from harvester.core.results import PausedAccount, PendingDays
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary
+from harvester.runs.record.attention import Attention
 from harvester.runs.record.next_requests import NextRequests
 from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
 from harvester.scheduling.standing import Standing
@@ -28,12 +29,15 @@ from harvester.storage.publication import Published, QuarantinedDay
 class Begun:
     """A run got its labels; ``shard`` is one like ``2/8``, None if it is the only one.
 
+    ``selection`` has the options that narrow the manifest.
+
     ``next_day_at`` is when the first day gets ready that the run does not want yet.
     """
 
     labels: Mapping[str, str]
     shard: str | None = None
     next_day_at: float | None = None
+    selection: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,13 @@ class Signalled:
 
 
 @dataclass(frozen=True, slots=True)
+class AttentionFound:
+    """Trouble of a run that has ended and that needs a person, as a member of `Record`."""
+
+    attention: tuple[Attention, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """A run ended at ``at``, by itself or by an error."""
 
@@ -148,6 +159,7 @@ Fact: TypeAlias = (
     | CoverageRead
     | Died
     | Signalled
+    | AttentionFound
     | Ended
 )
 """Anything that happens in a run.

@@ -121,6 +121,7 @@ def execute(state: RunState) -> None:
     written.
     """
     clock, tree, stream = state.context.clock, state.tree, state.stream
+    state.run_log.manifest = state.manifest
     stream.report(begun(state.manifest, state.options, state.started_at))
     ledger = quota_ledger.read(tree, calendar.today(clock()), state.own[0])
     agrees = ledger.agrees_with(clock.moment()) if ledger is not None else None

@@ -26,7 +26,7 @@ from harvester.runs.record.events import (
     Stamp,
     problems_of,
 )
-from harvester.runs.record.run_record import as_record
+from harvester.runs.record.run_record import MAX_SHOWN, as_record
 from harvester.runs.stream import Told
 from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
 from harvester.storage import publication
@@ -46,6 +46,7 @@ EventListener: TypeAlias = Callable[[Event], object]
 # Up to 20,000 entries, and a log line is one piece.
 _LONG_LISTS = {
     "accounts",
+    "attention",
     "exceptions",
     "oddities",
     "published",
@@ -166,12 +167,15 @@ class Narrator:
                 *told.stamp,
                 int(done.exit_code),
                 record["outcome"],
-                tuple(done.reasons()),
+                tuple(record["reasons"]),
                 record["retry_at"],
                 done.requests,
                 done.rows,
                 round(done.seconds, 3),
                 {name: value for name, value in record.items() if name not in _LONG_LISTS},
+                tuple(record["attention"][:MAX_SHOWN]),
+                record["attention_new"],
+                record["attention_total"],
             )
         )
 

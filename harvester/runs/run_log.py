@@ -13,14 +13,18 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harvester.core.config.settings import Manifest
 from harvester.core.errors import HarvesterError, StoreError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.shortage import shortage
 from harvester.runs import facts
+from harvester.runs.attention_of_run import attention_of
 from harvester.runs.clock import CheckedClock
+from harvester.runs.record.attention import MAX_FORMER, FormerRun
 from harvester.runs.record.events import bug_of
 from harvester.runs.record.labels import engine_labels
 from harvester.runs.record.record import Record, new_run_id
@@ -50,11 +54,12 @@ class RunLog:
     """The changes and the record of one run. Safe for concurrent threads.
 
     The record is that of ``stream``. ``copy`` is a file of the user that gets it too, also of a run
-    that ends before it has begun.
+    that ends before it has begun. ``manifest`` is the one that the run works on, once it is read.
     """
 
     def __init__(self, stream: Stream, copy: Path | None = None) -> None:
         self.stream = stream
+        self.manifest: Manifest | None = None
         self._copy = copy
         self._place: OpenRecord | None = None
         self._closed = False
@@ -180,6 +185,8 @@ class RunLog:
             self._lock.release()
 
     def _close(self) -> None:
+        with log_store_errors():
+            self._find_attention()
         record = as_record(self.stream.record)
         self._copy_to_user(record)
         if self._place is None:
@@ -190,6 +197,17 @@ class RunLog:
             changes.close()
             if folds:
                 record_folding.fold(tree, self.stream.now())
+
+    def _find_attention(self) -> None:
+        """Add what the run leaves to a person, which earlier records date. Raises StoreError."""
+        manifest, self.manifest = self.manifest, None
+        if manifest is None:
+            return
+        former: Iterable[FormerRun] = ()
+        if self._place is not None:
+            former = _finished(self._place.tree)
+        found = attention_of(self.stream.record, manifest, former)
+        self.stream.fold(facts.AttentionFound(found))
 
     def _write(self, place: OpenRecord) -> None:
         members = self._as_record()
@@ -204,6 +222,13 @@ class RunLog:
         if self._copy is not None:
             with log_store_errors():
                 run_records.write_file(self._copy, record)
+
+
+def _finished(tree: Tree) -> Iterator[FormerRun]:
+    """Yield the records of finished runs, newest first. Raises StoreError."""
+    for run in islice(run_records.newest(tree, FormerRun), MAX_FORMER):
+        if run.state == "finished":
+            yield run
 
 
 def end_of(error: Exception | None, now: float) -> facts.Ended:

@@ -16,6 +16,9 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
 from harvester.planning.ledger import Moment
 from harvester.planning.wanted_days import wanted
+from harvester.runs.attention_of_run import CLOCK
+from harvester.runs.open_attention import Pairs, concerns
+from harvester.runs.record.attention import Attention
 from harvester.runs.record.prospects import comes_at
 from harvester.storage.coverage_scan import States, day_ranges_of
 from harvester.storage.empty_everywhere import EmptyEverywhere, exit_of
@@ -60,7 +63,7 @@ class Gate:
     ``obtainable`` are missing days that a run can still obtain, from ``retry_at`` on (RFC 3339 in
     UTC, None if nothing comes by itself), and ``lost`` those that it cannot. ``reasons`` are those
     of a run that close the gate whatever days are there: ``"clock"``. ``empty_everywhere`` are days
-    without rows of nearly all accounts.
+    without rows of nearly all accounts. ``attention`` is what needs a person.
     """
 
     day: Day | None
@@ -70,20 +73,29 @@ class Gate:
     retry_at: str | None = None
     reasons: tuple[str, ...] = ()
     empty_everywhere: tuple[EmptyEverywhere, ...] = ()
+    attention: tuple[Attention, ...] = ()
 
     @property
     def exit_code(self) -> Exit:
-        """75 while a run can obtain more, 3 if the rest is lost, 0 if everything is there."""
+        """75 while a run can obtain more, 76 if something needs a person as well.
+
+        3 if the rest is lost, 0 if everything is there.
+        """
         code = exit_of(self.empty_everywhere)
         if self.obtainable or self.reasons or code is Exit.AGAIN:
-            return Exit.AGAIN
+            return Exit.ATTENTION if self.attention else Exit.AGAIN
         return Exit.INCOMPLETE if self.lost else code
 
 
-def read_gate(required: Required, history: RunHistory, silent: Iterable[EmptyEverywhere]) -> Gate:
+def read_gate(
+    required: Required,
+    history: RunHistory,
+    silent: Iterable[EmptyEverywhere],
+    attention: Iterable[Attention],
+) -> Gate:
     """Compare the required days with the files and the run records. Raises StoreError.
 
-    ``silent`` are the days that are empty everywhere.
+    ``silent`` are the days that are empty everywhere, ``attention`` is what needs a person.
     """
     silent = tuple(x for x in silent if required.day is None or x.begin <= required.day)
     names, now = history.manifest.names, history.now
@@ -97,11 +109,28 @@ def read_gate(required: Required, history: RunHistory, silent: Iterable[EmptyEve
         cause = item.reason, item.errcode, item.run_id, names.get(item.appid, "")
         lost += (LostDays(x.appid, x.dataset, x.begin, x.end, *cause) for x in ranges)
     reasons = ("clock",) if _is_clock_apart(required, history) else ()
+    needed = _about(attention, _pairs(obtainable), _pairs(lost))
+    # The clock may have been set since the last run, or gone wrong.
+    needed += [CLOCK] * len(reasons)
     moments += (at for reason in reasons if (at := comes_at(reason, now)) is not None)
     moments += (each.retry_at for each in silent if each.retry_at is not None)
     retry_at = calendar.utc_text(max(now, min(moments))) if moments else None
     days = tuple(obtainable), tuple(lost)
-    return Gate(required.day, required.final, *days, retry_at, reasons, silent)
+    return Gate(required.day, required.final, *days, retry_at, reasons, silent, tuple(needed))
+
+
+def _about(found: Iterable[Attention], obtainable: Pairs, lost: Pairs) -> list[Attention]:
+    """Return the items of days that are required; those that a run can obtain may only be late."""
+    return [
+        item
+        for item in found
+        if item.cause != "clock"
+        and concerns(item, obtainable if item.cause == "not_ready" else lost)
+    ]
+
+
+def _pairs(days: Iterable[DayRange]) -> Pairs:
+    return {(each.dataset, each.appid) for each in days}
 
 
 def _is_clock_apart(required: Required, history: RunHistory) -> bool:

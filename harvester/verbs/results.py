@@ -17,6 +17,7 @@ from harvester.core.errors import (
 )
 from harvester.core.exit_codes import Outcome
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary
+from harvester.runs.record.attention import Attention
 from harvester.runs.record.labels import safe
 from harvester.runs.record.members import PublishedFile
 from harvester.runs.record.record import Record
@@ -27,10 +28,11 @@ from harvester.runs.record.run_record import as_record
 class Result:
     """The result of a run that began.
 
-    ``reasons`` keep it from being complete. From ``retry_at`` on a run can obtain more; None if
-    nothing comes by itself. ``next_ready_at`` is when the newest day that is not wanted yet gets
-    ready. ``datasets`` count the account-days of each dataset by state, ``accounts`` are those
-    with trouble, ``published`` the files that were replaced. ``error`` ended the run early.
+    ``reasons`` keep it from being complete, and ``attention`` is what needs a person. From
+    ``retry_at`` on a run can obtain more; None if nothing comes by itself. ``next_ready_at`` is
+    when the newest day that is not wanted yet gets ready. ``datasets`` count the account-days of
+    each dataset by state, ``accounts`` are those with trouble, ``published`` the files that were
+    replaced. ``error`` ended the run early.
     """
 
     run_id: str
@@ -47,6 +49,7 @@ class Result:
     shard: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     error: HarvesterError | None = None
+    attention: tuple[Attention, ...] = ()
     record: Record = field(default_factory=Record, repr=False, compare=False)
 
     @classmethod
@@ -56,7 +59,8 @@ class Result:
             run_id=done.run_id,
             outcome=done.outcome,
             exit_code=int(done.exit_code),
-            reasons=tuple(done.reasons()),
+            reasons=tuple(sorted(done.reasons())),
+            attention=done.attention,
             retry_at=_moment(done.retry_at),
             next_ready_at=_moment(done.next_ready_at),
             requests=done.requests,
@@ -81,6 +85,16 @@ class Result:
         if not records:
             raise ValueError("no result to merge")
         return cls.of(Record.of_shards(records))
+
+    @property
+    def attention_new(self) -> int:
+        """Items of ``attention`` that no earlier run had."""
+        return sum(item.new for item in self.attention)
+
+    @property
+    def attention_total(self) -> int:
+        """Items of ``attention``."""
+        return len(self.attention)
 
     def raise_for_outcome(self) -> None:
         """Raise the error of the outcome, which has this ``result``; nothing if it is ``complete``.

@@ -104,9 +104,12 @@ class Run:
         while self._wait_for_next():
             self._begin()
             error = self._execute_one()
+        done = Result.of(self.record)
+        if isinstance(error, Busy):
+            error.result = done
         if isinstance(error, UsageError | Busy):
             raise error
-        return Result.of(self.record)
+        return done
 
     def _execute_one(self) -> HarvesterError | None:
         """Execute one run; returns the error that ended it, which is in its record too."""
@@ -120,11 +123,11 @@ class Run:
     def _wait_for_next(self) -> bool:
         """Wait until a next run can obtain more; returns False if none is to follow."""
         done, at = self.record, self.record.retry_at
-        is_open = done.exit_code is Exit.AGAIN and self._order.code is None
-        if not self._given["until_complete"] or not is_open or at is None:
+        is_open = done.exit_code in (Exit.AGAIN, Exit.ATTENTION) and self._order.code is None
+        is_told = self._given["until_attention"] and any(item.new for item in done.attention)
+        if not self._given["until_complete"] or not is_open or is_told or at is None:
             return False
-        errors = filter(None, (done.failed, *(shard.error for shard in done.shards)))
-        why = "; ".join(error.lines[0] for error in errors) or ", ".join(done.reasons())
+        why = "; ".join(error.lines[0] for error in done.errors) or ", ".join(done.reasons())
         seconds = self._waits.before_next(at - self._clock())
         when = utc_text(self._clock() + seconds)
         if seconds >= self._waits.left():
@@ -224,17 +227,18 @@ class Run:
             self._waits.limit = DEFAULT_WAIT if whole is None else whole
             left = max(0.0, self._waits.left())
             return left if own is None else min(own, left)
-        if whole is not None:
-            wanted = spelled("until_complete")
-            raise UsageError(f"{spelled('wait')} is a limit of {wanted} alone", f"add {wanted}")
+        for name in ("wait", "until_attention"):
+            if given[name]:
+                wanted = spelled("until_complete")
+                raise UsageError(f"{spelled(name)} is a limit of {wanted} alone", f"add {wanted}")
         return own
 
     def _harvest(self, options: RunOptions) -> None:
         given = self._given
-        self._log.stream.report(Begun({}, options.shard_text))
+        chosen = arguments.selection(*map(given.__getitem__, SELECTING))
+        self._log.stream.report(Begun({}, options.shard_text, selection=chosen.texts()))
         opened = open_quietly(self._source, given["output"], self._clock)
         self._log.begin_copy(lambda copy: summary_file.refuse_place(copy, opened.manifest))
-        chosen = arguments.selection(*map(given.__getitem__, SELECTING))
         self.project = opened.project(chosen, "asked")
         self._narrator.names = self.project.manifest.names
         warn_of_exposure(self.project.manifest)
@@ -262,6 +266,7 @@ def run(
     refetch: Refetch | None = None,
     max_duration: str | timedelta | None = None,
     until_complete: bool = False,
+    until_attention: bool = False,
     wait: str | timedelta | None = None,
     ignore_spent_quota: bool = False,
     lock_timeout: str | timedelta | None = None,
@@ -290,6 +295,8 @@ def run(
         max_duration: Starts nothing new after this long: ``"50m"`` or a timedelta.
         until_complete: Waits until more can be obtained and runs again, each time as a run of its
             own, until nothing is unfinished. The result is that of the last run.
+        until_attention: Ends ``until_complete`` after the first run in which something new needs a
+            person.
         wait: All runs and waits of ``until_complete`` together take about this long at most:
             ``"12h"`` or a timedelta. The default is 24 hours.
         ignore_spent_quota: Forgets the calls of today, and that WeChat said a quota is spent.

@@ -13,7 +13,9 @@ from harvester.core.plain import plain
 from harvester.core.results import PausedAccount
 from harvester.manifest.option_values import end_day_option, spelled
 from harvester.planning import bucket_sizing, wanted_days
+from harvester.runs.open_attention import Doubts, open_attention
 from harvester.runs.record.account_report import DatasetSummary, summarise_states
+from harvester.runs.record.attention import Attention
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, next_requests
 from harvester.runs.record.run_record import plain_row
 from harvester.storage import coverage_scan, layout
@@ -53,7 +55,8 @@ class Status:
     folders that are not harvester's. ``gate`` is the answer about required days, if some were.
     ``paused`` accounts are in none of the others but ``accounts``. ``next_requests`` is the price
     of a next run. ``owners`` are the holders of buckets, None if they were not asked for.
-    ``empty_everywhere`` are days without rows of nearly all accounts.
+    ``empty_everywhere`` are days without rows of nearly all accounts. ``attention`` is what needs a
+    person.
     """
 
     datasets: tuple[DatasetSummary, ...]
@@ -70,6 +73,7 @@ class Status:
     paused: tuple[PausedAccount, ...] = ()
     owners: tuple[Owner, ...] | None = None
     empty_everywhere: tuple[EmptyEverywhere, ...] = ()
+    attention: tuple[Attention, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -84,6 +88,8 @@ class Status:
         members = plain(self)
         del members["unusable"], members["next_requests"]
         members["datasets"] = list(map(plain_row, self.datasets))
+        members["attention_new"] = sum(item.new for item in self.attention)
+        members["attention_total"] = len(self.attention)
         return {"complete": self.complete, **members}
 
 
@@ -140,19 +146,22 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
     }
     names, history = manifest.names, RunHistory(manifest, tree, now, states)
     missing = list(history.explain(lacking, SEARCHED_RUNS))
+    rejected = tuple(coverage_scan.quarantined_days(tree, states))
+    attention = open_attention(manifest, tree, Doubts(lacking.keys(), rejected, silent))
     every = (state for of_dataset in states.values() for state in of_dataset.values())
     return Status(
         datasets=tuple(summarise_states(want, states)),
         accounts=tuple(account_statuses(manifest, with_paused, all_states, missing, now)),
         gaps=tuple(missing_days(names, missing)),
         suspicious=tuple(account_days(names, coverage_scan.gaps(states))),
-        quarantined=tuple(coverage_scan.quarantined_days(tree, states)),
+        quarantined=rejected,
         unusable=sum(calendar.count_days(state.unanswered) for state in every),
         runs=tuple(run_records.last(tree, LAST_RUNS)),
         foreign=tuple(layout.unmanaged_files(tree, want)),
         warnings=tuple(bucket_sizing.warnings(manifest, want)),
         next_requests=next_requests(manifest, want, states),
-        gate=required and read_gate(required, history, silent),
+        gate=required and read_gate(required, history, silent, attention),
         empty_everywhere=silent,
+        attention=attention,
         paused=wanted_days.paused_accounts(manifest),
     )

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 
 from harvester import __version__
 from harvester.cli import app, invoke
-from harvester.core.calendar import Day, parse_day
+from harvester.core.calendar import Day, parse_day, utc_text
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
@@ -385,13 +386,22 @@ def test_ok_exit_turns_every_code_into_0(
 ) -> None:
     """`--ok-exit` also covers codes of errors, and the error is still printed."""
     tree = tree_at(manifest.parent / "out")
-    with locks.hold(tree, [0], claim("other", "2026-01-01T00:00:00Z")):
+    with locks.hold(tree, [0], claim("other", utc_text(time.time()))):
         assert run("run", "--ok-exit", "3,75") == Exit.DONE
     assert "another run works" in capsys.readouterr().err
-    assert run("run", "--shard", "1/2", "--ok-exit", "2") == Exit.DONE
-    assert "2 shards need" in capsys.readouterr().err
     assert run("run", "--shard", "1/2", "--ok-exit", "75") == Exit.USAGE
+    assert "2 shards need" in capsys.readouterr().err
     assert run("status", "--ok-exit", "7") == Exit.USAGE
+
+
+@pytest.mark.parametrize("codes", ["1", "2", "75,2", "76", "3,76"])
+def test_ok_exit_hides_no_mistake_and_nothing_that_needs_a_person(
+    run: Command, capsys: pytest.CaptureFixture[str], codes: str
+) -> None:
+    """76 becomes 0 only together with 75: it is 75 and more."""
+    assert run("status", "--ok-exit", codes) == Exit.USAGE
+    assert "76 only together with 75" in capsys.readouterr().err
+    assert run("status", "--ok-exit", "75,76,3") == Exit.DONE
 
 
 @pytest.mark.parametrize("name", ["long" * 75, "closed/summary.json"])
@@ -436,7 +446,7 @@ def test_a_locked_output_is_told_in_the_summary_file(run: Command, manifest: Pat
     """The summary has exit code 75 and the reason ``locked``; the output gets no record."""
     wanted = manifest.parent / "summary.json"
     tree = tree_at(manifest.parent / "out")
-    with locks.hold(tree, [0], claim("other", "2026-01-01T00:00:00Z")):
+    with locks.hold(tree, [0], claim("other", utc_text(time.time()))):
         assert run("run", "--summary", str(wanted)) == Exit.AGAIN
     record = json.loads(wanted.read_bytes())
     assert (record["exit_code"], record["reasons"]) == (75, ["locked"])

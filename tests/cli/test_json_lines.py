@@ -9,6 +9,7 @@ import pty
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.cli.output import json_lines
+from harvester.core import calendar
 from harvester.core.exit_codes import Exit
 from harvester.runs.facts import Begun, Planned
 from harvester.runs.narrator import Narrator
@@ -206,7 +208,8 @@ def test_a_locked_output(tmp_path: Path, address: str, command: Command) -> None
     manifest = write_manifest(tmp_path, address, 1)
     assert command("run", str(manifest), *JSON, "--end-date", "2026-02-02")[0] == Exit.DONE
     tree = RunHarness(tmp_path / "output").tree
-    with locks.hold(tree, [0], claim("another", "2026-05-20T00:00:00Z")):
+    since = calendar.utc_text(time.time())
+    with locks.hold(tree, [0], claim("another", since)):
         code, found = command("run", str(manifest), *JSON)
     assert code == Exit.AGAIN
     assert [line["event"] for line in found] == ["problem", "run_ended"]
@@ -267,14 +270,15 @@ def test_a_signal_ends_a_run_in_order(tmp_path: Path, address: str, number: sign
         found = events_in(started.stderr.read())
     assert started.returncode == 128 + number
     assert found[-1]["event"] == "run_ended"
-    assert (found[-1]["exit_code"], found[-1]["reasons"][0]) == (128 + number, "stopped")
+    assert found[-1]["exit_code"] == 128 + number
+    assert "stopped" in found[-1]["reasons"]
 
 
 def test_a_signal_before_the_first_request_prints_nothing_else(tmp_path: Path) -> None:
     """The run ends at once, and on a terminal too the cursor is not shown again."""
     manifest = str(write_manifest(tmp_path, "http://127.0.0.1:9", 1))
     mark = tmp_path / "mark"
-    what = ("harvester.verbs.project:read", FOR_EVER, str(mark), "run", manifest, *JSON)
+    what = ("harvester.verbs.arguments:draft_of", FOR_EVER, str(mark), "run", manifest, *JSON)
     run = [*PYTHON, "tests.support.hanging_call", *what]
     keyboard, terminal = pty.openpty()
     with subprocess.Popen(run, stderr=terminal, env=ENVIRONMENT) as started:

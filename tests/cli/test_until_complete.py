@@ -254,12 +254,28 @@ def test_a_secret_that_breaks_on_the_second_day_is_told_then(stage: Stage) -> No
     assert code == Exit.INCOMPLETE
     lines = [json.loads(line) for line in said.splitlines()]
     ends = [line for line in lines if line["event"] == "run_ended"]
-    assert [line["exit_code"] for line in ends] == [75] * 10 + [3]
+    assert [line["exit_code"] for line in ends] == [75] + [76] * 9 + [3]
     assert stage.world.counters.errcodes[45009] == 0
     assert sum(stage.world.counters.calls.values()) == 55 + QUOTA
     problems = [line for line in lines if line["event"] == "problem" and line["errcode"] == 40125]
     assert [line["run_id"] for line in problems] == [line["run_id"] for line in ends[1:]]
     assert problems[0]["accounts"] == [appid(2)]
+
+
+def test_a_loop_ends_with_what_is_new_for_a_person_if_asked(stage: Stage) -> None:
+    """Of a secret that breaks on day 2 it ends on day 2; begun again it goes on to its end."""
+    stage.life.actions = [(MINUTE, partial(stage.set_secret, 2, "worn-out"))]
+    until = ("--until-attention", "--wait", "264h")
+    assert stage.until_complete(*until)[0] == Exit.ATTENTION
+    assert [record["attention_new"] for record in stage.records()] == [0, 1]
+    assert stage.until_complete(*until)[0] == Exit.INCOMPLETE
+    assert {record["attention_new"] for record in stage.records()[2:]} == {0}
+
+
+def test_until_attention_is_a_part_of_until_complete(stage: Stage) -> None:
+    """Alone it would change nothing."""
+    code, said = stage.run("--until-attention")
+    assert (code, "add --until-complete" in said) == (Exit.USAGE, True)
 
 
 def test_a_secret_that_is_mended_meanwhile_is_read_again(stage: Stage) -> None:
@@ -271,7 +287,7 @@ def test_a_secret_that_is_mended_meanwhile_is_read_again(stage: Stage) -> None:
     code, said = stage.until_complete("--wait", "96h")
     assert code == Exit.DONE
     assert "40125" in said
-    assert [record["exit_code"] for record in stage.records()] == [75, 75, 75, 0]
+    assert [record["exit_code"] for record in stage.records()] == [75, 76, 75, 0]
 
 
 def test_a_manifest_that_changes_meanwhile_counts(stage: Stage) -> None:
@@ -311,8 +327,10 @@ def test_another_run_may_outlast_the_wait(stage: Stage) -> None:
     (stage.folder / "out").mkdir()
     with locks.hold(tree_at(stage.folder / "out"), [0], claim("other")):
         code, said = stage.until_complete("--wait", "5m")
-    assert code == Exit.AGAIN
+    # The other run holds it for months.
+    assert code == Exit.ATTENTION
     assert stage.summary["reasons"] == ["locked"]
+    assert [item["key"] for item in stage.summary["attention"]] == ["locked"]
     assert 2 <= len(waits(said)) <= 5
     assert stage.life.waited <= 5 * MINUTE
 

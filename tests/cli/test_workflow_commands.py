@@ -124,6 +124,9 @@ def test_a_run_sets_the_outputs_of_its_step(outputs: Path, sandboxed: str) -> No
     assert invoke(["run", sandboxed]) == Exit.DONE
     assert outputs_in(outputs) == {
         "before": "1",
+        "attention": "[]",
+        "attention_new": "0",
+        "attention_total": "0",
         "outcome": "complete",
         "exit_code": "0",
         "reasons": "",
@@ -133,7 +136,7 @@ def test_a_run_sets_the_outputs_of_its_step(outputs: Path, sandboxed: str) -> No
         "accounts_failed": "0",
     }
     Path(sandboxed).write_text("no: manifest\n")
-    assert invoke(["run", sandboxed, "--ok-exit", "2"]) == Exit.DONE
+    assert invoke(["run", sandboxed]) == Exit.USAGE
     found = outputs_in(outputs)
     assert (found["outcome"], found["exit_code"], found["reasons"]) == ("invalid", "2", "usage")
     assert (found["requests"], found["retry_at"]) == ("0", "")

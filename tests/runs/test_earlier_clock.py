@@ -147,21 +147,21 @@ FEW = [
 
 @pytest.mark.parametrize(("pattern", "days", "skew"), few_by_day(TABLE, FEW))
 def test_no_row_is_lost_by_wrong_dates(lab: Lab, pattern: str, days: int, skew: float) -> None:
-    """While a clock is wrong, runs that withhold anything end with 75 and say why."""
+    """While a clock is wrong, runs that withhold anything end with 76 and say why."""
     lab.dates.off, lab.dates.is_wrong, lab.harness.skew = days * DAY, PATTERNS[pattern], skew
     for number in range(10):
         if number == 3:
             lab.dates.off = lab.harness.skew = 0.0
         done = lab.run()
         if number < 3 and (pattern == "all" or skew):
-            assert (done.exit_code, "clock" in done.reasons()) == (Exit.AGAIN, True)
+            assert (done.exit_code, "clock" in done.reasons()) == (Exit.ATTENTION, True)
         if done.exit_code is Exit.DONE:
             assert lab.has_all()
         else:
             assert [*done.reasons()] == ["clock"]
             assert done.retry_at is not None
             assert done.retry_at - done.ended_at <= 600
-        assert lab.gate("2026-05-10").exit_code is done.exit_code
+        assert lab.gate("2026-05-10").exit_code.outcome is done.outcome
         lab.next_day()
     assert lab.run().exit_code is Exit.DONE
     assert lab.gate().exit_code is Exit.DONE
@@ -169,13 +169,13 @@ def test_no_row_is_lost_by_wrong_dates(lab: Lab, pattern: str, days: int, skew: 
 
 @pytest.mark.parametrize("skew", SKEWS[1:])
 def test_no_row_is_lost_by_a_wrong_machine(lab: Lab, skew: float) -> None:
-    """WeChat's time is right, so every row comes on its day; each run and gate ends with 75."""
+    """WeChat's time is right, so every row comes on its day; each run and gate ends with 76."""
     lab.harness.skew = skew
     for _ in range(10):
         done = lab.run()
         assert [*done.reasons()] == ["clock"]
         found = lab.gate("2026-05-10")
-        assert (found.exit_code, found.reasons, found.lost) == (Exit.AGAIN, ("clock",), ())
+        assert (found.exit_code, found.reasons, found.lost) == (Exit.ATTENTION, ("clock",), ())
         assert found.retry_at == calendar.utc_text(lab.harness.clock()() + 600)
         assert lab.has_all()
         lab.next_day()
@@ -211,7 +211,7 @@ def test_a_gate_that_was_closed_by_a_wrong_date_opens_with_the_next_run(lab: Lab
     assert lab.run().exit_code is Exit.DONE
     lab.harness.end = "2026-05-11"
     lab.dates.off, lab.dates.is_wrong = 5 * DAY, PATTERNS["all"]
-    assert lab.run().exit_code is Exit.AGAIN
+    assert lab.run().exit_code is Exit.ATTENTION
     assert lab.gate("2026-05-11").reasons == ("clock",)
     lab.dates.off = 0.0
     lab.next_day()
@@ -237,5 +237,5 @@ def test_a_doubted_clock_ends_no_run_with_0(lab: Lab, caplog: pytest.LogCaptureF
     assert lab.run().exit_code is Exit.DONE
     lab.harness.skew, lab.harness.net.down = -5 * DAY, lambda _: True
     done = lab.run()
-    assert (done.exit_code, [*done.reasons()]) == (Exit.AGAIN, ["clock"])
+    assert (done.exit_code, [*done.reasons()]) == (Exit.ATTENTION, ["clock"])
     assert caplog.messages

@@ -141,6 +141,7 @@ def ended_with(*causes: str, ended: float = ENDED) -> Record:
 def test_each_exit_code_has_one_outcome() -> None:
     """The words of the contract, also for the three signals."""
     assert {int(code): str(code.outcome) for code in Exit} == {
+        76: "unfinished",
         0: "complete",
         75: "unfinished",
         3: "partial",

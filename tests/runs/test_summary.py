@@ -94,7 +94,7 @@ def test_the_record_tells_of_each_account_that_needs_attention(tmp_path: Path) -
     assert (failed["missing"], failed["reasons"], failed["failed"]) == (5, ("failed",), 1)
     assert failed["quota_resets_at"] is None
     assert set(done.reasons()) == {"refused", "quota", "failed", "quarantined"}
-    assert done.exit_code is Exit.AGAIN
+    assert done.exit_code is Exit.ATTENTION
 
 
 def test_the_actions_of_a_record_are_the_documented_ones() -> None:

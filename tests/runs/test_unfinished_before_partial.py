@@ -29,26 +29,26 @@ SICK = appid(1)
 
 
 def test_the_codes_win_in_the_order_of_the_contract() -> None:
-    """A bug first, then usage, signals, 4, 75 and 3."""
-    assert [int(code) for code in Exit] == [1, 2, 130, 143, 129, 4, 75, 3, 0]
+    """A bug first, then usage, signals, 4, 76, 75 and 3."""
+    assert [int(code) for code in Exit] == [1, 2, 130, 143, 129, 4, 76, 75, 3, 0]
     assert first_of([Exit.INCOMPLETE, Exit.AGAIN]) is Exit.AGAIN
     assert first_of([]) is Exit.DONE
 
 
 def test_a_revoked_secret_among_many_does_not_end_an_unfinished_backfill(tmp_path: Path) -> None:
-    """75 with both reasons while the quota leaves days over, then 3 for what no run obtains."""
+    """76 with both reasons while the quota leaves days over, then 3 for what no run obtains."""
     lab = RunHarness(tmp_path, accounts=12, datasets=(HOURLY,), rules=Rules(daily_quota=20))
     lab.sandbox.fail(SICK, 40125, dataset=TOKEN)
     ends: list[Record] = []
-    while not ends or ends[-1].exit_code is Exit.AGAIN:
+    while not ends or ends[-1].exit_code is Exit.ATTENTION:
         ends.append(lab.run())
         lab.advance(86_400)
-    assert [done.exit_code for done in ends] == [Exit.AGAIN, Exit.INCOMPLETE]
+    assert [done.exit_code for done in ends] == [Exit.ATTENTION, Exit.INCOMPLETE]
     assert [set(done.reasons()) for done in ends] == [{"refused", "quota"}, {"refused"}]
     assert ends[-1].missing == 31
 
 
-def test_no_authorised_account_is_75_while_something_else_is_open(tmp_path: Path) -> None:
+def test_no_authorised_account_is_76_while_something_else_is_open(tmp_path: Path) -> None:
     """Days that WeChat still computes come by themselves, so 4 would be wrong."""
     lab = RunHarness(tmp_path, begin="2026-03-01", end="2026-03-02")
     for name in lab.appids:
@@ -57,7 +57,7 @@ def test_no_authorised_account_is_75_while_something_else_is_open(tmp_path: Path
     assert (done.exit_code, "unauthorised" in done.reasons()) == (Exit.UNAUTHORISED, True)
     day = parse_day("2026-03-01")
     delayed = replace(done, delayed={Window(SICK, DAILY, day, day)})
-    assert delayed.exit_code is Exit.AGAIN
+    assert delayed.exit_code is Exit.ATTENTION
     assert set(delayed.reasons()) == {"refused", "not_ready"}
 
 

@@ -129,7 +129,7 @@ def test_the_same_is_true_over_http(
     """A header of the emulator's server, through aiohttp."""
     lab = RunHarness(tmp_path, begin="2026-05-01", end=None, skew=skew)
     done = lab.run()
-    assert (done.exit_code, done.today, done.repeated) == (Exit.AGAIN, TODAY, 0)
+    assert (done.exit_code, done.today, done.repeated) == (Exit.ATTENTION, TODAY, 0)
     assert published_rows(duck, lab.root, DAILY) == rows_up_to(lab, DAILY, "2026-05-19")
     assert done.clock_offset == pytest.approx(-skew, abs=2.0)
 
@@ -349,7 +349,7 @@ def test_dates_relative_to_today_are_of_the_corrected_day(
         (tmp_path / "jobs.yaml").write_text(MANIFEST.format(address=address))
         arguments = ["run", str(tmp_path / "jobs.yaml"), "--summary", str(tmp_path / "record.json")]
         monkeypatch.chdir(tmp_path)
-        assert invoke([*arguments, "--begin-date", "-2d"]) in (Exit.DONE, Exit.AGAIN)
+        assert invoke([*arguments, "--begin-date", "-2d"]) in (Exit.DONE, Exit.ATTENTION)
         today = calendar.today(theirs())
     record = json.loads((tmp_path / "record.json").read_text())
     assert record["today"] == calendar.day_text(today)

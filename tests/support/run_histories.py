@@ -22,6 +22,7 @@ from harvester.core.results import PausedAccount, PendingDays
 from harvester.runs import facts
 from harvester.runs.facts import Counted, CoverageRead, Fact, Planned
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary, DayCounts
+from harvester.runs.record.attention import Attention, in_order
 from harvester.runs.record.next_requests import NextRequests, SuspiciousGaps
 from harvester.runs.record.record import Record
 from harvester.runs.stream import Stream
@@ -93,8 +94,15 @@ def told_by(accounts: Sequence[AccountHistory], offset: float, seed: int = 0) ->
         Counted(standing=_standing_of(accounts)),
         _asking_of(accounts),
         _coverage_of(accounts),
+        facts.AttentionFound(in_order(map(_item_of, accounts))),
         facts.Ended(ENDED),
     ]
+
+
+def _item_of(account: AccountHistory) -> Attention:
+    days = account.plan.account_days
+    key, datasets = f"refused/{days % 3}", (f"of {days}",)
+    return Attention(key, "refused", "advice", datasets=datasets, since="2026")
 
 
 def told_alone(history: RunHistory) -> Stream:

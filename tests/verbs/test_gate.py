@@ -91,13 +91,13 @@ def test_a_gate_says_3_once_only_refused_days_are_missing(lab: RunHarness) -> No
     assert judged(lab).exit_code is Exit.DONE
 
 
-def test_a_gate_says_75_while_a_refused_account_hides_unfinished_ones(lab: RunHarness) -> None:
+def test_a_gate_says_76_while_a_refused_account_hides_unfinished_ones(lab: RunHarness) -> None:
     """A spent quota is worth another run from five minutes after midnight in Beijing on."""
     lab.sandbox.fail(SICK, 48001)
     lab.sandbox.fail(WELL, 45009)
     lab.run()
     found = judged(lab)
-    assert (found.exit_code, found.retry_at) == (Exit.AGAIN, "2026-05-20T16:05:00Z")
+    assert (found.exit_code, found.retry_at) == (Exit.ATTENTION, "2026-05-20T16:05:00Z")
     assert {days.appid for days in found.obtainable} == {WELL}
     assert lost(found) == {(SICK, HOURLY, 48001, "refused")}
     lab.advance(86_400)
@@ -110,7 +110,7 @@ def test_a_new_day_of_a_refused_account_is_to_be_asked_first(lab: RunHarness) ->
     lab.run()
     lab.advance(86_400)
     found = judged(lab)
-    assert found.exit_code is Exit.AGAIN
+    assert found.exit_code is Exit.ATTENTION
     assert {(days.begin, days.end) for days in found.obtainable} == {(NEWEST + 1, NEWEST + 1)}
     lab.run()
     assert judged(lab).exit_code is Exit.INCOMPLETE

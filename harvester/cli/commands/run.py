@@ -34,6 +34,7 @@ class Running:
         max_duration: Start nothing new after this long (50m), publish, and exit with 75.
         until_complete: Wait until more can be obtained and run again, until nothing is unfinished.
             Not for a runner that is paid by the minute.
+        until_attention: End --until-complete once something new needs a person.
         wait: How long all runs and waits of --until-complete may take (12h); by default 24 hours.
         processes: Share the work among this many processes, or auto: one for each core.
         ignore_spent_quota: Forget the calls of today, and that WeChat said a quota is spent.
@@ -46,6 +47,7 @@ class Running:
     refetch: options.Refetch = None
     max_duration: Annotated[str | None, options.value("HARVESTER_MAX_DURATION")] = None
     until_complete: Annotated[bool, options.value("HARVESTER_UNTIL_COMPLETE")] = False
+    until_attention: Annotated[bool, options.value("HARVESTER_UNTIL_ATTENTION")] = False
     wait: Annotated[str | None, options.value("HARVESTER_WAIT")] = None
     ignore_spent_quota: Annotated[bool, options.value("HARVESTER_IGNORE_SPENT_QUOTA")] = False
     shard: options.Shard = None
@@ -81,7 +83,8 @@ def run(
       2   a mistake in the manifest or the options; nothing was requested
       3   nothing more comes by itself: days were refused, failed or quarantined
       4   no account could be authorised, and nothing else is open
-      75  not finished, whatever else went wrong: run again
+      75  not finished: run again
+      76  not finished: run again; and something needs a person as well
     """
     logs.set_up(logging)
     terminal = console(stderr=True)
@@ -113,7 +116,7 @@ def run(
         finally:
             workflow_commands.write_outputs(execution.key_figures())
         if done.error is not None:
-            raise done.error
+            done.raise_for_outcome()
         if not json_lines.is_on():
             with streams.stderr_output():
                 run_summary.print_summary(terminal, execution.record, execution.project)

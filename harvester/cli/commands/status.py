@@ -23,6 +23,7 @@ from harvester.cli.output.answers import (
     print_paused,
     print_table,
 )
+from harvester.cli.output.attention_lines import print_attention
 from harvester.cli.output.coverage_table import print_coverage, print_suspicious
 from harvester.cli.output.phrases import counted, days_text, minute_texts
 from harvester.cli.output.styles import style_of
@@ -63,6 +64,7 @@ def status(
       2   a mistake in the manifest or the options
       3   with --require: days are missing, and none of them comes by itself
       75  with --require: days are missing that a run can still obtain
+      76  with --require: as 75, and something needs a person as well
 
     Params:
         require: Be a gate for every day up to this one: yesterday (the newest ready day),
@@ -111,6 +113,7 @@ def _print_status(out: Console, found: Status) -> None:
         print_line(out, f"quarantined: {where}: {safe_text(item.reason)}", gap=is_first)
     for line in (*found.warnings, *(f"not harvester's: {inert(name)}" for name in found.foreign)):
         print_line(out, f"note: {line}", gap=True)
+    print_attention(out, found.attention)
     print_paused(out, found.paused)
     _print_runs(out, found)
     _print_owners(out, found)

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from harvester.cli.next_commands import NextCommand, first_rows, next_command, print_next, run_again
 from harvester.cli.output.answers import MAX_LINES, print_line, print_paused, print_pending
+from harvester.cli.output.attention_lines import print_attention
 from harvester.cli.output.coverage_table import print_coverage, print_suspicious
 from harvester.cli.output.phrases import counted, minute_texts, seconds_text
 from harvester.cli.output.styles import style_of
@@ -37,6 +38,7 @@ def print_summary(out: Console, done: Record, project: Project) -> None:
     _print_figures(out, done)
     _print_lost_shards(out, done)
     _print_causes(out, done, project.manifest.names)
+    print_attention(out, done.attention)
     print_paused(out, done.paused)
     print_pending(out, done.pending, project.manifest.names)
     print_suspicious(out, done.next_requests)

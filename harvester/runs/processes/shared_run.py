@@ -63,6 +63,7 @@ def _run_tasks(
         context = run_context(project, watch)
         begun = harvesting.begun(project.manifest, options, run_log.stream.own.started_at)
         run_log.stream.report(begun)
+        run_log.manifest = project.manifest
         limit = project.manifest.limits.max_requests
         granted = list(_granted(tasks, limit, context.platform))
         supervisor = Supervisor(run_log, project.tree, context, launcher, granted)

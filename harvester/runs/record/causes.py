@@ -38,15 +38,15 @@ _SHOWN = 3
 
 _WHOLE_ACCOUNTS = (Scope.ACCOUNT, Scope.RUN)
 
-_QUARANTINE_ADVICE = (
+QUARANTINE_ADVICE = (
     "The answers are in _harvester/quarantine. Once the cause is gone:"
     " harvester run --refetch quarantined"
 )
-_CLOCK_ADVICE = (
+CLOCK_ADVICE = (
     "Set this machine's clock, as with NTP. If it is right, WeChat's `Date` is wrong, or that of"
     " a proxy before it. Until they agree days become final by the earlier of both."
 )
-_EMPTY_ADVICE = {
+EMPTY_ADVICE = {
     "again": "Silence is no proof of an empty day: a few accounts ask again, then all.",
     "person": "A few accounts go on asking. See if WeChat's console has numbers for these days.",
 }
@@ -167,12 +167,18 @@ class Causes:
 
 def quarantined(days: Iterable[QuarantinedDay], stamp: Stamp) -> Iterator[Problem]:
     """Return a problem for each dataset and reason of quarantined days."""
-    found = ((day.dataset, _quarantine_text(safe_text(day.reason)), day.appid) for day in days)
-    return _of_windows(found, "quarantined", _QUARANTINE_ADVICE, stamp)
+    found = ((day.dataset, _quarantine_text(day), day.appid) for day in days)
+    return _of_windows(found, "quarantined", QUARANTINE_ADVICE, stamp)
 
 
-def _quarantine_text(reason: str) -> str:
-    is_of_account = reason.endswith(SAME_TOKEN)
+def cause_of_quarantined(day: QuarantinedDay) -> Word:
+    """Return the cause for which a day is in quarantine."""
+    return "shared_token" if day.reason.endswith(SAME_TOKEN) else "quarantined"
+
+
+def _quarantine_text(day: QuarantinedDay) -> str:
+    reason = safe_text(day.reason)
+    is_of_account = cause_of_quarantined(day) == "shared_token"
     return reason if is_of_account else f"an answer does not fit its columns: {reason}"
 
 
@@ -186,7 +192,7 @@ def late(windows: Iterable[Window], stamp: Stamp) -> Iterator[Problem]:
 def clock_apart(stamp: Stamp) -> Problem:
     """Return the problem that this machine's clock and WeChat's differ."""
     what = "this machine's clock and WeChat's differ by more than ten minutes"
-    found = Problem(*stamp, "clock", what, _CLOCK_ADVICE, Scope.RUN.value)
+    found = Problem(*stamp, "clock", what, CLOCK_ADVICE, Scope.RUN.value)
     return replace(found, retry_at=comes_at_text("clock", stamp.time))
 
 
@@ -199,7 +205,7 @@ def empty_everywhere(found: Iterable[EmptyEverywhere], stamp: Stamp) -> Iterator
                 *stamp,
                 "empty_everywhere",
                 each.text,
-                _EMPTY_ADVICE[each.meaning],
+                EMPTY_ADVICE[each.meaning],
                 Scope.WINDOW.value,
             )
             yield replace(problem, dataset=each.dataset, count=each.accounts, retry_at=at)
@@ -233,7 +239,7 @@ def lost_days(record: Record, names: Mapping[str, str]) -> list[LostDays]:
     """
     refused = sorted(_given_up(record.abandoned, names), key=lambda found: -found.days)
     silent = (
-        LostDays(each.end - each.begin + 1, each.dataset, each.text, _EMPTY_ADVICE[each.meaning])
+        LostDays(each.end - each.begin + 1, each.dataset, each.text, EMPTY_ADVICE[each.meaning])
         for each in record.empty_everywhere
         if each.meaning != "note"
     )

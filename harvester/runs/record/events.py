@@ -191,7 +191,10 @@ class Published(_Event):
 
 @dataclass(frozen=True, slots=True)
 class RunEnded(_Event):
-    """The end of a run; ``record`` is its run record without the lists of accounts and days."""
+    """The end of a run; ``record`` is its run record without the lists of accounts and days.
+
+    ``attention`` has the first items, new ones first; ``attention_total`` counts all of them.
+    """
 
     event: ClassVar[str] = "run_ended"
 
@@ -203,6 +206,9 @@ class RunEnded(_Event):
     rows: int
     seconds: float
     record: dict[str, Any] = field(default_factory=dict)
+    attention: tuple[dict[str, Any], ...] = ()
+    attention_new: int = 0
+    attention_total: int = 0
 
 
 Event: TypeAlias = RunStarted | Progress | Problem | Published | RunEnded

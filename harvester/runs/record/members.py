@@ -14,8 +14,10 @@ from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange, Window
 from harvester.core.results import Op, PausedAccount, PendingDays
+from harvester.runs.record import attention
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary, added
 from harvester.runs.record.answer_drift import AnswerDrift
+from harvester.runs.record.attention import Attention
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, merged_requests
 from harvester.scheduling.listener import AbandonedDays
 from harvester.scheduling.standing import Standing, merged_pending
@@ -99,7 +101,8 @@ class Members:
 
     Each is annotated with the function that joins its values in two shards of a run.
 
-    ``shard`` is one like ``2/8``, ``labels`` are those of the caller and its engine. ``bound`` is
+    ``shard`` is one like ``2/8``, ``labels`` are those of the caller and its engine, ``selection``
+    has the options that narrowed the manifest. ``bound`` is
     the lower bound of the run's seconds that the limits set, and the limit. ``wanted_accounts``
     counts the accounts with wanted days, covered or not. ``next_day_at`` is when the first day gets
     ready that the run does not want yet, ``asked_at`` when it stopped asking. ``clock_offset`` has
@@ -112,7 +115,8 @@ class Members:
     ``rejected`` days into quarantine. ``accounts`` are those with trouble, ``suspicious`` the first
     new ranges, ``damaged`` the raw groups that were moved to quarantine, ``without_rows`` the
     elements of answers that have no row. ``paused`` accounts are not asked. ``pending`` days were
-    owed when the run was cut short. ``shards`` are those of a run in several processes, of which
+    owed when the run was cut short, and ``attention`` is what a run that has ended leaves to a
+    person. ``shards`` are those of a run in several processes, of which
     ``deaths`` died, the last one by ``signal`` and with up to ``peak_memory`` bytes. The members of
     a run that is not ``finished`` are those so far.
     """
@@ -123,6 +127,7 @@ class Members:
     ended_at: Annotated[float, _first] = 0.0
     shard: Annotated[str | None, _first] = None
     labels: Annotated[dict[str, str], _first] = field(default_factory=dict)
+    selection: Annotated[Mapping[str, Any], _first] = field(default_factory=dict)
     next_day_at: Annotated[float | None, _of_two(min)] = None
     asked_at: Annotated[float | None, _of_two(max)] = None
     bound: Annotated[tuple[float, str], max] = (0.0, "nothing")
@@ -171,6 +176,7 @@ class Members:
     next_requests: Annotated[NextRequests, merged_requests] = NO_REQUESTS
     pending: Annotated[tuple[PendingDays, ...], operator.add] = ()
     paused: Annotated[tuple[PausedAccount, ...], operator.add] = ()
+    attention: Annotated[tuple[Attention, ...], attention.join] = ()
     shards: Annotated[list[ShardOutcome], operator.add] = field(default_factory=list)
 
     @classmethod

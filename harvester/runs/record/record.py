@@ -16,6 +16,7 @@ from harvester.core.rule import Action, Scope
 from harvester.runs import facts
 from harvester.runs.record.account_report import any_unexplained, reason_of
 from harvester.runs.record.answer_drift import AnswerDrift
+from harvester.runs.record.attention import scope_of
 from harvester.runs.record.events import cause_of
 from harvester.runs.record.members import Members, PublishedFile, ShardOutcome, joins
 from harvester.runs.record.prospects import comes_after, comes_at
@@ -95,7 +96,7 @@ class Record(Members):
                 # A process in the place of a dead one plans what that one has left.
                 if not (self.deaths and self.wanted_accounts):
                     self._replace(fact)
-            case facts.AskingEnded() | facts.CoverageRead():
+            case facts.AskingEnded() | facts.CoverageRead() | facts.AttentionFound():
                 self._replace(fact)
             case _:
                 self._end(fact)
@@ -107,8 +108,9 @@ class Record(Members):
                 # A process in the place of a dead one corrects its own clock once more.
                 if not (self.deaths and self.run_id == run_id):
                     self._begin_anew(offset, run_id)
-            case facts.Begun(labels, shard, next_day_at):
+            case facts.Begun(labels, shard, next_day_at, selection):
                 self.labels, self.shard = {**self.labels, **labels}, self.shard or shard
+                self.selection = self.selection or selection
                 self.next_day_at = next_day_at
             case facts.GroupsDamaged(paths):
                 self.damaged += paths
@@ -133,7 +135,10 @@ class Record(Members):
         self.standing = Standing()
         self._replace(facts.AskingEnded(None))
 
-    def _replace(self, fact: facts.Planned | facts.AskingEnded | facts.CoverageRead) -> None:
+    def _replace(
+        self,
+        fact: facts.Planned | facts.AskingEnded | facts.CoverageRead | facts.AttentionFound,
+    ) -> None:
         """Take in what a process says anew as a whole: its members are those of the record."""
         for member in fields(fact):
             setattr(self, member.name, getattr(fact, member.name))
@@ -192,7 +197,8 @@ class Record(Members):
     @property
     def exit_code(self) -> Exit:
         """The first exit code, in the order of `Exit`, that a reason calls for."""
-        return first_of(self.reasons().values())
+        code = first_of(self.reasons().values())
+        return Exit.ATTENTION if code is Exit.AGAIN and self.attention else code
 
     @property
     def outcome(self) -> Outcome:
@@ -213,8 +219,7 @@ class Record(Members):
         moments += (each.retry_at for each in self.empty_everywhere)
         # Beside another open reason `reasons` does not name them. After an error it is the cause,
         # and after the loss of a lease another run may be asking for them.
-        errors = (self.failed, *(each.error for each in self.shards))
-        is_broken = any(errors) or Exit.BUG in found.values()
+        is_broken = bool(self.errors) or Exit.BUG in found.values()
         if not (is_broken or self.out_of_lease) and any_unexplained(self.accounts):
             moments.append(ended)
         return min((moment for moment in moments if moment is not None), default=None)
@@ -226,6 +231,17 @@ class Record(Members):
         return None if self.next_day_at is None else max(self.next_day_at, self.ended_at)
 
     @property
+    def errors(self) -> list[HarvesterError]:
+        """The errors that ended the run, or some of its shards, early."""
+        found = (self.failed, *(each.error for each in self.shards))
+        return [error for error in found if error is not None]
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """The scope of the run; see `harvester.runs.record.attention.scope_of`."""
+        return scope_of(self.manifest, self.shard, self.selection)
+
+    @property
     def accounts_failed(self) -> int:
         """Accounts with days that do not come by themselves: refused, failed or quarantined."""
         return len({row.appid for row in self.accounts if _LOST & {*row.reasons}})
@@ -234,8 +250,7 @@ class Record(Members):
         """Return everything that kept the run from being complete, each with its exit code."""
         if self.failed is not None:
             return {cause_of(self.failed): self.failed.exit_code}
-        lost = [each.error for each in self.shards if each.error is not None]
-        found: dict[str, Exit] = {cause_of(error): error.exit_code for error in lost}
+        found: dict[str, Exit] = {cause_of(error): error.exit_code for error in self.errors}
         if self.bugs or self.undecodable_days:
             found["bug"] = Exit.BUG
         if self.stopped_by is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from harvester import __version__
 from harvester.core import calendar
 from harvester.core.model import Refusal, Window
 from harvester.core.plain import plain
-from harvester.core.results import PausedAccount, PendingDays
+from harvester.core.results import PendingDays
 from harvester.core.text.inert_text import inert
 from harvester.core.text.safe_text import safe_text
 from harvester.runs.record import labels
@@ -25,7 +26,10 @@ RECORD_VERSION = 2
 """Version of the record's members. A newer version may add members and never changes one."""
 
 MAX_LISTED = 20_000
-"""Maximum of accounts, paused ones and exceptions that are listed each."""
+"""Maximum of accounts, paused ones, exceptions and items of attention that are listed each."""
+
+MAX_SHOWN = 50
+"""Maximum items of attention in an event, and in an output of a step."""
 
 MAX_ROWLESS = 100
 """Maximum elements without rows: WeChat answers them again until their days are final."""
@@ -42,6 +46,7 @@ def as_record(record: Record) -> dict[str, Any]:
         "manifest": inert(record.manifest),
         "shard": record.shard,
         "labels": labels.safe(record.labels),
+        "selection": dict(record.selection),
         "started_at": calendar.utc_text(record.started_at),
         "ended_at": calendar.utc_text(record.ended_at),
         "seconds": round(record.seconds, 3),
@@ -63,9 +68,10 @@ def as_record(record: Record) -> dict[str, Any]:
         "bytes": record.bytes,
         "surplus_answers": record.surplus_answers,
         "rows": record.rows,
+        "attention": attention_rows(record, MAX_LISTED),
         "datasets": list(map(plain_row, record.datasets)),
         "accounts": [_account(row, record) for row in record.accounts[:MAX_LISTED]],
-        "paused": list(map(_paused, record.paused[:MAX_LISTED])),
+        "paused": _inert_texts(plain(record.paused[:MAX_LISTED])),
         "pending": list(map(_pending, record.pending)),
         "exceptions": [_exception(item) for item in record.abandoned[:MAX_LISTED]],
         "left_out": _left_out(record),
@@ -78,6 +84,20 @@ def as_record(record: Record) -> dict[str, Any]:
         "shards": list(map(_shard, record.shards)),
         "published": plain(record.published),
     }
+
+
+def attention_rows(record: Record, most: int) -> list[dict[str, Any]]:
+    """Return the first items of what needs a person, new ones first."""
+    return [_inert_texts(plain(item)) for item in record.attention[:most]]
+
+
+def _inert_texts(value: Any) -> Any:
+    """Return a value for JSON whose texts can steer neither a terminal nor a runner."""
+    if isinstance(value, str):
+        return inert(value)
+    if isinstance(value, dict):
+        return {inert(name): _inert_texts(each) for name, each in value.items()}
+    return list(map(_inert_texts, value)) if isinstance(value, list) else value
 
 
 def _shard(shard: ShardOutcome) -> dict[str, Any]:
@@ -108,12 +128,8 @@ def _days_in_doubt(record: Record) -> dict[str, Any]:
     }
 
 
-def _paused(account: PausedAccount) -> dict[str, Any]:
-    return {**plain(account), "name": inert(account.name), "reason": inert(account.reason)}
-
-
 def _left_out(record: Record) -> int:
-    lists = (record.accounts, record.abandoned, record.paused)
+    lists = (record.accounts, record.abandoned, record.paused, record.attention)
     rowless = max(0, len(record.without_rows) - MAX_ROWLESS)
     return rowless + sum(max(0, len(items) - MAX_LISTED) for items in lists)
 
@@ -129,6 +145,7 @@ def key_figures(record: Record) -> dict[str, str | int | None]:
     return {
         **end,
         "reasons": ",".join(end["reasons"]),
+        "attention": json.dumps(attention_rows(record, MAX_SHOWN), ensure_ascii=False),
         "requests": record.requests,
         "rows": record.rows,
         "accounts_failed": record.accounts_failed,
@@ -139,12 +156,21 @@ def _end(record: Record) -> dict[str, Any]:
     return {
         "outcome": record.outcome.value,
         "exit_code": int(record.exit_code),
-        "reasons": list(record.reasons()),
+        "reasons": sorted(record.reasons()),
         "retry_at": _time(record.retry_at),
+        "attention_new": sum(item.new for item in record.attention),
+        "attention_total": len(record.attention),
     }
 
 
-_NO_END: dict[str, Any] = {"outcome": None, "exit_code": None, "reasons": [], "retry_at": None}
+_NO_END: dict[str, Any] = {
+    "outcome": None,
+    "exit_code": None,
+    "reasons": [],
+    "retry_at": None,
+    "attention_new": 0,
+    "attention_total": 0,
+}
 
 
 def _time(moment: float | None) -> str | None:

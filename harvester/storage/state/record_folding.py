@@ -29,7 +29,7 @@ DAYS = 4
 makes it anew."""
 
 MAX_GIVEN_UP = 100
-"""Maximum ranges of days in a head. Later runs ask for them again, and name them all."""
+"""Maximum ranges of days in a head, and items of attention. Later runs name all of them again."""
 
 MAX_FILE_BYTES = 4 << 20
 """Size of the records that are folded at once, but for the last: files are read whole."""
@@ -37,7 +37,7 @@ MAX_FILE_BYTES = 4 << 20
 _MEMBERS = (
     *("run_id", "started_at", "ended_at", "state", "harvester_version", "outcome", "exit_code"),
     *("reasons", "retry_at", "shard", "verb", "manifest_digest", "labels", "requests", "retries"),
-    "rows",
+    *("rows", "manifest", "selection", "attention_new", "attention_total"),
 )
 _MONTH = slice(len(RUNS) + 1, len(RUNS) + 7)
 _NAME = re.compile(rf"{RUNS}/\d{{8}}T\d{{6}}Z-[^/]+?(\.json|{re.escape(LINES)})")
@@ -101,6 +101,7 @@ def _head(record: dict[str, Any]) -> dict[str, Any]:
     names = [member.name for member in fields(GivenUp)]
     given_up = record.get("exceptions", ())[:MAX_GIVEN_UP]
     head = {name: record[name] for name in _MEMBERS if name in record}
+    head["attention"] = record.get("attention", ())[:MAX_GIVEN_UP]
     return {**head, "exceptions": [{name: item[name] for name in names} for item in given_up]}
 
 

@@ -1,0 +1,108 @@
+"""Trouble that is left to a person: what earlier runs recorded and the files still show."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import PurePath
+from typing import TypeAlias
+
+from harvester.core.config.settings import Manifest
+from harvester.runs import attention_of_run
+from harvester.runs.record.attention import MAX_FORMER, Attention, FormerRun, in_order
+from harvester.storage.empty_everywhere import EmptyEverywhere
+from harvester.storage.layout import Tree
+from harvester.storage.publication import QuarantinedDay
+from harvester.storage.state import run_records
+
+_FEW = 5
+"""Records that are read of an output without missing days: trouble of the runs themselves."""
+
+_FROM_FILES = {"quarantined", "empty_everywhere"}
+"""Causes that the files show, whatever the records tell."""
+
+
+Pairs: TypeAlias = Collection[tuple[str, str]]
+"""Datasets with their appids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """The trouble that the files show: days in doubt, and pairs that are ``lacking`` days."""
+
+    lacking: Pairs
+    quarantined: Iterable[QuarantinedDay]
+    silent: Iterable[EmptyEverywhere]
+
+
+def open_attention(manifest: Manifest, tree: Tree, doubts: Doubts) -> tuple[Attention, ...]:
+    """Return what needs a person, with the time since when it does. Raises StoreError."""
+    found = [
+        *attention_of_run.quarantined(doubts.quarantined, attention_of_run.labels_of(manifest)),
+        *attention_of_run.empty_everywhere(doubts.silent),
+    ]
+    length = MAX_FORMER if found or doubts.lacking else _FEW
+    told = _told(islice(run_records.newest(tree, FormerRun), length), manifest.file.name)
+    for item in told.values():
+        if item.cause not in _FROM_FILES:
+            found += _still(item, doubts.lacking)
+    dated = (
+        replace(item, since=told[item.key].since, new=told[item.key].new)
+        if item.key in told
+        else item
+        for item in found
+    )
+    return in_order(dated)
+
+
+def concerns(item: Attention, pairs: Pairs) -> bool:
+    """Return whether an item is about one of the pairs, or about all accounts."""
+    return not item.accounts or any(True for _ in _pairs(item, pairs))
+
+
+def _told(former: Iterable[FormerRun], manifest: str) -> Mapping[str, Attention]:
+    """Return the items of the last runs of each scope by key; ``former`` are newest first.
+
+    None is read from before the last runs of all shards of the whole manifest of this name.
+    """
+    found: dict[str, Attention] = {}
+    known, shards = set[object](), set[str | None]()
+    for run in former:
+        if run.state != "finished" or run.scope in known:
+            continue
+        for item in run.attention:
+            found.setdefault(item.key, item)
+        # What this run did not meet is gone.
+        if run.is_whole:
+            known.add(run.scope)
+            if not run.selection and PurePath(run.manifest).name == manifest:
+                shards.add(run.shard)
+        if run.shard in shards and len(shards) >= _shard_count(run.shard):
+            break
+    return found
+
+
+def _shard_count(shard: str | None) -> int:
+    """Return the number of shards of a run that had one like ``2/8``."""
+    total = (shard or "1/1").partition("/")[2]
+    return int(total) if total.isdecimal() else 1
+
+
+def _still(item: Attention, lacking: Pairs) -> Iterator[Attention]:
+    """Yield an item with the accounts and datasets of which days are missing still."""
+    if not item.accounts:
+        yield item
+        return
+    pairs = list(_pairs(item, lacking))
+    if pairs:
+        datasets, appids = ({*each} for each in zip(*pairs, strict=True))
+        accounts = tuple(each for each in item.accounts if each.appid in appids)
+        yield replace(item, accounts=accounts, datasets=tuple(sorted(datasets)))
+
+
+def _pairs(item: Attention, lacking: Pairs) -> Iterator[tuple[str, str]]:
+    for dataset in item.datasets:
+        for account in item.accounts:
+            if (dataset, account.appid) in lacking:
+                yield dataset, account.appid

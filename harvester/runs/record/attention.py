@@ -1,0 +1,137 @@
+"""Attention: what needs a person, because no later run ends it by itself.
+
+Every item has a stable key, so that one alert is sent for it. The records of earlier runs say since
+when it lasts. See docs/decisions/0049-attention.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from typing import Any
+
+from harvester.core.exit_codes import Outcome
+
+MAX_FORMER = 50
+"""Maximum earlier run records that are read for the beginning of a trouble."""
+
+ENDS_EARLY = {"store", "locked", "lease", "unanswered", "died"}
+"""Reasons of a run that an error ended before it had asked for all that it wanted."""
+
+_TOLD_NOTHING = {None, Outcome.STOPPED, Outcome.BUG, Outcome.INVALID}
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLabel:
+    """An account, as the manifest labels it."""
+
+    appid: str
+    name: str = ""
+    tags: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """A trouble that needs a person.
+
+    ``key`` stays the same from run to run. ``accounts`` and ``datasets`` are all that have the
+    trouble; empty if it concerns the whole run. ``since`` is when the first run that had it began
+    (RFC 3339 in UTC), and ``new`` is True in that run alone. ``errcode`` is None without an answer
+    of WeChat's.
+    """
+
+    key: str
+    cause: str
+    advice: str
+    accounts: tuple[AccountLabel, ...] = ()
+    datasets: tuple[str, ...] = ()
+    errcode: int | None = None
+    since: str = ""
+    new: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FormerRun:
+    """The part of an earlier run record about attention. ``started_at`` is RFC 3339 in UTC."""
+
+    run_id: str
+    started_at: str
+    state: str
+    outcome: str | None
+    manifest: str = ""
+    shard: str | None = None
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+    attention: tuple[Attention, ...] = ()
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """The scope of the run; see `scope_of`."""
+        return scope_of(self.manifest, self.shard, self.selection)
+
+    @property
+    def is_whole(self) -> bool:
+        """True if the run came to its own end, so that it met all trouble that there was."""
+        cut_short = {"time_budget", *ENDS_EARLY} & {*self.reasons}
+        return self.outcome not in _TOLD_NOTHING and not cut_short
+
+
+def scope_of(manifest: str, shard: str | None, selection: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the scope of a run: the name of its manifest, its shard and its selection.
+
+    Not the folder of the manifest, which may be another one on each runner. Two runs of the same
+    scope meet the same trouble.
+    """
+    return PurePath(manifest).name, shard or "", *sorted(map(str, selection.items()))
+
+
+def since_when(
+    found: Iterable[Attention], former: Iterable[FormerRun], now: str
+) -> Iterator[Attention]:
+    """Yield the items with the time at which each began; ``former`` runs are newest first."""
+    known: dict[str, str] = {}
+    for run in former:
+        for item in run.attention:
+            known.setdefault(item.key, item.since)
+    for item in found:
+        yield replace(item, since=known.get(item.key, item.since or now), new=item.key not in known)
+
+
+def until_whole(former: Iterable[FormerRun], scope: tuple[str, ...]) -> Iterator[FormerRun]:
+    """Yield earlier runs up to the last one of this scope that came to its own end.
+
+    What that one did not meet was not there.
+    """
+    for run in former:
+        yield run
+        if run.scope == scope and run.is_whole:
+            return
+
+
+def in_order(found: Iterable[Attention]) -> tuple[Attention, ...]:
+    """Return one item for each key, new ones first.
+
+    Items of two shards with one key are joined: it is as old as the older one.
+    """
+    alike: dict[str, Attention] = {}
+    for item in found:
+        other = alike.get(item.key, item)
+        alike[item.key] = replace(
+            item,
+            accounts=_by_appid(*item.accounts, *other.accounts),
+            datasets=tuple(sorted({*item.datasets, *other.datasets})),
+            since=min(item.since, other.since),
+            new=item.new and other.new,
+        )
+    return tuple(sorted(alike.values(), key=lambda item: (not item.new, item.key)))
+
+
+def _by_appid(*accounts: AccountLabel) -> tuple[AccountLabel, ...]:
+    return tuple(label for _, label in sorted({each.appid: each for each in accounts}.items()))
+
+
+def join(one: Iterable[Attention], other: Iterable[Attention]) -> tuple[Attention, ...]:
+    """Return the items of two shards of a run."""
+    return in_order([*one, *other])

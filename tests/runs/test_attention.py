@@ -1,0 +1,256 @@
+"""Attention: what needs a person, from which run on, and until it is gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from harvester.core import errors
+from harvester.core.calendar import instant, parse_day, utc_text
+from harvester.core.exit_codes import Exit
+from harvester.core.rule import Action, Rule, Scope
+from harvester.runs.attention_of_run import attention_of
+from harvester.runs.record.attention import Attention, FormerRun, in_order
+from harvester.runs.record.record import Record
+from harvester.runs.record.run_record import as_record, key_figures
+from harvester.scheduling.listener import AbandonedDays
+from harvester.storage.empty_everywhere import EmptyEverywhere
+from harvester.verbs import status
+from harvester.verbs.erasure import ErasureRequest, erase_from_json
+from harvester.verbs.gate import Required
+from tests.runs.test_summary import troubled_lab
+from tests.support.run_harness import DAILY, HOURLY, RunHarness, appid
+
+SICK, WELL = appid(1), appid(2)
+DAY = 86_400.0
+NOW = instant(parse_day("2026-05-20"), 12 * 60)
+REVOKED = f"refused/{SICK}/48001"
+_WAIT = Rule(Action.DEFER, Scope.WINDOW, "a failure", "wait")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> RunHarness:
+    """Prepare three accounts and two weeks up to yesterday, at noon."""
+    return RunHarness(tmp_path, begin="2026-05-06", end=None, datasets=(DAILY, HOURLY))
+
+
+def keys(done: Record) -> dict[str, bool]:
+    """Return the keys of the items, and whether each is new."""
+    return {item.key: item.new for item in done.attention}
+
+
+def test_a_refused_account_is_new_once_and_dated_until_it_is_mended(lab: RunHarness) -> None:
+    """A trouble that comes back later is new again."""
+    lab.sandbox.fail(SICK, 48001)
+    first = lab.run()
+    assert keys(first) == {REVOKED: True}
+    [item] = first.attention
+    assert item.accounts[0].appid == SICK
+    assert (item.datasets, item.errcode) == ((DAILY, HOURLY), 48001)
+    assert item.since == utc_text(first.started_at)
+    assert "Verify the account" in item.advice
+    lab.advance(DAY)
+    second = lab.run()
+    assert keys(second) == {REVOKED: False}
+    assert second.attention[0].since == item.since
+    lab.sandbox.heal(SICK)
+    lab.advance(DAY)
+    assert keys(lab.run()) == {}
+    lab.sandbox.fail(SICK, 48001)
+    lab.advance(DAY)
+    again = lab.run()
+    assert keys(again) == {REVOKED: True}
+    assert again.attention[0].since == utc_text(again.started_at)
+
+
+def test_the_record_names_the_account_as_the_manifest_labels_it(lab: RunHarness) -> None:
+    """All items in the record, the counts beside the outcome, and JSON in the output of a step."""
+    lab.sandbox.fail(SICK, 48001)
+    done = lab.run()
+    record = as_record(done)
+    assert (record["attention_new"], record["attention_total"]) == (1, 1)
+    [account] = record["attention"][0]["accounts"]
+    assert set(account) == {"appid", "name", "tags", "attributes"}
+    figures = key_figures(done)
+    assert orjson.loads(str(figures["attention"])) == record["attention"]
+    assert (figures["attention_new"], figures["attention_total"]) == (1, 1)
+
+
+def test_each_kind_of_lost_days_has_its_item(tmp_path: Path) -> None:
+    """A quarantined day, an account refused as a whole, a window that fails; not a spent quota."""
+    done = troubled_lab(tmp_path).run()
+    assert keys(done) == {
+        f"failed/{appid(5)}/61500": True,
+        f"quarantined/{appid(2)}/{HOURLY}": True,
+        f"refused/{appid(3)}/50002": True,
+    }
+
+
+def test_an_unfinished_run_that_lost_something_ends_with_76(lab: RunHarness) -> None:
+    """With 75 if nothing but the quota is the matter."""
+    lab.sandbox.fail(WELL, 45009)
+    assert lab.run().exit_code is Exit.AGAIN
+    lab.sandbox.fail(SICK, 48001)
+    lab.advance(DAY)
+    assert lab.run().exit_code is Exit.ATTENTION
+
+
+def record_at(now: float = NOW, **members: Any) -> Record:
+    """Return the record of a finished run of `jobs.yaml`."""
+    times = {"started_at": now, "ended_at": now + 60, "asked_at": now + 30}
+    return Record(run_id="run", manifest="/a/jobs.yaml", finished=True, **{**times, **members})
+
+
+def deferred(dataset: str = DAILY) -> list[AbandonedDays]:
+    """Return days that are left to a later run."""
+    day = parse_day("2026-05-19")
+    return [AbandonedDays(SICK, dataset, day, day, 1, _WAIT, "no answer")]
+
+
+def former(before: float, *reasons: str, **members: Any) -> FormerRun:
+    """Return the record of a run so many seconds before."""
+    when = utc_text(NOW - before)
+    given = {"manifest": "/b/jobs.yaml", "outcome": "unfinished", **members}
+    return FormerRun("old", when, "finished", reasons=reasons, **given)
+
+
+def found(lab: RunHarness, record: Record, *old: FormerRun) -> list[str]:
+    """Return the keys of what a run leaves to a person, after runs of before, newest first."""
+    return [item.key for item in attention_of(record, lab.manifest(), old)]
+
+
+def test_a_cause_that_stands_for_a_day_needs_a_person(lab: RunHarness) -> None:
+    """If each run of the same scope met it; what they did not meet was not there."""
+    record = record_at(abandoned=deferred())
+    hours = [former(3600.0 * each, "deferred") for each in range(1, 24)]
+    assert found(lab, record, *hours) == []
+    assert found(lab, record, *hours, former(DAY, "deferred")) == ["deferred"]
+    assert found(lab, record, *hours, former(DAY - 60), former(DAY, "deferred")) == []
+    other = former(DAY - 60, shard="2/2")
+    assert found(lab, record, *hours, other, former(DAY, "deferred")) == ["deferred"]
+
+
+@pytest.mark.parametrize("reason", ["quota", "time_budget"])
+def test_waiting_needs_nobody(lab: RunHarness, reason: str) -> None:
+    """A backfill under a quota, or in pieces of an hour, takes its days."""
+    quota = replace(_WAIT, action=Action.WAIT_FOR_QUOTA)
+    lost = [replace(item, rule=quota) for item in deferred()]
+    record = record_at(out_of_time=reason == "time_budget", abandoned=lost)
+    old = [former(DAY * each, reason) for each in range(1, 9)]
+    assert found(lab, record, *old) == []
+
+
+def test_an_error_that_ends_three_runs_in_a_row_needs_a_person(lab: RunHarness) -> None:
+    """As a process that gets too little memory each time; twice may be chance."""
+    record = record_at(failed=errors.ProcessDied("a process died", "set --processes"))
+    once = former(600, "died")
+    assert found(lab, record, once) == []
+    assert found(lab, record, once, former(1200), once) == []
+    assert found(lab, record, once, former(1200, "died")) == ["died"]
+    [item] = attention_of(record, lab.manifest(), [once, former(1200, "died")])
+    assert (item.advice, item.since) == ("set --processes", utc_text(NOW - 1200))
+
+
+def test_a_day_that_is_late_for_more_than_a_day_needs_a_person(lab: RunHarness) -> None:
+    """The newest day may be late; the one before was to be ready a day ago."""
+    late = replace(_WAIT, action=Action.NOT_READY)
+    for day, expected in ("2026-05-19", []), ("2026-05-18", [f"not_ready/{SICK}/{DAILY}"]):
+        begin = parse_day(day)
+        lost = [AbandonedDays(SICK, DAILY, begin, begin, 1, late, "61503")]
+        assert found(lab, record_at(abandoned=lost)) == expected
+
+
+@pytest.mark.parametrize(("meaning", "count"), [("again", 0), ("note", 0), ("person", 1)])
+def test_days_empty_everywhere_need_a_person_from_the_third_day_on(
+    lab: RunHarness, meaning: Any, count: int
+) -> None:
+    """Until then WeChat may fill them."""
+    begin = parse_day("2026-05-17")
+    days = EmptyEverywhere(DAILY, begin, begin, 3, int(NOW - 3 * DAY), meaning, None)
+    record = record_at(empty_everywhere=(days,))
+    assert found(lab, record) == [f"empty_everywhere/{DAILY}"] * count
+
+
+def test_runs_that_were_cut_short_do_not_end_a_trouble(lab: RunHarness) -> None:
+    """Nor does one of other accounts, of another shard or of another manifest."""
+    day = parse_day("2026-05-18")
+    rule = Rule(Action.STOP, Scope.ACCOUNT, "revoked", "renew")
+    record = record_at(abandoned=[AbandonedDays(SICK, DAILY, day, day, 1, rule, "no")])
+    known = former(DAY, attention=(Attention(f"refused/{SICK}", "refused", "", since="then"),))
+    told_nothing = (
+        former(600, "time_budget"),
+        former(600, outcome="stopped"),
+        former(600, shard="1/2"),
+        former(600, selection={"accounts": [WELL]}),
+        former(600, manifest="/b/others.yaml"),
+    )
+    [item] = attention_of(record, lab.manifest(), [*told_nothing, known])
+    assert (item.since, item.new) == ("then", False)
+    [item] = attention_of(record, lab.manifest(), [former(600), known])
+    assert item.new
+
+
+def test_planted_records_tell_nothing(lab: RunHarness) -> None:
+    """A record is data: what does not fit in it is passed over, and no time in it is trusted."""
+    lab.sandbox.fail(SICK, 48001)
+    lab.run()
+    [path] = (lab.root / "_harvester/runs").glob("*.json")
+    for item in ("x", {"key": REVOKED}, {"key": REVOKED, "cause": 1, "advice": [], "since": {}}):
+        planted = {**orjson.loads(path.read_bytes()), "attention": [item], "started_at": "soon"}
+        path.with_name("20991231T000000Z-000000.json").write_bytes(orjson.dumps(planted))
+        lab.advance(60)
+        assert keys(lab.run()) == {REVOKED: False}
+
+
+def test_shards_have_one_item_for_each_key() -> None:
+    """It is as old as the older one, and new only if it is new in both."""
+    one = Attention("clock", "clock", "set it", since="2026-05-01T00:00:00Z", new=False)
+    other = replace(one, since="2026-05-02T00:00:00Z", new=True)
+    assert in_order([other, one]) == (one,)
+
+
+def judged(lab: RunHarness, day: str | None = None) -> status.Status:
+    """Return the status at this moment, with a gate."""
+    required = Required(None if day is None else parse_day(day))
+    return status.survey(lab.manifest(), lab.tree, lab.now(), required)
+
+
+def test_a_status_and_its_gate_have_what_runs_left_and_the_files_still_lack(
+    lab: RunHarness,
+) -> None:
+    """Dated as in the records; nothing of it is left once the days are there."""
+    lab.sandbox.fail(SICK, 48001)
+    first = lab.run()
+    seen = judged(lab)
+    assert seen.attention == first.attention
+    assert seen.gate is not None
+    assert seen.gate.attention == first.attention
+    assert seen.gate.exit_code is Exit.INCOMPLETE
+    assert seen.to_dict()["attention_new"] == 1
+    lab.sandbox.heal(SICK)
+    lab.run()
+    assert judged(lab).attention == ()
+
+
+def test_a_gate_is_not_kept_by_trouble_of_other_days(lab: RunHarness) -> None:
+    """Days up to the 10th are there, and what is lost is younger."""
+    lab.run()
+    lab.advance(DAY)
+    lab.sandbox.fail(SICK, 48001)
+    lab.run()
+    seen = judged(lab, "2026-05-10").gate
+    assert seen is not None
+    assert (seen.exit_code, seen.attention) == (Exit.DONE, ())
+
+
+def test_a_forgotten_account_is_in_no_item(lab: RunHarness) -> None:
+    """Neither by its appid, nor by the labels of the manifest."""
+    lab.sandbox.fail(SICK, 48001)
+    everything = ErasureRequest(frozenset({SICK}), frozenset(lab.datasets), everything=True)
+    left = erase_from_json(as_record(lab.run()), everything)
+    assert SICK not in orjson.dumps(left).decode()
+    assert left["attention"][0]["accounts"] == []
