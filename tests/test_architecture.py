@@ -204,7 +204,7 @@ MAX_CODE = {
     "catalogue": 756,
     "manifest": 1_653,
     "planning": 761,
-    "scheduling": 1_469,
+    "scheduling": 1_465,
     "tables": 1_947,
     "wechat": 1_701,
     "storage": 3_964,

@@ -71,11 +71,6 @@ class Abandonment:
         self.days: list[AbandonedDays] = []
         self.resumed: list[AccountQueue] = []
 
-    def take_resumed(self) -> list[AccountQueue]:
-        """Return the queues that may ask again since the last call."""
-        found, self.resumed = self.resumed, []
-        return found
-
     def fail_attempt(self, attempt: Attempt, rule: Rule, why: Refusal | str) -> None:
         """Abandon the days of one attempt."""
         backlog = attempt.backlog

@@ -47,7 +47,6 @@ _GOLDEN = 0.618
 """Distance between the windows that repeated runs of one day try, as a share of a pair's range."""
 
 _LEARNT = (Action.STOP, Action.SPLIT, Action.NOT_READY)
-_PASSING = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN, Action.SLOW_DOWN)
 
 
 class _Refused(NamedTuple):
@@ -94,7 +93,7 @@ class RefusalLearning:
         """Record a failed attempt, after its rule was applied."""
         if isinstance(why, Refusal) and rule.scope is Scope.WINDOW and rule.action in _LEARNT:
             self._refused(_Refused(attempt, rule, why))
-        elif rule.action in _PASSING:
+        elif rule.is_passing:
             # Trouble on the way says nothing of the dataset, so no answer need be waited for.
             attempt.backlog.refusals.released = True
         self._go_on(attempt, now)

@@ -212,7 +212,7 @@ class Scheduler:
 
     def _place_resumed(self, now: float) -> list[AccountQueue]:
         """Put the queues where they belong that wait for no other account any more."""
-        resumed = self.abandoned.take_resumed()
+        resumed, self.abandoned.resumed = self.abandoned.resumed, []
         for queue in resumed:
             self._place(queue, now)
         return resumed

@@ -202,6 +202,13 @@ SABOTAGES = (
         "tests/scheduling/test_scheduler.py::test_a_refusal_of_an_account_is_no_answer_about_the_dataset_that_waits",
     ),
     Sabotage(
+        "wait-of-a-dataset-resumes-refused-accounts",
+        REFUSAL,
+        "backlog.is_aside = is_held",
+        "backlog.refusals.held = is_held",
+        "tests/scheduling/test_scheduler.py::test_the_wait_of_a_dataset_ends_and_its_refused_accounts_wait_on_for_their_scouts",
+    ),
+    Sabotage(
         "outage-costs-windows",
         REFUSAL,
         "return attempt.returns <= MAX_RETURNS",
