@@ -1,11 +1,13 @@
 """A daily harvest and a backfill for Airflow 3.3 and newer.
 
 A task that is not finished is retried at the moment from which a run can obtain more: five minutes
-after midnight in Beijing if the quota of the day is spent.
+after midnight in Beijing if the quota of the day is spent. What needs a person is an error in the
+log of the task in which it begins, and of no later one.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +18,17 @@ import harvester
 
 MANIFEST = os.environ.get("WECHAT_MANIFEST", "/opt/wechat/jobs.yaml")
 SHARDS = ["1/2", "2/2"]
+
+log = logging.getLogger(__name__)
+
+
+def alerted(result):
+    """Alert once for each new trouble, and return the result. Here your pager may be called."""
+    for item in result.attention:
+        if item.new:
+            whose = [account.name or account.appid for account in item.accounts[:3]]
+            log.error("needs a person: %s %s: %s", item.key, whose, item.advice)
+    return result
 
 
 class WhenObtainable(RetryPolicy):
@@ -42,9 +55,8 @@ def wechat_daily():
     @task(retries=2, retry_delay=timedelta(minutes=5))
     def harvest(shard):
         # Longer than a task of the backfill holds the accounts.
-        result = harvester.run(
-            MANIFEST, begin_date="-3d", shard=shard, max_duration="50m", lock_timeout="1h"
-        )
+        given = {"begin_date": "-3d", "max_duration": "50m", "lock_timeout": "1h"}
+        result = alerted(harvester.run(MANIFEST, shard=shard, **given))
         if result.outcome != "unfinished":
             result.raise_for_outcome()
         return result.outcome
@@ -53,7 +65,7 @@ def wechat_daily():
     def gate():
         """Let those who read the files begin when the last days are there."""
         found = harvester.status(MANIFEST, begin_date="-3d", require="yesterday").gate
-        if found.exit_code == 75:
+        if found.exit_code in (75, 76):
             raise AirflowSkipException(f"a run can obtain more from {found.retry_at} on")
         if found.exit_code:
             raise AirflowFailException(f"days that come by no run: {found.lost}")
@@ -73,7 +85,7 @@ def wechat_backfill():
 
     @task(retries=365, retry_delay=timedelta(minutes=10), retry_policy=WhenObtainable())
     def harvest(shard):
-        harvester.run(MANIFEST, shard=shard, max_duration="50m").raise_for_outcome()
+        alerted(harvester.run(MANIFEST, shard=shard, max_duration="50m")).raise_for_outcome()
 
     harvest.expand(shard=SHARDS)
 

@@ -3,12 +3,13 @@
 These releases cannot retry a plain task at a chosen moment: 2.x ignores the date of its reschedule.
 A sensor in the mode `reschedule` is asked again at the moment that a run names, holds no slot
 meanwhile, and spends no retry. harvester runs in a virtual environment of its own, because Airflow
-2 needs an older `rich`.
+2 needs an older `rich`. What needs a person is an error in the log of the task in which it begins.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import tempfile
@@ -30,6 +31,8 @@ HARVESTER = os.environ.get("WECHAT_HARVESTER", "/opt/wechat/.venv/bin/harvester"
 MANIFEST = os.environ.get("WECHAT_MANIFEST", "/opt/wechat/jobs.yaml")
 SHARDS = ["1/2", "2/2"]
 
+log = logging.getLogger(__name__)
+
 
 def harvest(*options: str) -> dict:
     """Run harvester, and return the record of the run."""
@@ -39,7 +42,12 @@ def harvest(*options: str) -> dict:
         code = subprocess.run([*command, "--summary", str(summary)], check=False).returncode
         if not summary.exists():
             raise AirflowFailException(f"harvester ended with {code}")
-        return json.loads(summary.read_text())
+        record = json.loads(summary.read_text())
+    # An alert for each new trouble, and none for what is known. Here your pager may be called.
+    for item in record["attention"]:
+        if item["new"]:
+            log.error("needs a person: %s: %s", item["key"], item["advice"])
+    return record
 
 
 @dag(
@@ -64,7 +72,7 @@ def wechat_daily_by_sensor():
         """Let those who read the files begin when the last days are there."""
         command = [HARVESTER, "status", MANIFEST, "--begin-date=-3d", "--require", "yesterday"]
         code = subprocess.run(command, check=False).returncode
-        if code == 75:
+        if code in (75, 76):
             raise AirflowSkipException("a run can obtain more")
         if code:
             raise AirflowFailException(f"the gate is closed: {code}")

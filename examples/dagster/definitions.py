@@ -1,7 +1,8 @@
 """The datasets of a manifest as assets: `dagster dev -f definitions.py`.
 
 One step harvests the selected ones, because a run asks for whatever is missing. Each asset is
-materialised with what the run did to it, and its check says whether every wanted day is there.
+materialised with what the run did to it, and its check says whether every wanted day is there. What
+needs a person is an error in the log of the run in which it begins.
 """
 
 import os
@@ -52,6 +53,10 @@ def wechat(context: dg.AssetExecutionContext):
     """Fetch what the selected datasets lack."""
     names = sorted(key.to_user_string() for key in context.selected_asset_keys)
     result = harvester.run(MANIFEST, datasets=names, max_duration="50m", lock_timeout="10m")
+    for item in result.attention:
+        if item.new:
+            # Once for each trouble. Here your pager may be called.
+            context.log.error("needs a person: %s: %s", item.key, item.advice)
     for row in result.datasets:
         yield materialised(result, row)
     if result.outcome == "unfinished":

@@ -1,6 +1,7 @@
 """Harvest on a Spark cluster, one task a shard: ``submit.sh`` submits it.
 
-Ends with the exit code of a run: 0, 75 if a later run can obtain more, 3 if days are missing that
+Ends with the exit code of a run: 0, 75 if a later run can obtain more, 76 if something needs a
+person as well, 3 if days are missing that
 no run obtains by itself, 2 for a mistake.
 """
 
@@ -26,7 +27,7 @@ def main(manifest: str) -> int:
         return int(error.exit_code)
     finally:
         spark.stop()
-    return next((code for code in (75, 3) if code in codes), 0)
+    return next((code for code in (76, 75, 3) if code in codes), 0)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from harvester import run
 from harvester.core.exit_codes import Exit
 from harvester.core.model import bucket_of
 from harvester.manifest import loader
@@ -28,7 +29,7 @@ from tests.support.doc_pages import ROOT
 from tests.support.example_tools import TOOLS, needs_tools, tool
 
 EXAMPLE = ROOT / "examples/kubernetes"
-FILES = ("harvest.yaml", "gate.yaml")
+FILES = ("harvest.yaml", "gate.yaml", "alert.yaml")
 
 Spec = dict[str, Any]
 
@@ -82,6 +83,7 @@ def action(job: Spec, code: int, *, disrupted: bool = False) -> str:
 ACTIONS = {
     Exit.DONE: "Complete",
     Exit.AGAIN: "Complete",
+    Exit.ATTENTION: "Complete",
     Exit.INCOMPLETE: "Complete",
     Exit.USAGE: "FailJob",
     Exit.UNAUTHORISED: "FailJob",
@@ -94,7 +96,7 @@ ACTIONS = {
 
 @pytest.mark.parametrize("code", Exit)
 def test_what_a_shard_does_at_an_exit_code(code: Exit) -> None:
-    """75 and 3 are no failures, 2 and 4 end all shards, 1 ends its own, a signal is counted."""
+    """75, 76 and 3 are no failures, 2 and 4 end all shards, 1 ends its own, a signal is counted."""
     _, _, job = harvest()
     accepted = {0, *map(int, variables(job)["HARVESTER_OK_EXIT"].split(","))}
     found = "Complete" if code in accepted else action(job, code)
@@ -104,9 +106,9 @@ def test_what_a_shard_does_at_an_exit_code(code: Exit) -> None:
 
 @pytest.mark.parametrize("code", Exit)
 def test_what_the_gate_does_at_an_exit_code(code: Exit) -> None:
-    """It is repeated while a run can obtain more, and fails where waiting is no use."""
-    wanted = {Exit.BUG: "FailJob", Exit.USAGE: "FailJob", Exit.INCOMPLETE: "FailJob"}
-    assert action(gate(), code) == wanted.get(code, "Count")
+    """It is repeated while only time is needed, and fails where a person is."""
+    counted = {Exit.AGAIN, Exit.DONE, Exit.SIGINT, Exit.SIGTERM, Exit.SIGHUP}
+    assert action(gate(), code) == ("Count" if code in counted else "FailJob")
     assert action(gate(), code, disrupted=True) == "Ignore"
 
 
@@ -205,6 +207,30 @@ def test_a_container_leaves_its_outcome(tmp_path: Path) -> None:
         assert re.fullmatch(r"retry_at=20\d\d-.*T16:05:00Z", retry_at)
 
 
+def test_the_alert_fails_once_for_each_trouble(tmp_path: Path) -> None:
+    """After the run in which it begins, with its key and what to do, and after no later one."""
+    [alert] = documents("alert.yaml")
+    python, *arguments = container(alert["spec"]["jobTemplate"]["spec"])["command"]
+    assert python == "python3"
+    manifest = tmp_path / "jobs.yaml"
+    command = [word.replace("/etc/harvester/jobs.yaml", str(manifest)) for word in arguments]
+    assert command != arguments
+    environ = {"PATH": str(Path(sys.executable).parent), "PYTHONPATH": str(ROOT)}
+    with sandbox(accounts=2) as wechat:
+        wechat.fail(wechat.accounts[0], 48001)
+        jobs = wechat.manifest(["interface_summary"], output=str(tmp_path / "output"))
+        manifest.write_text(json.dumps(jobs))
+        codes = []
+        for _ in range(2):
+            run(manifest)
+            done = subprocess.run(
+                [sys.executable, *command], env=environ, capture_output=True, text=True, check=False
+            )
+            codes.append(done.returncode)
+            assert (f"refused/{wechat.accounts[0]}/48001: " in done.stderr) is bool(done.returncode)
+    assert codes == [1, 0]
+
+
 @pytest.mark.slow
 def test_a_container_ends_in_order(tmp_path: Path) -> None:
     """SIGTERM reaches the run through the shell; what it obtained is published."""
@@ -234,7 +260,7 @@ def test_the_files_have_the_published_schema(name: str, version: str, tmp_path: 
     """No unknown member and no wrong type; the same file with a member misspelt is refused."""
     # The program wants a name, which the server makes.
     text = (EXAMPLE / name).read_text().replace("generateName: harvester-gate-", "name: gate")
-    for given, is_valid in ((text, True), (text.replace("onExitCodes", "onExitCode"), False)):
+    for given, is_valid in ((text, True), (text.replace("restartPolicy", "restartPolic"), False)):
         file = tmp_path / name
         file.write_text(given)
         command = [tool("kubernetes-validate"), "-k", version, "--strict", str(file)]
