@@ -218,9 +218,7 @@ def _sharing_a_token(manifest: Manifest, found: Mapping[str, Access]) -> Iterabl
         if account.appid not in found or _names_account(account):
             continue
         match found[account.appid]:
-            case SecretReader(read):
-                by_source[read()].append(account)
-            case RefreshToken(read) if read is not None:
+            case SecretReader(read) | RefreshToken(read) if read is not None:
                 by_source[read()].append(account)
             case Command(argv):
                 by_source[argv].append(account)
