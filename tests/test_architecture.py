@@ -200,9 +200,9 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_730,
-    "catalogue": 756,
-    "manifest": 1_653,
+    "core": 1_739,
+    "catalogue": 761,
+    "manifest": 1_704,
     "planning": 761,
     "scheduling": 1_465,
     "tables": 1_947,
@@ -210,9 +210,9 @@ MAX_CODE = {
     "storage": 3_964,
     "engine": 909,
     "runs": 3_923,
-    "verbs": 2_922,
+    "verbs": 2_934,
     "readers": 788,
-    "cli": 2_289,
+    "cli": 2_309,
     "sandbox": 1_056,
     "root": 213,
 }

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Collection
 from typing import NamedTuple
 
 from harvester.catalogue import article, interface, message, user
+from harvester.core.config.nearest import nearest
+from harvester.core.config.references import quote_safe
 from harvester.core.dataset import PAGES, Dataset
 
 
@@ -54,13 +57,20 @@ def matching(pattern: str) -> tuple[Dataset, ...]:
     )
 
 
-def retirement(name: str) -> tuple[str, str] | None:
-    """Return the problem and the remedy if ``name`` is a retired dataset, otherwise None."""
+_NAMES = (*CATALOGUE, *(dataset.api for dataset in CATALOGUE.values()))
+
+
+def unknown_dataset(name: str, known: Collection[str] = _NAMES) -> tuple[str, str]:
+    """Return the problem and the remedy of a name that no dataset has, or a retired one.
+
+    The remedy is the most similar one of the ``known`` names.
+    """
     for retired in RETIRED:
         if name in (retired.name, retired.api):
             instead = " and ".join(f"`{successor}`" for successor in retired.successors)
             return f"WeChat has retired `{name}`: it answers errcode 47009", f"use {instead}"
-    return None
+    hint = nearest(name, known) or "`harvester datasets` lists them"
+    return f"unknown dataset{quote_safe(name)}", hint
 
 
 __all__ = [
@@ -69,5 +79,5 @@ __all__ = [
     "descriptions",
     "error_codes",
     "matching",
-    "retirement",
+    "unknown_dataset",
 ]

@@ -12,7 +12,7 @@ from typing import NoReturn
 from cyclopts import CycloptsError
 
 from harvester import signals
-from harvester.cli import environment
+from harvester.cli import environment, variables
 from harvester.cli.options import parse_ok_exit, spelled
 from harvester.cli.output import hooks, json_lines, streams
 from harvester.cli.output.usage import usage_error
@@ -52,6 +52,7 @@ def _invoke(arguments: Sequence[str]) -> int:
         _resume_gc()
         ok_codes = parse_ok_exit(bound.arguments.get("_ok_exit", ""))
         signals.set_ok_exit(ok_codes)
+        variables.warn_of_unknown()
         returned = verb(*bound.args, **bound.kwargs)
         # A verb with one outcome returns none, like `--help` and `--version`, which are verbs too.
         code = returned if isinstance(returned, int) else Exit.DONE
@@ -74,7 +75,7 @@ def _invoke(arguments: Sequence[str]) -> int:
 def _forget_empty_variables() -> None:
     """Remove empty variables: a CI system sets an input that was not filled in to nothing."""
     for name, value in [*os.environ.items()]:
-        if name.startswith("HARVESTER_") and not value:
+        if name.startswith(variables.PREFIX) and not value:
             del os.environ[name]
 
 

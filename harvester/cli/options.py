@@ -41,7 +41,7 @@ def _at_commas(_type: object, text: str, **_how: object) -> list[str]:
 
     Not at blanks, because names hold them.
     """
-    return list(arguments.names(text))
+    return [each.strip() for each in text.split(",")]
 
 
 JOBS = Path("jobs.yaml")
@@ -112,8 +112,8 @@ class Selecting:
     jobs: Annotated[tuple[str, ...], names("HARVESTER_JOBS")] = ()
 
     def given(self) -> dict[str, Any]:
-        """Return the options as arguments of a verb."""
-        return asdict(self)
+        """Return the options as arguments of a verb; an option that is left out is None."""
+        return {name: None if given == () else given for name, given in asdict(self).items()}
 
 
 @Parameter(name="*")
@@ -149,7 +149,7 @@ def spelled(argument: str) -> str:
 def parse_ok_exit(text: str) -> frozenset[int]:
     """Parse ``3,75`` as exit codes. Raises UsageError."""
     known = {str(int(code)) for code in Exit}
-    codes = arguments.names(text)
+    codes = arguments.names(text or None, "ok_exit")
     for code in codes:
         if code not in known:
             raise UsageError(

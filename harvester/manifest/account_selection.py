@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from functools import cached_property
 
-from harvester.catalogue import CATALOGUE, matching, retirement
+from harvester.catalogue import matching, unknown_dataset
 from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import Account
@@ -39,7 +39,7 @@ class AccountIndex:
 
     @cached_property
     def _named(self) -> dict[str, list[str]]:
-        """The appids by appid and name; not made for jobs, which name no names."""
+        """The appids by appid and name; not made if nothing is looked up by them."""
         found: dict[str, list[str]] = {}
         for appid, name in self.names.items():
             for word in dict.fromkeys((appid, name or appid)):
@@ -47,7 +47,7 @@ class AccountIndex:
         return found
 
     def selected(self, word: str) -> list[str]:
-        """Return the appids of a word of an option: appid, name, ``tag:NAME`` or ``NAME=VALUE``."""
+        """Return the appids of a word: appid, name, ``tag:NAME`` or ``NAME=VALUE``."""
         # Names come first, because a name may hold `=` or begin with `tag:`.
         if word in self._named:
             return self._named[word]
@@ -55,21 +55,14 @@ class AccountIndex:
             return self.tagged(word.removeprefix(TAG))
         if "=" in word:
             return self.with_attribute(word)
-        known = [*(f"{TAG}{tag}" for tag in self.tags), *self._named]
-        raise unknown("account", word, known, f"the manifest has {listed(known)}")
-
-    def in_list(self, word: str) -> list[str]:
-        """Return the appids of a word in the list of a job: appid or ``NAME=VALUE``."""
-        if "=" in word:
-            return self.with_attribute(word)
-        if word in self.names:
-            return [str(word)]
-        tag = word.removeprefix(TAG)
-        if tag in self.tags:
-            # A tag in the place of an appid is a slip with a remedy of its own.
-            hint = f"a tag is written {{tags: [{tag}]}}"
+        if word in self.tags:
+            # A slip with a remedy of its own.
+            hint = f"a tag is written{quote_safe(f'{TAG}{word}')}"
             raise InvalidValue(f"unknown account{quote_safe(word)}", hint)
-        raise unknown("account", word, self.names, "name one of `accounts`")
+        known = [*(f"{TAG}{tag}" for tag in self.tags), *self._named]
+        there = listed(known)
+        otherwise = f"the manifest has {there}" if there else "name one of `accounts`"
+        raise unknown("account", word, known, otherwise)
 
     def tagged(self, tag: str) -> list[str]:
         """Return the appids that have a tag."""
@@ -95,15 +88,8 @@ def datasets_named(pattern: str) -> list[str]:
     """Return the datasets that a name or a glob matches. Raises InvalidValue without any."""
     found = [dataset.name for dataset in matching(pattern)]
     if not found:
-        raise unknown_dataset(pattern, [*CATALOGUE, *(each.api for each in CATALOGUE.values())])
+        raise InvalidValue(*unknown_dataset(pattern))
     return found
-
-
-def unknown_dataset(name: str, known: Collection[str]) -> InvalidValue:
-    """Return the error for a name that is that of no dataset, or that of a retired one."""
-    if retired := retirement(name):
-        return InvalidValue(*retired)
-    return unknown("dataset", name, known, "`harvester datasets` lists them")
 
 
 def unknown(noun: str, word: str, known: Collection[str], otherwise: str) -> InvalidValue:

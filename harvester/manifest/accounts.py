@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.config.references import texts_of
-from harvester.core.config.settings import KINDS, Account, Pause
+from harvester.core.config.references import origin, texts_of
+from harvester.core.config.settings import KINDS, Account, Credential, Pause
 from harvester.core.errors import Place
 from harvester.manifest.account_selection import datasets_named
 from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where
@@ -90,6 +90,7 @@ def validate_accounts(
             mistakes.add(where(("end_date",)), what, "swap the days")
         if needs_credentials:
             _check_credential(account, root, where, mistakes, has_platform=has_platform)
+            _check_headers(account.credential, root.defaults.credential, where, mistakes)
     return accounts
 
 
@@ -121,18 +122,25 @@ def _with_defaults(value: object, defaults: dict[str, Any]) -> object:
             option: getattr(default, option)
             for kind, option in _SHARED
             if kind in own and getattr(default, kind) is not None
+            if kind != "token_url" or _has_origin(own[kind], default.token_url)
         }
         own = {**shared, **own}
     return {**defaults, **value, **({} if own is None else {"credential": own})}
 
 
+def _has_origin(written: object, url: str) -> bool:
+    """Return whether headers for an address may go to another, which a CSV file may have named."""
+    return isinstance(written, str) and origin(written) == origin(url)
+
+
 def _raw_names(value: object) -> Iterator[str]:
-    """Yield the appid, the tags and the attributes of an account that is not valid."""
+    """Yield the appid, the name, the tags and the attributes of an account that is not valid."""
     given = value if isinstance(value, dict) else {}
     tags, attributes = given.get("tags"), given.get("attributes")
     for name, text in attributes.items() if isinstance(attributes, dict) else ():
         yield f"{name}={text}"
-    for name in (given.get("appid"), *(tags if isinstance(tags, list) else [tags])):
+    tags = tags if isinstance(tags, list) else [tags]
+    for name in (given.get("appid"), given.get("name"), *tags):
         if isinstance(name, str):
             yield str(name)
 
@@ -158,3 +166,13 @@ def _check_credential(
         mistakes.add(where(("credential",)), what, "say which platform it belongs to")
     if account.uses_platform and not account.owns_tokens:
         mistakes.add(where(("credential",)), *_NOT_OWNED)
+
+
+def _check_headers(
+    own: Credential | None, default: Credential | None, where: Where, mistakes: Diagnostics
+) -> None:
+    """Report an address without headers if those of the defaults are for another host."""
+    if own and own.token_url and own.headers is None and default and default.headers:
+        what = "`token_url` is of another host than that of `defaults`, whose headers stay there"
+        hint = "list the account under `accounts`, with headers of its own; {} are none"
+        mistakes.add(where(("credential", "token_url")), what, hint)

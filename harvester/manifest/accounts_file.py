@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -16,6 +16,7 @@ from harvester.core.errors import Place
 from harvester.core.model import is_appid
 from harvester.manifest.diagnostics import LoadContext, Step, Where
 from harvester.manifest.interpolation import resolve_all
+from harvester.manifest.models import AccountsFile
 from harvester.manifest.text_file import SAVE, Unreadable, read_text
 from harvester.manifest.validation import fields_of
 
@@ -29,6 +30,10 @@ _PAUSE = {"paused": "reason", "paused.datasets": "datasets", "paused.until": "un
 
 COLUMNS = (*_OWN, *[*_PAUSE][1:], *_IN_CREDENTIAL)
 
+_TRUSTED = ("token_command", "token_url")
+"""Columns that run programs, and that send what they refer to anywhere."""
+
+_TRUST = "write accounts_file: {path: …, credentials: true}, or put it under `defaults`"
 _EXCEL = "in Excel: File, Save As, `CSV UTF-8`; elsewhere: save it as UTF-8 text with commas"
 _CELLS = "give each row a cell for each column, and quote a cell that has a comma"
 _QUOTES = 'write the cell as "…", and a quote in it as ""'
@@ -58,23 +63,26 @@ _HeaderMistake: TypeAlias = tuple[int | None, str, str]
 """Index of the cell that is wrong, None for the whole row; the mistake and a hint."""
 
 
-def read_csv(path: str, named: Place, context: LoadContext) -> Iterator[tuple[Any, Where]]:
+def read_csv(
+    written: AccountsFile, named: Place, context: LoadContext
+) -> Iterator[tuple[Any, Where]]:
     """Yield the accounts of a CSV file before validation, with the places of their parts.
 
     ``named`` is the place of the file's name in the manifest.
     """
-    file = context.folder / path
+    file = context.folder / written.path
     try:
         text = read_text(file)
     except Unreadable as flaw:
         place = Place(file, flaw.line, flaw.column) if flaw.line else named
-        named_file = quote_safe_name(path) or " a file"
+        named_file = quote_safe_name(written.path) or " a file"
         subject = "this file" if flaw.line else f"`accounts_file` names{named_file}, which"
         hint = _EXCEL if flaw.hint == SAVE else flaw.hint
         context.mistakes.add(place, f"{subject} {flaw.what}", hint)
         return
     try:
-        yield from _accounts(file, text, context)
+        refused = () if written.credentials else _TRUSTED
+        yield from _accounts(file, text, refused, context)
     except csv.Error as error:
         [row] = error.args
         place = _Table(file, []).place(row)
@@ -99,11 +107,17 @@ def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
         raise csv.Error(number + 1) from None
 
 
-def _accounts(file: Path, text: str, context: LoadContext) -> Iterator[tuple[Any, Where]]:
+def _accounts(
+    file: Path, text: str, refused: Collection[str], context: LoadContext
+) -> Iterator[tuple[Any, Where]]:
+    """Yield the accounts of a text. ``refused`` are the columns that the file may not have."""
     rows = csv_rows(text)
     first, header = next(rows, (1, []))
     table = _Table(file, header)
     flaws = [*_mistakes_in(header)]
+    for column in set(header).intersection(refused):
+        what = f"the column `{column}` is only for a file that is trusted like the manifest"
+        flaws.append((header.index(column), what, _TRUST))
     for index, what, hint in flaws:
         context.mistakes.add(table.place(first, index), what, hint)
     for number, cells in rows if not flaws else ():

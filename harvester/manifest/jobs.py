@@ -59,7 +59,7 @@ def _appids(
     written: tuple[str, ...] | models.Chosen, names: Names, known: AccountIndex
 ) -> tuple[str, ...]:
     if isinstance(written, tuple):
-        return names.found(written, ("accounts",), known.in_list)
+        return names.found(written, ("accounts",), known.selected)
     context = names.context
     before = len(context.mistakes.found)
     groups = []
@@ -69,7 +69,7 @@ def _appids(
         words = [f"{name}={value}" for value in values]
         loc = ("accounts", "attributes", name)
         groups.append({*names.found(words, loc, known.with_attribute)})
-    without = {*names.found(written.without or (), ("accounts", "except"), known.in_list)}
+    without = {*names.found(written.without or (), ("accounts", "except"), known.selected)}
     # In the order of the accounts, whatever the order of the words.
     chosen = [appid for appid in known.names if all(appid in group for group in groups)]
     left = tuple(appid for appid in chosen if appid not in without)

@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harvester.catalogue import CATALOGUE
+from harvester.catalogue import CATALOGUE, unknown_dataset
 from harvester.core import calendar
 from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import Account, Api, Job, Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.errors import DEFAULTS, PLATFORM, ManifestError, Place
 from harvester.manifest import models
-from harvester.manifest.account_selection import AccountIndex, unknown_dataset
+from harvester.manifest.account_selection import AccountIndex
 from harvester.manifest.accounts import check_platform, pause_of, place_of, validate_accounts
 from harvester.manifest.accounts_file import read_csv
 from harvester.manifest.diagnostics import Diagnostics, LoadContext, Where
@@ -175,8 +175,7 @@ def _datasets(
     known = dict(CATALOGUE)
     for name, override in overrides.items():
         if name not in known:
-            flaw = unknown_dataset(name, known)
-            mistakes.add(where(("datasets", name), key=True), flaw.what, flaw.hint)
+            mistakes.add(where(("datasets", name), key=True), *unknown_dataset(name, known))
             continue
         changed = _given(override)
         if override.refresh is not None:
@@ -197,7 +196,7 @@ def _accounts(
     written = [*_items(document, "accounts")]
     if root.accounts_file is not None:
         # Noted like a reference, because it is a file that the manifest needs.
-        context.references[f"${{file:{root.accounts_file}}}"] = None
+        context.references[f"${{file:{root.accounts_file.path}}}"] = None
         written += read_csv(root.accounts_file, where(("accounts_file",)), context)
         # A row that could not be read may be the account that a job names.
         context.accounts_unknown |= len(mistakes.found) > before

@@ -64,7 +64,7 @@ class Chosen:
     attributes: dict[field_types.Word, field_types.Words] | None = None
     """Accounts that have these attributes, each with one of the values, as {client: Acme}."""
     without: field_types.Words | None = Field(default=None, alias="except")
-    """Appids to leave out, or NAME=VALUE for those with that attribute."""
+    """Accounts to leave out: appids, names, tag:NAME, or NAME=VALUE of an attribute."""
 
 
 def _as_choice(value: Any) -> tuple[str, ...] | Chosen:
@@ -95,8 +95,8 @@ class WrittenJob:
     accounts: Annotated[tuple[str, ...] | Chosen, field_types.validated_as(_Accounts)] = (
         field_types.written("all")
     )
-    """A list of appids and NAME=VALUE of attributes, {tags: […], attributes: {…}, except: […]},
-    or all."""
+    """A list of appids, names, tag:NAME and NAME=VALUE of attributes, {tags: […], attributes: {…},
+    except: […]}, or all."""
     begin_date: BeginDay = field_types.written("earliest")
     """The first day: 2024-01-31, -30d (days before today) or earliest."""
     end_date: EndDay = field_types.written("yesterday")
@@ -139,6 +139,25 @@ _Output = Annotated[
     | Annotated[settings.Output, Tag("[mapping]")],
     field_types.union_by_kind("must be a path or a mapping"),
 ]
+
+
+@dataclass(frozen=True, config=field_types.CLOSED)
+class AccountsFile:
+    """A CSV file with more accounts."""
+
+    path: PathText
+    """A CSV file in UTF-8. Its columns are the keys of accounts and of their credentials; tags are
+    separated by ;."""
+    credentials: field_types.Truth = False
+    """Trust the file like the manifest: it may have the columns token_command and token_url."""
+
+
+_FileOrPath = Annotated[
+    Annotated[PathText, AfterValidator(AccountsFile), Tag("[text]")]
+    | Annotated[AccountsFile, Tag("[mapping]")],
+    field_types.union_by_kind("must be a path, or a mapping of path and credentials"),
+]
+_AccountsFile = Annotated[AccountsFile, field_types.validated_as(_FileOrPath)]
 SOURCES = ("accounts", "accounts_file", "accounts_from")
 """Keys that give accounts, of which a manifest needs one."""
 
@@ -160,9 +179,8 @@ class Root:
     """Settings of every account that does not set them itself."""
     accounts: list[settings.Account] | None = None
     """The Official Accounts."""
-    accounts_file: PathText | None = None
-    """More accounts: a CSV file in UTF-8. Its columns are the keys of accounts and of their
-    credentials; tags are separated by ;."""
+    accounts_file: _AccountsFile | None = None
+    """More accounts: the path of a CSV file, or {path: accounts.csv, credentials: true}."""
     accounts_from: Annotated[str, *_only("platform", "the only place there is")] | None = None
     """platform: the accounts that authorised the platform are added."""
     platform: settings.Platform | None = None

@@ -65,7 +65,8 @@ class Output:
         matching rows are not read. Raises UsageError for an unknown or absent dataset, an invalid
         day and an invalid appid.
         """
-        appids = None if accounts is None else arguments.names(accounts)
+        # Here none is none: a program may have found no account.
+        appids = () if accounts in ([], ()) else arguments.names(accounts, "accounts") or None
         chosen = filter_of(begin_date, end_date, appids, time.time())
         return arrow_dataset(self._harvested, name, chosen)
 

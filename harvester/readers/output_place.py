@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from harvester.catalogue import CATALOGUE, retirement
+from harvester.catalogue import CATALOGUE, unknown_dataset
 from harvester.core.config import parsers
-from harvester.core.config.nearest import nearest
-from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
 from harvester.storage import layout
@@ -80,8 +78,7 @@ def located(store: Store, name: str) -> tuple[Tree, dict[Partition, FileInfo]]:
     Raises UsageError for any other name and for files of two numbers of buckets, and StoreError.
     """
     if name not in CATALOGUE:
-        known = nearest(name, CATALOGUE) or "`harvester datasets` lists them"
-        raise UsageError(*(retirement(name) or (f"unknown dataset{quote_safe(name)}", known)))
+        raise UsageError(*unknown_dataset(name, CATALOGUE))
     tree, found = layout.located(store, name)
     if not found:
         there = ", ".join(datasets(store)) or "no dataset"

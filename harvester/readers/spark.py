@@ -219,7 +219,7 @@ def _outcomes(accept: Collection[str]) -> frozenset[str]:
 def _variables(forward_env: Names) -> dict[str, str]:
     """Return the variables that are asked for. Raises UsageError for a name that is not set."""
     found: dict[str, str] = {}
-    for pattern in arguments.names(forward_env):
+    for pattern in arguments.names(forward_env or None, "forward_env"):
         named = {name: os.environ[name] for name in os.environ if fnmatchcase(name, pattern)}
         if not named:
             raise UsageError(f"forward_env: no variable {inert(pattern)} is set on the driver")

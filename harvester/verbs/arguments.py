@@ -151,7 +151,8 @@ def selection(
     accounts: Names, datasets: Names, jobs: Names, begin_date: AnyDay, end_date: AnyDay
 ) -> Selection:
     """Return the filters of a call."""
-    return Selection(begin_date, end_date, *map(names, (accounts, datasets, jobs)))
+    given = zip((accounts, datasets, jobs), SELECTING, strict=False)
+    return Selection(begin_date, end_date, *(names(*each) for each in given))
 
 
 def shard_of(shard: ShardName) -> tuple[int, int]:
@@ -213,10 +214,18 @@ def labels_of(labels: Mapping[str, str] | tuple[str, ...] | None) -> dict[str, s
     return parse_labels(labels) if isinstance(labels, tuple) else check_labels(labels or {})
 
 
-def names(given: Names) -> tuple[str, ...]:
-    """Return the names of an argument, each by itself."""
-    given = (given,) if isinstance(given, str) else tuple(given or ())
-    return tuple(part for name in given for each in name.split(",") if (part := each.strip()))
+def names(given: Names, argument: str) -> tuple[str, ...]:
+    """Return the names of an argument, each by itself; none of them for None.
+
+    Raises UsageError for an empty one: ``--accounts "$CLIENT"`` must not mean all accounts.
+    """
+    if given is None:
+        return ()
+    words = (given,) if isinstance(given, str) else given
+    found = tuple(each.strip() for word in words for each in word.split(","))
+    if not all(found) or not found:
+        raise UsageError(f"{spelled(argument)} has an empty name", "name each, or leave it out")
+    return found
 
 
 def _plain(value: object) -> str:

@@ -44,7 +44,7 @@ from harvester.verbs.asking.check_report import (
     ProbeResult,
     State,
 )
-from harvester.verbs.project import open_project, warn_of_open_files
+from harvester.verbs.project import open_project, warn_of_doubts
 
 _log = logging.getLogger("harvester.check")
 
@@ -152,7 +152,7 @@ def _check_project(project: Project) -> Check:
     secrets are missing, if the output holds quotas of a newer version, and as
     `layout.check_folders`. If the quotas cannot be written the error is logged.
     """
-    warn_of_open_files(project.manifest)
+    warn_of_doubts(project.manifest)
     with suppress(StoreError):
         # What cannot be read is reported when the quotas are saved.
         layout.check_folders(project.tree)

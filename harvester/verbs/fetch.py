@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any, Literal, NoReturn
 
-from harvester.catalogue import matching, retirement
+from harvester.catalogue import matching, unknown_dataset
 from harvester.core import calendar, readiness
 from harvester.core.calendar import Day
 from harvester.core.config.nearest import nearest
@@ -207,10 +207,10 @@ def _account(manifest: Manifest, word: str) -> Account:
 
 def _dataset(manifest: Manifest, word: str) -> Dataset:
     found = matching(word)
-    if len(found) != 1:
-        known = nearest(word, manifest.datasets) or "`harvester datasets` lists them"
-        what = f"{len(found):,} datasets match" if found else "unknown dataset"
-        raise UsageError(*(retirement(word) or (f"{what}{quote_safe(word)}", known)))
+    if not found:
+        raise UsageError(*unknown_dataset(word))
+    if len(found) > 1:
+        raise UsageError(f"{len(found):,} datasets match{quote_safe(word)}", "name one of them")
     return manifest.datasets[found[0].name]
 
 

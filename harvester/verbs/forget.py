@@ -140,9 +140,10 @@ def forget(
     another run holds a bucket of the accounts for longer than ``lock_timeout``, LeaseLost once it
     may; StoreError if the output cannot be read or written.
     """
+    named = names(accounts, "accounts"), names(datasets, "datasets")
     project = open_harvested(manifest, output, lock_timeout)
     kept = day_option("before", before, project.clock.started_at)
-    request = _request(project.manifest, names(accounts), names(datasets), kept)
+    request = _request(project.manifest, *named, kept)
     return erase(project, request, dry_run=dry_run)
 
 

@@ -12,7 +12,7 @@ from harvester.manifest.external_inputs import touched
 from harvester.manifest.narrowing import Selection
 from harvester.planning.wanted_days import paused_accounts
 from harvester.verbs.arguments import ManifestSource
-from harvester.verbs.project import open_project, warn_of_open_files
+from harvester.verbs.project import open_project, warn_of_doubts
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def inputs(
     Raises UsageError.
     """
     narrowed = open_project(manifest, chosen, output, "optional").manifest
-    warn_of_open_files(narrowed)
+    warn_of_doubts(narrowed)
     found = touched(narrowed)
     return Inputs(
         accounts=len(narrowed.accounts),

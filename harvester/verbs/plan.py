@@ -12,6 +12,7 @@ from harvester.core.config.settings import Manifest
 from harvester.core.model import bucket_of
 from harvester.core.plain import plain
 from harvester.core.results import DatasetPlan, PausedAccount
+from harvester.manifest.doubts import doubts
 from harvester.planning import cost, wanted_days
 from harvester.planning.ledger import Ledger
 from harvester.planning.quota import DailyQuota
@@ -96,7 +97,7 @@ def plan(
         **{name: price.pop(name) for name in _OF_THE_PRICE},
         assumed=("daily_quota",) if price["assumed"] else (),
         datasets=found.datasets,
-        warnings=found.warnings,
+        warnings=(*doubts(project.manifest), *found.warnings),
         paused=found.paused,
         price={**price, "before_first_row": plain(barren)},
     )

@@ -16,6 +16,7 @@ from harvester.core.config.manifest_text import ManifestText
 from harvester.core.config.settings import Manifest, Output
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
+from harvester.manifest.doubts import doubts
 from harvester.manifest.external_inputs import secret_files
 from harvester.manifest.loader import Draft
 from harvester.manifest.narrowing import ALL, Selection, narrow
@@ -177,8 +178,10 @@ def open_harvested(
     return project._replace(lock_timeout=timeout)
 
 
-def warn_of_open_files(manifest: Manifest) -> None:
-    """Log one warning of the secret files that every user of this machine can read."""
+def warn_of_doubts(manifest: Manifest) -> None:
+    """Log warnings of the manifest, and of secret files that all users of this machine can read."""
+    for doubt in doubts(manifest):
+        _LOG.warning("%s", doubt)
     found = [file for file in secret_files(manifest) if _is_open_to_all(file)]
     if found:
         first = inert(os.path.relpath(found[0], manifest.file.parent))
@@ -204,7 +207,7 @@ def warn_of_exposure(manifest: Manifest) -> None:
 
     An output may be lost if it is a folder of a CI runner and ``must_exist`` is not set.
     """
-    warn_of_open_files(manifest)
+    warn_of_doubts(manifest)
     output = manifest.output
     on_runner = any(os.environ.get(name, "") not in {"", "0", "false"} for name in _RUNNERS)
     if on_runner and isinstance(output.path, Path) and not output.must_exist:

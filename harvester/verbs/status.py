@@ -11,6 +11,7 @@ from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.plain import plain
 from harvester.core.results import PausedAccount
+from harvester.manifest.doubts import doubts
 from harvester.manifest.option_values import end_day_option, spelled
 from harvester.planning import bucket_sizing, wanted_days
 from harvester.runs.open_attention import Doubts, open_attention
@@ -158,7 +159,7 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
         unusable=sum(calendar.count_days(state.unanswered) for state in every),
         runs=tuple(run_records.last(tree, LAST_RUNS)),
         foreign=tuple(layout.unmanaged_files(tree, want)),
-        warnings=tuple(bucket_sizing.warnings(manifest, want)),
+        warnings=(*doubts(manifest), *bucket_sizing.warnings(manifest, want)),
         next_requests=next_requests(manifest, want, states),
         gate=required and read_gate(required, history, silent, attention),
         empty_everywhere=silent,

@@ -89,7 +89,7 @@ MISTAKES = [
     (["--refuse", "quota"], "`quota` begins with no errcode"),
     (["--refuse", "0"], "`0` begins with no errcode"),
     (["--refuse", ""], "`` begins with no errcode"),
-    (["--refuse", "45009:"], "there is no dataset ``"),
+    (["--refuse", "45009:"], "unknown dataset ``"),
     (["--refuse", "45009:interface_sumary"], "did you mean `interface_summary`?"),
     (["--refuse", "45009:tokens"], "did you mean `token`?"),
     (["--refuse", "45009:zzz"], "`harvester datasets` lists them"),

@@ -40,7 +40,7 @@ defaults:
   credential:
     token_url: "{url}/v1/{{appid}}"
     headers: {{Authorization: "Bearer ${{KEY}}"}}
-accounts_file: accounts.csv
+accounts_file: {{path: accounts.csv, credentials: true}}
 jobs:
   - {{datasets: [interface_summary], begin_date: 2026-03-01, end_date: 2026-03-10}}
 """

@@ -61,7 +61,9 @@ def test_the_defaults_in_the_schema_are_the_real_ones(tmp_path: Path) -> None:
         "WrittenJob",
         "Account",
         "Defaults",
+        "AccountsFile",
     }
+    (tmp_path / "a.csv").write_text("appid\n")
     for model, key, default in told:
         written: dict[str, Any] = {**LEAST}
         if model == "WrittenJob":
@@ -72,6 +74,11 @@ def test_the_defaults_in_the_schema_are_the_real_ones(tmp_path: Path) -> None:
             written["defaults"] = {**LEAST["defaults"], key: default}
         elif model == "Pace":
             written["limits"] = {"per_token": {key: default}}
+        elif model == "AccountsFile":
+            file = {**LEAST, "accounts_file": {"path": "a.csv"}}
+            written["accounts_file"] = {"path": "a.csv", key: default}
+            assert load(tmp_path, written) == load(tmp_path, file)
+            continue
         elif model:
             written[sections[model]] = {key: default}
         else:

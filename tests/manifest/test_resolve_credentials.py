@@ -65,10 +65,11 @@ accounts:
   - appid: wx0000000000000002
     name: b
     credential: {token_command: [get, "{appid}", "--for={name}"]}
-  - {appid: wx0000000000000003, name: c, credential: {token_url: "http://[::1]:8080/${PATH_OF_C}"}}
+  - {appid: wx0000000000000003, credential: {token_url: "https://tokens.internal/${PATH_OF_C}"}}
+  - {appid: wx0000000000000004, credential: {token_url: "http://[::1]:8080/c", headers: {}}}
 """
     )
-    one, two, three = made.accounts
+    one, two, three, four = made.accounts
     url = opened(one, tmp_path, KEY="k+/=&%12")
     assert isinstance(url, credentials.HttpSource)
     assert url.url.reveal() == f"https://tokens.internal/v1/{ONE}?shop=Caf%C3%A9%20%26%20S%C3%B6hne"
@@ -80,8 +81,11 @@ accounts:
     assert command == credentials.Command(("get", TWO, "--for=b"), tmp_path, 10.0)
     other = opened(three, tmp_path, KEY="k", PATH_OF_C="c/d")
     assert isinstance(other, credentials.HttpSource)
-    assert other.url.reveal() == "http://[::1]:8080/c/d"
+    assert other.url.reveal() == "https://tokens.internal/c/d"
     assert other.headers == {"Authorization": Secret("Bearer k")}
+    elsewhere = opened(four, tmp_path)
+    assert isinstance(elsewhere, credentials.HttpSource)
+    assert not elsewhere.headers
 
 
 def test_an_accounts_file_has_a_column_for_each_way(load: Load) -> None:
@@ -95,7 +99,7 @@ def test_an_accounts_file_has_a_column_for_each_way(load: Load) -> None:
         "wx0000000000000005,,${T},1781524800,,,,,\n"
     )
     platform = 'platform: {appid: wx00000000000000ff, component_token: "${P}"}'
-    made = load(f"{platform}\naccounts_file: accounts.csv", csv)
+    made = load(f"{platform}\naccounts_file: {{path: accounts.csv, credentials: true}}", csv)
     assert [account.credential for account in made.accounts] == [
         Credential(token_command=("vault", "read", "-field=a b", "{appid}")),
         Credential(token_url="https://t/{appid}"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,8 +14,9 @@ from typing import Any, get_args
 import pytest
 
 import harvester
-from harvester.cli import options
+from harvester.cli import invoke, options
 from harvester.core.errors import UsageError
+from harvester.core.exit_codes import Exit
 from harvester.storage.coverage_scan import Refetch
 from harvester.testing import sandbox
 from harvester.verbs import arguments
@@ -222,3 +224,51 @@ def test_a_manifest_that_was_changed_is_refused(harvested: dict[str, Any]) -> No
 def test_the_command_line_refetches_what_the_function_does() -> None:
     """Written out there, because loading the other would make ``--help`` slow."""
     assert {*get_args(get_args(get_args(options.Refetch)[0])[0])} == {*get_args(Refetch)}
+
+
+@pytest.mark.parametrize("verb", [harvester.plan, harvester.status, harvester.check, harvester.run])
+@pytest.mark.parametrize("names", ["", [], [""], ["all", ""], "a,,b", "a,"])
+@pytest.mark.parametrize("argument", ["accounts", "datasets", "jobs"])
+def test_an_empty_name_is_a_mistake(
+    harvested: Mapping[str, Any], verb: Callable[..., object], argument: str, names: object
+) -> None:
+    """It must not mean all: a shell writes one for a variable that is not set."""
+    with pytest.raises(UsageError) as caught:
+        verb(harvested, **{argument: names})
+    assert caught.value.problem == f"{argument} has an empty name"
+
+
+@pytest.mark.parametrize("words", [["--accounts", ""], ["--accounts", ","], ["--accounts", "a,"]])
+def test_an_empty_name_of_an_option_is_a_mistake(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+) -> None:
+    """As an option is spelled; a variable that is empty counts as not set."""
+    manifest = tmp_path / "jobs.yaml"
+    manifest.write_text(
+        "api: {base_url: sandbox}\naccounts: [{appid: wx0000000000000001}]\njobs: [{}]\n"
+    )
+    assert invoke(["plan", str(manifest), *words]) == Exit.USAGE
+    assert "error: --accounts has an empty name" in capsys.readouterr().err
+    monkeypatch.setenv("HARVESTER_ACCOUNTS", "")
+    assert invoke(["plan", str(manifest)]) == Exit.DONE
+
+
+def test_a_name_may_begin_with_a_hyphen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a `=`, which the error says, or in the variable."""
+    manifest = tmp_path / "jobs.yaml"
+    manifest.write_text(
+        "api: {base_url: sandbox}\naccounts:\n"
+        "  - {appid: wx0000000000000001, name: -Acme}\n  - {appid: wx0000000000000002}\n"
+        "jobs: [{datasets: interface_summary, begin_date: -3d, accounts: [-Acme]}]\n"
+    )
+    assert invoke(["plan", str(manifest), "--accounts=-Acme", "--format", "json"]) == Exit.DONE
+    assert json.loads(capsys.readouterr().out)["requests"] == 1
+    monkeypatch.setenv("HARVESTER_ACCOUNTS", "-Acme")
+    assert invoke(["plan", str(manifest)]) == Exit.DONE
+    assert invoke(["plan", str(manifest), "--accounts", "-Acme"]) == Exit.USAGE
+    assert "is written --accounts=-…" in capsys.readouterr().err

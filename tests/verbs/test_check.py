@@ -546,7 +546,8 @@ def test_offline_lists_what_a_run_would_use(
     """Nothing is asked, nothing needs to be there, and nothing is written."""
     manifest.write_text(
         MANIFEST.replace("base_url: sandbox", "base_url: https://api.test").replace(
-            "output: out", 'output: "${OUT:-out}"\naccounts_file: "${file:name}"'
+            "output: out",
+            'output: "${OUT:-out}"\naccounts_file: {path: "${file:name}", credentials: true}',
         )
     )
     (manifest.parent / "name").write_text("more.csv\n")

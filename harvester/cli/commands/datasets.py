@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from harvester.catalogue import CATALOGUE, matching, retirement
+from harvester.catalogue import matching, unknown_dataset
 from harvester.catalogue.descriptions import facts, members, queries, ready_text
 from harvester.cli.options import Format
 from harvester.cli.output.answers import answer, print_line, print_table
@@ -15,7 +15,6 @@ from harvester.cli.output.table_layout import TableColumn, own
 from harvester.core.calendar import day_text
 from harvester.core.dataset import Column, Dataset
 from harvester.core.errors import UsageError
-from harvester.core.text.inert_text import inert
 
 
 def datasets(name: str | None = None, /, *, format: Format = "text") -> None:
@@ -36,8 +35,7 @@ def datasets(name: str | None = None, /, *, format: Format = "text") -> None:
     pattern = "all" if name is None else name
     chosen = matching(pattern)
     if not chosen:
-        unknown = f"there is no dataset `{inert(pattern)}`", f"there are {', '.join(CATALOGUE)}"
-        raise UsageError(*(retirement(pattern) or unknown))
+        raise UsageError(*unknown_dataset(pattern))
     show = _print_list if name is None else _print_descriptions
     answer(format, lambda: list(map(_dataset_as_json, chosen)), lambda out: show(out, chosen))
 

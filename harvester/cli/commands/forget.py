@@ -47,8 +47,8 @@ def forget(
     """
     receipt = forgetting.forget(
         manifest,
-        accounts=accounts,
-        datasets=datasets,
+        accounts=accounts or None,
+        datasets=datasets or None,
         before=before,
         dry_run=dry_run,
         output=output,

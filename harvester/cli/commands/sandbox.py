@@ -10,9 +10,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from harvester.catalogue import CATALOGUE, matching, retirement
+from harvester.catalogue import CATALOGUE, matching, unknown_dataset
 from harvester.cli.output import streams
-from harvester.core.config.nearest import nearest
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
 from harvester.sandbox import ANYONE, QUOTA, TOKEN, FakeWeChat, Rules
@@ -99,10 +98,8 @@ def _refusals(text: str) -> Iterator[tuple[int, str | None]]:
         return
     datasets = matching(name)
     if not datasets:
-        hint = nearest(name, (*CATALOGUE, TOKEN, QUOTA)) or "`harvester datasets` lists them"
-        raise UsageError(
-            *(retirement(name) or (f"--refuse: there is no dataset `{inert(name)}`", hint))
-        )
+        what, hint = unknown_dataset(name, (*CATALOGUE, TOKEN, QUOTA))
+        raise UsageError(f"--refuse: {what}", hint)
     for dataset in datasets:
         yield code, dataset.name
 

@@ -251,6 +251,9 @@ def _token_url(value: object) -> str:
     text = _template(value)
     if has_secret_parameter(text):
         raise InvalidValue("must not hold a secret", _INSTEAD)
+    if "{name}" in references.origin(text):
+        # Names come from a list that others may edit, and keys may go along with the request.
+        raise InvalidValue("must not have {name} in its host", "use {appid}")
     if not text.startswith("${"):
         parsers.token_url(references.without_references(text))
     return text

@@ -50,6 +50,9 @@ def ages(found: list[int]) -> tuple[int, ...]:
 
 def appid(text: str) -> str:
     """Check an appid: ``wx`` and 16 hex digits in small letters."""
+    visible = "".join(letter for letter in text if letter.isprintable() and not letter.isspace())
+    if visible != text and is_appid(visible):
+        raise InvalidValue("has a blank or an invisible character in it", "write it without")
     if not is_appid(text):
         hint = "wx and 16 of 0-9 a-f, as the account's console shows it"
         raise InvalidValue("is not an appid", hint)

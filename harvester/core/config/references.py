@@ -19,6 +19,7 @@ FORMS = "${NAME}, ${NAME:-default} or ${file:path}"
 SECRET_FORMS = 'write "${NAME}" or "${file:path}"'
 
 REFERENCE = re.compile(r"\$\{((?:[^{}]|\{[^{}]*\})*)\}")
+_ORIGIN = re.compile(rf"(?:https?://)?(?:{REFERENCE.pattern}|[^/?#])*")
 FILL = re.compile(r"\{([^{}]*)\}")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -80,6 +81,12 @@ def is_reference(text: str) -> bool:
 def without_references(text: str) -> str:
     """Replace each reference and each ``{appid}`` or ``{name}`` by a letter, to check the rest."""
     return FILL.sub("x", REFERENCE.sub("x", text))
+
+
+def origin(url: str) -> str:
+    """Return the beginning of an address up to its path, with its references as they are."""
+    found = _ORIGIN.match(url)
+    return found[0] if found else ""
 
 
 def check_credential(text: str) -> str:

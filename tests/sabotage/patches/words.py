@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from tests.sabotage.run import Sabotage
 
+ACCOUNTS = "harvester/manifest/accounts.py"
+ACCOUNTS_FILE = "harvester/manifest/accounts_file.py"
+ARGUMENTS = "harvester/verbs/arguments.py"
 ATTEMPT = "harvester/wechat/attempt.py"
 ESCAPES = "harvester/core/text/escapes.py"
 EXITS = "harvester/core/exit_codes.py"
@@ -25,6 +28,34 @@ SABOTAGES = (
         "if each.paused is None or not each.pauses(dataset)]",
         "if True]",
         "tests/runs/test_paused_accounts.py::test_a_paused_account_is_not_asked_and_leaves_the_run_complete",
+    ),
+    Sabotage(
+        "pause-without-an-end",
+        ACCOUNTS,
+        "if pause is None or (pause.until is not None and pause.until < context.today):",
+        "if pause is None:",
+        "tests/runs/test_paused_accounts.py::test_a_pause_ends_after_its_last_day",
+    ),
+    Sabotage(
+        "keys-of-the-defaults-go-anywhere",
+        ACCOUNTS,
+        'if kind != "token_url" or _has_origin(own[kind], default.token_url)',
+        "if True",
+        "tests/manifest/test_broken_manifests.py::test_a_broken_manifest_is_refused",
+    ),
+    Sabotage(
+        "any-accounts-file-may-run-commands",
+        ACCOUNTS_FILE,
+        "refused = () if written.credentials else _TRUSTED",
+        "refused = ()",
+        "tests/manifest/test_broken_manifests.py::test_a_broken_manifest_is_refused",
+    ),
+    Sabotage(
+        "an-empty-name-means-all",
+        ARGUMENTS,
+        "if not all(found) or not found:",
+        "if not found:",
+        "tests/verbs/test_arguments.py::test_an_empty_name_is_a_mistake",
     ),
     Sabotage(
         "paused-account-counts-for-the-gate",
