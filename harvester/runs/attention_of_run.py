@@ -41,7 +41,6 @@ CLOCK = Attention("clock", "clock", causes.CLOCK_ADVICE)
 _PASSING = {"quota", "time_budget", "not_ready", "clock", "empty_everywhere"}
 """Reasons of an unfinished run that pass, or that need a person by a rule of their own."""
 
-_LOST = {"refused", "failed"}
 _FOR_ALL = (Scope.DATASET, Scope.RUN)
 
 _STANDING_ADVICE = "One run after another ends with it, so it does not pass by itself."
@@ -108,9 +107,11 @@ def empty_everywhere(found: Iterable[EmptyEverywhere]) -> Iterator[Attention]:
 
 def _lost(record: Record, labels: Mapping[str, AccountLabel]) -> Iterator[Attention]:
     """Yield the items of days that were given up for good."""
+    # By a wrong clock a run asks for wrong days, which WeChat then refuses one by one.
+    lost = {"refused"} if record.clock_apart else {"refused", "failed"}
     for item in record.abandoned:
         reason, _ = reason_of(item)
-        if reason in _LOST:
+        if reason in lost:
             cause = item.rule.cause or reason
             code = item.why.errcode if isinstance(item.why, Refusal) else None
             whose = item.dataset if item.rule.scope in _FOR_ALL else item.appid

@@ -7,6 +7,7 @@ life, by night for larger ones.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +40,8 @@ def check(life: dict[str, Any]) -> None:
     assert life["bugs"] == 0
     assert (life["missing"], life["wrong"]) == (0, 0), (life["lost"], life["spoilt"])
     assert life["extra"] == 0
-    assert set(life["codes"]) <= {"0", "3", "75", "killed"}
+    assert set(life["codes"]) <= {"0", "3", "75", "76", "killed"}
+    assert not life["attention"]["hidden"]
     assert life["last_codes"][-1] == "0"
     apart = ("machine", "Date of all")
     clocks = [event for event in life["events"] if event["what"].startswith(apart)]
@@ -61,6 +63,25 @@ def test_a_life_of_some_weeks(tmp_path: Path) -> None:
     told = {event["what"]: event for event in life["events"]}
     assert "unreachable" in told["outage"]["said"]
     assert told["lost secret"]["missing"] == 0
+    check_attention(life)
+
+
+NEEDS_A_PERSON = re.compile(r"refused/\w+/40125|clock|empty_everywhere/\w+")
+
+
+def check_attention(life: dict[str, Any]) -> None:
+    """Check that a person is called for what needs one, in time, and for nothing else."""
+    days, begins = life["attention"]["days"], 0
+    for event in life["events"]:
+        runs = [run for run in life["runs"] if event["begin"] < run[0] <= event["end"]]
+        if event["what"] == "lost secret":
+            begins += 1
+            first = next(run[0] for run in runs if "refused" in run[2])
+            assert first in {day for key in days if key.endswith("/40125") for day in days[key]}
+        elif event["what"].startswith(("machine", "Date", "hole")):
+            begins += 1
+    assert [key for key in days if not NEEDS_A_PERSON.fullmatch(key)] == []
+    assert life["attention"]["new_days"] <= 2 * begins
 
 
 @pytest.mark.slow
@@ -72,6 +93,7 @@ def test_a_year_of_forty_accounts(tmp_path: Path, fill: str) -> None:
     # Of the articles alone three days in four are empty and are asked at four ages.
     assert life["without_news"] <= 0.40, life["news_by_dataset"]
     assert life["memory_growth"] <= 1.1
+    check_attention(life)
 
 
 @pytest.mark.timeout(6 * 3600)

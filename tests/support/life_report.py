@@ -21,6 +21,8 @@ _MAX_LISTED = 40
 class RunReport:
     """The deeds of one run; ``exit_code`` is None if it was killed.
 
+    ``attention`` has the keys of what it left to a person, and whether each was new.
+
     ``cpu`` has the seconds of the run without those of WeChat, which are in ``server``, and
     ``memory`` is by how many KiB it grew. ``changes`` counts those of files, and ``final`` has the
     masks of final days in the files that were replaced.
@@ -31,6 +33,7 @@ class RunReport:
     exit_code: int | None = None
     reasons: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    attention: dict[str, bool] = field(default_factory=dict)
     answered: list[Answered] = field(default_factory=list)
     final: dict[Partition, dict[str, int]] = field(default_factory=dict)
     requests: int = 0
@@ -117,6 +120,7 @@ def report_of(scope: Scope, story: Story, log: RunsLog, compared: Comparison) ->
         "months": list(_months(daily, news, sizes)),
         "news_by_dataset": _by_dataset(scope, news),
         "runs": [_run(each) for each in reports],
+        "attention": _attention(reports),
         **_growth(daily, sizes),
     }
 
@@ -144,6 +148,21 @@ def _codes(reports: Iterable[RunReport]) -> dict[str, int]:
 def _run(report: RunReport) -> list[Any]:
     said = [*report.reasons, *report.problems]
     return [day_text(report.day), _code(report), said, report.requests, round(report.cpu, 3)]
+
+
+def _attention(reports: Iterable[RunReport]) -> dict[str, Any]:
+    """Return the days on which each key was left to a person, and on how many one was new.
+
+    Runs are ``hidden`` whose code says that nothing needs a person although something does.
+    """
+    told = [each for each in reports if each.attention]
+    days: defaultdict[str, list[str]] = defaultdict(list)
+    for each in told:
+        for key in each.attention:
+            days[key].append(day_text(each.day))
+    hidden = [day_text(each.day) for each in told if each.exit_code in (0, 75)]
+    new = {each.day for each in told if any(each.attention.values())}
+    return {"days": days, "new_days": len(new), "hidden": hidden}
 
 
 def _shortfall(event: Event, story: Story, compared: Comparison) -> tuple[int, int]:

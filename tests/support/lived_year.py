@@ -268,6 +268,7 @@ class Year:
             done,
             exit_code=int(record.exit_code),
             reasons=tuple(record.reasons()),
+            attention={item.key: item.new for item in record.attention},
             requests=record.requests,
             final=self._final_days(harness, record),
         )
