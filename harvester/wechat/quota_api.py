@@ -14,6 +14,7 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import BadAnswer
 from harvester.core.model import Refusal, ReportedQuota
 from harvester.core.rule import Action
+from harvester.core.text.lenient_json import is_document
 from harvester.wechat.protocol import members_of
 
 _MAX_CALLS = 10**9
@@ -38,7 +39,8 @@ def quota_or_reason(status: int, body: bytes, asked_at: float) -> ReportedQuota 
     Returns None for trouble that passes, after which the question may be put again. ``asked_at`` is
     in seconds since the Unix epoch.
     """
-    if status >= 500:
+    # An empty body or a page is what stands between this machine and WeChat on a bad day.
+    if status >= 500 or (status == 200 and not is_document(body)):
         return None
     try:
         answer = members_of(status, body)

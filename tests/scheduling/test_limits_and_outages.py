@@ -31,7 +31,7 @@ from harvester.scheduling.retry_budget import (
 )
 from tests.support import faulty_wechat
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
-from tests.support.faulty_wechat import Fault, FaultyRules
+from tests.support.faulty_wechat import Break, Fault, FaultyRules, Wire
 from tests.support.nights import by_night, few_by_day
 from tests.support.run_harness import (
     BOTH,
@@ -367,12 +367,13 @@ def test_an_outage_of_nine_minutes_costs_no_window(
     assert failed <= BUDGET + 4 * accounts + 2 * 9 + 1
 
 
-TABLE = list(product([60, 480], [1, 10], [Reply(b"<html>", 503, "text/html"), BUSY, None]))
+KINDS = [Reply(b"<html>", 503, "text/html"), BUSY, Reply(b""), None]
+TABLE = list(product([60, 480], [1, 10], KINDS))
 """Seconds of an outage, accounts, and what is answered meanwhile; None: connections are cut."""
 
 
 @pytest.mark.parametrize(
-    ("seconds", "accounts", "answer"), few_by_day(TABLE, [TABLE[0], TABLE[5], TABLE[7]])
+    ("seconds", "accounts", "answer"), few_by_day(TABLE, [TABLE[0], TABLE[7], TABLE[9]])
 )
 def test_an_outage_amid_three_thousand_windows_costs_the_budget_and_no_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, accounts: int, answer: Reply
@@ -382,7 +383,7 @@ def test_an_outage_amid_three_thousand_windows_costs_the_budget_and_no_window(
     lab.begin = calendar.day_text(calendar.parse_day(lab.end) - 3000 // accounts + 1)
     lab.limits, lab.retry = Limits(Pace(Rate(20, 1.0), 1, concurrency=4)), Retry()
     with in_virtual_time(lab):
-        fault = answer or Reply(b"", raw=b"")
+        fault = answer or Reply(b"", raw=Break(Wire.CLOSE))
         monkeypatch.setattr(lab.sandbox, "answer", stormy(lab, 10, seconds, fault))
         done = lab.run()
     assert (done.exit_code, done.abandoned) == (Exit.DONE, [])

@@ -228,8 +228,6 @@ def test_a_quota_that_wechat_does_not_report_stays_unknown(lab: RunHarness, code
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
-        b"<html>",
         b"[]",
         b"null",
         b'{"errcode":76021,"errmsg":"no"}',
@@ -302,7 +300,8 @@ def test_damaged_quotas_count_as_absent(tmp_path: Path, damage: Callable[[bytes]
         (404, b"gone", "404 HTTP 404"),
         (403, b"gone", "HTTP 403"),
         (502, b"<html>", None),
-        (200, b"<html>", "JSON"),
+        (200, b"<html>", None),
+        (200, b"", None),
         (200, b"[]", "not an object"),
         (200, b'{"errcode":0,"errmsg":"ok"}', "no such numbers"),
         (200, b'{"errcode":0,"quota":{"daily_limit":0,"used":0,"remain":0}}', "no such numbers"),
