@@ -78,7 +78,7 @@ _DATA: _Table = {
     },
     (Action.NOT_READY, Scope.WINDOW): {
         (61503,): (
-            "the data of the newest day is not ready",
+            "the data of these days is not ready",
             "Run again later in the day: most days are ready at 10:00 in Beijing.",
         )
     },

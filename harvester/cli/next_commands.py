@@ -10,10 +10,10 @@ from rich.console import Console
 from harvester.cli import command_line
 from harvester.cli.command_line import MANIFEST, PROPOSED, shell_word
 from harvester.cli.output.answers import print_line
-from harvester.cli.output.phrases import counted
 from harvester.core.calendar import day_text
+from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert
-from harvester.runs.record.next_requests import NextRequests, SuspiciousGaps
+from harvester.runs.record.next_requests import MAX_NAMED, NextRequests, SuspiciousGaps
 
 MAX_ODD_DAYS = 100
 """Suspicious days up to which asking again is proposed. More are the nature of an account."""
@@ -58,6 +58,15 @@ def run_again(price: NextRequests, missing: int, quarantined: int) -> list[NextC
         purpose = f"if {days_of(odd)} should have data"
         found.append(_priced(purpose, odd.requests, _ask_empty(odd)))
     return found
+
+
+def try_refused(appids: Sequence[str]) -> list[NextCommand]:
+    """Return what helps with accounts that WeChat refuses: to ask them again, or to pause them."""
+    if not appids:
+        return []
+    instead = {"--accounts": [",".join(appids)]} if len(appids) <= MAX_NAMED else {}
+    purpose = f"{counted(len(appids), 'refused account')}: try again, or print the lines to pause"
+    return [NextCommand(purpose, next_command("check", "--acknowledge", instead=instead))]
 
 
 def _priced(purpose: str, requests: int, line: str) -> NextCommand:

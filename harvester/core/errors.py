@@ -308,6 +308,10 @@ class BadTls(CallError):
     """A rejected server certificate. A retry cannot help; ``api.ca_file`` may."""
 
 
+class OutdatedTls(BadTls):
+    """A certificate that is expired or not valid yet, by the clock of this machine."""
+
+
 class BadAnswer(CallError):
     """A response that is no complete JSON document: HTML, truncated, redirect, too large."""
 

@@ -94,7 +94,8 @@ class Question:
         if recent is not None and recent + MAX_ATTEMPTS <= rate.count:
             return recent
         if opened.wait >= _TOLD_SECONDS:
-            _log.info("waiting %.0f s: a run has just used the rate of this account", opened.wait)
+            until = calendar.utc_text(self.now() + opened.wait)
+            _log.info("waiting until %s: a run has just used the rate of this account", until)
         await anyio.sleep(opened.wait)
         return 0
 

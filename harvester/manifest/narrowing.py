@@ -13,6 +13,7 @@ from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import Account, Job, Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import is_appid
+from harvester.core.text.counts import counted
 from harvester.manifest.account_selection import AccountIndex, datasets_named, listed, unknown
 from harvester.manifest.option_values import day_option, end_day_option, spelled
 
@@ -96,12 +97,12 @@ def _refuse_nothing(
         raise UsageError(f"{spelled('datasets')}: not in these jobs", f"they have {listed(there)}")
     if not any(job.appids for job in narrowed):
         appids = [*dict.fromkeys(appid for job in whole for appid in job.appids)]
-        hint = f"the jobs have {_accounts(len(appids))}: {listed(appids)}"
+        hint = f"the jobs have {counted(len(appids), 'account')}: {listed(appids)}"
         raise UsageError(f"{spelled('accounts')}: no job has these accounts", hint)
     cuts = zip(whole, narrowed, strict=True)
     pairs = [(job, cut) for job, cut in cuts if cut.datasets and cut.appids]
     if not pairs:
-        both = (f"{listed(job.datasets)} of {_accounts(len(job.appids))}" for job in whole)
+        both = (f"{listed(job.datasets)} of {counted(len(job.appids), 'account')}" for job in whole)
         hint = f"the jobs have {'; '.join(both)}"
         names = f"{spelled('accounts')} and {spelled('datasets')}"
         raise UsageError(f"{names}: no job has both", hint)
@@ -121,10 +122,6 @@ def _refuse_nothing(
 
 def _last_day(job: Job, today: calendar.Day) -> calendar.Day:
     return today - 1 if job.end is None else job.end
-
-
-def _accounts(count: int) -> str:
-    return f"{count:,} account{'' if count == 1 else 's'}"
 
 
 def meant(

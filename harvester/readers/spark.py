@@ -37,9 +37,9 @@ from harvester.verbs.run import run
 _SCHEMA = (
     "shard string not null, run_id string not null, outcome string not null,"
     " exit_code int not null, reasons array<string> not null, retry_at timestamp,"
-    " requests bigint not null, rows bigint not null, published array<struct<"
-    "dataset: string, ref_month: string, path: string, rows_before: bigint, rows_after: bigint>>"
-    " not null"
+    " requests bigint not null, rows bigint not null, message string not null,"
+    " published array<struct<dataset: string, ref_month: string, path: string,"
+    " rows_before: bigint, rows_after: bigint>> not null"
 )
 _log = logging.getLogger("harvester.spark")
 _environment_lock = threading.Lock()
@@ -88,7 +88,7 @@ def harvest(
 
     Returns:
         One row a shard: ``shard``, ``run_id``, ``outcome``, ``exit_code``, ``reasons``,
-        ``retry_at``, ``requests``, ``rows`` and ``published``.
+        ``retry_at``, ``requests``, ``rows``, ``message`` and ``published``.
 
     Raises:
         UsageError: The manifest or an argument is wrong.
@@ -168,6 +168,7 @@ def _row(shard: str, result: Result) -> tuple[Any, ...]:
         result.retry_at,
         result.requests,
         result.rows,
+        str(result),
         [file[:5] for file in result.published],
     )
 

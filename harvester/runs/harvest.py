@@ -18,6 +18,7 @@ from harvester.core import calendar
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
+from harvester.core.text.counts import counted
 from harvester.engine.call_budget import BudgetPolicy
 from harvester.engine.pipeline import Pipeline, Tools
 from harvester.engine.rate_limiter import RateLimiter
@@ -222,7 +223,7 @@ def _check_request_limit(requests: int, state: RunState) -> None:
     if grant is not None and requests > grant:
         whose = "" if grant == limit else "its share of "
         raise UsageError(
-            f"this run would make {requests:,} requests, and {whose}limits.max_requests is"
+            f"this run would make {counted(requests, 'request')}, and {whose}limits.max_requests is"
             f" {grant:,}",
             "look at `harvester plan`; then narrow the range or raise the limit",
         )

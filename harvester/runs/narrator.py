@@ -86,7 +86,7 @@ class Narrator:
             case facts.Counted():
                 self._look(told)
             case AbandonedDays() as days:
-                self._causes[stamp.shard].abandon(days)
+                self._causes[stamp.shard].abandon(days, told.of_shard.answered)
             case Reopened(days):
                 self._causes[stamp.shard].reopen(days)
             case Troubled() as trouble:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from harvester.core import calendar
 from harvester.core.config.credentials import RefreshToken
 from harvester.core.config.settings import Manifest
+from harvester.core.text.counts import counted
 from harvester.planning import wanted_days
 from harvester.planning.wanted_days import Missing
 from harvester.runs.runtime import RunContext
@@ -64,9 +65,10 @@ class AnsweredDays:
         if not answered:
             return ""
         begin = calendar.oldest(answered)
+        price = counted(self._price(accounts, begin), "request")
         return (
             "What they were answered before may be of the wrong account. Ask for it again after"
-            f" that, with {self._price(accounts, begin):,} requests: harvester run --accounts"
+            f" that, with {price}: harvester run --accounts"
             f" {','.join(sorted(accounts))} --begin-date {calendar.day_text(begin)} --refetch all"
         )
 

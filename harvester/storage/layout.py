@@ -164,7 +164,8 @@ def partitions(
         raise UsageError(
             f"{tree.store.display_path(dataset)}: made with buckets: {made.buckets}, "
             f"not {tree.buckets}",
-            f"set buckets: {made.buckets}: accounts are filed by this number",
+            f"set buckets: {made.buckets}, or make a tree with {tree.buckets}: harvester rewrite"
+            f" --buckets {tree.buckets}",
         )
     if buckets is None:
         return found

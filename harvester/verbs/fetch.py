@@ -63,8 +63,8 @@ class UnusableDay:
 class Answer:
     """WeChat's answer to one window, as `harvester fetch` prints it. Nothing of it is published.
 
-    ``outcome`` is ``"same"`` or ``"different"``, compared with the published rows, or
-    ``"refused"``; then ``errcode`` is WeChat's, or None if the network or a spent quota is the
+    ``outcome`` is ``"same"`` or ``"different"``, compared with the published rows, ``"refused"`` if
+    WeChat answered an ``errcode``, or ``"unanswered"`` if the network or a spent quota is the
     cause. ``rows`` and ``published`` count the rows of the answer and the published ones; those
     that only one of them has are ``added`` or ``removed``. ``published_at`` is when the newest
     published row was asked, RFC 3339 in UTC. ``is_delay`` is True if WeChat was still computing the
@@ -77,7 +77,7 @@ class Answer:
     dataset: str
     begin_date: str
     end_date: str
-    outcome: Literal["same", "different", "refused"]
+    outcome: Literal["same", "different", "refused", "unanswered"]
     exit_code: int
     requests: int
     paused: str = ""
@@ -170,7 +170,7 @@ def _ask(project: Project, account: str, dataset: str, days: tuple[str, str]) ->
         dataset=window.dataset,
         begin_date=calendar.day_text(window.begin),
         end_date=calendar.day_text(window.end),
-        outcome="refused",
+        outcome="unanswered",
         exit_code=int(Exit.INCOMPLETE),
         requests=heard.requests,
         paused=chosen.paused.reason if chosen.paused and chosen.pauses(known.name) else "",
@@ -263,6 +263,7 @@ def _refused(answer: Answer, rule: Rule, why: Refusal | str, now: float) -> Answ
     errcode, errmsg, rid = why if isinstance(why, Refusal) else (None, safe_text(why), "")
     return replace(
         answer,
+        outcome="unanswered" if errcode is None else "refused",
         exit_code=int(code),
         errcode=errcode,
         errmsg=errmsg,

@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from harvester.core.text.counts import counted
 from harvester.runs.record.events import Progress
 
 _BAR_SECONDS = 0.2
@@ -61,7 +62,7 @@ def bar(at: Progress) -> Group:
 
 def _windows(at: Progress) -> Iterator[Text]:
     """Yield the parts of the line beside the bar."""
-    yield Text(f"{at.done:,} of {at.windows:,} windows")
+    yield Text(f"{at.done:,} of {counted(at.windows, 'window')}")
     yield Text(_time_text(at))
 
 
@@ -73,10 +74,10 @@ def _counts(at: Progress) -> Iterator[Text]:
         (at.accounts_refused, "refused", "red"),
     )
     for count, state, style in counts:
-        of_all = f" of {at.accounts:,} accounts" if state == "done" else ""
+        of_all = f" of {counted(at.accounts, 'account')}" if state == "done" else ""
         yield Text(f"{count:,}{of_all} {state}", style if count else "")
-    yield Text(f"{at.rows:,} rows")
-    yield Text(f"{at.files:,} files")
+    yield Text(counted(at.rows, "row"))
+    yield Text(counted(at.files, "file"))
     yield Text(f"{at.rate:,.0f} requests/s")
 
 

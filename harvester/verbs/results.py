@@ -16,12 +16,17 @@ from harvester.core.errors import (
     Unfinished,
 )
 from harvester.core.exit_codes import Outcome
+from harvester.core.text.counts import counted
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary
 from harvester.runs.record.attention import Attention
+from harvester.runs.record.causes import lost_lines
 from harvester.runs.record.labels import safe
 from harvester.runs.record.members import PublishedFile
 from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import as_record
+
+_MAX_CAUSES = 12
+"""Causes that a text names; the record has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Result:
     ``retry_at`` on a run can obtain more; None if nothing comes by itself. ``next_ready_at`` is
     when the newest day that is not wanted yet gets ready. ``datasets`` count the account-days of
     each dataset by state, ``accounts`` are those with trouble, ``published`` the files that were
-    replaced. ``error`` ended the run early.
+    replaced. ``error`` ended the run early, and ``names`` are those of the accounts with trouble.
     """
 
     run_id: str
@@ -51,10 +56,11 @@ class Result:
     error: HarvesterError | None = None
     attention: tuple[Attention, ...] = ()
     record: Record = field(default_factory=Record, repr=False, compare=False)
+    names: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, done: Record) -> Self:
-        """Return the result of a record that is complete."""
+    def of(cls, done: Record, names: Mapping[str, str] | None = None) -> Self:
+        """Return the result of a record that is complete. ``names`` are those of the accounts."""
         return cls(
             run_id=done.run_id,
             outcome=done.outcome,
@@ -72,6 +78,7 @@ class Result:
             labels=safe(done.labels),
             error=done.failed,
             record=done,
+            names={row.appid: (names or {}).get(row.appid, "") for row in done.accounts},
         )
 
     @classmethod
@@ -81,10 +88,11 @@ class Result:
         It is ``unauthorised`` only if no account of any could be authorised. Raises ValueError
         without any result.
         """
-        records = [each.record for each in results]
-        if not records:
+        parts = [*results]
+        if not parts:
             raise ValueError("no result to merge")
-        return cls.of(Record.of_shards(records))
+        names = {appid: name for each in parts for appid, name in each.names.items()}
+        return cls.of(Record.of_shards([each.record for each in parts]), names)
 
     @property
     def attention_new(self) -> int:
@@ -115,10 +123,12 @@ class Result:
     def __str__(self) -> str:
         days = [row.days for row in self.datasets]
         done, wanted = sum(each.done for each in days), sum(each.wanted for each in days)
+        rows, files = counted(self.rows, "new row"), counted(len(self.published), "file")
         lines = [
             f"{self.outcome}: {', '.join(self.reasons) or 'everything wanted is covered'}",
-            f"{self.requests:,} requests, {self.rows:,} new rows, {len(self.published):,} files",
-            f"{done:,} of {wanted:,} account-days covered",
+            f"{counted(self.requests, 'request')}, {rows}, {files}",
+            f"{done:,} of {counted(wanted, 'account-day')} covered",
+            *lost_lines(self.record, self.names, _MAX_CAUSES),
         ]
         if self.retry_at is not None:
             lines.append(f"run again from {self.retry_at:%Y-%m-%d %H:%M:%S} UTC on")
@@ -141,7 +151,8 @@ def _failure(result: Result) -> RunFailed:
         advice = f"run again from {result.retry_at:%Y-%m-%dT%H:%M:%SZ} on"
     reasons = ", ".join(result.reasons) or "no reason"
     kind = _RAISED.get(result.outcome, RunFailed)
-    return kind(f"{name} is {result.outcome}: {reasons}", advice)
+    causes = lost_lines(result.record, result.names, _MAX_CAUSES)
+    return kind((f"{name} is {result.outcome}: {reasons}", *causes), advice)
 
 
 def _moment(seconds: float | None) -> datetime | None:

@@ -104,7 +104,7 @@ class Run:
         while self._wait_for_next():
             self._begin()
             error = self._execute_one()
-        done = Result.of(self.record)
+        done = Result.of(self.record, self._narrator.names)
         if isinstance(error, Busy):
             error.result = done
         if isinstance(error, UsageError | Busy):

@@ -50,7 +50,15 @@ _BAD_TLS = Rule(
     is_local=True,
 )
 
+_OUTDATED_TLS = replace(
+    _BAD_TLS,
+    meaning="the server's certificate is out of date",
+    advice="Compare this machine's clock with the time. If it is right, the owner of the server, or"
+    " of the proxy that signs the traffic, has to renew the certificate.",
+)
+
 _RULES: tuple[tuple[type[errors.CallError], Rule], ...] = (
+    (errors.OutdatedTls, _OUTDATED_TLS),
     (errors.BadTls, _BAD_TLS),
     (errors.NotConnected, _NOT_CONNECTED),
     (errors.Unreachable, _UNREACHED),

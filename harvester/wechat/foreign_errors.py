@@ -18,7 +18,7 @@ from aiohttp.http import HttpProcessingError
 
 from harvester.core import errors
 
-_PROXY_REFUSED = "the proxy (api.proxy) refused the call"
+_PROXY_REFUSED = "the proxy (api.proxy) does not let the call through"
 
 # The first row that fits a foreign error decides what becomes of it.
 _FAILURES: tuple[tuple[type[BaseException] | UnionType, type[errors.CallError], str], ...] = (
@@ -64,9 +64,8 @@ _NAMES = {
 }
 """Words for the results of a name look-up; those of the system differ between systems."""
 
+_OUTDATED = {9: "its certificate is not valid yet", 10: "its certificate has expired"}
 _CERTIFICATES = {
-    9: "not valid yet",
-    10: "expired",
     18: "self-signed",
     19: "its authority is not trusted",
     20: "its authority is not known",
@@ -97,6 +96,8 @@ def translate(error: BaseException, server: str, *, named: bool = True) -> error
         # aiohttp wraps the error of the handshake, which alone has OpenSSL's code.
         inner = getattr(error, "_certificate_error", error)
         code = getattr(inner, "verify_code", 0)
+        if code in _OUTDATED:
+            return errors.OutdatedTls(f"{server}: {_OUTDATED[code]}")
         return kind(f"{server}: {words}{_detail(_CERTIFICATES, code)}")
     if isinstance(number, int) and number > 0 and not isinstance(error, ssl.SSLError):
         words = f"{words}: {os.strerror(number)}"

@@ -103,6 +103,7 @@ def test_unregistered_values_named_like_secrets_are_masked() -> None:
     [
         "the account gave no token: the command `sh` ended with exit code 1",
         "no ticket: none was sent.",
+        "gave no token: a command printed nothing",
         "WeChat refused the secret: invalid",
     ],
 )

@@ -72,7 +72,7 @@ def place(kind: str, folder: Path) -> Iterator[tuple[str, str, str]]:
                 said = {
                     "certificate": "certificate was not accepted (api.ca_file may name its",
                     "sign-in": "HTTP 302, a redirect to portal.test, which is not followed",
-                    "proxy wants a name": "the proxy (api.proxy) refused the call: HTTP 407",
+                    "proxy wants a name": "(api.proxy) does not let the call through: HTTP 407",
                 }.get(kind, "HTML instead of JSON")
                 if kind == "proxy wants a name":
                     yield "https://wechat.invalid", f'proxy: "{server.url}"', said

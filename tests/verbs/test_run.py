@@ -24,6 +24,8 @@ import pytest
 import harvester
 from harvester.catalogue.error_codes import rule_for
 from harvester.core.exit_codes import Outcome
+from harvester.core.model import Refusal
+from harvester.runs.record.causes import lost_lines
 from harvester.runs.record.record import Record
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage import locks
@@ -150,6 +152,8 @@ PROGRAM = """
 import json, sys
 import harvester
 from harvester.core.exit_codes import Outcome
+from harvester.core.model import Refusal
+from harvester.runs.record.causes import lost_lines
 try:
     harvester.run(json.loads(sys.argv[1]), on_event=lambda event: print(event.event, flush=True))
 except KeyboardInterrupt:
@@ -410,3 +414,34 @@ def test_the_library_leaves_its_host_alone(
     after = signal.getsignal(signal.SIGINT), logging.getLogger().handlers[:], os.environ.copy()
     assert after == before
     assert capfd.readouterr() == ("", "")
+
+
+def test_texts_name_the_first_accounts_with_the_cause_and_its_remedy(tmp_path: Path) -> None:
+    """Of the result, of its error and of the row of a shard, as the command prints it."""
+    refused = {f"wx{number:016x}": 48001 for number in range(1, 6)}
+    with harvester.testing.sandbox(accounts=6, faults=refused) as wechat:
+        manifest = wechat.manifest(["user_summary"], output=str(tmp_path / "output"))
+        manifest["accounts"][0]["name"] = "Acme"
+        found = harvester.run(manifest)
+    first = (
+        "5 accounts (wx0000000000000001 Acme, wx0000000000000002, wx0000000000000003 and 2 more),"
+        " user_summary: 150 days: 48001 api unauthorized"
+    )
+    with pytest.raises(harvester.PartialFailure) as caught:
+        found.raise_for_outcome()
+    for text in (str(found), str(caught.value), str(harvester.Result.merge([found]))):
+        assert first in text
+        assert text.count("the account may not use this API. Verify the account") == 1
+    assert pickle.loads(pickle.dumps(found)).names == found.names
+
+
+def test_a_remedy_is_told_once_however_many_causes_have_it() -> None:
+    """The second refusal has another code, and the same remedy."""
+    days = [
+        AbandonedDays("wx1", dataset, 1, 1, 1, rule_for(48001), Refusal(code, "no", ""))
+        for dataset, code in (("user_summary", 48001), ("user_cumulate", 48004))
+    ]
+    causes = [*lost_lines(Record(abandoned=days), {"wx1": "Acme"}, 12)]
+    assert causes[0] == "wx1 Acme, user_summary: 1 day: 48001 no"
+    assert causes[1].startswith("  the account may not use this API. ")
+    assert causes[2:] == ["wx1 Acme, user_cumulate: 1 day: 48004 no"]

@@ -20,11 +20,12 @@ from harvester.cli.output.answers import (
     print_paused,
     print_table,
 )
-from harvester.cli.output.phrases import counted, listed
+from harvester.cli.output.phrases import listed
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import TableColumn, own
 from harvester.core.exit_codes import Exit
 from harvester.core.model import ReportedQuota
+from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, named
 from harvester.verbs import check as checking
 from harvester.verbs.arguments import selection

@@ -16,10 +16,11 @@ from rich.console import Console
 from harvester.cli import options
 from harvester.cli.output import logs
 from harvester.cli.output.answers import answer, json_text, print_line, print_lines
-from harvester.cli.output.phrases import counted, days_text
+from harvester.cli.output.phrases import days_text
 from harvester.cli.output.streams import stdout_output
 from harvester.core.config.parsers import AGO, DAY
 from harvester.core.errors import UsageError
+from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, inert_json, named
 from harvester.verbs import fetch as fetching
 from harvester.verbs.fetch import Answer
@@ -98,7 +99,7 @@ def _show(out: Console, found: Answer) -> None:
     print_line(out, f"{named(found.appid, found.name)}  {found.dataset}  {days}")
     if found.paused:
         print_line(out, f"the account is paused: {inert(found.paused)}")
-    if found.outcome == "refused":
+    if found.outcome in ("refused", "unanswered"):
         _show_refusal(out, found)
         return
     _show_answer(out, found.answer)
@@ -108,7 +109,7 @@ def _show(out: Console, found: Answer) -> None:
 def _show_refusal(out: Console, found: Answer) -> None:
     said = found.errmsg if found.errcode is None else f"{found.errcode} {found.errmsg}"
     rid = f" (rid {inert(found.rid)})" if found.rid else ""
-    print_line(out, f"refused: {said}{rid}", gap=True)
+    print_line(out, f"{found.outcome}: {said}{rid}", gap=True)
     print_line(out, f"  {found.meaning}. {found.advice}")
     if found.retry_at:
         print_line(out, f"  ask again from {found.retry_at} on")

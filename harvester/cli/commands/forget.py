@@ -8,8 +8,8 @@ from rich.console import Console
 
 from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line
-from harvester.cli.output.phrases import counted
 from harvester.core import calendar
+from harvester.core.text.counts import counted
 from harvester.verbs import forget as forgetting
 
 
@@ -61,12 +61,12 @@ def _print_receipt(out: Console, receipt: forgetting.Receipt) -> None:
     until = "" if receipt.before is None else f" before {calendar.day_text(receipt.before)}"
     owners = counted(len(receipt.accounts), "account")
     verb = "would be" if receipt.dry_run else "were"
-    out.print(f"of {owners} in {len(receipt.datasets)} datasets{until} {verb} deleted")
+    out.print(f"of {owners} in {counted(len(receipt.datasets), 'dataset')}{until} {verb} deleted")
     rows = sum(item.rows_before - item.rows_after for item in receipt.rewritten)
     account_days = sum(item.account_days for item in receipt.rewritten)
     removed = sum(item.removed for item in receipt.rewritten)
     figures = {
-        "rows": f"{rows:,} of {account_days:,} account-days",
+        "rows": f"{rows:,} of {counted(account_days, 'account-day')}",
         "files": f"{len(receipt.rewritten) - removed:,} rewritten, {removed:,} removed",
         "answers": f"{receipt.answers:,} not published yet",
         "quarantine": f"{receipt.quarantined:,} answers, {len(receipt.damaged):,} damaged files",

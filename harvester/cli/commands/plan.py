@@ -9,11 +9,12 @@ from rich.console import Console
 
 from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line, print_paused, print_table
-from harvester.cli.output.phrases import counted, seconds_text
+from harvester.cli.output.phrases import seconds_text
 from harvester.cli.output.table_layout import TableColumn
 from harvester.core.calendar import Day, day_text
 from harvester.core.config.settings import ASSUMED_QUOTA
 from harvester.core.results import DatasetPlan
+from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import named
 from harvester.verbs import plan as planning
 from harvester.verbs.plan import Plan
@@ -60,17 +61,17 @@ def plan(
 
 def print_plan(out: Console, found: Plan) -> None:
     """Print the requests of a plan, its minimum duration, and the cost of shorter ranges."""
-    print_table(out, _COLUMNS, found.datasets)
     if found.requests:
+        print_table(out, _COLUMNS, found.datasets)
         seconds, limit = seconds_text(found.bound_seconds), _LIMITS[found.bound_by]
-        bound = f"{found.requests:,} requests, at least {seconds}, limited by {limit}"
+        bound = f"{counted(found.requests, 'request')}, at least {seconds}, limited by {limit}"
         print_line(out, bound, gap=True)
         for line in _price_lines(found, found.price):
             print_line(out, line)
-    elif any(row.wanted for row in found.datasets):
-        out.print("\nnothing to ask: every wanted day is covered")
+    elif wanted := sum(row.wanted for row in found.datasets):
+        out.print(f"nothing to ask: {counted(wanted, 'wanted account-day')}, all covered")
     else:
-        out.print("\nnothing to ask: no day is wanted")
+        out.print("nothing to ask: no day is wanted")
     print_paused(out, found.paused)
     for warning in found.warnings:
         print_line(out, f"note: {warning}")
@@ -88,14 +89,14 @@ def _price_lines(found: Plan, price: Mapping[str, Any]) -> Iterator[str]:
             f"{named(most['appid'], most['name'])} needs the most"
         )
     else:
-        yield f"{most['requests']:,} requests an account"
+        yield f"{counted(most['requests'], 'request')} an account"
     if found.bound_by == "quota":
         yield (
             f"{counted(found.calendar_days, 'day')} under the daily quota ({_quota_source(price)}),"
             f" complete on {found.complete_on}, {price['requests_today']:,} requests of it today"
         )
     if found.quota_questions:
-        yield f"{found.quota_questions:,} questions to WeChat for the daily quota"
+        yield f"{counted(found.quota_questions, 'question')} to WeChat for the daily quota"
     if price["refused"]:
         yield (
             f"note: WeChat did not tell the daily quota when it was asked: {ASSUMED_QUOTA:,} calls "
@@ -103,7 +104,7 @@ def _price_lines(found: Plan, price: Mapping[str, Any]) -> Iterator[str]:
         )
     for item in price["shorter_ranges"]:
         took = f" on {item['calendar_days']:,} days" if item["calendar_days"] > 1 else ""
-        yield f"from {item['begin_date']} on: {item['requests']:,} requests{took}"
+        yield f"from {item['begin_date']} on: {counted(item['requests'], 'request')}{took}"
     if barren := price["before_first_row"]:
         first = barren[0]
         since = "no row at all"

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from harvester.cli import options
 from harvester.cli.output.answers import answer, json_text, print_line
+from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert
 from harvester.verbs import rewrite as rewriting
 
@@ -62,7 +63,7 @@ def _seen_from(folder: Path, to: str) -> str:
 
 def _print_tree(out: Console, made: rewriting.NewTree, manifest: Path, place: str) -> None:
     kept = f", {made.kept:,} of them made before" if made.kept else ""
-    out.print(f"{made.files:,} files{kept}, {made.rows:,} rows")
+    out.print(f"{counted(made.files, 'file')}{kept}, {counted(made.rows, 'row')}")
     print_line(out, f"to switch to it, set in `output` of {inert(str(manifest))}:", gap=True)
     # A text of JSON is one of YAML, whatever is in it.
     print_line(out, f"  path: {json_text(place)}")

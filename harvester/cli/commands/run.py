@@ -87,7 +87,7 @@ def run(
       76  not finished: run again; and something needs a person as well
     """
     logs.set_up(logging)
-    terminal = console(stderr=True)
+    terminal, lines = console(stderr=True), EventLines()
     count = running.processes
     given = {
         **asdict(running),
@@ -96,7 +96,7 @@ def run(
         "output": output,
         "processes": int(count) if count.isdecimal() else count,
         "labels": running.label,
-        "on_event": json_lines.tell if json_lines.is_on() else EventLines().tell,
+        "on_event": json_lines.tell if json_lines.is_on() else lines.tell,
     }
     if running.dry_run:
         # Loaded only now, because no other run shows a plan.
@@ -119,7 +119,8 @@ def run(
             done.raise_for_outcome()
         if not json_lines.is_on():
             with streams.stderr_output():
-                run_summary.print_summary(terminal, execution.record, execution.project)
+                summary = execution.record, execution.project, [*lines.open.values()]
+                run_summary.print_summary(terminal, *summary)
     return done.exit_code
 
 

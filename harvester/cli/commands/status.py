@@ -25,11 +25,12 @@ from harvester.cli.output.answers import (
 )
 from harvester.cli.output.attention_lines import print_attention
 from harvester.cli.output.coverage_table import print_coverage, print_suspicious
-from harvester.cli.output.phrases import counted, days_text, minute_texts
+from harvester.cli.output.phrases import days_text, minute_texts
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core.calendar import day_text
 from harvester.core.exit_codes import Exit
+from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.safe_text import safe_text
 from harvester.verbs import status as surveying

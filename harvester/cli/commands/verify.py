@@ -11,6 +11,7 @@ from harvester.cli.next_commands import NextCommand, next_command, print_next
 from harvester.cli.output.answers import answer, print_line, print_lines
 from harvester.cli.output.phrases import days_text
 from harvester.core.exit_codes import Exit
+from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, named
 from harvester.verbs import plan as planning
 from harvester.verbs import verify as verifying
@@ -59,7 +60,7 @@ def verify(
         _print_report(out, found)
         if any(damage.repaired for damage in found.damaged):
             requests = planning.plan(manifest, output=output).requests
-            again = f"to ask for the lost days again: {requests:,} requests"
+            again = f"to ask for the lost days again: {counted(requests, 'request')}"
             print_next(out, [NextCommand(again, next_command("run"))])
         elif not all(damage.remedy for damage in found.damaged):
             mend = "to move what is damaged to quarantine, if it cannot be restored"
@@ -81,11 +82,12 @@ def _print_report(out: Console, found: verifying.Report) -> None:
         out.print()
     for each in found.equal:
         first, second = map(named, each.appids, each.names)
-        line = f"{first} and {second} have equal rows on {each.days:,} days of {each.dataset}"
+        days = f"{counted(each.days, 'day')} of {each.dataset}"
+        line = f"{first} and {second} have equal rows on {days}"
         print_line(out, f"{line}: see whether both were asked with one token")
     groups = f", {found.groups:,} raw groups" if found.groups else ""
     verdict = "no damage found" if found.undamaged else f"{len(found.damaged):,} damaged"
-    out.print(f"{found.files:,} files, {found.rows:,} rows{groups}: {verdict}")
+    out.print(f"{counted(found.files, 'file')}, {counted(found.rows, 'row')}{groups}: {verdict}")
 
 
 def _print_damage(out: Console, damage: verifying.Damage) -> None:

@@ -17,6 +17,7 @@ from harvester.cli.output.table_layout import Row, TableColumn, line_lines, tabl
 from harvester.core.calendar import day_text, range_text
 from harvester.core.plain import plain
 from harvester.core.results import PausedAccount, PendingDays
+from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, inert_json, inert_line, named
 
 MAX_LINES = 12
@@ -126,7 +127,8 @@ def print_pending(out: Console, pending: Sequence[PendingDays], names: Mapping[s
     """Print how much was pending, a line for each dataset with its first accounts, by ``names``."""
     if not pending:
         return
-    print_line(out, f"pending: {sum(each.account_days for each in pending):,} days", gap=True)
+    days = sum(each.account_days for each in pending)
+    print_line(out, f"pending: {counted(days, 'day')}", gap=True)
     print_lines(out, [_pending_line(each, names) for each in pending])
 
 
@@ -134,7 +136,7 @@ def _pending_line(days: PendingDays, names: Mapping[str, str]) -> str:
     shown = ", ".join(named(appid, names.get(appid, "")) for appid in days.first)
     more = f" and {days.accounts - len(days.first):,} more" * (days.accounts > len(days.first))
     when = range_text(days.begin, days.end)
-    return f"{days.dataset} {when}: {days.account_days:,} days of {shown}{more}"
+    return f"{days.dataset} {when}: {counted(days.account_days, 'day')} of {shown}{more}"
 
 
 def _room(out: Console) -> int:

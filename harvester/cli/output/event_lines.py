@@ -9,8 +9,10 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections import defaultdict
+from dataclasses import replace
 
-from harvester.cli.output.phrases import counted, minute_texts
+from harvester.cli.output.phrases import minute_texts
+from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, named
 from harvester.runs.record.events import Event, Problem, Progress, Published, RunEnded
 
@@ -30,9 +32,14 @@ _log = logging.getLogger("harvester.events")
 
 
 class EventLines:
-    """A listener that logs a line for each cause, and lists of replaced files."""
+    """A listener that logs a line for each cause, and lists of replaced files.
+
+    ``open`` has the passing causes that were told and are not over, by what tells them apart.
+    """
 
     def __init__(self) -> None:
+        self.open: dict[tuple[object, ...], Problem] = {}
+        self._advised: set[str] = set()
         self._published: list[Published] = []
         self._began: float | None = None
         self._listed_at = 0.0
@@ -44,8 +51,7 @@ class EventLines:
         match event:
             case Problem() if event.level != "error":
                 # The error that ends the command is printed at its end.
-                level = logging.INFO if event.resolved else logging.WARNING
-                _log.log(level, "%s", problem_line(event))
+                self._log_problem(event)
             case Published():
                 self._published.append(event)
             case Progress() if event.time - self._listed_at >= self._pause(event.time):
@@ -54,6 +60,17 @@ class EventLines:
                 self._list(event.time)
             case _:
                 pass
+
+    def _log_problem(self, problem: Problem) -> None:
+        key = problem.shard, problem.cause, problem.errcode, problem.advice
+        if problem.attempts and not problem.resolved:
+            self.open[key] = replace(problem, repeated=True)
+        else:
+            self.open.pop(key, None)
+        level = logging.INFO if problem.resolved else logging.WARNING
+        advice = "" if problem.advice in self._advised else problem.advice
+        self._advised.add(problem.advice)
+        _log.log(level, "%s", problem_line(replace(problem, advice=advice)))
 
     def _pause(self, now: float) -> float:
         # Ever more rarely, so that a run of hours does not fill the log of a CI system.

@@ -1,4 +1,4 @@
-"""Phrases that several answers use: counts, lists, moments and durations as text."""
+"""Phrases that several answers use: lists, moments and durations as text."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ from collections.abc import Iterable
 from harvester.verbs.progress import duration_text
 
 _BEIJING = dt.timezone(dt.timedelta(hours=8))
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number of things as text: ``1 account``, ``1,200 accounts``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def listed(items: Iterable[str], shown: int = 3) -> str:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 
-from harvester.cli.next_commands import NextCommand, first_rows, next_command, print_next, run_again
+from harvester.cli.next_commands import (
+    NextCommand,
+    first_rows,
+    next_command,
+    print_next,
+    run_again,
+    try_refused,
+)
 from harvester.cli.output.answers import MAX_LINES, print_line, print_paused, print_pending
 from harvester.cli.output.attention_lines import print_attention
 from harvester.cli.output.coverage_table import print_coverage, print_suspicious
-from harvester.cli.output.phrases import counted, minute_texts, seconds_text
+from harvester.cli.output.event_lines import problem_line
+from harvester.cli.output.phrases import minute_texts, seconds_text
 from harvester.cli.output.styles import style_of
 from harvester.core.exit_codes import Exit, Outcome
-from harvester.runs.record.causes import lost_days
+from harvester.core.text.counts import counted
+from harvester.runs.record.account_report import reason_of
+from harvester.runs.record.causes import lost_lines
+from harvester.runs.record.events import Problem
 from harvester.runs.record.notes import notes_of
 from harvester.runs.record.record import Record
 from harvester.runs.runtime import Project
@@ -30,14 +41,22 @@ _VERDICTS = {
 }
 
 
-def print_summary(out: Console, done: Record, project: Project) -> None:
-    """Print the figures of a run, and the next steps."""
+def print_summary(
+    out: Console, done: Record, project: Project, still_open: Iterable[Problem] = ()
+) -> None:
+    """Print the figures of a run, what kept it, and the next steps.
+
+    ``still_open`` are passing causes that were not over at its end, if it was cut short.
+    """
     out.print()
     print_coverage(out, done.datasets)
     out.print()
     _print_figures(out, done)
     _print_lost_shards(out, done)
-    _print_causes(out, done, project.manifest.names)
+    for line in lost_lines(done, project.manifest.names, MAX_LINES):
+        print_line(out, f"  {line}", gap=not line.startswith(" "))
+    for problem in still_open if done.pending else ():
+        print_line(out, f"  {problem_line(problem)}", gap=True)
     print_attention(out, done.attention)
     print_paused(out, done.paused)
     print_pending(out, done.pending, project.manifest.names)
@@ -71,17 +90,22 @@ def _print_figures(out: Console, done: Record) -> None:
     seconds, limit = done.bound
     if seconds:
         bound = f" (lower bound from {_LIMITS[limit]}: {seconds_text(seconds)})"
+    refused = sum(gone.count for gone in done.abandoned if reason_of(gone)[0] == "refused")
+    given_up = sum(gone.count for gone in done.abandoned) - refused
     figures = {
-        "requests": f"{done.requests:,} for {done.windows:,} windows",
+        "requests": f"{done.requests:,} for {counted(done.windows, 'window')}",
         "questions": f"{done.quota_questions:,} for the daily quota",
         "retries": f"{done.retries:,}{_waited(done.waits)}",
-        "refused": f"{sum(gone.count for gone in done.abandoned):,} account-days",
+        "refused": counted(refused, "account-day"),
+        "given up": counted(given_up, "account-day"),
         "rows": f"{done.rows:,} new",
         "files": f"{len({item.path for item in done.published}):,} written",
         "time": f"{seconds_text(done.seconds)}{bound}",
     }
     if not done.quota_questions:
         del figures["questions"]
+    if not given_up:
+        del figures["given up"]
     for name, value in figures.items():
         print_line(out, f"  {name:<10}{value}")
 
@@ -104,21 +128,12 @@ def _print_lost_shards(out: Console, done: Record) -> None:
             print_line(out, f"    {shard.error.advice}")
 
 
-def _print_causes(out: Console, done: Record, names: Mapping[str, str]) -> None:
-    """Print the causes that need attention, equal ones together, each with its advice."""
-    found = lost_days(done, names)
-    for cause in found[:MAX_LINES]:
-        print_line(out, f"  {cause.whose}: {counted(cause.days, 'day')}: {cause.why}", gap=True)
-        if cause.advice:
-            print_line(out, f"    {cause.advice}")
-    if len(found) > MAX_LINES:
-        more = len(found) - MAX_LINES
-        print_line(out, f"  and {more:,} more kinds in the run record", gap=True)
-
-
 def _next_steps(done: Record, project: Project) -> list[NextCommand]:
     """Return the commands that are worth typing now."""
-    again = run_again(done.next_requests, done.missing, len(done.quarantined))
+    refused = {item.appid: None for item in done.abandoned if reason_of(item)[0] == "refused"}
+    # What was refused stays so until somebody has changed it, whatever else is asked again.
+    left = sum(row.days.missing for row in done.accounts if row.reasons != ("refused",))
+    again = run_again(done.next_requests, left, len(done.quarantined)) + try_refused([*refused])
     in_detail = NextCommand("coverage, gaps and the last runs", next_command("status"))
     if done.exit_code is not Exit.DONE:
         return [*again, in_detail]

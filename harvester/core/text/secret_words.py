@@ -25,10 +25,10 @@ _HEX = re.compile(rf"[0-9A-Fa-f]{{{LENGTH},}}")
 _KINDS = [re.compile(kind) for kind in ("[0-9]", "[a-z]", "[A-Z]")]
 
 # Only token, secret and ticket, because key, sign and pass are ordinary words in sentences. Behind
-# a colon and a blank a sentence may go on: "gave no token: the command ended with exit code 1".
+# a colon and a blank a sentence may go on: "gave no token: a command ended with exit code 1".
 _NAMED = re.compile(
     r"((?i:token|secret|ticket)[\"']?\s*[=:]\s*[\"']?)"
-    r"(?!(?<=:\s)[A-Za-z][a-z]{1,15}[.,;:]?(?:\s|$))[^\s\"'&,;{}]+"
+    r"(?!(?<=:\s)[A-Za-z][a-z]{0,15}[.,;:]?(?:\s|$))[^\s\"'&,;{}]+"
 )
 _NAME = "auth|token|secret|ticket|key|pass|cookie|sig"
 _NAMES = re.compile(f"(?i){_NAME}")

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias, cast
 from harvester.core.calendar import Day, day_text, utc_text
 from harvester.core.model import Refusal, Window
 from harvester.core.rule import Action, Rule, Scope
+from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import named
 from harvester.core.text.safe_text import safe_text
 from harvester.runs.record.account_report import reason_of
@@ -60,8 +61,9 @@ class _Cause:
     """A cause, as it was met first, and as it was told last.
 
     ``left`` counts its days or attempts by appid, and ``accounts`` are those that it is told of, in
-    the order in which they met it. ``answered`` counts the answers of the run
-    when it was met last, as far as is known.
+    the order in which they met it. ``datasets`` are those that it is known to concern, if it does
+    not concern whole accounts. ``answered`` counts the answers of the run when it was met last, as
+    far as is known.
     """
 
     key: _Key
@@ -69,6 +71,7 @@ class _Cause:
     why: Refusal | str
     left: Counter[str] = field(default_factory=Counter)
     accounts: dict[str, None] = field(default_factory=dict)
+    datasets: dict[str, None] = field(default_factory=dict)
     attempts: int = 0
     last_at: float = 0.0
     answered: int = 0
@@ -96,6 +99,10 @@ class _Cause:
         """Return the cause as a problem, and remember that it is told."""
         self.told_at, self.told, self.is_open = stamp.time, self.size, not resolved
         word, meaning, dataset, code = self.key
+        if dataset is None and self.datasets:
+            dataset, *others = self.datasets
+            if others:
+                dataset, meaning = None, f"{meaning} ({len(self.datasets)} datasets)"
         text = safe_text(f"{meaning}: {self.why}" if str(self.why) else meaning)
         found = Problem(
             *stamp,
@@ -119,11 +126,14 @@ class Causes:
         self._lost: dict[_Key, _Cause] = {}
         self._passing: dict[_Key, _Cause] = {}
 
-    def abandon(self, days: AbandonedDays) -> None:
-        """Take in days that are given up."""
+    def abandon(self, days: AbandonedDays, answered: int = 0) -> None:
+        """Take in days that are given up, after ``answered`` answers of the run."""
         key = _key_of(days)
         cause = self._lost.setdefault(key, _Cause(key, days.rule, days.why))
         cause.meet(days.appid)
+        cause.answered = answered
+        if days.rule.scope not in _WHOLE_ACCOUNTS:
+            cause.datasets.setdefault(days.dataset)
 
     def reopen(self, days: Iterable[AbandonedDays]) -> None:
         """Take in days that are given up no longer, or for another cause."""
@@ -157,7 +167,11 @@ class Causes:
                 yield cause.problem(stamp, repeated=cause.is_open)
             elif cause.attempts and cause.is_open and is_quiet:
                 yield replace(cause.problem(stamp, resolved=True), retry_at=None)
-        gone = [cause for cause in self._lost.values() if not cause.left]
+        gone = [
+            cause
+            for cause in self._lost.values()
+            if not cause.left and (answered > cause.answered or not cause.is_open)
+        ]
         # Last, so that a cause that takes the place of another is told before that one is gone.
         for cause in gone:
             del self._lost[cause.key]
@@ -246,6 +260,21 @@ def lost_days(record: Record, names: Mapping[str, str]) -> list[LostDays]:
     return [*refused, *silent, *_in_quarantine(record.quarantined, names)]
 
 
+def lost_lines(record: Record, names: Mapping[str, str], most: int) -> Iterator[str]:
+    """Yield the first ``most`` causes of `lost_days` as lines, and below each its advice.
+
+    Advice is indented. It is not repeated, because many causes may have the same.
+    """
+    found, told = lost_days(record, names), {""}
+    for cause in found[:most]:
+        yield f"{cause.whose}: {counted(cause.days, 'day')}: {cause.why}"
+        if cause.advice not in told:
+            yield f"  {cause.advice}"
+        told.add(cause.advice)
+    if (more := len(found) - most) > 0:
+        yield f"and {counted(more, 'more kind')} in the run record"
+
+
 def _given_up(abandoned: Iterable[AbandonedDays], names: Mapping[str, str]) -> Iterator[LostDays]:
     alike: defaultdict[tuple[object, ...], list[AbandonedDays]] = defaultdict(list)
     for item in abandoned:
@@ -290,10 +319,10 @@ def _key_of(item: AbandonedDays) -> _Key:
     """Return what days have in common that are given up for one cause.
 
     A code is one cause whatever its message says, which has a rid in it. What concerns whole
-    accounts is one for all their datasets.
+    accounts is one for all their datasets, and so is what each of their datasets is refused.
     """
     word = cast("Word", item.rule.cause or reason_of(item)[0])
-    dataset = None if item.rule.scope in _WHOLE_ACCOUNTS else item.dataset
+    dataset = None if item.rule.scope in _WHOLE_ACCOUNTS or word == "refused" else item.dataset
     code = item.why.errcode if isinstance(item.why, Refusal) else None
     return word, item.rule.meaning, dataset, code
 

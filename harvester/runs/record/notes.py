@@ -9,6 +9,7 @@ from operator import attrgetter
 from harvester.core import calendar
 from harvester.core.config.settings import ASSUMED_QUOTA
 from harvester.core.model import Window
+from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, named
 from harvester.runs.clock import apart_text
 from harvester.runs.record.members import Members
@@ -24,8 +25,8 @@ def notes_of(record: Members, names: Mapping[str, str]) -> list[str]:
         found.append(clock_note(record.clock_offset, record.repeated))
     if record.surplus_answers:
         found.append(
-            f"the server or a proxy sent {record.surplus_answers:,} answers that no request "
-            "asked for; since the first of them each request had a connection of its own"
+            f"the server or a proxy sent {counted(record.surplus_answers, 'answer')} that no "
+            "request asked for; since the first of them each request had a connection of its own"
         )
     if record.quotas_refused:
         found.append(
@@ -63,7 +64,7 @@ def delay_notes(delayed: Iterable[Window], names: Mapping[str, str]) -> Iterator
         first, *others = windows
         account = named(first.appid, names.get(first.appid, ""))
         days = calendar.range_text(first.begin, first.end)
-        more = f" and {len(others):,} more windows" if others else ""
+        more = f" and {counted(len(others), 'more window')}" if others else ""
         yield (
             f"{dataset}: WeChat is still computing {days} of {account}{more}; "
             "what it has so far is published and asked again on a later day"

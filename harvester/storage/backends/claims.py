@@ -21,6 +21,8 @@ LOCK_SECONDS = 60.0
 _UNKNOWN = "its note does not name it yet"
 _ADVICE = "wait until it ends, or stop it; running again then goes on where it stopped"
 _MAX_PID = 1 << 32
+_LONGEST = 1e9
+"""Seconds of a wait that a message tells of; the year of a later moment has five digits."""
 
 _log = logging.getLogger("harvester.locks")
 
@@ -111,9 +113,10 @@ def busy(bucket: str, owner: Owner | None, claim: Claim, seconds: float = LOCK_S
     )
 
 
-def tell_of_wait(bucket: str, owner: Owner | None, seconds: float) -> None:
-    """Log that a run waits for a bucket that another run holds."""
-    _log.info("%s: waiting up to %.0f s for another run: %s", bucket, seconds, owner or _UNKNOWN)
+def tell_of_wait(bucket: str, owner: Owner | None, claim: Claim, seconds: float) -> None:
+    """Log until when a run waits for a bucket that another run holds."""
+    until = utc_text(claim.now() + min(seconds, _LONGEST))
+    _log.info("%s: waiting until %s for another run: %s", bucket, until, owner or _UNKNOWN)
 
 
 def refuse_other_shards(owner: Owner | None, claim: Claim) -> None:

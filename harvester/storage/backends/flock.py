@@ -170,7 +170,7 @@ def _acquire(descriptor: int, path: Path, claim: Claim) -> None:
         if left <= 0 or claim.is_stopped():
             raise busy(path.stem, holder, claim)
         if pause == _FIRST_PAUSE:
-            tell_of_wait(path.stem, holder, left)
+            tell_of_wait(path.stem, holder, claim, left)
         time.sleep(min(pause, left))
         pause = min(2 * pause, _LONGEST_PAUSE)
 

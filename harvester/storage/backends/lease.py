@@ -231,7 +231,7 @@ class Ownership:
                 raise claims.busy(first.bucket, first.owner, claim, left)
             if not told:
                 told = True
-                claims.tell_of_wait(first.bucket, first.owner, until - now)
+                claims.tell_of_wait(first.bucket, first.owner, claim, until - now)
             sleep(max(_SHORT_PAUSE, min(pause, until - now, first.ends_at - now)))
         self._good_until = self._first_end()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -17,6 +17,7 @@ from harvester.core.errors import (
     ForeignPage,
     NotConnected,
     NoTokenServer,
+    OutdatedTls,
     Unreachable,
     UsageError,
 )
@@ -41,6 +42,12 @@ _BAD_TLS = Rule(
     Scope.ACCOUNT,
     "the token server's certificate was not accepted",
     "Set api.ca_file if your own authority signs it; the check cannot be switched off.",
+)
+
+_OUTDATED_TLS = replace(
+    _BAD_TLS,
+    meaning="the token server's certificate is out of date",
+    advice="Compare this machine's clock with the time. If it is right, renew the certificate.",
 )
 
 # The errcode with which WeChat refuses such a token.
@@ -126,7 +133,8 @@ async def ask_server(source: HttpSource, transport: Transport, member: str) -> G
     try:
         status, body = await transport.get_from(source.url, source.headers)
     except BadTls as error:
-        raise TokenDenied(_BAD_TLS, str(error)) from None
+        is_outdated = isinstance(error, OutdatedTls)
+        raise TokenDenied(_OUTDATED_TLS if is_outdated else _BAD_TLS, str(error)) from None
     except NotConnected as error:
         raise NoTokenServer(str(error)) from None
     except ForeignPage as error:

@@ -30,7 +30,7 @@ TOKEN_CONFLICT = Rule(
 _NOT_PROVIDED = Rule(
     Action.STOP,
     Scope.ACCOUNT,
-    "the account's credential gave no token",
+    "no token came from the account's credential",
     "Check the variable, file, command or server that the account's credential names.",
 )
 
