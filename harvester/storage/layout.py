@@ -164,8 +164,7 @@ def partitions(
         raise UsageError(
             f"{tree.store.display_path(dataset)}: made with buckets: {made.buckets}, "
             f"not {tree.buckets}",
-            f"set buckets: {made.buckets}, or make a tree with {tree.buckets}: harvester rewrite"
-            f" --buckets {tree.buckets}",
+            f"set buckets: {made.buckets}, or rewrite: harvester rewrite --buckets {tree.buckets}",
         )
     if buckets is None:
         return found

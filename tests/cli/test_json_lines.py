@@ -122,7 +122,7 @@ def test_a_whole_run(tmp_path: Path, address: str, command: Command, log_level: 
 
 
 def test_a_run_with_a_refused_account(tmp_path: Path, address: str, command: Command) -> None:
-    """Its cause is told once for each dataset, and the shard on each line."""
+    """Its cause is told once for all datasets, and the shard on each line."""
     manifest = write_manifest(tmp_path, address, 2)
     manifest.write_text(
         manifest.read_text().replace(f"output: {tmp_path}", f"output: {{path: {tmp_path}")
@@ -138,7 +138,7 @@ def test_a_run_with_a_refused_account(tmp_path: Path, address: str, command: Com
             assert {(p["cause"], p["errcode"], p["count"]) for p in problems} == {
                 ("refused", 48001, 1)
             }
-            assert [p["accounts"] for p in problems] == [[appid(2)]] * 2
+            assert [p["accounts"] for p in problems] == [[appid(2)]]
             assert found[-1]["reasons"] == ["refused"]
     assert sorted(codes.values()) == [Exit.DONE, Exit.INCOMPLETE]
 

@@ -104,12 +104,14 @@ def test_a_proposed_run_makes_the_requests_that_it_is_said_to_cost(command: Comm
     )
 
 
-def test_what_is_refused_is_proposed_with_its_price(command: CommandLine) -> None:
-    """The requests for what is missing are those of all its datasets."""
+def test_what_is_refused_is_not_asked_again_but_tested_or_paused(command: CommandLine) -> None:
+    """Another run would be refused as well, so none is proposed."""
     found = proposals(command("run", "--accounts", appid(3), "--max-duration", "5m").err)
-    [(purpose, words)] = [(p, words) for p, words in found.items() if words[0] == "run"]
-    assert purpose == "62 account-days are missing: 7 requests"
-    assert words[2:] == ["--accounts", appid(3), "--max-duration", "5m"]
+    assert not [words for words in found.values() if words[0] == "run"]
+    [(purpose, words)] = [(p, words) for p, words in found.items() if words[0] == "check"]
+    assert purpose == "1 refused account: try again, or print the lines to pause"
+    assert words[2:] == ["--accounts", appid(3), "--acknowledge"]
+    assert appid(3) in command("check", *words[2:]).out
     [status] = [words for words in found.values() if words[0] == "status"]
     assert status[2:] == ["--accounts", appid(3)]
 

@@ -106,7 +106,7 @@ def record_of(path: Path) -> dict[str, Any]:
         *by_night(
             [
                 ("import:cyclopts", signal.SIGINT),
-                ("harvester.verbs.project:read", signal.SIGTERM),
+                ("harvester.verbs.arguments:read", signal.SIGTERM),
                 ("harvester.storage.coverage_scan:read_missing", signal.SIGTERM),
             ]
         ),
@@ -136,7 +136,7 @@ def test_a_signal_is_told_to_the_runner(tmp_path: Path, monkeypatch: pytest.Monk
     for name, value in runner.items():
         monkeypatch.setitem(ENVIRONMENT, name, value)
     manifest = write_manifest(tmp_path, "http://127.0.0.1:9", 1)
-    what = "harvester.verbs.project:read"
+    what = "harvester.verbs.arguments:read"
     with hanging(what, tmp_path / "mark", "run", str(manifest), grace=FOR_EVER) as process:
         assert stop(process, signal.SIGTERM) == Exit.SIGTERM
     lines = outputs.read_text().splitlines()
@@ -148,7 +148,7 @@ def test_a_signal_is_told_to_the_runner(tmp_path: Path, monkeypatch: pytest.Monk
 def test_other_verbs_end_at_once(tmp_path: Path, verb: str) -> None:
     """The exit code is the signal's, and nothing is printed."""
     manifest = write_manifest(tmp_path, "http://127.0.0.1:9", 1)
-    what = "harvester.verbs.project:read"
+    what = "harvester.verbs.arguments:read"
     with hanging(what, tmp_path / "mark", verb, str(manifest), grace=FOR_EVER) as process:
         assert stop(process, signal.SIGINT) == Exit.SIGINT
         assert process.stderr is not None

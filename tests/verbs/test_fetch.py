@@ -202,7 +202,7 @@ def test_no_answer_says_when_to_ask_again(cli: CommandLine) -> None:
     address = cli.manifest.read_text().partition('base_url: "')[2].partition('"')[0]
     cli.manifest.write_text(cli.manifest.read_text().replace(address, "http://127.0.0.1:9"))
     found = fetch(cli, ONE, DAILY, DAY)
-    assert (found.outcome, found.errcode, found.exit_code) == ("refused", None, Exit.AGAIN)
+    assert (found.outcome, found.errcode, found.exit_code) == ("unanswered", None, Exit.AGAIN)
     assert found.retry_at is not None
     assert spent(cli) == 0
 
@@ -236,7 +236,7 @@ def test_a_question_may_use_the_reserve_and_no_more(cli: CommandLine) -> None:
     )
     cli.manifest.write_text(text)
     assert [fetch(cli, ONE, DAILY, DAY).outcome for _ in range(5)] == ["different"] * 4 + [
-        "refused"
+        "unanswered"
     ]
     calls = cli.calls()
     found = fetch(cli, ONE, DAILY, DAY)

@@ -119,7 +119,7 @@ def _print_status(out: Console, found: Status) -> None:
     _print_runs(out, found)
     _print_owners(out, found)
     print_line(out, _completeness(found), gap=True)
-    missing = sum(row.days.missing for row in found.datasets)
+    missing = sum(gap.days for gap in found.gaps if gap.reason != "refused")
     print_next(out, run_again(found.next_requests, missing, len(found.quarantined)))
     if found.gate is not None:
         _print_gate(out, found.gate)

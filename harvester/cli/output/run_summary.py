@@ -53,10 +53,9 @@ def print_summary(
     out.print()
     _print_figures(out, done)
     _print_lost_shards(out, done)
-    for line in lost_lines(done, project.manifest.names, MAX_LINES):
+    passing = map(problem_line, still_open if done.pending else ())
+    for line in (*lost_lines(done, project.manifest.names, MAX_LINES), *passing):
         print_line(out, f"  {line}", gap=not line.startswith(" "))
-    for problem in still_open if done.pending else ():
-        print_line(out, f"  {problem_line(problem)}", gap=True)
     print_attention(out, done.attention)
     print_paused(out, done.paused)
     print_pending(out, done.pending, project.manifest.names)
@@ -90,24 +89,26 @@ def _print_figures(out: Console, done: Record) -> None:
     seconds, limit = done.bound
     if seconds:
         bound = f" (lower bound from {_LIMITS[limit]}: {seconds_text(seconds)})"
-    refused = sum(gone.count for gone in done.abandoned if reason_of(gone)[0] == "refused")
-    given_up = sum(gone.count for gone in done.abandoned) - refused
     figures = {
         "requests": f"{done.requests:,} for {counted(done.windows, 'window')}",
         "questions": f"{done.quota_questions:,} for the daily quota",
         "retries": f"{done.retries:,}{_waited(done.waits)}",
-        "refused": counted(refused, "account-day"),
-        "given up": counted(given_up, "account-day"),
+        "refused": _given_up(done, refused=True),
+        "left": _given_up(done, refused=False),
         "rows": f"{done.rows:,} new",
         "files": f"{len({item.path for item in done.published}):,} written",
         "time": f"{seconds_text(done.seconds)}{bound}",
     }
-    if not done.quota_questions:
-        del figures["questions"]
-    if not given_up:
-        del figures["given up"]
     for name, value in figures.items():
-        print_line(out, f"  {name:<10}{value}")
+        # These two are for runs that have them; of the others a zero says something too.
+        if name not in {"questions", "left"} or not value.startswith("0 "):
+            print_line(out, f"  {name:<10}{value}")
+
+
+def _given_up(done: Record, *, refused: bool) -> str:
+    """Count the days that WeChat refused, or those given up for another cause."""
+    found = (gone for gone in done.abandoned if (reason_of(gone)[0] == "refused") is refused)
+    return counted(sum(gone.count for gone in found), "account-day")
 
 
 def _waited(waits: Mapping[str, float]) -> str:

@@ -95,14 +95,24 @@ class _Cause:
         if self.left and appid not in self.left:
             self.accounts.pop(appid, None)
 
-    def problem(self, stamp: Stamp, *, resolved: bool = False, repeated: bool = False) -> Problem:
-        """Return the cause as a problem, and remember that it is told."""
-        self.told_at, self.told, self.is_open = stamp.time, self.size, not resolved
-        word, meaning, dataset, code = self.key
+    def is_over(self, answered: int) -> bool:
+        """Return whether no day of it is left, and an answer has shown it, or it was not told."""
+        return not self.left and (answered > self.answered or not self.is_open)
+
+    def what(self) -> tuple[str, str | None]:
+        """Return what it is in words, and its dataset if it concerns a single one."""
+        _, meaning, dataset, _ = self.key
         if dataset is None and self.datasets:
             dataset, *others = self.datasets
             if others:
-                dataset, meaning = None, f"{meaning} ({len(self.datasets)} datasets)"
+                return f"{meaning} ({len(self.datasets)} datasets)", None
+        return meaning, dataset
+
+    def problem(self, stamp: Stamp, *, resolved: bool = False, repeated: bool = False) -> Problem:
+        """Return the cause as a problem, and remember that it is told."""
+        self.told_at, self.told, self.is_open = stamp.time, self.size, not resolved
+        word, _, _, code = self.key
+        meaning, dataset = self.what()
         text = safe_text(f"{meaning}: {self.why}" if str(self.why) else meaning)
         found = Problem(
             *stamp,
@@ -167,11 +177,7 @@ class Causes:
                 yield cause.problem(stamp, repeated=cause.is_open)
             elif cause.attempts and cause.is_open and is_quiet:
                 yield replace(cause.problem(stamp, resolved=True), retry_at=None)
-        gone = [
-            cause
-            for cause in self._lost.values()
-            if not cause.left and (answered > cause.answered or not cause.is_open)
-        ]
+        gone = [cause for cause in self._lost.values() if cause.is_over(answered)]
         # Last, so that a cause that takes the place of another is told before that one is gone.
         for cause in gone:
             del self._lost[cause.key]
