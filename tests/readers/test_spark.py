@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # A session and cold workers take their time on a busy machine.
 COLUMNS = [
     *("shard", "run_id", "outcome", "exit_code", "reasons"),
-    *("retry_at", "requests", "rows", "published"),
+    *("retry_at", "requests", "rows", "message", "published"),
 ]
 
 

@@ -95,6 +95,7 @@ LEFT_OUT = {
     "shard": "each task has its own",
     "processes": "a task is one of many",
     "refetch": "a task that Spark repeats would ask again",
+    "until_attention": "a task does not wait",
     "until_complete": "a task that waits holds a slot of the cluster",
     "wait": "a task does not wait",
     "ignore_spent_quota": "a task that Spark repeats would forget what the first one spent",

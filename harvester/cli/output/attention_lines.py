@@ -8,7 +8,8 @@ from itertools import groupby
 from rich.console import Console
 
 from harvester.cli.output.answers import print_line, print_lines
-from harvester.cli.output.phrases import counted, listed
+from harvester.cli.output.phrases import listed
+from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, named
 from harvester.runs.record.attention import Attention
 
