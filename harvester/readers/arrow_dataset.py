@@ -91,20 +91,19 @@ def arrow_dataset(harvested: Harvested, name: str, chosen: RowFilter) -> ds.Data
 
     Raises as `located`, and StoreError for a file that cannot be read.
     """
-    tree, found = located(harvested.store, name)
-    system = _file_system(harvested.place)
+    (tree, found), place = located(harvested.store, name), harvested.place
+    system = _file_system(place)
     kept = chosen.files(found, tree.buckets)
     # Of the newest month, because older files may lack columns that were added since.
     newest = tree.name([*found][-1])
     form = ds.ParquetFileFormat()
     with footer.parquet_errors_as_store_errors(tree.store.display_path(newest)):
         # Its keys hold the coverage, which is no part of a table.
-        schema = form.inspect(harvested.place.location(newest), system).remove_metadata()
+        schema = form.inspect(place.location(newest), system).remove_metadata()
+    month = ds.field("ref_month")
     fragments = [
         form.make_fragment(
-            harvested.place.location(tree.name(each)),
-            system,
-            ds.field("ref_month") == calendar.month_text(each.month),
+            place.location(tree.name(each)), system, month == calendar.month_text(each.month)
         )
         for each in kept
     ]

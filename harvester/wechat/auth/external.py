@@ -50,6 +50,8 @@ _OUTDATED_TLS = replace(
     advice="Compare this machine's clock with the time. If it is right, renew the certificate.",
 )
 
+_TLS_RULES = {BadTls: _BAD_TLS, OutdatedTls: _OUTDATED_TLS}
+
 # The errcode with which WeChat refuses such a token.
 _EXPIRED = Refusal(42001, "the manifest's token has expired; only its owner can renew it", "")
 
@@ -133,8 +135,7 @@ async def ask_server(source: HttpSource, transport: Transport, member: str) -> G
     try:
         status, body = await transport.get_from(source.url, source.headers)
     except BadTls as error:
-        is_outdated = isinstance(error, OutdatedTls)
-        raise TokenDenied(_OUTDATED_TLS if is_outdated else _BAD_TLS, str(error)) from None
+        raise TokenDenied(_TLS_RULES[type(error)], str(error)) from None
     except NotConnected as error:
         raise NoTokenServer(str(error)) from None
     except ForeignPage as error:
