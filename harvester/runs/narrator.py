@@ -121,10 +121,11 @@ class Narrator:
         self._tell(RunStarted(*stamp, plan.windows, plan.account_days, *plan.bound))
 
     def _publish(self, item: publication.Published, stamp: Stamp) -> None:
-        days: list[str | None] = [*map(day_text, sorted(item.days))] or [None]
-        place = item.dataset, item.ref_month, item.path, days[0], days[-1]
+        days = [*map(day_text, sorted(item.days))]
+        first, last = (days[0], days[-1]) if days else (None, None)
+        place = item.dataset, item.ref_month, item.path
         rows = item.rows_before, item.rows_after
-        self._tell(Published(*stamp, *place, len(item.appids), *rows))
+        self._tell(Published(*stamp, *place, first, last, len(item.appids), *rows))
         self._tell_once(causes.quarantined(item.quarantined, stamp))
         known = self._odd[item.dataset]
         for seen in item.oddities:
