@@ -122,15 +122,11 @@ def _with_defaults(value: object, defaults: dict[str, Any]) -> object:
             option: getattr(default, option)
             for kind, option in _SHARED
             if kind in own and getattr(default, kind) is not None
-            if kind != "token_url" or _has_origin(own[kind], default.token_url)
+            # A CSV file may have named the host, and keys stay with the host that they are for.
+            if kind != "token_url" or origin(str(own[kind])) == origin(default.token_url)
         }
         own = {**shared, **own}
     return {**defaults, **value, **({} if own is None else {"credential": own})}
-
-
-def _has_origin(written: object, url: str) -> bool:
-    """Return whether headers for an address may go to another, which a CSV file may have named."""
-    return isinstance(written, str) and origin(written) == origin(url)
 
 
 def _raw_names(value: object) -> Iterator[str]:
