@@ -55,7 +55,7 @@ def test_each_help_has_an_example_its_exit_codes_and_its_page(
     assert words[0] == verb
     app.parse_args(words, exit_on_error=False, print_error=False)
     codes = text.partition("Exit codes:\n")[2].partition("\n\n")[0]
-    found = re.findall(r"\d+", "".join(re.findall(r"^  ([\d, ]+)  ", codes, flags=re.MULTILINE)))
+    found = re.findall(r"\d+", " ".join(re.findall(r"^  ([\d, ]+)  ", codes, flags=re.MULTILINE)))
     assert found
     assert {int(code) for code in found} <= {int(code) for code in Exit}
     page, _, anchor = text.rstrip().rpartition("Documentation: ")[2].partition("#")
