@@ -38,7 +38,7 @@ IN_A_ROW = 3
 CLOCK = Attention("clock", "clock", causes.CLOCK_ADVICE)
 """The item of a machine whose clock and WeChat's differ."""
 
-_PASSING = {"quota", "time_budget", "not_ready", "clock", "empty_everywhere"}
+_PASSING = {"quota", "time_budget", "clock", "empty_everywhere"}
 """Reasons of an unfinished run that pass, or that need a person by a rule of their own."""
 
 _FOR_ALL = (Scope.DATASET, Scope.RUN)
@@ -58,20 +58,20 @@ def attention_of(
     labels = labels_of(manifest)
     found = [
         *_lost(record, labels),
-        *_late(record, labels, manifest.datasets),
         *quarantined(record.quarantined, labels),
         *empty_everywhere(record.empty_everywhere),
         *_of_all(record),
     ]
+    late = list(_late(record, labels, manifest.datasets))
     standing = {
         reason
         for reason, code in record.reasons().items()
-        if code is Exit.AGAIN and reason not in _PASSING
+        if code is Exit.AGAIN and reason not in _PASSING and (reason != "not_ready" or late)
     }
     if not (found or standing):
         return ()
     known = list(_back(former, record, standing))
-    found += _standing(record, standing, known)
+    found += _standing(record, standing, known, late)
     began = calendar.utc_text(record.started_at)
     return in_order(since_when(found, until_whole(known, record.scope), began))
 
@@ -142,9 +142,12 @@ def _of_all(record: Record) -> Iterator[Attention]:
 
 
 def _standing(
-    record: Record, standing: Iterable[str], known: Iterable[FormerRun]
+    record: Record, standing: Iterable[str], known: Iterable[FormerRun], late: list[Attention]
 ) -> Iterator[Attention]:
-    """Yield the reasons that have stood for a day, or ended three runs in a row."""
+    """Yield the reasons that have stood for a day, or ended three runs in a row.
+
+    In the place of `not_ready`, which some new day causes every morning, stand ``late`` days.
+    """
     errors: dict[str, HarvesterError] = {cause_of(error): error for error in record.errors}
     same = [run for run in known if run.scope == record.scope]
     for reason in standing:
@@ -153,7 +156,8 @@ def _standing(
         is_in_a_row = reason in ENDS_EARLY and len(met) + 1 >= IN_A_ROW
         if is_in_a_row or record.ended_at - began >= STANDS_SECONDS:
             advice = errors[reason].advice if reason in errors else _STANDING_ADVICE
-            yield Attention(reason, reason, advice, since=calendar.utc_text(began))
+            item = Attention(reason, reason, advice, since=calendar.utc_text(began))
+            yield from late if reason == "not_ready" else [item]
 
 
 def _held_since(error: HarvesterError | None) -> Iterator[float]:

@@ -16,7 +16,7 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Limits, Pace, Retry
-from harvester.core.exit_codes import Exit
+from harvester.core.exit_codes import Exit, Outcome
 from harvester.core.model import Rate
 from harvester.core.rule import Action
 from harvester.runs import harvest
@@ -93,17 +93,18 @@ def test_a_code_for_every_window_costs_a_handful_of_calls(
 ) -> None:
     """690 windows: at most 150 calls, and one call of each pair in the next run of the day.
 
-    What was deferred is unfinished (75) on the first day and refused (3) from the next one on.
+    What was deferred is unfinished on the first day (76, because of what was refused), and refused
+    (3) from the next one on.
     """
     lab.net.refuse = always(errcode)
     first = lab.run()
-    assert (first.windows, first.exit_code) == (690, Exit.AGAIN)
+    assert (first.windows, first.exit_code.outcome) == (690, Outcome.UNFINISHED)
     assert len(lab.net.calls) <= 5 * 2 * SAMPLES
     assert {gone.rule.action for gone in first.abandoned} >= {Action.DEFER}
     assert calls_of(lab, lab.run) <= 5 * 2 * (2 if errcode == 61503 else 1)
     lab.sleep_until(TODAY + 1, 12 * 60)
     next_day = lab.run()
-    assert next_day.exit_code is (Exit.AGAIN if errcode == 61503 else Exit.INCOMPLETE)
+    assert next_day.exit_code is (Exit.ATTENTION if errcode == 61503 else Exit.INCOMPLETE)
     assert next_day.requests <= 5 * 2 * SAMPLES
     lab.net.refuse = lambda _, __: None
     healed = lab.run()
@@ -166,7 +167,7 @@ def test_an_answer_forgets_what_was_learnt(lab: VirtualTimeHarness) -> None:
     lab.sleep_until(TODAY + 1, 12 * 60)
     lab.net.refuse, lab.end, lab.begin = always(UNKNOWN), "2026-04-30", "2025-10-01"
     again = lab.run()
-    assert again.exit_code is Exit.AGAIN
+    assert again.exit_code is Exit.ATTENTION
     assert len({call.appid for call in lab.net.calls}) == 5
 
 
@@ -178,7 +179,7 @@ def test_refetch_refused_starts_anew(lab: VirtualTimeHarness) -> None:
     assert calls_of(lab, lambda: lab.run(refetch="refused")) == 2 * SAMPLES
     lab.sleep_until(TODAY + 1, 12 * 60)
     assert lab.run().exit_code is Exit.INCOMPLETE
-    assert lab.run(refetch="refused").exit_code is Exit.AGAIN
+    assert lab.run(refetch="refused").exit_code is Exit.ATTENTION
 
 
 def test_another_code_is_another_surprise(lab: VirtualTimeHarness) -> None:
@@ -247,7 +248,7 @@ def test_the_rest_of_an_answered_pair_is_deferred_after_thirty_refusals_in_a_row
     )
     done = lab.run()
     assert done.requests == 1 + 29 + 1 + 30
-    assert done.exit_code is Exit.AGAIN
+    assert done.exit_code is Exit.ATTENTION
 
 
 def test_each_dataset_of_an_account_is_probed_before_it_is_asked_at_once(tmp_path: Path) -> None:

@@ -156,12 +156,14 @@ def test_an_error_that_ends_three_runs_in_a_row_needs_a_person(lab: RunHarness) 
 
 
 def test_a_day_that_is_late_for_more_than_a_day_needs_a_person(lab: RunHarness) -> None:
-    """The newest day may be late; the one before was to be ready a day ago."""
+    """The newest day may be late. The one before was to be ready a day ago, and was asked then."""
+    before = former(DAY, "not_ready")
     late = replace(_WAIT, action=Action.NOT_READY)
     for day, expected in ("2026-05-19", []), ("2026-05-18", [f"not_ready/{SICK}/{DAILY}"]):
         begin = parse_day(day)
         lost = [AbandonedDays(SICK, DAILY, begin, begin, 1, late, "61503")]
-        assert found(lab, record_at(abandoned=lost)) == expected
+        assert found(lab, record_at(abandoned=lost), before) == expected
+        assert found(lab, record_at(abandoned=lost), former(3600), before) == []
 
 
 @pytest.mark.parametrize(("meaning", "count"), [("again", 0), ("note", 0), ("person", 1)])

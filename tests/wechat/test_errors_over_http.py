@@ -310,7 +310,7 @@ def test_twenty_five_broken_accounts_do_not_affect_five_good_ones(
     for number in range(1, 26):
         lab.sandbox.fail(appid(number), -1)
     done = lab.run()
-    assert done.exit_code is Exit.AGAIN
+    assert done.exit_code is Exit.ATTENTION
     good = [appid(number) for number in range(26, 31)]
     for dataset in BOTH:
         assert published_rows(duck, tmp_path, dataset) == expected(
