@@ -207,7 +207,7 @@ MAX_CODE = {
     "scheduling": 1_465,
     "tables": 1_947,
     "wechat": 1_717,
-    "storage": 3_966,
+    "storage": 3_817,
     "engine": 910,
     "runs": 3_943,
     "verbs": 2_945,

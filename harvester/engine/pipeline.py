@@ -35,7 +35,6 @@ from harvester.planning.ledger import Moment
 from harvester.scheduling.account_queue import AccountQueue, Attempt
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage.layout import Tree
-from harvester.storage.publication import Published
 from harvester.storage.publish import EvidenceOf, TrustedTimes
 from harvester.storage.raw_log import Group
 from harvester.wechat import attempt as fetch
@@ -94,7 +93,7 @@ class Tools:
     tree: Tree
     terms: BudgetPolicy
     clock: RunClock
-    on_published: Callable[[Published], None]
+    on_published: Callable[..., None]
     evidence: EvidenceOf
 
 

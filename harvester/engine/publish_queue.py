@@ -2,9 +2,9 @@
 
 A month of a dataset in a bucket is published once no account owes a window of it, so that its file
 is written once, however far apart the accounts are. It is published earlier when the raw log grows
-past its cap, or when a publish would have to merge too many groups at once. A group is deleted only
-after every month it touches was published and recorded: if a run is killed in between, the next one
-finds the group and records it.
+past its cap, or when a publish would have to merge too many groups at once. The months of one
+*round* are recorded at once. A group is deleted only after every month it touches was published and
+recorded: if a run is killed in between, the next one finds the group and records it.
 """
 
 from __future__ import annotations
@@ -30,18 +30,22 @@ RAW_GROUPS = 400
 """Past so many groups with answers of a month, the month is published: each of them costs a publish
 an eighth of a megabyte while it lasts."""
 
+ROUND_SECONDS = 5.0
+"""A round ends when no month waits, or after so many seconds, because readers wait for it."""
+
 
 class PublishQueue:
     """Publishes months one after the other, each in a thread, none of them twice without need.
 
-    ``trusted_times`` returns the times of asking that may settle a day, at that moment.
+    ``on_published`` gets the months of a round, in a thread. ``trusted_times`` returns the times of
+    asking that may settle a day, at that moment.
     """
 
     def __init__(
         self,
         tree: Tree,
         datasets: dict[str, Dataset],
-        on_published: Callable[[Published], None],
+        on_published: Callable[..., None],
         trusted_times: Callable[[], TrustedTimes],
     ) -> None:
         self._tree = tree
@@ -51,6 +55,7 @@ class PublishQueue:
         self._unpublished: dict[Group, set[MonthOfBucket]] = {}
         self._groups_of: Counter[MonthOfBucket] = Counter()
         self._queue: deque[MonthOfBucket] = deque()
+        self._round: list[Published] = []
         self._closing = False
         self._until = float("inf")
         self._wake = anyio.Event()
@@ -62,7 +67,7 @@ class PublishQueue:
         self._unpublished[group] = months
         self._groups_of.update(months)
         if sum(group.size for group in self._unpublished) > RAW_BYTES:
-            self.enqueue(self._pending())
+            self.flush()
         else:
             self.enqueue(month for month in months if self._groups_of[month] > RAW_GROUPS)
 
@@ -74,8 +79,9 @@ class PublishQueue:
             self._wake.set()
 
     def flush(self) -> None:
-        """Publish everything that is in the raw log, soon."""
-        self.enqueue(self._pending())
+        """Publish everything that is in the raw log, soon, newest month first."""
+        owed = {month for months in self._unpublished.values() for month in months}
+        self.enqueue(sorted(owed, key=lambda key: (-key.month, key.dataset, key.bucket)))
 
     def close(self) -> None:
         """Let `run` publish everything that is in the raw log, and return."""
@@ -89,38 +95,36 @@ class PublishQueue:
 
     async def run(self) -> None:
         """Publish what is asked for until closed. Raises StoreError when the disk refuses."""
-        while True:
-            while self._queue and anyio.current_time() < self._until:
-                await self._publish(self._queue.popleft())
-            if self._closing:
-                return
-            await self._wake.wait()
-            self._wake = anyio.Event()
+        while not self._closing or self._is_due():
+            round_ends = anyio.current_time() + ROUND_SECONDS
+            try:
+                while self._is_due() and anyio.current_time() <= round_ends:
+                    await self._publish(self._queue.popleft())
+            finally:
+                await self._end_round()
+            if not (self._closing or self._is_due()):
+                await self._wake.wait()
+                self._wake = anyio.Event()
 
-    def _pending(self) -> list[MonthOfBucket]:
-        """Return every month that waits in the raw log, newest first."""
-        owed = {month for months in self._unpublished.values() for month in months}
-        return sorted(owed, key=lambda key: (-key.month, key.dataset, key.bucket))
-
-    def _publish_and_report(
-        self, key: MonthOfBucket, groups: list[Group], trusted: TrustedTimes
-    ) -> None:
-        dataset = self._datasets[key.dataset]
-        done = publish.publish(self._tree, dataset, Partition(*key), groups, trusted)
-        self._on_published(done)
+    def _is_due(self) -> bool:
+        return bool(self._queue) and anyio.current_time() < self._until
 
     async def _publish(self, key: MonthOfBucket) -> None:
         groups = [group for group, months in self._unpublished.items() if key in months]
         if not groups:
             return
-        trusted = self._trusted_times()
-        await to_thread.run_sync(
-            self._publish_and_report, key, groups, trusted, limiter=self._thread
-        )
+        what = self._datasets[key.dataset], Partition(*key), groups, self._trusted_times()
+        done = await to_thread.run_sync(publish.publish, self._tree, *what, limiter=self._thread)
+        self._round.append(done)
         self._groups_of[key] -= len(groups)
         for group in groups:
-            months = self._unpublished[group]
-            months.discard(key)
-            if not months:
-                del self._unpublished[group]
-                await to_thread.run_sync(raw_log.delete, self._tree, group, limiter=self._thread)
+            self._unpublished[group].discard(key)
+
+    async def _end_round(self) -> None:
+        """Report what was published, then delete the groups of which every month is."""
+        if self._round:
+            await to_thread.run_sync(self._on_published, *self._round, limiter=self._thread)
+        self._round = []
+        for group in [group for group, months in self._unpublished.items() if not months]:
+            del self._unpublished[group]
+            await to_thread.run_sync(raw_log.delete, self._tree, group, limiter=self._thread)

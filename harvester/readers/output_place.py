@@ -13,7 +13,7 @@ from harvester.core.config import parsers
 from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
 from harvester.storage import layout
-from harvester.storage.backends.base import META_DIR, FileInfo, Store
+from harvester.storage.backends.base import FileInfo, Store
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.state import change_reader, rewrite_journal
 
@@ -61,7 +61,7 @@ def open_place(
     target = Output(path=place.path, endpoint=place.endpoint, follow_links=place.is_folder)
     tree = layout.open_tree(target, place.options)
     rewrite_journal.refuse_unfinished(tree)
-    if must_exist and not any(map(tree.store.exists, (META_DIR, *CATALOGUE))):
+    if must_exist and not layout.is_harvested(tree.store):
         where = tree.store.display_path()
         raise UsageError(f"{where}: nothing was harvested here", "correct the path")
     return Harvested(place, tree.store)

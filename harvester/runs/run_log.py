@@ -133,16 +133,16 @@ class RunLog:
             if self._place is not None:
                 self._place.changes.announce(feed_entry(item))
 
-    def record_published(self, item: Published) -> None:
-        """Add a changed file to its log, durably, and to the facts of the run. Raises StoreError.
+    def record_published(self, *items: Published) -> None:
+        """Add changed files to their logs, durably, and to the facts of the run. Raises StoreError.
 
         For any thread: `Stream.drain` folds the fact.
         """
         with self._lock:
             # The log first: a fact that is told and not durable could be missed by followers.
             if self._place is not None:
-                self._place.changes.add(feed_entry(item))
-            self.stream.put(item)
+                self._place.changes.add(*map(feed_entry, items))
+            self.stream.put(*items)
 
     def write(self) -> None:
         """Write a checkpoint of the record. A store error is logged: the run itself meets it."""

@@ -123,9 +123,9 @@ class Stream:
             least_seconds_left=round(at.least_seconds, 3),
         )
 
-    def put(self, fact: facts.Fact) -> None:
-        """Report a fact later, in the thread of the run. For any thread."""
-        self._queue.append(fact)
+    def put(self, *found: facts.Fact) -> None:
+        """Report facts later, in the thread of the run. For any thread."""
+        self._queue.extend(found)
 
     def fold(self, *found: facts.Fact) -> None:
         """Fold facts without handing them on: the process is about to end. For any thread."""

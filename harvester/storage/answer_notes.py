@@ -41,10 +41,10 @@ class AnswerNotes:
         if decoded.without_rows or self.rowless:
             self.rowless[window] = decoded.without_rows
         # A mark that is not known does not say that WeChat is still computing.
-        marks = (odd.kind is OddityKind.UNKNOWN_MARK for odd in decoded.oddities)
-        if decoded.delayed and not any(marks):
+        unknown = OddityKind.UNKNOWN_MARK
+        if decoded.delayed and not any(odd.kind is unknown for odd in decoded.oddities):
             self.delayed.add(window)
-        else:
+        elif self.delayed:
             self.delayed.discard(window)
 
     def without_rows(self) -> tuple[RowlessElement, ...]:

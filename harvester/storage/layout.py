@@ -91,6 +91,12 @@ class Tree:
         return f"{bucket:04d}-of-{self.buckets:04d}"
 
 
+def is_harvested(store: Store) -> bool:
+    """Return whether a run was there, or its data files are."""
+    # The records first, because each run leaves one, and they are few.
+    return any(map(store.list, (RUNS, META_DIR, *CATALOGUE)))
+
+
 def label_of(name: str) -> str:
     """Return the bucket in the name of a data file, ``0003-of-0016``."""
     return name.rpartition("/part-")[2].removesuffix(".parquet")
@@ -106,7 +112,7 @@ def open_tree(output: Output, options: Mapping[str, str] | None = None) -> Tree:
     """
     store = _open_store(output, options or {})
     with first_contact():
-        is_usable = not output.must_exist or store.exists(META_DIR)
+        is_usable = not output.must_exist or is_harvested(store)
     if not is_usable:
         raise UsageError(
             f"{store.display_path()}: nothing was harvested here, and `output.must_exist` is true",
@@ -147,7 +153,9 @@ def check_folders(tree: Tree) -> None:
     Raises UsageError for a link that is not allowed, a pipe, a socket or a device, StoreError if a
     folder cannot be read.
     """
-    tree.store.check_folders((META_DIR, *CATALOGUE))
+    # A store has objects alone, and no folders.
+    if isinstance(tree.store, LocalStore):
+        tree.store.check_folders((META_DIR, *CATALOGUE))
 
 
 def partitions(
@@ -211,8 +219,7 @@ def clean_temp(tree: Tree) -> int:
     No bucket's lock is needed, because each writer locks the file that it makes.
     """
     folder, found = tree.store.scratch, list[Path]()
-    missing = (FileNotFoundError, NotADirectoryError)
-    with atomic_files.os_errors_as_store_errors(folder), suppress(*missing):
+    with atomic_files.if_there(folder), suppress(NotADirectoryError):
         found += folder.iterdir()
     return sum(flock.remove_if_abandoned(path) for path in found if path.suffix == ".tmp")
 

@@ -18,7 +18,7 @@ from harvester.core.dataset import DATE_COLUMN
 from harvester.core.errors import DamagedOutput, StoreError
 from harvester.core.model import Window, bucket_of
 from harvester.storage import arrow_files, layout
-from harvester.storage.backends.base import FileInfo, Store, Tail, Version
+from harvester.storage.backends.base import FileInfo, Store, Version
 from harvester.storage.backends.concurrently import map_concurrently
 from harvester.storage.footer import (
     BUCKET,
@@ -136,8 +136,9 @@ def rows_and_footers(
     store: Store, found: Iterable[FileInfo]
 ) -> Iterator[tuple[int, Footer] | None]:
     """Yield the number of rows too. Raises as `footers`."""
-    for tail in store.tails(found, _TAIL_BYTES):
-        read = None if tail is None else _footer_in(store, tail)
+    found = [*found]
+    for file, end in zip(found, store.get_many(found, _TAIL_BYTES), strict=True):
+        read = _footer_in(store, file, end)
         yield None if read is None else (read[0].num_rows, read[1])
 
 
@@ -149,24 +150,25 @@ def refuse_newer(tree: Tree, datasets: Iterable[str], buckets: Collection[int]) 
     """
     for dataset in datasets:
         found = layout.partitions(tree, dataset, buckets).values()
-        for tail in tree.store.tails(found, _TAIL_BYTES):
+        for file, end in zip(found, tree.store.get_many(found, _TAIL_BYTES), strict=True):
             with suppress(StoreError):
-                if tail is not None:
-                    _footer_in(tree.store, tail, older=True)
+                _footer_in(tree.store, file, end, older=True)
 
 
-def _footer_in(store: Store, tail: Tail, *, older: bool = False) -> tuple[Any, Footer] | None:
+def _footer_in(
+    store: Store, file: FileInfo, end: bytes | None, *, older: bool = False
+) -> tuple[Any, Footer] | None:
     """Read a footer from the end of its file; read more of the file if the footer is longer."""
-    with parquet_errors_as_store_errors(store.display_path(tail.file.name)):
-        # The loop runs more than once only if the file was replaced in between.
-        while len(tail.data) < (length := length_from_footer(tail.data)):
-            if length > tail.file.size:
-                break
-            (longer,) = store.tails([tail.file], length)
-            if longer is None:
-                return None
-            tail = longer
-    return _read_footer(store, tail.file.name, pa.BufferReader(tail.data), older=older)
+    with parquet_errors_as_store_errors(store.display_path(file.name)):
+        wanted = _TAIL_BYTES
+        # The loop runs more than once only if the file was replaced in between. A file that ends
+        # before its footer begins is damaged.
+        while end is not None and wanted <= len(end) < (length := length_from_footer(end)):
+            wanted = length
+            (end,) = store.get_many([file], wanted)
+    if end is None:
+        return None
+    return _read_footer(store, file.name, pa.BufferReader(end), older=older)
 
 
 def _read_footer(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +27,8 @@ from harvester.storage.layout import label_of
 from harvester.tables.columns import arrow_schema
 
 
-class NewFile(NamedTuple):
+@dataclass(frozen=True)
+class NewFile:
     """A data file to be written and named ``name``; ``replaces`` is the old version."""
 
     store: Store
@@ -33,7 +36,7 @@ class NewFile(NamedTuple):
     dataset: Dataset
     replaces: Version | None = None
 
-    @property
+    @cached_property
     def temp(self) -> Path:
         """The path at which it is written."""
         return temp_path(self.store, self.name)
@@ -56,7 +59,7 @@ def write(new: NewFile, tables: Iterable[pa.Table], final_footer: Callable[[], F
     unchanged.
     """
     # Marked until it has its name, because any run removes what no process is writing.
-    with flock.in_progress(new.temp):
+    with flock.in_progress(new.temp), atomic_files.os_errors_as_store_errors(new.temp):
         try:
             expected = _write_temp(new, tables, final_footer)
             with footer.parquet_errors_as_store_errors(str(new.temp)):
@@ -73,38 +76,32 @@ def write(new: NewFile, tables: Iterable[pa.Table], final_footer: Callable[[], F
 def _write_temp(
     new: NewFile, tables: Iterable[pa.Table], final_footer: Callable[[], Footer]
 ) -> _Expected:
-    with atomic_files.os_errors_as_store_errors(new.temp):
-        sink = pa.OSFile(str(new.temp), "wb")
     bounds = []
     rows = 0
-    with sink, _open_writer(sink, new) as writer:
+    with pa.OSFile(str(new.temp), "wb") as sink, _open_writer(sink, new.dataset) as writer:
         for table in tables:
-            with atomic_files.os_errors_as_store_errors(new.temp):
-                writer.write_table(table, row_group_size=len(table))
+            writer.write_table(table, row_group_size=len(table))
             appids = table.column("appid")
             bounds.append((appids[0].as_py(), appids[-1].as_py()))
             rows += len(table)
             # Otherwise two row groups are in memory while the next one is gathered.
             del table, appids
         final = final_footer()
-        with atomic_files.os_errors_as_store_errors(new.temp):
-            # All data pages are on disk now, and nothing else is.
-            sink.flush()
-            length = sink.tell()
-            with regular_files.reader(new.temp) as pages:
-                digest = footer.digest(pages, length)
-            keys = footer.encode_footer(new.dataset, label_of(new.name), final, digest)
-            writer.add_key_value_metadata(keys)
-            writer.close()
-    with atomic_files.os_errors_as_store_errors(new.temp):
-        keys[footer.SEAL] = footer.seal(new.temp, length)
+        # All data pages are on disk now, and nothing else is.
+        sink.flush()
+        length = sink.tell()
+        with regular_files.reader(new.temp) as pages:
+            digest = footer.digest(pages, length)
+        keys = footer.encode_footer(new.dataset, label_of(new.name), final, digest)
+        writer.add_key_value_metadata(keys)
+        writer.close()
+    keys[footer.SEAL] = footer.seal(new.temp, length)
     return _Expected(rows, bounds, final, keys)
 
 
 @contextmanager
-def _open_writer(sink: pa.NativeFile, new: NewFile) -> Iterator[pq.ParquetWriter]:
-    with atomic_files.os_errors_as_store_errors(new.temp):
-        writer = _parquet_writer(sink, new.dataset)
+def _open_writer(sink: pa.NativeFile, dataset: Dataset) -> Iterator[pq.ParquetWriter]:
+    writer = _parquet_writer(sink, dataset)
     try:
         yield writer
     except BaseException:

@@ -193,12 +193,6 @@ class _PartitionUpdate:
             bad_day = QuarantinedDay(change.appid, self.dataset.name, day, rejected.reason)
             self.quarantined.append(bad_day)
 
-    def record_difference(self, change: AccountChange) -> None:
-        """Record the days of a merged account whose rows differ from those of the file before."""
-        if changed := change.changed:
-            self.changed_appids.add(change.appid)
-            self.changed |= changed
-
     def record_replayed(self, group: Group, known: Coverage) -> None:
         """Report the days of a group that an earlier run published.
 
@@ -216,11 +210,6 @@ class _PartitionUpdate:
             # A new answer of this account, merged a moment ago, knows more than the old footer.
             if appid not in self.known:
                 self.known[appid] = known.account(appid)
-
-    def record_rows(self, answer: RawAnswer, days: Iterable[Day]) -> None:
-        """Record when days were asked for that have rows."""
-        for day in days:
-            self.answered_at[day][answer.window.appid] = answer.asked_at
 
     def settle_empty_days(self) -> None:
         """Settle empty days by the evidence, which takes in the days of this month."""
@@ -310,11 +299,14 @@ def _changes(
                     on = on._replace(day=0)
                 change.apply(accepted, DecodedAnswer(answer, decoded, stamp, on))
                 if answer.window.end >= newest_from:
-                    update.record_rows(answer, decoded.days)
+                    for day in decoded.days:
+                        update.answered_at[day][appid] = answer.asked_at
         update.record_change(change)
         yield change
         # The account is merged when the next one is asked for.
-        update.record_difference(change)
+        if changed := change.changed:
+            update.changed_appids.add(appid)
+            update.changed |= changed
 
 
 def answered_on(dataset: Dataset, month: Month, day: Day) -> AnsweredOn:

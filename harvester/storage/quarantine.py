@@ -73,8 +73,10 @@ def entries(tree: Tree, dataset: str) -> Iterator[QuarantinedAnswer]:
 
     Raises StoreError, and UsageError for a newer version.
     """
-    found = tree.store.list(f"{QUARANTINE}/{dataset}")
-    for fields in json_file.read_all(tree.store, found, dict[str, Any]):
+    store, found = tree.store, tree.store.list(f"{QUARANTINE}/{dataset}")
+    for file, data in zip(found, store.get_many(found), strict=True):
+        where = store.display_path(file.name)
+        fields = json_file.decoded(data or b"", dict[str, Any], where) or {}
         with suppress(ValueError, KeyError, TypeError, AttributeError):
             if (entry := _from_members(fields)) is not None:
                 yield entry

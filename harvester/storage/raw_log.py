@@ -1,9 +1,9 @@
 """Raw log: answers as received, kept until their months are published.
 
-One file is a *group* of answers of one bucket, an Arrow IPC file (lz4) under
-``_harvester/raw/<run>/``, sorted by dataset, account and window. Its record batches are small and
-of one dataset each, and the file's index has the months of each, so a reader skips the others and
-has one decompressed batch in memory at a time.
+One file is a *group* of answers of one bucket under ``_harvester/raw/<run>/``, sorted by dataset,
+account and window. It has batches, compressed with lz4, and at its end an index. A batch is small
+and of one dataset, and the index has its months, so a reader skips the others and has one
+decompressed batch in memory at a time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from itertools import chain, groupby
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,50 +27,40 @@ from harvester.core.calendar import FIRST_DAY, Month, month_begin, month_end, mo
 from harvester.core.errors import OtherVersion, UsageError
 from harvester.core.model import RawAnswer, Window, bucket_of, is_appid
 from harvester.core.text.inert_text import inert
-from harvester.storage import arrow_batches, arrow_files, quarantine
-from harvester.storage.arrow_batches import BatchPlace
+from harvester.storage import arrow_files, quarantine
 from harvester.storage.backends import regular_files
 from harvester.storage.layout import MONTHS, RAW, Tree
 from harvester.storage.state import json_file
 
 VERSION = 1
-"""Version of the format. Later versions stay Arrow files with the version in the same place."""
+"""Version of the format. Later versions have their version in the same place of the index."""
 
 BATCH_BYTES = 128 << 10
-"""Total length of bodies at which a record batch is closed."""
+"""Total length of bodies at which a batch is closed."""
 
 MAX_BATCH_BYTES = 64 << 20
-"""Most memory of a record batch: `BATCH_BYTES`, the longest answer, and room."""
+"""Most memory of a batch: `BATCH_BYTES`, the longest answer, and room."""
 
 MAX_GROUP_BYTES = 2 << 30
-"""Most memory of all record batches of a group, one after the other."""
+"""Most memory of all batches of a group, one after the other."""
 
-_MAX_BATCHES = 4096
+MAX_INDEX_BYTES = 4 << 20
+"""Longest index that is read."""
+
 _MAX_DAYS = 400
-_END = 1 << 32
+_LATEST = 1 << 32
 """No answer was asked for so many seconds after 1970, and the coverage has 32 bits for it."""
 
-_SCHEMA = pa.schema(
-    [
-        pa.field("appid", pa.string(), nullable=False),
-        pa.field("begin", pa.int32(), nullable=False),
-        pa.field("end", pa.int32(), nullable=False),
-        pa.field("asked_at", pa.int64(), nullable=False),
-        pa.field("refetch", pa.binary(), nullable=False),
-        pa.field("body", pa.binary(), nullable=False),
-    ]
-)
-_INDEX_KEY = b"harvester.group"
-_DAMAGE = (
-    FileNotFoundError,
-    pa.ArrowException,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    struct.error,
-)
+_END = struct.Struct("<II8s")
+"""End of a group: length and CRC-32 of the index before it, and what marks a group."""
+
+_ROW = struct.Struct("<iiqHHI")
+"""Head of an answer: begin, end, ``asked_at``, and the lengths of what follows it: the account, the
+mask of the refetched days, and the body."""
+
+_MARK = b"HARVGRP1"
+_LZ4 = pa.Codec("lz4")
+_DAMAGE = (FileNotFoundError, ValueError, KeyError, TypeError, struct.error)
 _GROUP_NAME = re.compile(rf"{RAW}/[^/]+/(\d{{4,}})-\d+[^/]*\.group")
 
 
@@ -79,15 +69,17 @@ class DamagedGroup(Exception):
 
 
 class Batch(NamedTuple):
-    """A record batch of a group: the dataset of its answers, their months, and its place.
+    """A batch of a group: the dataset of its answers, and their months.
 
-    ``checksum`` is the CRC-32 of its columns, because neither Arrow nor lz4 has any.
+    ``length`` and ``checksum``, a CRC-32, are those of its bytes in the file, and ``size`` is the
+    length of its answers.
     """
 
     dataset: str
     months: tuple[Month, ...]
+    length: int
+    size: int
     checksum: int
-    place: BatchPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,23 +113,13 @@ class Group:
         The file is open only while a batch is read, because a publish reads hundreds of groups at
         once. Raises DamagedGroup and StoreError.
         """
-        first, last = month_begin(month), month_end(month)
-        ours = set[str]()
-        for batch in self.batches:
-            if batch.dataset != dataset or month not in batch.months:
-                continue
-            # No variable holds the columns, or each body would be in memory twice, in every group.
-            columns = (each.to_pylist() for each in _read_columns(self.path, batch))
-            rows = zip(*columns, strict=True)
-            for appid, begin, end, asked_at, refetch, body in rows:
-                if appid not in ours:
+        places = accumulate((batch.length for batch in self.batches), initial=0)
+        for at, batch in zip(places, self.batches, strict=False):
+            if batch.dataset == dataset and month in batch.months:
+                found = _read(self.path, at, batch, month)
+                for appid in {answer.window.appid for answer in found}:
                     self._refuse_foreign(appid)
-                    ours.add(appid)
-                if not (FIRST_DAY <= begin <= end < begin + _MAX_DAYS and 0 <= asked_at < _END):
-                    raise DamagedGroup(self.path)
-                if begin <= last and end >= first:
-                    mask = int.from_bytes(refetch, "little")
-                    yield RawAnswer(Window(appid, dataset, begin, end), asked_at, mask, body)
+                yield from found
 
     def _refuse_foreign(self, appid: str) -> None:
         """Raise DamagedGroup for an account of another bucket: its rows would be there twice."""
@@ -152,26 +134,23 @@ def write_group(
 
     The group's rows get the newest ``asked_at`` of its answers. ``behind`` is that of `Group`.
     """
-    parts = list(_batches_of(sorted(answers, key=_group_order)))
-    arrays = [_columns_of(part) for part in parts]
-    index = {
-        "version": VERSION,
+    parts = _batches_of(sorted(answers, key=_group_order))
+    batches, packed = zip(*map(_packed, parts), strict=True)
+    members: dict[str, Any] = {
         "id": secrets.token_hex(8),
         "run_id": run_id,
         "bucket": bucket,
         "buckets": tree.buckets,
-        "fetched_at": max(answer.asked_at for answer in answers) * 1_000_000,
+        "fetched_at": max([answer.asked_at for answer in answers]) * 1_000_000,
         "behind": behind,
-        "batches": list(map(_index_entry, parts, arrays)),
+        "batches": batches,
     }
-    data = _encode_group(arrays, index)
-    folder = f"{RAW}/{run_id}"
+    index = json.dumps({"version": VERSION, **members}).encode()
+    data = b"".join((*packed, index, _END.pack(len(index), zlib.crc32(index), _MARK)))
     # Numbers restart in an empty folder, so the id keeps a name from standing for two groups.
-    number = _next_group_number(tree, folder, bucket)
-    name = f"{folder}/{bucket:04d}-{number:06d}-{index['id']}.group"
-    path = tree.store.append(name, data)
-    places = arrow_batches.places(pa.BufferReader(data))
-    return _group_from_index(name, path, len(data), index, places)
+    number = _next_group_number(tree, f"{RAW}/{run_id}", bucket)
+    name = f"{RAW}/{run_id}/{bucket:04d}-{number:06d}-{members['id']}.group"
+    return Group(name, tree.store.append(name, data), size=len(data), **members)
 
 
 def existing(tree: Tree, groups: Iterable[Group]) -> list[Group]:
@@ -218,26 +197,22 @@ def open_group(name: str, path: Path) -> Group:
     Raises DamagedGroup, OtherVersion for a newer version, and StoreError if the system refuses to
     read the file.
     """
-    with _errors_as_damage(path), arrow_files.open_file(path) as source:
-        places = arrow_batches.places(source)
-        sizes = [arrow_batches.decompressed_size(source, place) for place in places]
-        reader = pa.ipc.open_file(source)
-        index = json_file.parse(reader.schema.metadata[_INDEX_KEY])
+    with _errors_as_damage(path), regular_files.reader(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        end = max(0, size - _END.size)
+        length, checksum, mark = _END.unpack(os.pread(file.fileno(), _END.size, end))
+        if mark != _MARK or length > min(end, MAX_INDEX_BYTES):
+            raise DamagedGroup(path)
+        text = os.pread(file.fileno(), length, end - length)
+        if zlib.crc32(text) != checksum:
+            raise DamagedGroup(path)
+        index = json_file.parse(text)
         if index["version"] > VERSION:
             raise OtherVersion.newer(f"{inert(name)}: raw group", index["version"], VERSION)
-        group = _group_from_index(name, path, source.size(), index, places)
-        # All sizes before a batch is read, because a kilobyte may stand for gigabytes.
-        is_ours = (
-            index["version"] == VERSION
-            and reader.schema.equals(_SCHEMA)
-            and reader.num_record_batches == len(group.batches) <= _MAX_BATCHES
-            and max(sizes, default=0) <= MAX_BATCH_BYTES
-            and sum(sizes) <= MAX_GROUP_BYTES
-            and _is_plausible(group)
-        )
-        if not is_ours:
-            raise DamagedGroup(path)
-        return group
+    group = json_file.value_of(index, Group, name=name, path=path, size=size)
+    if group is None or index["version"] != VERSION or not _is_plausible(group, end - length):
+        raise DamagedGroup(path)
+    return group
 
 
 def group_names(tree: Tree) -> list[str]:
@@ -268,53 +243,58 @@ def _group_order(answer: RawAnswer) -> tuple[str, str, int, int]:
 
 
 def _batches_of(ordered: list[RawAnswer]) -> Iterator[list[RawAnswer]]:
-    """Cut sorted answers into record batches, each of one dataset."""
-    for _, group in groupby(ordered, key=lambda answer: answer.window.dataset):
-        part: list[RawAnswer] = []
-        size = 0
-        for answer in group:
-            part.append(answer)
-            size += len(answer.body)
-            if size >= BATCH_BYTES:
-                yield part
-                part, size = [], 0
-        if part:
+    """Cut sorted answers into batches, each of one dataset."""
+    part: list[RawAnswer] = []
+    size = 0
+    for answer in ordered:
+        if part and (size >= BATCH_BYTES or answer.window.dataset != part[0].window.dataset):
             yield part
+            part, size = [], 0
+        part.append(answer)
+        size += len(answer.body)
+    yield part
 
 
-def _columns_of(part: list[RawAnswer]) -> list[pa.Array]:
-    """Return the columns of a record batch."""
-    windows, asked_at, masks, bodies = zip(*part, strict=True)
-    # As bytes, because a mask may have hundreds of bits and most have none.
-    refetch = [mask.to_bytes((mask.bit_length() + 7) // 8, "little") for mask in masks]
-    appids, _, begins, ends = zip(*windows, strict=True)
-    columns = (appids, begins, ends, asked_at, refetch, bodies)
-    return list(map(pa.array, columns, _SCHEMA.types))
-
-
-def _index_entry(part: list[RawAnswer], arrays: list[pa.Array]) -> tuple[Any, ...]:
-    """Return what the index says of a record batch: its dataset, its months, its checksum."""
+def _packed(part: list[RawAnswer]) -> tuple[Batch, bytes]:
+    """Return a batch of answers, and its bytes in the file."""
     spans = {(answer.window.begin, answer.window.end) for answer in part}
     months = {month for begin, end in spans for month in range(month_of(begin), month_of(end) + 1)}
-    return part[0].window.dataset, sorted(months), _checksum(arrays)
+    plain = b"".join(map(_encoded, part))
+    data = _LZ4.compress(plain, asbytes=True)
+    dataset = part[0].window.dataset
+    return Batch(dataset, tuple(sorted(months)), len(data), len(plain), zlib.crc32(data)), data
 
 
-def _checksum(arrays: list[pa.Array]) -> int:
-    crc = 0
-    for buffer in chain.from_iterable(array.buffers() for array in arrays):
-        if buffer is not None:
-            crc = zlib.crc32(buffer, crc)
-    return crc
+def _encoded(answer: RawAnswer) -> bytes:
+    window, asked_at, mask, body = answer
+    appid = window.appid.encode()
+    # As bytes, because a mask may have hundreds of bits and most have none.
+    refetch = mask.to_bytes((mask.bit_length() + 7) // 8, "little")
+    lengths = len(appid), len(refetch), len(body)
+    return b"".join((_ROW.pack(window.begin, window.end, asked_at, *lengths), appid, refetch, body))
 
 
-def _encode_group(batches: list[list[pa.Array]], index: dict[str, Any]) -> memoryview:
-    schema = _SCHEMA.with_metadata({_INDEX_KEY: json.dumps(index)})
-    sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-    with pa.ipc.new_file(sink, schema, options=options) as writer:
-        for arrays in batches:
-            writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
-    return memoryview(sink.getvalue())
+def _decoded(data: bytes, dataset: str, month: Month) -> Iterator[RawAnswer]:
+    """Yield the answers of a batch with days of a month.
+
+    Raises ValueError and struct.error for damage in any of its answers.
+    """
+    first, last = month_begin(month), month_end(month)
+    at = 0
+    while at < len(data):
+        begin, end, asked_at, name, mask, body = _ROW.unpack_from(data, at)
+        if not (FIRST_DAY <= begin <= end < begin + _MAX_DAYS and 0 <= asked_at < _LATEST):
+            raise ValueError("an impossible time")
+        name_at = at + _ROW.size
+        mask_at = name_at + name
+        body_at = mask_at + mask
+        at = body_at + body
+        if begin <= last and end >= first:
+            window = Window(data[name_at:mask_at].decode(), dataset, begin, end)
+            refetch = int.from_bytes(data[mask_at:body_at], "little")
+            yield RawAnswer(window, asked_at, refetch, data[body_at:at])
+    if at != len(data):
+        raise ValueError("an answer without an end")
 
 
 def _next_group_number(tree: Tree, folder: str, bucket: int) -> int:
@@ -329,48 +309,34 @@ def _bucket_of_name(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _group_from_index(
-    name: str, path: Path, size: int, index: dict[str, Any], places: Iterable[BatchPlace]
-) -> Group:
-    batches = tuple(
-        Batch(dataset, tuple(months), crc, place)
-        for (dataset, months, crc), place in zip(index["batches"], places, strict=True)
-    )
-    keys = ("id", "run_id", "bucket", "buckets", "fetched_at", "behind")
-    members = {key: index[key] for key in keys}
-    return Group(name, path, size=size, batches=batches, **members)
-
-
-def _is_plausible(group: Group) -> bool:
-    """Return whether the index of a group has values that a harvester may have written."""
-    months = {month for batch in group.batches for month in batch.months}
-    numbers = [group.bucket, group.buckets, group.fetched_at, group.behind]
-    numbers += [batch.checksum for batch in group.batches]
-    texts = [group.id, group.run_id, *(batch.dataset for batch in group.batches)]
+def _is_plausible(group: Group, length: int) -> bool:
+    """Return whether a harvester may have written these values, with so many bytes of batches."""
+    sizes = [batch.size for batch in group.batches]
     return (
-        # Not isinstance, because JSON's true is an int of Python too.
-        all(type(number) is int for number in (*numbers, *months))
-        and all(type(text) is str for text in texts)
-        and _bucket_of_name(group.name) in (group.bucket, None)
+        _bucket_of_name(group.name) in (group.bucket, None)
         and 0 <= group.bucket < group.buckets
-        and 0 <= group.fetched_at < _END * 1_000_000
-        and 0 <= group.behind < _END
-        and all(month in MONTHS for month in months)
+        and 0 <= group.fetched_at < _LATEST * 1_000_000
+        and 0 <= group.behind < _LATEST
+        and all(month in MONTHS for batch in group.batches for month in batch.months)
+        and min((batch.length for batch in group.batches), default=0) >= 0
+        and sum(batch.length for batch in group.batches) == length
+        # All sizes before a batch is read, because a kilobyte may stand for gigabytes.
+        and 0 <= min(sizes, default=0) <= max(sizes, default=0) <= MAX_BATCH_BYTES
+        and sum(sizes) <= MAX_GROUP_BYTES
     )
 
 
-def _read_columns(path: Path, batch: Batch) -> list[pa.Array]:
+def _read(path: Path, at: int, batch: Batch, month: Month) -> list[RawAnswer]:
+    """Read the answers of a month in a batch that begins at a byte.
+
+    Each body is in memory once when it returns.
+    """
     with _errors_as_damage(path), regular_files.reader(path) as file:
-        # At its place, because to read the index again would cost more than to read the batch.
-        at, head, body = batch.place
-        data = os.pread(file.fileno(), head + body, at)
-        record = pa.ipc.read_record_batch(pa.py_buffer(data), _SCHEMA)
-        # Lengths are checked first, because the checksum reads through them.
-        record.validate(full=True)
-        arrays: list[pa.Array] = record.columns
-        if _checksum(arrays) != batch.checksum or any(array.null_count for array in arrays):
+        data = os.pread(file.fileno(), batch.length, at)
+        if zlib.crc32(data) != batch.checksum:
             raise DamagedGroup(path)
-        return arrays
+        plain = _LZ4.decompress(data, batch.size, asbytes=True)
+        return list(_decoded(plain, batch.dataset, month))
 
 
 def _errors_as_damage(path: Path) -> AbstractContextManager[None]:

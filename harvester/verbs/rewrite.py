@@ -213,7 +213,7 @@ def _is_inhabited(target: Tree, datasets: Mapping[str, Dataset]) -> bool:
     """Return whether a tree has anything but locks: data, or other side files."""
     ours = (found.name for found in target.store.list(META_DIR))
     return any(not name.startswith(f"{META_DIR}/locks/") for name in ours) or any(
-        target.store.exists(folder) for folder in datasets
+        target.store.list(folder) for folder in datasets
     )
 
 
@@ -317,7 +317,8 @@ def _make_file(rewriting: _Rewriting, partition: Partition, parts: list[Partitio
         tables = row_groups.into_row_groups(schema, pieces)
         name = target.name(partition)
         # An earlier try may have made the file of rows that are other ones now.
-        draft = NewFile(target.store, name, rewriting.dataset, target.store.version(name))
+        there = target.store.get(name, 1)
+        draft = NewFile(target.store, name, rewriting.dataset, there and there.version)
         return partition_writer.write(draft, tables, lambda: Footer(known, {}))
 
 

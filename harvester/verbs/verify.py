@@ -210,7 +210,7 @@ def _missing(
         if named is None or named[1] != tree.buckets or named[0].dataset not in datasets:
             continue
         # Asked once more, because a run beside a verification may have published it meanwhile.
-        if tree.store.version(name) is None:
+        if tree.store.get(name, 1) is None:
             place = _identity(tree, datasets[named[0].dataset], named[0])
             flaw = "missing: the change log says that it was published, and not that it went"
             yield replace(_damage(name, place, [flaw], _wanted_of(want, place)), missing=True)

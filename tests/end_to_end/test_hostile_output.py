@@ -29,8 +29,7 @@ LOCK = f"{META}/locks/0000-of-0002.lock"
 MONTH = "interface_summary/ref_month=2026-04"
 PART = f"{MONTH}/part-0000-of-0002.parquet"
 RECORD = f"{META}/runs/20260510T*.json"
-ENTRY = f"{META}/changes/0000-of-0002/entries/*.entry"
-SEGMENT = f"{META}/changes/0000-of-0002/log/*.log.zst"
+ROUND = f"{META}/changes/0000-of-0002/rounds/*.log.zst"
 LEDGER = f"{META}/quota/0000-of-0002.json"
 GROUP = f"{META}/raw/*/0000-*.group"
 TEMP = f"{META}/tmp/*quota*.tmp"
@@ -107,12 +106,12 @@ def listen(place: Path, outside: Path) -> None:
 
 
 LINKED = (
-    *(LOCK, PART, RECORD, ENTRY, SEGMENT, LEDGER, GROUP, TEMP, ANSWER),
+    *(LOCK, PART, RECORD, ROUND, LEDGER, GROUP, TEMP, ANSWER),
     *(META, *(f"{META}/{name}" for name in ("tmp", "runs", "raw", "locks", "quota", "quarantine"))),
     f"{META}/changes",
     *(MONTH, "interface_summary"),
 )
-SPECIAL = (LOCK, PART, RECORD, ENTRY, SEGMENT, LEDGER, GROUP, TEMP, ANSWER)
+SPECIAL = (LOCK, PART, RECORD, ROUND, LEDGER, GROUP, TEMP, ANSWER)
 PLANTS = {
     **{f"link {place}": Plant(place, link, "a symbolic link") for place in LINKED},
     **{f"lost {place}": Plant(place, lose, "a symbolic link") for place in (LOCK, PART, MONTH)},

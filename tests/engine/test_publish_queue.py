@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -8,13 +9,14 @@ from anyio import from_thread
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import month_of
+from harvester.core.dataset import Dataset
 from harvester.core.errors import StoreError
 from harvester.core.model import Window
 from harvester.engine import publish_queue
 from harvester.engine.publish_queue import PublishQueue
 from harvester.scheduling.account_queue import MonthOfBucket
-from harvester.storage import raw_log
-from harvester.storage.layout import Tree
+from harvester.storage import publish, raw_log
+from harvester.storage.layout import Partition, Tree
 from harvester.storage.publication import Published
 from harvester.storage.raw_log import Group, write_group
 from tests.support.answers import DAILY, MARCH, answer, appid
@@ -41,12 +43,14 @@ class Told:
 
     def __init__(self, count: int) -> None:
         self.months: list[int] = []
+        self.rounds: list[int] = []
         self.enough = anyio.Event()
         self._count = count
 
-    def __call__(self, done: Published) -> None:
+    def __call__(self, *done: Published) -> None:
         """Called in a thread."""
-        self.months.append(done.month)
+        self.rounds.append(len(done))
+        self.months += [each.month for each in done]
         if len(self.months) == self._count:
             from_thread.run_sync(self.enough.set)
 
@@ -93,6 +97,7 @@ def test_a_month_is_published_once(disk: Tree) -> None:
     work.enqueue([march])
     anyio.run(work.run)
     assert told.months == [MONTH, MONTH + 1]
+    assert told.rounds == [2]
     assert raw_log.unpublished(disk, [0])[0] == []
 
 
@@ -101,9 +106,10 @@ def test_a_group_stands_until_its_publication_is_recorded(disk: Tree) -> None:
     groups = [group(disk, 1, 0, APRIL), group(disk, 2, 0)]
     standing: list[int] = []
 
-    def record(done: Published) -> None:
-        touching = [each for each in groups if (DAILY.name, done.month) in each.months]
-        standing.append(len(raw_log.existing(disk, touching)) - len(touching))
+    def record(*done: Published) -> None:
+        for item in done:
+            touching = [each for each in groups if (DAILY.name, item.month) in each.months]
+            standing.append(len(raw_log.existing(disk, touching)) - len(touching))
 
     work = PublishQueue(disk, dict(CATALOGUE), record, lambda: ANY_TIME)
     for each in groups:
@@ -118,7 +124,7 @@ def test_a_publication_that_fails_ends_the_queue_with_its_error(disk: Tree) -> N
     """The run ends with the reason, and the groups wait for the next one."""
     groups = [group(disk, 1, 0)]
 
-    def refuse(_: Published) -> None:
+    def refuse(*_: Published) -> None:
         raise StoreError("the disk is full", "make room")
 
     work = PublishQueue(disk, dict(CATALOGUE), refuse, lambda: ANY_TIME)
@@ -126,4 +132,37 @@ def test_a_publication_that_fails_ends_the_queue_with_its_error(disk: Tree) -> N
     work.close()
     with pytest.raises(StoreError, match="the disk is full"):
         anyio.run(work.run)
+    assert raw_log.existing(disk, groups) == groups
+
+
+def test_a_long_round_is_recorded_meanwhile(disk: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers wait a few seconds for what was published, however long the rest takes."""
+    monkeypatch.setattr(publish_queue, "ROUND_SECONDS", 0.0005)
+    told = Told(3)
+    work = PublishQueue(disk, dict(CATALOGUE), told, lambda: ANY_TIME)
+    work.add(group(disk, 1, 0, APRIL))
+    work.close()
+    anyio.run(work.run)
+    assert told.rounds == [1, 1]
+
+
+def test_what_was_published_before_an_error_is_recorded(
+    disk: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files stand, although the next one cannot be written."""
+    made, told = publish.publish, Told(2)
+
+    def refuse(tree: Tree, dataset: Dataset, place: Partition, *rest: Any) -> Published:
+        if place.month == MONTH:
+            raise StoreError("the disk is full", "make room")
+        return made(tree, dataset, place, *rest)
+
+    monkeypatch.setattr(publish, "publish", refuse)
+    work = PublishQueue(disk, dict(CATALOGUE), told, lambda: ANY_TIME)
+    groups = [group(disk, 1, 0, APRIL)]
+    work.add(groups[0])
+    work.close()
+    with pytest.raises(StoreError, match="the disk is full"):
+        anyio.run(work.run)
+    assert told.months == [MONTH + 1]
     assert raw_log.existing(disk, groups) == groups

@@ -15,7 +15,7 @@ import pytest
 from harvester.core.calendar import instant, parse_day
 from harvester.core.config.settings import Output
 from harvester.readers import output_tables
-from harvester.storage.backends.base import Blob, FileInfo, Store, Tail, read_bytes
+from harvester.storage.backends.base import Blob, FileInfo, Store, read_bytes
 from harvester.storage.layout import RUNS, Tree, open_tree
 from harvester.storage.state.record_folding import DAYS
 from harvester.verbs.changes import changes_of
@@ -49,11 +49,11 @@ class CountedStore:
         self.files, self.bytes = self.files + 1, self.bytes + len(found.data if found else b"")
         return found
 
-    def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
-        """Read the ends of files, and count their bytes."""
-        for tail in self._store.tails(found, length):
-            self.files, self.bytes = self.files + 1, self.bytes + len(tail.data if tail else b"")
-            yield tail
+    def get_many(self, found: Iterable[FileInfo], tail: int = 0) -> Iterator[bytes | None]:
+        """Read files or their ends, and count their bytes."""
+        for data in self._store.get_many(found, tail):
+            self.files, self.bytes = self.files + 1, self.bytes + len(data or b"")
+            yield data
 
 
 @pytest.fixture(autouse=True)

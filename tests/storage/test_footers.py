@@ -66,9 +66,9 @@ class Restless:
         """The calls that reach the store."""
         return getattr(self.store, name)
 
-    def tails(self, *args: Any) -> Any:
+    def get_many(self, *args: Any) -> Any:
         """The ends, and then other files."""
-        ends = list(self.store.tails(*args))
+        ends = list(self.store.get_many(*args))
         if self.sizes:
             write(self.tree, self.sizes.pop())
         return iter(ends)

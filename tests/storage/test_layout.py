@@ -76,7 +76,7 @@ def test_opening(tmp_path: Path) -> None:
     assert not root.exists()
     with pytest.raises(UsageError, match="nothing was harvested"):
         open_tree(Output(root, must_exist=True))
-    (root / "_harvester").mkdir(parents=True)
+    touch(root / "_harvester/runs/20260101T000000Z-abcdef.json")
     assert open_tree(Output(root, must_exist=True)) == tree_at(root)
     with pytest.raises(UsageError, match="not a folder"):
         open_tree(Output(touch(tmp_path / "file")))
@@ -103,7 +103,7 @@ def test_a_failing_disk_is_no_usage_error(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(errno.EIO, os.strerror(errno.EIO), path)
 
     monkeypatch.setattr(Path, "stat", fail)
-    for look in (lambda: open_tree(Output(tmp_path)), lambda: tree_at(tmp_path).store.exists("d")):
+    for look in (lambda: open_tree(Output(tmp_path)), lambda: tree_at(tmp_path).store.list("d")):
         with pytest.raises(StoreError, match="Input/output error"):
             look()
 

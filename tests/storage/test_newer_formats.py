@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -19,6 +18,7 @@ from harvester.storage.raw_log import write_group
 from tests.support.answers import appid, of_day
 from tests.support.cli import CommandLine, JobScope, command_line
 from tests.support.faulty_wechat import FaultyWeChat
+from tests.support.group_files import group_bytes
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import DAILY, HOURLY
 
@@ -63,11 +63,7 @@ def newer_coverage(path: Path) -> None:
 
 def newer_group(path: Path) -> None:
     """Make a raw group of a newer version, of whose index nothing else is known."""
-    with pa.OSFile(str(path)) as source:
-        table = pa.ipc.open_file(source).read_all()
-    table = table.replace_schema_metadata({"harvester.group": json.dumps({"version": 2})})
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+    path.write_bytes(group_bytes({"version": 2}, []))
 
 
 MAKE_NEWER = {"schema": newer_schema, "coverage": newer_coverage}

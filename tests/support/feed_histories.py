@@ -66,13 +66,13 @@ class MortalStore(LocalStore):
 
     def put(self, name: str, source: Source, over: Version | None = ANY) -> Version:
         """Put, under the condition if it is racy, or die."""
-        if not self.is_exclusive and over != ANY and self.version(name) != over:
+        if not self.is_exclusive and over != ANY and self._version(name) != over:
             raise LostRace(name, "run again")
         made: list[Version] = []
         self._change(lambda: made.append(super(MortalStore, self).put(name, source, over)))
         return made[0]
 
-    def append(self, name: str, data: bytes | memoryview) -> Path:
+    def append(self, name: str, data: bytes) -> Path:
         """Append, or die."""
         made: list[Path] = []
         self._change(lambda: made.append(super(MortalStore, self).append(name, data)))

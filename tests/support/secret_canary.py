@@ -11,13 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote, quote_plus
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harvester.core.secret import Secret
 from harvester.core.text import redaction
+from harvester.storage import raw_log
 from harvester.storage.footer import COVERAGE
 from harvester.tables import coverage
+from tests.support.group_files import texts_in
 
 APPSECRET = "c4n4ry5ecret-of-an-account+/=&%7E~x"
 """An AppSecret that every kind of quoting changes; its beginning could be a request id."""
@@ -82,10 +83,8 @@ def _contents(path: Path) -> Iterator[bytes]:
         yield repr(table.to_pylist()).encode()
         yield from (key + value for key, value in footer.metadata.items())
         yield repr(coverage.decode(footer.metadata[COVERAGE])).encode()
-    elif data.startswith(b"ARROW1"):
-        with pa.ipc.open_file(pa.BufferReader(data)) as reader:
-            yield repr(reader.schema.metadata).encode()
-            yield repr(reader.read_all().to_pylist()).encode()
+    elif data.endswith(raw_log._MARK):
+        yield from texts_in(data)
 
 
 def texts_in_error(error: BaseException, seen: set[int] | None = None) -> Iterator[str]:

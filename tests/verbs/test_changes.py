@@ -177,8 +177,9 @@ def test_a_lost_history_is_never_silent(tmp_path: Path) -> None:
     _, first = changes_of(lab.tree)
     lab.run(refetch="all")
     _, second = changes_of(lab.tree)
-    [old, _] = sorted((tmp_path / "_harvester/changes/0000-of-0001/log").iterdir())
-    old.unlink()
+    [*old, _] = sorted((tmp_path / "_harvester/changes/0000-of-0001/rounds").iterdir())
+    for path in old:
+        path.unlink()
     reset_of(lab.tree, nothing)
     assert len(changes_of(lab.tree, first)[0]) == 2
     shutil.rmtree(tmp_path / "_harvester/changes")

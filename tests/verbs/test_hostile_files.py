@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import resource
 import shutil
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 import pytest
 
 from harvester.cli import invoke
@@ -20,6 +19,7 @@ from harvester.core import calendar
 from harvester.core.exit_codes import Exit
 from harvester.storage import raw_log
 from tests.support.answers import MARCH, answer, appid, of_day
+from tests.support.group_files import group_bytes
 from tests.support.nights import few_by_day
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import BOTH, days_between, expected, published_rows
@@ -52,10 +52,10 @@ VERBS = (
 
 PLACES: dict[str, Callable[[], str]] = {
     "record": lambda: "runs/20260101T000000Z-abcdef.json",
-    "change": lambda: "changes/0000-of-0001/entries/000000000001.entry",
+    "change": lambda: "changes/0000-of-0001/rounds/000000000001.log.zst",
     "announced": lambda: "changes/0000-of-0001/begun/r.1.entry",
     "segment": lambda: (
-        "changes/0000-of-0001/log/000000000001-000000000002.2026-05-20.0123456789.120.log.zst"
+        "changes/0000-of-0001/log/000000000001-000000000002.2026-05-20.0123456789.log.zst"
     ),
     "heads": lambda: "runs/2026-01.heads.log.zst",
     "folded records": lambda: "runs/20260101T000000Z-abcdef.log.zst",
@@ -231,42 +231,45 @@ def test_a_planted_note_in_a_lock(
 ANSWER = of_day(MARCH)
 
 
-def group_file(
-    here: Path,
-    index: Any,
-    batches: list[list[pa.Array]],
-    schema: pa.Schema,
-    *,
-    number: int = 0,
-) -> Path:
-    """Write a raw group of these columns, with this index, as a killed run might have left it."""
+def group_file(here: Path, index: Any, batches: Iterable[bytes], *, number: int = 0) -> Path:
+    """Write a raw group with this index, as a killed run might have left it."""
     path = here / f"output/_harvester/raw/dead/0000-000001-{number:02x}.group"
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = index if isinstance(index, str) else json.dumps(index)
-    schema = schema.with_metadata({"harvester.group": text})
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
-    with pa.ipc.new_file(str(path), schema, options=options) as writer:
-        for columns in batches:
-            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+    path.write_bytes(group_bytes(index, batches))
     return path
 
 
-def columns(**changes: Any) -> list[pa.Array]:
-    """Return the columns of one answer, some of them replaced."""
-    own = {
-        "appid": appid(1),
+def one_answer(**changes: Any) -> bytes:
+    """Return one answer as in a batch, some of its members replaced."""
+    own: dict[str, Any] = {
+        "appid": appid(1).encode(),
         "begin": MARCH,
         "end": MARCH,
         "asked_at": ANSWER.asked_at,
         "refetch": b"",
         "body": ANSWER.body,
+        "missing": 0,
     } | changes
-    return [pa.array([own[field.name]], field.type) for field in raw_log._SCHEMA]
+    pieces = [own[name] for name in ("appid", "refetch", "body")]
+    numbers = [own[name] for name in ("begin", "end", "asked_at")]
+    data = b"".join((raw_log._ROW.pack(*numbers, *map(len, pieces)), *pieces))
+    return data[: len(data) - own["missing"]]
 
 
-def index_of(groups: list[list[pa.Array]], **changes: Any) -> dict[str, Any]:
+def entry_of(plain: bytes, batch: bytes, **changes: Any) -> list[Any]:
+    """Return what an index says of a batch."""
+    own = {
+        "dataset": "interface_summary_hour",
+        "months": [calendar.month_of(MARCH)],
+        "length": len(batch),
+        "size": len(plain),
+        "checksum": zlib.crc32(batch),
+    } | changes
+    return [*own.values()]
+
+
+def index_of(entries: list[list[Any]], **changes: Any) -> dict[str, Any]:
     """Return the index of these batches, some of its members replaced."""
-    entry = ["interface_summary_hour", [calendar.month_of(MARCH)]]
     return {
         "version": 1,
         "id": "00",
@@ -274,19 +277,22 @@ def index_of(groups: list[list[pa.Array]], **changes: Any) -> dict[str, Any]:
         "bucket": 0,
         "buckets": 1,
         "fetched_at": 1,
-        "batches": [[*entry, raw_log._checksum(each)] for each in groups],
+        "behind": 0,
+        "batches": entries,
     } | changes
 
 
 ROWS: dict[str, dict[str, Any]] = {
-    "an appid that is none": {"appid": "wx"},
-    "no appid": {"appid": None},
+    "an appid that is none": {"appid": b"wx"},
+    "an appid in another code": {"appid": b"\xff"},
+    "no appid": {"appid": b""},
     "a window that ends before it begins": {"end": MARCH - 1},
     "a window of a million days": {"end": MARCH + 1_000_000},
     "a window before WeChat": {"begin": -5, "end": 1},
     "asked before 1970": {"asked_at": -1},
     "asked in a far future": {"asked_at": 1 << 60},
-    "no body": {"body": None},
+    "an end in the body": {"missing": 2},
+    "an end in the head": {"missing": len(ANSWER.body) + len(appid(1)) + 2},
     "a hundred megabytes of zeros": {"body": b"\0" * (100 << 20)},
 }
 INDEXES: dict[str, Any] = {
@@ -295,17 +301,24 @@ INDEXES: dict[str, Any] = {
     "no JSON": "\x00",
     "not a number": '{"version": NaN}',
     "no members": {"version": 1},
-    "a bucket in words": {"bucket": "0"},
+    "a bucket in words": {"bucket": "zero"},
     "another bucket": {"bucket": 1, "buckets": 2},
     "a run in numbers": {"run_id": 7},
     "fetched never": {"fetched_at": None},
     "fetched in a far future": {"fetched_at": 1 << 80},
-    "months in words": {"batches": [["interface_summary_hour", ["2026-03"], 0]]},
-    "months of other ages": {"batches": [["interface_summary_hour", [1, 10**9], 0]]},
-    "a dataset in numbers": {"batches": [[7, [24_000], 0]]},
-    "more batches": {"batches": [["interface_summary_hour", [24_315], 0]] * 2},
     "no batches": {"batches": []},
-    "batches without end": {"batches": [["interface_summary_hour", [24_315], 0]] * 200_000},
+    "batches without end": {"batches": [["interface_summary_hour", [24_315], 0, 0, 0]] * 200_000},
+}
+BATCHES: dict[str, dict[str, Any]] = {
+    "months in words": {"months": ["2026-03"]},
+    "months of other ages": {"months": [1, 10**9]},
+    "a dataset in numbers": {"dataset": 7},
+    "a longer batch": {"length": 1 << 40},
+    "a batch that ends before it begins": {"length": -1},
+    "less than no answers": {"size": -1},
+    "other answers": {"size": 10},
+    "a petabyte of answers": {"size": 1 << 50},
+    "another checksum": {"checksum": 1},
 }
 
 
@@ -323,19 +336,15 @@ def recovered(
         assert published_rows(duck, here / "output", dataset) == rows
 
 
-def group_of_rows(here: Path, what: str, number: int = 0) -> None:
-    """Write a raw group with an impossible answer."""
-    batches = [columns(**ROWS[what])]
-    index = index_of(batches, id=f"{number:02x}")
-    group_file(here, index, batches, raw_log._SCHEMA, number=number)
-
-
-def group_of_index(here: Path, what: str, number: int = 0) -> None:
-    """Write a raw group with an impossible index."""
-    batches, index = [columns()], INDEXES[what]
+def group_of(here: Path, what: str, number: int = 0) -> Path:
+    """Write a raw group with something impossible in it."""
+    plain = one_answer(**ROWS.get(what, {}))
+    batch = raw_log._LZ4.compress(plain, asbytes=True)
+    index = INDEXES.get(what, {})
     if isinstance(index, dict) and "version" not in index:
-        index = index_of(batches, **{"id": f"{number:02x}"} | index)
-    group_file(here, index, batches, raw_log._SCHEMA, number=number)
+        entry = entry_of(plain, batch, **BATCHES.get(what, {}))
+        index = index_of([entry], **{"id": f"{number:02x}"} | index)
+    return group_file(here, index, [batch], number=number)
 
 
 def test_raw_groups_with_impossible_answers(
@@ -343,7 +352,7 @@ def test_raw_groups_with_impossible_answers(
 ) -> None:
     """Each is damage, so it goes to quarantine and its days are asked again."""
     for number, what in enumerate(ROWS):
-        group_of_rows(here, what, number)
+        group_of(here, what, number)
     recovered(here, capsys, duck, groups=len(ROWS))
 
 
@@ -351,9 +360,10 @@ def test_raw_groups_with_an_impossible_index(
     here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
 ) -> None:
     """The same: nothing of them is believed."""
-    for number, what in enumerate(INDEXES):
-        group_of_index(here, what, number)
-    recovered(here, capsys, duck, groups=len(INDEXES))
+    impossible = INDEXES | BATCHES
+    for number, what in enumerate(impossible):
+        group_of(here, what, number)
+    recovered(here, capsys, duck, groups=len(impossible))
 
 
 @pytest.mark.parametrize("what", few_by_day(ROWS, ["no appid"]))
@@ -361,25 +371,16 @@ def test_a_raw_group_with_impossible_answers(
     here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection, what: str
 ) -> None:
     """One alone too."""
-    group_of_rows(here, what)
+    group_of(here, what)
     recovered(here, capsys, duck)
 
 
-@pytest.mark.parametrize("what", few_by_day(INDEXES, ["deep"]))
+@pytest.mark.parametrize("what", few_by_day(INDEXES | BATCHES, ["deep"]))
 def test_a_raw_group_with_an_impossible_index(
     here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection, what: str
 ) -> None:
     """One alone too."""
-    group_of_index(here, what)
-    recovered(here, capsys, duck)
-
-
-def test_a_raw_group_of_other_columns(
-    here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
-) -> None:
-    """Neither their number nor their types are those of a group."""
-    batches = [[pa.array([1]), pa.array(["x"])]]
-    group_file(here, index_of(batches), batches, pa.schema([("a", pa.int64()), ("b", pa.string())]))
+    group_of(here, what)
     recovered(here, capsys, duck)
 
 
@@ -387,13 +388,11 @@ def test_a_raw_group_of_a_terabyte(
     here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
 ) -> None:
     """Its end says where the rest is, and is looked at first."""
-    batches = [columns()]
-    path = group_file(here, index_of(batches), batches, raw_log._SCHEMA)
-    end = path.read_bytes()[-10:]
+    path = group_of(here, "")
     with path.open("r+b") as file:
         file.truncate(1 << 40)
-        file.seek((1 << 40) - 10)
-        file.write((1 << 31 - 1).to_bytes(4, "little") + end[4:])
+        file.seek((1 << 40) - raw_log._END.size)
+        file.write(raw_log._END.pack((1 << 32) - 1, 0, raw_log._MARK))
     recovered(here, capsys, duck)
 
 

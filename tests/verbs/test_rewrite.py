@@ -405,6 +405,7 @@ def test_the_new_tree_must_be_at_a_new_place_beside_the_old_one(
     """Only to a new place beside the old one."""
     harvest(1)
     Path("there/interface_summary").mkdir(parents=True)
+    Path("there/interface_summary/x.parquet").touch()
     assert invoke(["rewrite", *options]) == Exit.USAGE
     assert words in capsys.readouterr().err
 

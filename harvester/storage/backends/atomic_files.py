@@ -45,6 +45,17 @@ def os_errors_as_store_errors(path: Path) -> Iterator[None]:
         raise store_error(path, error) from error
 
 
+@contextmanager
+def if_there(path: Path) -> Iterator[None]:
+    """End the block quietly if a file is missing; otherwise as `os_errors_as_store_errors`."""
+    try:
+        yield
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise store_error(path, error) from error
+
+
 def store_error(path: Path, error: OSError) -> StoreError:
     """Return the StoreError for an OSError about a path."""
     # Arrow puts its own text, of many lines, in the place of the system's.
@@ -67,7 +78,7 @@ def refuse_shortage(error: OSError | MemoryError) -> None:
         raise MemoryError from error
 
 
-def write(temp: Path, descriptor: int, final: Path, data: bytes | memoryview) -> None:
+def write(temp: Path, descriptor: int, final: Path, data: bytes) -> None:
     """Write a small file durably. Raises StoreError; then the final name is unchanged.
 
     ``temp`` is new and empty, and open as ``descriptor``.

@@ -8,7 +8,7 @@ that says where and what to do.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, NewType, Protocol, TypeAlias, TypeVar
@@ -31,7 +31,7 @@ Version = NewType("Version", str)
 
 ANY = Version("any")
 """No version of any file: whatever is there is replaced."""
-Source: TypeAlias = Path | bytes | memoryview
+Source: TypeAlias = Path | bytes
 """A file that is complete, or the contents of a small one."""
 
 MAX_READ = (32 << 20) + 1
@@ -71,13 +71,6 @@ class Blob(NamedTuple):
     version: Version
 
 
-class Tail(NamedTuple):
-    """The last bytes of a file."""
-
-    file: FileInfo
-    data: bytes
-
-
 class Store(Protocol):
     """Files by name. Every method raises StoreError."""
 
@@ -101,18 +94,8 @@ class Store(Protocol):
     def owners(self) -> Iterator[Owner]:
         """Yield the holders of locked names. A reader may ask for them."""
 
-    def check_folders(self, names: Iterable[str]) -> None:
-        """Check these folders before the first write, and close the private ones to other users.
-
-        Raises UsageError for a link that is not allowed, a pipe, a socket or a device in them. An
-        object store has none.
-        """
-
     def display_path(self, name: str = "") -> str:
         """Return the path or URI of a file, or of the output, for messages."""
-
-    def exists(self, folder: str) -> bool:
-        """Return whether a folder exists, or has any file where folders do not exist."""
 
     def list(self, folder: str) -> list[FileInfo]:
         """Return the files below a folder, by name; none if there is no such folder."""
@@ -120,17 +103,15 @@ class Store(Protocol):
     def get(self, name: str, length: int = MAX_READ) -> Blob | None:
         """Return the first bytes of a file, at most ``length``; None if there is none."""
 
-    def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
-        """Yield the last bytes of each file, at most ``length``, in the order given.
+    def get_many(self, found: Iterable[FileInfo], tail: int = 0) -> Iterator[bytes | None]:
+        """Yield the bytes of each file as `get`, or its last ``tail`` bytes, in the order given.
 
-        A file that was replaced since it was listed is read as it is now. None if it is gone.
+        An object store reads many at once. A file that was replaced since it was listed is read as
+        it is now. None if it is gone.
         """
 
     def local_copy(self, name: str) -> AbstractContextManager[LocalCopy | None]:
         """Provide a local copy for the block; None if there is no file."""
-
-    def version(self, name: str) -> Version | None:
-        """Return the current version of a file, None if there is none."""
 
     def put(self, name: str, source: Source, over: Version | None = ANY) -> Version:
         """Put a small file, or a complete file of `scratch`, durably; return its version.
@@ -140,7 +121,7 @@ class Store(Protocol):
         `scratch`, and one with a single writer compares none.
         """
 
-    def append(self, name: str, data: bytes | memoryview) -> Path:
+    def append(self, name: str, data: bytes) -> Path:
         """Put a file under a new name, durably; return the path of its local copy."""
 
     def copies(self, names: Iterable[str]) -> Iterator[Path | None]:
@@ -183,18 +164,3 @@ def retry_races(attempt: Callable[[int], T], most: int = MAX_RACES) -> T:
         with suppress(LostRace):
             return attempt(lost)
     return attempt(most)
-
-
-def contents(store: Store, found: Sequence[FileInfo]) -> Iterator[bytes | None]:
-    """Yield the bytes of small files, in the order given; None for one that is gone.
-
-    Of a file that is too long the first `MAX_READ` bytes. An object store reads many at once.
-    Raises StoreError.
-    """
-    longest = min(MAX_READ, max((file.size for file in found), default=0))
-    for tail in store.tails(found, longest):
-        if tail is None or len(tail.data) == tail.file.size:
-            yield None if tail is None else tail.data
-        else:
-            # It has grown since it was listed, or is too long.
-            yield read_bytes(store, tail.file.name)

@@ -68,11 +68,7 @@ def owner(path: Path) -> Owner | None:
 
     The file is locked for an instant, shared, which `locked` tells from a run that holds it.
     """
-    with (
-        atomic_files.os_errors_as_store_errors(path),
-        suppress(FileNotFoundError),
-        regular_files.reader(path) as file,
-    ):
+    with atomic_files.if_there(path), regular_files.reader(path) as file:
         if not _take_if_free(file.fileno(), fcntl.LOCK_SH):
             # Held even without a note: a holder writes it after it has taken the lock.
             return _holder_of(file.fileno(), path.stem) or Owner(path.stem, "", 0, "", "")
@@ -142,11 +138,7 @@ def _write_note(descriptor: int, note: bytes) -> None:
 
 def remove_if_abandoned(path: Path) -> bool:
     """Remove a file that no process is writing; return whether it did. Raises StoreError."""
-    with (
-        atomic_files.os_errors_as_store_errors(path),
-        suppress(FileNotFoundError),
-        os.fdopen(_open_to_lock(path, os.O_RDWR), "rb") as file,
-    ):
+    with atomic_files.if_there(path), os.fdopen(_open_to_lock(path, os.O_RDWR), "rb") as file:
         if _take_if_free(file.fileno(), fcntl.LOCK_EX):
             # While it is locked, because a process with the same number may make the name again.
             path.unlink(missing_ok=True)

@@ -25,7 +25,6 @@ from harvester.storage.backends.base import (
     FileInfo,
     LocalCopy,
     Source,
-    Tail,
     Version,
     temp_path,
 )
@@ -57,7 +56,7 @@ class LocalStore:
     @property
     def scratch(self) -> Path:
         """A folder inside the output, because a rename must not leave the file system."""
-        return self.root / META_DIR / "tmp"
+        return self.root.joinpath(META_DIR, "tmp")
 
     @property
     def is_exclusive(self) -> bool:
@@ -97,61 +96,48 @@ class LocalStore:
         """Return the path of a file."""
         return self.root / name
 
-    def exists(self, folder: str) -> bool:
-        """Return whether there is such a folder."""
-        path = self.path(folder)
-        with atomic_files.os_errors_as_store_errors(path):
-            return path.is_dir()
-
     def list(self, folder: str) -> list[FileInfo]:
         """Return the files below a folder, by name."""
         return sorted(self._files_below(folder))
 
-    def get(self, name: str, length: int = MAX_READ) -> Blob | None:
-        """Return the first bytes of a file, and the version as in a listing."""
+    def get(self, name: str, length: int = MAX_READ, *, is_end: bool = False) -> Blob | None:
+        """Return the first bytes of a file, or the last ones, and the version as in a listing."""
         path = self.path(name)
-        with (
-            atomic_files.os_errors_as_store_errors(path),
-            suppress(FileNotFoundError),
-            regular_files.reader(path) as file,
-        ):
-            version = Version(regular_files.version_from(os.fstat(file.fileno())))
-            return Blob(file.read(length), version)
+        with atomic_files.if_there(path), regular_files.reader(path) as file:
+            status = os.fstat(file.fileno())
+            start = max(0, status.st_size - length) if is_end else 0
+            data = os.pread(file.fileno(), min(length, status.st_size), start)
+            return Blob(data, Version(regular_files.version_from(status)))
         return None
 
-    def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
-        """Yield the last bytes of each file, one by one: threads gain nothing on a disk."""
-        return (self._tail_of(file.name, length) for file in found)
+    def get_many(self, found: Iterable[FileInfo], tail: int = 0) -> Iterator[bytes | None]:
+        """Yield the bytes of each file, one by one: threads gain nothing on a disk."""
+        for file in found:
+            blob = self.get(file.name, tail or MAX_READ, is_end=tail > 0)
+            yield None if blob is None else blob.data
 
     @contextmanager
     def local_copy(self, name: str) -> Iterator[LocalCopy | None]:
         """Return the file itself."""
-        version = self.version(name)
+        version = self._version(name)
         yield None if version is None else LocalCopy(self.path(name), version)
-
-    def version(self, name: str) -> Version | None:
-        """Return the version, the same as in a listing; None if there is no file."""
-        path = self.path(name)
-        with atomic_files.os_errors_as_store_errors(path), suppress(FileNotFoundError):
-            return Version(regular_files.version_from(path.lstat()))
-        return None
 
     def put(self, name: str, source: Source, over: Version | None = ANY) -> Version:
         """Flush, rename, flush the folder. Raises LostRace for a small file alone."""
         if isinstance(source, Path):
             # No version is compared: the caller holds the bucket's lock.
             atomic_files.replace_durably(source, self.path(name))
-            return self.version(name) or Version("")
+            return self._version(name) or Version("")
         if over == ANY:
             return self._write(name, source)
         # Named by a checksum, because a lock file with an appid would stay after `forget`.
         guard = f"{LOCKS}/write-{zlib.crc32(name.encode()) % _GUARDS:02d}"
         with flock.held(self.path(guard)):
-            if self.version(name) != over:
+            if self._version(name) != over:
                 raise LostRace(f"{self.display_path(name)}: replaced meanwhile", "run again")
             return self._write(name, source)
 
-    def append(self, name: str, data: bytes | memoryview) -> Path:
+    def append(self, name: str, data: bytes) -> Path:
         """Write a file under a new name, durably."""
         self._write(name, data)
         return self.path(name)
@@ -172,27 +158,24 @@ class LocalStore:
     def delete(self, name: str) -> None:
         """Remove a file if it is there, and the folder it leaves empty."""
         path = self.path(name)
-        with atomic_files.os_errors_as_store_errors(path), suppress(FileNotFoundError):
+        with atomic_files.if_there(path):
             path.unlink(missing_ok=True)
             # Before the folder is removed: its own removal may be lost, for then it is empty.
             atomic_files.sync(path.parent)
         with suppress(OSError):
             path.parent.rmdir()
 
-    def _write(self, name: str, data: bytes | memoryview) -> Version:
+    def _write(self, name: str, data: bytes) -> Version:
         temp = temp_path(self, name)
         with flock.in_progress(temp) as descriptor:
             atomic_files.write(temp, descriptor, self.path(name), data)
-        return self.version(name) or Version("")
+        return self._version(name) or Version("")
 
-    def _tail_of(self, name: str, length: int) -> Tail | None:
+    def _version(self, name: str) -> Version | None:
+        """Return the version, the same as in a listing; None if there is no file."""
         path = self.path(name)
-        with atomic_files.os_errors_as_store_errors(path), suppress(FileNotFoundError):
-            with regular_files.reader(path) as file:
-                status = os.fstat(file.fileno())
-                start = max(0, status.st_size - length)
-                data = os.pread(file.fileno(), length, start)
-            return Tail(FileInfo(name, status.st_size, regular_files.version_from(status)), data)
+        with atomic_files.if_there(path):
+            return Version(regular_files.version_from(path.lstat()))
         return None
 
     def _files_below(self, top: str) -> Iterator[FileInfo]:
@@ -227,7 +210,7 @@ class LocalStore:
     def _is_folder(self, name: str) -> bool:
         """Return whether a folder is there. Raises UsageError for what is no file either."""
         path = self.path(name)
-        with atomic_files.os_errors_as_store_errors(path), suppress(FileNotFoundError):
+        with atomic_files.if_there(path):
             mode = path.lstat().st_mode
             if stat.S_ISLNK(mode) and _DATA_FOLDER.fullmatch(name):
                 mode = self._mode_behind(path)
@@ -259,11 +242,7 @@ def _ways_to(folder: str) -> Iterator[str]:
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """Return the entries of a folder; none if it was removed meanwhile."""
-    with (
-        atomic_files.os_errors_as_store_errors(folder),
-        suppress(FileNotFoundError, NotADirectoryError),
-        os.scandir(folder) as found,
-    ):
+    with atomic_files.if_there(folder), suppress(NotADirectoryError), os.scandir(folder) as found:
         return list(found)
     return []
 

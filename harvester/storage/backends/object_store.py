@@ -31,7 +31,6 @@ from harvester.storage.backends.base import (
     FileInfo,
     LocalCopy,
     Source,
-    Tail,
     Version,
     first_contact,
 )
@@ -59,9 +58,6 @@ _MIN_PATIENCE = 1.0
 
 _SHORT_BYTES = 1 << 20
 """Length of a file up to which a put that is not answered soon is repeated."""
-
-_MAX_TAIL_READS = 5
-"""Reads of a file's end before it counts as replaced again and again."""
 
 _PROBE = f"{LOCKS}/conditions"
 """The name of an empty object that stays, with which each run tests the store."""
@@ -133,15 +129,6 @@ class ObjectStore:
             if owner is not None:
                 yield owner
 
-    def check_folders(self, names: Iterable[str]) -> None:
-        """Do nothing: a store has objects alone, and no folders."""
-
-    def exists(self, folder: str) -> bool:
-        """Return whether a folder has any file."""
-        # One name is enough, however many there are.
-        pages = partial(obstore.list, self._store, folder, chunk_size=1)
-        return self._answered(folder, lambda: any(len(page) > 0 for page in pages()))
-
     def list(self, folder: str) -> list[FileInfo]:
         """Return the files below a folder, by name."""
         return sorted(file_info(meta["path"], meta) for meta in self._listed(folder))
@@ -150,9 +137,16 @@ class ObjectStore:
         """Return the first bytes of a file and its tag; None if there is none."""
         return self._read(name, lambda it: Blob(beginning(it, length), version_of(it.meta)))
 
-    def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
-        """Yield the last bytes of each file; many files are read at once."""
-        return map_concurrently(lambda file: self._read_tail(file, length), found)
+    def get_many(self, found: Iterable[FileInfo], tail: int = 0) -> Iterator[bytes | None]:
+        """Yield the bytes of each file; many files are read at once."""
+
+        def read(file: FileInfo) -> bytes | None:
+            if tail:
+                return self._tail_of(file, tail)
+            blob = self.get(file.name)
+            return None if blob is None else blob.data
+
+        return map_concurrently(read, found)
 
     @contextmanager
     def local_copy(self, name: str) -> Iterator[LocalCopy | None]:
@@ -167,28 +161,21 @@ class ObjectStore:
             # A command that only reads leaves no folder behind.
             self._scratch.remove_if_unused()
 
-    def version(self, name: str) -> Version | None:
-        """Return the tag and the generation of an object, None if there is none."""
-        # A missing bucket counts as none too, because the answer has no body: a put reports it.
-        meta = self._if_there(name, lambda: obstore.head(self._store, name))
-        return None if meta is None else version_of(meta)
-
     def put(self, name: str, source: Source, over: Version | None = ANY) -> Version:
         """Put a file over the version it replaces. Raises LostRace if another one is there.
 
         If what is there is this very file, an earlier try has put it, and its answer got lost.
         """
-        data = source if isinstance(source, Path) else bytes(source)
         mode: PutMode = "overwrite" if self._single_writer or over == ANY else put_mode(over)
         try:
-            return self._answered(name, lambda: self._put(name, data, mode))
+            return self._answered(name, lambda: self._put(name, source, mode))
         except LostRace:
-            found = self._read(name, lambda answer: version_if_same(answer, data))
+            found = self._read(name, lambda answer: version_if_same(answer, source))
             if found is None:
                 raise
             return found
 
-    def _put(self, name: str, data: Path | bytes, mode: PutMode) -> Version:
+    def _put(self, name: str, data: Source, mode: PutMode) -> Version:
         length = data.stat().st_size if isinstance(data, Path) else len(data)
         store = self._store if length <= _SHORT_BYTES else self._patient
         try:
@@ -201,7 +188,7 @@ class ObjectStore:
             where = self.display_path(name)
             raise LostRace(f"{where}: another run replaced it meanwhile", "run again") from None
 
-    def append(self, name: str, data: bytes | memoryview) -> Path:
+    def append(self, name: str, data: bytes) -> Path:
         """Put a file under a new name; return its copy in the scratch folder."""
         self.put(name, data)
         path = self.scratch / name
@@ -264,30 +251,27 @@ class ObjectStore:
 
         return self._read(name, written)
 
-    def _read_tail(self, found: FileInfo, length: int) -> Tail | None:
-        for _ in range(_MAX_TAIL_READS):
-            # Stores refuse a range of an empty object.
-            if not found.size:
-                return Tail(found, b"")
-            tail = self._if_there(found.name, partial(self._read_range, found, length))
-            # The answer says what the object is now, so one that was replaced is read again by its
-            # size.
-            if tail is None or tail.file == found:
-                return tail
-            found = tail.file
-        raise StoreAway(f"{self.display_path(found.name)}: replaced again and again", "run again")
-
-    def _read_range(self, found: FileInfo, length: int) -> Tail:
-        """Return the file as it is now, and its end if it is unchanged."""
+    def _tail_of(self, found: FileInfo, length: int) -> bytes | None:
+        # Stores refuse a range of an empty object.
+        if not found.size:
+            return b""
         wanted = (max(0, found.size - length), found.size)
-        try:
-            answer = obstore.get(self._store, found.name, options={"range": wanted})
-            return Tail(file_info(found.name, answer.meta), bytes(answer.bytes()))
-        except BaseError as error:
-            # The file was replaced by a shorter one.
-            if object_client.status(error) != object_client.BEYOND_THE_END:
-                raise
-            return Tail(file_info(found.name, obstore.head(self._store, found.name)), b"")
+
+        def read() -> tuple[ObjectMeta, bytes]:
+            try:
+                answer = obstore.get(self._store, found.name, options={"range": wanted})
+                return answer.meta, bytes(answer.bytes())
+            except BaseError as error:
+                # The file was replaced by a shorter one.
+                if object_client.status(error) != object_client.BEYOND_THE_END:
+                    raise
+                return obstore.head(self._store, found.name), b""
+
+        answer = self._if_there(found.name, read)
+        if answer is None or answer[0]["size"] == found.size:
+            return answer and answer[1]
+        # The answer says what the object is now, so one that was replaced is read by its new size.
+        return self._tail_of(file_info(found.name, answer[0]), length)
 
     def _check_puts(self) -> None:
         """Check that puts are accepted, but none whose condition is not met. Raises UsageError."""

@@ -24,13 +24,15 @@ BEGIN: Final = "begin"
 _LABEL = r"\d{4,}-of-\d{4,}"
 _NAME = re.compile(
     rf"{CHANGES}/({_LABEL})/"
-    r"(?:entries/(\d{12})\.entry|log/(\d{12})-(\d{12})\.(\d{4}-\d{2}-\d{2})\.([0-9a-f]{10})\.(\d+)"
+    r"(?:(?:rounds/(\d{12})|log/(\d{12})-(\d{12})\.(\d{4}-\d{2}-\d{2})\.([0-9a-f]{10}))"
     rf"{re.escape(LINES)}"
     r"|begun/[^/]+\.entry)"
 )
 _FORM = "v1"
 _PLACE = re.compile(r"(\d{1,4})-(\d{1,4})-(\d{1,12})-([0-9a-f]{10})?")
 _MARK_DIGITS = 10
+_LAST = 10**12 - 1
+"""The largest number of an entry."""
 
 
 class BrokenHistory(Exception):
@@ -80,10 +82,10 @@ class LogEntry:
 
 
 class LogFile(NamedTuple):
-    """A file with the entries from ``first`` to ``last``.
+    """A file with the entries from ``first`` to ``last``, compressed.
 
-    A segment names the day and the mark of its last entry. A file of one entry names neither.
-    ``length`` counts the bytes of the entries, which a segment compresses.
+    A segment names the day and the mark of its last entry. A file of one publish round names
+    neither, and its last entry may come before ``last``.
     """
 
     file: FileInfo
@@ -91,25 +93,37 @@ class LogFile(NamedTuple):
     last: int
     day: str = ""
     mark: str = ""
-    length: int = 0
 
     @property
-    def is_entry(self) -> bool:
-        """True for a file of one entry, which is not folded yet."""
+    def is_round(self) -> bool:
+        """True for a file of one round, which is not folded yet."""
         return not self.mark
 
 
 @dataclass(slots=True)
 class Shelf:
-    """The files of one log, by their first entry; ``begun`` are announced changes."""
+    """The files of one log; ``begun`` are announced changes."""
 
-    files: list[LogFile] = field(default_factory=list)
+    segments: list[LogFile] = field(default_factory=list)
+    rounds: list[LogFile] = field(default_factory=list)
     begun: list[FileInfo] = field(default_factory=list)
 
     @property
+    def files(self) -> list[LogFile]:
+        """The files by their first entry, the longest first, without rounds that are folded.
+
+        Only its contents tell where a round ends, so it counts up to the next one.
+        """
+        segments = sorted(self.segments, key=lambda each: (each.first, -each.last))
+        folded = max((each.last for each in segments), default=0)
+        rounds = [each for each in self.rounds if each.first > folded]
+        ends = [each.first - 1 for each in rounds[1:]] + [_LAST]
+        return segments + [x._replace(last=end) for x, end in zip(rounds, ends, strict=False)]
+
+    @property
     def newest(self) -> LogFile | None:
-        """The file of the last entry, a segment if there are both."""
-        return max(self.files, key=lambda each: (each.last, not each.is_entry), default=None)
+        """The file of the last entry."""
+        return max(self.files, key=lambda each: each.last, default=None)
 
 
 def shelves(found: Iterable[FileInfo]) -> dict[str, Shelf]:
@@ -117,29 +131,25 @@ def shelves(found: Iterable[FileInfo]) -> dict[str, Shelf]:
     logs: dict[str, Shelf] = {}
     for file in found:
         if match := _NAME.fullmatch(file.name):
-            label, number, first, last, day, mark, length = match.groups()
+            label, number, first, last, day, mark = match.groups()
             shelf = logs.setdefault(label, Shelf())
             if number:
-                shelf.files.append(LogFile(file, int(number), int(number), length=file.size))
+                shelf.rounds.append(LogFile(file, int(number), int(number)))
             elif first:
-                shelf.files.append(LogFile(file, int(first), int(last), day, mark, int(length)))
+                shelf.segments.append(LogFile(file, int(first), int(last), day, mark))
             else:
                 shelf.begun.append(file)
-    for shelf in logs.values():
-        # Of files with the same first entry the longest leads, and a segment before a file of one
-        # entry.
-        shelf.files.sort(key=lambda each: (each.first, -each.last, each.is_entry))
     return logs
 
 
-def entry_name(label: str, seq: int) -> str:
-    """Return the name of the file of one entry."""
-    return f"{CHANGES}/{label}/entries/{seq:012d}.entry"
+def round_name(label: str, first: int) -> str:
+    """Return the name of the file of a round that begins with the entry ``first``."""
+    return f"{CHANGES}/{label}/rounds/{first:012d}{LINES}"
 
 
-def segment_name(label: str, first: int, last: LogEntry, length: int) -> str:
+def segment_name(label: str, first: int, last: LogEntry) -> str:
     """Return the name of a segment that begins with the entry ``first``."""
-    place = f"{first:012d}-{last.seq:012d}.{last.at[:10]}.{last.position.mark}.{length}"
+    place = f"{first:012d}-{last.seq:012d}.{last.at[:10]}.{last.position.mark}"
     return f"{CHANGES}/{label}/log/{place}{LINES}"
 
 
@@ -155,23 +165,16 @@ def files_mark(found: Iterable[FileInfo]) -> str:
 
 
 def needed(files: Iterable[LogFile], after: int) -> list[LogFile]:
-    """Return the fewest files that hold all entries after a number that there are.
+    """Return the files without those of which all entries after a number are in others.
 
-    ``files`` are in the order of their first entries.
+    ``files`` are in the order of their first entries, the longest first.
     """
     chosen: list[LogFile] = []
-    best: LogFile | None = None
     for each in files:
-        # No other file that begins here or before reaches as far as the best one.
-        if best is not None and each.first > after + 1:
-            chosen.append(best)
-            after, best = best.last, None
-        if best is None and each.first > after + 1:
-            # Behind a gap.
-            after = each.first - 1
-        if each.last > after and (best is None or each.last > best.last):
-            best = each
-    return [*chosen, best] if best else chosen
+        if each.last > after:
+            chosen.append(each)
+            after = each.last
+    return chosen
 
 
 def followed(entries: Iterable[LogEntry], at: LogPosition) -> Iterator[LogEntry]:

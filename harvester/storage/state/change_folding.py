@@ -1,4 +1,4 @@
-"""Folding of change logs: entries into segments, short segments into longer ones of one month.
+"""Folding of change logs: the files of publish rounds into segments, each of one month.
 
 A segment never changes. It is complete before the files that it replaces are removed, and a reader
 takes any set of files that holds an entry, so a killed fold is finished by the next one, and two
@@ -7,9 +7,9 @@ folds of the same bucket at once do no harm.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import groupby, takewhile
+from itertools import takewhile
 
 from harvester.core import calendar
 from harvester.core.errors import LostRace
@@ -22,22 +22,30 @@ from harvester.storage.state.packed_lines import pack
 MAX_SEGMENT_BYTES = 4 << 20
 """Bytes of entries that a segment does not exceed, unless it has one: files are read whole."""
 
-MAX_SHORT_SEGMENTS = 16
-"""Segments of a month that is not over. So many are merged, and a month that is over is merged."""
+MAX_ROUNDS = 16
+"""Files of single rounds. So many are folded."""
 
 _SECONDS_A_DAY = 86_400
 
 
 def fold(tree: Tree, label: str, now: float) -> None:
-    """Fold the entries of a bucket, merge its segments and drop old ones; the caller has its lock.
+    """Drop old segments of a bucket, and fold its rounds if they are many or of an earlier month.
 
-    Raises StoreError, and UsageError for an entry of a newer version.
+    The caller has its lock. Raises StoreError, and UsageError for an entry of a newer version.
     """
-    this_month = calendar.utc_text(now)[:7]
-    _join(tree, label, this_month)
-    # Once more, because the segments of these entries may be due with earlier ones.
-    _join(tree, label, this_month)
-    _drop(tree, label, calendar.utc_text(now - tree.keep_history * _SECONDS_A_DAY)[:10])
+    shelf = change_reader.shelf(tree.store, label)
+    files, newest = shelf.files, shelf.newest
+    first_day = calendar.utc_text(now - tree.keep_history * _SECONDS_A_DAY)[:10]
+    old = [*takewhile(lambda each: "" < each.day < first_day and each != newest, files)]
+    if old:
+        remember(tree, label, change_reader.left_behind(tree, label, old))
+    kept = needed(files[len(old) :], 0)
+    is_due = _are_due(tree, kept, calendar.utc_text(now)[:7])
+    names = _folded(tree, label, kept) if is_due else {each.file.name for each in kept}
+    # Also what a fold left that was killed after it had put its segment.
+    for each in (*shelf.segments, *shelf.rounds):
+        if each.file.name not in names:
+            tree.store.delete(each.file.name)
 
 
 def remember(tree: Tree, label: str, names: set[str]) -> None:
@@ -52,75 +60,50 @@ def line(entry: LogEntry) -> bytes:
     return json_file.encoded(entry) + b"\n"
 
 
-def _join(tree: Tree, label: str, this_month: str) -> None:
-    """Join the files of each group that is due into one segment, then remove what it holds."""
-    files = change_reader.shelf(tree.store, label).files
-    kept = needed(files, 0)
-    # Left by a fold that was killed after it had put its segment.
-    superfluous = [each for each in files if each not in kept]
-    for group in _groups(kept):
-        if _is_due(group, this_month):
-            entries = list(change_reader.entries_of(tree.store, group, group[0].first - 1))
-            is_whole = len(entries) == group[-1].last - group[0].first + 1
-            # A segment that lost an entry stays as it is: readers must see the gap. Of files of one
-            # entry a damaged one is left out, or no later one would ever be folded.
-            if is_whole or group[0].is_entry:
-                _put_segments(tree, label, entries)
-                superfluous += group
-    for each in superfluous:
-        tree.store.delete(each.file.name)
+def _are_due(tree: Tree, files: list[LogFile], this_month: str) -> bool:
+    rounds = [each for each in files if each.is_round]
+    first = change_reader.entries_of(tree.store, rounds[:1])
+    return len(rounds) >= MAX_ROUNDS or any(entry.at[:7] < this_month for entry in first)
 
 
-def _put_segments(tree: Tree, label: str, entries: Iterable[LogEntry]) -> None:
-    """Put entries into a segment, and behind a gap into another.
+def _folded(tree: Tree, label: str, files: list[LogFile]) -> set[str]:
+    """Fold the rounds in these files into segments; return the names of the files that stay."""
+    rounds = [each for each in files if each.is_round]
+    last = files[: -len(rounds)][-1:]
+    entries = list(change_reader.entries_of(tree.store, last))
+    # A segment that lost an entry stays as it is: readers must see the gap.
+    if len(entries) != sum(each.last - each.first + 1 for each in last):
+        last, entries = [], []
+    entries += change_reader.entries_of(tree.store, rounds)
+    names = {each.file.name for each in files if each not in last + rounds}
+    return names | {_put_segment(tree, label, piece) for piece in _pieces(entries)}
 
-    A segment across a gap would hide the missing entry, which another fold may have written.
+
+def _pieces(entries: Iterable[LogEntry]) -> Iterator[list[tuple[LogEntry, bytes]]]:
+    """Cut entries, and their lines, where a segment ends: at its length, and with its month.
+
+    Also at a gap: a segment across it would hide the entry, which another fold may have written.
     """
-    for _, found in groupby(enumerate(entries), key=lambda item: item[1].seq - item[0]):
-        piece = [entry for _, entry in found]
-        lines = [*map(line, piece)]
-        name = segment_name(label, piece[0].seq, piece[-1], sum(map(len, lines)))
-        # Another fold of the same entries has written the same.
-        with suppress(LostRace):
-            tree.store.put(name, pack(lines), None)
-
-
-def _is_due(group: Sequence[LogFile], this_month: str) -> bool:
-    if group[0].is_entry:
-        return True
-    is_over = group[-1].day[:7] < this_month
-    return len(group) > 1 and (is_over or len(group) >= MAX_SHORT_SEGMENTS)
-
-
-def _groups(files: Iterable[LogFile]) -> Iterator[list[LogFile]]:
-    """Yield the files that may become one: without a gap, not too long, segments of one month.
-
-    Files of one entry name no day, and so are in groups of their own.
-    """
-    group: list[LogFile] = []
+    piece: list[tuple[LogEntry, bytes]] = []
     size = 0
-    for each in files:
-        is_apart = group and each.first != group[-1].last + 1
-        is_of_other_month = group and each.day[:7] != group[-1].day[:7]
-        is_too_long = group and size + each.length > MAX_SEGMENT_BYTES
-        if is_apart or is_of_other_month or is_too_long:
-            yield group
-            group, size = [], 0
-        group.append(each)
-        size += each.length
-    if group:
-        yield group
+    for entry in entries:
+        text = line(entry)
+        if piece:
+            last = piece[-1][0]
+            is_next = entry.seq == last.seq + 1 and entry.at[:7] == last.at[:7]
+            if not is_next or size + len(text) > MAX_SEGMENT_BYTES:
+                yield piece
+                piece, size = [], 0
+        piece.append((entry, text))
+        size += len(text)
+    if piece:
+        yield piece
 
 
-def _drop(tree: Tree, label: str, before: str) -> None:
-    """Drop segments that ended before a day, oldest first; the newest file always stays."""
-    shelf = change_reader.shelf(tree.store, label)
-    newest = shelf.newest
-
-    def is_old(each: LogFile) -> bool:
-        return not each.is_entry and each.day < before and each is not newest
-
-    if old := list(takewhile(is_old, shelf.files)):
-        remember(tree, label, change_reader.left_behind(tree, label, old))
-        for each in old:
-            tree.store.delete(each.file.name)
+def _put_segment(tree: Tree, label: str, piece: list[tuple[LogEntry, bytes]]) -> str:
+    """Put a segment; return its name."""
+    name = segment_name(label, piece[0][0].seq, piece[-1][0])
+    # Another fold of the same entries has written the same.
+    with suppress(LostRace):
+        tree.store.put(name, pack(text for _, text in piece), None)
+    return name

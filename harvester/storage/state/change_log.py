@@ -3,14 +3,17 @@
 An entry is durable before the raw groups behind it are deleted, so each replacement by a killed run
 has an entry, or groups that the next run publishes and reports again. A change without groups, by
 `forget` or a repair, is announced first, and the next run of the bucket reports what was announced
-and not reported. An entry is created under the next number only if that is free, because nothing
-excludes other runs from the buckets of an object store.
+and not reported. The entries of a publish round are one file. It is created under the number of its
+first entry only if that is free, because nothing excludes other runs from the buckets of an object
+store.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
+from itertools import groupby
 
 from harvester.core import calendar
 from harvester.core.calendar import Clock
@@ -23,13 +26,17 @@ from harvester.storage.state.change_entries import (
     BEGIN,
     LogEntry,
     LogPosition,
-    entry_name,
     files_mark,
+    round_name,
     shelves,
 )
+from harvester.storage.state.packed_lines import pack
 
 MAX_RACES = 100
 """Maximum numbers of one entry that other runs may take first."""
+
+MAX_ROUND_BYTES = 256 << 10
+"""Bytes of entries in the file of a round, unless it has one; a longer round has several."""
 
 _DEAD_AFTER_SECONDS = 86_400
 """Age at which an announcement is of a dead run, where runs cannot exclude each other."""
@@ -69,7 +76,7 @@ class ChangeLog:
             there = files.get(label, [])
             self._heads[label] = LogPosition(0, files_mark(there))
             change_folding.remember(self._tree, label, {file.name for file in there})
-            self._append(label, LogEntry(op=BEGIN, run_id=self.run_id))
+            self._append(label, [LogEntry(op=BEGIN, run_id=self.run_id)])
         for label, shelf in logs.items():
             for file in shelf.begun:
                 self._take_over(label, file.name)
@@ -83,35 +90,58 @@ class ChangeLog:
         json_file.write(self._tree.store, name, begun)
         self._announced[item.path] = name
 
-    def add(self, entry: LogEntry) -> None:
-        """Append an entry to the log of its file's bucket, durably. Raises StoreError."""
-        self._append(label_of(entry.path), replace(entry, run_id=self.run_id))
+    def add(self, *entries: LogEntry) -> None:
+        """Append entries to the logs of their files' buckets, durably. Raises StoreError.
+
+        Those of a bucket are put at once.
+        """
+        ours = [replace(entry, run_id=self.run_id) for entry in entries]
+        ours.sort(key=_label)
+        for label, found in groupby(ours, _label):
+            self._append(label, [*found])
         # After the entry: killed in between, the change is reported twice instead of never.
-        if announced := self._announced.pop(entry.path, None):
-            self._tree.store.delete(announced)
+        for entry in entries:
+            if announced := self._announced.pop(entry.path, None):
+                self._tree.store.delete(announced)
 
     def close(self) -> None:
-        """Fold the entries of the open logs into segments, and drop old ones. Raises StoreError."""
+        """Fold the open logs, and drop old entries of them. Raises StoreError."""
         for label in self._heads:
             change_folding.fold(self._tree, label, self._now())
 
-    def _append(self, label: str, entry: LogEntry) -> None:
-        def attempt(lost: int) -> None:
-            head = self._heads[label] if label in self._heads and not lost else self._head(label)
-            numbered = replace(entry, seq=head.seq + 1, after=head.mark, at=self._at())
-            self._create(label, numbered)
-            self._heads[label] = numbered.position
+    def _append(self, label: str, entries: list[LogEntry]) -> None:
+        while entries:
+            written = retry_races(partial(self._put_round, label, entries), MAX_RACES)
+            entries = entries[written:]
 
-        retry_races(attempt, MAX_RACES)
+    def _put_round(self, label: str, entries: list[LogEntry], lost: int) -> int:
+        """Put entries into a file, as many as it may have; return their number.
 
-    def _create(self, label: str, entry: LogEntry) -> None:
-        """Create the file of an entry. Raises LostRace if its number is taken."""
-        store, name = self._tree.store, entry_name(label, entry.seq)
-        store.put(name, change_folding.line(entry), None)
+        Raises LostRace if the number of the first is taken.
+        """
+        head = self._heads[label] if label in self._heads and not lost else self._head(label)
+        first, at, size = head.seq + 1, self._at(), 0
+        lines: list[bytes] = []
+        for entry in entries:
+            numbered = replace(entry, seq=head.seq + 1, after=head.mark, at=at)
+            text = change_folding.line(numbered)
+            size += len(text)
+            if lines and size > MAX_ROUND_BYTES:
+                break
+            lines.append(text)
+            head = numbered.position
+        self._create(label, first, pack(lines))
+        self._heads[label] = head
+        return len(lines)
+
+    def _create(self, label: str, first: int, data: bytes) -> None:
+        """Create the file of a round. Raises LostRace if its first number is taken."""
+        store, name = self._tree.store, round_name(label, first)
+        store.put(name, data, None)
         if not store.is_exclusive:
             # Another run may have folded an entry of this number, and removed its file since.
             found = shelves(store.list(f"{CHANGES}/{label}/log"))
-            if label in found and any(each.last >= entry.seq for each in found[label].files):
+            if label in found and any(each.last >= first for each in found[label].segments):
                 store.delete(name)
                 raise LostRace(f"{store.display_path(name)}: folded by another run", "run again")
 
@@ -125,8 +155,8 @@ class ChangeLog:
         store = self._tree.store
         begun = json_file.read(store, name, LogEntry)
         if begun and label_of(begun.path) == label and parse_name(store, begun.path):
-            op: Op = "deleted" if store.version(begun.path) is None else "erased"
-            self._append(label, replace(begun, op=op))
+            op: Op = "deleted" if store.get(begun.path, 1) is None else "erased"
+            self._append(label, [replace(begun, op=op)])
             dead = calendar.utc_text(self._now() - _DEAD_AFTER_SECONDS)
             if not store.is_exclusive and begun.at > dead:
                 # Its run may be alive, and may change the file after this.
@@ -135,3 +165,7 @@ class ChangeLog:
 
     def _at(self) -> str:
         return calendar.utc_text(self._now())
+
+
+def _label(entry: LogEntry) -> str:
+    return label_of(entry.path)

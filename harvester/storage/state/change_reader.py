@@ -1,8 +1,8 @@
 """Change logs, read: their entries, and what happened since a position in each of them.
 
-An entry is in a file of its own until it is folded into a segment, and a segment until it is
-merged into a longer one. A listing is no snapshot, and a file may be folded after it was listed, so
-what cannot be read is listed again.
+An entry is in the file of its publish round until that is folded into a segment, and a segment is
+made longer as long as its month lasts. A listing is no snapshot, and a file may be folded after it
+was listed, so what cannot be read is listed again.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from sys import intern
 from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE
-from harvester.storage.backends.base import FileInfo, Store, contents
+from harvester.storage.backends.base import FileInfo, Store
 from harvester.storage.layout import CHANGES, Tree, label_of, parse_name
 from harvester.storage.state import json_file, packed_lines
 from harvester.storage.state.change_entries import (
@@ -31,7 +32,7 @@ from harvester.storage.state.change_entries import (
 )
 
 UNKNOWN_MARK = "0" * 10
-"""Mark of an entry that cannot be read."""
+"""Mark of the last entry of a round that cannot be read."""
 
 _MAX_LISTINGS = 10
 
@@ -64,26 +65,21 @@ def _since(store: Store, logs: Mapping[str, Shelf], positions: Mapping[str, LogP
     """Read all logs at once, because an object store answers many requests at a time."""
     logs = {label: logs.get(label, Shelf()) for label in sorted(logs.keys() | positions.keys())}
     places = {label: positions.get(label, LogPosition()) for label in logs}
-    chosen = {label: needed(log.files, places[label].seq) for label, log in logs.items()}
-    same = {label: log for label, log in logs.items() if places[label].seq and not chosen[label]}
-    ends = heads(store, same)
-    for label in same:
-        # No entry is new, so the last one must be that of the position, if it can be read.
-        at = places[label]
-        if ends.get(label) not in (at, at._replace(mark=UNKNOWN_MARK)):
-            raise BrokenHistory
-    wanted = [(label, each) for label, files in chosen.items() for each in files]
-    found: dict[str, list[LogEntry]] = {label: [] for label in chosen}
+    wanted = [
+        (label, each) for label, at in places.items() for each in needed(logs[label].files, at.seq)
+    ]
+    found: dict[str, list[list[LogEntry]]] = {label: [] for label in logs}
     for (label, _), entries in zip(wanted, _read(store, [each for _, each in wanted]), strict=True):
-        found[label] += entries
+        found[label].append(entries)
     news: list[LogEntry] = []
-    for label, entries in found.items():
-        new = list(followed(entries, places[label]))
-        # A file that is gone or damaged since it was listed.
-        if chosen[label] and (not new or new[-1].seq != chosen[label][-1].last):
+    for label, read in found.items():
+        at, newest = places[label], logs[label].newest
+        new = list(followed(chain.from_iterable(read), at))
+        places[label] = new[-1].position if new else at
+        end = _end_of(newest, read[-1] if read else ()) if newest else LogPosition(0, at.mark)
+        # A file that is gone or damaged since it was listed, or a position of another history.
+        if places[label] != end:
             raise BrokenHistory
-        if new:
-            places[label] = new[-1].position
         news += (entry for entry in new if entry.op != BEGIN)
     return News(news, places)
 
@@ -157,15 +153,17 @@ def data_files(tree: Tree) -> dict[str, list[FileInfo]]:
 
 def heads(store: Store, logs: Mapping[str, Shelf]) -> dict[str, LogPosition]:
     """Return the position behind the last entry of each log that has one."""
-    ends = {label: newest for label, shelf in logs.items() if (newest := shelf.newest)}
-    read = [each for each in ends.values() if each.is_entry]
-    marks: dict[str, str] = {}
-    for each, entries in zip(read, _read(store, read), strict=True):
-        marks[each.file.name] = entries[-1].position.mark if entries else UNKNOWN_MARK
-    return {
-        label: LogPosition(each.last, each.mark or marks[each.file.name])
-        for label, each in ends.items()
-    }
+    newest = {label: each for label, shelf in logs.items() if (each := shelf.newest)}
+    rounds = [each for each in newest.values() if each.is_round]
+    read = dict(zip(rounds, _read(store, rounds), strict=True))
+    return {label: _end_of(each, read.get(each, ())) for label, each in newest.items()}
+
+
+def _end_of(newest: LogFile, entries: Sequence[LogEntry]) -> LogPosition:
+    """Return the position behind the newest file of a log; ``entries`` are those of a round."""
+    if not newest.is_round:
+        return LogPosition(newest.last, newest.mark)
+    return entries[-1].position if entries else LogPosition(newest.first, UNKNOWN_MARK)
 
 
 def entries_of(store: Store, files: Iterable[LogFile], after: int = 0) -> Iterator[LogEntry]:
@@ -179,11 +177,10 @@ def entries_of(store: Store, files: Iterable[LogFile], after: int = 0) -> Iterat
 
 def _read(store: Store, files: Sequence[LogFile]) -> Iterator[list[LogEntry]]:
     """Yield the entries of each file, none for one that is gone. Damaged entries are left out."""
-    for each, data in zip(files, contents(store, [each.file for each in files]), strict=True):
-        lines = [data or b""]
-        if not each.is_entry:
-            with suppress(ValueError):
-                lines = packed_lines.unpack(lines[0])
+    for each, data in zip(files, store.get_many([each.file for each in files]), strict=True):
+        lines: list[bytes] = []
+        with suppress(ValueError):
+            lines = packed_lines.unpack(data or b"")
         parsed = (_parse(store, each.file.name, line) for line in lines)
         yield [entry for entry in parsed if entry is not None]
 

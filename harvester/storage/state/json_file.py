@@ -6,7 +6,7 @@ it would lose entries of a newer harvester.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Any, Generic, TypeVar
@@ -18,10 +18,8 @@ from pydantic_core import from_json
 from harvester.core.errors import StoreError, UsageError
 from harvester.storage.backends.base import (
     MAX_SIDE_FILE,
-    FileInfo,
     Store,
     Version,
-    contents,
     retry_races,
 )
 
@@ -85,17 +83,6 @@ class SideFile(Generic[T]):
 def read(store: Store, name: str, kind: type[T]) -> T | None:
     """Read a file that has one writer, as a `SideFile` does."""
     return SideFile(store, name, kind).read()
-
-
-def read_all(store: Store, found: Sequence[FileInfo], kind: type[T]) -> Iterator[T]:
-    """Read many files in the order given, without those that are gone or damaged.
-
-    An object store is asked for many at once. Raises as `read`.
-    """
-    for file, data in zip(found, contents(store, found), strict=True):
-        value = decoded(data or b"", kind, store.display_path(file.name))
-        if value is not None:
-            yield value
 
 
 def write(store: Store, name: str, value: Any) -> None:

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from harvester.core import calendar
-from harvester.storage.backends.base import FileInfo, contents, retry_races
+from harvester.storage.backends.base import FileInfo, retry_races
 from harvester.storage.layout import RUNS, Tree
 from harvester.storage.state import json_file
 from harvester.storage.state.packed_lines import LINES, pack
@@ -70,7 +70,7 @@ def _due(tree: Tree, now: float) -> Iterator[_Old]:
     if not due or due[0].name > _name_at(now, 2 * DAYS):
         return
     size = 0
-    for file, data in zip(due, contents(tree.store, due), strict=True):
+    for file, data in zip(due, tree.store.get_many(due), strict=True):
         with suppress(ValueError):
             record = json_file.parse(data or b"")
             is_readable = json_file.value_of(record, RunResult) is not None

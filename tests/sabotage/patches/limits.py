@@ -310,13 +310,14 @@ SABOTAGES = (
         "ledger-put-without-condition",
         "harvester/storage/state/json_file.py",
         "self._store.put(self._name, encoded(value), self._version)",
-        "self._store.put(self._name, encoded(value), self._store.version(self._name))",
+        "self._store.put("
+        "self._name, encoded(value), getattr(self._store.get(self._name), 'version', None))",
         "tests/storage/state/test_quota_ledger.py::test_calls_of_two_runs_are_added",
     ),
     Sabotage(
         "ledger-replaced-on-a-disk-unseen",
         "harvester/storage/backends/local.py",
-        "if self.version(name) != over:",
+        "if self._version(name) != over:",
         "if False:",
         "tests/storage/state/test_quota_ledger.py::test_checks_at_once_on_a_disk_lose_no_call",
     ),

@@ -24,6 +24,7 @@ from harvester.storage.backends import atomic_files
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.state import run_records
+from harvester.storage.state.packed_lines import unpack
 from tests.support.nights import by_night
 from tests.support.output_helpers import entries_of_logs
 from tests.support.run_harness import FAST, HOURLY, RunHarness, files_of, run_state
@@ -130,7 +131,7 @@ def killed_with_an_entry(root: Path, patcher: pytest.MonkeyPatch) -> tuple[RunHa
         lab = lab_of(root / str(at))
         with patcher.context() as patch:
             assert die(lab, patch, at)
-        if entries := sorted(runs_of(lab).parent.glob("changes/*/entries/*.entry"))[1:]:
+        if entries := sorted(runs_of(lab).parent.glob("changes/*/rounds/*"))[1:]:
             return lab, entries[0]
 
 
@@ -139,10 +140,10 @@ def test_a_killed_run_leaves_a_record_that_says_so(
 ) -> None:
     """Its state stays ``running``, without an exit code; a finished run's record has both.
 
-    What it replaced stands in the feed, and no loose entry is left.
+    What it replaced stands in the feed.
     """
     lab, entry = killed_with_an_entry(tmp_path, monkeypatch)
-    noted = json.loads(entry.read_bytes())
+    noted, *_ = map(json.loads, unpack(entry.read_bytes()))
     [killed] = all_records(lab)
     assert (killed["state"], killed["exit_code"], killed["reasons"]) == ("running", None, [])
     lab.advance(1.0)
@@ -153,7 +154,6 @@ def test_a_killed_run_leaves_a_record_that_says_so(
         (item.path, item.run_id) for item in entries_of_logs(lab.tree.store)
     }
     assert [path.suffix for path in runs_of(lab).iterdir()] == [".json", ".json"]
-    assert not list(runs_of(lab).parent.glob("changes/*/entries/*"))
 
 
 def test_the_feed_has_days_accounts_and_rows(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_the_feed_has_days_accounts_and_rows(tmp_path: Path) -> None:
 def test_keeping_books_costs_the_same_for_every_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many files a run replaces: an entry each, a record at either end, one segment."""
+    """However many files a run replaces: one round, a record at either end."""
     named: list[str] = []
     settle = atomic_files.replace_durably
 
@@ -185,7 +185,7 @@ def test_keeping_books_costs_the_same_for_every_file(
     monkeypatch.setattr(atomic_files, "replace_durably", settled)
     lab = RunHarness(tmp_path, accounts=1, begin="2025-10-01", datasets=(HOURLY,))
     done = lab.run()
-    assert named == [".json", ".entry", *[".entry"] * 6, ".json", ".zst"]
+    assert named == [".json", ".zst", ".zst", ".json"]
     assert len(done.published) == 6
 
 

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.core.calendar import instant, parse_day, utc_text
+from harvester.core.calendar import instant, parse_day
 from harvester.core.config.settings import Output
 from harvester.core.errors import HistoryLost
 from harvester.core.results import Change
 from harvester.storage.backends import atomic_files
 from harvester.storage.backends.base import FileInfo, read_bytes
 from harvester.storage.layout import CHANGES, Tree, open_tree
-from harvester.storage.state import change_folding, change_reader
+from harvester.storage.state import change_folding, change_log, change_reader
 from harvester.storage.state.change_entries import (
     LogEntry,
     LogFile,
@@ -60,25 +60,59 @@ def entry(number: int = 0) -> LogEntry:
     return LogEntry(path=PATH, dataset="user_summary", ref_month="2026-05", rows_after=number)
 
 
+def rounds_of(tree: Tree) -> list[str]:
+    """The first number of each file of a round, as in its name."""
+    names = all_names(tree, f"{CHANGES}/{LABEL}/rounds")
+    return [name.rpartition("/")[2].partition(".")[0] for name in names]
+
+
 def told(tree: Tree, since: str = "v1") -> list[tuple[int, int]]:
     """Number and rows of each change."""
     return [(each.seq, each.rows_after) for each in changes_of(tree, since)[0]]
 
 
 def test_entries_are_numbered_and_folded(tree: Tree) -> None:
-    """Each in a file of its own, then all in one; a reader sees no difference."""
+    """Each round in a file of its own, then all in one; a reader sees no difference."""
     log = log_of(tree, "one")
-    for number in range(3):
-        log.add(entry(number))
+    log.add(entry(0), entry(1))
+    log.add(entry(2))
+    for _ in range(change_folding.MAX_ROUNDS - 4):
+        log.close()
+        log.add(entry())
     before = told(tree)
-    assert before == [(2, 0), (3, 1), (4, 2)]
+    assert before[:4] == [(2, 0), (3, 1), (4, 2), (5, 0)]
+    assert all_names(tree, f"{CHANGES}/{LABEL}/log") == []
+    assert rounds_of(tree)[:3] == ["000000000001", "000000000002", "000000000004"]
+    log.add(entry())
+    before = told(tree)
     log.close()
     [folded] = all_names(tree, f"{CHANGES}/{LABEL}/log")
-    assert "000000000001-000000000004.2026-05-20." in folded
-    assert all_names(tree, f"{CHANGES}/{LABEL}/entries") == []
+    assert f"000000000001-{before[-1][0]:012d}.2026-05-20." in folded
+    assert all_names(tree, CHANGES) == [folded]
     assert told(tree) == before
     log.close()
     assert all_names(tree, CHANGES) == [folded]
+
+
+def test_a_long_round_is_in_several_files(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of a bounded length, or of one entry; the numbers go on."""
+    log = log_of(tree, "one")
+    monkeypatch.setattr(change_log, "MAX_ROUND_BYTES", 700)
+    long = replace(entry(2), appids=tuple(map(appid, range(100))))
+    log.add(entry(0), entry(1), entry(2), long, entry(4))
+    assert [rows for _, rows in told(tree)] == [0, 1, 2, 2, 4]
+    assert rounds_of(tree)[1:] == [f"{number:012d}" for number in (2, 4, 5, 6)]
+
+
+def test_a_round_of_several_buckets(tmp_path: Path) -> None:
+    """Each bucket has its own file and numbers, in the order of the changes."""
+    tree = tree_at(tmp_path, 2)
+    log = ChangeLog(tree, "one", lambda: NOON)
+    labels = [tree.bucket_label(bucket) for bucket in range(2)]
+    log.open(labels)
+    log.add(*(replace(entry(n), path=PATH.replace(LABEL, labels[n % 2])) for n in range(4)))
+    assert told(tree) == [(2, 0), (3, 2), (2, 1), (3, 3)]
+    assert len(all_names(tree, CHANGES)) == 4
 
 
 def test_two_writers_of_one_bucket_share_the_numbers(s3_output: Output) -> None:
@@ -91,8 +125,11 @@ def test_two_writers_of_one_bucket_share_the_numbers(s3_output: Output) -> None:
     assert [rows for _, rows in told(tree)] == [0, 10, 1, 11, 2, 12]
 
 
-def test_a_number_that_was_folded_is_not_taken_again(s3_output: Output) -> None:
+def test_a_number_that_was_folded_is_not_taken_again(
+    s3_output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A writer that knows less than the log finds its number free, and gives it back."""
+    monkeypatch.setattr(change_folding, "MAX_ROUNDS", 1)
     tree = open_tree(s3_output)
     one, other = log_of(tree, "one"), log_of(tree, "other")
     for number in range(3):
@@ -139,7 +176,7 @@ def history(tree: Tree, days: int, runs: int = 2) -> Iterator[float]:
 def test_a_month_that_is_over_is_one_segment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And a month that is not over has few, however many runs there are."""
+    """And a month that is not over has one too, beside the newest rounds."""
     monkeypatch.setattr(atomic_files, "sync", lambda _: None)
     tree = tree_at(tmp_path)
     most = 0
@@ -147,7 +184,7 @@ def test_a_month_that_is_over_is_one_segment(
         most = max(most, len(all_names(tree, f"{CHANGES}/{LABEL}/log")))
     months = [name.split(".")[1][:7] for name in all_names(tree, f"{CHANGES}/{LABEL}/log")]
     assert [months.count(f"2026-0{month}") for month in (5, 6, 7)] == [1, 1, 1]
-    assert most <= 4 + 2 * change_folding.MAX_SHORT_SEGMENTS
+    assert most <= 4
     assert [rows for _, rows in told(tree)] == [number for number in range(200) for _ in "ab"]
 
 
@@ -155,6 +192,7 @@ def test_a_fold_that_is_killed_is_finished_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At every change of the disk a reader sees the same, and in the end nothing is left over."""
+    monkeypatch.setattr(change_folding, "MAX_ROUNDS", 1)
     at = 0
     while True:
         at += 1
@@ -182,7 +220,7 @@ def test_a_fold_that_is_killed_is_finished_by_the_next(
         log_of(tree, "two").close()
         assert told(tree) == before
         assert len(all_names(tree, f"{CHANGES}/{LABEL}/log")) == 1
-        assert not all_names(tree, f"{CHANGES}/{LABEL}/entries")
+        assert not rounds_of(tree)
     assert at > 5
 
 
@@ -191,6 +229,7 @@ def test_a_long_history_is_in_segments_of_a_bounded_size(
 ) -> None:
     """Because a segment is read whole."""
     monkeypatch.setattr(change_folding, "MAX_SEGMENT_BYTES", 2_000)
+    monkeypatch.setattr(change_folding, "MAX_ROUNDS", 1)
     tree = tree_at(tmp_path)
     log = log_of(tree, "one")
     for number in range(40):
@@ -207,8 +246,8 @@ RANGES = st.lists(st.tuples(st.integers(1, 30), st.integers(0, 9)), max_size=12)
 
 
 @given(RANGES, st.integers(0, 30))
-def test_the_fewest_files_hold_all_that_there_is(ranges: list[tuple[int, int]], at: int) -> None:
-    """Every entry behind the number that any file holds, and no file that is not needed."""
+def test_the_needed_files_hold_all_that_there_is(ranges: list[tuple[int, int]], at: int) -> None:
+    """Every entry behind the number that any file holds, and no file that ends before another."""
     files = [
         LogFile(FileInfo(str(number), 1, ""), first, first + more, "d", "m")
         for number, (first, more) in enumerate(ranges)
@@ -220,8 +259,8 @@ def test_the_fewest_files_hold_all_that_there_is(ranges: list[tuple[int, int]], 
 
     chosen = needed(files, at)
     assert held(chosen) == held(files)
-    for each in chosen:
-        assert held([other for other in chosen if other is not each]) != held(files)
+    lasts = [each.last for each in chosen]
+    assert lasts == sorted(set(lasts))
 
 
 @given(
@@ -302,23 +341,27 @@ def test_a_damaged_entry_is_a_gap(tree: Tree) -> None:
     log.add(entry(1))
     _, behind = changes_of(tree, "v1")
     log.add(entry(2))
-    [*_, last] = all_names(tree, f"{CHANGES}/{LABEL}/entries")
+    [*_, last] = all_names(tree, f"{CHANGES}/{LABEL}/rounds")
     tree.store.put(last, b"{")
     assert change_reader.heads(tree.store, shelves(tree.store.list(CHANGES)))[LABEL].seq == 3
-    with pytest.raises(Exception, match="older than the changes"):
-        changes_of(tree, behind)
-    assert utc_text(NOON).startswith("2026-05-20")
+    for seen in ("v1", behind):
+        with pytest.raises(HistoryLost, match="older than the changes"):
+            changes_of(tree, seen)
+    _, after = changes_of(tree)
+    assert changes_of(tree, after) == ([], after)
+    log_of(tree, "next").add(entry(3))
+    assert told(tree, after) == [(4, 3)]
 
 
 def test_a_cursor_of_another_history_of_the_same_length_is_refused(tree: Tree) -> None:
     """The tree was restored from a copy and went on: its entry of this number is another one."""
     log = log_of(tree, "one")
     log.add(entry(1))
-    [*_, last] = all_names(tree, f"{CHANGES}/{LABEL}/entries")
+    [*_, last] = all_names(tree, f"{CHANGES}/{LABEL}/rounds")
     at_the_copy = read_bytes(tree.store, last)
     log.add(entry(2))
     _, behind = changes_of(tree, "v1")
-    tree.store.delete(all_names(tree, f"{CHANGES}/{LABEL}/entries")[-1])
+    tree.store.delete(all_names(tree, f"{CHANGES}/{LABEL}/rounds")[-1])
     assert read_bytes(tree.store, last) == at_the_copy
     log_of(tree, "another").add(entry(3))
     with pytest.raises(HistoryLost):
@@ -329,9 +372,10 @@ def test_the_newest_entries_stay_however_old_they_are(tree: Tree) -> None:
     """An output that had no change for years keeps its numbers, and the cursors of followers."""
     log = log_of(tree, "one")
     log.add(entry(1))
-    log.close()
     _, behind = changes_of(tree, "v1")
-    log_of(tree, "next", NOON + 3 * 365 * 86_400).close()
+    for _ in range(2):
+        log_of(tree, "next", NOON + 3 * 365 * 86_400).close()
+    assert not rounds_of(tree)
     assert changes_of(tree, behind) == ([], behind)
     log_of(tree, "later", NOON + 3 * 365 * 86_400).add(entry(2))
     assert told(tree, behind) == [(3, 2)]
