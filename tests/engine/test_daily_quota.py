@@ -222,7 +222,7 @@ def test_a_slow_store_at_midnight_costs_time_and_no_calls(
 ) -> None:
     """Many notes to begin the new day: until they are written no queue spends anything of it."""
     lab = VirtualTimeHarness(
-        tmp_path, accounts=buckets, begin="2025-05-01", buckets=buckets, datasets=(HOURLY,)
+        tmp_path, accounts=buckets, begin="2024-10-01", buckets=buckets, datasets=(HOURLY,)
     )
     lab.limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=250, daily_reserve=NONE)
     with in_virtual_time(lab):
