@@ -6,17 +6,23 @@ describes them.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+# Without it Python prints warnings of a library whose program has set up no logging.
+logging.getLogger("harvester").addHandler(logging.NullHandler())
+
 if TYPE_CHECKING:
+    from harvester.core.config.settings import Manifest
     from harvester.core.errors import (
         Busy,
         DamagedOutput,
         HarvesterError,
         HistoryLost,
+        Mistake,
         PartialFailure,
         RunFailed,
         Stopped,
@@ -25,8 +31,11 @@ if TYPE_CHECKING:
         Unfinished,
         UsageError,
     )
-    from harvester.core.results import Change
+    from harvester.core.exit_codes import Outcome
+    from harvester.core.results import Change, DatasetPlan, PausedAccount
     from harvester.readers.output import Output, open
+    from harvester.runs.record.account_report import AccountSummary, DatasetSummary
+    from harvester.runs.record.attention import Attention
     from harvester.runs.record.events import (
         Event,
         Problem,
@@ -35,22 +44,31 @@ if TYPE_CHECKING:
         RunEnded,
         RunStarted,
     )
-    from harvester.verbs.asking.check_report import Check
+    from harvester.verbs.account_status import AccountStatus, MissingDays
+    from harvester.verbs.asking.check_report import AccountCheck, Check
     from harvester.verbs.check import check
     from harvester.verbs.fetch import Answer, fetch
+    from harvester.verbs.gate import Gate
     from harvester.verbs.plan import Plan, plan
     from harvester.verbs.project import read_manifest
     from harvester.verbs.results import Result
     from harvester.verbs.run import run, run_async
     from harvester.verbs.status import Status, status
-    from harvester.verbs.verify import Report
+    from harvester.verbs.verify import Damage, Report
 
 _HOMES = {
+    "core.config.settings": ("Manifest",),
+    "core.exit_codes": ("Outcome",),
+    "runs.record.account_report": ("AccountSummary", "DatasetSummary"),
+    "runs.record.attention": ("Attention",),
+    "verbs.account_status": ("AccountStatus", "MissingDays"),
+    "verbs.gate": ("Gate",),
     "core.errors": (
         "Busy",
         "DamagedOutput",
         "HarvesterError",
         "HistoryLost",
+        "Mistake",
         "PartialFailure",
         "RunFailed",
         "Stopped",
@@ -59,10 +77,10 @@ _HOMES = {
         "Unfinished",
         "UsageError",
     ),
-    "core.results": ("Change",),
+    "core.results": ("Change", "DatasetPlan", "PausedAccount"),
     "readers.output": ("Output", "open"),
     "runs.record.events": ("Event", "Problem", "Progress", "Published", "RunEnded", "RunStarted"),
-    "verbs.asking.check_report": ("Check",),
+    "verbs.asking.check_report": ("AccountCheck", "Check"),
     "verbs.check": ("check",),
     "verbs.fetch": ("Answer", "fetch"),
     "verbs.project": ("read_manifest",),
@@ -70,23 +88,36 @@ _HOMES = {
     "verbs.results": ("Result",),
     "verbs.run": ("run", "run_async"),
     "verbs.status": ("Status", "status"),
-    "verbs.verify": ("Report",),
+    "verbs.verify": ("Damage", "Report"),
 }
 """The public names, by the module that has them."""
 
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AccountCheck",
+    "AccountStatus",
+    "AccountSummary",
     "Answer",
+    "Attention",
     "Busy",
     "Change",
     "Check",
+    "Damage",
     "DamagedOutput",
+    "DatasetPlan",
+    "DatasetSummary",
     "Event",
+    "Gate",
     "HarvesterError",
     "HistoryLost",
+    "Manifest",
+    "MissingDays",
+    "Mistake",
+    "Outcome",
     "Output",
     "PartialFailure",
+    "PausedAccount",
     "Plan",
     "Problem",
     "Progress",

@@ -200,7 +200,7 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_743,
+    "core": 1_763,
     "catalogue": 761,
     "manifest": 1_703,
     "planning": 761,
@@ -210,11 +210,11 @@ MAX_CODE = {
     "storage": 3_817,
     "engine": 910,
     "runs": 3_943,
-    "verbs": 2_945,
+    "verbs": 2_954,
     "readers": 785,
-    "cli": 2_348,
+    "cli": 2_349,
     "sandbox": 1_056,
-    "root": 213,
+    "root": 242,
 }
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""

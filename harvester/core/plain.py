@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
+from html import escape
 from pathlib import PurePath
 from typing import Any
 
@@ -13,8 +14,35 @@ from harvester.core.calendar import day_text
 _DAYS = {"before", "begin", "complete_on", "day", "end", "first_row", "until"}
 """The members of results that are days."""
 
+_MAX_BRIEF = 60
+"""Characters of a member in a short repr."""
+
 _NAMES = {"begin": "begin_date", "end": "end_date"}
 """The names in JSON of those days that have another one there."""
+
+
+class Brief:
+    """A result with a short repr, and a table in notebooks: its members, collections by length."""
+
+    __slots__ = ()
+
+    def _members(self) -> Iterator[tuple[str, str]]:
+        for member in dataclasses.fields(self):  # type: ignore[arg-type] # of dataclasses alone
+            value = getattr(self, member.name)
+            is_many = isinstance(value, list | tuple | Mapping) and len(value) > 0
+            text = f"<{len(value)}>" if is_many else repr(value)
+            if member.repr:
+                yield member.name, text if len(text) <= _MAX_BRIEF else f"{text[:_MAX_BRIEF]}…"
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={text}" for name, text in self._members())
+        return f"{type(self).__name__}({given})"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in self._members()
+        )
+        return f"<table><caption>{type(self).__name__}</caption>{''.join(rows)}</table>"
 
 
 def plain(value: object) -> Any:

@@ -20,7 +20,7 @@ from harvester.core.dataset import DATE_COLUMN, Dataset, Grain
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal, Window, bucket_of
-from harvester.core.plain import plain
+from harvester.core.plain import Brief, plain
 from harvester.core.rule import Action, Rule, Scope
 from harvester.core.text.safe_text import safe_text
 from harvester.engine.ledger_files import LedgerFiles
@@ -59,8 +59,8 @@ class UnusableDay:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+@dataclass(frozen=True, slots=True, repr=False)
+class Answer(Brief):
     """WeChat's answer to one window, as `harvester fetch` prints it. Nothing of it is published.
 
     ``outcome`` is ``"same"`` or ``"different"``, compared with the published rows, ``"refused"`` if

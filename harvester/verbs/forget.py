@@ -13,12 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
+from harvester.core.plain import Brief, plain
 from harvester.core.results import Op
 from harvester.core.text.inert_text import inert
 from harvester.manifest.narrowing import meant
@@ -58,8 +59,8 @@ class Rewritten(NamedTuple):
     removed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+@dataclass(frozen=True, slots=True, repr=False)
+class Receipt(Brief):
     """Everything that was deleted, or would be: files, unpublished answers, quarantine, names.
 
     ``damaged`` are unreadable files of the quarantine, removed because they may hold some of it;
@@ -84,6 +85,10 @@ class Receipt:
         return not (
             self.rewritten or self.answers or self.quarantined or self.damaged or self.records
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the receipt as `forget --format json` prints it."""
+        return dict(plain(self))
 
 
 @dataclass(frozen=True, slots=True)

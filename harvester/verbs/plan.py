@@ -10,7 +10,7 @@ from typing import Any
 from harvester.core import calendar
 from harvester.core.config.settings import Manifest
 from harvester.core.model import bucket_of
-from harvester.core.plain import plain
+from harvester.core.plain import Brief, plain
 from harvester.core.results import DatasetPlan, PausedAccount
 from harvester.manifest.doubts import doubts
 from harvester.planning import cost, wanted_days
@@ -26,8 +26,8 @@ from harvester.verbs.arguments import AnyDay, ManifestSource, Names, ShardName
 from harvester.verbs.project import open_project
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+@dataclass(frozen=True, slots=True, repr=False)
+class Plan(Brief):
     """The requests that a run would make now, and what limits it, as `plan --format json` has it.
 
     ``requests`` are data calls, and ``quota_questions`` those that ask for a quota.

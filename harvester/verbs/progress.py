@@ -6,6 +6,7 @@ Nothing in it is cut: a terminal that is too narrow for a line gets its parts on
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -33,7 +34,9 @@ async def show_bar(position: Callable[[], Progress], console: Console | None = N
     """Draw a bar until cancelled, or until the terminal is gone."""
     console = console or Console(stderr=True)
     live = Live(bar(position()), console=console, auto_refresh=False, transient=True)
-    with suppress(OSError), live:
+    with suppress(OSError), warnings.catch_warnings(), live:
+        # Without it a notebook has no bar, and no line about it at each step either.
+        warnings.filterwarnings("ignore", 'install "ipywidgets"')
         while True:
             live.update(bar(position()), refresh=True)
             await anyio.sleep(_BAR_SECONDS)

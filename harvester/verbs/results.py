@@ -16,6 +16,7 @@ from harvester.core.errors import (
     Unfinished,
 )
 from harvester.core.exit_codes import Outcome
+from harvester.core.plain import Brief
 from harvester.core.text.counts import counted
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary
 from harvester.runs.record.attention import Attention
@@ -29,8 +30,8 @@ _MAX_CAUSES = 12
 """Causes that a text names; the record has all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+@dataclass(frozen=True, slots=True, repr=False)
+class Result(Brief):
     """The result of a run that began.
 
     ``reasons`` keep it from being complete, and ``attention`` is what needs a person. From

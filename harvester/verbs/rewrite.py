@@ -17,7 +17,7 @@ from datetime import timedelta
 from math import gcd
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -27,6 +27,7 @@ from harvester.core.config.settings import Output
 from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
+from harvester.core.plain import plain
 from harvester.core.text.inert_text import inert
 from harvester.manifest.option_values import place_named, spelled
 from harvester.runs.run_log import RunLog, locked, new_run_log, recorded
@@ -60,6 +61,10 @@ class NewTree(NamedTuple):
     files: int
     kept: int
     rows: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the tree as `rewrite --format json` prints it."""
+        return dict(plain(self))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 from harvester.core import calendar
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
-from harvester.core.plain import plain
+from harvester.core.plain import Brief, plain
 from harvester.core.results import PausedAccount
 from harvester.manifest.doubts import doubts
 from harvester.manifest.option_values import end_day_option, spelled
@@ -47,8 +47,8 @@ SEARCHED_RUNS = 20
 """Maximum run records that are searched for the causes of missing days."""
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+@dataclass(frozen=True, slots=True, repr=False)
+class Status(Brief):
     """The state of all days that a manifest wants, read from the files alone.
 
     ``accounts`` has the worst ones first and the paused ones last. ``unusable`` counts the

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from harvester.core import calendar
 from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion
-from harvester.core.plain import plain
+from harvester.core.plain import Brief, plain
 from harvester.core.text.inert_text import inert
 from harvester.planning import wanted_days
 from harvester.runs.run_log import RunLog, locked, new_run_log, recorded
@@ -72,8 +72,8 @@ class EqualRows(NamedTuple):
     names: tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+@dataclass(frozen=True, slots=True, repr=False)
+class Report(Brief):
     """The result of a verification, as `verify --format json` has it.
 
     ``files``, ``rows`` and ``groups`` count what was checked. ``damaged`` are damaged or missing

@@ -54,7 +54,7 @@ def forget(
         output=output,
         lock_timeout=lock_timeout,
     )
-    answer(format, lambda: receipt, lambda out: _print_receipt(out, receipt))
+    answer(format, receipt.to_dict, lambda out: _print_receipt(out, receipt))
 
 
 def _print_receipt(out: Console, receipt: forgetting.Receipt) -> None:

@@ -45,7 +45,7 @@ def rewrite(
         manifest, to=to, buckets=buckets, output=output, lock_timeout=lock_timeout
     )
     place = _seen_from(manifest.parent, to or "")
-    answer(format, lambda: made, lambda out: _print_tree(out, made, manifest, place))
+    answer(format, made.to_dict, lambda out: _print_tree(out, made, manifest, place))
 
 
 def _seen_from(folder: Path, to: str) -> str:

@@ -34,6 +34,8 @@ def install() -> None:
     threading.excepthook = _print_thread_error
     sys.unraisablehook = _print_unraisable
     warnings.showwarning = _print_warning
+    # The library is silent in the programs of others; the command says what it warns of.
+    logging.getLogger("harvester").handlers.clear()
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_Redacting())
 

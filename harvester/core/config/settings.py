@@ -20,6 +20,7 @@ from harvester.core.config import field_types as types
 from harvester.core.config.manifest_text import ManifestText
 from harvester.core.dataset import Dataset
 from harvester.core.errors import InvalidValue, Place
+from harvester.core.plain import Brief
 
 ASSUMED_QUOTA = 1_000
 """The daily quota while WeChat has not told it."""
@@ -338,8 +339,8 @@ class Job:
     end: Day | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Manifest:
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class Manifest(Brief):
     """A valid manifest. ``datasets`` is the catalogue with the manifest's overrides.
 
     ``from_platform`` is true if the accounts include those that authorised the platform.

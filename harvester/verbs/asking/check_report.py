@@ -10,7 +10,7 @@ from typing import Any
 from harvester.core import calendar
 from harvester.core.exit_codes import Exit
 from harvester.core.model import ReportedQuota
-from harvester.core.plain import plain
+from harvester.core.plain import Brief, plain
 from harvester.core.results import PausedAccount
 
 
@@ -102,8 +102,8 @@ class AccountCheck:
         }
 
 
-@dataclass(slots=True)
-class Check:
+@dataclass(slots=True, repr=False)
+class Check(Brief):
     """All accounts in the manifest's order, and the number of calls, those for tokens included.
 
     ``paused`` accounts are in no count of states and no exit code. ``pause_lines`` would pause what
