@@ -30,7 +30,13 @@ REPEATED = (
 )
 """Arguments that a next command repeats: what it is about, and how long it may take."""
 
-PROPOSED = {"run": REPEATED, "check": REPEATED[:7], "status": REPEATED[:7], "verify": REPEATED[:2]}
+PROPOSED = {
+    "run": REPEATED,
+    "check": REPEATED[:7],
+    "status": REPEATED[:7],
+    "verify": REPEATED[:2],
+    "forget": (*REPEATED[:2], "--accounts", "--datasets"),
+}
 """The repeated arguments that each verb of a next command has.
 
 Written out, because to ask the command line for them would load the module of the verb.

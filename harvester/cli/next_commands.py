@@ -108,6 +108,16 @@ def print_next(out: Console, commands: Sequence[NextCommand]) -> None:
         print_line(out, f"    {command.line}", whole=True)
 
 
+def print_pause_lines(out: Console, lines: Sequence[str], verb: str, *, acknowledge: bool) -> None:
+    """Print the lines that pause what was refused, or the command of a verb that does."""
+    if acknowledge:
+        for line in lines:
+            print_line(out, line, whole=True)
+    elif lines:
+        command = next_command(verb, "--acknowledge")
+        print_next(out, [NextCommand("lines that pause what was refused", command)])
+
+
 def _words(name: str, value: str) -> list[str]:
     """Return the words that give an argument a value."""
     if name == MANIFEST:

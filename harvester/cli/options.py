@@ -47,6 +47,7 @@ def _at_commas(_type: object, text: str, **_how: object) -> list[str]:
 JOBS = Path("jobs.yaml")
 """The manifest where none is named."""
 
+
 ManifestPath: TypeAlias = Annotated[Path, value("HARVESTER_MANIFEST", help="The manifest.")]
 Output: TypeAlias = Annotated[
     str | None,
@@ -144,6 +145,11 @@ DEFAULT_LOGGING = Logging()
 def spelled(argument: str) -> str:
     """Write the name of an argument of a verb as the command line has it."""
     return _PLACES.get(argument) or f"--{argument.replace('_', '-')}"
+
+
+def manifest_of(manifest: Path, output: str | None) -> Path | None:
+    """Return the manifest to read; None for an output that is named without any manifest."""
+    return None if output is not None and manifest == JOBS and not manifest.exists() else manifest
 
 
 def parse_ok_exit(text: str) -> frozenset[int]:

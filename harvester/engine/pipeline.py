@@ -21,6 +21,7 @@ from typing import Protocol
 import anyio
 
 from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE
+from harvester.core import calendar
 from harvester.core.errors import places
 from harvester.core.model import RawAnswer
 from harvester.core.rule import Action, Rule
@@ -55,6 +56,7 @@ class RequestCounters:
 
     requests: int = 0
     answered: int = 0
+    answered_days: int = 0
     bytes: int = 0
     bugs: int = 0
     surplus_answers: int = 0
@@ -187,6 +189,7 @@ class Pipeline:
                 await self._hand_back(attempt, asked_at, outcome)
             else:
                 self.counters.answered += 1
+                self.counters.answered_days += calendar.count_days(attempt.days)
                 self.counters.bytes += len(outcome)
                 await self._keep(attempt, asked_at, outcome)
 

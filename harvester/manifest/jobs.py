@@ -22,15 +22,17 @@ def job_of(
 ) -> Job:
     """Return a job with the full names of its datasets and accounts, and report unknown ones."""
     mistakes = context.mistakes
-    if written.end_date is not None and written.end_date < written.begin_date:
+    begin, end = written.begin_date, written.end_date
+    if end.day is not None and end.day < begin.day:
         mistakes.add(where(("end_date",)), "`end_date` is before `begin_date`", "swap them")
     names = Names(where, context)
     return Job(
         name=str(written.name or f"job-{index + 1}"),
         datasets=names.found(written.datasets, ("datasets",), datasets_named),
         appids=_appids(written.accounts, names, known),
-        begin=written.begin_date,
-        end=written.end_date,
+        begin=begin.day,
+        end=end.day,
+        written=(begin.text, end.text),
     )
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, Tag, ValidationInfo
 from pydantic import WithJsonSchema as Schema
@@ -17,12 +17,21 @@ from harvester.core.calendar import Day
 from harvester.core.config import field_types, parsers, settings
 from harvester.core.errors import InvalidValue
 
+_T = TypeVar("_T")
 
-def _by_day(parse: Callable[[str, Day], Any]) -> PlainValidator:
-    def validate(value: object, info: ValidationInfo) -> Any:
+
+class WrittenDay(NamedTuple, Generic[_T]):
+    """A day as a job has it, and what it means today."""
+
+    text: str
+    day: _T
+
+
+def _by_day(parse: Callable[[str, Day], _T]) -> PlainValidator:
+    def validate(value: object, info: ValidationInfo) -> WrittenDay[_T]:
         # 20240131 is read as a number, and the parser says how a day is written.
         text = str(value) if isinstance(value, int) else field_types.text_of(value)
-        return parse(text, info.context["today"] if info.context else 0)
+        return WrittenDay(text, parse(text, info.context["today"] if info.context else 0))
 
     return PlainValidator(validate)
 
@@ -50,8 +59,14 @@ PathText = Annotated[
     str, PlainValidator(lambda value: parsers.path(field_types.plain_text(value))), field_types.PATH
 ]
 _DAY = f"{parsers.DAY}|{parsers.AGO}"
-BeginDay = Annotated[Day, _by_day(parsers.begin_day), field_types.pattern(f"{_DAY}|earliest")]
-EndDay = Annotated[Day | None, _by_day(parsers.end_day), field_types.pattern(f"{_DAY}|yesterday")]
+BeginDay = Annotated[
+    WrittenDay[Day], _by_day(parsers.begin_day), field_types.pattern(f"{_DAY}|earliest")
+]
+EndDay = Annotated[
+    WrittenDay[Day | None],
+    _by_day(parsers.end_day),
+    field_types.pattern(f"{_DAY}|yesterday"),
+]
 Clock = Annotated[int, field_types.parsed_by(parsers.clock), field_types.pattern(parsers.CLOCK)]
 
 

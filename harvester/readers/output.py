@@ -20,9 +20,9 @@ from harvester.readers.output_place import (
     datasets,
     located,
     open_place,
-    whole_tree,
 )
 from harvester.storage.layout import Tree
+from harvester.storage.state.change_reader import whole_tree
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, Names
 from harvester.verbs.changes import changes_of

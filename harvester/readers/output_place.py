@@ -15,7 +15,7 @@ from harvester.core.errors import UsageError
 from harvester.storage import layout
 from harvester.storage.backends.base import FileInfo, Store
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.state import change_reader, rewrite_journal
+from harvester.storage.state import rewrite_journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +85,6 @@ def located(store: Store, name: str) -> tuple[Tree, dict[Partition, FileInfo]]:
         where = store.display_path()
         raise UsageError(f"{where}: `{name}` was not harvested here", f"it has {there}")
     return tree, dict(sorted(found.items()))
-
-
-def whole_tree(store: Store) -> Tree:
-    """Return the tree of all datasets. Raises UsageError if they differ in the buckets."""
-    found = {name: layout.located(store, name) for name in CATALOGUE}
-    counts = {name: tree.buckets for name, (tree, files) in found.items() if files}
-    if len(set(counts.values())) > 1:
-        one, other = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-        raise UsageError(
-            f"{store.display_path()}: {one} has {counts[one]} buckets and {other} {counts[other]}",
-            "two manifests have written there: move the datasets of one of them away",
-        )
-    if counts:
-        return Tree(store, next(iter(counts.values())))
-    # Without any file the change logs say how many buckets there were.
-    named = (layout.parse_name(store, name) for name in change_reader.not_removed(Tree(store)))
-    return Tree(store, max((each[1] for each in named if each is not None), default=1))
 
 
 def _place(

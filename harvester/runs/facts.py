@@ -69,6 +69,7 @@ class Counted:
 
     requests: int = 0
     answered: int = 0
+    answered_days: int = 0
     retries: int = 0
     token_calls: int = 0
     bytes: int = 0

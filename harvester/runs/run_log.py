@@ -34,7 +34,7 @@ from harvester.storage import locks
 from harvester.storage.backends.claims import Claim
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
-from harvester.storage.state import record_folding, run_records
+from harvester.storage.state import manifests, record_folding, run_records
 from harvester.storage.state.change_log import ChangeLog
 
 COPY_ADVICE = "name another file with --summary"
@@ -54,12 +54,14 @@ class RunLog:
     """The changes and the record of one run. Safe for concurrent threads.
 
     The record is that of ``stream``. ``copy`` is a file of the user that gets it too, also of a run
-    that ends before it has begun. ``manifest`` is the one that the run works on, once it is read.
+    that ends before it has begun. ``manifest`` is the one that the run works on, once it is read,
+    and ``whole`` that one before it was narrowed, to be kept in the output.
     """
 
     def __init__(self, stream: Stream, copy: Path | None = None) -> None:
         self.stream = stream
         self.manifest: Manifest | None = None
+        self.whole: Manifest | None = None
         self._copy = copy
         self._place: OpenRecord | None = None
         self._closed = False
@@ -106,6 +108,8 @@ class RunLog:
             self._write(self._place)
             if has_changes:
                 changes.open(map(tree.bucket_label, own), is_new=is_new)
+            if self.whole is not None:
+                manifests.keep(tree, self.whole, self.stream.now())
 
     def correct_clock(self, offset: float) -> None:
         """Go on by a clock that is ``offset`` seconds ahead, and with a record of a new id.
@@ -264,9 +268,11 @@ def log_store_errors() -> Iterator[None]:
         _log.error("the run record is not written: %s; %s", error.problem, error.advice)
 
 
-def new_run_log(manifest: Path, clock: CheckedClock, copy: Path | None = None) -> RunLog:
+def new_run_log(
+    manifest: Path, clock: CheckedClock, copy: Path | None = None, verb: str = "run"
+) -> RunLog:
     """Return the log of a run that began with its clock; it writes ``copy`` too."""
-    stream = Stream(Record.begun(manifest, clock.started_at), clock)
+    stream = Stream(replace(Record.begun(manifest, clock.started_at), verb=verb), clock)
     stream.report(facts.Begun(engine_labels(os.environ)))
     return RunLog(stream, copy)
 

@@ -42,7 +42,7 @@ class Project(NamedTuple):
     and ``credentials`` reads the secrets that it refers to.
     ``lock_timeout`` is how many seconds a verb other than a run waits for buckets that another run
     holds, None for what is usual in the store. ``owners`` compare the tokens of the accounts, None
-    for those of this process alone.
+    for those of this process alone. ``whole`` is the manifest before it was narrowed.
     """
 
     manifest: Manifest
@@ -51,6 +51,7 @@ class Project(NamedTuple):
     platform: PlatformAtHand
     manifest_at: Callable[[float], Manifest]
     credentials: Credentials
+    whole: Manifest | None = None
     lock_timeout: float | None = None
     owners: TokenOwners | None = None
 

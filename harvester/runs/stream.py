@@ -110,6 +110,8 @@ class Stream:
             *Stamp(self.now(), self.own.run_id, self.own.shard),
             done=record.answered,
             windows=record.windows,
+            days_done=record.answered_days,
+            days=record.account_days,
             requests=record.requests,
             retries=record.retries,
             files=len(record.published),

@@ -3,7 +3,7 @@
 ::
 
     <root>/<dataset>/ref_month=2026-05/part-0000-of-0001.parquet
-    <root>/_harvester/raw|quarantine|tmp|locks|quota|runs|changes/
+    <root>/_harvester/raw|quarantine|tmp|locks|quota|runs|changes|manifests/
 
 A dataset's folder has nothing but data files, and no name under ``_harvester`` ends in
 ``.parquet``, because some engines read every such file below the folder they are given.
@@ -47,6 +47,9 @@ CHANGES = f"{META_DIR}/changes"
 
 FORCED_REFRESHES = f"{META_DIR}/quota/forced"
 """Counts of forced token refreshes."""
+
+MANIFESTS = f"{META_DIR}/manifests"
+"""Manifests as the last run of each left it, without credentials."""
 
 ACCOUNT_CACHE = f"{META_DIR}/platform.json"
 """Cached list of the accounts that authorised the platform."""

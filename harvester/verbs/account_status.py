@@ -5,15 +5,19 @@ from __future__ import annotations
 import functools
 import operator
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from datetime import date
+from typing import NamedTuple, TypeAlias, TypeVar
 
+from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import DaySet
 from harvester.core.config.settings import Account, Manifest
 from harvester.planning.wanted_days import Wanted
+from harvester.storage import layout, partition_reader
 from harvester.storage.coverage_scan import States
+from harvester.storage.layout import Tree
 from harvester.verbs.missing_days import NOT_ASKED, ExplainedDays
 
 K = TypeVar("K")
@@ -31,8 +35,12 @@ _WORST_FIRST = (
 
 _NO_CAUSE = ExplainedDays("", "", calendar.NO_DAYS, at=None, reason="")
 
-_STATES = ("missing", "quarantined", "provisional", "final")
-"""States of days, the worst first."""
+_STATES = ("refused", "pending", "backfilling", "complete", "paused")
+"""States of accounts, the worst first."""
+
+_RECENT_DAYS = 7
+"""Newest days of a dataset of which a pending account may lack some. One that lacks an older day is
+backfilling."""
 
 Ranges: TypeAlias = tuple[tuple[str, str], ...]
 """First and last days, both included, as text."""
@@ -70,9 +78,12 @@ class AccountStatus:
     """One account over all of its datasets.
 
     ``wanted`` and ``done`` count account-days. ``percent`` is 100 only if every wanted day is
-    covered, and None if no day is wanted. ``newest_day`` is the newest day with an answer.
-    ``state`` is the worst state of its days, and ``reason`` and ``errcode`` are the worst cause of
-    its missing days. ``waiting_until`` is set if no run before that time can obtain a missing day.
+    covered, and None if no day is wanted. ``provisional`` counts the account-days that may change.
+    ``newest_day`` is the newest day with an answer. ``state`` is refused if a day does not come by
+    itself, pending if only recent days are missing, backfilling if older ones are too, complete or
+    paused. ``reason`` and ``errcode`` are the worst cause of its missing days.
+    ``waiting_until`` is set if no run before that time can obtain a missing day. ``paused_since``
+    is the day of the first run that found it paused, as text, and ``paused_days`` that long ago.
     """
 
     appid: str
@@ -81,17 +92,26 @@ class AccountStatus:
     wanted: int
     done: int
     percent: float | None
+    provisional: int
     newest_day: str | None
     state: str
     reason: str
     errcode: int | None = None
     waiting_until: str | None = None
     paused: str = ""
+    paused_since: str | None = None
+    paused_days: int = 0
 
-    @property
-    def is_incomplete(self) -> bool:
-        """True if a wanted day of an account that is not paused has no usable answer."""
-        return not self.paused and self.state in ("missing", "quarantined")
+
+class UnlistedAccount(NamedTuple):
+    """An account of the output that is in no manifest: its account-days, and files with them.
+
+    `forget` would delete the days and write the files anew.
+    """
+
+    appid: str
+    days: int
+    files: int
 
 
 def account_days(
@@ -139,54 +159,49 @@ def account_statuses(
     manifest: Manifest,
     want: Wanted,
     states: Mapping[str, Mapping[str, States]],
-    explained: Iterable[ExplainedDays],
+    lacks: Mapping[str, list[ExplainedDays]],
     now: float,
+    *,
+    since: Mapping[str, date],
 ) -> list[AccountStatus]:
     """Return the accounts with wanted days, the worst first, and paused ones at the end.
 
-    ``want`` and ``states`` include paused accounts; ``explained`` has the missing days of all
-    others. ``now`` is in seconds since the Unix epoch.
+    ``want`` and ``states`` include paused accounts; ``lacks`` has the missing days of all others,
+    by appid. ``now`` is in seconds since the Unix epoch. ``since`` has the days of the first runs
+    that found an account paused, by appid.
     """
-    lacks: defaultdict[str, list[ExplainedDays]] = defaultdict(list)
-    for item in explained:
-        lacks[item.appid].append(item)
     sets: defaultdict[str, dict[str, tuple[DaySet, States]]] = defaultdict(dict)
     for dataset, of_dataset in want.items():
         for appid, wanted in of_dataset.items():
             sets[appid][dataset] = wanted, states[dataset][appid]
-    found = [
-        _status(account, sets[account.appid], _lack(lacks[account.appid], now))
-        for account in manifest.accounts
-        if account.appid in sets
-    ]
+    found = []
+    for account in manifest.accounts:
+        if of_account := sets.get(account.appid):
+            why = lacks.get(account.appid, []), now, since.get(account.appid)
+            found.append(_status(account, of_account, *why))
     return sorted(found, key=_urgency)
 
 
 def _status(
-    account: Account, found: dict[str, tuple[DaySet, States]], lack: ExplainedDays
+    account: Account,
+    found: dict[str, tuple[DaySet, States]],
+    lacks: list[ExplainedDays],
+    now: float,
+    since: date | None,
 ) -> AccountStatus:
     """Return the state of an account: of the datasets that are asked, or of all if none is.
 
-    ``found`` is by dataset, and ``lack`` is the cause of its missing days.
+    ``found`` is by dataset, and ``lacks`` are the causes of its missing days.
     """
     asked = [each for name, each in found.items() if not account.pauses(name)]
     paused = account.paused if account.paused and not asked else None
     sets = asked or [*found.values()]
+    if any(state.unanswered for _, state in sets):
+        lacks = [*lacks, _NO_CAUSE._replace(reason="quarantined")]
     wanted = sum(calendar.count_days(days) for days, _ in sets)
     done = sum(calendar.count_days(days & state.covered) for days, state in sets)
     answered = functools.reduce(operator.or_, (state.answered for _, state in sets))
-    is_present = {
-        "missing": done < wanted,
-        "quarantined": any(state.unanswered for _, state in sets),
-        "provisional": any(state.provisional for _, state in sets),
-        "final": True,
-    }
-    state = next(filter(is_present.__getitem__, _STATES))
-    if state == "quarantined":
-        lack = _NO_CAUSE._replace(reason=state)
-    elif state == "missing" and paused:
-        # No record of a run explains it: runs leave a paused account out.
-        lack = _NO_CAUSE._replace(reason="paused")
+    lack = _lack(lacks, now)
     return AccountStatus(
         account.appid,
         account.name,
@@ -195,13 +210,29 @@ def _status(
         done,
         # Rounded down, because 100 means that nothing is missing.
         percent=1000 * done // wanted / 10 if wanted else None,
+        provisional=sum(calendar.count_days(state.provisional) for _, state in sets),
         newest_day=calendar.day_text(calendar.newest(answered)) if answered else None,
-        state=state,
-        reason=lack.reason,
+        state="paused" if paused else _state(sets, lacks),
+        # No record of a run explains its days: runs leave a paused account out.
+        reason="paused" if paused and done < wanted else lack.reason,
         errcode=lack.errcode,
         waiting_until=_time(lack.at),
         paused=paused.reason if paused else "",
+        paused_since=None if since is None else str(since),
+        paused_days=calendar.today(now) - calendar.day_of(since) if since else 0,
     )
+
+
+def _state(sets: list[tuple[DaySet, States]], lacks: list[ExplainedDays]) -> str:
+    """Return the state of an account that is not paused."""
+    if any(item.at is None for item in lacks):
+        return "refused"
+    missing = [(days, days & ~state.covered) for days, state in sets if days & ~state.covered]
+    old = any(
+        calendar.oldest(lacking) <= calendar.newest(days) - _RECENT_DAYS
+        for days, lacking in missing
+    )
+    return "backfilling" if old else "pending" if missing else "complete"
 
 
 def _lack(explained: list[ExplainedDays], now: float) -> ExplainedDays:
@@ -218,10 +249,27 @@ def _rank(reason: str) -> int:
     return _WORST_FIRST.index(reason) if reason in _WORST_FIRST else len(_WORST_FIRST)
 
 
-def _urgency(account: AccountStatus) -> tuple[bool, int, int, float]:
+def _urgency(account: AccountStatus) -> tuple[int, int, float]:
     percent = 100.0 if account.percent is None else account.percent
-    return bool(account.paused), _STATES.index(account.state), _rank(account.reason), percent
+    return _STATES.index(account.state), _rank(account.reason), percent
 
 
 def _time(moment: float | None) -> str | None:
     return None if moment is None else calendar.utc_text(moment)
+
+
+def unlisted_accounts(tree: Tree, known: Collection[str]) -> list[UnlistedAccount]:
+    """Return the accounts of the output that are not known. Reads all footers; raises StoreError.
+
+    Also raises UsageError for files of a newer version or another number of buckets.
+    """
+    found = dict[str, UnlistedAccount]()
+    for name in CATALOGUE:
+        partitions = layout.partitions(tree, name)
+        footers = partition_reader.footers(tree.store, partitions.values())
+        for footer in filter(None, footers):
+            for appid in {*footer.coverage.appids}.difference(known):
+                days = footer.coverage.account(appid).covered.bit_count()
+                one = found.get(appid, UnlistedAccount(appid, 0, 0))
+                found[appid] = UnlistedAccount(appid, one.days + days, one.files + 1)
+    return sorted(found.values(), key=lambda one: -one.days)

@@ -161,7 +161,7 @@ def erase(project: Project, request: erasure.ErasureRequest, *, dry_run: bool = 
         return _forget(_Erasure(tree, manifest, request, None))
     # With the first bucket, whose runs fold the records of all.
     own = sorted({0, *request.buckets(tree.buckets)})
-    run_log = new_run_log(manifest.file, project.clock)
+    run_log = new_run_log(manifest.file, project.clock, verb="forget")
     with locked_and_recorded(run_log, tree, own, project.lock_timeout) as tree:
         return _forget(_Erasure(tree, manifest, request, run_log))
 

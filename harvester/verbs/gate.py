@@ -6,16 +6,21 @@ finished run that asked for it was refused or failed: no later run obtains it by
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from harvester.core import calendar, readiness
 from harvester.core.calendar import Day
+from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
+from harvester.core.text.inert_text import inert
+from harvester.manifest.option_values import spelled
 from harvester.planning.ledger import Moment
-from harvester.planning.wanted_days import wanted
+from harvester.planning.wanted_days import Wanted, wanted
 from harvester.runs.attention_of_run import CLOCK
 from harvester.runs.open_attention import Pairs, concerns
 from harvester.runs.record.attention import Attention
@@ -34,12 +39,14 @@ class Required(NamedTuple):
     """Days that a gate waits for: up to ``day``, or to the newest that is ready if it is None.
 
     ``final`` demands final answers; otherwise provisional ones are enough. ``at`` is the moment of
-    this machine, to be compared with what its runs have heard of WeChat's time.
+    this machine, to be compared with what its runs have heard of WeChat's time. ``at_least`` is the
+    share of the days that is enough, None for all of them.
     """
 
     day: Day | None = None
     final: bool = False
     at: Moment | None = None
+    at_least: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,8 @@ class LostDays(DayRange):
     """Missing days that no run obtains by itself.
 
     ``reason`` is ``"refused"``, ``"failed"`` or ``"quarantined"``; ``errcode`` is None without an
-    answer of WeChat's, and ``run_id`` names the run that asked, except for quarantined days.
+    answer of WeChat's, and ``run_id`` names the run that asked, except for quarantined days. The
+    days that a gate does without may have any reason.
     """
 
     reason: str
@@ -63,7 +71,9 @@ class Gate:
     ``obtainable`` are missing days that a run can still obtain, from ``retry_at`` on (RFC 3339 in
     UTC, None if nothing comes by itself), and ``lost`` those that it cannot. ``reasons`` are those
     of a run that close the gate whatever days are there: ``"clock"``. ``empty_everywhere`` are days
-    without rows of nearly all accounts. ``attention`` is what needs a person.
+    without rows of nearly all accounts. ``attention`` is what needs a person. ``share`` of the
+    account-days is there. If that is enough, because ``at_least`` says so, all that are missing are
+    in ``without`` instead.
     """
 
     day: Day | None
@@ -74,6 +84,9 @@ class Gate:
     reasons: tuple[str, ...] = ()
     empty_everywhere: tuple[EmptyEverywhere, ...] = ()
     attention: tuple[Attention, ...] = ()
+    share: float = 1.0
+    at_least: float | None = None
+    without: tuple[LostDays, ...] = ()
 
     @property
     def exit_code(self) -> Exit:
@@ -87,6 +100,16 @@ class Gate:
         return Exit.INCOMPLETE if self.lost else code
 
 
+def share_of(given: str | float) -> float:
+    """Return a share like ``95%``, or a number above 0 up to 1. Raises UsageError."""
+    text, percent = str(given), 0.0
+    with suppress(ValueError):
+        percent = float(text[:-1]) if text.endswith("%") else 100 * float(text)
+    if not 0 < percent <= 100:
+        raise UsageError(f"{spelled('at_least')} `{inert(text)}` is not a share", "write 95%")
+    return percent / 100
+
+
 def read_gate(
     required: Required,
     history: RunHistory,
@@ -98,25 +121,34 @@ def read_gate(
     ``silent`` are the days that are empty everywhere, ``attention`` is what needs a person.
     """
     silent = tuple(x for x in silent if required.day is None or x.begin <= required.day)
-    names, now = history.manifest.names, history.now
-    obtainable, lost, moments = list[DayRange](), list[LostDays](), list[float]()
-    for item in _explained(required, history):
-        ranges = day_ranges_of(item.appid, item.dataset, item.days)
-        if item.at is not None:
-            obtainable += ranges
-            moments.append(item.at)
-            continue
-        cause = item.reason, item.errcode, item.run_id, names.get(item.appid, "")
-        lost += (LostDays(x.appid, x.dataset, x.begin, x.end, *cause) for x in ranges)
+    want, now = _required_days(required, history), history.now
+    found = list(_explained(want, required, history))
+    share = _share_there(want, found)
+    is_enough = required.at_least is not None and share >= required.at_least
+    coming = [item for item in found if item.at is not None and not is_enough]
+    rest = (item for item in found if item.at is None or is_enough)
+    gone = tuple(_named(rest, history.manifest.names))
+    moments = [item.at for item in found if item.at is not None]
     reasons = ("clock",) if _is_clock_apart(required, history) else ()
-    needed = _about(attention, _pairs(obtainable), _pairs(lost))
+    obtainable = tuple(chain.from_iterable(map(_ranges, coming)))
+    needed = _about(attention, _pairs(obtainable), _pairs(gone))
     # The clock may have been set since the last run, or gone wrong.
     needed += [CLOCK] * len(reasons)
     moments += (at for reason in reasons if (at := comes_at(reason, now)) is not None)
     moments += (each.retry_at for each in silent if each.retry_at is not None)
-    retry_at = calendar.utc_text(max(now, min(moments))) if moments else None
-    days = tuple(obtainable), tuple(lost)
-    return Gate(required.day, required.final, *days, retry_at, reasons, silent, tuple(needed))
+    return Gate(
+        required.day,
+        required.final,
+        obtainable,
+        () if is_enough else gone,
+        calendar.utc_text(max(now, min(moments))) if moments else None,
+        reasons,
+        silent,
+        tuple(needed),
+        share,
+        required.at_least,
+        gone if is_enough else (),
+    )
 
 
 def _about(found: Iterable[Attention], obtainable: Pairs, lost: Pairs) -> list[Attention]:
@@ -133,6 +165,23 @@ def _pairs(days: Iterable[DayRange]) -> Pairs:
     return {(each.dataset, each.appid) for each in days}
 
 
+def _ranges(item: ExplainedDays) -> Iterator[DayRange]:
+    return day_ranges_of(item.appid, item.dataset, item.days)
+
+
+def _named(found: Iterable[ExplainedDays], names: Mapping[str, str]) -> Iterator[LostDays]:
+    for item in found:
+        cause = item.reason, item.errcode, item.run_id, names.get(item.appid, "")
+        yield from (LostDays(x.appid, x.dataset, x.begin, x.end, *cause) for x in _ranges(item))
+
+
+def _share_there(want: Wanted, lacking: Iterable[ExplainedDays]) -> float:
+    """Return the share of the required account-days that are present."""
+    every = sum(calendar.count_days(days) for of in want.values() for days in of.values())
+    gone = sum(calendar.count_days(item.days) for item in lacking)
+    return (every - gone) / every if every else 1.0
+
+
 def _is_clock_apart(required: Required, history: RunHistory) -> bool:
     """Return whether the last run that asked WeChat has heard another time than this machine's."""
     # That of the first bucket, as a run does: what one account hears of the time holds for all.
@@ -141,23 +190,29 @@ def _is_clock_apart(required: Required, history: RunHistory) -> bool:
     return at is not None and ledger is not None and ledger.agrees_with(at) is False
 
 
-def _explained(required: Required, history: RunHistory) -> Iterator[ExplainedDays]:
-    """Yield the required days that are not present, each once, with their cause.
-
-    A named day is required even before it is ready.
-    """
-    now, missing, until, upto = history.now, Missing(), history.now, -1
+def _required_days(required: Required, history: RunHistory) -> Wanted:
+    """Return the days that must be there. A named day is required even before it is ready."""
+    until, upto = history.now, -1
     if required.day is not None:
         # At the end of the day after it, because each dataset has its own ready hour.
-        until = max(now, calendar.instant(required.day + 2) - 1)
+        until = max(history.now, calendar.instant(required.day + 2) - 1)
         upto = calendar.day_range(calendar.FIRST_DAY, required.day)
-    for dataset, of_dataset in wanted(history.manifest, until).items():
+    return {
+        dataset: {appid: days & upto for appid, days in of_dataset.items()}
+        for dataset, of_dataset in wanted(history.manifest, until).items()
+    }
+
+
+def _explained(want: Wanted, required: Required, history: RunHistory) -> Iterator[ExplainedDays]:
+    """Yield the required days that are not present, each once, with their cause."""
+    now, missing = history.now, Missing()
+    for dataset, of_dataset in want.items():
         known = history.manifest.datasets[dataset]
         ready = calendar.day_range(calendar.FIRST_DAY, readiness.newest_ready(known, now))
         for appid, days in of_dataset.items():
             state = history.states[dataset].get(appid, States())
             there = state.answered & ~state.provisional if required.final else state.answered
-            lacking = days & upto & ~there
+            lacking = days & ~there
             if later := lacking & ~ready:
                 at = calendar.instant(calendar.today(now), known.ready_minutes)
                 yield ExplainedDays(dataset, appid, later, at, "not_ready")

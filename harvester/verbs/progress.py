@@ -66,30 +66,24 @@ def bar(at: Progress) -> Group:
 def _windows(at: Progress) -> Iterator[Text]:
     """Yield the parts of the line beside the bar."""
     yield Text(f"{at.done:,} of {counted(at.windows, 'window')}")
-    yield Text(_time_text(at))
+    yield Text(f"{at.days_done:,} of {counted(at.days, 'day')}")
+    # One estimate: the lower bound stands in until the first answer tells the speed.
+    if at.seconds_left is None:
+        yield Text(f"at least {duration_text(at.least_seconds_left)} left")
+    else:
+        yield Text(f"{duration_text(at.seconds_left)} left")
 
 
 def _counts(at: Progress) -> Iterator[Text]:
     """Yield the counts with their styles."""
-    counts = (
-        (at.accounts_done, "done", "green"),
-        (at.accounts_waiting, "waiting", "yellow"),
-        (at.accounts_refused, "refused", "red"),
-    )
+    yield Text(counted(at.accounts, "account"))
+    counts = (at.accounts_waiting, "waiting", "yellow"), (at.accounts_refused, "refused", "red")
     for count, state, style in counts:
-        of_all = f" of {counted(at.accounts, 'account')}" if state == "done" else ""
-        yield Text(f"{count:,}{of_all} {state}", style if count else "")
+        if count:
+            yield Text(f"{count:,} {state}", style)
     yield Text(counted(at.rows, "row"))
     yield Text(counted(at.files, "file"))
     yield Text(f"{at.rate:,.0f} requests/s")
-
-
-def _time_text(at: Progress) -> str:
-    """Return the time that the rest takes, beside its lower bound."""
-    least = duration_text(at.least_seconds_left)
-    if at.seconds_left is None:
-        return f"at least {least} left"
-    return f"{duration_text(at.seconds_left)} left (at least {least})"
 
 
 def duration_text(seconds: float) -> str:

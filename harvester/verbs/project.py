@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
+from harvester.catalogue import CATALOGUE
 from harvester.core.config.manifest_text import ManifestText
 from harvester.core.config.settings import Manifest, Output
-from harvester.core.errors import UsageError
+from harvester.core.errors import ManifestError, UsageError
 from harvester.core.text.inert_text import inert
 from harvester.manifest.doubts import doubts
 from harvester.manifest.external_inputs import secret_files
@@ -27,7 +29,7 @@ from harvester.runs.clock import CheckedClock
 from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.runtime import Project
 from harvester.storage.layout import Tree, is_harvested, open_tree
-from harvester.storage.state import account_cache, rewrite_journal
+from harvester.storage.state import account_cache, change_reader, manifests, rewrite_journal
 from harvester.verbs import arguments
 from harvester.verbs.arguments import ManifestSource
 
@@ -115,11 +117,11 @@ class Opened(NamedTuple):
 
         manifest_at = ManifestReader(self.source, output, appids, selection)
         mine = narrowed(manifest, selection, self.clock.started_at)
-        return Project(mine, self.tree, self.clock, platform, manifest_at, credentials)
+        return Project(mine, self.tree, self.clock, platform, manifest_at, credentials, manifest)
 
 
 def open_project(
-    manifest: ManifestSource,
+    manifest: ManifestSource | None,
     selection: Selection = ALL,
     output: str | os.PathLike[str] | None = None,
     authorised: Authorised = "remembered",
@@ -127,7 +129,7 @@ def open_project(
     """Load and narrow a manifest, and open its output.
 
     No file is created, except the cached list of a platform's accounts. ``output`` replaces the
-    output of the manifest.
+    output of the manifest. Without a manifest it is what runs have kept of theirs in ``output``.
 
     Raises:
         ManifestError: The manifest has mistakes.
@@ -137,8 +139,63 @@ def open_project(
         StoreError: The output cannot be read.
         Unauthorised, Unanswered: WeChat was asked, and refused the platform or did not answer.
     """
+    if manifest is None:
+        alone = open_alone(output)
+        mine = narrowed(alone.manifest, selection, alone.clock.started_at)
+        return alone._replace(manifest=mine)
     opened = open_quietly(arguments.source(manifest), output, CheckedClock())
     return opened.project(selection, authorised)
+
+
+def open_alone(output: str | os.PathLike[str] | None) -> Project:
+    """Open an output that exists, with the union of the manifests that runs have kept in it.
+
+    No account and no job is in that of an output without any. Raises UsageError and StoreError.
+    """
+    if output is None:
+        raise UsageError("neither a manifest nor an output is named", "name one of them")
+    clock, credentials = CheckedClock(), CredentialReader()
+    path = place_named(os.fspath(output))
+    # The folders of datasets may be links to other disks, which only a manifest has to allow.
+    tree = open_tree(Output(path=path, follow_links=isinstance(path, Path)))
+    rewrite_journal.refuse_unfinished(tree)
+    tree = change_reader.whole_tree(tree.store)
+    whole = union(tree, Output(path=path, buckets=tree.buckets), clock.started_at)
+    platform = PlatformAtHand(clock, credentials.platform)
+    return Project(whole, tree, clock, platform, lambda _: whole, credentials, whole)
+
+
+def union(tree: Tree, output: Output, now: float) -> Manifest:
+    """Return all that the kept manifests want at ``now``, in seconds since the Unix epoch.
+
+    Of an account of two manifests the last one says whether it is paused. Raises StoreError and
+    UsageError.
+    """
+    found = list(_kept(tree, now))
+    accounts = {account.appid: account for each in found for account in each.accounts}
+    jobs = tuple(job for each in found for job in each.jobs)
+    # Manifests that share an output agree on the overrides of datasets.
+    datasets = found[0].datasets if found else dict(CATALOGUE)
+    return Manifest(Path("kept-manifests"), tuple(accounts.values()), jobs, output, datasets)
+
+
+def _kept(tree: Tree, now: float) -> Iterator[Manifest]:
+    for name, kept in manifests.read(tree):
+        # `forget` leaves a job without accounts, which no manifest may have.
+        jobs = [job for job in kept.jobs if job.get("accounts") != []] if kept else []
+        if kept and not (jobs and kept.accounts):
+            continue
+        written = kept and {"accounts": kept.accounts, "jobs": jobs, "datasets": kept.datasets}
+        text = json.dumps({"api": {"base_url": "sandbox"}, **(written or {})}, ensure_ascii=False)
+        try:
+            # A reader must resolve no variable and no file that a planted file names.
+            source = ManifestText(Path(name), text.replace("${", "{"), {})
+            yield arguments.draft_of(source, now).manifest()
+        except ManifestError:
+            raise UsageError(
+                f"{tree.store.display_path(name)}: not a manifest as a run keeps it",
+                "delete the file, and the next run writes it again; or name the manifest",
+            ) from None
 
 
 def open_quietly(
@@ -159,7 +216,7 @@ def open_quietly(
 
 
 def open_harvested(
-    manifest: ManifestSource,
+    manifest: ManifestSource | None,
     output: str | os.PathLike[str] | None,
     lock_timeout: str | timedelta | None,
 ) -> Project:

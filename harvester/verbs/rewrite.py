@@ -101,7 +101,7 @@ def rewrite(
     place = None if to is None else os.fspath(to)
     new = open_tree(_place(project.manifest.output, place, buckets))
     timeout = project.lock_timeout
-    old_log, new_log = new_run_log(file, clock), new_run_log(file, clock)
+    old_log, new_log = (new_run_log(file, clock, verb="rewrite") for _ in range(2))
     with (
         locked(old, range(old.buckets), new_log.stream, timeout) as old,
         locked(new, range(new.buckets), new_log.stream, timeout) as new,

@@ -240,6 +240,7 @@ class Run:
         opened = open_quietly(self._source, given["output"], self._clock)
         self._log.begin_copy(lambda copy: summary_file.refuse_place(copy, opened.manifest))
         self.project = opened.project(chosen, "asked")
+        self._log.whole = self.project.whole
         self._narrator.names = self.project.manifest.names
         warn_of_exposure(self.project.manifest)
         if options.processes == 1:

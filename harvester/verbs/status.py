@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harvester.catalogue.error_codes import rule_for
 from harvester.core import calendar
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
@@ -13,31 +16,35 @@ from harvester.core.plain import Brief, plain
 from harvester.core.results import PausedAccount
 from harvester.manifest.doubts import doubts
 from harvester.manifest.option_values import end_day_option, spelled
+from harvester.manifest.pause_lines import Refused, pause_lines
 from harvester.planning import bucket_sizing, wanted_days
 from harvester.runs.open_attention import Doubts, open_attention
 from harvester.runs.record.account_report import DatasetSummary, summarise_states
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, next_requests
 from harvester.runs.record.run_record import plain_row
+from harvester.runs.runtime import Project
 from harvester.storage import coverage_scan, layout
 from harvester.storage.backends.claims import Owner
 from harvester.storage.empty_everywhere import EmptyEverywhere, empty_everywhere
 from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay
-from harvester.storage.state import run_records
+from harvester.storage.state import manifests, run_records
 from harvester.storage.state.run_records import RunRecord
 from harvester.verbs import arguments
 from harvester.verbs.account_status import (
     AccountStatus,
     DaysOfAccount,
     MissingDays,
+    UnlistedAccount,
     account_days,
     account_statuses,
     missing_days,
+    unlisted_accounts,
 )
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
-from harvester.verbs.gate import Gate, Required, read_gate
-from harvester.verbs.missing_days import RunHistory
+from harvester.verbs.gate import Gate, Required, read_gate, share_of
+from harvester.verbs.missing_days import ExplainedDays, RunHistory
 from harvester.verbs.project import open_project
 
 LAST_RUNS = 5
@@ -55,9 +62,10 @@ class Status(Brief):
     quarantined account-days without an earlier good answer. ``foreign`` are files in the datasets'
     folders that are not harvester's. ``gate`` is the answer about required days, if some were.
     ``paused`` accounts are in none of the others but ``accounts``. ``next_requests`` is the price
-    of a next run. ``owners`` are the holders of buckets, None if they were not asked for.
-    ``empty_everywhere`` are days without rows of nearly all accounts. ``attention`` is what needs a
-    person.
+    of a next run. ``owners`` are the holders of buckets, and ``unlisted`` the accounts of the
+    output that are in no manifest, each None if they were not asked for. ``empty_everywhere`` are
+    days without rows of nearly all accounts. ``attention`` is what needs a person, and
+    ``pause_lines`` would pause what was refused, put into the manifest.
     """
 
     datasets: tuple[DatasetSummary, ...]
@@ -73,8 +81,10 @@ class Status(Brief):
     next_requests: NextRequests = NO_REQUESTS
     paused: tuple[PausedAccount, ...] = ()
     owners: tuple[Owner, ...] | None = None
+    unlisted: tuple[UnlistedAccount, ...] | None = None
     empty_everywhere: tuple[EmptyEverywhere, ...] = ()
     attention: tuple[Attention, ...] = ()
+    pause_lines: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -96,7 +106,7 @@ class Status(Brief):
 
 @arguments.checked
 def status(
-    manifest: ManifestSource,
+    manifest: ManifestSource | None = None,
     *,
     accounts: Names = None,
     datasets: Names = None,
@@ -106,24 +116,47 @@ def status(
     output: str | os.PathLike[str] | None = None,
     require: AnyDay = None,
     final: bool = False,
+    at_least: str | float | None = None,
     owners: bool = False,
+    unlisted: bool = False,
 ) -> Status:
     """Return the coverage of an output. Reads the files alone and needs no secret.
 
     With ``require`` its ``gate`` tells whether every wanted day up to that one is there; with
-    ``final`` provisional answers are not enough. With ``owners`` it names the runs that hold
-    buckets. Raises UsageError, and HarvesterError if the output cannot be read.
+    ``final`` provisional answers are not enough, and with ``at_least``, such as ``"95%"``, that
+    share of the days is. With ``owners`` it names the runs that hold buckets, and with ``unlisted``
+    the accounts of the output that are in no manifest. Without a manifest the wanted days are what
+    the last runs kept of theirs in ``output``. Raises UsageError, and HarvesterError if the output
+    cannot be read.
     """
     chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
     project = open_project(manifest, chosen, output)
+    if not project.manifest.accounts:
+        where = project.tree.store.display_path()
+        what = f"{where}: no run has kept here what its manifest wants"
+        raise UsageError(what, "name the manifest; the next run keeps it")
     now, required = project.clock.started_at, None
     if require is not None:
         day = end_day_option("require", require, now)
-        required = Required(day, final, project.clock.moment())
-    elif final:
-        raise UsageError(f"{spelled('final')} is a part of {spelled('require')}", "give both")
+        share = None if at_least is None else share_of(at_least)
+        required = Required(day, final, project.clock.moment(), share)
+    elif final or at_least is not None:
+        part = spelled("final" if final else "at_least")
+        raise UsageError(f"{part} is a part of {spelled('require')}", "give both")
     found = survey(project.manifest, project.tree, now, required)
-    return replace(found, owners=tuple(project.tree.store.owners())) if owners else found
+    return replace(
+        found,
+        owners=tuple(project.tree.store.owners()) if owners else None,
+        unlisted=tuple(_unlisted(project)) if unlisted else None,
+    )
+
+
+def _unlisted(project: Project) -> list[UnlistedAccount]:
+    """Return the accounts that neither the whole manifest nor one that a run has kept has."""
+    known = {account.appid for account in (project.whole or project.manifest).accounts}
+    for _, kept in manifests.read(project.tree):
+        known |= kept.appids if kept else set()
+    return unlisted_accounts(project.tree, known)
 
 
 def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None = None) -> Status:
@@ -149,10 +182,16 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
     missing = list(history.explain(lacking, SEARCHED_RUNS))
     rejected = tuple(coverage_scan.quarantined_days(tree, states))
     attention = open_attention(manifest, tree, Doubts(lacking.keys(), rejected, silent))
+    paused = wanted_days.paused_accounts(manifest)
+    since = manifests.paused_since(tree) if paused else {}
+    lacks = defaultdict[str, list[ExplainedDays]](list)
+    for item in missing:
+        lacks[item.appid].append(item)
+    accounts = account_statuses(manifest, with_paused, all_states, lacks, now, since=since)
     every = (state for of_dataset in states.values() for state in of_dataset.values())
     return Status(
         datasets=tuple(summarise_states(want, states)),
-        accounts=tuple(account_statuses(manifest, with_paused, all_states, missing, now)),
+        accounts=tuple(accounts),
         gaps=tuple(missing_days(names, missing)),
         suspicious=tuple(account_days(names, coverage_scan.gaps(states))),
         quarantined=rejected,
@@ -164,5 +203,17 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
         gate=required and read_gate(required, history, silent, attention),
         empty_everywhere=silent,
         attention=attention,
-        paused=wanted_days.paused_accounts(manifest),
+        pause_lines=tuple(pause_lines(manifest, _refused(manifest, lacks), calendar.today(now))),
+        paused=paused,
     )
+
+
+def _refused(manifest: Manifest, lacks: Mapping[str, list[ExplainedDays]]) -> Iterator[Refused]:
+    """Yield the refusals of missing days, with the datasets unless they are all of an account."""
+    for account, names in manifest.datasets_of_accounts():
+        lost = [each for each in lacks.get(account.appid, ()) if each.at is None]
+        for errcode in dict.fromkeys(each.errcode for each in lost if each.reason == "refused"):
+            datasets = {each.dataset for each in lost if each.errcode == errcode}
+            meaning = "no answer of WeChat" if errcode is None else rule_for(errcode).meaning
+            some = () if datasets == {*names} else tuple(sorted(datasets))
+            yield Refused(account.appid, some, errcode, meaning)

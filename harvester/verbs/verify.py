@@ -101,7 +101,7 @@ class Report(Brief):
 
 @checked
 def verify(
-    manifest: ManifestSource,
+    manifest: ManifestSource | None = None,
     *,
     output: str | os.PathLike[str] | None = None,
     footers_only: bool = False,
@@ -113,7 +113,8 @@ def verify(
     Files that the change logs name as published, and not as removed, must be there. ``repair``
     moves damaged files to the quarantine, and the next run asks for the days that are lost; a
     record names the files that are gone then. Files of another version are reported and stay. A
-    repair waits for another run as long as ``lock_timeout`` says.
+    repair waits for another run as long as ``lock_timeout`` says. Without a manifest, ``output`` is
+    verified by what runs have kept of theirs.
 
     Raises UsageError for a wrong argument and for a tree that is empty or has another number of
     buckets, StoreError if a file cannot be read from the disk, and, to repair, Busy if a run is at
@@ -125,7 +126,8 @@ def verify(
 
 def mended(project: Project, *, footers_only: bool = False) -> Report:
     """Check the output of a project, and repair what is damaged. Raises as `verify`."""
-    tree, run_log = project.tree, new_run_log(project.manifest.file, project.clock)
+    tree = project.tree
+    run_log = new_run_log(project.manifest.file, project.clock, verb="verify --repair")
     own = list(range(tree.buckets))
     held = locked(tree, own, run_log.stream, project.lock_timeout)
     with held as tree:

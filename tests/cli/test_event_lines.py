@@ -106,7 +106,7 @@ def test_each_replaced_partition_is_named_once() -> None:
 def test_files_are_listed_now_and_then_and_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     """Not at each event, because a backfill replaces hundreds."""
     lines = EventLines()
-    progress = Progress(*STAMP, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, None, 0.0)
+    progress = Progress(*STAMP, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, None, 0.0)
     begin = STAMP[0]
     with caplog.at_level(logging.INFO, "harvester.events"):
         lines.tell(FILE)

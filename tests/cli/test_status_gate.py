@@ -47,6 +47,16 @@ def test_lost_days_are_named_in_text(manifest: str, capsys: pytest.CaptureFixtur
     assert re.search(rf"{SICK}: \d+ days? of .*2026-02-0\d.*: refused \(48001\)", shown)
 
 
+def test_a_share_may_be_enough(manifest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One of two accounts is half of the days; the other one is named with its reason."""
+    gate = ["status", manifest, "--require", "2026-02-03", "--at-least"]
+    assert invoke([*gate, "50%"]) == Exit.DONE
+    shown = capsys.readouterr().out
+    assert "days up to 2026-02-03: 50.0% are there, which is enough; without" in shown
+    assert f"{SICK}: " in shown
+    assert invoke([*gate, "51%"]) == Exit.INCOMPLETE
+
+
 def test_a_gate_is_about_the_selected_accounts(
     manifest: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,6 +72,8 @@ def test_a_gate_is_about_the_selected_accounts(
         (("--require", "tomorrow"), "--require `tomorrow` is not a day"),
         (("--require", "2099-01-01"), "--require `2099-01-01` is after yesterday"),
         (("--final",), "--final is a part of --require"),
+        (("--at-least", "95%"), "--at-least is a part of --require"),
+        (("--require", "yesterday", "--at-least", "95"), "--at-least `95` is not a share"),
     ],
 )
 def test_a_gate_without_a_day_is_a_mistake(

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from harvester.catalogue import CATALOGUE
-from harvester.cli.commands import status as command
 from harvester.cli.output.answers import json_text
 from harvester.core import calendar
 from harvester.core.calendar import DaySet, parse_day
@@ -55,9 +54,9 @@ def found(lab: RunHarness) -> Status:
 def test_the_worst_accounts_come_first(found: Status) -> None:
     """A refusal needs a person, a spent quota only time, and the others nothing."""
     rows = [(each.appid, each.state, each.reason, each.errcode) for each in found.accounts]
-    assert rows[0] == (appid(3), "missing", "refused", 40125)
-    assert rows[1] == (appid(2), "missing", "quota", 45009)
-    assert {row[1:] for row in rows[2:]} == {("final", "", None)}
+    assert rows[0] == (appid(3), "refused", "refused", 40125)
+    assert rows[1] == (appid(2), "pending", "quota", 45009)
+    assert {row[1:] for row in rows[2:]} == {("complete", "", None)}
 
 
 def test_percent_counts_the_days_of_all_datasets_and_is_100_only_if_all_are_there(
@@ -98,7 +97,7 @@ def test_days_that_no_run_asked_for_say_so(lab: RunHarness) -> None:
     finally:
         lab.end = "2026-03-07"
     account = next(each for each in found.accounts if each.appid == appid(1))
-    assert (account.state, account.reason, account.waiting_until) == ("missing", "not_asked", None)
+    assert (account.state, account.reason, account.waiting_until) == ("pending", "not_asked", None)
     assert account.percent == 77.7
 
 
@@ -114,11 +113,11 @@ def test_paused_accounts_come_last_and_are_not_incomplete(lab: RunHarness) -> No
     found = survey(replace(manifest, accounts=accounts), lab.tree, lab.now())
     last = found.accounts[-1]
     assert (last.appid, last.reason, last.paused) == (appid(5), "paused", "new secret")
-    assert not last.is_incomplete
+    assert last.state == "paused"
     assert appid(5) not in {gap.appid for gap in found.gaps}
     assert {row.accounts for row in found.datasets} == {4}
-    shown = command._incomplete(found)
-    assert [each.appid for each in shown.accounts] == [appid(3), appid(2)]
+    worst = [each.appid for each in found.accounts if each.state not in ("complete", "paused")]
+    assert worst == [appid(3), appid(2)]
 
 
 # The size of JSON

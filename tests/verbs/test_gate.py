@@ -11,6 +11,7 @@ import pytest
 from harvester.core import calendar
 from harvester.core.calendar import Day, parse_day
 from harvester.core.config.settings import Limits, Pace
+from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange, Rate
 from harvester.sandbox import Row, expected_rows
@@ -35,9 +36,11 @@ def lab(tmp_path: Path) -> RunHarness:
     return lab
 
 
-def judged(lab: RunHarness, day: str | None = None, *, final: bool = False) -> Gate:
+def judged(
+    lab: RunHarness, day: str | None = None, *, final: bool = False, at_least: float | None = None
+) -> Gate:
     """Return the answer of the gate at this moment."""
-    required = Required(None if day is None else parse_day(day), final)
+    required = Required(None if day is None else parse_day(day), final, at_least=at_least)
     found = status.survey(lab.manifest(), lab.tree, lab.now(), required).gate
     assert found is not None
     return found
@@ -89,6 +92,40 @@ def test_a_gate_says_3_once_only_refused_days_are_missing(lab: RunHarness) -> No
     lab.sandbox.heal(SICK)
     lab.run()
     assert judged(lab).exit_code is Exit.DONE
+
+
+def test_a_share_of_the_days_may_be_enough(lab: RunHarness) -> None:
+    """The days that the gate does without are named, with the reason."""
+    assert judged(lab, at_least=0.5).exit_code is Exit.AGAIN
+    lab.sandbox.fail(SICK, 48001)
+    lab.run()
+    found = judged(lab, at_least=2 / 3)
+    assert (found.exit_code, found.share, found.lost, found.obtainable) == (0, 2 / 3, (), ())
+    assert {(days.appid, days.reason, days.errcode) for days in found.without} == {
+        (SICK, "refused", 48001)
+    }
+    closed = judged(lab, at_least=0.67)
+    assert (closed.exit_code, closed.without) == (Exit.INCOMPLETE, ())
+    assert lost(closed) == {(SICK, HOURLY, 48001, "refused")}
+
+
+def test_the_share_counts_the_required_days_alone(lab: RunHarness) -> None:
+    """Days after the required one are not in it, and days of a paused account neither."""
+    lab.run()
+    lab.end = None
+    lab.advance(86_400.0)
+    found = judged(lab, "2026-05-19", at_least=0.99)
+    assert (found.exit_code, found.share) == (Exit.DONE, 1.0)
+    assert 0.9 < judged(lab).share < 1
+
+
+@pytest.mark.parametrize("given", ["95", "0%", "101%", "many", "nan%", 0, 1.5])
+def test_a_share_is_a_percentage_or_a_number_up_to_one(given: str | float) -> None:
+    """A gate for no share would always be open, and one above the whole never."""
+    assert gates.share_of("99.5%") == 0.995
+    assert gates.share_of(0.95) == gates.share_of("95%")
+    with pytest.raises(UsageError, match="is not a share"):
+        gates.share_of(given)
 
 
 def test_a_gate_says_76_while_a_refused_account_hides_unfinished_ones(lab: RunHarness) -> None:

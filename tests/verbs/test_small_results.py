@@ -106,10 +106,10 @@ def test_a_duration_has_its_largest_unit(seconds: float, text: str) -> None:
 def test_a_narrow_terminal_gets_every_word(width: int) -> None:
     """Lines are made of whole parts, and the bar has one of its own where it needs one."""
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    at = Progress(0.0, "run", None, 5, 10, 5, 0, 2, 4.0, 7, 3, 0, 0, 0, None, 200.0)
+    at = Progress(0.0, "run", None, 5, 10, 20, 40, 5, 0, 2, 4.0, 7, 3, 0, 0, 0, None, 200.0)
     with console.capture() as printed:
         console.print(bar(at))
     text = printed.get()
     assert "━" in text
-    for part in ("5 of 10 windows", "at least 3 min left", "0 of 3 accounts done", "7 rows"):
+    for part in ("5 of 10 windows", "20 of 40 days", "at least 3 min left", "3 accounts", "7 rows"):
         assert part in text

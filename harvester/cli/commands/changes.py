@@ -37,8 +37,7 @@ def changes(
     Params:
         since: The cursor of an earlier answer, or begin: every file that exists, once.
     """
-    alone = output is not None and manifest == options.JOBS and not manifest.exists()
-    source, given = None if alone else manifest, selecting.given()
+    source, given = options.manifest_of(manifest, output), selecting.given()
     try:
         found, cursor = feed.changes(source, since=since, output=output, **given)
     except HistoryLost as error:

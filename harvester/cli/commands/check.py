@@ -10,7 +10,7 @@ from rich.console import Console
 
 from harvester.catalogue import CATALOGUE
 from harvester.cli import options
-from harvester.cli.next_commands import NextCommand, next_command, print_next
+from harvester.cli.next_commands import print_pause_lines
 from harvester.cli.output import logs
 from harvester.cli.output.answers import (
     answer,
@@ -119,17 +119,7 @@ def _print_check(out: Console, found: Check, *, acknowledge: bool = False) -> No
     states = f": {_states(found.accounts)}" if found.accounts else ""
     accounts = f"{counted(len(found.accounts), 'account')}{states}"
     print_line(out, f"{accounts}; {counted(found.calls, 'call')}", gap=True)
-    _print_pause_lines(out, found.pause_lines, acknowledge=acknowledge)
-
-
-def _print_pause_lines(out: Console, lines: Sequence[str], *, acknowledge: bool) -> None:
-    """Print the lines that pause what was refused, or the command that does."""
-    if acknowledge:
-        for line in lines:
-            print_line(out, line, whole=True)
-    elif lines:
-        command = next_command("check", "--acknowledge")
-        print_next(out, [NextCommand("lines that pause what was refused", command)])
+    print_pause_lines(out, found.pause_lines, "check", acknowledge=acknowledge)
 
 
 def _states(accounts: Sequence[AccountCheck]) -> str:

@@ -6,15 +6,23 @@ The rows are datasets or accounts, as tables or as JSON.
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
-from collections.abc import Sequence
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Literal
 
 from rich.console import Console
 
 from harvester.cli import options
-from harvester.cli.next_commands import print_next, run_again
+from harvester.cli.next_commands import (
+    NextCommand,
+    next_command,
+    print_next,
+    print_pause_lines,
+    run_again,
+)
 from harvester.cli.output.answers import (
     MAX_LINES,
     answer,
@@ -30,13 +38,25 @@ from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core.calendar import day_text
 from harvester.core.exit_codes import Exit
+from harvester.core.results import PausedAccount
 from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.safe_text import safe_text
 from harvester.verbs import status as surveying
-from harvester.verbs.account_status import AccountStatus, DaysOfAccount, MissingDays
+from harvester.verbs.account_status import (
+    AccountStatus,
+    DaysOfAccount,
+    MissingDays,
+    UnlistedAccount,
+)
 from harvester.verbs.gate import Gate, LostDays
 from harvester.verbs.status import Status
+
+_LONG_PAUSE_DAYS = 30
+"""Days after which a pause is told as a long one."""
+
+_SIGNS = {None: "?", 0: "+", 75: "~"}
+"""Signs of runs by exit code: no end, complete, a later run goes on. Any other needs a person."""
 
 
 def status(
@@ -47,15 +67,18 @@ def status(
     output: options.Output = None,
     require: Annotated[str | None, options.day("HARVESTER_REQUIRE")] = None,
     final: Annotated[bool, options.value("HARVESTER_FINAL")] = False,
+    at_least: Annotated[str | None, options.value("HARVESTER_AT_LEAST")] = None,
     by: Annotated[Literal["account", "dataset"], options.value("HARVESTER_BY")] = "dataset",
-    incomplete: Annotated[bool, options.value("HARVESTER_INCOMPLETE")] = False,
+    all: Annotated[bool, options.value("HARVESTER_ALL")] = False,
     owners: Annotated[bool, options.value("HARVESTER_OWNERS")] = False,
+    acknowledge: Annotated[bool, options.value("HARVESTER_ACKNOWLEDGE")] = False,
     format: options.Format = "text",
     _ok_exit: options.OkExit = "",
 ) -> int:
     """Show coverage, gaps, quarantine and the last runs.
 
-    Reads the files alone, asks nothing and needs no secret.
+    Reads the files alone, asks nothing, needs no secret, and with --output no manifest:
+    the last run has kept what it wants.
 
     For example:
       harvester status jobs.yaml --require yesterday
@@ -71,32 +94,43 @@ def status(
         require: Be a gate for every day up to this one: yesterday (the newest ready day),
             2024-01-31 or -30d.
         final: With --require: a provisional answer is not enough.
+        at_least: With --require: this share of the account-days is enough, as 95%; the others are
+            named.
         by: One row a dataset, or one row an account, the worst first.
-        incomplete: Only accounts or datasets of which a usable answer is missing.
+        all: With --by account: list the complete accounts too.
         owners: Also list which run holds which bucket, and since when.
+        acknowledge: Print the lines of the manifest that would pause what was refused.
     """
     given = selecting.given()
+    source = options.manifest_of(manifest, output)
     found = surveying.status(
-        manifest, output=output, require=require, final=final, owners=owners, **given
+        source,
+        output=output,
+        require=require,
+        final=final,
+        at_least=at_least,
+        owners=owners,
+        unlisted=by == "account" and not any(given.values()),
+        **given,
     )
-    shown = _incomplete(found) if incomplete else found
-    show = _print_accounts if by == "account" else _print_status
-    answer(format, shown.to_dict, lambda out: show(out, shown))
+    show = partial(_print_accounts, whole=all) if by == "account" else _print_status
+
+    def print_all(out: Console) -> None:
+        # Without a manifest there is none that a next command could be given.
+        show(out, found, proposes=source is not None)
+        if acknowledge or source is not None:
+            print_pause_lines(out, found.pause_lines, "status", acknowledge=acknowledge)
+
+    answer(format, found.to_dict, print_all)
     return found.gate.exit_code if found.gate else Exit.DONE
 
 
-def _incomplete(found: Status) -> Status:
-    """Leave out the accounts and datasets with nothing missing."""
-    return replace(
-        found,
-        datasets=tuple(row for row in found.datasets if row.days.missing or row.days.quarantined),
-        accounts=tuple(account for account in found.accounts if account.is_incomplete),
-    )
-
-
-def _print_status(out: Console, found: Status) -> None:
+def _print_status(out: Console, found: Status, *, proposes: bool) -> None:
     """Print the coverage, missing and suspicious days, the last runs and commands to type next."""
-    print_coverage(out, found.datasets)
+    if any(row.days.wanted for row in found.datasets):
+        print_coverage(out, found.datasets)
+    else:
+        print_line(out, "no day is wanted so far")
     if found.gaps:
         days = counted(sum(gap.days for gap in found.gaps), "account-day")
         accounts = counted(len({gap.appid for gap in found.gaps}), "account")
@@ -115,12 +149,13 @@ def _print_status(out: Console, found: Status) -> None:
     for line in (*found.warnings, *(f"not harvester's: {inert(name)}" for name in found.foreign)):
         print_line(out, f"note: {line}", gap=True)
     print_attention(out, found.attention)
-    print_paused(out, found.paused)
+    _print_paused(out, found, found.paused)
     _print_runs(out, found)
     _print_owners(out, found)
     print_line(out, _completeness(found), gap=True)
-    missing = sum(gap.days for gap in found.gaps if gap.reason != "refused")
-    print_next(out, run_again(found.next_requests, missing, len(found.quarantined)))
+    if proposes:
+        missing = sum(gap.days for gap in found.gaps if gap.reason != "refused")
+        print_next(out, run_again(found.next_requests, missing, len(found.quarantined)))
     if found.gate is not None:
         _print_gate(out, found.gate)
 
@@ -133,6 +168,18 @@ def _completeness(found: Status) -> str:
     return "complete"
 
 
+def _print_paused(out: Console, found: Status, paused: Iterable[PausedAccount]) -> None:
+    """Print paused accounts with their reasons, and since when they are paused."""
+    ages = {account.appid: _age(account) for account in found.accounts}
+    print_paused(out, (replace(one, reason=one.reason + ages.get(one.appid, "")) for one in paused))
+
+
+def _age(account: AccountStatus) -> str:
+    """Return since when an account is paused; nothing on the first day."""
+    long = "paused for long, " if account.paused_days >= _LONG_PAUSE_DAYS else ""
+    return f" ({long}since {account.paused_since})" if account.paused_days > 0 else ""
+
+
 def _print_runs(out: Console, found: Status) -> None:
     if found.runs:
         out.print("\nlast runs")
@@ -142,7 +189,9 @@ def _print_runs(out: Console, found: Status) -> None:
         if record.exit_code is not None:
             ended = f"{inert(record.outcome or 'unknown')}, exit {record.exit_code}"
         figures = f"{record.requests:,} requests, {record.rows:,} rows"
-        print_line(out, f"  {inert(record.started_at)}  {ended}{reasons}  {figures}")
+        sign = _SIGNS.get(record.exit_code, "!")
+        begun = f"{sign} {inert(record.started_at)}  {inert(record.verb)}"
+        print_line(out, f"  {begun}  {ended}{reasons}  {figures}")
 
 
 def _print_owners(out: Console, found: Status) -> None:
@@ -169,8 +218,11 @@ def _print_gate(out: Console, gate: Gate) -> None:
         verdict = "nothing more comes by itself" if gate.lost else "all of them are there"
         if any(each.meaning == "again" for each in gate.empty_everywhere):
             verdict = f"WeChat may still fill days that are empty everywhere, from {gate.retry_at}"
+    if gate.without:
+        # Rounded down, because 100 means that nothing is missing.
+        verdict = f"{math.floor(1000 * gate.share) / 10}% are there, which is enough; without"
     print_line(out, f"{days} {day}: {verdict}", gap=True)
-    print_lines(out, _lost_lines(gate.lost))
+    print_lines(out, _lost_lines((*gate.lost, *gate.without)))
     if "clock" in gate.reasons:
         print_line(out, f"this machine's clock and WeChat's differ: again from {gate.retry_at} on")
 
@@ -178,7 +230,7 @@ def _print_gate(out: Console, gate: Gate) -> None:
 def _reason_text(account: AccountStatus) -> str:
     """Return why days of an account are missing: the reason and the code, or why it is paused."""
     if account.paused:
-        return f"paused: {account.paused}"
+        return account.paused + _age(account)
     return _because(account.reason, account.errcode)
 
 
@@ -193,32 +245,49 @@ def _state(account: AccountStatus) -> Cell:
 _COLUMNS: Sequence[TableColumn[AccountStatus]] = (
     TableColumn("name", lambda row: row.name, "text", may_lack=True),
     TableColumn("appid", lambda row: row.appid, "code"),
-    TableColumn("tags", lambda row: ", ".join(row.tags), "text", rank=3, least=10, may_lack=True),
+    TableColumn("tags", lambda row: ", ".join(row.tags), "text", rank=4, least=10, may_lack=True),
     TableColumn("percent", _percent),
+    TableColumn("provisional", lambda row: row.provisional, rank=2, may_lack=True),
     TableColumn("newest day", lambda row: row.newest_day, "code", rank=1),
     TableColumn("state", _state, "code"),
     TableColumn("reason", _reason_text, "text", least=10),
-    TableColumn("waiting until", lambda row: _local(row.waiting_until), "code", rank=2),
+    TableColumn("waiting until", lambda row: _local(row.waiting_until), "code", rank=3),
 )
 
 
-def _print_accounts(out: Console, found: Status) -> None:
-    """Print the accounts and their counts, then the owners and the gate if these were asked for."""
-    accounts = found.accounts
-    if accounts:
-        print_table(out, _COLUMNS, accounts)
-    counts = {
-        "incomplete": sum(account.is_incomplete for account in accounts),
-        "paused": sum(bool(account.paused) for account in accounts),
-    }
-    states = "".join(f", {number:,} {word}" for word, number in counts.items() if number)
-    print_line(out, counted(len(accounts), "account") + states, gap=True)
+def _print_accounts(out: Console, found: Status, *, whole: bool, proposes: bool) -> None:
+    """Print the accounts and their counts, then the owners and the gate if these were asked for.
 
-    rows = {account.appid for account in accounts}
-    print_paused(out, [account for account in found.paused if account.appid not in rows])
+    The complete ones are counted alone, unless the ``whole`` list is asked for.
+    """
+    counts = Counter(account.state for account in found.accounts)
+    rows = [account for account in found.accounts if whole or account.state != "complete"]
+    if rows:
+        print_table(out, _COLUMNS, rows)
+    states = ", ".join(f"{number:,} {state}" for state, number in counts.items())
+    more = " (--all lists the complete ones)" if len(rows) < len(found.accounts) else ""
+    line = f"{counted(len(found.accounts), 'account')}: {states}{more}"
+    print_line(out, line, gap=bool(rows))
+
+    shown = {account.appid for account in rows if account.paused}
+    _print_paused(out, found, [each for each in found.paused if each.appid not in shown])
+    if found.unlisted:
+        _print_unlisted(out, found.unlisted, proposes=proposes)
     _print_owners(out, found)
     if found.gate is not None:
         _print_gate(out, found.gate)
+
+
+def _print_unlisted(out: Console, unlisted: Sequence[UnlistedAccount], *, proposes: bool) -> None:
+    """Print the accounts of no manifest, and the command that deletes them with its price."""
+    print_line(out, f"in no manifest: {counted(len(unlisted), 'account')}", gap=True)
+    print_lines(out, [f"{one.appid}: {counted(one.days, 'account-day')}" for one in unlisted])
+    if proposes:
+        days = counted(sum(one.days for one in unlisted), "account-day")
+        files = counted(sum(one.files for one in unlisted), "file")
+        instead = {"--accounts": [",".join(one.appid for one in unlisted)]}
+        line = next_command("forget", instead=instead)
+        print_next(out, [NextCommand(f"to delete them for good: {days} in {files}", line)])
 
 
 def _day_lines(found: Sequence[DaysOfAccount]) -> list[str]:

@@ -32,7 +32,7 @@ def verify(
 
     Checks names, months, buckets, order, unique keys, rows against coverage, and
     every byte against the file's digests; and that every published file is there.
-    Asks WeChat nothing.
+    Asks WeChat nothing, and with --output needs no manifest.
 
     For example:
       harvester verify jobs.yaml --repair
@@ -48,8 +48,9 @@ def verify(
         repair: Move damaged files to quarantine, and record which are gone: the next run asks
             for their days again.
     """
+    source = options.manifest_of(manifest, output)
     found = verifying.verify(
-        manifest,
+        source,
         output=output,
         footers_only=footers_only,
         repair=repair,
@@ -59,7 +60,9 @@ def verify(
     def show(out: Console) -> None:
         _print_report(out, found)
         if any(damage.repaired for damage in found.damaged):
-            requests = planning.plan(manifest, output=output).requests
+            if source is None:
+                return
+            requests = planning.plan(source, output=output).requests
             again = f"to ask for the lost days again: {counted(requests, 'request')}"
             print_next(out, [NextCommand(again, next_command("run"))])
         elif not all(damage.remedy for damage in found.damaged):

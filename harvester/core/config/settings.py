@@ -329,7 +329,7 @@ class Output:
 class Job:
     """Datasets of accounts for a range of days, all by name.
 
-    ``end`` is None for ``"yesterday"``: the newest day that is ready, which differs by dataset.
+    ``end`` is None for the newest day that is ready. ``written`` has both as in the manifest.
     """
 
     name: str
@@ -337,6 +337,7 @@ class Job:
     appids: tuple[str, ...]
     begin: Day
     end: Day | None
+    written: tuple[str, str] = dataclasses.field(default=("", ""), compare=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)

@@ -108,9 +108,10 @@ class RunStarted(_Event):
 class Progress(_Event):
     """The state of a run under way, in numbers since its start; every ten seconds.
 
-    Of the ``accounts`` with wanted days some are done, wait (for a quota, a limit or a host that is
-    away), or were refused; the others are being asked. ``seconds_left`` is what the rest takes at
-    the speed so far, None before the first answer; ``least_seconds_left`` is its lower bound by the
+    ``done`` of the ``windows`` are answered, and ``days_done`` of their account-``days``. Of the
+    ``accounts`` with wanted days some are done, wait (for a quota, a limit or a host that is away),
+    or were refused; the others are being asked. ``seconds_left`` is what the rest takes at the
+    speed so far, None before the first answer; ``least_seconds_left`` is its lower bound by the
     rate limit.
     """
 
@@ -118,6 +119,8 @@ class Progress(_Event):
 
     done: int
     windows: int
+    days_done: int
+    days: int
     requests: int
     retries: int
     files: int

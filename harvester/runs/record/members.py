@@ -122,6 +122,7 @@ class Members:
     """
 
     run_id: Annotated[str, _first] = ""
+    verb: Annotated[str, _first] = "run"
     manifest: Annotated[str, _first] = ""
     started_at: Annotated[float, _first] = 0.0
     ended_at: Annotated[float, _first] = 0.0
@@ -136,6 +137,7 @@ class Members:
     account_days: Annotated[int, operator.add] = 0
     requests: Annotated[int, operator.add] = 0
     answered: Annotated[int, operator.add] = 0
+    answered_days: Annotated[int, operator.add] = 0
     retries: Annotated[int, operator.add] = 0
     token_calls: Annotated[int, operator.add] = 0
     bytes: Annotated[int, operator.add] = 0

@@ -183,7 +183,7 @@ class Record(Members):
         """Go by another clock: nothing was kept of what was asked by the one so far."""
         self.clock_offset += offset
         self.repeated = self.requests
-        self.answered = self.retries = self.bytes = 0
+        self.answered = self.answered_days = self.retries = self.bytes = 0
         self.waits, self.abandoned, self.next_day_at = {}, [], None
         self._replace(facts.AskingEnded(None))
         # The next plan is made by the right clock.

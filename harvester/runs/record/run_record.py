@@ -43,6 +43,7 @@ def as_record(record: Record) -> dict[str, Any]:
         "harvester_version": __version__,
         "schema_version": SCHEMA_VERSION,
         "run_id": record.run_id,
+        "verb": record.verb,
         "manifest": inert(record.manifest),
         "shard": record.shard,
         "labels": labels.safe(record.labels),

@@ -15,6 +15,7 @@ from sys import intern
 from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE
+from harvester.core.errors import UsageError
 from harvester.storage.backends.base import FileInfo, Store
 from harvester.storage.layout import CHANGES, Tree, label_of, parse_name
 from harvester.storage.state import json_file, packed_lines
@@ -149,6 +150,22 @@ def data_files(tree: Tree) -> dict[str, list[FileInfo]]:
             if parse_name(tree.store, file.name):
                 found.setdefault(label_of(file.name), []).append(file)
     return found
+
+
+def whole_tree(store: Store) -> Tree:
+    """Return the tree with the buckets that its files have, or had by its logs.
+
+    Raises StoreError, and UsageError for two numbers of buckets and for a log of a newer version.
+    """
+    tree = Tree(store)
+    labels = data_files(tree) or {label_of(name) for name in not_removed(tree)}
+    counts = sorted({int(label.rpartition("-")[2]) for label in labels}) or [1]
+    if len(counts) > 1:
+        raise UsageError(
+            f"{store.display_path()}: files of {counts[0]} and of {counts[-1]} buckets",
+            "two manifests have written there: move the files of one of them away",
+        )
+    return Tree(store, counts[0])
 
 
 def heads(store: Store, logs: Mapping[str, Shelf]) -> dict[str, LogPosition]:

@@ -72,6 +72,7 @@ class RunRecord:
     rows: int
     outcome: str | None
     retry_at: str | None
+    verb: str = "run"
 
 
 def write(tree: Tree, run_id: str, record: dict[str, Any]) -> None:

@@ -23,6 +23,34 @@ WANTED_DAYS = "harvester/planning/wanted_days.py"
 
 SABOTAGES = (
     Sabotage(
+        "kept-selection-in-the-place-of-the-manifest",
+        "harvester/verbs/run.py",
+        "self._log.whole = self.project.whole",
+        "self._log.whole = self.project.manifest",
+        "tests/verbs/test_kept_manifests.py::test_a_gate_without_a_manifest_misses_what_no_run_fetched",
+    ),
+    Sabotage(
+        "open-gate-without-a-kept-manifest",
+        "harvester/verbs/status.py",
+        "if not project.manifest.accounts:",
+        "if False:",
+        "tests/verbs/test_kept_manifests.py::test_an_output_in_which_nothing_was_kept_is_no_complete_one",
+    ),
+    Sabotage(
+        "planted-manifest-reads-files",
+        "harvester/verbs/project.py",
+        'text.replace("${", "{")',
+        "text",
+        "tests/verbs/test_kept_manifests.py::test_a_planted_file_has_nothing_read",
+    ),
+    Sabotage(
+        "gate-open-below-its-share",
+        GATE,
+        "required.at_least is not None and share >= required.at_least",
+        "required.at_least is not None",
+        "tests/verbs/test_gate.py::test_a_share_of_the_days_may_be_enough",
+    ),
+    Sabotage(
         "paused-account-is-asked",
         WANTED_DAYS,
         "if each.paused is None or not each.pauses(dataset)]",

@@ -1,0 +1,153 @@
+"""Manifests as runs keep them in the output, for readers who do not have them.
+
+One file a manifest, in the format of a manifest: its accounts, jobs and overrides of datasets, and
+no credential. A lost file is written again by the next run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date
+from operator import attrgetter
+from typing import Any
+
+import orjson
+
+from harvester.catalogue import CATALOGUE
+from harvester.core import calendar
+from harvester.core.config.settings import Account, Job, Manifest
+from harvester.core.dataset import Dataset
+from harvester.core.errors import LostRace
+from harvester.storage.backends.base import read_bytes
+from harvester.storage.layout import MANIFESTS, Tree
+from harvester.storage.state import json_file
+from harvester.storage.state.json_file import SideFile
+
+_MAX_ALIKE = 100
+"""Most manifests of one file name in an output; of further ones nothing is kept."""
+
+_HEAD_BYTES = 200
+"""The first bytes of a file, which have its digest."""
+
+_MEMBERS = ("appid", "name", "tags", "attributes", "paused", "begin_date", "end_date")
+"""The members of an account that are kept."""
+
+_DAYS = ("begin_date", "end_date", "until")
+"""Those of them, and of a pause, that are days."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptManifest:
+    """The parts of a manifest that say what is wanted, as a manifest writes them.
+
+    ``digest`` tells whether one is kept already. ``paused_since`` is the day of the first run that
+    found an account paused, by appid.
+    """
+
+    digest: str
+    accounts: tuple[dict[str, Any], ...]
+    jobs: tuple[dict[str, Any], ...]
+    datasets: dict[str, Any]
+    paused_since: dict[str, date] = field(default_factory=dict)
+
+    @property
+    def appids(self) -> set[str]:
+        """The appids of the accounts."""
+        return {str(account.get("appid")) for account in self.accounts}
+
+
+def keep(tree: Tree, manifest: Manifest, now: float) -> None:
+    """Write a whole manifest at ``now``, in seconds since the Unix epoch, unless it is there.
+
+    The file is named after the manifest's own. Of two manifests of one name, each has the file with
+    accounts that it has. Raises StoreError, and UsageError for a newer version.
+    """
+    # Neither its path nor its content stays the same: a CI runner makes a new folder each time.
+    name = re.sub(r"[^\w.-]", "-", manifest.file.name, flags=re.ASCII)[:100]
+    jobs = tuple(_job(job, tuple(manifest.names)) for job in manifest.jobs)
+    changed = [each for each in manifest.datasets.values() if each != CATALOGUE.get(each.name)]
+    rest = jobs, {dataset.name: _override(dataset) for dataset in changed}
+    # A digest, because reading ten thousand accounts back would take a hundred times as long.
+    digest = _digest([*map(attrgetter(*_MEMBERS), manifest.accounts)], *rest)
+    for number in range(1, _MAX_ALIKE + 1):
+        place = f"{MANIFESTS}/{name}.{number}.json"
+        if digest.encode() in (read_bytes(tree.store, place, _HEAD_BYTES) or b""):
+            return
+        file = SideFile(tree.store, place, KeptManifest)
+        old = file.read()
+        if old is None or not old.appids.isdisjoint(manifest.names):
+            accounts, since = tuple(map(_account, manifest.accounts)), _since(tree, manifest, now)
+            # The other shards of a run write the same.
+            with suppress(LostRace):
+                file.write(KeptManifest(digest, accounts, *rest, since))
+            return
+
+
+def read(tree: Tree) -> Iterator[tuple[str, KeptManifest | None]]:
+    """Yield the names of the files with the manifests, None for one that no run has written.
+
+    Raises StoreError, and UsageError for a newer version.
+    """
+    for file in tree.store.list(MANIFESTS):
+        yield file.name, json_file.read(tree.store, file.name, KeptManifest)
+
+
+def paused_since(tree: Tree) -> dict[str, date]:
+    """Return the day of the first run that found an account paused, by appid. Raises as `read`."""
+    found = dict[str, date]()
+    for _, kept in read(tree):
+        found |= kept.paused_since if kept else {}
+    return found
+
+
+def _digest(*values: object) -> str:
+    return hashlib.sha256(orjson.dumps(values, default=sorted)).hexdigest()[:16]
+
+
+def _since(tree: Tree, manifest: Manifest, now: float) -> dict[str, date]:
+    """Return the days of the first runs that found the accounts paused: today for new ones."""
+    known, today = paused_since(tree), calendar.date_of(calendar.today(now))
+    paused = (account.appid for account in manifest.accounts if account.paused)
+    return {appid: known.get(appid, today) for appid in paused}
+
+
+def _account(account: Account) -> dict[str, Any]:
+    members = {name: getattr(account, name) for name in _MEMBERS}
+    members["tags"] = sorted(account.tags)
+    if account.paused is not None:
+        members["paused"] = _with_day_texts(vars(account.paused))
+    return _with_day_texts(members)
+
+
+def _with_day_texts(members: dict[str, Any]) -> dict[str, Any]:
+    """Return the members of a value that has any, days as text."""
+    return {
+        name: calendar.day_text(value) if name in _DAYS else value
+        for name, value in members.items()
+        if value
+    }
+
+
+def _job(job: Job, every: tuple[str, ...]) -> dict[str, Any]:
+    begin, end = job.written
+    return {
+        "name": job.name,
+        "datasets": job.datasets,
+        "accounts": "all" if job.appids == every else job.appids,
+        "begin_date": begin or calendar.day_text(job.begin),
+        "end_date": end or ("yesterday" if job.end is None else calendar.day_text(job.end)),
+    }
+
+
+def _override(dataset: Dataset) -> dict[str, Any]:
+    hours, minutes = divmod(dataset.ready_minutes, 60)
+    return {
+        "span": dataset.span,
+        "ready_at": f"{hours:02d}:{minutes:02d}",
+        "settle": f"{dataset.settle}d",
+        "refresh": dataset.refresh._asdict(),
+    }
