@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harvester.core import calendar, windows
@@ -70,6 +70,8 @@ def test_ten_years_of_a_span_of_thirty_need_146_windows() -> None:
 
 
 @given(day_sets, st.integers(1, 12), st.integers(-5, 75))
+@example(missing=0b111, span=3, offset=3)
+@example(missing=0b111, span=3, offset=2)
 def test_no_window_holds_both_sides_of_a_boundary(missing: DaySet, span: int, offset: int) -> None:
     """Cut at the boundary, each side still has the fewest windows."""
     boundary = max(calendar.FIRST_DAY, calendar.FIRST_DAY + offset)

@@ -57,6 +57,19 @@ def pasted(folder: Path, lines: list[str]) -> Manifest:
     return read(folder, "\n".join(yaml) + "\n")
 
 
+def test_a_refusal_of_the_whole_account_pauses_all_of_it(tmp_path: Path) -> None:
+    """Its datasets are not named, although some were refused or paused by themselves."""
+    (tmp_path / "a.csv").write_text(f"appid\n{appid(4)}\n")
+    refused = [
+        Refused(appid(number), datasets, 48001, "not granted")
+        for number, datasets in [(1, (DAILY,)), (1, ()), (2, ()), (4, ()), (4, (HOURLY,))]
+    ]
+    lines = [*pause_lines(read(tmp_path, ACCOUNTS), refused, TODAY)]
+    paused = {each.appid: each.paused for each in pasted(tmp_path, lines).accounts if each.paused}
+    assert [*paused] == [appid(1), appid(2), appid(4)]
+    assert not any(pause.datasets for pause in paused.values())
+
+
 def test_what_was_refused_is_paused_by_the_lines(tmp_path: Path) -> None:
     """In `accounts`, in the accounts file, and of a platform's account; nothing else is paused."""
     (tmp_path / "a.csv").write_text(f'appid,name\n{appid(4)},"=a, ""b"""\n')

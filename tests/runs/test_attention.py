@@ -12,6 +12,7 @@ import pytest
 from harvester.core import errors
 from harvester.core.calendar import instant, parse_day, utc_text
 from harvester.core.exit_codes import Exit
+from harvester.core.model import bucket_of
 from harvester.core.rule import Action, Rule, Scope
 from harvester.runs.attention_of_run import attention_of
 from harvester.runs.record.attention import Attention, FormerRun, in_order
@@ -166,6 +167,18 @@ def test_a_day_that_is_late_for_more_than_a_day_needs_a_person(lab: RunHarness) 
         assert found(lab, record_at(abandoned=lost), former(3600), before) == []
 
 
+def test_by_a_wrong_clock_no_window_needs_a_person(lab: RunHarness) -> None:
+    """It asks for days that are not over, which WeChat refuses; a refused account stays one."""
+    day = parse_day("2026-05-25")
+    lost = [
+        AbandonedDays(SICK, DAILY, day, day, 1, Rule(Action.STOP, scope, "refused", "see"), "no")
+        for scope in (Scope.WINDOW, Scope.ACCOUNT)
+    ]
+    failed, refused = f"failed/{SICK}", f"refused/{SICK}"
+    assert found(lab, record_at(abandoned=lost)) == [failed, refused]
+    assert found(lab, record_at(abandoned=lost, clock_apart=True)) == ["clock", refused]
+
+
 @pytest.mark.parametrize(("meaning", "count"), [("again", 0), ("note", 0), ("person", 1)])
 def test_days_empty_everywhere_need_a_person_from_the_third_day_on(
     lab: RunHarness, meaning: Any, count: int
@@ -236,6 +249,17 @@ def test_a_status_and_its_gate_have_what_runs_left_and_the_files_still_lack(
     lab.sandbox.heal(SICK)
     lab.run()
     assert judged(lab).attention == ()
+
+
+def test_the_last_run_of_one_shard_does_not_hide_what_the_others_left(lab: RunHarness) -> None:
+    """A status reads back to the last run of each shard."""
+    lab.buckets = 2
+    own = bucket_of(SICK, lab.buckets)
+    lab.sandbox.fail(SICK, 48001)
+    first = lab.run(shard=(own + 1, 2))
+    assert keys(first) == {REVOKED: True}
+    assert keys(lab.run(shard=(2 - own, 2))) == {}
+    assert judged(lab).attention == first.attention
 
 
 def test_a_gate_is_not_kept_by_trouble_of_other_days(lab: RunHarness) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
 from harvester.core import calendar
 from harvester.core.calendar import instant, parse_day
@@ -434,7 +435,7 @@ def test_a_run_that_is_refused_by_the_plan_makes_no_call(lab: VirtualTimeHarness
 def test_a_check_keeps_what_it_learns_by_the_corrected_clock(
     lab: VirtualTimeHarness, skew: float, monkeypatch: pytest.MonkeyPatch, *, given: bool
 ) -> None:
-    """The calls of the day and the reported quotas."""
+    """The calls of the day, also those made before the clock was right, and the reported quotas."""
     if given:
         with_given_tokens(lab, monkeypatch)
     lab.skew = skew
@@ -442,7 +443,11 @@ def test_a_check_keeps_what_it_learns_by_the_corrected_clock(
     save(check_accounts(lab.manifest(), context), lab.manifest(), lab.tree, context.clock.moment())
     ledger = quota_ledger.read(lab.tree, TODAY, 0)
     assert ledger is not None
-    assert sum(calls[appid(1)] for calls in ledger.today.calls.values()) >= 1
+    calls = lab.calls_of_day(TODAY)
+    for name in lab.appids:
+        made = {dataset: calls[name, CATALOGUE[dataset].path] for dataset in lab.datasets}
+        assert sum(made.values()) >= 1
+        assert {dataset: ledger.spent(dataset, name) for dataset in lab.datasets} == made
     told = checked_quotas(lab.tree)
     assert told
     assert all(abs(quota.asked_at - instant(TODAY, 12 * 60)) < 60 for quota in told.values())

@@ -388,6 +388,15 @@ def test_calls_of_a_check_are_calls_of_the_day(patient: VirtualTimeHarness) -> N
     assert calls_for(patient, HOURLY) == 20
 
 
+def test_refused_calls_of_a_check_are_calls_of_the_day(patient: VirtualTimeHarness) -> None:
+    """WeChat counts them as well."""
+    patient.sandbox.fail(SICK, 48001)
+    look_and_keep(patient)
+    note = quota_ledger.read(patient.tree, TODAY, 0)
+    assert note is not None
+    assert [note.spent(dataset, SICK) for dataset in patient.datasets] == [1, 1]
+
+
 def test_a_check_beside_a_run_leaves_the_ledger_of_the_run_alone(
     patient: VirtualTimeHarness,
 ) -> None:

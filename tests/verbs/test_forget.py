@@ -306,6 +306,16 @@ def test_the_old_days_of_all_accounts(
     assert invoke(["status", "--require", "yesterday"]) == Exit.DONE
 
 
+def test_a_quarantined_answer_that_begins_before_the_limit_goes_as_a_whole(write: Write) -> None:
+    """Its body has the rows of the days before the limit too."""
+    tree, day = the_tree(), parse_day("2026-04-01")
+    window = Window(GONE, DAILY, day - 1, day)
+    bad = answer(window, [row(day - 1), row(day, number=-1)])
+    quarantine.keep(tree, quarantine.QuarantinedAnswer(day, "a negative count", bad, "dead"))
+    assert invoke(["forget", "--accounts", GONE, "--before", "2026-04-01"]) == Exit.DONE
+    assert not quarantine.quarantined_days(tree, DAILY)
+
+
 def test_a_file_without_remaining_coverage_is_removed(write: Write) -> None:
     """It would have no account and no row."""
     write(STAYS, begin="2026-04-02")

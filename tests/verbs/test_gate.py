@@ -141,6 +141,19 @@ def test_a_gate_says_76_while_a_refused_account_hides_unfinished_ones(lab: RunHa
     assert judged(lab, "2026-05-19").retry_at == calendar.utc_text(lab.now())
 
 
+def test_a_gate_says_76_for_days_that_have_been_late_for_more_than_a_day(lab: RunHarness) -> None:
+    """They may still come, and a person sees to it meanwhile; the newest day alone may be late."""
+    lab.sandbox.fail(SICK, 61503, times=1)
+    lab.run()
+    assert judged(lab).exit_code is Exit.AGAIN
+    lab.sandbox.fail(SICK, 61503)
+    lab.advance(86_400)
+    lab.run()
+    found = judged(lab)
+    assert (found.exit_code, found.lost) == (Exit.ATTENTION, ())
+    assert [item.key for item in found.attention] == [f"not_ready/{SICK}/{HOURLY}"]
+
+
 def test_a_new_day_of_a_refused_account_is_to_be_asked_first(lab: RunHarness) -> None:
     """Nothing is known of it before; then it is refused like the days before it."""
     lab.sandbox.fail(SICK, 48001)
@@ -240,7 +253,8 @@ def test_a_provisional_day_that_is_refused_today_is_lost_to_a_gate_for_final_day
     lab.sandbox.heal(SICK)
     lab.run()
     lab.advance(86_400)
-    assert judged(lab, final=True).exit_code is Exit.AGAIN
+    again = judged(lab, final=True)
+    assert (again.exit_code, again.lost) == (Exit.AGAIN, ())
     for name in lab.appids:
         lab.sandbox.fail(name, 48001)
     lab.run()

@@ -115,6 +115,17 @@ async def test_surplus_answers_are_counted_and_end_the_use_of_connections_again(
     assert server.connections == 4
 
 
+async def test_a_surplus_answer_to_one_account_ends_the_use_of_all_idle_connections() -> None:
+    """A proxy that repeats answers serves the other accounts too, so each call has a new one."""
+    once, twice = say(http()), say(http() + http(STRAY))
+    async with fault_server(once, twice, once) as server, to(server) as transport:
+        await call(transport, OTHER)
+        await call(transport, ONE)
+        assert transport.pool.surplus == 1
+        assert await call(transport, OTHER) == ROWS
+    assert server.connections == 3
+
+
 async def test_a_late_answer_on_an_idle_connection_is_found_by_inspection() -> None:
     """No further request is needed to notice it."""
 

@@ -6,7 +6,7 @@ change removes it, the fault is planted at the new place of what it breaks, and 
 
 from __future__ import annotations
 
-from tests.sabotage.patches import answers, durability, limits, outcomes, rows, words
+from tests.sabotage.patches import answers, attention, durability, limits, outcomes, rows, words
 
 SABOTAGES = (
     *durability.SABOTAGES,
@@ -15,4 +15,5 @@ SABOTAGES = (
     *answers.SABOTAGES,
     *words.SABOTAGES,
     *outcomes.SABOTAGES,
+    *attention.SABOTAGES,
 )

@@ -64,6 +64,13 @@ SABOTAGES = (
         "tests/wechat/test_transport.py::test_unsolicited_bytes_are_not_read_as_an_answer",
     ),
     Sabotage(
+        "idle-connections-used-after-a-surplus-answer",
+        POOL,
+        "fresh and not self.surplus and",
+        "fresh and",
+        "tests/wechat/test_connection_pool.py::test_a_surplus_answer_to_one_account_ends_the_use_of_all_idle_connections",
+    ),
+    Sabotage(
         "broken-connection-used-again",
         ACCOUNT_CALLS,
         "self.pool.discard(connection)",

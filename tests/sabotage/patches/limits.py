@@ -328,4 +328,11 @@ SABOTAGES = (
         "if True:",
         "tests/engine/test_lost_lease.py::test_a_run_that_has_lost_its_lease_writes_no_ledger",
     ),
+    Sabotage(
+        "window-cut-behind-a-boundary",
+        WINDOWS,
+        "cut if end > cut else 0",
+        "cut if end >= cut else 0",
+        "tests/core/test_windows.py::test_no_window_holds_both_sides_of_a_boundary",
+    ),
 )
