@@ -150,6 +150,9 @@ class Normaliser:
                 found[name] = "some" if inner or "zero" in self._loose else inner
             elif name in _MOMENTS:
                 found[name] = _moment(inner, now)
+            elif name == "since" and inner:
+                # A run may begin some seconds after its scene.
+                found[name] = re.sub(r"\d\dZ$", "00Z", inner)
             elif name not in _VOLATILE:
                 made = self._value(inner, now)
                 found[name] = (
