@@ -15,7 +15,7 @@ from harvester.core.errors import (
     Unauthorised,
     Unfinished,
 )
-from harvester.core.exit_codes import Outcome
+from harvester.core.exit_codes import Exit, Outcome
 from harvester.core.plain import Brief
 from harvester.core.text.counts import counted
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary
@@ -153,7 +153,9 @@ def _failure(result: Result) -> RunFailed:
     reasons = ", ".join(result.reasons) or "no reason"
     kind = _RAISED.get(result.outcome, RunFailed)
     causes = lost_lines(result.record, result.names, _MAX_CAUSES)
-    return kind((f"{name} is {result.outcome}: {reasons}", *causes), advice)
+    error = kind((f"{name} is {result.outcome}: {reasons}", *causes), advice)
+    error.exit_code = Exit(result.exit_code)
+    return error
 
 
 def _moment(seconds: float | None) -> datetime | None:

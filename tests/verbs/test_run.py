@@ -360,6 +360,18 @@ def test_a_refused_account_is_in_the_result(manifest: Manifest, tmp_path: Path) 
     assert caught.value.result is found
 
 
+def test_an_unfinished_run_that_needs_a_person_says_so_in_its_error(tmp_path: Path) -> None:
+    """The error has the code of the run, 76, and the moment from which on it goes on."""
+    faults = {"wx0000000000000001": 48001, "wx0000000000000002": 45009}
+    with harvester.testing.sandbox(accounts=2, faults=faults) as wechat:
+        found = harvester.run(wechat.manifest(output=str(tmp_path / "output")))
+    with pytest.raises(harvester.Unfinished) as caught:
+        found.raise_for_outcome()
+    assert (caught.value.exit_code, caught.value.retry_at) == (76, found.retry_at)
+    assert [item.key for item in found.attention] == ["refused/wx0000000000000001/48001"]
+    assert (found.attention_new, found.attention_total) == (1, 1)
+
+
 def test_an_account_of_the_emulator_can_fail_and_heal(wechat: Sandbox, tmp_path: Path) -> None:
     """A test of a user's own pipeline sees both ends."""
     manifest = wechat.manifest(output=str(tmp_path / "output"))
