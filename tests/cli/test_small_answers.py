@@ -14,12 +14,14 @@ from harvester.cli.commands import fetch as fetch_command
 from harvester.cli.commands.plan import print_plan
 from harvester.cli.output import logs, run_summary
 from harvester.cli.output.answers import console
+from harvester.cli.output.attention_lines import print_attention
 from harvester.core.calendar import day_text, parse_day
 from harvester.core.errors import ProcessDied, StoreError
 from harvester.core.exit_codes import Exit
 from harvester.core.plain import plain
 from harvester.core.results import DatasetPlan
 from harvester.planning.cost import AccountPrice, EmptyPrefix
+from harvester.runs.record.attention import AccountLabel, Attention
 from harvester.runs.record.members import ShardOutcome
 from harvester.runs.record.record import Record
 from harvester.verbs.asking.check_report import AccountCheck, Check, ProbeResult, State
@@ -263,4 +265,28 @@ def test_lost_shards_are_told_with_their_advice(capsys: pytest.CaptureFixture[st
         "look at the memory",
         "shard 3/4: the disk is full",
         "make room",
+    ]
+
+
+def test_what_needs_a_person_has_a_line_a_cause_and_beginning(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """New ones come first, and old ones say since when they are open."""
+    one, two = AccountLabel(ONE, "Acme"), AccountLabel(TWO, "Bravo")
+    old = Attention(
+        f"refused/{ONE}", "refused", "", (one,), (DAILY,), 48001, "2026-05-01", new=False
+    )
+    items = [
+        old,
+        replace(old, key=f"refused/{TWO}", accounts=(two,), datasets=(HOURLY,)),
+        replace(old, key=f"failed/{TWO}", cause="failed", accounts=(two,), errcode=None, new=True),
+        Attention("clock", "clock", "", since="2026-05-02", new=False),
+    ]
+    print_attention(console(), items)
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "needs a person: 4, 1 new",
+        f"  new: failed, {TWO} Bravo, {DAILY}",
+        f"  since 2026-05-01: refused (48001), 2 accounts ({ONE} Acme, {TWO} Bravo), 2 datasets",
+        "  since 2026-05-02: clock",
     ]

@@ -190,6 +190,14 @@ def test_no_text_sets_another_output(text: str, outputs: Path) -> None:
     assert found["reasons"].splitlines() in ([found["reasons"]], [])
 
 
+def test_the_marks_around_a_text_are_those_of_no_other_text(outputs: Path) -> None:
+    """A text that a later run tells cannot contain them either."""
+    write_outputs({"reasons": "locked"})
+    mark = outputs.read_text("utf-8").rstrip().rpartition("\n")[2]
+    write_outputs({"reasons": mark, "rows": 3})
+    assert outputs_in(outputs) == {"before": "1", "reasons": mark, "rows": "3"}
+
+
 def test_one_module_alone_writes_commands() -> None:
     """And `stop-commands` is used nowhere: stdout and stderr have no order between them."""
     writers = [module.name for module in MODULES if re.search(r'f?"::', module.text)]

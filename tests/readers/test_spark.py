@@ -81,7 +81,7 @@ def test_one_row_a_shard(
 def test_an_error_of_a_task_names_its_shard(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has its type on the driver; a variable does not travel unless it is asked for."""
+    """It has its type on the driver; a variable travels where it is asked for, with one harvest."""
     with sandbox(accounts=8) as wechat:
         plain = wechat.manifest(["interface_summary"], output=str(tmp_path / "output"))
         manifest = with_buckets(plain)
@@ -94,6 +94,11 @@ def test_an_error_of_a_task_names_its_shard(
             harvest(spark, manifest)
         assert any("shard 2/2: " in note for note in caught.value.__notes__)
         assert wechat.requests == 0
+        before = dict(spark.sparkContext.environment)
+        [*rows] = harvest(spark, manifest, forward_env=["SPARK_TEST_*"]).collect()
+        assert {row.outcome for row in rows} == {"complete"}
+        # Any later task of the session would get the secret.
+        assert spark.sparkContext.environment == before
 
 
 def test_an_outcome_that_is_not_accepted_is_raised(spark: SparkSession, tmp_path: Path) -> None:

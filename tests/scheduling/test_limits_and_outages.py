@@ -592,6 +592,20 @@ def test_a_dataset_that_fails_alone_waits_by_itself_and_takes_nothing_from_the_o
     assert not budget.holds_back(HOURLY, 61.0)
 
 
+def test_what_a_waiting_dataset_has_cost_is_given_back_once() -> None:
+    """Or the failures of all others would cost nothing as long as it waits."""
+    budget = RetryBudget()
+    for number in range(ALONE_FAILURES):
+        budget.failed(window(number), float(number))
+        budget.judge(HOURLY, 0.0, float(number))
+    budget.answered(DAILY)
+    for number in range(4):
+        budget.failed(window(number, DAILY), 20.0)
+        budget.judge(DAILY, 20.0, 20.0)
+    budget.answered("user_summary")
+    assert budget.balance == BUDGET - 4 + 0.25
+
+
 def test_a_run_that_is_cut_off_gives_up_after_half_a_minute() -> None:
     """So long as nothing of WeChat was heard, and each failure has its cause on this side."""
     budget = RetryBudget()

@@ -6,8 +6,10 @@ from tests.sabotage.run import Sabotage
 
 ATTENTION = "harvester/runs/record/attention.py"
 CHECK = "harvester/verbs/check.py"
+CLI = "harvester/cli/__init__.py"
 FORGET = "harvester/verbs/forget.py"
 GATE = "harvester/verbs/gate.py"
+LINES = "harvester/cli/output/attention_lines.py"
 MISSING_DAYS = "harvester/verbs/missing_days.py"
 OF_RUN = "harvester/runs/attention_of_run.py"
 OPEN = "harvester/runs/open_attention.py"
@@ -87,5 +89,19 @@ SABOTAGES = (
         "day < before",
         "tests/verbs/test_forget.py"
         "::test_a_quarantined_answer_that_begins_before_the_limit_goes_as_a_whole",
+    ),
+    Sabotage(
+        "76-hidden-behind-the-error-that-ended-the-run",
+        CLI,
+        "code = error.exit_code if error.result is None else error.result.exit_code",
+        "code = error.exit_code",
+        "tests/cli/test_until_complete.py::test_another_run_may_outlast_the_wait",
+    ),
+    Sabotage(
+        "old-trouble-told-as-new",
+        LINES,
+        '"new" if first.new else',
+        '"new" if items else',
+        "tests/cli/test_small_answers.py::test_what_needs_a_person_has_a_line_a_cause_and_beginning",
     ),
 )

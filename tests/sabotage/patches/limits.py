@@ -335,4 +335,19 @@ SABOTAGES = (
         "cut if end >= cut else 0",
         "tests/core/test_windows.py::test_no_window_holds_both_sides_of_a_boundary",
     ),
+    Sabotage(
+        "cost-of-a-waiting-dataset-given-back-again",
+        RETRIES,
+        "            wait.cost = 0",
+        "            pass",
+        "tests/scheduling/test_limits_and_outages.py"
+        "::test_what_a_waiting_dataset_has_cost_is_given_back_once",
+    ),
+    Sabotage(
+        "run-longer-than-the-wait",
+        "harvester/verbs/run.py",
+        "return left if own is None else min(own, left)",
+        "return left if own is None else own",
+        "tests/cli/test_until_complete.py::test_max_duration_bounds_each_run_and_wait_all_of_them",
+    ),
 )

@@ -197,4 +197,19 @@ SABOTAGES = (
         "if True:",
         "tests/wechat/test_protocol.py::test_a_message_is_safe_to_print",
     ),
+    Sabotage(
+        "step-outputs-with-a-known-mark",
+        "harvester/cli/output/workflow_commands.py",
+        "{os.urandom(16).hex()}",
+        "0000",
+        "tests/cli/test_workflow_commands.py"
+        "::test_the_marks_around_a_text_are_those_of_no_other_text",
+    ),
+    Sabotage(
+        "forwarded-secrets-stay-in-the-session",
+        "harvester/readers/spark.py",
+        "            context.environment = before",
+        "            pass",
+        "tests/readers/test_spark.py::test_an_error_of_a_task_names_its_shard",
+    ),
 )
