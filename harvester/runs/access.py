@@ -13,14 +13,8 @@ from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
 from harvester.core.calendar import Clock
-from harvester.core.config.credentials import (
-    Access,
-    AppSecret,
-    Command,
-    HttpSource,
-    RefreshToken,
-    SecretReader,
-)
+from harvester.core.config import credentials as kinds
+from harvester.core.config.credentials import Access, AppSecret
 from harvester.core.config.references import texts_of
 from harvester.core.config.settings import Account, Api, Manifest
 from harvester.core.errors import DEFAULTS, CallError, ManifestError, Mistake, Place, UsageError
@@ -144,7 +138,7 @@ async def ask_for_time(manifest: Manifest, context: RunContext) -> None:
 def _is_harmless(access: Access) -> bool:
     """Return whether an account's token can be had without ending another."""
     is_legacy = isinstance(access, AppSecret) and access.legacy
-    return not is_legacy and not isinstance(access, RefreshToken)
+    return not is_legacy and not isinstance(access, kinds.RefreshToken)
 
 
 @asynccontextmanager
@@ -218,11 +212,11 @@ def _sharing_a_token(manifest: Manifest, found: Mapping[str, Access]) -> Iterabl
         if account.appid not in found or _names_account(account):
             continue
         match found[account.appid]:
-            case SecretReader(read) | RefreshToken(read) if read is not None:
+            case kinds.SecretReader(read) | kinds.RefreshToken(read) if read is not None:
                 by_source[read()].append(account)
-            case Command(argv):
+            case kinds.Command(argv):
                 by_source[argv].append(account)
-            case HttpSource(url, headers):
+            case kinds.HttpSource(url, headers):
                 by_source[url, frozenset(headers.items())].append(account)
     return (accounts for accounts in by_source.values() if len(accounts) > 1)
 

@@ -14,18 +14,10 @@ from harvester.core.errors import HarvesterError, places
 from harvester.core.model import MAX_ODDITIES, OddityKind
 from harvester.core.text.inert_text import inert
 from harvester.runs import facts
-from harvester.runs.record import causes
+from harvester.runs.record import causes, events
 from harvester.runs.record.answer_drift import odd_line
 from harvester.runs.record.causes import Causes
-from harvester.runs.record.events import (
-    Event,
-    Problem,
-    Published,
-    RunEnded,
-    RunStarted,
-    Stamp,
-    problems_of,
-)
+from harvester.runs.record.events import Event, Problem, Stamp
 from harvester.runs.record.run_record import MAX_SHOWN, as_record
 from harvester.runs.stream import Told
 from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
@@ -118,14 +110,14 @@ class Narrator:
 
     def _start(self, plan: facts.Planned, stamp: Stamp) -> None:
         self._progress_at = self._looked_at[stamp.shard] = stamp.time
-        self._tell(RunStarted(*stamp, plan.windows, plan.account_days, *plan.bound))
+        self._tell(events.RunStarted(*stamp, plan.windows, plan.account_days, *plan.bound))
 
     def _publish(self, item: publication.Published, stamp: Stamp) -> None:
         days = [*map(day_text, sorted(item.days))]
         first, last = (days[0], days[-1]) if days else (None, None)
         place = item.dataset, item.ref_month, item.path
         rows = item.rows_before, item.rows_after
-        self._tell(Published(*stamp, *place, first, last, len(item.appids), *rows))
+        self._tell(events.Published(*stamp, *place, first, last, len(item.appids), *rows))
         self._tell_once(causes.quarantined(item.quarantined, stamp))
         known = self._odd[item.dataset]
         for seen in item.oddities:
@@ -145,7 +137,7 @@ class Narrator:
         """Tell the causes that were not told yet, the error, and how the run ended."""
         self._tell_news(told)
         if error is not None:
-            for problem in problems_of(error, *told.stamp):
+            for problem in events.problems_of(error, *told.stamp):
                 self._tell(problem)
         # The end of a shard is not that of the run, which comes last.
         if not told.is_own:
@@ -154,7 +146,7 @@ class Narrator:
         record = as_record(done)
         record["paused"] = record["paused"][:MAX_PAUSED]
         self._tell(
-            RunEnded(
+            events.RunEnded(
                 *told.stamp,
                 int(done.exit_code),
                 record["outcome"],

@@ -176,13 +176,13 @@ class Causes:
             if cause.left and (cause.told < 0 or is_due):
                 yield cause.problem(stamp, repeated=cause.is_open)
             elif cause.attempts and cause.is_open and is_quiet:
-                yield replace(cause.problem(stamp, resolved=True), retry_at=None)
+                yield cause.problem(stamp, resolved=True)
         gone = [cause for cause in self._lost.values() if cause.is_over(answered)]
         # Last, so that a cause that takes the place of another is told before that one is gone.
         for cause in gone:
             del self._lost[cause.key]
             if cause.is_open:
-                yield replace(cause.problem(stamp, resolved=True), retry_at=None)
+                yield cause.problem(stamp, resolved=True)
 
 
 def quarantined(days: Iterable[QuarantinedDay], stamp: Stamp) -> Iterator[Problem]:
@@ -212,23 +212,17 @@ def late(windows: Iterable[Window], stamp: Stamp) -> Iterator[Problem]:
 def clock_apart(stamp: Stamp) -> Problem:
     """Return the problem that this machine's clock and WeChat's differ."""
     what = "this machine's clock and WeChat's differ by more than ten minutes"
-    found = Problem(*stamp, "clock", what, CLOCK_ADVICE, Scope.RUN.value)
-    return replace(found, retry_at=comes_at_text("clock", stamp.time))
+    at = comes_at_text("clock", stamp.time)
+    return Problem(*stamp, "clock", what, CLOCK_ADVICE, Scope.RUN.value, retry_at=at)
 
 
 def empty_everywhere(found: Iterable[EmptyEverywhere], stamp: Stamp) -> Iterator[Problem]:
     """Return a problem for each stretch of days that are empty for all accounts."""
     for each in found:
         if each.meaning != "note":
+            about = each.text, EMPTY_ADVICE[each.meaning], Scope.WINDOW.value, each.dataset
             at = None if each.retry_at is None else utc_text(each.retry_at)
-            problem = Problem(
-                *stamp,
-                "empty_everywhere",
-                each.text,
-                EMPTY_ADVICE[each.meaning],
-                Scope.WINDOW.value,
-            )
-            yield replace(problem, dataset=each.dataset, count=each.accounts, retry_at=at)
+            yield Problem(*stamp, "empty_everywhere", *about, count=each.accounts, retry_at=at)
 
 
 def _of_windows(
@@ -343,9 +337,6 @@ def _passing_word(rule: Rule) -> Word:
 
 def _of(accounts: Mapping[str, object], problem: Problem) -> Problem:
     """Return a problem that names the first of its accounts, counts all and says when it ends."""
-    return replace(
-        problem,
-        accounts=tuple(islice(accounts, MAX_ACCOUNTS)),
-        count=len(accounts),
-        retry_at=comes_at_text(problem.cause, problem.time),
-    )
+    shown = tuple(islice(accounts, MAX_ACCOUNTS))
+    at = None if problem.resolved else comes_at_text(problem.cause, problem.time)
+    return replace(problem, accounts=shown, count=len(accounts), retry_at=at)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from harvester.core import calendar
 from harvester.core.config.settings import Manifest
 from harvester.core.windows import count_windows
-from harvester.planning.wanted_days import Wanted
-from harvester.storage.coverage_scan import States
+from harvester.planning.wanted_days import Wanted, each_missing
+from harvester.storage.coverage_scan import Refetch, States, gaps, to_ask
+
+_States: TypeAlias = dict[str, dict[str, States]]
 
 MAX_NAMED = 5
 """Accounts that a command names. Of more the command names none and asks all."""
@@ -50,33 +53,14 @@ class NextRequests:
 NO_REQUESTS = NextRequests()
 
 
-@dataclass(frozen=True, slots=True)
-class _Days:
-    """The missing days and the state of one dataset of one account, and the rule for windows."""
-
-    dataset: str
-    appid: str
-    missing: calendar.DaySet
-    state: States
-    cut: tuple[int, calendar.Day]
-
-
-def next_requests(
-    manifest: Manifest, want: Wanted, states: Mapping[str, Mapping[str, States]]
-) -> NextRequests:
+def next_requests(manifest: Manifest, want: Wanted, states: _States) -> NextRequests:
     """Count the requests of a run that begins now, by what it asks again."""
-    days = [
-        _Days(dataset, appid, wanted & ~state.no_ask_today, state, (span, state.boundary))
-        for dataset, of_dataset in want.items()
-        for span in [manifest.datasets[dataset].span]
-        for appid, wanted in of_dataset.items()
-        for state in [states[dataset][appid]]
-    ]
-    return NextRequests(
-        sum(count_windows(each.missing, *each.cut) for each in days),
-        sum(count_windows(each.missing | each.state.quarantined, *each.cut) for each in days),
-        _suspicious(days),
-    )
+
+    def price(wanted: Wanted, refetch: Refetch | None = None) -> int:
+        asked = each_missing(manifest, to_ask(states, wanted, refetch))
+        return sum(count_windows(days, dataset.span, cut) for dataset, _, days, cut in asked)
+
+    return NextRequests(price(want), price(want, "quarantined"), _suspicious(want, states, price))
 
 
 def merged_requests(one: NextRequests, other: NextRequests) -> NextRequests:
@@ -105,25 +89,30 @@ def _unpriced(parts: Sequence[SuspiciousGaps]) -> SuspiciousGaps:
     )
 
 
-def _suspicious(days: list[_Days]) -> SuspiciousGaps | None:
+def _suspicious(
+    want: Wanted, states: _States, price: Callable[[Wanted, Refetch], int]
+) -> SuspiciousGaps | None:
     # While a dataset is empty everywhere, asking it again brings nothing.
-    found = [(x, odd) for x in days if (odd := x.state.suspicious) and not x.state.everywhere]
+    found = {key: odd for key, odd in gaps(states).items() if not states[key[0]][key[1]].everywhere}
     if not found:
         return None
-    appids = tuple(dict.fromkeys(x.appid for x, _ in found))
-    datasets = tuple(dict.fromkeys(x.dataset for x, _ in found))
-    begin = min(calendar.oldest(odd) for _, odd in found)
-    end = max(calendar.newest(odd) for _, odd in found)
+    datasets, appids = (tuple(dict.fromkeys(names)) for names in zip(*found, strict=True))
+    begin = min(map(calendar.oldest, found.values()))
+    end = max(map(calendar.newest, found.values()))
     named = appids if len(appids) <= MAX_NAMED else ()
     inside = calendar.day_range(begin, end)
-    asked = [x for x in days if x.dataset in datasets and (not named or x.appid in named)]
+    asked = {
+        name: {x: days & inside for x, days in want[name].items() if not named or x in named}
+        for name in datasets
+    }
+    others = (name for name, of_dataset in want.items() if of_dataset and name not in datasets)
     return SuspiciousGaps(
-        days=sum(calendar.count_days(odd) for _, odd in found),
-        ranges=sum(1 for _, odd in found for _ in calendar.day_ranges(odd)),
+        days=sum(map(calendar.count_days, found.values())),
+        ranges=sum(1 for odd in found.values() for _ in calendar.day_ranges(odd)),
         accounts=len(appids),
         appids=named,
-        datasets=datasets if {x.dataset for x in days} - {*datasets} else (),
+        datasets=datasets if any(others) else (),
         begin=begin,
         end=end,
-        requests=sum(count_windows((x.missing | x.state.empty) & inside, *x.cut) for x in asked),
+        requests=price(asked, "empty"),
     )

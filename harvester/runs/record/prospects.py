@@ -29,28 +29,25 @@ _SECONDS = {
 }
 
 
-def comes_after(error: HarvesterError | None, reason: str, now: float) -> float | None:
-    """Return the moment of `comes_at` for what an error left ``now``; None if none comes alone.
-
-    Another run that holds a bucket says when its lease ends.
-    """
-    if isinstance(error, Busy) and error.retry_at is not None:
-        return max(now, error.retry_at.timestamp())
-    return None if error and error.exit_code is Exit.BUG else comes_at(reason, now)
-
-
 def comes_at_text(reason: str, now: float, error: HarvesterError | None = None) -> str | None:
-    """Return the moment of `comes_after` for days that are left ``now``, as RFC 3339 in UTC."""
-    moment = comes_after(error, reason, now)
+    """Return the moment of `comes_at` for days that are left ``now``, as RFC 3339 in UTC."""
+    moment = comes_at(reason, now, error=error)
     return None if moment is None else calendar.utc_text(moment)
 
 
-def comes_at(reason: str, ended: float, asked: float | None = None) -> float | None:
+def comes_at(
+    reason: str, ended: float, asked: float | None = None, error: HarvesterError | None = None
+) -> float | None:
     """Return the earliest moment for days that a run left for a reason; None if none comes alone.
 
     The run ended at ``ended`` and made its last request at ``asked``, by default the same. All
-    times are in seconds since the Unix epoch, and the result is not before ``ended``.
+    times are in seconds since the Unix epoch, and the result is not before ``ended``. ``error`` is
+    the one that ended the run: another run that holds a bucket says when its lease ends.
     """
+    if isinstance(error, Busy) and error.retry_at is not None:
+        return max(ended, error.retry_at.timestamp())
+    if error is not None and error.exit_code is Exit.BUG:
+        return None
     if reason == "quota":
         # A run that ends after midnight may have met the quota of the day before.
         day = calendar.today(ended if asked is None else asked)

@@ -19,7 +19,7 @@ from harvester.runs.record.answer_drift import AnswerDrift
 from harvester.runs.record.attention import scope_of
 from harvester.runs.record.events import cause_of
 from harvester.runs.record.members import Members, PublishedFile, ShardOutcome, joins
-from harvester.runs.record.prospects import comes_after, comes_at
+from harvester.runs.record.prospects import comes_at
 from harvester.scheduling.listener import AbandonedDays, Reopened
 from harvester.scheduling.standing import Standing
 from harvester.storage.empty_everywhere import exit_of
@@ -213,9 +213,7 @@ class Record(Members):
         """
         found, ended = self.reasons(), self.ended_at
         waits = [reason for reason, code in found.items() if code is not Exit.BUG]
-        moments = [comes_at(reason, ended, self.asked_at) for reason in waits]
-        if self.failed is not None:
-            moments = [comes_after(self.failed, reason, ended) for reason in found]
+        moments = [comes_at(reason, ended, self.asked_at, self.failed) for reason in waits]
         moments += (each.retry_at for each in self.empty_everywhere)
         # Beside another open reason `reasons` does not name them. After an error it is the cause,
         # and after the loss of a lease another run may be asking for them.

@@ -56,7 +56,7 @@ def as_record(record: Record) -> dict[str, Any]:
         "today": calendar.day_text(record.today),
         "clock_offset": round(record.clock_offset, 3),
         "state": "finished" if record.finished else "running",
-        **(_end(record) if record.finished else _NO_END),
+        **(_end(record) | ({} if record.finished else _NO_END)),
         "next_ready_at": _time(record.next_ready_at),
         "windows": record.windows,
         "requests": record.requests,
@@ -164,14 +164,7 @@ def _end(record: Record) -> dict[str, Any]:
     }
 
 
-_NO_END: dict[str, Any] = {
-    "outcome": None,
-    "exit_code": None,
-    "reasons": [],
-    "retry_at": None,
-    "attention_new": 0,
-    "attention_total": 0,
-}
+_NO_END: dict[str, Any] = {"outcome": None, "exit_code": None, "reasons": [], "retry_at": None}
 
 
 def _time(moment: float | None) -> str | None:
