@@ -16,45 +16,53 @@ __version__ = "0.1.0"
 logging.getLogger("harvester").addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
-    from harvester.core.config.settings import Manifest
-    from harvester.core.errors import (
-        Busy,
-        DamagedOutput,
-        HarvesterError,
-        HistoryLost,
-        Mistake,
-        PartialFailure,
-        RunFailed,
-        Stopped,
-        Unanswered,
-        Unauthorised,
-        Unfinished,
-        UsageError,
-    )
-    from harvester.core.exit_codes import Outcome
-    from harvester.core.results import Change, DatasetPlan, PausedAccount
-    from harvester.readers.output import Output, open
-    from harvester.runs.record.account_report import AccountSummary, DatasetSummary
-    from harvester.runs.record.attention import Attention
-    from harvester.runs.record.events import (
-        Event,
-        Problem,
-        Progress,
-        Published,
-        RunEnded,
-        RunStarted,
-    )
-    from harvester.verbs.account_status import AccountStatus, MissingDays
-    from harvester.verbs.asking.check_report import AccountCheck, Check
-    from harvester.verbs.check import check
-    from harvester.verbs.fetch import Answer, fetch
-    from harvester.verbs.gate import Gate
-    from harvester.verbs.plan import Plan, plan
-    from harvester.verbs.project import read_manifest
-    from harvester.verbs.results import Result
-    from harvester.verbs.run import run, run_async
-    from harvester.verbs.status import Status, status
-    from harvester.verbs.verify import Damage, Report
+    # `as` makes a name public for type checkers.
+    from harvester.core.config.settings import Manifest as Manifest
+    from harvester.core.errors import Busy as Busy
+    from harvester.core.errors import DamagedOutput as DamagedOutput
+    from harvester.core.errors import HarvesterError as HarvesterError
+    from harvester.core.errors import HistoryLost as HistoryLost
+    from harvester.core.errors import Mistake as Mistake
+    from harvester.core.errors import PartialFailure as PartialFailure
+    from harvester.core.errors import RunFailed as RunFailed
+    from harvester.core.errors import Stopped as Stopped
+    from harvester.core.errors import Unanswered as Unanswered
+    from harvester.core.errors import Unauthorised as Unauthorised
+    from harvester.core.errors import Unfinished as Unfinished
+    from harvester.core.errors import UsageError as UsageError
+    from harvester.core.exit_codes import Outcome as Outcome
+    from harvester.core.results import Change as Change
+    from harvester.core.results import DatasetPlan as DatasetPlan
+    from harvester.core.results import PausedAccount as PausedAccount
+    from harvester.readers.output import Output as Output
+    from harvester.readers.output import open as open
+    from harvester.runs.record.account_report import AccountSummary as AccountSummary
+    from harvester.runs.record.account_report import DatasetSummary as DatasetSummary
+    from harvester.runs.record.attention import Attention as Attention
+    from harvester.runs.record.events import Event as Event
+    from harvester.runs.record.events import Problem as Problem
+    from harvester.runs.record.events import Progress as Progress
+    from harvester.runs.record.events import Published as Published
+    from harvester.runs.record.events import RunEnded as RunEnded
+    from harvester.runs.record.events import RunStarted as RunStarted
+    from harvester.verbs.account_status import AccountStatus as AccountStatus
+    from harvester.verbs.account_status import MissingDays as MissingDays
+    from harvester.verbs.asking.check_report import AccountCheck as AccountCheck
+    from harvester.verbs.asking.check_report import Check as Check
+    from harvester.verbs.check import check as check
+    from harvester.verbs.fetch import Answer as Answer
+    from harvester.verbs.fetch import fetch as fetch
+    from harvester.verbs.gate import Gate as Gate
+    from harvester.verbs.plan import Plan as Plan
+    from harvester.verbs.plan import plan as plan
+    from harvester.verbs.project import read_manifest as read_manifest
+    from harvester.verbs.results import Result as Result
+    from harvester.verbs.run import run as run
+    from harvester.verbs.run import run_async as run_async
+    from harvester.verbs.status import Status as Status
+    from harvester.verbs.status import status as status
+    from harvester.verbs.verify import Damage as Damage
+    from harvester.verbs.verify import Report as Report
 
 _HOMES = {
     "core.config.settings": ("Manifest",),
@@ -94,65 +102,15 @@ _HOMES = {
 
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [
-    "AccountCheck",
-    "AccountStatus",
-    "AccountSummary",
-    "Answer",
-    "Attention",
-    "Busy",
-    "Change",
-    "Check",
-    "Damage",
-    "DamagedOutput",
-    "DatasetPlan",
-    "DatasetSummary",
-    "Event",
-    "Gate",
-    "HarvesterError",
-    "HistoryLost",
-    "Manifest",
-    "MissingDays",
-    "Mistake",
-    "Outcome",
-    "Output",
-    "PartialFailure",
-    "PausedAccount",
-    "Plan",
-    "Problem",
-    "Progress",
-    "Published",
-    "Report",
-    "Result",
-    "RunEnded",
-    "RunFailed",
-    "RunStarted",
-    "Status",
-    "Stopped",
-    "Unanswered",
-    "Unauthorised",
-    "Unfinished",
-    "UsageError",
-    "__version__",
-    "check",
-    "fetch",
-    "open",
-    "plan",
-    "read_manifest",
-    "run",
-    "run_async",
-    "status",
-]
-
-
+# Hidden from type checkers, for which it would make every name one of the package.
 if not TYPE_CHECKING:
-    # Hidden from type checkers, for which it would make every name one of the package.
+    __all__ = ["__version__", *_HOME_OF]  # noqa: PLE0604 - the names are texts
+
     def __getattr__(name: str) -> Any:
         """Load the module of a public name when it is first used."""
         if name not in _HOME_OF:
             raise AttributeError(f"module 'harvester' has no attribute {name!r}")
         return getattr(import_module(f"harvester.{_HOME_OF[name]}"), name)
 
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+    def __dir__() -> list[str]:
+        return sorted(__all__)

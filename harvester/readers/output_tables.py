@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
@@ -69,17 +69,12 @@ def coverage(store: Store, name: str | None) -> pa.Table:
 
     Raises as `located`, and OtherVersion for a file of another version.
     """
-    names = datasets(store) if name is None else (name,)
-    return pa.Table.from_batches(
-        [batch for each in names for batch in _coverages(store, each)], schema=COVERAGE
-    )
-
-
-def _coverages(store: Store, name: str) -> Iterator[pa.RecordBatch]:
-    tree, found = located(store, name)
-    for of_file in partition_reader.footers(tree.store, found.values()):
-        if of_file is not None:
-            yield coverage_ranges(name, of_file)
+    batches: list[pa.RecordBatch] = []
+    for each in datasets(store) if name is None else (name,):
+        tree, found = located(store, each)
+        footers = partition_reader.footers(tree.store, found.values())
+        batches += [coverage_ranges(each, footer) for footer in footers if footer is not None]
+    return pa.Table.from_batches(batches, schema=COVERAGE)
 
 
 def coverage_ranges(dataset: str, footer: Footer) -> pa.RecordBatch:
@@ -106,20 +101,13 @@ def _ranges(
     month: Month, final: int, provisional: int, bad: int, rows: int
 ) -> Sequence[tuple[Day, Day, str, bool | None]]:
     """Return the ranges in order, each with its state and whether there are rows."""
-    answered = final | provisional
-    kinds = {
-        ("final", True): final & ~bad & rows,
-        ("final", False): final & ~bad & ~rows,
-        ("provisional", True): provisional & ~bad & rows,
-        ("provisional", False): provisional & ~bad & ~rows,
-        ("quarantined", True): bad & rows,
-        ("quarantined", False): bad & answered & ~rows,
-        ("quarantined", None): bad & ~answered & ~rows,
-    }
+    states = {"final": final & ~bad, "provisional": provisional & ~bad, "quarantined": bad}
+    known = {True: rows, False: (final | provisional) & ~rows, None: ~(final | provisional | rows)}
     return sorted(
         (begin, end, state, has_rows)
-        for (state, has_rows), mask in kinds.items()
-        for begin, end in calendar.day_ranges(calendar.from_month_mask(mask, month))
+        for state, of_state in states.items()
+        for has_rows, mask in known.items()
+        for begin, end in calendar.day_ranges(calendar.from_month_mask(of_state & mask, month))
     )
 
 

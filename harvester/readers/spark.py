@@ -213,8 +213,11 @@ def _shared_place(manifest: Manifest, output: str | os.PathLike[str] | None) -> 
 
 
 def _outcomes(accept: Collection[str]) -> frozenset[str]:
-    words = {accept} if isinstance(accept, str) else set(accept)
-    return frozenset(arguments.choice(word, tuple(Outcome), "accept") for word in words)
+    unknown = {*accept} - {*Outcome}
+    if unknown:
+        named = inert(", ".join(sorted(unknown)))
+        raise UsageError(f"accept `{named}` is unknown", f"there are {', '.join(Outcome)}")
+    return frozenset(accept)
 
 
 def _variables(forward_env: Names) -> dict[str, str]:

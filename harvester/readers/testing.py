@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,11 +15,17 @@ from typing import Any
 import pyarrow as pa
 from anyio.from_thread import start_blocking_portal
 
-from harvester.catalogue import CATALOGUE
+from harvester.catalogue import CATALOGUE, unknown_dataset
 from harvester.core import calendar
-from harvester.core.calendar import EMULATED
+from harvester.core.calendar import EMULATED, Day
+from harvester.core.config import parsers
+from harvester.core.dataset import Dataset
+from harvester.core.errors import UsageError
+from harvester.core.model import Window
 from harvester.sandbox import FakeWeChat, Rules, expected_rows
 from harvester.sandbox.server import serve
+from harvester.verbs import arguments
+from harvester.verbs.fetch import table_of_answer
 
 __all__ = ["Sandbox", "sandbox"]
 
@@ -39,6 +46,7 @@ class Sandbox:
         """The number of calls so far, those for tokens included."""
         return self.server.counters.requests
 
+    @arguments.checked
     def manifest(
         self,
         datasets: Sequence[str] = ("interface_summary",),
@@ -49,48 +57,45 @@ class Sandbox:
     ) -> dict[str, Any]:
         """Return a manifest of all accounts as a mapping, with a rate limit that is never met."""
         credential = {"secret": f"${{file:{self.secret_file}}}"}
+        days = {"begin_date": str(begin_date), "end_date": str(end_date)}
         return {
             "version": 1,
             "api": {"base_url": self.url},
             "accounts": [{"appid": appid, "credential": credential} for appid in self.accounts],
-            "jobs": [
-                {
-                    "datasets": list(datasets),
-                    "begin_date": str(begin_date),
-                    "end_date": str(end_date),
-                }
-            ],
+            "jobs": [{"datasets": list(datasets), **days}],
             "limits": {"per_token": {"rate": "1000/s", "burst": 100}},
-            "output": str(output),
+            "output": output,
         }
 
+    @arguments.checked
     def expected(self, dataset: str, begin_date: str | date, end_date: str | date) -> pa.Table:
-        """Return the rows that a harvest of these Beijing days must find, as WeChat answers them.
+        """Return the rows that a harvest of these Beijing days must find.
 
-        Column ``appid`` comes first; nested lists of an answer stay lists. Raises KeyError for an
-        unknown dataset.
+        Columns, their types and the order of rows are as in the files, but without the provenance.
+        Raises UsageError for an unknown dataset and an invalid day.
         """
-        first, last = (calendar.parse_day(str(day)) for day in (begin_date, end_date))
-        return pa.Table.from_pylist(
-            [
-                {"appid": appid, **row}
-                for appid in self.accounts
-                for day in range(first, last + 1)
-                for row in expected_rows(CATALOGUE[dataset].name, appid, day)
-            ]
+        known = CATALOGUE.get(dataset)
+        if known is None:
+            raise UsageError(*unknown_dataset(dataset))
+        begin, end = _day("begin_date", begin_date), _day("end_date", end_date)
+        return pa.concat_tables(
+            _expected(known, Window(appid, dataset, begin, end)) for appid in self.accounts
         )
 
+    @arguments.checked
     def fail(
         self, appid: str, errcode: int, *, dataset: str | None = None, times: int | None = None
     ) -> None:
         """Make calls of an account (``*`` for all) answer an errcode, so many times."""
         self.server.fail(appid, errcode, dataset=dataset, times=times)
 
+    @arguments.checked
     def heal(self, appid: str, *, dataset: str | None = None) -> None:
         """Remove the faults of the same calls."""
         self.server.heal(appid, dataset=dataset)
 
 
+@arguments.checked
 @contextmanager
 def sandbox(
     *,
@@ -108,8 +113,11 @@ def sandbox(
         faults: Errcodes that data calls answer, by appid; ``*`` stands for all accounts.
         seed: Determines what is random.
     """
-    begun = time.time()
-    start = begun if today is None else calendar.instant(calendar.parse_day(str(today)), _NOON)
+    if accounts < 1:
+        raise UsageError(f"accounts `{accounts}` is not a number from 1 on", "write 3")
+    start = begun = time.time()
+    if today is not None:
+        start = calendar.instant(_day("today", today), _NOON)
     server = FakeWeChat(Rules(seed=seed), lambda: start + time.time() - begun)
     # A run goes by it, and is not told that the clock of this machine is wrong.
     server.date_comment = "" if today is None else EMULATED
@@ -125,3 +133,14 @@ def sandbox(
         secret.write_text("sandbox")
         secret.chmod(0o600)
         yield Sandbox(url, names, server, secret)
+
+
+def _day(argument: str, day: str | date) -> Day:
+    return parsers.option_value(argument, str(day), parsers.day)
+
+
+def _expected(dataset: Dataset, window: Window) -> pa.Table:
+    days = range(window.begin, window.end + 1)
+    rows = [row for day in days for row in expected_rows(dataset.name, window.appid, day)]
+    found = table_of_answer(dataset, window, json.dumps({"list": rows}).encode())
+    return found.drop_columns(["_fetched_at", "_run_id", "_extra"])

@@ -80,7 +80,7 @@ def check(function: Callable[..., object], given: Mapping[str, object]) -> None:
         if name in given and not _fits(given[name], kind):
             what = f"{spelled(name)}{quote_safe(repr(given[name]))} does not fit"
             words = formatannotation(kind).replace("collections.abc.", "")
-            raise UsageError(what, f"give {words}; help(harvester.{function.__name__}) tells more")
+            raise UsageError(what, f"give {words}; help({function.__qualname__}) tells more")
 
 
 def _fits(value: object, kind: Any) -> bool:
@@ -91,13 +91,15 @@ def _fits(value: object, kind: Any) -> bool:
     if origin is Literal:
         return value in inner
     if inner and issubclass(origin, Mapping):
-        if not isinstance(value, Mapping):
-            return False
-        return all(_fits(name, inner[0]) and _fits(each, inner[1]) for name, each in value.items())
+        return isinstance(value, Mapping) and all(
+            _fits(name, inner[0]) and _fits(each, inner[1]) for name, each in value.items()
+        )
     if inner and origin is not tuple and issubclass(origin, Collection):
-        if not isinstance(value, Collection) or isinstance(value, str | bytes | Mapping):
-            return False
-        return all(_fits(each, inner[0]) for each in value)
+        return (
+            isinstance(value, Collection)
+            and not isinstance(value, str | bytes | Mapping)
+            and all(_fits(each, inner[0]) for each in value)
+        )
     # A datetime is a date as well, and a bool an int, and neither is meant.
     if isinstance(value, bool | datetime):
         return origin in (type(value), Any)
@@ -175,14 +177,6 @@ def shard_of(shard: ShardName) -> tuple[int, int]:
 def check_shards(count: int, buckets: int) -> None:
     """Raise UsageError if an output has fewer buckets than shards."""
     own_buckets(buckets, (1, count))
-
-
-def choice(value: T, allowed: Sequence[T], name: str) -> T:
-    """Return an argument that has a few values. Raises UsageError for another."""
-    if value not in allowed:
-        known = ", ".join(str(each) for each in allowed if each is not None)
-        raise UsageError(f"{spelled(name)} `{inert(str(value))}` is unknown", f"there are {known}")
-    return value
 
 
 def processes_of(processes: object) -> int:

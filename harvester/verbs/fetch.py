@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
 from typing import Any, Literal, NoReturn
+
+import pyarrow as pa
 
 from harvester.catalogue import matching, unknown_dataset
 from harvester.core import calendar, readiness
@@ -283,7 +285,7 @@ def _compared(answer: Answer, dataset: Dataset, decoded: Decoded, published: lis
         if all(name in table.column_names for table in published)
     ]
     old = [row for table in published for row in plain_rows(table, names)]
-    new = _rows(answer.appid, dataset, decoded, names)
+    new = plain_rows(_table(answer.appid, dataset, decoded), names)
     # Some datasets have the day in their key already.
     key = tuple(dict.fromkeys(("appid", DATE_COLUMN, *dataset.key)))
     found = differences(old, new, key)
@@ -306,11 +308,15 @@ def _compared(answer: Answer, dataset: Dataset, decoded: Decoded, published: lis
     )
 
 
-def _rows(
-    appid: str, dataset: Dataset, decoded: Decoded, names: Iterable[str]
-) -> list[dict[str, Any]]:
+def table_of_answer(dataset: Dataset, window: Window, body: bytes) -> pa.Table:
+    """Return the rows of an answer in the schema of the dataset's files."""
+    return _table(window.appid, dataset, decode.decoder(dataset)(window, body))
+
+
+def _table(appid: str, dataset: Dataset, decoded: Decoded) -> pa.Table:
+    schema = arrow_schema(dataset)
     news = [NewRows(appid, day, rows, _NO_PROVENANCE) for day, rows in decoded.days.items()]
-    return plain_rows(to_record_batch(arrow_schema(dataset), news), names) if news else []
+    return pa.Table.from_batches([to_record_batch(schema, news)] if news else [], schema)
 
 
 def _refuse(constant: str) -> NoReturn:

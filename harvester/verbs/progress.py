@@ -34,12 +34,13 @@ async def show_bar(position: Callable[[], Progress], console: Console | None = N
     """Draw a bar until cancelled, or until the terminal is gone."""
     console = console or Console(stderr=True)
     live = Live(bar(position()), console=console, auto_refresh=False, transient=True)
-    with suppress(OSError), warnings.catch_warnings(), live:
+    with suppress(OSError), warnings.catch_warnings():
         # Without it a notebook has no bar, and no line about it at each step either.
         warnings.filterwarnings("ignore", 'install "ipywidgets"')
-        while True:
-            live.update(bar(position()), refresh=True)
-            await anyio.sleep(_BAR_SECONDS)
+        with live:
+            while True:
+                live.update(bar(position()), refresh=True)
+                await anyio.sleep(_BAR_SECONDS)
 
 
 async def log_lines(position: Callable[[], Progress]) -> None:

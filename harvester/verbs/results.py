@@ -14,6 +14,7 @@ from harvester.core.errors import (
     Stopped,
     Unauthorised,
     Unfinished,
+    UsageError,
 )
 from harvester.core.exit_codes import Exit, Outcome
 from harvester.core.plain import Brief
@@ -86,12 +87,13 @@ class Result(Brief):
     def merge(cls, results: Iterable[Self]) -> Self:
         """Return one result of several shards, as a run in several processes has one.
 
-        It is ``unauthorised`` only if no account of any could be authorised. Raises ValueError
-        without any result.
+        It is ``unauthorised`` only if no account of any could be authorised. Raises UsageError
+        without any result, and for anything else among them.
         """
-        parts = [*results]
-        if not parts:
-            raise ValueError("no result to merge")
+        given: object = results
+        parts = [*given] if isinstance(given, Iterable) else []
+        if not parts or not all(isinstance(each, Result) for each in parts):
+            raise UsageError("results are none", "give the results of one shard or more")
         names = {appid: name for each in parts for appid, name in each.names.items()}
         return cls.of(Record.of_shards([each.record for each in parts]), names)
 

@@ -553,7 +553,8 @@ def test_another_number_of_buckets_is_refused(
     run("run")
     manifest.write_text(MANIFEST.replace("output: out", "output: {path: out, buckets: 4}"))
     assert run("run") == Exit.USAGE
-    assert "buckets" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "or rewrite: harvester rewrite --buckets 4" in said
 
 
 def test_datasets_and_schema_print_json(capsys: pytest.CaptureFixture[str]) -> None:

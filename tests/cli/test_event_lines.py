@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -59,13 +60,16 @@ def test_a_host_that_is_not_reached_is_no_account_s_fault() -> None:
     assert problem_line(replace(again, resolved=True)).startswith(f"over: {AWAY.message}")
 
 
-def test_a_spent_quota_says_until_when_here_and_in_beijing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("cause", ["quota", "minute_limit", "not_ready"])
+def test_a_wait_says_until_when_here_and_in_beijing(
+    cause: Literal["quota", "minute_limit", "not_ready"], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The moment is that of the event; the time of this machine is shown if it is another."""
     import time  # noqa: PLC0415 - for this test alone
 
     spent = replace(
         REFUSED,
-        cause="quota",
+        cause=cause,
         message="spent",
         dataset="user_summary",
         retry_at="2026-05-20T16:05:00Z",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
+import warnings
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from harvester.runs.record.events import Progress
-from harvester.verbs.progress import bar, log_lines
+from harvester.verbs.progress import bar, log_lines, show_bar
 from tests.support.fake_time import Time, VirtualLoop
 
 LARGE = Progress(
@@ -103,3 +105,17 @@ def test_lines_come_less_and_less_often(caplog: pytest.LogCaptureFixture) -> Non
     assert max(gaps) == pytest.approx(300.0, abs=0.1)
     assert len(at) <= 50
     assert "123,456 of 964,500 windows; 234,567 of 1,964,500 days; 4.6 days left; " in caplog.text
+
+
+def test_a_notebook_without_ipywidgets_gets_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no bar, and the run goes on."""
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+
+    async def watch() -> None:
+        with anyio.move_on_after(1):
+            await show_bar(lambda: LARGE, Console(force_jupyter=True))
+
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        anyio.run(watch, backend_options={"loop_factory": lambda: VirtualLoop(Time())})
+    assert not found

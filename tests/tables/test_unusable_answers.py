@@ -245,7 +245,7 @@ ODDITIES = [
     Odd(
         "rows of other days come along",
         changed(lambda rows: rows + dated("2024-03-04")(rows)),
-        "1 rows outside the window were dropped",
+        "dropped 1 row outside the window",
     ),
     Odd("a row that comes twice", changed(lambda rows: rows * 2), ""),
     Odd(

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -56,10 +57,11 @@ def test_values_without_a_place_in_a_manifest_are_refused() -> None:
         arguments.source({"output": object()})
 
 
-def test_no_result_cannot_be_merged() -> None:
-    """An empty list of shards raises ValueError."""
-    with pytest.raises(ValueError, match="no result to merge"):
-        Result.merge([])
+@pytest.mark.parametrize("results", [[], None, 5, [5], "shards"])
+def test_only_results_can_be_merged(results: Any) -> None:
+    """An empty list of shards raises UsageError as well."""
+    with pytest.raises(UsageError, match="results are none"):
+        Result.merge(results)
 
 
 def test_the_error_that_ended_a_run_is_raised_as_it_was() -> None:

@@ -93,7 +93,8 @@ def _price_lines(found: Plan, price: Mapping[str, Any]) -> Iterator[str]:
     if found.bound_by == "quota":
         yield (
             f"{counted(found.calendar_days, 'day')} under the daily quota ({_quota_source(price)}),"
-            f" complete on {found.complete_on}, {price['requests_today']:,} requests of it today"
+            f" complete on {found.complete_on}, {counted(price['requests_today'], 'request')} of it"
+            " today"
         )
     if found.quota_questions:
         yield f"{counted(found.quota_questions, 'question')} to WeChat for the daily quota"

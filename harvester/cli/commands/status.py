@@ -188,7 +188,7 @@ def _print_runs(out: Console, found: Status) -> None:
         ended = "under way, or killed"
         if record.exit_code is not None:
             ended = f"{inert(record.outcome or 'unknown')}, exit {record.exit_code}"
-        figures = f"{record.requests:,} requests, {record.rows:,} rows"
+        figures = f"{counted(record.requests, 'request')}, {counted(record.rows, 'row')}"
         sign = _SIGNS.get(record.exit_code, "!")
         begun = f"{sign} {inert(record.started_at)}  {inert(record.verb)}"
         print_line(out, f"  {begun}  {ended}{reasons}  {figures}")

@@ -129,7 +129,8 @@ def published_lines(published: list[Published]) -> list[str]:
     for dataset, items in by_dataset.items():
         months = ", ".join(sorted({item.ref_month for item in items}))
         rows = sum(item.rows_after - item.rows_before for item in items)
-        text = f"{dataset} {months} ({rows:+,} rows)"
+        sign = "+" if rows >= 0 else ""
+        text = f"{dataset} {months} ({sign}{counted(rows, 'row')})"
         if lines and len(lines[-1]) + len(text) < MAX_PUBLISHED_LINE:
             lines[-1] += f"; {text}"
         else:

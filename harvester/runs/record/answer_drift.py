@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from harvester.core.model import MAX_ODDITIES, OddityKind
+from harvester.core.text.counts import counted
 from harvester.core.text.safe_text import safe_text
 from harvester.storage.publication import SeenOddity
 
@@ -60,7 +61,7 @@ class AnswerDrift:
     def notes(self, dataset: str) -> Iterator[str]:
         """Yield a line for each kind of difference."""
         if self.dropped:
-            yield f"{dataset}: {self.dropped:,} rows outside the window were dropped"
+            yield f"{dataset}: dropped {counted(self.dropped, 'row')} outside the window"
         if self.unknown_members:
             names = ", ".join(map(safe_text, sorted(self.unknown_members)))
             yield f"{dataset}: undeclared members went to _extra: {names}"
