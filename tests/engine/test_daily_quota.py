@@ -157,6 +157,17 @@ def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualTimeHarness) -> None:
     assert {gone.appid for gone in done.abandoned} == set(lab.appids)
 
 
+def test_calls_under_way_at_midnight_are_calls_of_the_new_day(lab: VirtualTimeHarness) -> None:
+    """They may arrive after it, and WeChat counts them when they do."""
+    lab.limits = replace(lab.limits, daily_quota=20)
+    lab.net.there = 4.0
+    lab.sleep_until(TODAY, 24 * 60)
+    lab.advance(-12.0)
+    lab.run()
+    calls = lab.calls_of_day(TODAY + 1)
+    assert 16 <= min(calls.values()) <= max(calls.values()) <= 20
+
+
 def test_a_spent_quota_that_is_told_after_midnight_parks_no_account_today(
     lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

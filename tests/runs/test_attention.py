@@ -262,6 +262,16 @@ def test_the_last_run_of_one_shard_does_not_hide_what_the_others_left(lab: RunHa
     assert judged(lab).attention == first.attention
 
 
+def test_a_status_pauses_no_more_than_was_refused(lab: RunHarness) -> None:
+    """The datasets that are refused, or the account if it is all that is asked of it."""
+    lab.sandbox.fail(SICK, 48001, dataset=HOURLY)
+    lab.sandbox.fail(WELL, 48001)
+    lab.run()
+    _, part, _, whole = judged(lab).pause_lines
+    assert f'"datasets": ["{HOURLY}"]' in part
+    assert "datasets" not in whole
+
+
 def test_a_gate_is_not_kept_by_trouble_of_other_days(lab: RunHarness) -> None:
     """Days up to the 10th are there, and what is lost is younger."""
     lab.run()

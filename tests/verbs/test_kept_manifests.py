@@ -199,6 +199,18 @@ def test_verify_repairs_an_output_alone(harvested: str, capsys: pytest.CaptureFi
     assert "harvester run" not in shown
 
 
+def test_an_account_that_is_not_selected_is_in_the_manifest_all_the_same(harvested: str) -> None:
+    """Also before a run has kept that manifest."""
+    for file in Path(harvested, MANIFESTS).iterdir():
+        file.unlink()
+    both, alone = manifest(1, 2, output=harvested), manifest(2, output=harvested)
+    found = harvester.status(both, accounts=appid(2), unlisted=True)
+    assert found.unlisted == ()
+    found = harvester.status(alone, unlisted=True)
+    assert found.unlisted is not None
+    assert [account.appid for account in found.unlisted] == [appid(1)]
+
+
 def test_a_manifest_in_the_folder_is_used(
     harvested: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

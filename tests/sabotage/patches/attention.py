@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tests.sabotage.run import Sabotage
 
-ATTENTION = "harvester/runs/record/attention.py"
 CHECK = "harvester/verbs/check.py"
 CLI = "harvester/cli/__init__.py"
 FORGET = "harvester/verbs/forget.py"
@@ -14,6 +13,7 @@ MISSING_DAYS = "harvester/verbs/missing_days.py"
 OF_RUN = "harvester/runs/attention_of_run.py"
 OPEN = "harvester/runs/open_attention.py"
 PAUSE_LINES = "harvester/manifest/pause_lines.py"
+STATUS = "harvester/verbs/status.py"
 
 OF_RUNS = "tests/runs/test_attention.py"
 OF_GATES = "tests/verbs/test_gate.py"
@@ -25,13 +25,6 @@ SABOTAGES = (
         "if run.shard in shards and len(shards) >= _shard_count(run.shard):",
         "if run.shard in shards:",
         f"{OF_RUNS}::test_the_last_run_of_one_shard_does_not_hide_what_the_others_left",
-    ),
-    Sabotage(
-        "alert-again-after-a-narrowed-run",
-        ATTENTION,
-        "if run.scope == scope and run.is_whole:",
-        "if run.is_whole:",
-        f"{OF_RUNS}::test_runs_that_were_cut_short_do_not_end_a_trouble",
     ),
     Sabotage(
         "windows-of-a-wrong-clock-need-a-person",
@@ -103,5 +96,20 @@ SABOTAGES = (
         '"new" if first.new else',
         '"new" if items else',
         "tests/cli/test_small_answers.py::test_what_needs_a_person_has_a_line_a_cause_and_beginning",
+    ),
+    Sabotage(
+        "account-paused-for-one-dataset",
+        STATUS,
+        "some = () if datasets == {*names} else",
+        "some = () if datasets else",
+        f"{OF_RUNS}::test_a_status_pauses_no_more_than_was_refused",
+    ),
+    Sabotage(
+        "account-of-the-manifest-told-to-be-forgotten",
+        STATUS,
+        "(project.whole or project.manifest).accounts",
+        "project.manifest.accounts",
+        "tests/verbs/test_kept_manifests.py"
+        "::test_an_account_that_is_not_selected_is_in_the_manifest_all_the_same",
     ),
 )

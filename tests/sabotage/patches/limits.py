@@ -350,4 +350,12 @@ SABOTAGES = (
         "return left if own is None else own",
         "tests/cli/test_until_complete.py::test_max_duration_bounds_each_run_and_wait_all_of_them",
     ),
+    Sabotage(
+        "calls-under-way-at-midnight-not-charged",
+        BUDGET,
+        "self._ledgers[queue.bucket].add(backlog.dataset.name, queue.appid, calls)",
+        "pass",
+        "tests/engine/test_daily_quota.py"
+        "::test_calls_under_way_at_midnight_are_calls_of_the_new_day",
+    ),
 )
