@@ -200,7 +200,7 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_764,
+    "core": 1_761,
     "catalogue": 761,
     "manifest": 1_713,
     "planning": 761,
@@ -209,7 +209,7 @@ MAX_CODE = {
     "wechat": 1_717,
     "storage": 3_923,
     "engine": 913,
-    "runs": 3_918,
+    "runs": 3_914,
     "verbs": 3_103,
     "readers": 780,
     "cli": 2_409,

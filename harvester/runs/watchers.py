@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 
 import anyio
 
@@ -70,11 +70,7 @@ class Counting:
         waits = {
             action: seconds - known.waits.get(action, 0.0) for action, seconds in now.waits.items()
         }
-        standing = self._standing()
-        spans = now.shortened_spans
-        self.stream.report(
-            Counted(**numbers, waits=waits, shortened_spans=spans, standing=standing)
-        )
+        self.stream.report(replace(now, **numbers, waits=waits, standing=self._standing()))
 
     def _total(self) -> Counted:
         questions, refusals = self.pipeline.questions, self.scheduler.refusals

@@ -308,20 +308,16 @@ class Output:
         usual = 0.0 if self.single_writer else USUAL_LEASE
         return usual if self.lease is None else self.lease
 
-    @field_validator("endpoint", "single_writer", "lease")
+    @field_validator("endpoint", "single_writer", "lease", "follow_links")
     @classmethod
-    def _is_of_a_store(cls, value: object, info: ValidationInfo) -> object:
+    def _fits_the_path(cls, value: object, info: ValidationInfo) -> object:
         # Checked with a context only, because --output may replace the store by a directory.
-        if value and info.context and isinstance(info.data.get("path"), Path):
-            what = "is for an object store, and `path` is a directory"
-            raise InvalidValue(what, "leave it out")
-        return value
-
-    @field_validator("follow_links")
-    @classmethod
-    def _is_of_a_directory(cls, value: object, info: ValidationInfo) -> object:
-        if value and info.context and isinstance(info.data.get("path"), str):
+        path = info.data.get("path") if value and info.context else None
+        is_for_a_directory = info.field_name == "follow_links"
+        if isinstance(path, str) and is_for_a_directory:
             raise InvalidValue("is for a directory, and `path` is an object store", "leave it out")
+        if isinstance(path, Path) and not is_for_a_directory:
+            raise InvalidValue("is for an object store, and `path` is a directory", "leave it out")
         return value
 
 
