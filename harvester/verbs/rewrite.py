@@ -165,11 +165,10 @@ def rewrite_tree(
     # Before any file of data: from now on every verb but this one refuses the new tree.
     rewrite_journal.write(target, begun)
     with recorded(new):
-        tree_copy.copy_history(source, target)
+        tree_copy.copy_side_files(source, target)
         new.open(target, list(range(target.buckets)), is_new=True)
         kept = sum([_make_dataset(each, new) for each in rewritings])
         tree_copy.retire_former_names(source, target, datasets, new)
-        tree_copy.copy_side_files(source, target)
     rewrite_journal.write(target, {**begun, "finished": True})
     return _summed(target, datasets)._replace(kept=kept)
 
