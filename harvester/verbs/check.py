@@ -190,12 +190,6 @@ def save(found: Check, manifest: Manifest, tree: Tree, now: Moment) -> None:
 
     Raises StoreError, and UsageError for a ledger of a newer version.
     """
-    for bucket, learnt in _learnt(found, manifest, now).items():
-        quota_ledger.enter_check(tree, learnt, bucket)
-
-
-def _learnt(found: Check, manifest: Manifest, now: Moment) -> dict[int, Ledger]:
-    """Return what the check has spent and learnt as a ledger of today for each bucket."""
     today, period = calendar.today(now.at), manifest.limits.per_token.rate.period
     ledgers: dict[int, Ledger] = {}
     made = Counter[str]()
@@ -214,7 +208,8 @@ def _learnt(found: Check, manifest: Manifest, now: Moment) -> dict[int, Ledger]:
             ledger.add(dataset, account.appid, calls)
         for dataset, told in account.allowances.items():
             ledger.checked.setdefault(dataset, {})[account.appid] = told
-    return ledgers
+    for bucket, learnt in ledgers.items():
+        quota_ledger.enter_check(tree, learnt, bucket)
 
 
 async def _check(manifest: Manifest, context: RunContext) -> Check:

@@ -126,23 +126,17 @@ def verify(
 
 def mended(project: Project, *, footers_only: bool = False) -> Report:
     """Check the output of a project, and repair what is damaged. Raises as `verify`."""
-    tree = project.tree
     run_log = new_run_log(project.manifest.file, project.clock, verb="verify --repair")
-    own = list(range(tree.buckets))
-    held = locked(tree, own, run_log.stream, project.lock_timeout)
-    with held as tree:
+    own = list(range(project.tree.buckets))
+    with locked(project.tree, own, run_log.stream, project.lock_timeout) as tree:
         found = _check_all(project, footers_only=footers_only)
         # Files of another version stay, so they alone are nothing to record.
         if all(damage.remedy for damage in found.damaged):
             return found
         with recorded(run_log):
             run_log.open(tree, own)
-            repaired = []
-            for each in found.damaged:
-                # Between two moves a lease may have ended, and another run may write here.
-                tree.hold.check()
-                repaired.append(_repaired(tree, each, run_log))
-        return replace(found, damaged=tuple(repaired))
+            repaired = tuple(_repaired(tree, each, run_log) for each in found.damaged)
+        return replace(found, damaged=repaired)
 
 
 def _check_all(project: Project, *, footers_only: bool) -> Report:
@@ -219,6 +213,8 @@ def _missing(
 
 
 def _repaired(tree: Tree, damage: Damage, run_log: RunLog) -> Damage:
+    # Since the last one was moved a lease may have ended, and another run may write here.
+    tree.hold.check()
     if damage.remedy:
         # Intact and of another version: it stays for a harvester that reads it.
         return damage
