@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
@@ -19,8 +19,6 @@ from harvester.storage import layout, partition_reader
 from harvester.storage.coverage_scan import States
 from harvester.storage.layout import Tree
 from harvester.verbs.missing_days import NOT_ASKED, ExplainedDays
-
-K = TypeVar("K")
 
 _WORST_FIRST = (
     "refused",
@@ -118,8 +116,9 @@ def account_days(
     names: Mapping[str, str], found: Mapping[tuple[str, str], DaySet]
 ) -> Iterator[DaysOfAccount]:
     """Yield days by dataset and appid of each account; datasets with the same are one entry."""
-    for appid, alike in _alike((appid, name, days) for (name, appid), days in found.items()):
-        yield DaysOfAccount(appid, names.get(appid, ""), *alike)
+    each = (ExplainedDays(*pair, days, at=None) for pair, days in found.items() if days)
+    for item in missing_days(names, each):
+        yield DaysOfAccount(item.appid, item.name, item.datasets, item.days, item.ranges)
 
 
 def missing_days(
@@ -130,29 +129,17 @@ def missing_days(
     together: defaultdict[ExplainedDays, DaySet] = defaultdict(int)
     for item in explained:
         together[item._replace(days=calendar.NO_DAYS, run_id="")] |= item.days
-    found = ((item._replace(dataset=""), item.dataset, days) for item, days in together.items())
-    for item, alike in _alike(found):
-        name, cause = names.get(item.appid, ""), (item.reason, item.errcode, _time(item.at))
-        yield MissingDays(item.appid, name, *alike, *cause)
-
-
-def _alike(
-    found: Iterable[tuple[K, str, DaySet]],
-) -> Iterator[tuple[K, tuple[tuple[str, ...], int, Ranges]]]:
-    """Yield one entry for each key and set of days: the datasets that have exactly these days.
-
-    The entry also has the number of days over these datasets, and the ranges of the days.
-    """
-    alike: defaultdict[tuple[K, DaySet], list[str]] = defaultdict(list)
-    for key, dataset, days in found:
-        if days:
-            alike[key, days].append(dataset)
-    for (key, days), datasets in alike.items():
+    alike: defaultdict[ExplainedDays, list[str]] = defaultdict(list)
+    for item, days in together.items():
+        alike[item._replace(dataset="", days=days)].append(item.dataset)
+    for item, datasets in alike.items():
         ranges = tuple(
             (calendar.day_text(begin), calendar.day_text(end))
-            for begin, end in calendar.day_ranges(days)
+            for begin, end in calendar.day_ranges(item.days)
         )
-        yield key, (tuple(datasets), calendar.count_days(days) * len(datasets), ranges)
+        account = item.appid, names.get(item.appid, ""), tuple(datasets)
+        cause = item.reason, item.errcode, _time(item.at)
+        yield MissingDays(*account, calendar.count_days(item.days) * len(datasets), ranges, *cause)
 
 
 def account_statuses(

@@ -269,8 +269,8 @@ def _record_made(
         days, appids = footer.coverage.filled() if footer else ((), ())
         # With as many buckets the name stood in the copied history already, with these rows.
         before = rows[found.name] if rewriting.source.buckets == tree.buckets else 0
-        item = Published(name, month, found.name, (), (), before, rows[found.name])
-        run_log.record_published(replace(item, changed_days=days, changed_appids=appids))
+        item = Published(name, month, found.name, days, appids, before, rows[found.name])
+        run_log.record_published(item)
 
 
 def _remove_others(rewriting: _Rewriting, done: set[str]) -> None:

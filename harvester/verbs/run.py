@@ -27,7 +27,6 @@ from harvester.runs import harvest as harvesting
 from harvester.runs.clock import CheckedClock
 from harvester.runs.facts import Begun
 from harvester.runs.narrator import Narrator, ignore
-from harvester.runs.record import run_record
 from harvester.runs.record.events import Event
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import new_run_log, recorded
@@ -70,7 +69,7 @@ class Run:
         watch: Watch | None = None,
     ) -> None:
         self._given = given
-        self._watch = watch or _watch(given["progress"])
+        self._watch = watch or (show_bar if given["progress"] == "auto" else show_no_progress)
         self._source = arguments.source(given["manifest"])
         self._copy = summary_file.usable(summary, self._source.path)
         self._order, self._waits = StopOrder(), Waits()
@@ -197,10 +196,6 @@ class Run:
         self.stop()
         self._waits.cancel()
 
-    def key_figures(self) -> dict[str, str | int | None]:
-        """Return what a scheduler acts on, once the run has ended."""
-        return run_record.key_figures(self.record)
-
     def final_write(self, patience: float) -> None:
         """Write the record of a run that is about to be killed, waiting so many seconds."""
         self._log.final_write(patience)
@@ -315,10 +310,6 @@ def run(
         Busy: Another run holds the accounts for longer than ``lock_timeout``.
     """
     return Run(locals()).result()
-
-
-def _watch(progress: str) -> Watch:
-    return show_bar if progress == "auto" else show_no_progress
 
 
 def _with_parameters_of(

@@ -17,6 +17,7 @@ from harvester.cli.output import json_lines, logs, run_summary, streams, workflo
 from harvester.cli.output.answers import console
 from harvester.cli.output.event_lines import EventLines
 from harvester.core.exit_codes import Exit
+from harvester.runs.record.run_record import key_figures
 from harvester.runs.runtime import Watch, show_no_progress
 from harvester.verbs import progress
 from harvester.verbs.run import Run
@@ -114,7 +115,7 @@ def run(
         try:
             done = execution.execute()
         finally:
-            workflow_commands.write_outputs(execution.key_figures())
+            workflow_commands.write_outputs(key_figures(execution.record))
         if done.error is not None:
             done.raise_for_outcome()
         if not json_lines.is_on():
@@ -130,7 +131,7 @@ class StoppableRun(Run):
     def final_write(self, patience: float = signals.FINAL_WRITE_SECONDS) -> None:
         """Write a record that names the signal, and the outputs of a step."""
         super().final_write(patience)
-        workflow_commands.write_outputs(self.key_figures())
+        workflow_commands.write_outputs(key_figures(self.record))
 
 
 def _watch(style: ProgressStyle, terminal: Console) -> Watch:

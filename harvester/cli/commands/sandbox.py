@@ -24,10 +24,8 @@ def sandbox(
     *,
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65_535))] = 8900,
     latency: float = 0.0,
-    jitter: float = 0.0,
     minute_limit: int | None = None,
     daily_quota: int | None = None,
-    rate_limit: int | None = None,
     fault_rate: Annotated[float, Parameter(validator=Number(gte=0, lt=1))] = 0.0,
     token_life: float = 7200.0,
     unauthorised: Annotated[tuple[str, ...], Parameter(show_default=False)] = (),
@@ -51,10 +49,8 @@ def sandbox(
     Params:
         port: Listen on this port of 127.0.0.1; 0 takes a free one.
         latency: Seconds that every answer takes.
-        jitter: Up to this many seconds more, at random.
         minute_limit: Calls a minute, per account and dataset; one more answers 45011.
         daily_quota: Calls a Beijing day, per account and dataset; one more answers 45009.
-        rate_limit: Calls in any one second, per account; one more answers 45011.
         fault_rate: The share of calls that answer -1, from 0 to below 1.
         token_life: Seconds that a token lives.
         unauthorised: An account whose data calls answer 48001.
@@ -66,9 +62,7 @@ def sandbox(
         token_life=token_life,
         minute_limit=minute_limit,
         daily_quota=daily_quota,
-        window_limit=None if rate_limit is None else (rate_limit, 1.0),
         latency=latency,
-        latency_jitter=jitter,
         fault_rate=fault_rate,
     )
     server = FakeWeChat(rules, time.time)

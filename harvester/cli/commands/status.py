@@ -118,6 +118,8 @@ def status(
     def print_all(out: Console) -> None:
         # Without a manifest there is none that a next command could be given.
         show(out, found, proposes=source is not None)
+        if found.gate is not None:
+            _print_gate(out, found.gate)
         if acknowledge or source is not None:
             print_pause_lines(out, found.pause_lines, "status", acknowledge=acknowledge)
 
@@ -156,8 +158,6 @@ def _print_status(out: Console, found: Status, *, proposes: bool) -> None:
     if proposes:
         missing = sum(gap.days for gap in found.gaps if gap.reason != "refused")
         print_next(out, run_again(found.next_requests, missing, len(found.quarantined)))
-    if found.gate is not None:
-        _print_gate(out, found.gate)
 
 
 def _completeness(found: Status) -> str:
@@ -234,10 +234,6 @@ def _reason_text(account: AccountStatus) -> str:
     return _because(account.reason, account.errcode)
 
 
-def _percent(account: AccountStatus) -> str:
-    return "" if account.percent is None else f"{account.percent:.1f}"
-
-
 def _state(account: AccountStatus) -> Cell:
     return own(account.state, style_of(account.reason) or style_of(account.state))
 
@@ -246,7 +242,7 @@ _COLUMNS: Sequence[TableColumn[AccountStatus]] = (
     TableColumn("name", lambda row: row.name, "text", may_lack=True),
     TableColumn("appid", lambda row: row.appid, "code"),
     TableColumn("tags", lambda row: ", ".join(row.tags), "text", rank=4, least=10, may_lack=True),
-    TableColumn("percent", _percent),
+    TableColumn("percent", lambda row: "" if row.percent is None else f"{row.percent:.1f}"),
     TableColumn("provisional", lambda row: row.provisional, rank=2, may_lack=True),
     TableColumn("newest day", lambda row: row.newest_day, "code", rank=1),
     TableColumn("state", _state, "code"),
@@ -256,7 +252,7 @@ _COLUMNS: Sequence[TableColumn[AccountStatus]] = (
 
 
 def _print_accounts(out: Console, found: Status, *, whole: bool, proposes: bool) -> None:
-    """Print the accounts and their counts, then the owners and the gate if these were asked for.
+    """Print the accounts and their counts, then the owners if these were asked for.
 
     The complete ones are counted alone, unless the ``whole`` list is asked for.
     """
@@ -274,8 +270,6 @@ def _print_accounts(out: Console, found: Status, *, whole: bool, proposes: bool)
     if found.unlisted:
         _print_unlisted(out, found.unlisted, proposes=proposes)
     _print_owners(out, found)
-    if found.gate is not None:
-        _print_gate(out, found.gate)
 
 
 def _print_unlisted(out: Console, unlisted: Sequence[UnlistedAccount], *, proposes: bool) -> None:
