@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -250,13 +250,12 @@ def unlisted_accounts(tree: Tree, known: Collection[str]) -> list[UnlistedAccoun
 
     Also raises UsageError for files of a newer version or another number of buckets.
     """
-    found = dict[str, UnlistedAccount]()
+    days, files = Counter[str](), Counter[str]()
     for name in CATALOGUE:
         partitions = layout.partitions(tree, name)
         footers = partition_reader.footers(tree.store, partitions.values())
         for footer in filter(None, footers):
             for appid in {*footer.coverage.appids}.difference(known):
-                days = footer.coverage.account(appid).covered.bit_count()
-                one = found.get(appid, UnlistedAccount(appid, 0, 0))
-                found[appid] = UnlistedAccount(appid, one.days + days, one.files + 1)
-    return sorted(found.values(), key=lambda one: -one.days)
+                days[appid] += footer.coverage.account(appid).covered.bit_count()
+                files[appid] += 1
+    return [UnlistedAccount(appid, count, files[appid]) for appid, count in days.most_common()]

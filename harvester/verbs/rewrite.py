@@ -238,8 +238,8 @@ def _make_dataset(rewriting: _Rewriting, run_log: RunLog) -> int:
             # After each month, because a year of a large dataset may take an hour.
             rewrite_journal.write_months(rewriting.target, name, journal)
         done[key] = known
-        _record_made(rewriting, month, known.files, run_log)
-    _remove_others(rewriting, {path for each in done.values() for path in each.files})
+    rows = {path: count for each in done.values() for path, count in each.files.items()}
+    _record_made(rewriting, rows, run_log)
     if journal != done:
         rewrite_journal.write_months(rewriting.target, name, done)
     return kept
@@ -259,25 +259,23 @@ def _refuse_changed(rewriting: _Rewriting) -> None:
             )
 
 
-def _record_made(
-    rewriting: _Rewriting, month: Month, rows: Mapping[str, int], run_log: RunLog
-) -> None:
-    """Record the files of a month, also those of an earlier try: the history has begun anew."""
+def _record_made(rewriting: _Rewriting, rows: Mapping[str, int], run_log: RunLog) -> None:
+    """Record the files of a dataset, also those of an earlier try: the history has begun anew.
+
+    Files that are not among ``rows`` are removed.
+    """
     tree, name = rewriting.target, rewriting.dataset.name
-    made = [found for found in layout.partitions(tree, name).values() if found.name in rows]
-    for found, footer in zip(made, partition_reader.footers(tree.store, made), strict=True):
+    found = layout.partitions(tree, name)
+    # A killed rewrite made them of rows which `forget` has deleted since.
+    for other in [partition for partition, file in found.items() if file.name not in rows]:
+        tree.store.delete(found.pop(other).name)
+    footers = partition_reader.footers(tree.store, found.values())
+    for (partition, file), footer in zip(found.items(), footers, strict=True):
         days, appids = footer.coverage.filled() if footer else ((), ())
         # With as many buckets the name stood in the copied history already, with these rows.
-        before = rows[found.name] if rewriting.source.buckets == tree.buckets else 0
-        item = Published(name, month, found.name, days, appids, before, rows[found.name])
-        run_log.record_published(item)
-
-
-def _remove_others(rewriting: _Rewriting, done: set[str]) -> None:
-    """Remove files that a killed rewrite made of rows which `forget` has deleted since."""
-    for found in layout.partitions(rewriting.target, rewriting.dataset.name).values():
-        if found.name not in done:
-            rewriting.target.store.delete(found.name)
+        before = rows[file.name] if rewriting.source.buckets == tree.buckets else 0
+        item = Published(name, partition.month, file.name, (), (), before, rows[file.name])
+        run_log.record_published(replace(item, changed_days=days, changed_appids=appids))
 
 
 def _make_month(rewriting: _Rewriting, month: Month) -> dict[str, int]:

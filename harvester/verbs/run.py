@@ -71,7 +71,7 @@ class Run:
         self._given = given
         self._watch = watch or (show_bar if given["progress"] == "auto" else show_no_progress)
         self._source = arguments.source(given["manifest"])
-        self._copy = summary_file.usable(summary, self._source.path)
+        self._copy = summary and summary_file.usable(summary, self._source.path)
         self._order, self._waits = StopOrder(), Waits()
         self._done: Future[Result] = Future()
         self._begin()

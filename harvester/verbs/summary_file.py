@@ -19,14 +19,12 @@ from harvester.runs.run_log import COPY_ADVICE
 from harvester.storage.backends.base import META_DIR
 
 
-def usable(path: Path | None, manifest: Path) -> Path | None:
+def usable(path: Path, manifest: Path) -> Path:
     """Return the path if it may be one for a copy, before the manifest at ``manifest`` is read.
 
     Raises UsageError for a link to a file, the manifest, a place inside of an output, and anything
     but a file, a pipe or a terminal.
     """
-    if path is None:
-        return None
     try:
         # What is not there yet, be it behind a link, becomes a file.
         kind = path.stat().st_mode if path.exists() else stat.S_IFREG
