@@ -210,9 +210,9 @@ MAX_CODE = {
     "storage": 3_923,
     "engine": 913,
     "runs": 3_914,
-    "verbs": 3_103,
+    "verbs": 3_067,
     "readers": 780,
-    "cli": 2_409,
+    "cli": 2_402,
     "sandbox": 1_056,
     "root": 201,
 }
