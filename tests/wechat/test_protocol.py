@@ -143,6 +143,7 @@ def test_a_list_is_a_success(body: bytes) -> None:
         (b'{"errcode":-1}', (-1, "", "")),
         (b'{"errcode":48001.0,"errmsg":null}', (48001, "", "")),
         (b'{"errcode":61503,"errmsg":"not ready","list":[]}', (61503, "not ready", "")),
+        (b'{"list":[],"errcode":45009,"errmsg":"reach max","more":[]}', (45009, "reach max", "")),
         (
             b'{"errcode":48001,"errmsg":"api unauthorized rid: 6371b685-50ea5c73-12ae17eb"}',
             (48001, "api unauthorized", "6371b685-50ea5c73-12ae17eb"),

@@ -6,6 +6,7 @@ from tests.sabotage.run import Sabotage
 
 ACCOUNT_CALLS = "harvester/wechat/account_calls.py"
 APP_SECRET = "harvester/wechat/auth/app_secret.py"
+COMPONENT = "harvester/wechat/auth/component.py"
 FORCED = "harvester/storage/state/forced_refreshes.py"
 OWNERS = "harvester/wechat/auth/token_owners.py"
 POOL = "harvester/wechat/connection_pool.py"
@@ -139,5 +140,28 @@ SABOTAGES = (
         "_rejected(answer, reason) if reason else decoded",
         "decoded",
         "tests/storage/test_publish.py::test_answers_of_an_untrusted_account_go_to_quarantine",
+    ),
+    Sabotage(
+        "refusal-behind-an-empty-list",
+        "harvester/wechat/protocol.py",
+        """ and b'"errcode"' not in body""",
+        "",
+        "tests/wechat/test_protocol.py::test_an_errcode_is_a_refusal",
+    ),
+    Sabotage(
+        "refresh-token-replaced-by-a-spent-one",
+        COMPONENT,
+        "if replaced_at >= asked_at",
+        "if False",
+        "tests/wechat/auth/test_platform.py"
+        "::test_a_list_that_was_long_on_its_way_replaces_no_newer_refresh_token",
+    ),
+    Sabotage(
+        "refresh-token-not-flushed",
+        "harvester/wechat/auth/refresh_token_store.py",
+        "os.fsync(file.fileno())",
+        "pass",
+        "tests/wechat/auth/test_platform.py"
+        "::test_a_refresh_token_is_on_the_disk_before_its_file_has_its_name",
     ),
 )

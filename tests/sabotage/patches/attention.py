@@ -41,13 +41,6 @@ SABOTAGES = (
         f"{OF_GATES}::test_a_gate_says_76_for_days_that_have_been_late_for_more_than_a_day",
     ),
     Sabotage(
-        "gate-open-by-a-wrong-clock",
-        GATE,
-        "if self.obtainable or self.reasons or code is Exit.AGAIN:",
-        "if self.obtainable or code is Exit.AGAIN:",
-        "tests/runs/test_earlier_clock.py::test_no_row_is_lost_by_a_wrong_machine",
-    ),
-    Sabotage(
         "older-refusal-of-an-answered-day-counts",
         MISSING_DAYS,
         "days &= ~self.states[item.dataset][item.appid].provisional",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -178,6 +179,27 @@ async def test_a_replaced_refresh_token_is_kept_before_its_token_is_used(
     assert [path.name for path in file.parent.iterdir()] == [ONE]
 
 
+async def test_a_refresh_token_is_on_the_disk_before_its_file_has_its_name(
+    at: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut a file without it would be all that is left of the authorisation."""
+    at.sink = lambda account: tmp_path / account
+    done, rename = list[str](), Path.replace
+
+    def flushed(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+
+    def renamed(path: Path, target: Path) -> Path:
+        done.append("name")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(Path, "replace", renamed)
+    async with opened(at) as agency:
+        await agency.tokens.current(ONE)
+    assert done == ["file", "name", "folder"]
+
+
 async def test_the_sink_wins_over_the_manifest(at: Setting, tmp_path: Path) -> None:
     """The next run uses the stored refresh token and requests no list."""
     old = refresh_token_of(at.world, PLATFORM, ONE)
@@ -267,6 +289,27 @@ async def test_a_refresh_token_replaced_by_another_service_is_found_in_the_list(
         agency.tokens.invalidate(ONE, token, 40001)
         assert isinstance(await agency.attempt(), bytes)
         assert agency.asked() == (1, 3, 2)
+
+
+async def test_a_list_that_was_long_on_its_way_replaces_no_newer_refresh_token(
+    at: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one in the list is spent by then, and the account would stop."""
+    async with opened(at) as agency:
+        await agency.component.authorised()
+        post = agency.transport.post_as_platform
+
+        async def slowly(path: str, body: bytes, token: Secret) -> tuple[int, bytes]:
+            answer = await post(path, body, token)
+            if path == AUTHORIZER_LIST_PATH:
+                await agency.component.refresh(ONE, RefreshToken())
+            return answer
+
+        monkeypatch.setattr(agency.transport, "post_as_platform", slowly)
+        at.clock.now += 10
+        listed = await agency.component.authorised()
+        assert listed[ONE].reveal() == refresh_token_of(at.world, PLATFORM, ONE)
+        assert agency.asked() == (1, 1, 2)
 
 
 async def test_accounts_that_did_not_authorise_cost_one_list(at: Setting) -> None:
