@@ -7,22 +7,13 @@ import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import copy_context
-from datetime import date, datetime, timedelta
-from functools import wraps
+from datetime import date, timedelta
+from functools import cache, partial, wraps
 from inspect import formatannotation, signature
 from pathlib import Path
-from types import UnionType
-from typing import (
-    Any,
-    Literal,
-    ParamSpec,
-    TypeAlias,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harvester.core.config import parsers
 from harvester.core.config.manifest_text import ManifestText
@@ -59,6 +50,10 @@ Processes: TypeAlias = int | Literal["auto"]
 """The number of processes that share the work of a run; ``auto`` is one a core."""
 
 
+_validator: Callable[[Any], TypeAdapter[Any]] = cache(
+    partial(TypeAdapter, config=ConfigDict(arbitrary_types_allowed=True))
+)
+
 SELECTING = ("accounts", "datasets", "jobs", "begin_date", "end_date")
 """The arguments that narrow a manifest, in the order of `selection`."""
 
@@ -85,25 +80,16 @@ def check(function: Callable[..., object], given: Mapping[str, object]) -> None:
 
 def _fits(value: object, kind: Any) -> bool:
     """Return whether a value, and all that is in it, is of an annotated type."""
-    origin, inner = get_origin(kind) or kind, get_args(kind)
-    if origin in (Union, UnionType):
-        return any(_fits(value, each) for each in inner)
-    if origin is Literal:
-        return value in inner
-    if inner and issubclass(origin, Mapping):
-        return isinstance(value, Mapping) and all(
-            _fits(name, inner[0]) and _fits(each, inner[1]) for name, each in value.items()
-        )
-    if inner and origin is not tuple and issubclass(origin, Collection):
-        return (
-            isinstance(value, Collection)
-            and not isinstance(value, str | bytes | Mapping)
-            and all(_fits(each, inner[0]) for each in value)
-        )
-    # A datetime is a date as well, and a bool an int, and neither is meant.
-    if isinstance(value, bool | datetime):
-        return origin in (type(value), Any)
-    return origin is Any or isinstance(value, origin)
+    # Any mapping will do, as `os.environ`, and any collection for a sequence, as a set of names.
+    if isinstance(value, Mapping):
+        value = dict(value)
+    elif isinstance(value, Collection) and not isinstance(value, str | bytes | tuple):
+        value = [*value]
+    try:
+        _validator(kind).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return True
 
 
 def in_own_record(function: Callable[[], T]) -> T:
@@ -134,7 +120,7 @@ def source(manifest: ManifestSource) -> ManifestText:
     if not isinstance(manifest, Mapping):
         return ManifestText(Path(manifest))
     try:
-        text = json.dumps(manifest, indent=2, ensure_ascii=False, default=_plain)
+        text = json.dumps(dict(manifest), indent=2, ensure_ascii=False, default=_plain)
     except (TypeError, ValueError):
         raise UsageError(
             "the mapping is no manifest: it refers to itself, or has a value that is none of text,"

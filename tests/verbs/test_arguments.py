@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import os
+from collections import ChainMap, UserDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_args
 
 import pytest
@@ -167,6 +170,26 @@ def test_the_message_says_what_to_give() -> None:
         "give Optional[Literal['all', 'empty', 'provisional', 'quarantined', 'refused']];"
         " help(plan) tells more"
     )
+
+
+@pytest.mark.parametrize("form", [list, tuple, set, dict.fromkeys, deque])
+def test_names_may_stand_in_any_collection(
+    harvested: dict[str, Any], form: Callable[[list[str]], Any]
+) -> None:
+    """Such as a set, the keys of a mapping or a column of a data frame."""
+    names: Any = form(["wx0000000000000001"])
+    names = names.keys() if isinstance(names, dict) else names
+    assert harvester.status(harvested, accounts=names).datasets[0].accounts == 1
+
+
+@pytest.mark.parametrize("form", [dict, MappingProxyType, UserDict, ChainMap])
+def test_any_mapping_will_do(
+    harvested: dict[str, Any], form: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> None:
+    """For a manifest, for labels, and for the variables of a process, as `os.environ` is one."""
+    assert harvester.run(form(harvested), labels=form({"team": "growth"})).exit_code == 0
+    assert harvester.read_manifest(harvested, environ=form({"A": "B"})).accounts
+    assert harvester.read_manifest(harvested, environ=os.environ).accounts
 
 
 def test_a_wrong_value_that_could_be_a_secret_is_not_repeated() -> None:
