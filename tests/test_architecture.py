@@ -212,7 +212,7 @@ MAX_CODE = {
     "engine": 913,
     "runs": 3_914,
     "verbs": 3_051,
-    "readers": 780,
+    "readers": 772,
     "cli": 2_402,
     "sandbox": 1_056,
     "root": 201,

@@ -11,14 +11,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from pyspark import SparkContext, TaskContext
 from pyspark.errors import PySparkException
@@ -26,7 +26,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import HarvesterError, RunFailed, UsageError, places
-from harvester.core.exit_codes import Exit, Outcome, first_of
+from harvester.core.exit_codes import Exit, first_of
 from harvester.core.text.inert_text import inert
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
@@ -42,6 +42,12 @@ _SCHEMA = (
     " rows_before: bigint, rows_after: bigint>> not null"
 )
 _log = logging.getLogger("harvester.spark")
+
+AnyOutcome: TypeAlias = Literal[
+    "complete", "unfinished", "partial", "unauthorised", "stopped", "bug"
+]
+"""An outcome of a shard."""
+
 _environment_lock = threading.Lock()
 
 
@@ -59,7 +65,7 @@ def harvest(
     max_duration: str | timedelta | None = None,
     lock_timeout: str | timedelta | None = "10m",
     labels: Mapping[str, str] | None = None,
-    accept: Collection[str] = ("complete", "unfinished", "partial"),
+    accept: Sequence[AnyOutcome] = ("complete", "unfinished", "partial"),
     forward_env: Names = (),
 ) -> DataFrame:
     """Fetch the days that the output lacks, and publish them: an action, one task a shard.
@@ -104,7 +110,7 @@ def harvest(
     count = _number_of_shards(shards, found.output.buckets, _slots(context))
     _check(given, found)
     given["output"] = _shared_place(found, output)
-    task = _Task(given, count, _outcomes(accept), context.applicationId)
+    task = _Task(given, count, frozenset(accept), context.applicationId)
     with _forwarded(context, _variables(forward_env)):
         tasks = context.parallelize(range(count), count).setName("harvester").map(task)
         # Only now the variables of the workers are fixed: an RDD is made when it is needed.
@@ -197,12 +203,7 @@ def _number_of_shards(asked: int | None, buckets: int, slots: int) -> int:
         raise UsageError(f"{asked} shards", "write at least 1, or leave it out")
     arguments.check_shards(asked, buckets)
     if asked > slots:
-        _log.warning(
-            "%d shards, and the cluster runs %d tasks at once: the others wait for a free slot,"
-            " although waiting is what takes most of a shard's time",
-            asked,
-            slots,
-        )
+        _log.warning("%d shards, and the cluster runs %d tasks at once: others wait", asked, slots)
     return asked
 
 
@@ -210,14 +211,6 @@ def _shared_place(manifest: Manifest, output: str | os.PathLike[str] | None) -> 
     """Return the output as a URI or an absolute path: executors have other working folders."""
     given = os.fspath(manifest.output.path if output is None else output)
     return given if "://" in given else str(Path(given).absolute())
-
-
-def _outcomes(accept: Collection[str]) -> frozenset[str]:
-    unknown = {*accept} - {*Outcome}
-    if unknown:
-        named = inert(", ".join(sorted(unknown)))
-        raise UsageError(f"accept `{named}` is unknown", f"there are {', '.join(Outcome)}")
-    return frozenset(accept)
 
 
 def _variables(forward_env: Names) -> dict[str, str]:

@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -114,7 +115,10 @@ def test_run_async_takes_the_arguments_of_run() -> None:
 def test_a_harvest_on_spark_takes_the_arguments_of_run() -> None:
     """The same names, types and defaults, but for those that make no sense there."""
     pytest.importorskip("pyspark")
-    from harvester.spark import harvest  # noqa: PLC0415 - needs pyspark
+    from harvester.readers.spark import AnyOutcome, harvest  # noqa: PLC0415 - needs pyspark
+
+    # What is invalid is raised before any shard begins.
+    assert {*get_args(AnyOutcome)} == {*harvester.Outcome} - {harvester.Outcome.INVALID}
 
     of_run = dict(inspect.signature(harvester.run).parameters)
     of_spark = inspect.signature(harvest).parameters
