@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,14 +19,17 @@ from harvester.core import calendar
 from harvester.core.calendar import day_text, instant, parse_day
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
-from harvester.core.model import Rate, Reserve
+from harvester.core.model import Rate, ReportedQuota, Reserve
 from harvester.core.secret import Secret
+from harvester.engine.quota_questions import QuotaQuestions
+from harvester.engine.rate_limiter import RateLimiter
 from harvester.planning.quota import MAX_QUESTIONS, UNASKED_CALLS
 from harvester.runs.record.notes import notes_of
 from harvester.runs.record.run_record import as_record
 from harvester.sandbox import QUOTA, Rules
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import Reply, Request
+from harvester.scheduling.account_queue import AccountQueue
 from harvester.wechat.quota_api import QUOTA_PATH
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
 from tests.support.faulty_wechat import Fault
@@ -369,3 +373,22 @@ def test_midnight_while_a_question_is_asked(lab: VirtualTimeHarness) -> None:
     assert 355 <= today[ONE, PATH] <= 360
     assert today[ONE, QUOTA_PATH] <= MAX_QUESTIONS
     assert instant(TODAY + 1) < lab.now()
+
+
+async def test_a_number_that_is_told_after_midnight_is_none_of_the_ledger_of_before() -> None:
+    """Its calls are in no number of the new day, so the limit alone is of use."""
+
+    async def token(_: str) -> Secret:
+        return Secret("token")
+
+    async def answer(*_: object) -> tuple[int, bytes]:
+        return 200, b'{"errcode":0,"quota":{"daily_limit":400,"used":3,"remain":397}}'
+
+    line: Any = SimpleNamespace(current=token, post=answer)
+    now = instant(TODAY + 1, 1)
+    questions = QuotaQuestions(line, line, RateLimiter(TEN), connections=1, now=lambda: now)
+    for day, asked_at in ((TODAY, 0.0), (TODAY + 1, now)):
+        of_ledger = day, 200
+        queue = AccountQueue(ONE, 0, [])
+        found = await questions.ask(queue, CATALOGUE[HOURLY], lambda: of_ledger)  # noqa: B023
+        assert found.told == ReportedQuota(400, 3, 397, asked_at)

@@ -358,4 +358,19 @@ SABOTAGES = (
         "tests/engine/test_daily_quota.py"
         "::test_calls_under_way_at_midnight_are_calls_of_the_new_day",
     ),
+    Sabotage(
+        "quota-of-the-new-day-in-the-ledger-of-before",
+        "harvester/engine/quota_questions.py",
+        "if calendar.today(asked_at) != day:",
+        "if False:",
+        "tests/engine/test_quota_questions.py"
+        "::test_a_number_that_is_told_after_midnight_is_none_of_the_ledger_of_before",
+    ),
+    Sabotage(
+        "recent-calls-of-before-a-fetch-forgotten",
+        QUESTION,
+        "ledger.enter_recent(recent + self.calls.made,",
+        "ledger.enter_recent(self.calls.made,",
+        "tests/verbs/test_fetch.py::test_a_question_counts_in_the_ledger",
+    ),
 )
