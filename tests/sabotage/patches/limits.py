@@ -373,4 +373,12 @@ SABOTAGES = (
         "ledger.enter_recent(self.calls.made,",
         "tests/verbs/test_fetch.py::test_a_question_counts_in_the_ledger",
     ),
+    Sabotage(
+        "lease-given-back-over-a-late-renewal",
+        LEASE,
+        "for _ in range(2):",
+        "for _ in range(1):",
+        "tests/storage/backends/test_lease.py"
+        "::test_a_lease_ends_although_a_renewal_arrives_just_before",
+    ),
 )

@@ -311,6 +311,23 @@ def test_a_lease_that_was_given_back_is_taken_at_once() -> None:
     assert json.loads(store.files[f"{LOCKS}/{BUCKETS[0]}.lease"].data)["free"] is True
 
 
+def test_a_lease_ends_although_a_renewal_arrives_just_before() -> None:
+    """The next run need not wait for a lease that no run holds."""
+    store = FakeStore()
+    lease = hold(store, BUCKETS[0])
+    store.fate = Fate("late")
+    with pytest.raises(StoreError):
+        lease.renew(NOTE)
+
+    def arrives() -> None:
+        while store.late:
+            store.arrive(*store.late.pop())
+
+    store.meanwhile = arrives
+    lease.give_back(NOTE)
+    assert json.loads(store.files[f"{LOCKS}/{BUCKETS[0]}.lease"].data)["free"] is True
+
+
 def test_a_run_that_lives_is_never_taken_over() -> None:
     """However long another run waits: each renewal makes it wait for a whole lease again."""
     store = FakeStore()
