@@ -108,8 +108,6 @@ class RunLog:
             self._write(self._place)
             if has_changes:
                 changes.open(map(tree.bucket_label, own), is_new=is_new)
-            if self.whole is not None:
-                manifests.keep(tree, self.whole, self.stream.now())
 
     def correct_clock(self, offset: float) -> None:
         """Go on by a clock that is ``offset`` seconds ahead, and with a record of a new id.
@@ -197,6 +195,9 @@ class RunLog:
             return
         tree, changes, folds = self._place
         with log_store_errors():
+            # Not by a run that was refused, which changes nothing.
+            if self.whole is not None and self.stream.own.failed is None:
+                manifests.keep(tree, self.whole, self.stream.now())
             run_records.write(tree, self.run_id, record)
             changes.close()
             if folds:

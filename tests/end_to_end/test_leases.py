@@ -92,7 +92,7 @@ class Laboratory:
         """Start a run, and return once it waits for the run that holds the buckets."""
         run = self.start(name)
         lines: IO[str] = run.stderr  # type: ignore[assignment]
-        assert any("waiting up to" in line for line in lines)
+        assert any("waiting until" in line for line in lines)
         return run
 
     def record(self, name: str) -> dict[str, Any]:

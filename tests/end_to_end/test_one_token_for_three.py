@@ -222,7 +222,7 @@ def test_a_renewal_that_gives_the_token_of_another_account(
         done = place.call("run", "--processes", processes, "--summary", "summary.json")
         assert done.returncode == Exit.INCOMPLETE, done.stderr
         record = json.loads((tmp_path / "summary.json").read_text())
-        assert record["reasons"] == ["refused", "quarantined"]
+        assert record["reasons"] == ["quarantined", "refused"]
         assert {item["appid"] for item in record["quarantined"]} == {first, second}
         assert {item["appid"] for item in record["exceptions"]} == {first, second}
         # March is complete by then, and was published under the right names.

@@ -353,7 +353,7 @@ def test_a_run_in_which_everything_goes_wrong_shows_no_secret(
     short = "--max-duration", "15s"
     code = place.command("run", "--log-level", "debug", "--summary", "summary.json", *short)
     # Some of it may still come, and that wins.
-    assert code == Exit.AGAIN
+    assert code == Exit.ATTENTION
     record = (place.folder / "summary.json").read_text()
     assert "40125" in record
     assert "the command `sh`" in record

@@ -89,7 +89,8 @@ class History:
         if done is not None:
             assert note is None or not note.in_use
             assert (done.exit_code is Exit.DONE) == (not done.missing)
-            assert done.exit_code in (Exit.DONE, Exit.AGAIN, Exit.INCOMPLETE, Exit.UNAUTHORISED)
+            ends = {Exit.DONE, Exit.ATTENTION, Exit.AGAIN, Exit.INCOMPLETE, Exit.UNAUTHORISED}
+            assert done.exit_code in ends
 
 
 NAME_OF = {dataset.path: dataset.name for dataset in CATALOGUE.values()}

@@ -191,7 +191,11 @@ def _bypasses(module: Module) -> Iterator[str]:
         if isinstance(node, ast.Call)
     }
     if module.name not in REDACTING:
-        yield from (name for name in calls if name.endswith("Handler") or name == "basicConfig")
+        handlers = {name for name in calls if name.endswith("Handler") or name == "basicConfig"}
+        # The one that prints nothing, as the library asks it of the logging of its host.
+        yield from handlers - (
+            {"NullHandler", "addHandler"} if module.name == "__init__" else set()
+        )
     yield from calls & {"captureWarnings", "print_exception", "print_tb"}
     # Two functions hand their arguments on.
     if module.name not in {"verbs.run", "readers.spark"}:

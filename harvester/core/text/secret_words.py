@@ -28,7 +28,7 @@ _KINDS = [re.compile(kind) for kind in ("[0-9]", "[a-z]", "[A-Z]")]
 # a colon and a blank a sentence may go on: "gave no token: a command ended with exit code 1".
 _NAMED = re.compile(
     r"((?i:token|secret|ticket)[\"']?\s*[=:]\s*[\"']?)"
-    r"(?!(?<=:\s)[A-Za-z][a-z]{0,15}[.,;:]?(?:\s|$))[^\s\"'&,;{}]+"
+    r"(?!(?<=:\s)(?:a|[A-Za-z][a-z]{1,15})[.,;:]?(?:\s|$))[^\s\"'&,;{}]+"
 )
 _NAME = "auth|token|secret|ticket|key|pass|cookie|sig"
 _NAMES = re.compile(f"(?i){_NAME}")

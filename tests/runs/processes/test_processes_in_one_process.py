@@ -489,7 +489,8 @@ def test_a_forkserver_says_how_a_process_ended(
         forkserver.serve(descriptor)
         code, memory = PAIR.unpack(ours.recv(PAIR.size))
         assert code == 3
-        assert 100_000 < memory < 1 << 30
+        # Linux counts what the process had of its parent before it began the shell.
+        assert 100_000 < memory < 1 << 36
 
 
 # Answers to processes.
