@@ -31,7 +31,7 @@ RAW_GROUPS = 400
 an eighth of a megabyte while it lasts."""
 
 ROUND_SECONDS = 5.0
-"""A round ends when no month waits, or after so many seconds, because readers wait for it."""
+"""Maximum duration of a publish round, in seconds. Followers see its files at its end."""
 
 
 class PublishQueue:

@@ -167,7 +167,7 @@ def _check_credential(
 def _check_headers(
     own: Credential | None, default: Credential | None, where: Where, mistakes: Diagnostics
 ) -> None:
-    """Report an address without headers if those of the defaults are for another host."""
+    """Report a `token_url` without headers whose host is not the host of the defaults' headers."""
     if own and own.token_url and own.headers is None and default and default.headers:
         what = "`token_url` is of another host than that of `defaults`, whose headers stay there"
         hint = "list the account under `accounts`, with headers of its own; {} are none"

@@ -79,9 +79,7 @@ def attention_of(
 def labels_of(manifest: Manifest) -> dict[str, AccountLabel]:
     """Return the labels of the accounts by appid."""
     return {
-        each.appid: AccountLabel(
-            each.appid, each.name, tuple(sorted(each.tags)), {**each.attributes}
-        )
+        each.appid: AccountLabel(each.appid, each.name, tuple(sorted(each.tags)), each.attributes)
         for each in manifest.accounts
     }
 
@@ -151,36 +149,34 @@ def _standing(
     errors: dict[str, HarvesterError] = {cause_of(error): error for error in record.errors}
     same = [run for run in known if run.scope == record.scope]
     for reason in standing:
+        error = errors.get(reason)
         met = list(takewhile(lambda run: reason in run.reasons, same))  # noqa: B023 - used at once
-        began = min([record.started_at, *map(_start, met), *_held_since(errors.get(reason))])
+        starts = [_moment(run.started_at) for run in met]
+        if isinstance(error, Busy):
+            starts.append(_moment(error.since))
+        began = min([record.started_at, *starts])
         is_in_a_row = reason in ENDS_EARLY and len(met) + 1 >= IN_A_ROW
         if is_in_a_row or record.ended_at - began >= STANDS_SECONDS:
-            advice = errors[reason].advice if reason in errors else _STANDING_ADVICE
+            advice = error.advice if error else _STANDING_ADVICE
             item = Attention(reason, reason, advice, since=calendar.utc_text(began))
             yield from late if reason == "not_ready" else [item]
-
-
-def _held_since(error: HarvesterError | None) -> Iterator[float]:
-    """Yield the moment at which another run took the buckets that this one waited for."""
-    if isinstance(error, Busy) and error.since:
-        yield dt.datetime.fromisoformat(error.since).timestamp()
 
 
 def _back(former: Iterable[FormerRun], record: Record, standing: set[str]) -> Iterator[FormerRun]:
     """Yield earlier runs up to the last one that can tell since when the trouble lasts."""
     for run in former:
         yield run
-        is_old = record.ended_at - _start(run) >= STANDS_SECONDS
+        is_old = record.ended_at - _moment(run.started_at) >= STANDS_SECONDS
         is_told = run.is_whole and (is_old or not standing & {*run.reasons})
         if run.scope == record.scope and is_told:
             return
 
 
-def _start(run: FormerRun) -> float:
+def _moment(text: str) -> float:
+    """Return the seconds of a time in a file of the output, infinite for one that is no time."""
     try:
-        return dt.datetime.fromisoformat(run.started_at).timestamp()
+        return max(0.0, dt.datetime.fromisoformat(text).timestamp())
     except (ValueError, OverflowError):
-        # A planted time tells nothing.
         return float("inf")
 
 

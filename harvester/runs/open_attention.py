@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import PurePath
 from typing import TypeAlias
@@ -27,33 +27,40 @@ Pairs: TypeAlias = Collection[tuple[str, str]]
 """Datasets with their appids."""
 
 
-@dataclass(frozen=True, slots=True)
-class Doubts:
-    """The trouble that the files show: days in doubt, and pairs that are ``lacking`` days."""
-
-    lacking: Pairs
-    quarantined: Iterable[QuarantinedDay]
-    silent: Iterable[EmptyEverywhere]
+def former_runs(tree: Tree, most: int = MAX_FORMER) -> Iterator[FormerRun]:
+    """Yield the finished runs among the newest records, newest first. Raises StoreError."""
+    for run in islice(run_records.newest(tree, FormerRun), most):
+        if run.state == "finished":
+            yield run
 
 
-def open_attention(manifest: Manifest, tree: Tree, doubts: Doubts) -> tuple[Attention, ...]:
-    """Return what needs a person, with the time since when it does. Raises StoreError."""
-    found = [
-        *attention_of_run.quarantined(doubts.quarantined, attention_of_run.labels_of(manifest)),
-        *attention_of_run.empty_everywhere(doubts.silent),
+def open_attention(
+    manifest: Manifest,
+    tree: Tree,
+    lacking: Pairs,
+    rejected: Iterable[QuarantinedDay],
+    silent: Iterable[EmptyEverywhere],
+) -> tuple[Attention, ...]:
+    """Return what needs a person, with the time since when it does. Raises StoreError.
+
+    The files show pairs that are ``lacking`` days, ``rejected`` days in quarantine, and ``silent``
+    ones that are empty everywhere.
+    """
+    shown = [
+        *attention_of_run.quarantined(rejected, attention_of_run.labels_of(manifest)),
+        *attention_of_run.empty_everywhere(silent),
     ]
-    length = MAX_FORMER if found or doubts.lacking else _FEW
-    told = _told(islice(run_records.newest(tree, FormerRun), length), manifest.file.name)
-    for item in told.values():
-        if item.cause not in _FROM_FILES:
-            found += _still(item, doubts.lacking)
+    length = MAX_FORMER if shown or lacking else _FEW
+    told = _told(former_runs(tree, length), manifest.file.name)
+    lasting = (item for item in told.values() if item.cause not in _FROM_FILES)
+    still = [each for item in lasting for each in _still(item, lacking)]
     dated = (
         replace(item, since=told[item.key].since, new=told[item.key].new)
         if item.key in told
         else item
-        for item in found
+        for item in shown
     )
-    return in_order(dated)
+    return in_order([*still, *dated])
 
 
 def concerns(item: Attention, pairs: Pairs) -> bool:
@@ -69,7 +76,7 @@ def _told(former: Iterable[FormerRun], manifest: str) -> Mapping[str, Attention]
     found: dict[str, Attention] = {}
     known, shards = set[object](), set[str | None]()
     for run in former:
-        if run.state != "finished" or run.scope in known:
+        if run.scope in known:
             continue
         for item in run.attention:
             found.setdefault(item.key, item)

@@ -11,9 +11,8 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from harvester.core.shortage import shortage
 from harvester.runs import facts
 from harvester.runs.attention_of_run import attention_of
 from harvester.runs.clock import CheckedClock
-from harvester.runs.record.attention import MAX_FORMER, FormerRun
+from harvester.runs.open_attention import former_runs
 from harvester.runs.record.events import bug_of
 from harvester.runs.record.labels import engine_labels
 from harvester.runs.record.record import Record, new_run_id
@@ -179,6 +178,8 @@ class RunLog:
         try:
             if not self._closed:
                 self._closed = True
+                # Earlier records and the kept manifest take longer than such a process has.
+                self.manifest = self.whole = None
                 # Folded alone: the listeners belong to the thread of the run.
                 code = self.stream.stop.code or Exit.SIGTERM
                 self.stream.fold(facts.Signalled(code), end_of(None, self.stream.now()))
@@ -197,7 +198,9 @@ class RunLog:
         with log_store_errors():
             # Not by a run that was refused, which changes nothing.
             if self.whole is not None and self.stream.own.failed is None:
-                manifests.keep(tree, self.whole, self.stream.now())
+                # One of a newer version stays as it is.
+                with suppress(UsageError):
+                    manifests.keep(tree, self.whole, self.stream.now())
             run_records.write(tree, self.run_id, record)
             changes.close()
             if folds:
@@ -208,9 +211,8 @@ class RunLog:
         manifest, self.manifest = self.manifest, None
         if manifest is None:
             return
-        former: Iterable[FormerRun] = ()
-        if self._place is not None:
-            former = _finished(self._place.tree)
+        # A run without a place in the output compares itself with none.
+        former = former_runs(self._place.tree) if self._place else ()
         found = attention_of(self.stream.record, manifest, former)
         self.stream.fold(facts.AttentionFound(found))
 
@@ -227,13 +229,6 @@ class RunLog:
         if self._copy is not None:
             with log_store_errors():
                 run_records.write_file(self._copy, record)
-
-
-def _finished(tree: Tree) -> Iterator[FormerRun]:
-    """Yield the records of finished runs, newest first. Raises StoreError."""
-    for run in islice(run_records.newest(tree, FormerRun), MAX_FORMER):
-        if run.state == "finished":
-            yield run
 
 
 def end_of(error: Exception | None, now: float) -> facts.Ended:

@@ -41,8 +41,8 @@ class Project(NamedTuple):
     ``manifest_at`` reads the manifest again as of another time, in seconds since the Unix epoch,
     and ``credentials`` reads the secrets that it refers to.
     ``lock_timeout`` is how many seconds a verb other than a run waits for buckets that another run
-    holds, None for what is usual in the store. ``owners`` compare the tokens of the accounts, None
-    for those of this process alone. ``whole`` is the manifest before it was narrowed.
+    holds, None for what is usual in the store. ``owners`` compare the tokens of the accounts; None
+    compares them within this process. ``whole`` is the manifest before it was narrowed.
     """
 
     manifest: Manifest

@@ -225,7 +225,7 @@ class Run:
         for name in ("wait", "until_attention"):
             if given[name]:
                 wanted = spelled("until_complete")
-                raise UsageError(f"{spelled(name)} is a limit of {wanted} alone", f"add {wanted}")
+                raise UsageError(f"{spelled(name)} works only with {wanted}", f"add {wanted}")
         return own
 
     def _harvest(self, options: RunOptions) -> None:

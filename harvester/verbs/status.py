@@ -18,7 +18,7 @@ from harvester.manifest.doubts import doubts
 from harvester.manifest.option_values import end_day_option, spelled
 from harvester.manifest.pause_lines import Refused, pause_lines
 from harvester.planning import bucket_sizing, wanted_days
-from harvester.runs.open_attention import Doubts, open_attention
+from harvester.runs.open_attention import open_attention
 from harvester.runs.record.account_report import DatasetSummary, summarise_states
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, next_requests
@@ -181,7 +181,7 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
     names, history = manifest.names, RunHistory(manifest, tree, now, states)
     missing = list(history.explain(lacking, SEARCHED_RUNS))
     rejected = tuple(coverage_scan.quarantined_days(tree, states))
-    attention = open_attention(manifest, tree, Doubts(lacking.keys(), rejected, silent))
+    attention = open_attention(manifest, tree, lacking.keys(), rejected, silent)
     paused = wanted_days.paused_accounts(manifest)
     since = manifests.paused_since(tree) if paused else {}
     lacks = defaultdict[str, list[ExplainedDays]](list)

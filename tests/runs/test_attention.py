@@ -221,6 +221,20 @@ def test_planted_records_tell_nothing(lab: RunHarness) -> None:
         assert keys(lab.run()) == {REVOKED: False}
 
 
+@pytest.mark.parametrize("since", ["", "soon", "0000-00-00T00:00:00Z", "9" * 40])
+def test_a_planted_note_of_another_run_tells_nothing(lab: RunHarness, since: str) -> None:
+    """A lock's note may hold any text; the run is Busy, and nothing more."""
+    record = record_at(failed=errors.Busy("locked", owner="x", since=since))
+    assert found(lab, record) == []
+
+
+def test_items_with_one_key_have_the_advice_of_the_first() -> None:
+    """A refusal says what to do; a day that it left in quarantine adds its dataset."""
+    first = Attention("shared_token/wx", "shared_token", "two credentials", datasets=("b",))
+    other = replace(first, advice="look into quarantine", datasets=("a",))
+    assert in_order([first, other]) == (replace(first, datasets=("a", "b")),)
+
+
 def test_shards_have_one_item_for_each_key() -> None:
     """It is as old as the older one, and new only if it is new in both."""
     one = Attention("clock", "clock", "set it", since="2026-05-01T00:00:00Z", new=False)

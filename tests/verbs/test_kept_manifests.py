@@ -239,3 +239,14 @@ def test_forget_takes_an_account_out_and_rewrite_takes_the_file_along(
         (file,) = Path(place, MANIFESTS).iterdir()
         assert appid(1) not in file.read_text("utf-8")
         assert [each.appid for each in harvester.status(output=place).accounts] == [appid(2)]
+
+
+def test_a_kept_manifest_of_a_newer_version_stays_as_it_is(harvested: str) -> None:
+    """A run fetches and ends as usual; a reader without a manifest refuses the file."""
+    [path] = Path(harvested, MANIFESTS).iterdir()
+    newer = json.dumps({**json.loads(path.read_bytes()), "version": 2, "digest": "of another"})
+    path.write_text(newer)
+    assert harvester.run(manifest(1, 2, output=harvested)).exit_code == Exit.DONE
+    assert path.read_text() == newer
+    with pytest.raises(UsageError, match="version 2"):
+        harvester.status(output=harvested)

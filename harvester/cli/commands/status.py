@@ -53,7 +53,7 @@ from harvester.verbs.gate import Gate, LostDays
 from harvester.verbs.status import Status
 
 _LONG_PAUSE_DAYS = 30
-"""Days after which a pause is told as a long one."""
+"""Days after which an account counts as paused for long."""
 
 _SIGNS = {None: "?", 0: "+", 75: "~"}
 """Signs of runs by exit code: no end, complete, a later run goes on. Any other needs a person."""
@@ -116,7 +116,7 @@ def status(
     show = partial(_print_accounts, whole=all) if by == "account" else _print_status
 
     def print_all(out: Console) -> None:
-        # Without a manifest there is none that a next command could be given.
+        # Without a manifest no next command is proposed, because each would need one.
         show(out, found, proposes=source is not None)
         if found.gate is not None:
             _print_gate(out, found.gate)

@@ -132,7 +132,7 @@ def _print_lost_shards(out: Console, done: Record) -> None:
 def _next_steps(done: Record, project: Project) -> list[NextCommand]:
     """Return the commands that are worth typing now."""
     refused = {item.appid: None for item in done.abandoned if reason_of(item)[0] == "refused"}
-    # What was refused stays so until somebody has changed it, whatever else is asked again.
+    # A run does not obtain refused days, so it is not proposed for them.
     left = sum(row.days.missing for row in done.accounts if row.reasons != ("refused",))
     again = run_again(done.next_requests, left, len(done.quarantined)) + try_refused([*refused])
     in_detail = NextCommand("coverage, gaps and the last runs", next_command("status"))

@@ -10,8 +10,9 @@ from typing import NamedTuple
 class ManifestText(NamedTuple):
     """A manifest as text, and a path for its messages; relative paths in it count from there.
 
-    Without a ``text`` it is in the file. ``environ`` has the variables of ``${NAME}``, None for
-    those of the process. ``read_at`` is when it was read, in seconds since the Unix epoch.
+    Without a ``text`` the file is read. ``environ`` has the variables of ``${NAME}``; None stands
+    for the environment of the process. ``read_at`` is the time of reading, in seconds since the
+    Unix epoch.
     """
 
     path: Path

@@ -133,7 +133,7 @@ class Pause:
     """Known trouble of an account, because of which datasets of it are not asked."""
 
     reason: types.Reason
-    """Why, in words, as "not verified"."""
+    """The reason, in words: not verified."""
     datasets: types.Words = ()
     """The datasets that are not asked: names, or globs such as article_*; all if left out."""
     until: types.AccountDay | None = None

@@ -6,6 +6,7 @@ when it lasts. See docs/decisions/0049-attention.md.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
@@ -38,8 +39,8 @@ class Attention:
 
     ``key`` stays the same from run to run. ``accounts`` and ``datasets`` are all that have the
     trouble; empty if it concerns the whole run. ``since`` is when the first run that had it began
-    (RFC 3339 in UTC), and ``new`` is True in that run alone. ``errcode`` is None without an answer
-    of WeChat's.
+    (RFC 3339 in UTC), empty if no record tells, and ``new`` is True in that run alone.
+    ``errcode`` is None without an answer of WeChat's.
     """
 
     key: str
@@ -113,23 +114,23 @@ def until_whole(former: Iterable[FormerRun], scope: tuple[str, ...]) -> Iterator
 def in_order(found: Iterable[Attention]) -> tuple[Attention, ...]:
     """Return one item for each key, new ones first.
 
-    Items of two shards with one key are joined: it is as old as the older one.
+    Items with one key are joined: the advice is that of the first, and the time that of the oldest.
     """
-    alike: dict[str, Attention] = {}
+    alike: defaultdict[str, list[Attention]] = defaultdict(list)
     for item in found:
-        other = alike.get(item.key, item)
-        alike[item.key] = replace(
-            item,
-            accounts=_by_appid(*item.accounts, *other.accounts),
-            datasets=tuple(sorted({*item.datasets, *other.datasets})),
-            since=min(item.since, other.since),
-            new=item.new and other.new,
-        )
-    return tuple(sorted(alike.values(), key=lambda item: (not item.new, item.key)))
+        alike[item.key].append(item)
+    return tuple(sorted(map(_joined, alike.values()), key=lambda item: (not item.new, item.key)))
 
 
-def _by_appid(*accounts: AccountLabel) -> tuple[AccountLabel, ...]:
-    return tuple(label for _, label in sorted({each.appid: each for each in accounts}.items()))
+def _joined(items: list[Attention]) -> Attention:
+    labels = {label.appid: label for item in items for label in item.accounts}
+    return replace(
+        items[0],
+        accounts=tuple(label for _, label in sorted(labels.items())),
+        datasets=tuple(sorted({name for item in items for name in item.datasets})),
+        since=min(item.since for item in items),
+        new=all(item.new for item in items),
+    )
 
 
 def join(one: Iterable[Attention], other: Iterable[Attention]) -> tuple[Attention, ...]:

@@ -101,24 +101,23 @@ class Members:
 
     Each is annotated with the function that joins its values in two shards of a run.
 
-    ``shard`` is one like ``2/8``, ``labels`` are those of the caller and its engine, ``selection``
-    has the options that narrowed the manifest. ``bound`` is
-    the lower bound of the run's seconds that the limits set, and the limit. ``wanted_accounts``
-    counts the accounts with wanted days, covered or not. ``next_day_at`` is when the first day gets
-    ready that the run does not want yet, ``asked_at`` when it stopped asking. ``clock_offset`` has
-    the seconds that were added to the machine's clock, and ``repeated`` the requests made before
-    that, whose answers were dropped; ``clock_apart`` says that it was more than ten minutes from
-    WeChat's. ``waits`` has the seconds that refused requests waited, by action. ``out_of_time`` and
-    ``out_of_lease`` say that the run was cut short by its time budget, or by a lease that was not
-    renewed in time. ``failed`` is the error that ended the run early, ``bugs`` counts internal
-    errors and ``undecodable_days`` the days that such an error quarantined. This run put
-    ``rejected`` days into quarantine. ``accounts`` are those with trouble, ``suspicious`` the first
-    new ranges, ``damaged`` the raw groups that were moved to quarantine, ``without_rows`` the
-    elements of answers that have no row. ``paused`` accounts are not asked. ``pending`` days were
-    owed when the run was cut short, and ``attention`` is what a run that has ended leaves to a
-    person. ``shards`` are those of a run in several processes, of which
-    ``deaths`` died, the last one by ``signal`` and with up to ``peak_memory`` bytes. The members of
-    a run that is not ``finished`` are those so far.
+    ``shard`` is one like ``2/8``, ``labels`` come from the caller and its engine, ``selection`` has
+    the options that narrowed the manifest. ``bound`` is the lower bound of the run's seconds that
+    the limits set, and the limit. ``wanted_accounts`` counts the accounts with wanted days, covered
+    or not. ``next_day_at`` is when the first day gets ready that the run does not want yet,
+    ``asked_at`` when it stopped asking. ``clock_offset`` has the seconds that were added to the
+    machine's clock, and ``repeated`` the requests made before that, whose answers were dropped;
+    ``clock_apart`` says that it was more than ten minutes from WeChat's. ``waits`` has the seconds
+    that refused requests waited, by action. ``out_of_time`` and ``out_of_lease`` say that the run
+    was cut short by its time budget, or by a lease that was not renewed in time. ``failed`` is the
+    error that ended the run early, ``bugs`` counts internal errors and ``undecodable_days`` the
+    days that such an error quarantined. This run put ``rejected`` days into quarantine.
+    ``accounts`` are those with trouble, ``suspicious`` the first new ranges, ``damaged`` the raw
+    groups that were moved to quarantine, ``without_rows`` the elements of answers that have no row.
+    ``paused`` accounts are not asked. ``pending`` days were owed when the run was cut short, and
+    ``attention`` is what a run that has ended leaves to a person. ``shards`` are those of a run in
+    several processes, of which ``deaths`` died, the last one by ``signal`` and with up to
+    ``peak_memory`` bytes. The members of a run that is not ``finished`` are those so far.
     """
 
     run_id: Annotated[str, _first] = ""
