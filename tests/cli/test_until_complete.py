@@ -379,9 +379,9 @@ def test_the_variables_of_the_options(stage: Stage, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--wait", "12h"), "--wait is a limit of --until-complete alone"),
+        (("--wait", "12h"), "--wait works only with --until-complete"),
         (("--until-complete", "--wait", "soon"), "--wait `soon` is not a duration"),
-        (("--wait", "12h", "--dry-run"), "--wait is a limit of --until-complete alone"),
+        (("--wait", "12h", "--dry-run"), "--wait works only with --until-complete"),
     ],
 )
 def test_a_wrong_wait_is_refused(stage: Stage, options: tuple[str, ...], words: str) -> None:
@@ -465,7 +465,7 @@ def test_a_program_gets_the_last_result(stage: Stage) -> None:
     done = harvester.run(stage.manifest, until_complete=True, wait="72h", on_event=listen)
     assert [event.exit_code for event in ended] == [75, 75, 0]
     assert (done.outcome, done.run_id) == ("complete", ended[-1].run_id)
-    with pytest.raises(harvester.UsageError, match="wait is a limit of until_complete alone"):
+    with pytest.raises(harvester.UsageError, match="wait works only with until_complete"):
         harvester.run(stage.manifest, wait="72h")
 
 
