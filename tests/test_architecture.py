@@ -211,7 +211,7 @@ MAX_CODE = {
     "storage": 3_923,
     "engine": 913,
     "runs": 3_913,
-    "verbs": 3_051,
+    "verbs": 3_054,
     "readers": 772,
     "cli": 2_402,
     "sandbox": 1_056,

@@ -71,7 +71,7 @@ class Run:
         self._given = given
         self._watch = watch or (show_bar if given["progress"] == "auto" else show_no_progress)
         self._source = arguments.source(given["manifest"])
-        self._copy = summary and summary_file.usable(summary, self._source.path)
+        self._copy = summary and summary_file.usable(summary, self._source.path, "--summary")
         self._order, self._waits = StopOrder(), Waits()
         self._done: Future[Result] = Future()
         self._begin()
@@ -233,7 +233,9 @@ class Run:
         chosen = arguments.selection(*map(given.__getitem__, SELECTING))
         self._log.stream.report(Begun({}, options.shard_text, selection=chosen.texts()))
         opened = open_quietly(self._source, given["output"], self._clock)
-        self._log.begin_copy(lambda copy: summary_file.refuse_place(copy, opened.manifest))
+        self._log.begin_copy(
+            lambda copy: summary_file.refuse_place(copy, opened.manifest, "--summary")
+        )
         self.project = opened.project(chosen, "asked")
         self._log.whole = self.project.whole
         self._narrator.names = self.project.manifest.names

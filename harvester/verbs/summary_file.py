@@ -1,7 +1,7 @@
-"""The user's file for a copy of the run record, checked before the first request.
+"""Files of the user that a verb writes, such as that of ``--summary``: checked before it begins.
 
-The file is replaced whole, so a wrong path costs what is there. It is never a link, a file that the
-manifest is read from, or a file of an output.
+Each is replaced whole, so a wrong path costs what is there. It is never a link, a file that the
+manifest is read from, or a file of an output. ``option`` is the one that names the file, in errors.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from pathlib import Path
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.manifest.external_inputs import touched
-from harvester.runs.run_log import COPY_ADVICE
 from harvester.storage.backends.base import META_DIR
 
 
-def usable(path: Path, manifest: Path) -> Path:
-    """Return the path if it may be one for a copy, before the manifest at ``manifest`` is read.
+def usable(path: Path, manifest: Path, option: str) -> Path:
+    """Return the path if it may be written, before the manifest at ``manifest`` is read.
 
     Raises UsageError for a link to a file, the manifest, a place inside of an output, and anything
     but a file, a pipe or a terminal.
@@ -32,32 +31,36 @@ def usable(path: Path, manifest: Path) -> Path:
         is_link, real = path.is_symlink(), Path(os.path.realpath(path))
         is_inside = any((folder / META_DIR).is_dir() for folder in real.parents)
     except OSError as error:
-        raise UsageError(f"--summary {path}: {error.strerror}", COPY_ADVICE) from None
+        raise _refusal(option, path, str(error.strerror)) from None
     if is_link and stat.S_ISREG(kind):
-        raise UsageError(f"--summary {path}: a link", "name the file itself")
+        raise _refusal(option, path, "a link", "name the file itself")
     if not any(is_kind(kind) for is_kind in (stat.S_ISREG, stat.S_ISFIFO, stat.S_ISCHR)):
-        raise UsageError(f"--summary {path}: a folder or a device, not a file", COPY_ADVICE)
+        raise _refusal(option, path, "a folder or a device, not a file")
     if path.parent.exists() and not path.parent.is_dir():
-        raise UsageError(f"--summary {path}: {path.parent} is a file, not a folder", COPY_ADVICE)
+        raise _refusal(option, path, f"{path.parent} is a file, not a folder")
     if is_inside:
-        raise UsageError(f"--summary {path}: inside of an output", COPY_ADVICE)
-    _refuse_inputs(path, [manifest])
+        raise _refusal(option, path, "inside of an output")
+    _refuse_inputs(path, [manifest], option)
     return path
 
 
-def refuse_place(path: Path, manifest: Manifest) -> None:
+def refuse_place(path: Path, manifest: Manifest, option: str) -> None:
     """Raise UsageError for a file that the manifest refers to, or one inside of its output."""
     output = manifest.output.path
     if isinstance(output, Path) and path.resolve().is_relative_to(output.resolve()):
-        raise UsageError(f"--summary {path}: inside of the output {output}", COPY_ADVICE)
-    _refuse_inputs(path, touched(manifest).files)
+        raise _refusal(option, path, f"inside of the output {output}")
+    _refuse_inputs(path, touched(manifest).files, option)
 
 
-def _refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
+def _refuse_inputs(path: Path, inputs: Iterable[Path], option: str) -> None:
     """Raise UsageError if the path, or another path of the same file, is read by the run."""
     for read in inputs:
         is_same = path.absolute() == read.absolute()
         with suppress(OSError):
             is_same = is_same or path.samefile(read)
         if is_same:
-            raise UsageError(f"--summary {path}: the run reads this file", COPY_ADVICE)
+            raise _refusal(option, path, "the run reads this file")
+
+
+def _refusal(option: str, path: Path, why: str, advice: str = "") -> UsageError:
+    return UsageError(f"{option} {path}: {why}", advice or f"name another file with {option}")
