@@ -18,6 +18,7 @@ from harvester.core.model import DayRange
 from harvester.core.results import PausedAccount, PendingDays
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary
 from harvester.runs.record.attention import Attention
+from harvester.runs.record.expectations import Expectation
 from harvester.runs.record.next_requests import NextRequests
 from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
 from harvester.scheduling.standing import Standing
@@ -110,6 +111,7 @@ class CoverageRead:
     next_requests: NextRequests
     clock_apart: bool = False
     empty_everywhere: tuple[EmptyEverywhere, ...] = ()
+    expectations: tuple[Expectation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

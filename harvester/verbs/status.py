@@ -21,6 +21,7 @@ from harvester.planning import bucket_sizing, wanted_days
 from harvester.runs.open_attention import open_attention
 from harvester.runs.record.account_report import DatasetSummary, summarise_states
 from harvester.runs.record.attention import Attention
+from harvester.runs.record.expectations import Expectation
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, next_requests
 from harvester.runs.record.run_record import plain_row
 from harvester.runs.runtime import Project
@@ -64,7 +65,8 @@ class Status(Brief):
     ``paused`` accounts are in none of the others but ``accounts``. ``next_requests`` is the price
     of a next run. ``owners`` are the holders of buckets, and ``unlisted`` the accounts of the
     output that are in no manifest, each None if they were not asked for. ``empty_everywhere`` are
-    days without rows of nearly all accounts. ``attention`` is what needs a person, and
+    days without rows of nearly all accounts, ``expectations`` those of the manifest that were
+    judged. ``attention`` is what needs a person, and
     ``pause_lines`` would pause what was refused, put into the manifest.
     """
 
@@ -83,6 +85,7 @@ class Status(Brief):
     owners: tuple[Owner, ...] | None = None
     unlisted: tuple[UnlistedAccount, ...] | None = None
     empty_everywhere: tuple[EmptyEverywhere, ...] = ()
+    expectations: tuple[Expectation, ...] = ()
     attention: tuple[Attention, ...] = ()
     pause_lines: tuple[str, ...] = ()
 
@@ -99,6 +102,7 @@ class Status(Brief):
         members = plain(self)
         del members["unusable"], members["next_requests"]
         members["datasets"] = list(map(plain_row, self.datasets))
+        members["expectations"] = [each.to_dict() for each in self.expectations]
         members["attention_new"] = sum(item.new for item in self.attention)
         members["attention_total"] = len(self.attention)
         return {"complete": self.complete, **members}

@@ -14,10 +14,11 @@ from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange, Window
 from harvester.core.results import Op, PausedAccount, PendingDays
-from harvester.runs.record import attention
+from harvester.runs.record import attention, expectations
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary, added
 from harvester.runs.record.answer_drift import AnswerDrift
 from harvester.runs.record.attention import Attention
+from harvester.runs.record.expectations import Expectation
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, merged_requests
 from harvester.scheduling.listener import AbandonedDays
 from harvester.scheduling.standing import Standing, merged_pending
@@ -165,6 +166,7 @@ class Members:
     rejected: Annotated[set[QuarantinedDay], operator.or_] = field(default_factory=set)
     suspicious: Annotated[tuple[DayRange, ...], operator.add] = ()
     empty_everywhere: Annotated[tuple[EmptyEverywhere, ...], operator.add] = ()
+    expectations: Annotated[tuple[Expectation, ...], expectations.added] = ()
     published: Annotated[list[PublishedFile], operator.add] = field(default_factory=list)
     drift: Annotated[dict[str, AnswerDrift], _by_name(AnswerDrift.joined)] = field(
         default_factory=dict

@@ -126,6 +126,7 @@ def _days_in_doubt(record: Record) -> dict[str, Any]:
         "quarantined": rejected,
         "suspicious": plain(record.suspicious),
         "empty_everywhere": silent,
+        "expectations": [each.to_dict() for each in record.expectations],
     }
 
 
