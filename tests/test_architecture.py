@@ -211,7 +211,7 @@ MAX_CODE = {
     "storage": 3_923,
     "engine": 913,
     "runs": 3_961,
-    "verbs": 3_060,
+    "verbs": 3_079,
     "readers": 772,
     "cli": 2_402,
     "sandbox": 1_056,

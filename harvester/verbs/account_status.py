@@ -18,7 +18,7 @@ from harvester.planning.wanted_days import Wanted
 from harvester.storage import layout, partition_reader
 from harvester.storage.coverage_scan import States
 from harvester.storage.layout import Tree
-from harvester.verbs.missing_days import NOT_ASKED, ExplainedDays
+from harvester.verbs.days.missing_days import NOT_ASKED, ExplainedDays
 
 _WORST_FIRST = (
     "refused",

@@ -28,7 +28,7 @@ from harvester.runs.record.prospects import comes_at
 from harvester.storage.coverage_scan import States, day_ranges_of
 from harvester.storage.empty_everywhere import EmptyEverywhere, exit_of
 from harvester.storage.state import quota_ledger
-from harvester.verbs.missing_days import ExplainedDays, Missing, RunHistory
+from harvester.verbs.days.missing_days import ExplainedDays, Missing, RunHistory
 
 MAX_RECORDS = 500
 """Maximum run records that are searched. A refusal that is in none of them counts as unknown: the

@@ -6,7 +6,8 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 from harvester.catalogue.error_codes import rule_for
 from harvester.core import calendar
@@ -15,9 +16,11 @@ from harvester.core.errors import UsageError
 from harvester.core.plain import Brief, plain
 from harvester.core.results import PausedAccount
 from harvester.manifest.doubts import doubts
+from harvester.manifest.narrowing import Selection
 from harvester.manifest.option_values import end_day_option, spelled
 from harvester.manifest.pause_lines import Refused, pause_lines
 from harvester.planning import bucket_sizing, wanted_days
+from harvester.planning.wanted_days import Wanted
 from harvester.runs.open_attention import open_attention
 from harvester.runs.record.account_report import DatasetSummary, summarise_states
 from harvester.runs.record.attention import Attention
@@ -27,6 +30,7 @@ from harvester.runs.record.run_record import plain_row
 from harvester.runs.runtime import Project
 from harvester.storage import coverage_scan, layout
 from harvester.storage.backends.claims import Owner
+from harvester.storage.coverage_scan import States
 from harvester.storage.empty_everywhere import EmptyEverywhere, empty_everywhere
 from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay
@@ -44,8 +48,8 @@ from harvester.verbs.account_status import (
     unlisted_accounts,
 )
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
+from harvester.verbs.days.missing_days import ExplainedDays, RunHistory
 from harvester.verbs.gate import Gate, Required, read_gate, share_of
-from harvester.verbs.missing_days import ExplainedDays, RunHistory
 from harvester.verbs.project import open_project
 
 LAST_RUNS = 5
@@ -134,11 +138,7 @@ def status(
     cannot be read.
     """
     chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
-    project = open_project(manifest, chosen, output)
-    if not project.manifest.accounts:
-        where = project.tree.store.display_path()
-        what = f"{where}: no run has kept here what its manifest wants"
-        raise UsageError(what, "name the manifest; the next run keeps it")
+    project = open_to_read(manifest, chosen, output)
     now, required = project.clock.started_at, None
     if require is not None:
         day = end_day_option("require", require, now)
@@ -155,6 +155,18 @@ def status(
     )
 
 
+def open_to_read(
+    manifest: ManifestSource | None, chosen: Selection, output: str | os.PathLike[str] | None
+) -> Project:
+    """Open a project of which days are wanted. Raises as `open_project`."""
+    project = open_project(manifest, chosen, output)
+    if not project.manifest.accounts:
+        where = project.tree.store.display_path()
+        what = f"{where}: no run has kept here what its manifest wants"
+        raise UsageError(what, "name the manifest; the next run keeps it")
+    return project
+
+
 def _unlisted(project: Project) -> list[UnlistedAccount]:
     """Return the accounts that neither the whole manifest nor one that a run has kept has."""
     known = {account.appid for account in (project.whole or project.manifest).accounts}
@@ -163,12 +175,30 @@ def _unlisted(project: Project) -> list[UnlistedAccount]:
     return unlisted_accounts(project.tree, known)
 
 
-def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None = None) -> Status:
-    """Read the status at ``now``, in seconds since the Unix epoch, and judge the required days.
+class Findings(NamedTuple):
+    """The wanted days of an output, as the files and the run records have them.
 
-    Raises StoreError, and UsageError for files of a newer version or another number of buckets.
+    ``want`` and ``states`` include paused accounts, the states of ``history`` do not. ``missing``
+    are the days without an answer by their accounts. ``silent`` are the days that are empty
+    everywhere, ``rejected`` those in quarantine. ``accounts`` are sorted as in `Status`.
     """
-    want = wanted_days.wanted(manifest, now)
+
+    want: Wanted
+    states: dict[str, dict[str, States]]
+    history: RunHistory
+    missing: dict[str, list[ExplainedDays]]
+    silent: tuple[EmptyEverywhere, ...]
+    rejected: tuple[QuarantinedDay, ...]
+    attention: tuple[Attention, ...]
+    accounts: list[AccountStatus]
+
+
+def find(manifest: Manifest, tree: Tree, want: Wanted, now: float) -> Findings:
+    """Read the state of all wanted days at ``now``, in seconds since the Unix epoch.
+
+    ``want`` are those of the accounts that are not paused. Raises StoreError, and UsageError for
+    files of a newer version or another number of buckets.
+    """
     with_paused = wanted_days.wanted(manifest, now, paused_too=True)
     scan = coverage_scan.read(tree, with_paused, now, manifest.datasets)
     all_states, silent = scan.states, tuple(empty_everywhere(scan, now))
@@ -182,33 +212,41 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
         for appid, state in of_dataset.items()
         if (days := want[dataset][appid] & ~state.covered)
     }
-    names, history = manifest.names, RunHistory(manifest, tree, now, states)
-    missing = list(history.explain(lacking, SEARCHED_RUNS))
+    history = RunHistory(manifest, tree, now, states)
+    lacks = defaultdict[str, list[ExplainedDays]](list)
+    for item in history.explain(lacking, SEARCHED_RUNS):
+        lacks[item.appid].append(item)
     rejected = tuple(coverage_scan.quarantined_days(tree, states))
     attention = open_attention(manifest, tree, lacking.keys(), rejected, silent)
-    paused = wanted_days.paused_accounts(manifest)
-    since = manifests.paused_since(tree) if paused else {}
-    lacks = defaultdict[str, list[ExplainedDays]](list)
-    for item in missing:
-        lacks[item.appid].append(item)
+    since = manifests.paused_since(tree) if wanted_days.paused_accounts(manifest) else {}
     accounts = account_statuses(manifest, with_paused, all_states, lacks, now, since=since)
+    every = history, lacks, silent, rejected, attention, accounts
+    return Findings(with_paused, all_states, *every)
+
+
+def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None = None) -> Status:
+    """Read the status at ``now``, and judge the required days. Raises as `find`."""
+    want = wanted_days.wanted(manifest, now)
+    found = find(manifest, tree, want, now)
+    states, names = found.history.states, manifest.names
     every = (state for of_dataset in states.values() for state in of_dataset.values())
+    refused = _refused(manifest, found.missing)
     return Status(
         datasets=tuple(summarise_states(want, states)),
-        accounts=tuple(accounts),
-        gaps=tuple(missing_days(names, missing)),
+        accounts=tuple(found.accounts),
+        gaps=tuple(missing_days(names, chain.from_iterable(found.missing.values()))),
         suspicious=tuple(account_days(names, coverage_scan.gaps(states))),
-        quarantined=rejected,
+        quarantined=found.rejected,
         unusable=sum(calendar.count_days(state.unanswered) for state in every),
         runs=tuple(run_records.last(tree, LAST_RUNS)),
         foreign=tuple(layout.unmanaged_files(tree, want)),
         warnings=(*doubts(manifest), *bucket_sizing.warnings(manifest, want)),
         next_requests=next_requests(manifest, want, states),
-        gate=required and read_gate(required, history, silent, attention),
-        empty_everywhere=silent,
-        attention=attention,
-        pause_lines=tuple(pause_lines(manifest, _refused(manifest, lacks), calendar.today(now))),
-        paused=paused,
+        gate=required and read_gate(required, found.history, found.silent, found.attention),
+        empty_everywhere=found.silent,
+        attention=found.attention,
+        pause_lines=tuple(pause_lines(manifest, refused, calendar.today(now))),
+        paused=wanted_days.paused_accounts(manifest),
     )
 
 

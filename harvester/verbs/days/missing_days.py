@@ -6,7 +6,7 @@ by itself; any other may still come.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple, TypeAlias
@@ -56,7 +56,7 @@ class RunHistory:
     manifest: Manifest
     tree: Tree
     now: float
-    states: Mapping[str, Mapping[str, States]]
+    states: dict[str, dict[str, States]]
 
     def explain(self, missing: Missing, length: int) -> Iterator[ExplainedDays]:
         """Yield the missing days, each once, with the cause that the last run met.
