@@ -16,5 +16,6 @@ __all__ = [
     "runtime",
     "stream",
     "token_comparison",
+    "user_files",
     "waits",
 ]

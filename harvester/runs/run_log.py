@@ -29,14 +29,13 @@ from harvester.runs.record.labels import engine_labels
 from harvester.runs.record.record import Record, new_run_id
 from harvester.runs.record.run_record import as_record, feed_entry
 from harvester.runs.stream import Stream
+from harvester.runs.user_files import RECORD, UserFile
 from harvester.storage import locks
 from harvester.storage.backends.claims import Claim
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.state import manifests, record_folding, run_records
 from harvester.storage.state.change_log import ChangeLog
-
-COPY_ADVICE = "name another file with --summary"
 
 _log = logging.getLogger("harvester.run")
 
@@ -52,16 +51,16 @@ class OpenRecord(NamedTuple):
 class RunLog:
     """The changes and the record of one run. Safe for concurrent threads.
 
-    The record is that of ``stream``. ``copy`` is a file of the user that gets it too, also of a run
-    that ends before it has begun. ``manifest`` is the one that the run works on, once it is read,
-    and ``whole`` that one before it was narrowed, to be kept in the output.
+    The record is that of ``stream``. ``files`` of the user get it too, each in its own form, also
+    if the run ends before it has begun. ``manifest`` is the one that the run works on, once it is
+    read, and ``whole`` that one before it was narrowed, to be kept in the output.
     """
 
-    def __init__(self, stream: Stream, copy: Path | None = None) -> None:
+    def __init__(self, stream: Stream, files: Iterable[UserFile] = ()) -> None:
         self.stream = stream
         self.manifest: Manifest | None = None
         self.whole: Manifest | None = None
-        self._copy = copy
+        self._files = [*files]
         self._place: OpenRecord | None = None
         self._closed = False
         self._lock = threading.Lock()
@@ -71,26 +70,20 @@ class RunLog:
         """The id of the run."""
         return self.stream.own.run_id
 
-    def begin_copy(self, refuse: Callable[[Path], None]) -> None:
-        """Write the record to the user's file, if there is one, before the first request.
+    def begin_files(self, refuse: Callable[[UserFile], None]) -> None:
+        """Write the user's files before the first request.
 
-        Raises UsageError if ``refuse`` does or if the file cannot be written; then nothing is
-        written to it later either.
+        Raises UsageError if ``refuse`` does or if a file cannot be written; then nothing is written
+        to that file later either.
         """
         with self._lock:
-            # Forgotten until it is known to be usable: a file that is refused must stay as it is.
-            copy, self._copy = self._copy, None
-            if copy is None:
-                return
-            refuse(copy)
-            try:
-                run_records.write_file(copy, self._as_record())
-                is_refused = copy.exists() and not os.access(copy, os.W_OK)
-            except StoreError as error:
-                raise UsageError(f"--summary {error.problem}", error.advice) from None
-            if is_refused:
-                raise UsageError(f"--summary {copy}: this user may not write there", COPY_ADVICE)
-            self._copy = copy
+            # Forgotten until each is known to be usable: a file that is refused stays as it is.
+            files, self._files = self._files, []
+            record = self._snapshot()
+            for file in files:
+                refuse(file)
+                file.begin(record, as_record(record))
+                self._files.append(file)
 
     def open(
         self, tree: Tree, own: list[int], *, is_new: bool = False, has_changes: bool = True
@@ -190,8 +183,9 @@ class RunLog:
     def _close(self) -> None:
         with log_store_errors():
             self._find_attention()
-        record = as_record(self.stream.record)
-        self._copy_to_user(record)
+        done = self.stream.record
+        record = as_record(done)
+        self._write_files(done, record)
         if self._place is None:
             return
         tree, changes, folds = self._place
@@ -217,18 +211,19 @@ class RunLog:
         self.stream.fold(facts.AttentionFound(found))
 
     def _write(self, place: OpenRecord) -> None:
-        members = self._as_record()
+        record = self._snapshot()
+        members = as_record(record)
         run_records.write(place.tree, self.run_id, members)
-        self._copy_to_user(members)
+        self._write_files(record, members)
 
-    def _as_record(self) -> dict[str, Any]:
+    def _snapshot(self) -> Record:
         # A copy, because facts may go on being folded meanwhile.
-        return as_record(replace(self.stream.snapshot(), ended_at=self.stream.now()))
+        return replace(self.stream.snapshot(), ended_at=self.stream.now())
 
-    def _copy_to_user(self, record: dict[str, Any]) -> None:
-        if self._copy is not None:
-            with log_store_errors():
-                run_records.write_file(self._copy, record)
+    def _write_files(self, record: Record, members: dict[str, Any]) -> None:
+        for file in self._files:
+            with log_store_errors(file.what):
+                file.write(record, members)
 
 
 def end_of(error: Exception | None, now: float) -> facts.Ended:
@@ -256,21 +251,21 @@ def recorded(run_log: RunLog) -> Iterator[None]:
 
 
 @contextmanager
-def log_store_errors() -> Iterator[None]:
+def log_store_errors(what: str = RECORD) -> Iterator[None]:
     """Log a StoreError of the block, because the run itself meets it too."""
     try:
         yield
     except StoreError as error:
-        _log.error("the run record is not written: %s; %s", error.problem, error.advice)
+        _log.error("%s is not written: %s; %s", what, error.problem, error.advice)
 
 
 def new_run_log(
-    manifest: Path, clock: CheckedClock, copy: Path | None = None, verb: str = "run"
+    manifest: Path, clock: CheckedClock, files: Iterable[UserFile] = (), verb: str = "run"
 ) -> RunLog:
-    """Return the log of a run that began with its clock; it writes ``copy`` too."""
+    """Return the log of a run that began with its clock; it writes ``files`` too."""
     stream = Stream(replace(Record.begun(manifest, clock.started_at), verb=verb), clock)
     stream.report(facts.Begun(engine_labels(os.environ)))
-    return RunLog(stream, copy)
+    return RunLog(stream, files)
 
 
 def locked(

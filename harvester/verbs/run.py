@@ -12,11 +12,10 @@ import inspect
 import logging
 import os
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Literal, ParamSpec, Self, TypeAlias
 
 from harvester.core.calendar import utc_text
@@ -32,6 +31,7 @@ from harvester.runs.record.record import Record
 from harvester.runs.run_log import new_run_log, recorded
 from harvester.runs.runtime import Project, RunOptions, Watch, show_no_progress
 from harvester.runs.stream import StopOrder
+from harvester.runs.user_files import UserFile
 from harvester.runs.waits import DEFAULT_WAIT, Waits
 from harvester.storage.coverage_scan import Refetch
 from harvester.verbs import arguments, summary_file
@@ -54,9 +54,9 @@ class Run:
     With `until_complete` it is one run after another, each with its own clock, id and record, and
     each reads the manifest again; `record` and the like are those of the last one.
 
-    ``summary`` is a file that gets the run record too, and ``watch`` a task that shows progress,
-    instead of the one that ``given`` names. ``project`` is what the run works on; it is there once
-    the run has begun.
+    ``files`` of the user get what each of them makes of the record. ``watch`` is a task that shows
+    progress, instead of the one that ``given`` names. ``project`` is what the run works on; it is
+    there once the run has begun.
     """
 
     project: Project
@@ -65,13 +65,15 @@ class Run:
         self,
         given: Mapping[str, Any],
         *,
-        summary: Path | None = None,
+        files: Sequence[UserFile] = (),
         watch: Watch | None = None,
     ) -> None:
         self._given = given
         self._watch = watch or (show_bar if given["progress"] == "auto" else show_no_progress)
         self._source = arguments.source(given["manifest"])
-        self._copy = summary and summary_file.usable(summary, self._source.path, "--summary")
+        self._files = files
+        for file in files:
+            summary_file.usable(file.path, self._source.path, file.option)
         self._order, self._waits = StopOrder(), Waits()
         self._done: Future[Result] = Future()
         self._begin()
@@ -79,7 +81,7 @@ class Run:
     def _begin(self) -> None:
         """Begin a run: its clock, its id and its record."""
         self._clock = CheckedClock()
-        self._log = new_run_log(self._source.path, self._clock, self._copy)
+        self._log = new_run_log(self._source.path, self._clock, self._files)
         # One order for all runs, so that none is lost that comes between two.
         self._log.stream.stop = self._order
         self._narrator = Narrator(self._given["on_event"] or ignore)
@@ -233,8 +235,8 @@ class Run:
         chosen = arguments.selection(*map(given.__getitem__, SELECTING))
         self._log.stream.report(Begun({}, options.shard_text, selection=chosen.texts()))
         opened = open_quietly(self._source, given["output"], self._clock)
-        self._log.begin_copy(
-            lambda copy: summary_file.refuse_place(copy, opened.manifest, "--summary")
+        self._log.begin_files(
+            lambda file: summary_file.refuse_place(file.path, opened.manifest, file.option)
         )
         self.project = opened.project(chosen, "asked")
         self._log.whole = self.project.whole

@@ -17,6 +17,7 @@ from harvester.cli.output import json_lines, logs, run_summary, streams, workflo
 from harvester.cli.output.answers import console
 from harvester.cli.output.event_lines import EventLines
 from harvester.core.exit_codes import Exit
+from harvester.runs import user_files
 from harvester.runs.record.run_record import key_figures
 from harvester.runs.runtime import Watch, show_no_progress
 from harvester.verbs import progress
@@ -108,7 +109,8 @@ def run(
         plan(manifest, selecting=selecting, output=output, refetch=refetch, shard=shard)
         return Exit.DONE
     watch = _watch(running.progress, terminal)
-    execution = StoppableRun(given, summary=running.summary, watch=watch)
+    files = [user_files.summary(running.summary)] if running.summary else []
+    execution = StoppableRun(given, files=files, watch=watch)
     with signals.stopping(execution):
         # Collect garbage less often, because requests make few cycles.
         gc.set_threshold(200_000, 20, 50)

@@ -6,19 +6,16 @@ any version can be read. `record_folding` keeps the heads of older records, a fi
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 
 from harvester.core.errors import StoreError
-from harvester.storage.backends import atomic_files, flock
 from harvester.storage.backends.base import MAX_READ, read_bytes
 from harvester.storage.layout import RUNS, Tree
 from harvester.storage.state import json_file
@@ -88,26 +85,6 @@ def delete(tree: Tree, run_id: str) -> None:
     tree.store.delete(f"{RUNS}/{run_id}.json")
 
 
-def write_file(path: Path, record: dict[str, Any]) -> None:
-    """Write a record to the user's file, whole or not at all. Raises StoreError.
-
-    A device or pipe, such as ``/dev/stdout``, gets the record once it is final.
-    """
-    with atomic_files.os_errors_as_store_errors(path):
-        is_no_file = path.exists() and not path.is_file()
-    if not is_no_file:
-        temp = path.with_name(f".{path.name}.tmp")
-        with flock.in_progress(temp) as descriptor:
-            atomic_files.write(temp, descriptor, path, _text(record))
-    elif record["state"] != "running":
-        with atomic_files.os_errors_as_store_errors(path):
-            # Without O_NONBLOCK a pipe that no process reads would be waited for without end.
-            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-            os.set_blocking(descriptor, True)
-            with os.fdopen(descriptor, "wb") as sink:
-                sink.write(_text(record))
-
-
 def newest(tree: Tree, kind: type[T], length: int = MAX_READ - 1) -> Iterator[T]:
     """Yield the records as ``kind``, newest first. Unreadable ones are passed over.
 
@@ -153,5 +130,6 @@ def last(tree: Tree, count: int) -> list[RunRecord]:
     return list(islice(newest(tree, RunRecord, _HEAD_BYTES), count))
 
 
-def _text(record: dict[str, Any]) -> bytes:
+def text(record: Mapping[str, Any]) -> bytes:
+    """Return a record as JSON to be read by people too, for a file of the user."""
     return orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n"
