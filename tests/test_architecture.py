@@ -201,19 +201,19 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_761,
+    "core": 1_767,
     "catalogue": 761,
     "manifest": 1_713,
-    "planning": 761,
+    "planning": 763,
     "scheduling": 1_465,
     "tables": 1_947,
     "wechat": 1_717,
-    "storage": 3_924,
+    "storage": 3_931,
     "engine": 913,
-    "runs": 3_986,
-    "verbs": 3_081,
+    "runs": 3_987,
+    "verbs": 3_085,
     "readers": 772,
-    "cli": 2_404,
+    "cli": 2_401,
     "sandbox": 1_056,
     "root": 201,
 }

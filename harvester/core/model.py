@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from dataclasses import dataclass
+from datetime import date
 from enum import Enum
 from typing import NamedTuple
 
@@ -143,5 +144,10 @@ class DayRange:
 
     appid: str
     dataset: str
-    begin: Day
-    end: Day
+    begin: date
+    end: date
+
+    @property
+    def days(self) -> int:
+        """The number of days."""
+        return (self.end - self.begin).days + 1

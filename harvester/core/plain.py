@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from datetime import date
 from enum import Enum
 from html import escape
 from pathlib import PurePath
@@ -56,7 +57,7 @@ def plain(value: object) -> Any:
         return {name: plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return list(map(plain, value))
-    if isinstance(value, PurePath):
+    if isinstance(value, PurePath | date):
         return str(value)
     return value.value if isinstance(value, Enum) else value
 
@@ -64,4 +65,4 @@ def plain(value: object) -> Any:
 def _member(name: str, value: object) -> tuple[str, Any]:
     if name not in _DAYS:
         return name, plain(value)
-    return _NAMES.get(name, name), day_text(value) if isinstance(value, int) else value
+    return _NAMES.get(name, name), day_text(value) if isinstance(value, int) else plain(value)

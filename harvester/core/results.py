@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from harvester.core.calendar import Day
@@ -23,7 +24,7 @@ class PausedAccount:
     name: str
     reason: str
     datasets: tuple[str, ...] = ()
-    until: Day | None = None
+    until: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ class DatasetPlan:
     requests: int
     account_days: int
     wanted: int
-    begin: Day | None
-    end: Day | None
+    begin: date | None
+    end: date | None
 
 
 class PendingDays(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import TypeAlias
 
 from harvester.core import calendar
@@ -46,7 +47,7 @@ class AccountPrice:
 class ShorterRange:
     """The cost of the plan from a later first day on."""
 
-    begin: Day
+    begin: date
     requests: int
     calendar_days: int
 
@@ -62,7 +63,7 @@ class EmptyPrefix:
     appid: str
     name: str
     dataset: str
-    first_row: Day | None
+    first_row: date | None
     empty: int
     requests: int
 
@@ -83,7 +84,7 @@ class Price:
     requests_today: int
     quota_questions: int
     calendar_days: int
-    complete_on: Day
+    complete_on: date
     bound_seconds: float
     bound_by: str
     read: int
@@ -139,7 +140,7 @@ def price(manifest: Manifest, missing: Missing, found: Plan, quotas: Quotas, now
         requests_today=sum(min(item.requests(), item.left) for item in items),
         quota_questions=sum(item.quota.questions(item.requests()) for item in items),
         calendar_days=max(longest.values(), default=0),
-        complete_on=today + later_days,
+        complete_on=calendar.date_of(today + later_days),
         bound_seconds=round(seconds, 3),
         bound_by=binds,
         read=origins["read"],
@@ -169,7 +170,8 @@ def empty_prefixes(
         in_vain = calendar.count_days(empty & before)
         if in_vain >= MIN_EMPTY_DAYS and lacking & before:
             requests = count_windows(lacking & before, dataset.span, boundary)
-            found.append(EmptyPrefix(appid, names[appid], name, first, in_vain, requests))
+            date = None if first is None else calendar.date_of(first)
+            found.append(EmptyPrefix(appid, names[appid], name, date, in_vain, requests))
     return tuple(sorted(found, key=lambda item: -item.requests))
 
 
@@ -186,4 +188,4 @@ def _shorter_ranges(items: list[_Item], everything: int, today: Day) -> Iterator
         counts = [item.requests(begin) for item in items]
         if 0 < sum(counts) < everything:
             days = max(map(_Item.calendar_days, items, counts))
-            yield ShorterRange(begin, sum(counts), days)
+            yield ShorterRange(calendar.date_of(begin), sum(counts), days)

@@ -187,7 +187,7 @@ def paused_accounts(manifest: Manifest) -> tuple[PausedAccount, ...]:
             account.name,
             pause.reason,
             () if len(paused) == len(names) else (*dict.fromkeys(paused),),
-            pause.until,
+            None if pause.until is None else calendar.date_of(pause.until),
         )
         for account, names in manifest.datasets_of_accounts()
         if (pause := account.paused) and (paused := [*filter(account.pauses, names)])
@@ -237,8 +237,8 @@ def _dataset_plan(
         requests=requests,
         account_days=sum(map(calendar.count_days, missing.values())),
         wanted=sum(map(calendar.count_days, want.values())),
-        begin=calendar.oldest(everything) if everything else None,
-        end=calendar.newest(everything) if everything else None,
+        begin=calendar.date_of(calendar.oldest(everything)) if everything else None,
+        end=calendar.date_of(calendar.newest(everything)) if everything else None,
     )
 
 

@@ -83,7 +83,7 @@ class States:
 def day_ranges_of(appid: str, dataset: str, found: DaySet) -> Iterator[DayRange]:
     """Yield a day set as ranges of consecutive days."""
     for begin, end in calendar.day_ranges(found):
-        yield DayRange(appid, dataset, begin, end)
+        yield DayRange(appid, dataset, calendar.date_of(begin), calendar.date_of(end))
 
 
 def gaps(states: Mapping[str, Mapping[str, States]]) -> dict[tuple[str, str], DaySet]:
@@ -271,4 +271,4 @@ def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterat
             appid = entry.answer.window.appid
             state = of_dataset.get(appid)
             if state is not None and calendar.has_day(state.quarantined, entry.day):
-                yield QuarantinedDay(appid, dataset, entry.day, entry.reason)
+                yield QuarantinedDay(appid, dataset, calendar.date_of(entry.day), entry.reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from itertools import groupby
 from typing import Literal
 
@@ -29,17 +30,22 @@ class EmptyEverywhere:
     """
 
     dataset: str
-    begin: Day
-    end: Day
+    begin: date
+    end: date
     accounts: int
     since: int
     meaning: Literal["again", "note", "person"]
     retry_at: float | None
 
     @property
+    def days(self) -> int:
+        """The number of days."""
+        return (self.end - self.begin).days + 1
+
+    @property
     def text(self) -> str:
         """The days, and how many accounts wait for them."""
-        days = calendar.range_text(self.begin, self.end)
+        days = calendar.range_text(*map(calendar.day_of, (self.begin, self.end)))
         return f"no rows of {days} for nearly all accounts: {self.accounts:,} wait for them"
 
 
@@ -62,7 +68,8 @@ def empty_everywhere(scan: Scan, now: float) -> list[EmptyEverywhere]:
             )
             meaning = _meaning(since, now, is_told=is_told, is_first=is_first)
             at = _retry_at(scan, dataset, since, now) if meaning == "again" else None
-            found.append(EmptyEverywhere(dataset, day, day, len(asked), since, meaning, at))
+            date = calendar.date_of(day)
+            found.append(EmptyEverywhere(dataset, date, date, len(asked), since, meaning, at))
     return list(_joined(found))
 
 
@@ -104,7 +111,7 @@ def _joined(found: list[EmptyEverywhere]) -> Iterator[EmptyEverywhere]:
 
     def stretch(item: tuple[int, EmptyEverywhere]) -> tuple[str, str, Day]:
         place, day = item
-        return day.dataset, day.meaning, day.begin - place
+        return day.dataset, day.meaning, calendar.day_of(day.begin) - place
 
     for _, items in groupby(enumerate(found), stretch):
         days = [day for _, day in items]

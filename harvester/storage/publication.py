@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import NamedTuple
 
 from harvester.core import calendar
@@ -16,7 +17,7 @@ class QuarantinedDay(NamedTuple):
 
     appid: str
     dataset: str
-    day: Day
+    day: date
     reason: str
 
 

@@ -190,7 +190,8 @@ class _PartitionUpdate:
             self.applied |= change.applied
         for day, rejected in change.rejected.items():
             quarantine.keep(self.tree, QuarantinedAnswer(day, *rejected))
-            bad_day = QuarantinedDay(change.appid, self.dataset.name, day, rejected.reason)
+            date = calendar.date_of(day)
+            bad_day = QuarantinedDay(change.appid, self.dataset.name, date, rejected.reason)
             self.quarantined.append(bad_day)
 
     def record_replayed(self, group: Group, known: Coverage) -> None:

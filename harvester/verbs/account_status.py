@@ -40,8 +40,8 @@ _RECENT_DAYS = 7
 """Newest days of a dataset of which a pending account may lack some. One that lacks an older day is
 backfilling."""
 
-Ranges: TypeAlias = tuple[tuple[str, str], ...]
-"""First and last days, both included, as text."""
+Ranges: TypeAlias = tuple[tuple[date, date], ...]
+"""First and last days, both included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class AccountStatus:
     done: int
     percent: float | None
     provisional: int
-    newest_day: str | None
+    newest_day: date | None
     state: str
     reason: str
     errcode: int | None = None
@@ -134,7 +134,7 @@ def missing_days(
         alike[item._replace(dataset="", days=days)].append(item.dataset)
     for item, datasets in alike.items():
         ranges = tuple(
-            (calendar.day_text(begin), calendar.day_text(end))
+            (calendar.date_of(begin), calendar.date_of(end))
             for begin, end in calendar.day_ranges(item.days)
         )
         account = item.appid, names.get(item.appid, ""), tuple(datasets)
@@ -198,7 +198,7 @@ def _status(
         # Rounded down, because 100 means that nothing is missing.
         percent=1000 * done // wanted / 10 if wanted else None,
         provisional=sum(calendar.count_days(state.provisional) for _, state in sets),
-        newest_day=calendar.day_text(calendar.newest(answered)) if answered else None,
+        newest_day=calendar.date_of(calendar.newest(answered)) if answered else None,
         state="paused" if paused else _state(sets, lacks),
         # No record of a run explains its days: runs leave a paused account out.
         reason="paused" if paused and done < wanted else lack.reason,

@@ -103,7 +103,7 @@ def _concerns_all(rule: Rule) -> bool:
 
 
 def _probe_result(probe: Probe, outcome: Outcome) -> ProbeResult:
-    probed = probe.dataset.permission, probe.dataset.name, probe.window.begin
+    probed = probe.dataset.permission, probe.dataset.name, calendar.date_of(probe.window.begin)
     if isinstance(outcome, bytes):
         return ProbeResult(probe.dataset.family, *probed, State.WORKS)
     rule, why = outcome.rule, outcome.why
@@ -117,7 +117,7 @@ def _probe_result(probe: Probe, outcome: Outcome) -> ProbeResult:
 
 def _unreadable(probe: Probe, error: UsageError) -> ProbeResult:
     """Return the finding for a credential with a variable or a file that is missing."""
-    probed = (probe.dataset.permission, probe.dataset.name, probe.window.begin)
+    probed = probe.dataset.permission, probe.dataset.name, calendar.date_of(probe.window.begin)
     told = error.problem, "", "the credential cannot be read", error.advice
     return ProbeResult(WHOLE_ACCOUNT, *probed, State.REFUSED, None, *told)
 

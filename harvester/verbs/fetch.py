@@ -57,7 +57,7 @@ _NO_PROVENANCE = Provenance(0, "")
 class UnusableDay:
     """A day whose rows in the answer do not fit the columns of the dataset."""
 
-    day: str
+    day: date
     reason: str
 
 
@@ -77,8 +77,8 @@ class Answer(Brief):
     appid: str
     name: str
     dataset: str
-    begin_date: str
-    end_date: str
+    begin_date: date
+    end_date: date
     outcome: Literal["same", "different", "refused", "unanswered"]
     exit_code: int
     requests: int
@@ -170,8 +170,8 @@ def _ask(project: Project, account: str, dataset: str, days: tuple[str, str]) ->
         appid=chosen.appid,
         name=chosen.name,
         dataset=window.dataset,
-        begin_date=calendar.day_text(window.begin),
-        end_date=calendar.day_text(window.end),
+        begin_date=calendar.date_of(window.begin),
+        end_date=calendar.date_of(window.end),
         outcome="unanswered",
         exit_code=int(Exit.INCOMPLETE),
         requests=heard.requests,
@@ -290,7 +290,7 @@ def _compared(answer: Answer, dataset: Dataset, decoded: Decoded, published: lis
     key = tuple(dict.fromkeys(("appid", DATE_COLUMN, *dataset.key)))
     found = differences(old, new, key)
     unusable = tuple(
-        UnusableDay(calendar.day_text(day), safe_text(reason))
+        UnusableDay(calendar.date_of(day), safe_text(reason))
         for day, reason in sorted(decoded.quarantined.items())
     )
     moments = [each for table in published for each in table["_fetched_at"].to_pylist() if each]

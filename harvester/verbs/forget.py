@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -71,7 +71,7 @@ class Receipt(Brief):
     dry_run: bool
     accounts: list[str]
     datasets: list[str]
-    before: Day | None
+    before: date | None
     rewritten: list[Rewritten]
     answers: int
     quarantined: int
@@ -218,7 +218,7 @@ def _forget(erasing: _Erasure) -> Receipt:
         dry_run=erasing.dry,
         accounts=sorted(request.appids),
         datasets=sorted(request.datasets),
-        before=request.before,
+        before=None if request.before is None else calendar.date_of(request.before),
         rewritten=rewritten,
         answers=answers,
         quarantined=quarantined,

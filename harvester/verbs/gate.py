@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from itertools import chain
 from typing import NamedTuple
 
@@ -76,7 +77,7 @@ class Gate:
     in ``without`` instead.
     """
 
-    day: Day | None
+    day: date | None
     final: bool
     obtainable: tuple[DayRange, ...] = ()
     lost: tuple[LostDays, ...] = ()
@@ -120,7 +121,8 @@ def read_gate(
 
     ``silent`` are the days that are empty everywhere, ``attention`` is what needs a person.
     """
-    silent = tuple(x for x in silent if required.day is None or x.begin <= required.day)
+    day = None if required.day is None else calendar.date_of(required.day)
+    silent = tuple(each for each in silent if day is None or each.begin <= day)
     want, now = _required_days(required, history), history.now
     found = list(_explained(want, required, history))
     share = _share_there(want, found)
@@ -137,7 +139,7 @@ def read_gate(
     moments += (at for reason in reasons if (at := comes_at(reason, now)) is not None)
     moments += (each.retry_at for each in silent if each.retry_at is not None)
     return Gate(
-        required.day,
+        day,
         required.final,
         obtainable,
         () if is_enough else gone,

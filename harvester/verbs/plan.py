@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from harvester.core import calendar
@@ -42,7 +43,7 @@ class Plan(Brief):
     bound_by: str
     quota_questions: int
     calendar_days: int
-    complete_on: str | None
+    complete_on: date
     assumed: tuple[str, ...]
     datasets: tuple[DatasetPlan, ...]
     warnings: tuple[str, ...]
@@ -88,13 +89,14 @@ def plan(
     states = coverage_scan.read(tree, want, now, mine.datasets).states
     missing = coverage_scan.to_ask(states, want, refetch)
     found = wanted_days.summarise(mine, want, missing)
-    price = plain(cost.price(mine, missing, found, _quotas(mine, tree, own, now), now))
+    priced = cost.price(mine, missing, found, _quotas(mine, tree, own, now), now)
+    price = {name: each for name, each in plain(priced).items() if name not in _OF_THE_PRICE}
     barren = cost.empty_prefixes(mine, missing, _rows(states), today)
     return Plan(
         requests=found.requests,
         account_days=found.account_days,
         # The bound of the price, because a quota may bind harder than the rate.
-        **{name: price.pop(name) for name in _OF_THE_PRICE},
+        **{name: getattr(priced, name) for name in _OF_THE_PRICE},
         assumed=("daily_quota",) if price["assumed"] else (),
         datasets=found.datasets,
         warnings=(*doubts(project.manifest), *found.warnings),

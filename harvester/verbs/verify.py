@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -32,11 +32,11 @@ from harvester.verbs.project import open_harvested
 
 
 class Lost(NamedTuple):
-    """Days of an account, both included, as text; no appid if it is unknown."""
+    """Days of an account, both included; no appid if it is unknown."""
 
     appid: str
-    begin_date: str
-    end_date: str
+    begin_date: date
+    end_date: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +256,7 @@ def _identity(tree: Tree, dataset: Dataset, partition: Partition) -> FileIdentit
 def _damage(name: str, place: FileIdentity, flaws: list[str], lost: dict[str, int]) -> Damage:
     """Return the damage of a data file. ``lost`` are masks of days by appid."""
     days = (
-        Lost(appid, *map(calendar.day_text, between))
+        Lost(appid, *map(calendar.date_of, between))
         for appid in sorted(lost)
         for between in calendar.day_ranges(calendar.from_month_mask(lost[appid], place.month))
     )

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -224,7 +225,7 @@ def test_the_gate_stays_open_over_midnight(tmp_path: Path) -> None:
     assert found.datasets[0].days.provisional > 0
     ready_again = evening + 24 * 3600
     found = survey(lab.manifest(), lab.tree, ready_again)
-    assert [gap.ranges for gap in found.gaps] == [(("2026-05-20", "2026-05-20"),)]
+    assert [gap.ranges for gap in found.gaps] == [((date(2026, 5, 20), date(2026, 5, 20)),)]
     assert [gap.reason for gap in found.gaps] == ["not_asked"]
     assert not found.complete
 

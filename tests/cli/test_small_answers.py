@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from harvester.cli.commands.plan import print_plan
 from harvester.cli.output import logs, run_summary
 from harvester.cli.output.answers import console
 from harvester.cli.output.attention_lines import print_attention
-from harvester.core.calendar import day_text, parse_day
 from harvester.core.errors import ProcessDied, StoreError
 from harvester.core.exit_codes import Exit
 from harvester.core.plain import plain
@@ -30,7 +30,8 @@ from harvester.verbs.plan import Plan
 from tests.support.run_harness import DAILY, HOURLY, appid
 
 ONE, TWO = appid(1), appid(2)
-DAY = parse_day("2026-05-20")
+DAY = date(2026, 5, 20)
+MAY = date(2026, 5, 1)
 PRICE: dict[str, Any] = {
     "requests_today": 10,
     "read": 1,
@@ -47,15 +48,15 @@ PLAN = Plan(
     bound_by="quota",
     quota_questions=0,
     calendar_days=3,
-    complete_on=day_text(DAY + 2),
+    complete_on=date(2026, 5, 22),
     assumed=(),
-    datasets=(DatasetPlan(DAILY, 1, 30, 30, 30, DAY - 30, DAY - 1),),
+    datasets=(DatasetPlan(DAILY, 1, 30, 30, 30, date(2026, 4, 20), date(2026, 5, 19)),),
     warnings=(),
     paused=(),
     price=PRICE,
 )
 PREFIX = EmptyPrefix(ONE, "Acme", DAILY, None, 120, 20)
-ANSWER = Answer(ONE, "Acme", DAILY, "2026-05-01", "2026-05-01", "same", 0, 1, raw=b'{"list":[]}')
+ANSWER = Answer(ONE, "Acme", DAILY, MAY, MAY, "same", 0, 1, raw=b'{"list":[]}')
 
 
 def plan_text(capsys: pytest.CaptureFixture[str], quota_questions: int = 0, **price: Any) -> str:
@@ -115,7 +116,7 @@ def test_a_plan_tells_the_sources_of_its_quotas(
     [(None, "no row at all"), (DAY, "its first row on 2026-05-20")],
 )
 def test_a_plan_tells_of_days_before_the_first_row(
-    capsys: pytest.CaptureFixture[str], first_row: int | None, since: str
+    capsys: pytest.CaptureFixture[str], first_row: date | None, since: str
 ) -> None:
     """The requests of all such accounts are added, and the first of them is the example."""
     other = EmptyPrefix(TWO, "", HOURLY, DAY, 400, 5)
@@ -200,7 +201,7 @@ def test_an_answer_that_is_not_final_says_so(capsys: pytest.CaptureFixture[str])
     """So does one with days that do not fit the columns."""
     delay = "  WeChat is still computing this answer\n"
     assert delay not in answer_text(capsys)
-    odd = UnusableDay("2026-05-01", "a text in the place of a number")
+    odd = UnusableDay(MAY, "a text in the place of a number")
     text = answer_text(capsys, is_delay=True, unusable=(odd,))
     assert delay in text
     assert "  2026-05-01 does not fit the columns: a text in the place of a number\n" in text

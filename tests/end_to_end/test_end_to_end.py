@@ -177,7 +177,7 @@ def test_refetch_replaces_nothing_but_the_days_of_its_state(tmp_path: Path, valu
     assert date_of(between) in before
     assert len(after) == len(before) + (2 if value > 0 else 0)
     assert {(lost.day, lost.dataset) for lost in done.quarantined} == (
-        set() if value > 0 else {(day, DAILY) for day in empty}
+        set() if value > 0 else {(date_of(day), DAILY) for day in empty}
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
 from harvester.core import calendar
-from harvester.core.calendar import day_range, instant, parse_day
+from harvester.core.calendar import day_of, day_range, instant, parse_day
 from harvester.core.config.settings import Account, Job, Limits, Manifest, Output
 from harvester.core.model import Refusal, Reserve
 from harvester.planning import cost, wanted_days
@@ -71,7 +71,7 @@ def test_the_days_under_a_quota_count_today(
     found = priced(manifest_of(calendar.day_text(TODAY - windows), limits), note)
     assert found.calendar_days == took
     assert found.requests_today == 2 * min(windows, 80 - spent)
-    assert found.complete_on == TODAY + later
+    assert day_of(found.complete_on) == TODAY + later
     assert (found.bound_by == "quota") == (later > 0)
 
 
@@ -101,7 +101,7 @@ def test_a_parked_dataset_has_nothing_left_today() -> None:
     note.exhaust(HOURLY, appid(1), Refusal(45009, "reach max api daily quota limit", ""))
     found = priced(manifest_of(calendar.day_text(TODAY - 10), Limits()), note)
     assert (found.requests_today, found.calendar_days) == (10, 1)
-    assert found.complete_on == TODAY + 1
+    assert day_of(found.complete_on) == TODAY + 1
 
 
 def test_an_account_that_lacks_nothing_costs_nothing() -> None:
@@ -121,7 +121,9 @@ def test_a_narrower_range_is_priced() -> None:
     found = priced(
         manifest_of(calendar.day_text(TODAY - 100), Limits(daily_quota=50, daily_reserve=Reserve()))
     )
-    assert [(each.begin, each.requests, each.calendar_days) for each in found.shorter_ranges] == [
+    assert [
+        (day_of(each.begin), each.requests, each.calendar_days) for each in found.shorter_ranges
+    ] == [
         (TODAY - 30, 60, 1),
         (TODAY - 90, 180, 2),
     ]
@@ -136,9 +138,9 @@ def test_an_account_that_pays_for_years_before_its_first_row_is_named() -> None:
     missing = {HOURLY: dict.fromkeys(manifest.jobs[0].appids, older)}
     known = {HOURLY: {appid(1): (rows, empty), appid(2): (rows, empty >> 20 & empty)}}
     found = cost.empty_prefixes(manifest, Missing(missing, {}, {}), known, TODAY)
-    assert [(each.appid, each.first_row, each.empty) for each in found] == [
-        (appid(1), TODAY - 50, 100)
-    ]
+    assert [
+        (each.appid, each.first_row and day_of(each.first_row), each.empty) for each in found
+    ] == [(appid(1), TODAY - 50, 100)]
     assert found[0].requests == calendar.count_days(older)
 
 
@@ -180,7 +182,7 @@ def test_a_plan_after_a_spent_quota_counts_with_what_it_taught() -> None:
     want = wanted_days.wanted(manifest, NOON)
     found = wanted_days.summarise(manifest, want, Missing(want, {}, {}))
     price = cost.price(manifest, Missing(want, {}, {}), found, quotas(manifest, note), NOON)
-    assert (price.calendar_days, price.complete_on) == (11, TODAY + 11)
+    assert (price.calendar_days, day_of(price.complete_on)) == (11, TODAY + 11)
     assert (price.requests_today, price.quota_questions) == (0, 0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,7 @@ def test_days_empty_everywhere_need_a_person_from_the_third_day_on(
     lab: RunHarness, meaning: Any, count: int
 ) -> None:
     """Until then WeChat may fill them."""
-    begin = parse_day("2026-05-17")
+    begin = date(2026, 5, 17)
     days = EmptyEverywhere(DAILY, begin, begin, 3, int(NOW - 3 * DAY), meaning, None)
     record = record_at(empty_everywhere=(days,))
     assert found(lab, record) == [f"empty_everywhere/{DAILY}"] * count

@@ -6,6 +6,7 @@ import io
 import re
 import time
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,9 @@ def test_ten_thousand_refused_accounts_are_few_lines(tmp_path: Path) -> None:
 def test_more_causes_than_fit_are_counted(tmp_path: Path) -> None:
     """No screen is flooded, whatever happened."""
     done = summary_of([refused(number, 90_000 + number) for number in range(40)])
-    quarantined = tuple(QuarantinedDay(appid(1), DAILY, 1, f"reason {n}") for n in range(5))
+    quarantined = tuple(
+        QuarantinedDay(appid(1), DAILY, date(2026, 5, 1), f"reason {n}") for n in range(5)
+    )
     done = replace(done, quarantined=quarantined)
     said = printed(done, tmp_path)
     assert len(lost_days(done, {})) == 45

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.calendar import day_of, instant, month_of, today
+from harvester.core.calendar import date_of, day_of, instant, month_of, today
 from harvester.core.dataset import Dataset
 from harvester.core.errors import StoreError
 from harvester.core.model import RawAnswer, Window, bucket_of
@@ -170,7 +170,7 @@ def test_quarantine_and_healing(tree: Tree) -> None:
     bad = answer(days_of(0, 1), [row(MARCH, number=-1), row(MARCH + 1)], LONG_AFTER)
     done = put(tree, [write_group(tree, 0, "b", [bad])])
     reason = "callback_count: a negative count"
-    assert done.quarantined == ((appid(1), DAILY.name, MARCH, reason),)
+    assert done.quarantined == ((appid(1), DAILY.name, date_of(MARCH), reason),)
     assert list(quarantine.entries(tree, DAILY.name)) == [
         quarantine.QuarantinedAnswer(MARCH, reason, bad, "b"),
     ]

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 
 from harvester.catalogue.error_codes import rule_for
-from harvester.core.calendar import Day
+from harvester.core.calendar import Day, date_of
 from harvester.core.errors import INTERNAL_ERROR
 from harvester.core.model import DayRange, OddityKind, Refusal, Window
 from harvester.core.results import PausedAccount, PendingDays
@@ -375,7 +375,9 @@ def _published(choose: _Choices, whose: str) -> Published:
         (whose,),
         choose.number(),
         choose.number(),
-        quarantined=tuple(QuarantinedDay(*window[:3], reason) for reason in reasons),
+        quarantined=tuple(
+            QuarantinedDay(*window[:2], date_of(window.begin), reason) for reason in reasons
+        ),
         dropped=choose.number(),
         unknown=frozenset(choose.some("xyz")),
         missing=frozenset(choose.some("xyz")),
@@ -421,8 +423,8 @@ def _coverage(choose: _Choices, whose: str) -> CoverageRead:
             AccountSummary(whose, name, days, choose.number(), choose.number(), reasons=reasons)
             for name in choose.some(names)
         ),
-        tuple(choose.some([QuarantinedDay(whose, DATASETS[0], FIRST_DAY, "odd")])),
-        tuple(choose.some([DayRange(whose, DATASETS[0], *bounds)])),
+        tuple(choose.some([QuarantinedDay(whose, DATASETS[0], date_of(FIRST_DAY), "odd")])),
+        tuple(choose.some([DayRange(whose, DATASETS[0], *map(date_of, bounds))])),
         NextRequests(choose.number(), choose.number(), gaps if choose.number(1) else None),
     )
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.calendar import Day, date_of, day_text, month_of, parse_day
+from harvester.core.calendar import Day, date_of, day_of, day_text, month_of, parse_day
 from harvester.core.dataset import DATE_COLUMN, Column, Dataset, Grain, Kind, Nesting
 from harvester.core.model import RawAnswer, Window
 from harvester.sandbox import expected_rows
@@ -139,7 +139,7 @@ def published(dataset: Dataset, windows: list[Window], bodies: list[bytes]) -> F
         )
         table = rows_of(tree, partition)
     table.validate(full=True)
-    found = Found({}, {(entry.appid, entry.day) for entry in done.quarantined})
+    found = Found({}, {(entry.appid, day_of(entry.day)) for entry in done.quarantined})
     for row in table.to_pylist():
         assert row.pop("_run_id") == "run"
         assert row.pop("_fetched_at").timestamp() == LONG_AFTER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def test_percent_counts_the_days_of_all_datasets_and_is_100_only_if_all_are_ther
     assert percents == {appid(1): 100.0, appid(2): 50.0, appid(3): 0.0, appid(4): 100.0}
     newest = {each.appid: each.newest_day for each in found.accounts}
     assert newest[appid(3)] is None
-    assert newest[appid(1)] == newest[appid(2)] == "2026-03-07"
+    assert newest[appid(1)] == newest[appid(2)] == date(2026, 3, 7)
 
 
 def test_an_account_waits_only_for_what_time_brings(found: Status) -> None:
@@ -79,7 +80,7 @@ def test_an_account_waits_only_for_what_time_brings(found: Status) -> None:
 
 def test_gaps_of_equal_days_are_one_with_the_reason_of_the_last_run(found: Status) -> None:
     """One entry for both datasets of the refused account."""
-    days = (("2026-03-01", "2026-03-07"),)
+    days = ((date(2026, 3, 1), date(2026, 3, 7)),)
     gaps = {gap.appid: gap for gap in found.gaps}
     refused, waiting = gaps[appid(3)], gaps[appid(2)]
     assert (refused.datasets, refused.days, refused.ranges) == (BOTH, 14, days)

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from harvester.core.calendar import day_text, instant, parse_day, utc_text
+from harvester.core.calendar import Day, day_of, day_text, instant, parse_day, utc_text
 from harvester.core.exit_codes import Exit
 from harvester.runs.record.notes import notes_of
 from harvester.runs.record.record import Record
@@ -49,9 +49,9 @@ def gate(lab: RunHarness) -> Gate:
     return found
 
 
-def meanings(done: Record) -> list[tuple[str, int, int, str]]:
+def meanings(done: Record) -> list[tuple[str, Day, Day, str]]:
     """Return what a run found to be empty everywhere."""
-    return [(x.dataset, x.begin, x.end, x.meaning) for x in done.empty_everywhere]
+    return [(x.dataset, day_of(x.begin), day_of(x.end), x.meaning) for x in done.empty_everywhere]
 
 
 def test_without_other_datasets_it_is_75_on_two_days_and_then_3(

@@ -152,7 +152,7 @@ def test_a_day_that_was_never_fetched_is_all_new(cli: CommandLine, truth: Truth)
     truth.instead[DAY] = [{**expected_rows(DAILY, ONE, calendar.parse_day(DAY))[0]}]
     truth.instead[DAY][0]["callback_count"] = "many"
     [unusable] = fetch(cli, ONE, DAILY, DAY).unusable
-    assert unusable.day == DAY
+    assert str(unusable.day) == DAY
     assert "callback_count" in unusable.reason
 
 

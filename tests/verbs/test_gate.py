@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import orjson
 import pytest
 
 from harvester.core import calendar
-from harvester.core.calendar import Day, parse_day
+from harvester.core.calendar import Day, day_of, parse_day
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
@@ -51,6 +53,11 @@ def lost(found: Gate) -> set[tuple[str, str, int | None, str]]:
     return {(days.appid, days.dataset, days.errcode, days.reason) for days in found.lost}
 
 
+def ranges(found: Iterable[DayRange]) -> set[tuple[Day, Day]]:
+    """Return the first and the last day of each range."""
+    return {(day_of(days.begin), day_of(days.end)) for days in found}
+
+
 def records(lab: RunHarness) -> list[Path]:
     """The run records, oldest first."""
     return sorted((lab.root / "_harvester/runs").glob("*.json"))
@@ -68,7 +75,7 @@ def test_a_gate_opens_with_the_run_that_fetches_the_days(lab: RunHarness) -> Non
     found = judged(lab)
     assert found.exit_code is Exit.AGAIN
     assert found.obtainable == tuple(
-        DayRange(name, HOURLY, parse_day("2026-05-06"), NEWEST) for name in lab.appids
+        DayRange(name, HOURLY, date(2026, 5, 6), date(2026, 5, 19)) for name in lab.appids
     )
     assert found.retry_at == calendar.utc_text(lab.now())
     lab.run()
@@ -83,7 +90,7 @@ def test_a_gate_says_3_once_only_refused_days_are_missing(lab: RunHarness) -> No
     found = judged(lab)
     assert (found.exit_code, found.obtainable, found.retry_at) == (Exit.INCOMPLETE, (), None)
     first = parse_day("2026-05-06")
-    assert {(days.begin, days.end) for days in found.lost} == {
+    assert ranges(found.lost) == {
         (NEWEST, NEWEST),
         (first, NEWEST - 1),
     }
@@ -161,7 +168,7 @@ def test_a_new_day_of_a_refused_account_is_to_be_asked_first(lab: RunHarness) ->
     lab.advance(86_400)
     found = judged(lab)
     assert found.exit_code is Exit.ATTENTION
-    assert {(days.begin, days.end) for days in found.obtainable} == {(NEWEST + 1, NEWEST + 1)}
+    assert ranges(found.obtainable) == {(NEWEST + 1, NEWEST + 1)}
     lab.run()
     assert judged(lab).exit_code is Exit.INCOMPLETE
 
@@ -191,12 +198,12 @@ def test_a_failed_window_among_days_that_are_put_off_is_told_apart(lab: RunHarne
     records(lab)[-1].write_bytes(orjson.dumps(record))
     lab.accounts = 1
     found = judged(lab)
-    failed = parse_day("2026-05-10")
-    assert found.lost == (LostDays(SICK, HOURLY, failed, failed, "failed", -1, record["run_id"]),)
-    assert [(days.begin, days.end) for days in found.obtainable] == [
+    failed, on = parse_day("2026-05-10"), date(2026, 5, 10)
+    assert found.lost == (LostDays(SICK, HOURLY, on, on, "failed", -1, record["run_id"]),)
+    assert ranges(found.obtainable) == {
         (parse_day("2026-05-06"), failed - 1),
         (failed + 1, NEWEST),
-    ]
+    }
     ended = calendar.utc_text(lab.now() + 600)[:-3]
     assert found.retry_at is not None
     assert found.retry_at.startswith(ended[:-1])
@@ -218,7 +225,7 @@ def test_a_named_day_is_required_before_it_is_ready(tmp_path: Path) -> None:
     assert judged(lab).exit_code is Exit.DONE
     found = judged(lab, "2026-05-19")
     assert (found.exit_code, found.retry_at) == (Exit.AGAIN, "2026-05-20T02:00:00Z")
-    assert {(days.begin, days.end) for days in found.obtainable} == {(NEWEST, NEWEST)}
+    assert ranges(found.obtainable) == {(NEWEST, NEWEST)}
 
 
 def test_a_week_is_required_once_it_is_over(tmp_path: Path) -> None:
@@ -278,7 +285,8 @@ def test_a_quarantined_day_does_not_come_by_itself(tmp_path: Path) -> None:
     lab.run()
     found = judged(lab)
     assert found.exit_code is Exit.INCOMPLETE
-    assert found.lost == (LostDays(SICK, HOURLY, BROKEN, BROKEN, "quarantined"),)
+    day = calendar.date_of(BROKEN)
+    assert found.lost == (LostDays(SICK, HOURLY, day, day, "quarantined"),)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,9 @@ VERBS: dict[str, tuple[Callable[[Any, Path], Any], tuple[str, ...]]] = {
     ),
 }
 """The function of each verb that prints JSON, and the arguments of the command."""
+
+DAYS = {"before", "begin", "begin_date", "complete_on", "day", "end", "end_date", "newest_day"}
+"""Members of results that are days."""
 
 _MOVING = re.compile(
     r"\d{4}-\d\d-\d\dT[\d:]+Z|\d{8}T\d{6}Z-\w+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-\w+"
@@ -73,6 +78,32 @@ def test_to_dict_is_what_the_command_prints(
     invoke([verb, *words, str(harvested), "--format", "json"])
     printed = json.loads(capsys.readouterr().out)
     assert still(found.to_dict()) == still(printed)
+
+
+def days_in(value: Any) -> Iterator[object]:
+    """Yield the members of a result, and of what is in it, that are named as days."""
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        for each in value:
+            yield from days_in(each)
+    elif dataclasses.is_dataclass(value) or hasattr(value, "_fields"):
+        is_tuple = hasattr(value, "_fields")
+        names = value._fields if is_tuple else [each.name for each in dataclasses.fields(value)]
+        for name in names:
+            member = getattr(value, name)
+            if name in DAYS:
+                yield member
+            else:
+                yield from days_in(member)
+
+
+@pytest.mark.parametrize("verb", ["plan", "check", "status", "fetch", "forget"])
+def test_days_of_results_are_dates(verb: str, harvested: Path, tmp_path: Path) -> None:
+    """Or None. In JSON they are text, 2026-01-31."""
+    for partition in (tmp_path / "output" / "user_summary").glob("*/*"):
+        partition.unlink()
+    found = [*days_in(VERBS[verb][0](harvested, tmp_path / "new"))]
+    assert any(found)
+    assert {type(day) for day in found} <= {date, type(None)}
 
 
 def test_a_result_is_the_summary_of_the_command(harvested: Path, tmp_path: Path) -> None:

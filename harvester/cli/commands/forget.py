@@ -8,7 +8,6 @@ from rich.console import Console
 
 from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line
-from harvester.core import calendar
 from harvester.core.text.counts import counted
 from harvester.verbs import forget as forgetting
 
@@ -58,7 +57,7 @@ def forget(
 
 
 def _print_receipt(out: Console, receipt: forgetting.Receipt) -> None:
-    until = "" if receipt.before is None else f" before {calendar.day_text(receipt.before)}"
+    until = "" if receipt.before is None else f" before {receipt.before}"
     owners = counted(len(receipt.accounts), "account")
     verb = "would be" if receipt.dry_run else "were"
     out.print(f"of {owners} in {counted(len(receipt.datasets), 'dataset')}{until} {verb} deleted")

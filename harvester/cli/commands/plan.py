@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from rich.console import Console
@@ -11,7 +12,6 @@ from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line, print_paused, print_table
 from harvester.cli.output.phrases import seconds_text
 from harvester.cli.output.table_layout import TableColumn
-from harvester.core.calendar import Day, day_text
 from harvester.core.config.settings import ASSUMED_QUOTA
 from harvester.core.results import DatasetPlan
 from harvester.core.text.counts import counted
@@ -77,8 +77,8 @@ def print_plan(out: Console, found: Plan) -> None:
         print_line(out, f"note: {warning}")
 
 
-def _day(day: Day | None) -> str:
-    return "" if day is None else day_text(day)
+def _day(day: date | None) -> str:
+    return "" if day is None else str(day)
 
 
 def _price_lines(found: Plan, price: Mapping[str, Any]) -> Iterator[str]:

@@ -36,7 +36,6 @@ from harvester.cli.output.coverage_table import print_coverage, print_suspicious
 from harvester.cli.output.phrases import days_text, minute_texts
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, own
-from harvester.core.calendar import day_text
 from harvester.core.exit_codes import Exit
 from harvester.core.results import PausedAccount
 from harvester.core.text.counts import counted
@@ -145,7 +144,7 @@ def _print_status(out: Console, found: Status, *, proposes: bool) -> None:
     names = {account.appid: account.name for account in found.accounts}
     for item in found.quarantined[:MAX_LINES]:
         account = named(item.appid, names.get(item.appid, ""))
-        where = f"{account}: {item.dataset} {day_text(item.day)}"
+        where = f"{account}: {item.dataset} {item.day}"
         is_first = item is found.quarantined[0]
         print_line(out, f"quarantined: {where}: {safe_text(item.reason)}", gap=is_first)
     for line in (*found.warnings, *(f"not harvester's: {inert(name)}" for name in found.foreign)):
@@ -209,10 +208,10 @@ def _print_owners(out: Console, found: Status) -> None:
 
 def _print_gate(out: Console, gate: Gate) -> None:
     """Print whether the required days are there, or may still come, and name the lost ones."""
-    day = "the newest ready day" if gate.day is None else day_text(gate.day)
+    day = "the newest ready day" if gate.day is None else str(gate.day)
     days = "final days up to" if gate.final else "days up to"
     if gate.obtainable:
-        count = sum(each.end - each.begin + 1 for each in gate.obtainable)
+        count = sum(each.days for each in gate.obtainable)
         verdict = f"{count:,} account-days can still be obtained, from {gate.retry_at} on"
     else:
         verdict = "nothing more comes by itself" if gate.lost else "all of them are there"
@@ -244,7 +243,7 @@ _COLUMNS: Sequence[TableColumn[AccountStatus]] = (
     TableColumn("tags", lambda row: ", ".join(row.tags), "text", rank=4, least=10, may_lack=True),
     TableColumn("percent", lambda row: "" if row.percent is None else f"{row.percent:.1f}"),
     TableColumn("provisional", lambda row: row.provisional, rank=2, may_lack=True),
-    TableColumn("newest day", lambda row: row.newest_day, "code", rank=1),
+    TableColumn("newest day", lambda row: str(row.newest_day or ""), "code", rank=1),
     TableColumn("state", _state, "code"),
     TableColumn("reason", _reason_text, "text", least=10),
     TableColumn("waiting until", lambda row: _local(row.waiting_until), "code", rank=3),
@@ -299,10 +298,9 @@ def _lost_lines(lost: Sequence[LostDays]) -> list[str]:
     """Return the lines of `_day_lines` for days that no run obtains by itself."""
     found = []
     for item in lost:
-        span = day_text(item.begin), day_text(item.end)
         account = item.appid, item.name, (item.dataset,)
-        days = item.end - item.begin + 1
-        found.append(MissingDays(*account, days, (span,), item.reason, item.errcode))
+        span = item.begin, item.end
+        found.append(MissingDays(*account, item.days, (span,), item.reason, item.errcode))
     return _day_lines(found)
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from harvester.cli.output.phrases import listed
 from harvester.cli.output.streams import Terminal, stdout_output
 from harvester.cli.output.table_layout import Row, TableColumn, line_lines, table_lines
-from harvester.core.calendar import day_text, range_text
+from harvester.core.calendar import range_text
 from harvester.core.plain import plain
 from harvester.core.results import PausedAccount, PendingDays
 from harvester.core.text.counts import counted
@@ -119,7 +119,7 @@ def print_paused(out: Console, paused: Iterable[PausedAccount]) -> None:
 def pause_text(paused: PausedAccount) -> str:
     """Return the reason of a pause, the datasets if it is not about all of them, and its end."""
     only = f"only {listed(paused.datasets, MAX_LINES)}" if paused.datasets else ""
-    until = f"until {day_text(paused.until)}" if paused.until is not None else ""
+    until = f"until {paused.until}" if paused.until is not None else ""
     return "; ".join(filter(None, (inert(paused.reason), only, until)))
 
 

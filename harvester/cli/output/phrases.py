@@ -17,9 +17,9 @@ def listed(items: Iterable[str], shown: int = 3) -> str:
     return ", ".join(first[:shown]) + more
 
 
-def days_text(first: str, last: str) -> str:
+def days_text(first: dt.date, last: dt.date) -> str:
     """Write the days between two, as ``2024-01-31`` or ``2024-01-01..2024-01-31``."""
-    return first if first == last else f"{first}..{last}"
+    return str(first) if first == last else f"{first}..{last}"
 
 
 def seconds_text(seconds: float) -> str:

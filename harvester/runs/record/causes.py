@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from itertools import islice
 from typing import NamedTuple, TypeAlias, cast
 
-from harvester.core.calendar import Day, day_text, utc_text
+from harvester.core.calendar import utc_text
 from harvester.core.model import Refusal, Window
 from harvester.core.rule import Action, Rule, Scope
 from harvester.core.text.counts import counted
@@ -253,7 +254,7 @@ def lost_days(record: Record, names: Mapping[str, str]) -> list[LostDays]:
     """
     refused = sorted(_given_up(record.abandoned, names), key=lambda found: -found.days)
     silent = (
-        LostDays(each.end - each.begin + 1, each.dataset, each.text, EMPTY_ADVICE[each.meaning])
+        LostDays(each.days, each.dataset, each.text, EMPTY_ADVICE[each.meaning])
         for each in record.empty_everywhere
         if each.meaning != "note"
     )
@@ -296,11 +297,11 @@ def _in_quarantine(days: Iterable[QuarantinedDay], names: Mapping[str, str]) -> 
         yield LostDays(len(items), whose, f"quarantined: {safe_text(reason)}")
 
 
-def _days_text(found: set[Day]) -> str:
+def _days_text(found: set[date]) -> str:
     """List the days, oldest first; of many name the first and the last."""
     if len(found) <= _SHOWN:
-        return ", ".join(map(day_text, sorted(found)))
-    return f"{day_text(min(found))}..{day_text(max(found))}"
+        return ", ".join(map(str, sorted(found)))
+    return f"{min(found)}..{max(found)}"
 
 
 def _subject(items: Sequence[AbandonedDays | QuarantinedDay], names: Mapping[str, str]) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import date
 from enum import Enum
 from typing import Any
 
-from harvester.core import calendar
 from harvester.core.exit_codes import Exit
 from harvester.core.model import ReportedQuota
 from harvester.core.plain import Brief, plain
@@ -42,7 +42,7 @@ class ProbeResult:
     family: str
     permission_set: int
     dataset: str
-    day: calendar.Day
+    day: date
     state: State
     errcode: int | None = None
     errmsg: str = ""

@@ -29,7 +29,7 @@ import anyio
 import pytest
 
 import harvester
-from harvester.core.calendar import parse_day
+from harvester.core.calendar import date_of, parse_day
 from harvester.core.config.credentials import PlatformAccess, PlatformCache, SecretReader
 from harvester.core.errors import HarvesterError, UsageError
 from harvester.core.secret import Secret
@@ -326,7 +326,7 @@ def shard(pair: tuple[socket.socket, socket.socket], ends: Ends, tmp_path: Path)
 def test_facts_are_passed_on_without_secrets(shard: _ShardProcess, peer: Channel) -> None:
     """Names and reasons that WeChat has sent may hold them; the other process knows them not."""
     secret = Secret("canary0123456789abcdef").reveal()
-    day = QuarantinedDay(appid(1), DAILY, STARTED_ON, f"the value {secret}")
+    day = QuarantinedDay(appid(1), DAILY, date_of(STARTED_ON), f"the value {secret}")
     file = Published(
         DAILY, 24_314, "p", (), (), 0, 2, quarantined=(day,), unknown=frozenset({secret})
     )
