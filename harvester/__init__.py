@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from harvester.verbs.plan import Plan as Plan
     from harvester.verbs.plan import plan as plan
     from harvester.verbs.project import read_manifest as read_manifest
+    from harvester.verbs.report import ReportPage as ReportPage
+    from harvester.verbs.report import report as report
     from harvester.verbs.results import Result as Result
     from harvester.verbs.run import run as run
     from harvester.verbs.run import run_async as run_async
@@ -93,6 +95,7 @@ _HOMES = {
     "verbs.fetch": ("Answer", "fetch"),
     "verbs.project": ("read_manifest",),
     "verbs.plan": ("Plan", "plan"),
+    "verbs.report": ("ReportPage", "report"),
     "verbs.results": ("Result",),
     "verbs.run": ("run", "run_async"),
     "verbs.status": ("Status", "status"),

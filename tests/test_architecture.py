@@ -208,14 +208,14 @@ MAX_CODE = {
     "scheduling": 1_465,
     "tables": 1_947,
     "wechat": 1_717,
-    "storage": 3_931,
+    "storage": 3_934,
     "engine": 913,
     "runs": 3_987,
-    "verbs": 3_085,
+    "verbs": 3_597,
     "readers": 772,
-    "cli": 2_401,
+    "cli": 2_427,
     "sandbox": 1_056,
-    "root": 201,
+    "root": 204,
 }
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
@@ -567,7 +567,9 @@ def test_the_texts_keep_their_budgets() -> None:
     """Data files are bounded as well, so that no code is saved by moving it there."""
     rooms: Counter[str] = Counter()
     for path in PACKAGE.rglob("*"):
-        if path.is_file() and path.suffix not in {".py", ".pyc", ".typed"}:
+        # The page is bounded where it is tested.
+        is_page = path.parent == PACKAGE / "verbs" / "page"
+        if path.is_file() and path.suffix not in {".py", ".pyc", ".typed"} and not is_page:
             assert path.suffix in {".sql", ".yaml"}, path
             lines = filter(str.strip, path.read_text("utf-8").splitlines())
             rooms[path.relative_to(PACKAGE).parts[0]] += len(list(lines))

@@ -14,6 +14,7 @@ VERBS = {
     "plan": "Show what a run would ask and what limits its speed. Asks nothing, writes nothing.",
     "run": "Fetch what the output lacks and publish it. Safe to repeat and to kill.",
     "status": "Show coverage, gaps, quarantine and the last runs.",
+    "report": "Write coverage, attention, expectations and runs as one page.",
     "fetch": "Ask for one window now, and compare the answer with the published rows.",
     "changes": "List the files that were replaced since a cursor, as JSON lines.",
     "verify": "Check every file against itself, its data included.",

@@ -18,6 +18,7 @@ __all__ = [
     "plan",
     "progress",
     "project",
+    "report",
     "results",
     "rewrite",
     "run",

@@ -48,7 +48,7 @@ from harvester.storage.backends.object_client import LIMITS, LONG_PUTS, TimeLimi
 from harvester.storage.backends.scratch import Scratch
 
 if TYPE_CHECKING:
-    from obstore import GetResult, ObjectMeta, PutMode
+    from obstore import Attributes, GetResult, ObjectMeta, PutMode
     from obstore.store import ObjectStore as Client
 
 _T = TypeVar("_T")
@@ -61,6 +61,9 @@ _SHORT_BYTES = 1 << 20
 
 _PROBE = f"{LOCKS}/conditions"
 """The name of an empty object that stays, with which each run tests the store."""
+
+_HTML: Attributes = {"Content-Type": "text/html; charset=utf-8"}
+"""What a page is, so that a browser shows it."""
 
 _WRONG_VERSION: PutMode = {"e_tag": '"00000000000000000000000000000000"', "version": "1"}
 
@@ -181,7 +184,9 @@ class ObjectStore:
         try:
             # In one request, because a condition holds for a single one, and the parts of a
             # cancelled upload cost money and are never seen.
-            return version_of(obstore.put(store, name, data, mode=mode, use_multipart=False))
+            kind = _HTML if name.endswith(".html") else None
+            done = obstore.put(store, name, data, attributes=kind, mode=mode, use_multipart=False)
+            return version_of(done)
         except (AlreadyExistsError, PreconditionError) as error:
             if object_client.is_conflict(error):
                 raise

@@ -1,0 +1,109 @@
+"""Days as cells of the page's map: four bits a day, a row of bytes an account.
+
+The even day of two is in the low half of a byte. `page.js` has the same numbers.
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from harvester.core import calendar
+from harvester.core.calendar import Day, DaySet
+from harvester.core.dataset import Grain
+from harvester.verbs.days.day_states import DaysInState
+
+_ANSWERED = {
+    ("final", True): 1,
+    ("final", False): 2,
+    ("provisional", True): 3,
+    ("provisional", False): 4,
+}
+_MISSING = {
+    "not_asked": 5,
+    "not_ready": 6,
+    "quota": 7,
+    "deferred": 8,
+    "refused": 9,
+    "failed": 10,
+    "paused": 12,
+}
+_QUARANTINED = 11
+
+_BITS = 4
+_LEVEL = 6
+"""Level of deflate. Above 6 it takes several times as long and saves next to nothing."""
+
+_CHUNK = 3 << 14
+"""Bytes that are encoded at a time: a multiple of three, so that the pieces can be joined."""
+
+
+class Columns(NamedTuple):
+    """The days of the map: the first one, and how ``many`` there are."""
+
+    begin: Day
+    many: int
+
+    @property
+    def days(self) -> DaySet:
+        """All days of the map."""
+        return calendar.day_range(self.begin, self.begin + self.many - 1)
+
+
+def row(found: Iterable[DaysInState], grain: Grain, columns: Columns) -> bytes:
+    """Return the cells of an account; a period of a week or a month is one on each of its days."""
+    planes = [calendar.NO_DAYS] * _BITS
+    for item in found:
+        if item.days:
+            number = _number(item)
+            for bit in range(_BITS):
+                if number >> bit & 1:
+                    planes[bit] |= item.days
+    cells = 0
+    for bit, plane in enumerate(planes):
+        cells |= _spread(whole_periods(plane, grain), columns) << bit
+    return cells.to_bytes((columns.many + 1) // 2, "little")
+
+
+def _number(item: DaysInState) -> int:
+    if item.state == "quarantined":
+        return _QUARANTINED
+    if item.has_rows is None:
+        return _MISSING[item.reason]
+    return _ANSWERED[item.state, item.has_rows]
+
+
+@functools.lru_cache(maxsize=4_096)
+def whole_periods(days: DaySet, grain: Grain) -> DaySet:
+    """Return all days of the weeks or months that begin on these days."""
+    if grain is Grain.WEEK:
+        return functools.reduce(int.__or__, (days << later for later in range(7)))
+    if grain is Grain.MONTH:
+        return functools.reduce(int.__or__, map(_month_of, calendar.each_day(days)), 0)
+    return days
+
+
+def _month_of(day: Day) -> DaySet:
+    return calendar.month_days(calendar.month_of(day))
+
+
+@functools.lru_cache(maxsize=4_096)
+def _spread(days: DaySet, columns: Columns) -> int:
+    """Return a number with a bit in the lowest of four for each day of the map."""
+    inside = (days & columns.days) >> (columns.begin - calendar.FIRST_DAY)
+    # The digits of base 2, read as those of base 16: this takes time in proportion to the days.
+    return int(f"{inside:b}", 16)
+
+
+def compressed(rows: Iterable[bytes]) -> Iterator[str]:
+    """Yield rows as pieces of a text: deflated, in base 64."""
+    packer, rest = zlib.compressobj(_LEVEL), b""
+    for each in rows:
+        rest += packer.compress(each)
+        if len(rest) >= _CHUNK:
+            yield b64encode(rest[:_CHUNK]).decode()
+            rest = rest[_CHUNK:]
+    yield b64encode(rest + packer.flush()).decode()

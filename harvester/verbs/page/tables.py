@@ -1,0 +1,224 @@
+"""Tables of the page as plain HTML, which stands without script. Every text in them is escaped."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from itertools import groupby
+
+from harvester.catalogue.error_codes import token_rule_for
+from harvester.core import calendar
+from harvester.core.calendar import day_text
+from harvester.core.model import bucket_of
+from harvester.planning.quota import DailyQuota
+from harvester.runs.record.attention import AccountLabel, Attention
+from harvester.runs.record.expectations import Expectation
+from harvester.storage import layout
+from harvester.storage.layout import Tree
+from harvester.storage.state import quota_ledger
+from harvester.storage.state.run_records import RunRecord
+from harvester.verbs.page.facts import View
+
+MAX_ROWS = 200
+"""Most rows of a table; the rest is counted."""
+
+MAX_NAMES = 20
+"""Most accounts that a cell names."""
+
+_BEIJING = dt.timezone(dt.timedelta(hours=8))
+
+
+class Html(str):
+    """HTML in which all that is foreign is escaped."""
+
+    __slots__ = ()
+
+
+def text(value: object) -> Html:
+    """Return a value as HTML; a number with its thousands apart."""
+    if isinstance(value, Html):
+        return value
+    return Html(escape(f"{value:,}" if isinstance(value, int) else str(value)))
+
+
+def _section(view: View, name: str, body: str) -> Html:
+    return Html(f'<section id="{name}"><h2>{text(view.words[name])}</h2>{body}</section>')
+
+
+def _table(view: View, name: str, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Html:
+    """Return a section with a table, and below it the number of the rows that are left out."""
+    if not rows:
+        return _section(view, name, f"<p>{text(view.words[f'{name}.none'])}</p>")
+    head = "".join(f'<th scope="col">{text(view.words[each])}</th>' for each in heads)
+    lines = (
+        "<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in cells) + "</tr>"
+        for cells in rows[:MAX_ROWS]
+    )
+    found = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    more = (f"<p>{each}</p>" for each in _more(view, len(rows) - MAX_ROWS))
+    return _section(view, name, found + "".join(more))
+
+
+def _more(view: View, count: int) -> list[Html]:
+    """Return how many things are left out, if any are."""
+    return [text(view.words["more"].format(count=f"{count:,}"))] if count > 0 else []
+
+
+def attention(view: View) -> Html:
+    """Return what needs a person, new first; items of one cause and beginning are in one row."""
+    groups = [list(group) for _, group in groupby(sorted(_concerned(view), key=_kind), _kind)]
+    heads = ["since", "cause", "accounts", "datasets"] + ["advice"] * (not view.for_client)
+    return _table(view, "attention", heads, [_row(view, group) for group in groups])
+
+
+def _concerned(view: View) -> Iterator[Attention]:
+    """Yield the items about what is selected; a client is not told of what concerns whole runs."""
+    selected = {dataset.name for dataset in view.datasets}
+    for item in view.found.attention:
+        if selected & {*item.datasets} if item.datasets else not view.for_client:
+            yield item
+
+
+def _kind(item: Attention) -> tuple[bool, str, str, int, str]:
+    return not item.new, item.since, item.cause, item.errcode or 0, item.advice
+
+
+def _row(view: View, items: Sequence[Attention]) -> list[object]:
+    first, words, since = items[0], view.words, _beijing(items[0].since)
+    cause = words.get(f"cause.{first.cause}", first.cause)
+    if first.errcode is not None:
+        values = {"code": first.errcode, "meaning": token_rule_for(first.errcode).meaning}
+        cause = words["cause.code"].format(cause=cause, **values)
+    labels = {label.appid: label for item in items for label in item.accounts}
+    datasets = ", ".join(sorted({name for item in items for name in item.datasets}))
+    when = words["new"].format(time=since) if first.new else since
+    cells: list[object] = [when, cause, _accounts(view, list(labels.values())), datasets]
+    return cells + [first.advice] * (not view.for_client)
+
+
+def _accounts(view: View, labels: Sequence[AccountLabel]) -> Html:
+    """Return the first accounts, each apart, so that none turns the letters of another."""
+    named = [
+        Html(f"<bdi>{text(label.name)}</bdi> <code>{text(label.appid)}</code>")
+        for label in labels[:MAX_NAMES]
+    ]
+    named += _more(view, len(labels) - MAX_NAMES)
+    return Html("<br>".join(named)) if labels else text(view.words["all_accounts"])
+
+
+def expectations(view: View, found: Iterable[Expectation]) -> Html:
+    """Return the expectations of the manifest, the unmet ones first."""
+    words, heads = view.words, ["dataset", "expectation", "day", "expected", "there", "met"]
+    rows = []
+    for each in sorted(found, key=lambda each: each.is_met):
+        counts = {"there": f"{each.there:,}", "accounts": f"{each.accounts:,}"}
+        there = words["there.share"].format(**counts, share=_percent(each.share))
+        kind, met = words[f"expectation.{each.kind}"], words["yes" if each.is_met else "no"]
+        expected = _percent(each.expected)
+        rows.append([each.dataset, kind, day_text(each.day), expected, there, met])
+    return _table(view, "expectations", heads, rows)
+
+
+def _percent(share: float) -> str:
+    # Rounded down, because 100% means all; a binary fraction may lie just below the decimal one.
+    return f"{math.floor(round(1000 * share, 6)) / 10:g}%"
+
+
+def days(view: View) -> Html:
+    """Return the place of the map, which the script draws."""
+    return _section(view, "map", f"<noscript><p>{text(view.words['noscript'])}</p></noscript>")
+
+
+def runs(view: View, found: Iterable[RunRecord]) -> Html:
+    """Return the last runs."""
+    heads = ["started", "verb", "outcome", "reasons", "requests", "rows", "duration"]
+    rows = [
+        [
+            _beijing(each.started_at),
+            each.verb,
+            _outcome(view, each),
+            ", ".join(each.reasons),
+            each.requests,
+            each.rows,
+            _duration(each),
+        ]
+        for each in found
+    ]
+    return _table(view, "runs", heads, rows)
+
+
+def _outcome(view: View, record: RunRecord) -> str:
+    if record.exit_code is None:
+        return view.words["outcome.none"]
+    word = view.words.get(f"outcome.{record.outcome}", record.outcome or "")
+    return view.words["outcome.code"].format(outcome=word, code=record.exit_code)
+
+
+def _duration(record: RunRecord) -> str:
+    """Return how long a run took, in hours, minutes and seconds."""
+    begin, end = _moment(record.started_at), _moment(record.ended_at)
+    return str(end - begin).partition(".")[0] if begin and end and end >= begin else ""
+
+
+def quota(view: View, tree: Tree) -> Html:
+    """Return the calls that today's ledgers have, and what they leave of the quotas."""
+    appids, rows = {account.appid for account in view.found.accounts}, []
+    buckets, today = {bucket_of(x, tree.buckets) for x in appids}, calendar.today(view.now)
+    ledgers = [each for x in sorted(buckets) if (each := quota_ledger.read(tree, today, x))]
+    for name in (dataset.name for dataset in view.datasets):
+        quotas = [
+            (calls, DailyQuota(view.manifest.limits, ledger, name, appid).left(reserve_too=True))
+            for ledger in ledgers
+            for appid, calls in ledger.today.calls.get(name, {}).items()
+            if appid in appids
+        ]
+        if quotas:
+            calls, left = zip(*quotas, strict=True)
+            rows.append([name, sum(calls), min(left), left.count(0)])
+    return _table(view, "quota", ["dataset", "calls", "least_left", "spent"], rows)
+
+
+def sizes(view: View, tree: Tree) -> Html:
+    """Return the number of files, bytes and months of each dataset. Raises StoreError."""
+    rows = []
+    for dataset in view.datasets:
+        found = layout.partitions(tree, dataset.name)
+        months = len({partition.month for partition in found})
+        size = sum(file.size for file in found.values())
+        rows.append([dataset.name, len(found), size, months])
+    return _table(view, "sizes", ["dataset", "files", "bytes", "months"], rows)
+
+
+def sentence(view: View, version: str) -> tuple[str, Counter[str]]:
+    """Return the state of all accounts in one sentence, and the numbers of accounts by state."""
+    states = Counter(account.state for account in view.found.accounts)
+    values = {
+        "accounts": states.total(),
+        "complete": states["complete"],
+        "person": states["refused"],
+        "late": states["pending"],
+        "backfilling": states["backfilling"],
+        "paused": states["paused"],
+    }
+    name = "sentence.more" if states["backfilling"] or states["paused"] else "sentence"
+    template = view.words[name if states else "sentence.nothing"]
+    day = day_text(view.columns.begin + view.columns.many - 1)
+    time = f"{dt.datetime.fromtimestamp(view.now, _BEIJING):%H:%M}"
+    numbers = {key: f"{value:,}" for key, value in values.items()}
+    return template.format(day=day, time=time, version=version, **numbers), states
+
+
+def _beijing(moment: str) -> str:
+    """Write a time, RFC 3339 in UTC, to the minute in Beijing; any other text as it is."""
+    found = _moment(moment)
+    return f"{found.astimezone(_BEIJING):%Y-%m-%d %H:%M}" if found else moment
+
+
+def _moment(written: str) -> dt.datetime | None:
+    try:
+        return dt.datetime.fromisoformat(written).astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,128 @@
+"""`report`: coverage, attention, expectations and runs as one page that needs nothing else."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from harvester import __version__
+from harvester.core.config import parsers
+from harvester.core.errors import UsageError
+from harvester.core.plain import Brief, plain
+from harvester.core.text.inert_text import inert
+from harvester.manifest.option_values import option, spelled
+from harvester.planning import wanted_days
+from harvester.runs.runtime import Project
+from harvester.storage import layout
+from harvester.storage.backends import user_file
+from harvester.storage.state import run_records
+from harvester.verbs import arguments, summary_file
+from harvester.verbs.arguments import AnyDay, ManifestSource, Names
+from harvester.verbs.page import assembly, tables
+from harvester.verbs.page.facts import View
+from harvester.verbs.status import find, open_to_read
+
+SHOWN_RUNS = 20
+"""Run records that are shown, newest first."""
+
+Language = Literal["en", "zh"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ReportPage(Brief):
+    """A page that a report wrote: its place ``html``, its length, and the sentence at its head.
+
+    ``accounts`` are numbers of accounts by their state.
+    """
+
+    html: str
+    bytes: int
+    sentence: str
+    accounts: Mapping[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as `report --format json` prints it."""
+        members: dict[str, Any] = plain(self)
+        return members
+
+
+@arguments.checked
+def report(
+    manifest: ManifestSource | None = None,
+    *,
+    html: str | os.PathLike[str],
+    accounts: Names = None,
+    datasets: Names = None,
+    jobs: Names = None,
+    begin_date: AnyDay = None,
+    end_date: AnyDay = None,
+    output: str | os.PathLike[str] | None = None,
+    for_client: bool = False,
+    lang: Language = "en",
+) -> ReportPage:
+    """Write the state of an output as a page. Reads the files alone and needs no secret.
+
+    ``html`` is a file, or the URL of an object that ends in ``.html``. What is not selected is not
+    in the page. ``for_client`` leaves out commands, remedies, runs, quota and sizes. Without a
+    manifest the wanted days are what the last runs kept of theirs in ``output``. Raises UsageError,
+    and HarvesterError if the output cannot be read or the page cannot be written.
+    """
+    chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
+    project = open_to_read(manifest, chosen, output)
+    target, now = _target(html, project), project.clock.started_at
+    found = find(project.manifest, project.tree, wanted_days.wanted(project.manifest, now), now)
+    command = "" if for_client else _command(manifest, output)
+    words = assembly.words_of(lang)
+    view = View(project.manifest, found, now, lang, words, for_client, command)
+    sentence, states = tables.sentence(view, __version__)
+    body = "\n".join([f"<h1>{tables.text(sentence)}</h1>", *_sections(view, project)])
+    page = b"".join(piece.encode() for piece in assembly.pieces(view, sentence, body))
+    _write(target, page, project)
+    return ReportPage(inert(os.fspath(html)), len(page), sentence, dict(states))
+
+
+def _sections(view: View, project: Project) -> Iterator[str]:
+    yield tables.attention(view)
+    yield tables.expectations(view, ())
+    yield tables.days(view)
+    if not view.for_client:
+        yield tables.runs(view, run_records.last(project.tree, SHOWN_RUNS))
+        yield tables.quota(view, project.tree)
+        yield tables.sizes(view, project.tree)
+
+
+def _command(manifest: ManifestSource | None, output: str | os.PathLike[str] | None) -> str:
+    """Return the run of a manifest for a shell; empty if it is not a file."""
+    if not isinstance(manifest, str | os.PathLike):
+        return ""
+    words = ["harvester", "run", os.fspath(manifest)]
+    return shlex.join(words if output is None else [*words, f"--output={os.fspath(output)}"])
+
+
+def _target(html: str | os.PathLike[str], project: Project) -> Path | str:
+    """Return the file or the URL of the page. Raises UsageError if it may not be written."""
+    text, manifest, name = os.fspath(html), project.whole or project.manifest, spelled("html")
+    if "://" not in text:
+        path = summary_file.usable(Path(text), manifest.file, name)
+        summary_file.refuse_place(path, manifest, name)
+        return path
+    url = option("html", text, parsers.place) or ""
+    if not url.endswith(".html"):
+        raise UsageError(f"{name} {inert(url)}: no name of a page", "let it end in .html")
+    if f"{url}/".startswith(f"{manifest.output.path}/"):
+        raise UsageError(f"{name} {inert(url)}: inside of the output", "name another place")
+    return url
+
+
+def _write(target: Path | str, page: bytes, project: Project) -> None:
+    """Put the page in its place, whole or not at all. Raises StoreError."""
+    if isinstance(target, Path):
+        user_file.write(target, page, is_final=True)
+        return
+    folder, _, name = target.rpartition("/")
+    place = replace(project.manifest.output, path=folder, must_exist=False)
+    layout.open_tree(place).store.put(name, page)
