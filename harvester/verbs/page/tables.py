@@ -52,14 +52,17 @@ def _table(view: View, name: str, heads: Sequence[str], rows: Sequence[Sequence[
     """Return a section with a table, and below it the number of the rows that are left out."""
     if not rows:
         return _section(view, name, f"<p>{text(view.words[f'{name}.none'])}</p>")
-    head = "".join(f'<th scope="col">{text(view.words[each])}</th>' for each in heads)
-    lines = (
-        "<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in cells) + "</tr>"
-        for cells in rows[:MAX_ROWS]
-    )
+    words = [text(view.words[each]) for each in heads]
+    head = "".join(f'<th scope="col">{word}</th>' for word in words)
+    lines = ("<tr>" + "".join(map(_cell, words, cells)) + "</tr>" for cells in rows[:MAX_ROWS])
     found = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
     more = (f"<p>{each}</p>" for each in _more(view, len(rows) - MAX_ROWS))
     return _section(view, name, found + "".join(more))
+
+
+def _cell(head: Html, value: object) -> str:
+    # A narrow window shows it beside the name of its column.
+    return f'<td data-head="{head}">{text(value)}</td>'
 
 
 def _more(view: View, count: int) -> list[Html]:
