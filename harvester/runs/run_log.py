@@ -29,7 +29,7 @@ from harvester.runs.record.labels import engine_labels
 from harvester.runs.record.record import Record, new_run_id
 from harvester.runs.record.run_record import as_record, feed_entry
 from harvester.runs.stream import Stream
-from harvester.runs.user_files import RECORD, UserFile
+from harvester.runs.user_files import UserFile
 from harvester.storage import locks
 from harvester.storage.backends.claims import Claim
 from harvester.storage.layout import Tree
@@ -222,7 +222,7 @@ class RunLog:
 
     def _write_files(self, record: Record, members: dict[str, Any]) -> None:
         for file in self._files:
-            with log_store_errors(file.what):
+            with log_store_errors():
                 file.write(record, members)
 
 
@@ -251,12 +251,12 @@ def recorded(run_log: RunLog) -> Iterator[None]:
 
 
 @contextmanager
-def log_store_errors(what: str = RECORD) -> Iterator[None]:
+def log_store_errors() -> Iterator[None]:
     """Log a StoreError of the block, because the run itself meets it too."""
     try:
         yield
     except StoreError as error:
-        _log.error("%s is not written: %s; %s", what, error.problem, error.advice)
+        _log.error("the run record is not written: %s; %s", error.problem, error.advice)
 
 
 def new_run_log(

@@ -16,21 +16,16 @@ from harvester.runs.record.record import Record
 from harvester.storage.backends import user_file
 from harvester.storage.state import run_records
 
-RECORD = "the run record"
-"""The content of ``--summary`` in words."""
-
 
 class UserFile(NamedTuple):
     """The file that an ``option`` of the command line names.
 
-    ``text`` makes its content of a record and of the members of that record for JSON. ``what`` is
-    the content in a word or two, for messages.
+    ``text`` makes its content of a record and of the members of that record for JSON.
     """
 
     option: str
     path: Path
     text: Callable[[Record, Mapping[str, Any]], bytes]
-    what: str
 
     def write(self, record: Record, members: Mapping[str, Any]) -> None:
         """Replace the content. Raises StoreError."""
@@ -48,6 +43,6 @@ class UserFile(NamedTuple):
             raise UsageError(what, f"name another file with {self.option}")
 
 
-def summary(path: Path) -> UserFile:
-    """Return the file of ``--summary``: the record itself, as JSON."""
-    return UserFile("--summary", path, lambda _, members: run_records.text(members), RECORD)
+def json_text(_: Record, members: Mapping[str, Any]) -> bytes:
+    """Return the content of ``--summary``: the record itself."""
+    return run_records.text(members)

@@ -16,10 +16,14 @@ from harvester.cli import options
 from harvester.cli.output import json_lines, logs, run_summary, streams, workflow_commands
 from harvester.cli.output.answers import console
 from harvester.cli.output.event_lines import EventLines
+from harvester.cli.output.markdown_summary import run_text
+from harvester.cli.output.run_annotations import annotations_of_run
+from harvester.cli.output.termination_message import write_message
 from harvester.core.exit_codes import Exit
-from harvester.runs import user_files
+from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import key_figures
 from harvester.runs.runtime import Watch, show_no_progress
+from harvester.runs.user_files import UserFile, json_text
 from harvester.verbs import progress
 from harvester.verbs.run import Run
 
@@ -42,6 +46,7 @@ class Running:
         ignore_spent_quota: Forget the calls of today, and that WeChat said a quota is spent.
         progress: A bar on a terminal and lines elsewhere, or always one of them.
         summary: Also write the run record to this file.
+        summary_markdown: Also write a summary for people to this file, as Markdown.
         label: A label for the run record: team=growth. May be given more than once.
     """
 
@@ -57,6 +62,7 @@ class Running:
     lock_timeout: options.LockTimeout = None
     progress: Annotated[ProgressStyle, options.value("HARVESTER_PROGRESS")] = "auto"
     summary: Annotated[Path | None, options.value("HARVESTER_SUMMARY")] = None
+    summary_markdown: Annotated[Path | None, options.value("HARVESTER_SUMMARY_MARKDOWN")] = None
     label: options.Labels = ()
 
 
@@ -109,15 +115,14 @@ def run(
         plan(manifest, selecting=selecting, output=output, refetch=refetch, shard=shard)
         return Exit.DONE
     watch = _watch(running.progress, terminal)
-    files = [user_files.summary(running.summary)] if running.summary else []
-    execution = StoppableRun(given, files=files, watch=watch)
+    execution = StoppableRun(given, files=_files(running), watch=watch)
     with signals.stopping(execution):
         # Collect garbage less often, because requests make few cycles.
         gc.set_threshold(200_000, 20, 50)
         try:
             done = execution.execute()
         finally:
-            workflow_commands.write_outputs(key_figures(execution.record))
+            _tell_engine(execution.record)
         if done.error is not None:
             done.raise_for_outcome()
         if not json_lines.is_on():
@@ -131,9 +136,28 @@ class StoppableRun(Run):
     """A run that a signal stops, or has described."""
 
     def final_write(self, patience: float = signals.FINAL_WRITE_SECONDS) -> None:
-        """Write a record that names the signal, and the outputs of a step."""
+        """Write a record that names the signal, and tell it to a runner."""
         super().final_write(patience)
-        workflow_commands.write_outputs(key_figures(self.record))
+        _tell_engine(self.record)
+
+
+def _files(running: Running) -> list[UserFile]:
+    """Return the files that the options name."""
+    found = (
+        ("--summary", running.summary, json_text),
+        ("--summary-markdown", running.summary_markdown, run_text),
+    )
+    return [UserFile(option, path, text) for option, path, text in found if path is not None]
+
+
+def _tell_engine(done: Record) -> None:
+    """Tell a CI runner and Kubernetes how a run ended: outputs, summary, annotations, message."""
+    text = run_text(done)
+    workflow_commands.write_outputs(key_figures(done))
+    workflow_commands.write_summary(text, done.scope)
+    write_message(text)
+    if not json_lines.is_on():
+        streams.print_commands(workflow_commands.annotation_commands(annotations_of_run(done)))
 
 
 def _watch(style: ProgressStyle, terminal: Console) -> Watch:

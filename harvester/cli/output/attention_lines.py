@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from itertools import groupby
+from typing import Any
 
 from rich.console import Console
 
@@ -12,33 +14,65 @@ from harvester.cli.output.phrases import listed
 from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, named
 from harvester.runs.record.attention import Attention
+from harvester.runs.record.record import Record
 
 
 def print_attention(out: Console, found: Sequence[Attention]) -> None:
     """Print the items that have a cause and a beginning in common in one line, if there are any."""
-    if not found:
-        return
+    if found:
+        print_line(out, attention_title(found), gap=True)
+        print_lines(out, [*map(attention_line, alike(found, kind_of))])
+
+
+def attention_title(found: Sequence[Attention]) -> str:
+    """Return how many items there are, and how many of them are new."""
     new = sum(item.new for item in found)
-    print_line(out, f"needs a person: {len(found):,}{f', {new:,} new' if new else ''}", gap=True)
-    ordered = sorted(found, key=_kind)
-    print_lines(out, [_line(list(items)) for _, items in groupby(ordered, _kind)])
+    return f"needs a person: {len(found):,}{f', {new:,} new' if new else ''}"
 
 
-def _kind(item: Attention) -> tuple[bool, str, str, int]:
+def alike(found: Sequence[Attention], kind: Callable[[Attention], Any]) -> list[list[Attention]]:
+    """Return the items of each kind together, in the order of the kinds."""
+    return [[*items] for _, items in groupby(sorted(found, key=kind), kind)]
+
+
+def kind_of(item: Attention) -> tuple[bool, str, str, int]:
+    """Return what the items of a line have in common: a cause and a beginning."""
     return not item.new, item.since, item.cause, item.errcode or 0
 
 
-def _line(items: Sequence[Attention]) -> str:
-    first = items[0]
-    code = "" if first.errcode is None else f" ({first.errcode})"
-    accounts = {each.appid: each.name for item in items for each in item.accounts}
-    datasets = sorted({name for item in items for name in item.datasets})
-    names = listed(named(appid, name) for appid, name in accounts.items())
-    parts = [f"{first.cause}{code}"]
-    if accounts:
-        many = counted(len(accounts), "account")
-        parts.append(names if len(accounts) == 1 else f"{many} ({names})")
+def attention_line(items: Sequence[Attention]) -> str:
+    """Return the cause of the items, their accounts and their datasets in a line."""
+    first, names, datasets = items[0], names_of(items), datasets_of(items)
+    parts = [cause_text(first)]
+    if names:
+        shown = listed(named(appid, name) for appid, name in names.items())
+        parts.append(shown if len(names) == 1 else f"{counted(len(names), 'account')} ({shown})")
     if datasets:
         parts.append(datasets[0] if len(datasets) == 1 else counted(len(datasets), "dataset"))
     when = "new" if first.new else f"since {first.since}"
     return inert(f"{when}: {', '.join(parts)}")
+
+
+def cause_text(item: Attention) -> str:
+    """Return the cause of an item, with WeChat's code if there is one."""
+    return item.cause if item.errcode is None else f"{item.cause} ({item.errcode})"
+
+
+def names_of(items: Sequence[Attention]) -> dict[str, str]:
+    """Return the names of the accounts by appid."""
+    return {each.appid: each.name for item in items for each in item.accounts}
+
+
+def datasets_of(items: Sequence[Attention]) -> list[str]:
+    """Return the datasets, each once."""
+    return sorted({name for item in items for name in item.datasets})
+
+
+def days_missing(done: Record, items: Sequence[Attention]) -> Counter[str]:
+    """Count the days without a usable answer by appid, in the datasets of each item."""
+    pairs = {(one.appid, name) for item in items for one in item.accounts for name in item.datasets}
+    found = Counter(dict.fromkeys(names_of(items), 0))
+    for row in done.accounts:
+        if (row.appid, row.dataset) in pairs:
+            found[row.appid] += row.days.missing + row.days.quarantined
+    return found

@@ -5,7 +5,19 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 
+from harvester.core.exit_codes import Outcome
 from harvester.verbs.progress import duration_text
+
+VERDICTS = {
+    Outcome.COMPLETE: "everything wanted is covered",
+    Outcome.UNFINISHED: "a later run can obtain more",
+    Outcome.PARTIAL: "finished, but some wanted days could not be obtained",
+    Outcome.UNAUTHORISED: "no account could be authorised",
+    Outcome.STOPPED: "what was harvested is safe",
+    Outcome.INVALID: "a mistake in the manifest or the options; nothing was requested",
+    Outcome.BUG: "an internal error; what was harvested is safe",
+}
+"""What the outcome of a run means."""
 
 _BEIJING = dt.timezone(dt.timedelta(hours=8))
 
@@ -34,5 +46,15 @@ def minute_texts(moment: float) -> tuple[str, str]:
 
     Both are of the next full minute, because no text may be earlier than the moment.
     """
-    whole = dt.datetime.fromtimestamp(-(-moment // 60) * 60, dt.UTC)
+    whole = _full_minute(moment)
     return f"{whole.astimezone():%Y-%m-%d %H:%M}", f"{whole.astimezone(_BEIJING):%Y-%m-%d %H:%M}"
+
+
+def utc_minute_text(moment: float) -> str:
+    """Write the next full minute in UTC and in Beijing's time, for readers anywhere."""
+    whole = _full_minute(moment)
+    return f"{whole:%Y-%m-%d %H:%M} UTC ({whole.astimezone(_BEIJING):%Y-%m-%d %H:%M} in Beijing)"
+
+
+def _full_minute(moment: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(-(-moment // 60) * 60, dt.UTC)

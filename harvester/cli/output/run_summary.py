@@ -18,7 +18,7 @@ from harvester.cli.output.answers import MAX_LINES, print_line, print_paused, pr
 from harvester.cli.output.attention_lines import print_attention
 from harvester.cli.output.coverage_table import print_coverage, print_suspicious
 from harvester.cli.output.event_lines import problem_line
-from harvester.cli.output.phrases import minute_texts, seconds_text
+from harvester.cli.output.phrases import VERDICTS, minute_texts, seconds_text
 from harvester.cli.output.styles import style_of
 from harvester.core.exit_codes import Exit, Outcome
 from harvester.core.text.counts import counted
@@ -31,14 +31,6 @@ from harvester.runs.runtime import Project
 
 _LIMITS = {"rate": "the rate limit", "cpu": "the processor", "quota": "the daily quota"}
 """The limits that bound the time of a run from below, by ``bound_by``."""
-
-_VERDICTS = {
-    Outcome.COMPLETE: "everything wanted is covered",
-    Outcome.PARTIAL: "finished, but some wanted days could not be obtained",
-    Outcome.UNAUTHORISED: "no account could be authorised",
-    Outcome.STOPPED: "what was harvested is safe",
-    Outcome.BUG: "an internal error; what was harvested is safe",
-}
 
 
 def print_summary(
@@ -69,7 +61,7 @@ def print_summary(
 
 def _verdict(done: Record) -> str:
     """Return the outcome in one line, and if more can be obtained, the time from which on."""
-    words = [_VERDICTS[done.outcome]] if done.outcome in _VERDICTS else []
+    words = [] if done.outcome is Outcome.UNFINISHED else [VERDICTS[done.outcome]]
     if done.retry_at is not None:
         when = _time_text(done.retry_at) if done.retry_at > done.ended_at else "now"
         words.append(f"run again {when}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import IO, Any
@@ -126,5 +126,11 @@ def report_error(error: Exception) -> None:
         print("error: " + "\n".join(lines), file=sys.stderr)
         if shown.advice:
             print(f"\n{inert_line(masked(shown.advice))}", file=sys.stderr)
-        for command in annotations_of(error):
+    print_commands(annotations_of(error))
+
+
+def print_commands(commands: Iterable[str]) -> None:
+    """Print commands to a runner, a line each."""
+    with stderr_output():
+        for command in commands:
             print(command, file=sys.stderr)

@@ -1,16 +1,21 @@
-"""Commands to a GitHub runner, lines like ``::error file=jobs.yaml,line=3::…``, and step outputs.
+"""Commands to a GitHub runner, lines like ``::error file=jobs.yaml,line=3::…``, and its files.
 
-This is the only module that writes them. Foreign texts are inert, so they cannot contain one.
+This is the only module that writes them: the files are the outputs of a step and its summary on the
+job's page. Foreign texts are inert, so they cannot contain one.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from os import environ
+from pathlib import Path
+from zlib import crc32
 
 from harvester.core.errors import HarvesterError, ManifestError, Mistake
+from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert, inert_line
 from harvester.core.text.redaction import masked
 
@@ -39,26 +44,64 @@ def annotations_of(error: Exception) -> Iterator[str]:
     if isinstance(error, ManifestError):
         yield from map(_mistake, error.mistakes[:MAX_ANNOTATIONS])
     elif isinstance(error, HarvesterError):
-        yield workflow_command("error", error.lines[0], title="harvester")
+        # What passes by itself ends no job for good, and needs no person.
+        level = "warning" if error.exit_code is Exit.AGAIN else "error"
+        yield workflow_command(level, error.lines[0], title="harvester")
+
+
+def annotation_commands(found: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield the commands that show texts on a runner's page, at most MAX_ANNOTATIONS of a level."""
+    shown = Counter[str]()
+    for level, text in found if _is_runner() else ():
+        shown[level] += 1
+        if shown[level] <= MAX_ANNOTATIONS:
+            yield workflow_command(level, text, title="harvester")
 
 
 def write_outputs(values: Mapping[str, str | int | None]) -> None:
-    """Set outputs of the step, None as an empty one, if a runner has given a file for them.
+    """Set outputs of the step, None as an empty one, if a runner has given a file for them."""
+    text = "".join(_output(name, value) for name, value in values.items())
+    data = text.encode(errors="backslashreplace")
+    _add("GITHUB_OUTPUT", data, "the outputs of the step are not set")
+
+
+def write_summary(text: bytes, scope: object) -> None:
+    """Add a summary to the page of the job, if a runner has given a file for it.
+
+    It takes the place of an earlier one of the same ``scope`` in this step: a step that runs again
+    and again would exceed the 1 MiB beyond which GitHub shows nothing.
+    """
+    key = crc32(repr(scope).encode(errors="backslashreplace"))
+    marks = b"<!-- harvester %08x -->\n" % key, b"<!-- end of harvester %08x -->\n" % key
+    _add("GITHUB_STEP_SUMMARY", text.join(marks), "the step has no summary", marks)
+
+
+def _add(variable: str, text: bytes, lack: str, marks: tuple[bytes, bytes] | None = None) -> None:
+    """Add a text to a file of the runner, after what was between the same marks is taken out.
 
     A file that cannot be written is logged: it changes nothing about what was done.
     """
-    file = environ.get("GITHUB_OUTPUT", "")
+    file = environ.get(variable, "")
     if not _is_runner() or not file:
         return
-    text = "".join(_output(name, value) for name, value in values.items())
     try:
         # Without O_NONBLOCK a pipe that no process reads would be waited for without end.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         with os.fdopen(os.open(file, flags, 0o600), "ab") as sink:
-            sink.write(text.encode(errors="backslashreplace"))
+            sink.write((_taken_out(Path(file), *marks) if marks else b"") + text)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a path"
-        _log.warning("the outputs of the step are not set: GITHUB_OUTPUT: %s", why)
+        _log.warning("%s: %s: %s", lack, variable, why)
+
+
+def _taken_out(file: Path, begin: bytes, end: bytes) -> bytes:
+    """Empty a file that has something between two marks; returns what else it had."""
+    before, _, rest = (file.read_bytes() if file.is_file() else b"").partition(begin)
+    _, is_closed, after = rest.partition(end)
+    if not is_closed:
+        return b""
+    os.truncate(file, 0)
+    return before + after
 
 
 def _output(name: str, value: str | int | None) -> str:

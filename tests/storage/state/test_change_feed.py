@@ -13,12 +13,13 @@ import pytest
 from harvester.core.config.settings import Limits
 from harvester.core.errors import StoreError, UsageError
 from harvester.core.exit_codes import Exit
-from harvester.runs import user_files, watchers
+from harvester.runs import watchers
 from harvester.runs.harvest import execute
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import RunOptions
 from harvester.runs.stream import Stream, Told
+from harvester.runs.user_files import UserFile, json_text
 from harvester.sandbox import Rules
 from harvester.storage.backends import atomic_files
 from harvester.storage.layout import Tree
@@ -117,7 +118,7 @@ def test_whatever_a_killed_run_replaced_stands_in_the_feed(
 def run_with_copy(lab: RunHarness, copy: Path) -> Record:
     """A run whose record is wanted elsewhere too."""
     stream = Stream(Record.begun(lab.manifest().file, lab.now()), lab.now)
-    books = RunLog(stream, [user_files.summary(copy)])
+    books = RunLog(stream, [UserFile("--summary", copy, json_text)])
     books.begin_files(lambda _: None)
     execute(run_state(lab.manifest(), lab.tree, RunOptions(), lab.world(), books))
     return books.stream.own

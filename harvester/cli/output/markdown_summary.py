@@ -1,0 +1,89 @@
+"""The summary of a run as Markdown, for the page of a job. Made of its record alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from harvester.cli.output import attention_lines as told
+from harvester.cli.output.markdown import first_lines, table, text
+from harvester.cli.output.phrases import VERDICTS, seconds_text, utc_minute_text
+from harvester.core.calendar import day_text
+from harvester.core.text.counts import counted
+from harvester.runs.record.attention import Attention
+from harvester.runs.record.record import Record
+
+MAX_BYTES = 200_000
+"""Maximum bytes of a summary. A step of GitHub may have 1 MiB for all that is written there."""
+
+MAX_NAMED = 50
+"""Maximum accounts that are named, and maximum causes and lines of errors."""
+
+
+def run_text(done: Record, _: object = None) -> bytes:
+    """Return the summary: outcome, when to run again, errors, attention, coverage by dataset."""
+    lines = [*_head(done), *_errors(done), *_attention(done), *_coverage(done)]
+    return first_lines("".join(f"{line}\n" for line in lines).encode(), MAX_BYTES)
+
+
+def _head(done: Record) -> Iterator[str]:
+    state = f"{done.outcome} ({done.exit_code:d}): {VERDICTS[done.outcome]}"
+    yield f"## harvester {done.verb}: {state if done.finished else 'under way'}"
+    shard = f" of shard {done.shard}" if done.shard else ""
+    figures = f"{counted(done.requests, 'request')}, {counted(done.rows, 'new row')}"
+    yield f"\nRun {done.run_id}{shard}: {figures}, {seconds_text(done.seconds)}."
+    if done.finished and done.reasons():
+        yield f"Reasons: {', '.join(sorted(done.reasons()))}."
+    if done.finished and done.retry_at is not None:
+        yield f"Run again from {utc_minute_text(done.retry_at)} on."
+    yield ""
+
+
+def _errors(done: Record) -> Iterator[str]:
+    """Yield what ended the run or some of its shards early, and what to do."""
+    for error in [done.failed] if done.failed else done.errors[:MAX_NAMED]:
+        lines = (*error.lines[:MAX_NAMED], error.advice)
+        yield from (f"- {text(line)}" for line in lines if line)
+        yield ""
+
+
+def _attention(done: Record) -> Iterator[str]:
+    """Yield a row for each cause, new ones first, with the accounts that lack the most days."""
+    if not done.attention:
+        return
+    left, rows = MAX_NAMED, []
+    found = told.alike(done.attention, lambda item: (*told.kind_of(item), item.advice))
+    for items in found[:MAX_NAMED]:
+        days = told.days_missing(done, items)
+        rows.append(_row(items, days, left))
+        left = max(0, left - len(days))
+    yield f"### {told.attention_title(done.attention).capitalize()}\n"
+    columns = ("since", "cause", "accounts", "datasets", "days missing", "what to do")
+    yield from table(columns, rows)
+    if len(found) > MAX_NAMED:
+        yield f"and {counted(len(found) - MAX_NAMED, 'more cause')} in the run record\n"
+
+
+def _row(items: Sequence[Attention], days: Counter[str], most: int) -> Iterator[str]:
+    names = told.names_of(items)
+    worst = [appid for appid, _ in days.most_common(most)]
+    accounts = [f"{text(appid)} {text(names[appid], 100)}".rstrip() for appid in worst]
+    if len(days) > most:
+        accounts.append(counted(len(days) - most, "more account"))
+    yield "**new**" if items[0].new else text(f"since {items[0].since[:10]}")
+    yield told.cause_text(items[0])
+    yield "<br>".join(accounts)
+    yield text(", ".join(told.datasets_of(items)))
+    yield f"{days.total():,}"
+    yield text(items[0].advice)
+
+
+def _coverage(done: Record) -> Iterator[str]:
+    columns = ("dataset", "wanted", "there", "missing", "provisional", "newest complete day")
+    rows = []
+    for row in done.datasets:
+        counts = (row.days.wanted, row.days.done, row.days.missing, row.days.provisional)
+        newest = getattr(row, "newest_complete_day", None)
+        day = "" if newest is None else day_text(newest)
+        rows.append((text(row.dataset), *(f"{count:,}" for count in counts), day))
+    yield from table(columns, rows) if rows else ()
