@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from harvester.core.config import settings
+from harvester.core.config import expect, settings
 from harvester.manifest import models
 from harvester.manifest.validation import fields_of
 
@@ -23,9 +23,10 @@ def json_schema() -> dict[str, Any]:
     which is resolved and validated when the manifest is loaded.
     """
     schema: dict[str, Any] = _tidied(TypeAdapter(models.Root).json_schema())
-    sentences = {**_sentences(settings), **_sentences(models)}
+    sources = (models, settings, expect)
+    sentences = {place: text for each in sources for place, text in _sentences(each).items()}
     for name, model in {"Root": schema, **schema["$defs"]}.items():
-        made = getattr(models, name, None) or getattr(settings, name)
+        made = next(getattr(each, name) for each in sources if hasattr(each, name))
         bases = [base.__name__ for base in made.__mro__]
         for key, field in fields_of(made).items():
             # The sentence stands in the class that declares the field; an account inherits fields.

@@ -11,12 +11,13 @@ from typing import Any
 
 from harvester.catalogue import CATALOGUE, unknown_dataset
 from harvester.core import calendar
+from harvester.core.config.expect import Expect
 from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import Account, Api, Job, Manifest
 from harvester.core.dataset import Dataset
-from harvester.core.errors import DEFAULTS, PLATFORM, ManifestError, Place
+from harvester.core.errors import DEFAULTS, PLATFORM, InvalidValue, ManifestError, Place
 from harvester.manifest import models
-from harvester.manifest.account_selection import AccountIndex
+from harvester.manifest.account_selection import AccountIndex, datasets_named
 from harvester.manifest.accounts import check_platform, pause_of, place_of, validate_accounts
 from harvester.manifest.accounts_file import read_csv
 from harvester.manifest.diagnostics import Diagnostics, LoadContext, Where
@@ -71,6 +72,7 @@ class Draft:
     accounts: dict[str, Account]
     jobs: list[tuple[models.WrittenJob, Where]]
     datasets: dict[str, Dataset]
+    expect: dict[str, Expect]
 
     def manifest(self, authorised: Sequence[str] = ()) -> Manifest:
         """Return the manifest, with these appids as accounts if it has ``accounts_from``.
@@ -96,6 +98,7 @@ class Draft:
             from_platform=root.accounts_from is not None,
             limits=root.limits,
             retry=root.retry,
+            expect=self.expect,
             references=tuple(context.references),
             secret_variables=secret_variables(accounts.values(), root.platform),
             credential_places=context.credential_places,
@@ -143,6 +146,7 @@ def _draft(document: Document, context: LoadContext) -> Draft:
         accounts=_accounts(document, root, bad, context),
         jobs=[*_jobs(document, context)],
         datasets=_datasets(root.datasets, where, mistakes),
+        expect=_expect(root.expect, where, mistakes),
     )
 
 
@@ -182,6 +186,25 @@ def _datasets(
             changed["refresh"] = known[name].refresh._replace(**_given(override.refresh))
         known[name] = replace(known[name], **changed)
     return known
+
+
+def _expect(written: dict[str, Expect], where: Where, mistakes: Diagnostics) -> dict[str, Expect]:
+    """Return what is expected of each dataset. Entries for fewer datasets are laid over others."""
+    entries: list[tuple[list[str], Expect]] = []
+    for name, own in written.items():
+        try:
+            entries.append((datasets_named(name), own))
+        except InvalidValue as flaw:
+            mistakes.add(where(("expect", name), key=True), flaw.what, flaw.hint)
+    found: dict[str, Expect] = {}
+    # The entry of a dataset is laid over that of a glob, and that over all.
+    for names, own in sorted(entries, key=lambda entry: -len(entry[0])):
+        for name in names:
+            # Many days of a sparse dataset are empty, and only a person knows how many.
+            is_silent = CATALOGUE[name].sparse and len(names) == len(CATALOGUE)
+            entry = replace(own, min_share_with_rows=None) if is_silent else own
+            found[name] = found.get(name, Expect(gate="open")).under(entry)
+    return found
 
 
 def _given(written: models.Override | models.WrittenRefresh) -> dict[str, Any]:

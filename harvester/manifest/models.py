@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day
 from harvester.core.config import field_types, parsers, settings
+from harvester.core.config.expect import Expect
 from harvester.core.errors import InvalidValue
 
 _T = TypeVar("_T")
@@ -46,12 +47,9 @@ def _only(wanted: object, hint: str) -> tuple[PlainValidator, Schema]:
     return PlainValidator(validate), Schema({"const": wanted})
 
 
-DatasetName = Annotated[
-    str,
-    PlainValidator(field_types.word),
-    # An editor offers the names; globs and WeChat's own names are text like any other.
-    Schema({"anyOf": [{"enum": [*CATALOGUE, "all"]}, {"type": "string"}]}),
-]
+# An editor offers the names; globs and WeChat's own names are text like any other.
+_NAMES: dict[str, Any] = {"anyOf": [{"enum": [*CATALOGUE, "all"]}, {"type": "string"}]}
+DatasetName = Annotated[str, PlainValidator(field_types.word), Schema(_NAMES)]
 DatasetNames = Annotated[
     tuple[str, ...], field_types.validated_as(field_types.OneOrMore[DatasetName])
 ]
@@ -67,7 +65,6 @@ EndDay = Annotated[
     _by_day(parsers.end_day),
     field_types.pattern(f"{_DAY}|yesterday"),
 ]
-Clock = Annotated[int, field_types.parsed_by(parsers.clock), field_types.pattern(parsers.CLOCK)]
 
 
 @dataclass(frozen=True, config=field_types.CLOSED)
@@ -141,7 +138,7 @@ class Override:
 
     span: Annotated[int, *field_types.whole(1, 366)] | None = None
     """The most days one request may ask."""
-    ready_minutes: Clock | None = Field(default=None, alias="ready_at")
+    ready_minutes: field_types.Clock | None = Field(default=None, alias="ready_at")
     """The time of the next day from which a day may be asked, in Beijing: 11:00."""
     settle: field_types.Days | None = None
     """Age at which a day's rows are final: 5d."""
@@ -214,3 +211,8 @@ class Root:
         dict[str, Override], Field(json_schema_extra={"propertyNames": {"enum": [*CATALOGUE]}})
     ] = Field(default_factory=dict)
     """By dataset: changes of WeChat's that the catalogue does not have yet."""
+    expect: Annotated[dict[str, Expect], Field(json_schema_extra={"propertyNames": _NAMES})] = (
+        Field(default_factory=dict)
+    )
+    """By dataset, glob or all: what is fine, as {all: {complete_by: "12:00"}}. The entry of a
+    dataset is laid over that of a glob, and that over all."""

@@ -176,7 +176,10 @@ def union(tree: Tree, output: Output, now: float) -> Manifest:
     jobs = tuple(job for each in found for job in each.jobs)
     # Manifests that share an output agree on the overrides of datasets.
     datasets = found[0].datasets if found else dict(CATALOGUE)
-    return Manifest(Path("kept-manifests"), tuple(accounts.values()), jobs, output, datasets)
+    expect = {name: own for each in found for name, own in each.expect.items()}
+    return Manifest(
+        Path("kept-manifests"), tuple(accounts.values()), jobs, output, datasets, expect=expect
+    )
 
 
 def _kept(tree: Tree, now: float) -> Iterator[Manifest]:
@@ -185,8 +188,9 @@ def _kept(tree: Tree, now: float) -> Iterator[Manifest]:
         jobs = [job for job in kept.jobs if job.get("accounts") != []] if kept else []
         if kept and not (jobs and kept.accounts):
             continue
-        written = kept and {"accounts": kept.accounts, "jobs": jobs, "datasets": kept.datasets}
-        text = json.dumps({"api": {"base_url": "sandbox"}, **(written or {})}, ensure_ascii=False)
+        members = ("accounts", "datasets", "expect") if kept else ()
+        written = {name: getattr(kept, name) for name in members} | {"jobs": jobs}
+        text = json.dumps({"api": {"base_url": "sandbox"}, **written}, ensure_ascii=False)
         try:
             # A reader must resolve no variable and no file that a planted file names.
             source = ManifestText(Path(name), text.replace("${", "{"), {})

@@ -62,6 +62,7 @@ def test_the_defaults_in_the_schema_are_the_real_ones(tmp_path: Path) -> None:
         "Account",
         "Defaults",
         "AccountsFile",
+        "CompleteBy",
     }
     (tmp_path / "a.csv").write_text("appid\n")
     for model, key, default in told:
@@ -78,6 +79,11 @@ def test_the_defaults_in_the_schema_are_the_real_ones(tmp_path: Path) -> None:
             file = {**LEAST, "accounts_file": {"path": "a.csv"}}
             written["accounts_file"] = {"path": "a.csv", key: default}
             assert load(tmp_path, written) == load(tmp_path, file)
+            continue
+        elif model == "CompleteBy":
+            by = {**LEAST, "expect": {"all": {"complete_by": {"time": "12:00"}}}}
+            written["expect"] = {"all": {"complete_by": {"time": "12:00", key: default}}}
+            assert load(tmp_path, written) == load(tmp_path, by)
             continue
         elif model:
             written[sections[model]] = {key: default}

@@ -76,12 +76,20 @@ def test_a_run_keeps_the_whole_manifest_and_no_credential(tree: Tree) -> None:
     written["accounts"][2] |= {"paused": part, "end_date": "2026-05-01"}
     written["accounts"][1] |= {"begin_date": "2026-01-01", "credential": {"secret": "${KEY}"}}
     written["jobs"] += [{"datasets": "article_*", "accounts": [appid(3)], "end_date": "-1d"}]
+    written["expect"] = {
+        "all": {"complete_by": "13:05", "quiet": ["2026-02-15..2026-02-23", "2030-01-01"]},
+        "user_summary": {"complete_by": {"time": "12:00", "share": "99.9%"}, "gate": "closed"},
+        "article_read": {"min_share_with_rows": "12.5%"},
+    }
     keep(tree, written)
     later = NOW + 5 * DAY
     expected = read(Path("x"), environ={"KEY": "k"}, now=later, text=json.dumps(written)).manifest()
     found = union(tree, Output(), later)
     assert found.jobs == expected.jobs
     assert found.datasets == expected.datasets
+    assert {
+        name: vars(each) | {"quiet": each.quiet_days} for name, each in found.expect.items()
+    } == {name: vars(each) | {"quiet": each.quiet_days} for name, each in expected.expect.items()}
     assert [each.name for each in found.accounts] == ["Account 1", "Account 2", "Account 3"]
     assert [each.tags for each in found.accounts] == [each.tags for each in expected.accounts]
     assert found.accounts[::2] == expected.accounts[::2]

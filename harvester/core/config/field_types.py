@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 import pydantic
 
-from harvester.core.calendar import Day
+from harvester.core.calendar import Day, DaySet
 from harvester.core.config import parsers, references
 from harvester.core.errors import InvalidValue
 from harvester.core.model import APPID, Rate, Reserve
@@ -318,10 +318,14 @@ Attributes = dict[Annotated[str, pydantic.PlainValidator(_attribute), TEXT], Tex
 Reason = Annotated[str, pydantic.PlainValidator(_reason), TEXT]
 Appid = Annotated[str, parsed_by(parsers.appid), pattern(APPID)]
 AccountDay = Annotated[Day, parsed_by(parsers.day), pattern(parsers.DAY)]
+QuietDays = Annotated[DaySet, parsed_by(parsers.quiet_days), pattern(parsers.QUIET_DAYS)]
+Clock = Annotated[int, parsed_by(parsers.clock), pattern(parsers.CLOCK)]
 Days = Annotated[int, parsed_by(parsers.days), pattern(parsers.DAYS)]
 Age = Annotated[int, parsed_by(parsers.age), pattern(parsers.AGE)]
 Duration = Annotated[float, parsed_by(parsers.duration), pattern(parsers.DURATION)]
 Lease = Annotated[float, parsed_by(parsers.lease), pattern(parsers.LEASE)]
+Percentage = Annotated[float, parsed_by(parsers.percentage), pattern(parsers.PERCENTAGE)]
+Gate = Annotated[str, parsed_by(parsers.gate), pattern(parsers.GATE)]
 RequestRate = Annotated[Rate, parsed_by(parsers.rate), pattern(parsers.RATE)]
 DailyQuota = Annotated[
     int | None,

@@ -10,10 +10,11 @@ import datetime as dt
 import ipaddress
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from harvester.core.calendar import FIRST_DAY, Day, day_text, parse_day
+from harvester.core.calendar import FIRST_DAY, Day, DaySet, day_range, day_text, parse_day
 from harvester.core.config.references import quote_safe
 from harvester.core.errors import InvalidValue, UsageError
 from harvester.core.model import Rate, Reserve, is_appid
@@ -29,6 +30,9 @@ CLOCK = r"([01][0-9]|2[0-3]):([0-5][0-9])"
 DAYS = r"([0-9]{1,4})d"
 AGE = r"([1-9][0-9]{0,4})d"
 RESERVE = r"([0-9]{1,9})|([0-9]{1,2})%"
+QUIET_DAYS = rf"{DAY}(\.\.{DAY})?"
+PERCENTAGE = r"([0-9]{1,3}(?:\.[0-9]{1,3})?)%"
+GATE = "open|closed"
 
 _SECONDS_SINCE = r"[1-9][0-9]{8,10}(?:\.[0-9]{1,6})?"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -66,6 +70,17 @@ def day(text: str, hint: str = "write 2024-01-31") -> Day:
         return parse_day(text)
     except ValueError:
         raise InvalidValue("is a day that no calendar has", hint) from None
+
+
+def quiet_days(text: str) -> DaySet:
+    """Parse a day, or days such as ``2026-02-15..2026-02-23``, both included."""
+    first, dots, last = text.partition("..")
+    hint = "write 2026-02-15 or 2026-02-15..2026-02-23"
+    begin = day(first, hint)
+    end = day(last, hint) if dots else begin
+    if end < begin:
+        raise InvalidValue("ends before it begins", "swap the days")
+    return day_range(begin, end)
 
 
 def begin_day(text: str, today: Day) -> Day:
@@ -141,6 +156,21 @@ def days(text: str) -> int:
 def age(text: str) -> int:
     """Parse ``400d`` as a number of days, at least one."""
     return int(_matched(AGE, text, "is not a number of days", "write 400d")[1])
+
+
+def percentage(text: str) -> float:
+    """Parse ``95%`` as 0.95: more than nothing, at most 100%."""
+    match = _matched(PERCENTAGE, text, "is not a share", "write 95%")
+    # By decimals, so that the number is the nearest to what is written.
+    share = Decimal(match[1]) / 100
+    if not 0 < share <= 1:
+        raise InvalidValue("must be more than 0% and at most 100%", "write 95%")
+    return float(share)
+
+
+def gate(text: str) -> str:
+    """Check ``open`` or ``closed``."""
+    return _matched(GATE, text, "is neither open nor closed", "write open or closed")[0]
 
 
 def reserve(text: str) -> Reserve:

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from harvester.core.calendar import Day
 from harvester.core.config import field_types as types
+from harvester.core.config.expect import Expect
 from harvester.core.config.manifest_text import ManifestText
 from harvester.core.dataset import Dataset
 from harvester.core.errors import InvalidValue, Place
@@ -347,7 +348,7 @@ class Manifest(Brief):
     does not inherit them. ``credential_places`` has the place of each account's credential by
     appid; PLATFORM and DEFAULTS stand for those of the platform and of all other accounts.
     ``account_places`` has the places of the accounts that are written somewhere, by appid.
-    ``source`` is what it was read from, if a program holds it.
+    ``expect`` is by dataset. ``source`` is what it was read from, if a program holds it.
     """
 
     file: Path
@@ -360,6 +361,7 @@ class Manifest(Brief):
     from_platform: bool = False
     limits: Limits = dataclasses.field(default_factory=Limits)
     retry: Retry = dataclasses.field(default_factory=Retry)
+    expect: Mapping[str, Expect] = dataclasses.field(default_factory=dict)
     references: tuple[str, ...] = ()
     all_jobs: tuple[Job, ...] = dataclasses.field(default=(), compare=False)
     secret_variables: frozenset[str] = frozenset()

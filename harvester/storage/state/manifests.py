@@ -1,7 +1,7 @@
 """Manifests as runs keep them in the output, for readers who do not have them.
 
-One file a manifest, in the format of a manifest: its accounts, jobs and overrides of datasets, and
-no credential. A lost file is written again by the next run.
+One file a manifest, in the format of a manifest: its accounts, jobs, overrides of datasets and
+expectations, and no credential. A lost file is written again by the next run.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import orjson
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
+from harvester.core.config.expect import Expect
 from harvester.core.config.settings import Account, Job, Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.errors import LostRace
@@ -52,6 +53,7 @@ class KeptManifest:
     accounts: tuple[dict[str, Any], ...]
     jobs: tuple[dict[str, Any], ...]
     datasets: dict[str, Any]
+    expect: dict[str, Any] = field(default_factory=dict)
     paused_since: dict[str, date] = field(default_factory=dict)
 
     @property
@@ -70,7 +72,8 @@ def keep(tree: Tree, manifest: Manifest, now: float) -> None:
     name = re.sub(r"[^\w.-]", "-", manifest.file.name, flags=re.ASCII)[:100]
     jobs = tuple(_job(job, tuple(manifest.names)) for job in manifest.jobs)
     changed = [each for each in manifest.datasets.values() if each != CATALOGUE.get(each.name)]
-    rest = jobs, {dataset.name: _override(dataset) for dataset in changed}
+    expect = {name: _expect(each) for name, each in manifest.expect.items()}
+    rest = jobs, {dataset.name: _override(dataset) for dataset in changed}, expect
     # A digest, because reading ten thousand accounts back would take a hundred times as long.
     digest = _digest([*map(attrgetter(*_MEMBERS), manifest.accounts)], *rest)
     for number in range(1, _MAX_ALIKE + 1):
@@ -144,10 +147,28 @@ def _job(job: Job, every: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _override(dataset: Dataset) -> dict[str, Any]:
-    hours, minutes = divmod(dataset.ready_minutes, 60)
     return {
         "span": dataset.span,
-        "ready_at": f"{hours:02d}:{minutes:02d}",
+        "ready_at": _clock_text(dataset.ready_minutes),
         "settle": f"{dataset.settle}d",
         "refresh": dataset.refresh._asdict(),
     }
+
+
+def _expect(expect: Expect) -> dict[str, Any]:
+    by, rows = expect.complete_by, expect.min_share_with_rows
+    members = {
+        "complete_by": by and {"time": _clock_text(by.time), "share": _share_text(by.share)},
+        "min_share_with_rows": rows and _share_text(rows),
+        "quiet": [calendar.range_text(*days) for days in calendar.day_ranges(expect.quiet_days)],
+        "gate": expect.gate,
+    }
+    return {name: value for name, value in members.items() if value}
+
+
+def _clock_text(minutes: int) -> str:
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def _share_text(share: float) -> str:
+    return f"{100 * share:g}%"
