@@ -152,6 +152,7 @@ THIRD_PARTY = {
     "pydantic": (
         "core.config.settings",
         "core.config.field_types",
+        "core.config.expect",
         "manifest",
         "storage.state.json_file",
         "verbs.arguments",
@@ -201,19 +202,19 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_767,
+    "core": 1_828,
     "catalogue": 761,
-    "manifest": 1_713,
+    "manifest": 1_732,
     "planning": 763,
     "scheduling": 1_465,
     "tables": 1_947,
     "wechat": 1_717,
-    "storage": 3_934,
+    "storage": 3_949,
     "engine": 913,
-    "runs": 3_987,
-    "verbs": 3_597,
+    "runs": 4_103,
+    "verbs": 3_621,
     "readers": 772,
-    "cli": 2_609,
+    "cli": 2_619,
     "sandbox": 1_056,
     "root": 204,
 }

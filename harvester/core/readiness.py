@@ -26,6 +26,13 @@ def period_begin(grain: Grain, day: Day) -> Day:
     return day
 
 
+def period_end(grain: Grain, begin: Day) -> Day:
+    """Return the last day of the period that begins on a day."""
+    if grain is Grain.MONTH:
+        return calendar.month_end(calendar.month_of(begin))
+    return begin + _WEEK - 1 if grain is Grain.WEEK else begin
+
+
 def newest_ready(dataset: Dataset, now: float) -> Day:
     """Return the first day of the newest period that may be asked at ``now``.
 
@@ -41,8 +48,8 @@ def next_ready(dataset: Dataset, now: float) -> tuple[Day, float]:
     Both times are in seconds since the Unix epoch.
     """
     begin = _unready(dataset, now)
-    days = {Grain.WEEK: _WEEK, Grain.MONTH: calendar.month_length(calendar.month_of(begin))}
-    return begin, calendar.instant(begin + days.get(dataset.grain, 1), dataset.ready_minutes)
+    end = period_end(dataset.grain, begin)
+    return begin, calendar.instant(end + 1, dataset.ready_minutes)
 
 
 def _unready(dataset: Dataset, now: float) -> Day:

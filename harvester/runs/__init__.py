@@ -7,6 +7,7 @@ __all__ = [
     "event_loop",
     "facts",
     "harvest",
+    "judgement",
     "narrator",
     "open_attention",
     "platform_accounts",

@@ -13,7 +13,7 @@ from harvester.core.errors import Busy, HarvesterError, Unauthorised
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal
 from harvester.core.rule import Scope
-from harvester.runs.record import causes
+from harvester.runs.record import causes, expectations
 from harvester.runs.record.account_report import reason_of
 from harvester.runs.record.attention import (
     ENDS_EARLY,
@@ -25,6 +25,7 @@ from harvester.runs.record.attention import (
     until_whole,
 )
 from harvester.runs.record.events import cause_of
+from harvester.runs.record.expectations import Expectation
 from harvester.runs.record.record import Record
 from harvester.storage.empty_everywhere import EmptyEverywhere
 from harvester.storage.publication import QuarantinedDay
@@ -58,8 +59,7 @@ def attention_of(
     labels = labels_of(manifest)
     found = [
         *_lost(record, labels),
-        *quarantined(record.quarantined, labels),
-        *empty_everywhere(record.empty_everywhere),
+        *of_files(labels, record.quarantined, record.empty_everywhere, record.expectations),
         *_of_all(record),
     ]
     late = list(_late(record, labels, manifest.datasets))
@@ -84,7 +84,19 @@ def labels_of(manifest: Manifest) -> dict[str, AccountLabel]:
     }
 
 
-def quarantined(
+def of_files(
+    labels: Mapping[str, AccountLabel],
+    rejected: Iterable[QuarantinedDay],
+    silent: Iterable[EmptyEverywhere],
+    judged: Iterable[Expectation],
+) -> Iterator[Attention]:
+    """Yield the items that the files show, whatever became of the runs."""
+    yield from _quarantined(rejected, labels)
+    yield from _empty_everywhere(silent)
+    yield from expectations.attention_of(judged, labels)
+
+
+def _quarantined(
     days: Iterable[QuarantinedDay], labels: Mapping[str, AccountLabel]
 ) -> Iterator[Attention]:
     """Yield the items of days in quarantine."""
@@ -95,7 +107,7 @@ def quarantined(
         yield Attention(key, cause, causes.QUARANTINE_ADVICE, whose, (day.dataset,))
 
 
-def empty_everywhere(found: Iterable[EmptyEverywhere]) -> Iterator[Attention]:
+def _empty_everywhere(found: Iterable[EmptyEverywhere]) -> Iterator[Attention]:
     """Yield the items of datasets with days that are empty for all accounts since three days."""
     for each in found:
         if each.meaning == "person":

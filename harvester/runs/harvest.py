@@ -29,6 +29,7 @@ from harvester.runs.access import ask_for_time, open_line, run_context
 from harvester.runs.clock import CheckedClock
 from harvester.runs.event_loop import run_in_loop
 from harvester.runs.facts import AskingEnded, Begun, Counted, CoverageRead, GroupsDamaged, Planned
+from harvester.runs.judgement import judge
 from harvester.runs.record import account_report
 from harvester.runs.record.members import MAX_SUSPICIOUS
 from harvester.runs.record.next_requests import next_requests
@@ -166,18 +167,20 @@ def read_coverage(
     ``harvested`` has the wanted days, the gaps before, and the queues of the run.
     """
     (want, gaps, queues), now = harvested, clock()
-    scan = coverage_scan.read(tree, want, now, manifest.datasets)
-    states = scan.states
+    states, _ = scan = coverage_scan.read(tree, want, now, manifest.datasets)
     for (dataset, appid), days in gaps.items():
         states[dataset][appid].told = days
+    accounts = tuple(account_report.with_trouble(want, states, record.abandoned, queues))
+    lost = {(row.dataset, row.appid, reason) for row in accounts for reason in row.reasons}
     return CoverageRead(
         tuple(account_report.summarise_states(want, states)),
-        tuple(account_report.with_trouble(want, states, record.abandoned, queues)),
+        accounts,
         tuple(coverage_scan.quarantined_days(tree, states)),
         tuple(islice(coverage_scan.suspicious(states), MAX_SUSPICIOUS)),
         next_requests(manifest, want, states),
         clock.is_apart,
         tuple(empty_everywhere(scan, now)),
+        judge(manifest, want, states, lost, now),
     )
 
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import PurePath
 from typing import TypeAlias
 
 from harvester.core.config.settings import Manifest
-from harvester.runs import attention_of_run
 from harvester.runs.record.attention import MAX_FORMER, Attention, FormerRun, in_order
-from harvester.storage.empty_everywhere import EmptyEverywhere
+from harvester.runs.record.expectations import CAUSE
 from harvester.storage.layout import Tree
-from harvester.storage.publication import QuarantinedDay
 from harvester.storage.state import run_records
 
 _FEW = 5
 """Records that are read of an output without missing days: trouble of the runs themselves."""
 
-_FROM_FILES = {"quarantined", "empty_everywhere"}
+_FROM_FILES = {"quarantined", "empty_everywhere", CAUSE}
 """Causes that the files show, whatever the records tell."""
 
 
@@ -38,18 +36,13 @@ def open_attention(
     manifest: Manifest,
     tree: Tree,
     lacking: Pairs,
-    rejected: Iterable[QuarantinedDay],
-    silent: Iterable[EmptyEverywhere],
+    shown: Sequence[Attention],
 ) -> tuple[Attention, ...]:
     """Return what needs a person, with the time since when it does. Raises StoreError.
 
-    The files show pairs that are ``lacking`` days, ``rejected`` days in quarantine, and ``silent``
-    ones that are empty everywhere.
+    The files show pairs that are ``lacking`` days, and what `attention_of_run.of_files` makes of
+    them is ``shown``.
     """
-    shown = [
-        *attention_of_run.quarantined(rejected, attention_of_run.labels_of(manifest)),
-        *attention_of_run.empty_everywhere(silent),
-    ]
     length = MAX_FORMER if shown or lacking else _FEW
     told = _told(former_runs(tree, length), manifest.file.name)
     lasting = (item for item in told.values() if item.cause not in _FROM_FILES)

@@ -6,7 +6,7 @@ finished run that asked for it was refused or failed: no later run obtains it by
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from harvester.core import calendar, readiness
 from harvester.core.calendar import Day
-from harvester.core.errors import UsageError
+from harvester.core.config.parsers import percentage
+from harvester.core.errors import InvalidValue, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
 from harvester.core.text.inert_text import inert
@@ -25,6 +26,7 @@ from harvester.planning.wanted_days import Wanted, wanted
 from harvester.runs.attention_of_run import CLOCK
 from harvester.runs.open_attention import Pairs, concerns
 from harvester.runs.record.attention import Attention
+from harvester.runs.record.expectations import CAUSE, Expectation
 from harvester.runs.record.prospects import comes_at
 from harvester.storage.coverage_scan import States, day_ranges_of
 from harvester.storage.empty_everywhere import EmptyEverywhere, exit_of
@@ -74,7 +76,7 @@ class Gate:
     of a run that close the gate whatever days are there: ``"clock"``. ``empty_everywhere`` are days
     without rows of nearly all accounts. ``attention`` is what needs a person. ``share`` of the
     account-days is there. If that is enough, because ``at_least`` says so, all that are missing are
-    in ``without`` instead.
+    in ``without`` instead. ``expectations`` are those that are not met and close the gate.
     """
 
     day: date | None
@@ -88,27 +90,29 @@ class Gate:
     share: float = 1.0
     at_least: float | None = None
     without: tuple[LostDays, ...] = ()
+    expectations: tuple[Expectation, ...] = ()
 
     @property
     def exit_code(self) -> Exit:
         """75 while a run can obtain more, 76 if something needs a person as well.
 
-        3 if the rest is lost, 0 if everything is there.
+        3 if the rest is lost, or an expectation that closes the gate is not met; 0 if everything is
+        there.
         """
         code = exit_of(self.empty_everywhere)
         if self.obtainable or self.reasons or code is Exit.AGAIN:
             return Exit.ATTENTION if self.attention else Exit.AGAIN
-        return Exit.INCOMPLETE if self.lost else code
+        return Exit.INCOMPLETE if self.lost or self.expectations else code
 
 
 def share_of(given: str | float) -> float:
     """Return a share like ``95%``, or a number above 0 up to 1. Raises UsageError."""
-    text, percent = str(given), 0.0
-    with suppress(ValueError):
-        percent = float(text[:-1]) if text.endswith("%") else 100 * float(text)
-    if not 0 < percent <= 100:
+    text, share = str(given), 0.0
+    with suppress(ValueError, InvalidValue):
+        share = percentage(text) if text.endswith("%") else float(text)
+    if not 0 < share <= 1:
         raise UsageError(f"{spelled('at_least')} `{inert(text)}` is not a share", "write 95%")
-    return percent / 100
+    return share
 
 
 def read_gate(
@@ -116,13 +120,17 @@ def read_gate(
     history: RunHistory,
     silent: Iterable[EmptyEverywhere],
     attention: Iterable[Attention],
+    judged: Iterable[Expectation],
 ) -> Gate:
     """Compare the required days with the files and the run records. Raises StoreError.
 
-    ``silent`` are the days that are empty everywhere, ``attention`` is what needs a person.
+    ``silent`` are the days that are empty everywhere, ``attention`` is what needs a person, and
+    ``judged`` are the expectations.
     """
     day = None if required.day is None else calendar.date_of(required.day)
     silent = tuple(each for each in silent if day is None or each.begin <= day)
+    due = (each for each in judged if day is None or each.day <= day)
+    unmet = {each.key: each for each in due if not each.is_met}
     want, now = _required_days(required, history), history.now
     found = list(_explained(want, required, history))
     share = _share_there(want, found)
@@ -133,7 +141,7 @@ def read_gate(
     moments = [item.at for item in found if item.at is not None]
     reasons = ("clock",) if _is_clock_apart(required, history) else ()
     obtainable = tuple(chain.from_iterable(map(_ranges, coming)))
-    needed = _about(attention, _pairs(obtainable), _pairs(gone))
+    needed = _about(attention, _pairs(obtainable), _pairs(gone), unmet)
     # The clock may have been set since the last run, or gone wrong.
     needed += [CLOCK] * len(reasons)
     moments += (at for reason in reasons if (at := comes_at(reason, now)) is not None)
@@ -150,17 +158,24 @@ def read_gate(
         share,
         required.at_least,
         gone if is_enough else (),
+        tuple(each for each in unmet.values() if each.gate == "closed"),
     )
 
 
-def _about(found: Iterable[Attention], obtainable: Pairs, lost: Pairs) -> list[Attention]:
-    """Return the items of days that are required; those that a run can obtain may only be late."""
-    return [
-        item
-        for item in found
-        if item.cause != "clock"
-        and concerns(item, obtainable if item.cause == "not_ready" else lost)
-    ]
+def _about(
+    found: Iterable[Attention], obtainable: Pairs, lost: Pairs, unmet: Container[str]
+) -> list[Attention]:
+    """Return the items of days that are required; those that a run can obtain may only be late.
+
+    ``unmet`` are the keys of expectations of such days.
+    """
+
+    def is_required(item: Attention) -> bool:
+        if item.cause in ("clock", CAUSE):
+            return item.key in unmet
+        return concerns(item, obtainable if item.cause == "not_ready" else lost)
+
+    return list(filter(is_required, found))
 
 
 def _pairs(days: Iterable[DayRange]) -> Pairs:

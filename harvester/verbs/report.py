@@ -87,7 +87,7 @@ def report(
 
 def _sections(view: View, project: Project) -> Iterator[str]:
     yield tables.attention(view)
-    yield tables.expectations(view, ())
+    yield tables.expectations(view, view.found.expectations)
     yield tables.days(view)
     if not view.for_client:
         yield tables.runs(view, run_records.last(project.tree, SHOWN_RUNS))

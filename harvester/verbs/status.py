@@ -21,6 +21,8 @@ from harvester.manifest.option_values import end_day_option, spelled
 from harvester.manifest.pause_lines import Refused, pause_lines
 from harvester.planning import bucket_sizing, wanted_days
 from harvester.planning.wanted_days import Wanted
+from harvester.runs.attention_of_run import labels_of, of_files
+from harvester.runs.judgement import judge
 from harvester.runs.open_attention import open_attention
 from harvester.runs.record.account_report import DatasetSummary, summarise_states
 from harvester.runs.record.attention import Attention
@@ -107,6 +109,9 @@ class Status(Brief):
         del members["unusable"], members["next_requests"]
         members["datasets"] = list(map(plain_row, self.datasets))
         members["expectations"] = [each.to_dict() for each in self.expectations]
+        if self.gate is not None:
+            unmet = [each.to_dict() for each in self.gate.expectations]
+            members["gate"]["expectations"] = unmet
         members["attention_new"] = sum(item.new for item in self.attention)
         members["attention_total"] = len(self.attention)
         return {"complete": self.complete, **members}
@@ -189,6 +194,7 @@ class Findings(NamedTuple):
     missing: dict[str, list[ExplainedDays]]
     silent: tuple[EmptyEverywhere, ...]
     rejected: tuple[QuarantinedDay, ...]
+    expectations: tuple[Expectation, ...]
     attention: tuple[Attention, ...]
     accounts: list[AccountStatus]
 
@@ -214,13 +220,17 @@ def find(manifest: Manifest, tree: Tree, want: Wanted, now: float) -> Findings:
     }
     history = RunHistory(manifest, tree, now, states)
     lacks = defaultdict[str, list[ExplainedDays]](list)
-    for item in history.explain(lacking, SEARCHED_RUNS):
+    explained = list(history.explain(lacking, SEARCHED_RUNS))
+    for item in explained:
         lacks[item.appid].append(item)
+    lost = {(item.dataset, item.appid, item.reason) for item in explained}
+    judged = judge(manifest, want, states, lost, now)
     rejected = tuple(coverage_scan.quarantined_days(tree, states))
-    attention = open_attention(manifest, tree, lacking.keys(), rejected, silent)
+    shown = list(of_files(labels_of(manifest), rejected, silent, judged))
+    attention = open_attention(manifest, tree, lacking.keys(), shown)
     since = manifests.paused_since(tree) if wanted_days.paused_accounts(manifest) else {}
     accounts = account_statuses(manifest, with_paused, all_states, lacks, now, since=since)
-    every = history, lacks, silent, rejected, attention, accounts
+    every = history, lacks, silent, rejected, judged, attention, accounts
     return Findings(with_paused, all_states, *every)
 
 
@@ -231,6 +241,7 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
     states, names = found.history.states, manifest.names
     every = (state for of_dataset in states.values() for state in of_dataset.values())
     refused = _refused(manifest, found.missing)
+    trouble = found.silent, found.attention, found.expectations
     return Status(
         datasets=tuple(summarise_states(want, states)),
         accounts=tuple(found.accounts),
@@ -242,8 +253,9 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
         foreign=tuple(layout.unmanaged_files(tree, want)),
         warnings=(*doubts(manifest), *bucket_sizing.warnings(manifest, want)),
         next_requests=next_requests(manifest, want, states),
-        gate=required and read_gate(required, found.history, found.silent, found.attention),
+        gate=required and read_gate(required, found.history, *trouble),
         empty_everywhere=found.silent,
+        expectations=found.expectations,
         attention=found.attention,
         pause_lines=tuple(pause_lines(manifest, refused, calendar.today(now))),
         paused=wanted_days.paused_accounts(manifest),

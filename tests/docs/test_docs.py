@@ -245,11 +245,13 @@ SECTIONS = {
     "### retry": "Retry",
     "### output": "Output",
     "### datasets": "Override",
+    "### expect": "Expect",
 }
 INSIDE = {
     ("### jobs", "accounts."): "Chosen",
     ("### limits", "per_token."): "Pace",
     ("### platform", "sink."): "Sink",
+    ("### expect", "complete_by."): "CompleteBy",
 }
 
 

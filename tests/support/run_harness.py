@@ -14,6 +14,7 @@ import duckdb
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day, date_of, day_range, each_day, instant, parse_day
 from harvester.core.config.credentials import AppSecret
+from harvester.core.config.expect import Expect
 from harvester.core.config.settings import (
     Account,
     Api,
@@ -98,6 +99,7 @@ class RunHarness:
     boot: str = "boot"
     rules: Rules = field(default_factory=Rules)
     source: Callable[[str, str, Day], list[Row]] = expected_rows
+    expect: dict[str, Expect] = field(default_factory=dict)
     sandbox: Sandbox = field(init=False)
 
     def __post_init__(self) -> None:
@@ -151,6 +153,7 @@ class RunHarness:
             datasets=dict(CATALOGUE),
             limits=self.limits,
             retry=self.retry,
+            expect=self.expect,
         )
 
     def run(self, tree: Tree | None = None, **options: Any) -> Record:

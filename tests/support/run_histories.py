@@ -23,6 +23,7 @@ from harvester.runs import facts
 from harvester.runs.facts import Counted, CoverageRead, Fact, Planned
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary, DayCounts
 from harvester.runs.record.attention import Attention, in_order
+from harvester.runs.record.expectations import Expectation
 from harvester.runs.record.next_requests import NextRequests, SuspiciousGaps
 from harvester.runs.record.record import Record
 from harvester.runs.stream import Stream
@@ -36,6 +37,7 @@ T = TypeVar("T")
 STARTED, ENDED = 1_790_000_000.0, 1_790_000_900.0
 DATASETS = ("user_summary", "article_summary")
 FIRST_DAY, DAYS = 20_500, 5
+_KINDS = ["complete_by", "min_share_with_rows"]
 MAX_ACCOUNTS, MAX_FACTS = 4, 8
 
 
@@ -283,7 +285,21 @@ def _coverage_of(accounts: Sequence[AccountHistory]) -> CoverageRead:
             sum(each.next_requests.quarantined for each in read),
             _gaps_of([each.next_requests.suspicious for each in read]),
         ),
+        expectations=tuple(_expected([item for each in read for item in each.expectations])),
     )
+
+
+def _expected(found: Sequence[Expectation]) -> Iterator[Expectation]:
+    """Yield what is expected of all accounts: the accounts of the newest day of each kind count."""
+    for name, kind in dict.fromkeys((each.dataset, each.kind) for each in found):
+        alike = [each for each in found if (each.dataset, each.kind) == (name, kind)]
+        newest = [each for each in alike if each.day == max(each.day for each in alike)]
+        yield replace(
+            newest[0],
+            accounts=sum(each.accounts for each in newest),
+            there=sum(each.there for each in newest),
+            lacking=tuple(sorted(appid for each in newest for appid in each.lacking)),
+        )
 
 
 def _gaps_of(of_accounts: Sequence[SuspiciousGaps | None]) -> SuspiciousGaps | None:
@@ -426,7 +442,15 @@ def _coverage(choose: _Choices, whose: str) -> CoverageRead:
         tuple(choose.some([QuarantinedDay(whose, DATASETS[0], date_of(FIRST_DAY), "odd")])),
         tuple(choose.some([DayRange(whose, DATASETS[0], *map(date_of, bounds))])),
         NextRequests(choose.number(), choose.number(), gaps if choose.number(1) else None),
+        expectations=tuple(_expectation(choose, whose, kind) for kind in choose.some(_KINDS)),
     )
+
+
+def _expectation(choose: _Choices, whose: str, kind: str) -> Expectation:
+    there = choose.number(1)
+    lacking = () if there else (whose,)
+    day = date_of(FIRST_DAY + choose.number(1))
+    return Expectation(DATASETS[0], kind, day, 0.5, 1, there, "open", lacking)
 
 
 def _account_history(

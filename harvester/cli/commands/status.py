@@ -85,7 +85,8 @@ def status(
     Exit codes:
       0   shown; with --require: every day up to that one has an answer
       2   a mistake in the manifest or the options
-      3   with --require: days are missing, and none of them comes by itself
+      3   with --require: days are missing, and none of them comes by itself, or an expectation
+          with gate: closed is not met
       75  with --require: days are missing that a run can still obtain
       76  with --require: as 75, and something needs a person as well
 
@@ -222,6 +223,7 @@ def _print_gate(out: Console, gate: Gate) -> None:
         verdict = f"{math.floor(1000 * gate.share) / 10}% are there, which is enough; without"
     print_line(out, f"{days} {day}: {verdict}", gap=True)
     print_lines(out, _lost_lines((*gate.lost, *gate.without)))
+    print_lines(out, [f"expectation: {each.dataset}: {each.text}" for each in gate.expectations])
     if "clock" in gate.reasons:
         print_line(out, f"this machine's clock and WeChat's differ: again from {gate.retry_at} on")
 

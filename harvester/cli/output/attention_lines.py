@@ -14,6 +14,7 @@ from harvester.cli.output.phrases import listed
 from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, named
 from harvester.runs.record.attention import Attention
+from harvester.runs.record.expectations import CAUSE
 from harvester.runs.record.record import Record
 
 
@@ -21,7 +22,7 @@ def print_attention(out: Console, found: Sequence[Attention]) -> None:
     """Print the items that have a cause and a beginning in common in one line, if there are any."""
     if found:
         print_line(out, attention_title(found), gap=True)
-        print_lines(out, [*map(attention_line, alike(found, kind_of))])
+        print_lines(out, [*map(_line_with_numbers, alike(found, kind_of))])
 
 
 def attention_title(found: Sequence[Attention]) -> str:
@@ -35,9 +36,19 @@ def alike(found: Sequence[Attention], kind: Callable[[Attention], Any]) -> list[
     return [[*items] for _, items in groupby(sorted(found, key=kind), kind)]
 
 
-def kind_of(item: Attention) -> tuple[bool, str, str, int]:
+def kind_of(item: Attention) -> tuple[bool, str, str, int, str]:
     """Return what the items of a line have in common: a cause and a beginning."""
-    return not item.new, item.since, item.cause, item.errcode or 0
+    return not item.new, item.since, *cause_of(item)
+
+
+def cause_of(item: Attention) -> tuple[str, int, str]:
+    """Return what the items of a cause have in common. Each expectation has its own numbers."""
+    return item.cause, item.errcode or 0, item.key if item.cause == CAUSE else ""
+
+
+def _line_with_numbers(items: Sequence[Attention]) -> str:
+    line = attention_line(items)
+    return f"{line}: {inert(items[0].advice)}" if items[0].cause == CAUSE else line
 
 
 def attention_line(items: Sequence[Attention]) -> str:

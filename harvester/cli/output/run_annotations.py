@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harvester.cli.output import attention_lines
 from harvester.cli.output.attention_lines import alike, attention_line, days_missing
 from harvester.core.text.counts import counted
 from harvester.runs.record.attention import ENDS_EARLY
 from harvester.runs.record.events import cause_of
+from harvester.runs.record.expectations import CAUSE
 from harvester.runs.record.record import Record
 
 
@@ -19,9 +21,10 @@ def annotations_of_run(done: Record) -> Iterator[tuple[str, str]]:
     """
     told = {cause_of(done.failed)} if done.failed else set[str]()
     found = [item for item in done.attention if item.cause not in told]
-    for items in alike(found, lambda item: (item.cause, item.errcode or 0)):
+    for items in alike(found, attention_lines.cause_of):
         days = counted(days_missing(done, items).total(), "account-day")
-        yield "error", f"{attention_line(items)}: {days} missing: {items[0].advice}"
+        lack = "" if items[0].cause == CAUSE else f"{days} missing: "
+        yield "error", f"{attention_line(items)}: {lack}{items[0].advice}"
     told |= {item.cause for item in found}
     for reason in sorted({*ENDS_EARLY, "deferred"} & {*done.reasons()} - told):
         accounts = counted(len({row.appid for row in done.accounts if row.days.missing}), "account")

@@ -36,7 +36,7 @@ _QuietDays = Annotated[list[types.QuietDays], AfterValidator(tuple)]
 
 @dataclass(frozen=True, config=types.CLOSED)
 class Expect:
-    """What is expected of a dataset."""
+    """Expectations of a dataset."""
 
     complete_by: Annotated[CompleteBy | None, types.validated_as(_CompleteBy | None)] = None
     """The time by which a day is to be there: "12:00", or {time: "12:00", share: 95%}."""

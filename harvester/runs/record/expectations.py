@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from fractions import Fraction
 from typing import Any
 
-from harvester.core.calendar import Day
 from harvester.core.plain import plain
+from harvester.runs.record.attention import AccountLabel, Attention
+
+CAUSE = "expectation"
+"""The cause of the items of attention."""
 
 COMPLETE_BY = "complete_by"
 WITH_ROWS = "min_share_with_rows"
+
+_ADVICE = {
+    COMPLETE_BY: "`harvester status` says why the others do not; a run asks for what may come.",
+    WITH_ROWS: "See WeChat's console. Name days like a holiday as `quiet` in the manifest.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +35,17 @@ class Expectation:
 
     dataset: str
     kind: str
-    day: Day
+    day: date
     expected: float
     accounts: int
     there: int
     gate: str
     lacking: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The key of the item of attention."""
+        return f"{CAUSE}/{self.dataset}/{self.kind}"
 
     @property
     def share(self) -> float:
@@ -43,6 +57,15 @@ class Expectation:
         """True if the share is as large as expected."""
         # By decimals: 95 of 100 are 95%, whatever floats make of it.
         return self.there >= Fraction(str(self.expected)) * self.accounts
+
+    @property
+    def text(self) -> str:
+        """The day, how many accounts have it or rows of it, and the expected share."""
+        what = "have the day" if self.kind == COMPLETE_BY else "with an answer have rows"
+        # Rounded down, because a share that is too small must not look as large as expected.
+        percent = f"{1000 * self.there // self.accounts / 10:g}%"
+        there = f"{self.there:,} of {self.accounts:,} accounts ({percent}) {what}"
+        return f"{self.day}: {there}, expected {100 * self.expected:g}%"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the expectation as values for JSON, without the appids."""
@@ -56,16 +79,39 @@ def added(one: Iterable[Expectation], other: Iterable[Expectation]) -> tuple[Exp
 
     Of two days the newer counts, because no account of the other shard wants it.
     """
-    found: dict[tuple[str, str], Expectation] = {}
+    found: dict[str, Expectation] = {}
     for each in (*one, *other):
-        known = found.setdefault((each.dataset, each.kind), each)
-        if known is not each and known.day == each.day:
-            found[each.dataset, each.kind] = replace(
+        known = found.get(each.key)
+        if known is None or known.day < each.day:
+            found[each.key] = each
+        elif known.day == each.day:
+            found[each.key] = replace(
                 known,
                 accounts=known.accounts + each.accounts,
                 there=known.there + each.there,
-                lacking=known.lacking + each.lacking,
+                lacking=tuple(sorted(known.lacking + each.lacking)),
             )
-        elif known.day < each.day:
-            found[each.dataset, each.kind] = each
     return tuple(found.values())
+
+
+def attention_of(
+    found: Iterable[Expectation], labels: Mapping[str, AccountLabel]
+) -> Iterator[Attention]:
+    """Yield the items of unmet expectations, with the labels of accounts by appid."""
+    for each in found:
+        if not each.is_met:
+            accounts = tuple(labels.get(appid, AccountLabel(appid)) for appid in each.lacking)
+            advice = f"{each.text}. {_ADVICE[each.kind]}"
+            yield Attention(each.key, CAUSE, advice, accounts, (each.dataset,))
+
+
+def by_the_sum(items: Iterable[Attention], found: Iterable[Expectation]) -> Iterator[Attention]:
+    """Yield the items of several shards, those of expectations by the counts of all shards."""
+    items = list(items)
+    labels = {label.appid: label for item in items for label in item.accounts}
+    whole = {item.key: item for item in attention_of(found, labels)}
+    for item in items:
+        if item.cause != CAUSE:
+            yield item
+        elif item.key in whole:
+            yield replace(whole[item.key], since=item.since, new=item.new)

@@ -197,6 +197,8 @@ class Members:
         whole.accounts = tuple(sorted(whole.accounts, key=in_order))
         whole.suspicious = tuple(sorted(whole.suspicious, key=in_order)[:MAX_SUSPICIOUS])
         whole.pending = tuple(merged_pending(whole.pending))
+        # A shard may lack what the whole run has.
+        whole.attention = tuple(expectations.by_the_sum(whole.attention, whole.expectations))
         return whole
 
     @property

@@ -121,7 +121,7 @@ def expectations(view: View, found: Iterable[Expectation]) -> Html:
         there = words["there.share"].format(**counts, share=_percent(each.share))
         kind, met = words[f"expectation.{each.kind}"], words["yes" if each.is_met else "no"]
         expected = _percent(each.expected)
-        rows.append([each.dataset, kind, day_text(each.day), expected, there, met])
+        rows.append([each.dataset, kind, str(each.day), expected, there, met])
     return _table(view, "expectations", heads, rows)
 
 
