@@ -1,0 +1,79 @@
+// Opens a page in Chromium, does the steps that stdin asks for, and prints what it found as JSON.
+// { path, width, height, dark, lang, fragment, script, steps: [[name, ...arguments], ...] }
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+import { chromium } from "playwright-core";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const asked = JSON.parse(readFileSync(0, "utf8"));
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--force-color-profile=srgb"],
+});
+const context = await browser.newContext({
+  viewport: { width: asked.width, height: asked.height },
+  colorScheme: asked.dark ? "dark" : "light",
+  deviceScaleFactor: asked.scale ?? 1,
+  javaScriptEnabled: asked.script ?? true,
+  hasTouch: asked.touch ?? false,
+});
+const page = await context.newPage();
+const url = pathToFileURL(asked.path).href;
+const found = { errors: [], requests: [], results: [], painted: null };
+page.on("console", (message) => found.errors.push(message.text()));
+page.on("pageerror", (error) => found.errors.push(String(error)));
+page.on("request", (request) => {
+  if (request.url().split("#")[0] !== url) found.requests.push(request.url());
+});
+
+const steps = {
+  press: (key, times = 1) => Promise.all(Array.from({ length: times }, () => page.keyboard.press(key))),
+  click: (selector) => page.click(selector),
+  clickAt: (x, y) => page.mouse.click(x, y),
+  hoverAt: (x, y) => page.mouse.move(x, y),
+  wheel: async (x, y, delta) => {
+    await page.mouse.move(x, y);
+    await page.keyboard.down("Control");
+    await page.mouse.wheel(0, delta);
+    await page.keyboard.up("Control");
+  },
+  focus: (selector) => page.focus(selector),
+  fill: (selector, text) => page.fill(selector, text),
+  select: (selector, value) => page.selectOption(selector, value),
+  text: (selector) => page.locator(selector).first().innerText(),
+  texts: (selector) => page.locator(selector).allInnerTexts(),
+  visible: (selector) => page.locator(selector).first().isVisible(),
+  evaluate: (source) => page.evaluate(source),
+  fragment: () => new URL(page.url()).hash,
+  open: async (fragment) => {
+    await page.goto("about:blank");
+    await page.goto(url + fragment);
+    await painted();
+  },
+  size: (width, height) => page.setViewportSize({ width, height }),
+  media: (options) => page.emulateMedia(options),
+  pdf: async (path) => (await page.pdf({ path, format: "A4", printBackground: true })).length,
+  wait: (milliseconds) => page.waitForTimeout(milliseconds),
+  screenshot: (path, options = {}) => page.screenshot({ path, ...options }).then(() => path),
+  accessibility: async () => {
+    const { violations } = await page.evaluate(`${axe}; axe.run()`);
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`);
+  },
+  heard: (selector) => page.locator(selector).ariaSnapshot(),
+};
+
+async function painted() {
+  const marks = "performance.getEntriesByName('map painted').length || document.querySelector('#map > .old')";
+  await page.waitForFunction(marks, null, { timeout: 60000 });
+  return page.evaluate("performance.getEntriesByName('map painted')[0]?.startTime ?? null");
+}
+
+try {
+  await page.goto(url + (asked.fragment ?? ""));
+  if (asked.script ?? true) found.painted = await painted();
+  for (const [name, ...values] of asked.steps) found.results.push((await steps[name](...values)) ?? null);
+} finally {
+  await browser.close();
+}
+console.log(JSON.stringify(found));
