@@ -203,7 +203,7 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
     "core": 1_828,
-    "catalogue": 761,
+    "catalogue": 826,
     "manifest": 1_732,
     "planning": 763,
     "scheduling": 1_465,
@@ -213,16 +213,16 @@ MAX_CODE = {
     "engine": 913,
     "runs": 4_103,
     "verbs": 3_621,
-    "readers": 772,
-    "cli": 2_619,
+    "readers": 776,
+    "cli": 2_662,
     "sandbox": 1_056,
     "root": 204,
 }
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
 
-MAX_TEXT = {"catalogue": 124, "cli": 36}
-"""The lines that each room may have in data files, without blanks: SQL to copy, and a manifest."""
+MAX_TEXT = {"catalogue": 510, "cli": 36}
+"""Lines that each room may have in data files, without blanks: SQL, texts, and a manifest."""
 
 MAX_ARROWS = 46
 MAX_LEVELS_INSIDE = 5
@@ -571,7 +571,7 @@ def test_the_texts_keep_their_budgets() -> None:
         # The page is bounded where it is tested.
         is_page = path.parent == PACKAGE / "verbs" / "page"
         if path.is_file() and path.suffix not in {".py", ".pyc", ".typed"} and not is_page:
-            assert path.suffix in {".sql", ".yaml"}, path
+            assert path.suffix in {".sql", ".yaml", ".json"}, path
             lines = filter(str.strip, path.read_text("utf-8").splitlines())
             rooms[path.relative_to(PACKAGE).parts[0]] += len(list(lines))
     assert rooms == MAX_TEXT

@@ -78,6 +78,7 @@ __all__ = [
     "RETIRED",
     "descriptions",
     "error_codes",
+    "languages",
     "matching",
     "unknown_dataset",
 ]

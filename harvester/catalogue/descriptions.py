@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from importlib import resources
 
+from harvester.catalogue.languages import Language, translated
 from harvester.core.calendar import day_text
 from harvester.core.dataset import FINAL_IF_EMPTY, Column, Dataset, Grain
 
-_READY = {
+_WHEN = {
     Grain.DAY: "on the next day",
     Grain.HOUR: "on the next day",
     Grain.WEEK: "on the Monday after the week",
@@ -16,20 +18,24 @@ _READY = {
 }
 
 
-def facts(dataset: Dataset) -> dict[str, str]:
+def facts(dataset: Dataset, language: Language = "en") -> dict[str, str]:
     """Return the facts about a dataset other than its columns, as label and text."""
+    say = partial(translated, language=language)
+    when, days = say(_WHEN[dataset.grain]), _days(dataset.span, language)
     found = {
-        "WeChat's name": f"{dataset.api}, permission set {dataset.permission}",
+        "WeChat's name": say(
+            "{api}, permission set {permission}", api=dataset.api, permission=dataset.permission
+        ),
         "unique over": ", ".join(("appid", *dataset.key)),
-        "one request": f"asks {_days(dataset.span)} at most",
+        "one request": say("asks {days} at most", days=days),
         "first day": day_text(dataset.first_day),
-        "ready": f"at {ready_text(dataset)} in Beijing {_READY[dataset.grain]}",
-        "final": final_text(dataset),
-        "source": f"{dataset.source} (checked {dataset.checked})",
+        "ready": say("at {time} in Beijing {when}", time=ready_text(dataset), when=when),
+        "final": final_text(dataset, language),
+        "source": say("{page} (checked {day})", page=dataset.source, day=dataset.checked),
     }
     if dataset.sparse:
-        found["a day without rows"] = "is ordinary, and never called suspicious"
-    return found
+        found["a day without rows"] = say("is ordinary, and never called suspicious")
+    return {say(label): text for label, text in found.items()}
 
 
 def ready_text(dataset: Dataset) -> str:
@@ -37,15 +43,22 @@ def ready_text(dataset: Dataset) -> str:
     return f"{dataset.ready_minutes // 60:02d}:{dataset.ready_minutes % 60:02d}"
 
 
-def final_text(dataset: Dataset) -> str:
+def final_text(dataset: Dataset, language: Language = "en") -> str:
     """Return the condition under which an answer is final."""
-    rows = f"when more than {_days(dataset.settle)} old" if dataset.settle else "at once"
-    empty = ", without rows by evidence"
+    say = partial(translated, language=language)
+    rows = say("at once")
+    if dataset.settle:
+        rows = say("when more than {days} old", days=_days(dataset.settle, language))
     if dataset.settle < FINAL_IF_EMPTY:
-        empty += f" when more than {_days(FINAL_IF_EMPTY)} old"
-        rows = f"with rows {rows}"
-    rows += empty
-    return f"{rows}; never while WeChat marks it is_delay" if dataset.may_be_delayed else rows
+        found = say(
+            "with rows {rows}, without rows by evidence when more than {days} old",
+            rows=rows,
+            days=_days(FINAL_IF_EMPTY, language),
+        )
+    else:
+        found = say("{rows}, without rows by evidence", rows=rows)
+    never = "{final}; never while WeChat marks it is_delay"
+    return say(never, final=found) if dataset.may_be_delayed else found
 
 
 def queries(dataset: Dataset) -> list[str]:
@@ -63,5 +76,5 @@ def members(columns: Iterable[Column]) -> Iterator[tuple[str, Column]]:
             yield f"{column.name}[].{name}", field
 
 
-def _days(count: int) -> str:
-    return "1 day" if count == 1 else f"{count} days"
+def _days(count: int, language: Language) -> str:
+    return translated("1 day" if count == 1 else "{count} days", language, count=count)

@@ -6,12 +6,15 @@ its help here. Imports next to nothing, so that ``--help`` stays quick.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
+from os import environ
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
+from harvester.catalogue.languages import Language
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert
@@ -58,6 +61,10 @@ Output: TypeAlias = Annotated[
 ]
 Format: TypeAlias = Annotated[
     Literal["text", "json"], value("HARVESTER_FORMAT", help="The format of stdout.")
+]
+Lang: TypeAlias = Annotated[
+    Language | None,
+    value("HARVESTER_LANG", help="The language of the texts, `en` or `zh`: English by default."),
 ]
 Refetch: TypeAlias = Annotated[
     Literal["all", "empty", "provisional", "quarantined", "refused"] | None,
@@ -150,6 +157,14 @@ def spelled(argument: str) -> str:
 def manifest_of(manifest: Path, output: str | None) -> Path | None:
     """Return the manifest to read; None for an output that is named without any manifest."""
     return None if output is not None and manifest == JOBS and not manifest.exists() else manifest
+
+
+def language_of(lang: Language | None, form: Literal["text", "json"] = "json") -> Language:
+    """Return the language of what is written; the locale decides it for text on a terminal."""
+    if lang is None and form == "text" and sys.stdout.isatty():
+        locale = next(filter(None, map(environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
+        return "zh" if locale.startswith("zh") else "en"
+    return lang or "en"
 
 
 def parse_ok_exit(text: str) -> frozenset[int]:

@@ -106,10 +106,9 @@ class Output:
         return output_tables.coverage(self._harvested.store, name)
 
     def codes(self) -> pa.Table:
-        """Return the known values of columns with codes, and their labels.
+        """Return the known values of columns with codes, and their labels in both languages.
 
-        ``code_int`` is null for codes that are text. ``label_zh`` is null: the catalogue has
-        English labels alone.
+        ``code_int`` is null for codes that are text.
         """
         return output_tables.codes()
 

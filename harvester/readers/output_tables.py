@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import pyarrow as pa
 
 from harvester.catalogue import CATALOGUE, descriptions
+from harvester.catalogue.languages import dataset_in
 from harvester.core import calendar
 from harvester.core.calendar import Day, Month
+from harvester.core.dataset import Dataset
 from harvester.readers.output_place import datasets, located
 from harvester.storage import partition_reader
 from harvester.storage.backends.base import Store
@@ -112,20 +114,24 @@ def _ranges(
 
 
 def codes() -> pa.Table:
-    """Return the known values of all open enums. The catalogue has no Chinese labels."""
-    rows = [
-        {
-            "dataset": dataset.name,
-            "column_name": name,
-            "code": str(code),
-            "code_int": code if isinstance(code, int) else None,
-            "label_en": label,
-        }
-        for dataset in CATALOGUE.values()
-        for name, column in descriptions.members(dataset.columns)
-        for code, label in column.labels.items()
-    ]
+    """Return the known values of all open enums, with their labels in both languages."""
+    rows = [row for dataset in CATALOGUE.values() for row in _rows_of_codes(dataset)]
     return pa.Table.from_pylist(rows, schema=CODES)
+
+
+def _rows_of_codes(dataset: Dataset) -> Iterator[dict[str, object]]:
+    chinese = dict(descriptions.members(dataset_in(dataset, "zh").columns))
+    for name, column in descriptions.members(dataset.columns):
+        both = zip(column.labels.items(), chinese[name].labels.values(), strict=True)
+        for (code, label_en), label_zh in both:
+            yield {
+                "dataset": dataset.name,
+                "column_name": name,
+                "code": str(code),
+                "code_int": code if isinstance(code, int) else None,
+                "label_en": label_en,
+                "label_zh": label_zh,
+            }
 
 
 def runs(store: Store) -> pa.Table:

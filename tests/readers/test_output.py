@@ -304,7 +304,7 @@ def test_records_of_newer_versions_are_rows_too(tmp_path: Path) -> None:
 
 
 def test_codes_are_those_of_the_catalogue(on_disk: Lab) -> None:
-    """Every label of every column, members of lists included, and no Chinese one yet."""
+    """Every label of every column, members of lists included, in both languages."""
     codes = on_disk.output.codes()
     assert codes.schema.names == [
         *("dataset", "column_name", "code", "code_int", "label_en", "label_zh")
@@ -314,7 +314,9 @@ def test_codes_are_those_of_the_catalogue(on_disk: Lab) -> None:
     labels = {column.name: column.labels for column in CATALOGUE["user_summary"].columns}
     for code, label in labels["user_source"].items():
         row = rows["user_summary", "user_source", str(code)]
-        assert (row["code_int"], row["label_en"], row["label_zh"]) == (code, label, None)
+        assert (row["code_int"], row["label_en"]) == (code, label)
+    assert rows["user_summary", "user_source", "30"]["label_zh"] == "扫描二维码"
+    assert all(row["label_zh"] for row in rows.values())
     text = rows["biz_summary", "read_user_source[].scene_desc", "全部"]
     assert text["code_int"] is None
     assert text["label_en"]

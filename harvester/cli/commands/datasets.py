@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.text import Text
 
-from harvester.catalogue import matching, unknown_dataset
+from harvester.catalogue import languages, matching, unknown_dataset
 from harvester.catalogue.descriptions import facts, members, queries, ready_text
-from harvester.cli.options import Format
-from harvester.cli.output.answers import answer, print_line, print_table
-from harvester.cli.output.table_layout import TableColumn, own
+from harvester.catalogue.languages import Language, translated
+from harvester.cli.options import Format, Lang, language_of
+from harvester.cli.output.answers import answer, print_line, print_pairs, print_table
+from harvester.cli.output.table_layout import Row, TableColumn, own
 from harvester.core.calendar import day_text
 from harvester.core.dataset import Column, Dataset
 from harvester.core.errors import UsageError
 
 
-def datasets(name: str | None = None, /, *, format: Format = "text") -> None:
+def datasets(name: str | None = None, /, *, format: Format = "text", lang: Lang = None) -> None:
     """List the catalogue, or describe one dataset.
 
     A description has the columns, codes and times, and an example query.
@@ -33,16 +35,23 @@ def datasets(name: str | None = None, /, *, format: Format = "text") -> None:
         name: A dataset's name, WeChat's own name, or a glob.
     """
     pattern = "all" if name is None else name
-    chosen = matching(pattern)
-    if not chosen:
+    found = matching(pattern)
+    if not found:
         raise UsageError(*unknown_dataset(pattern))
+    language = language_of(lang, format)
+    chosen = [languages.dataset_in(dataset, language) for dataset in found]
     show = _print_list if name is None else _print_descriptions
-    answer(format, lambda: list(map(_dataset_as_json, chosen)), lambda out: show(out, chosen))
+    answer(
+        format,
+        lambda: [_dataset_as_json(dataset, language) for dataset in chosen],
+        lambda out: show(out, chosen, language),
+    )
 
 
-def _dataset_as_json(dataset: Dataset) -> dict[str, object]:
+def _dataset_as_json(dataset: Dataset, language: Language) -> dict[str, object]:
     return {
         "name": dataset.name,
+        "label": languages.dataset_label(dataset.name, language),
         "api": dataset.api,
         "path": dataset.path,
         "about": dataset.description,
@@ -58,7 +67,7 @@ def _dataset_as_json(dataset: Dataset) -> dict[str, object]:
         "nesting": dataset.nesting.value,
         "inside": dataset.nested_field,
         "key": ["appid", *dataset.key],
-        "columns": [_column_as_json(column) for column in dataset.columns],
+        "columns": [_column_as_json(dataset.name, column, language) for column in dataset.columns],
         "notes": list(dataset.notes),
         "example": queries(dataset)[0],
         "check_query": "".join(queries(dataset)[1:]),
@@ -67,16 +76,17 @@ def _dataset_as_json(dataset: Dataset) -> dict[str, object]:
     }
 
 
-def _column_as_json(column: Column) -> dict[str, object]:
+def _column_as_json(dataset: str, column: Column, language: Language) -> dict[str, object]:
     return {
         "name": column.name,
+        "label": languages.column_label(dataset, column.name, language),
         "type": column.kind.value,
         "meaning": column.meaning,
         "unit": column.unit,
         "nested": column.nested,
         "promised": column.required,
         "labels": {str(code): label for code, label in column.labels.items()},
-        "fields": [_column_as_json(field) for field in column.fields],
+        "fields": [_column_as_json(dataset, field, language) for field in column.fields],
     }
 
 
@@ -96,26 +106,29 @@ _MEMBERS: Sequence[TableColumn[tuple[str, Column]]] = (
 )
 
 
-def _print_list(out: Console, chosen: Sequence[Dataset]) -> None:
-    print_table(out, _CATALOGUE, chosen)
+def _print_list(out: Console, chosen: Sequence[Dataset], language: Language) -> None:
+    print_table(out, _headed(_CATALOGUE, language), chosen)
 
 
-def _print_descriptions(out: Console, chosen: Sequence[Dataset]) -> None:
+def _print_descriptions(out: Console, chosen: Sequence[Dataset], language: Language) -> None:
     for dataset in chosen:
-        print_line(out, f"{dataset.name}: {dataset.description}", style="heading")
+        about = translated(
+            "{name}: {about}", language, name=dataset.name, about=dataset.description
+        )
+        print_line(out, about, style="heading")
         out.print()
-        for label, text in facts(dataset).items():
-            print_line(out, f"  {label:<15}{text}")
+        label = {translated("label", language): languages.dataset_label(dataset.name, language)}
+        print_pairs(out, {**label, **facts(dataset, language)})
         out.print()
         columns = list(members(dataset.columns))
-        print_table(out, _MEMBERS, columns)
+        print_table(out, _headed(_MEMBERS, language), columns)
         for name, column in columns:
             if column.labels:
                 out.print()
                 print_table(out, _label_columns(name), [*column.labels.items()])
         out.print()
         for note in dataset.notes:
-            print_line(out, f"note: {note}")
+            print_line(out, translated("note: {note}", language, note=note))
         for query in queries(dataset):
             # Whole, because it is to be copied.
             out.print(Text(f"\n{query}\n"), soft_wrap=True)
@@ -126,3 +139,8 @@ def _label_columns(name: str) -> Sequence[TableColumn[tuple[int, str]]]:
         TableColumn(name, lambda each: str(each[0]), "code"),
         TableColumn("", lambda each: each[1], "text"),
     )
+
+
+def _headed(columns: Iterable[TableColumn[Row]], language: Language) -> list[TableColumn[Row]]:
+    """Return columns of a table with their headings in a language."""
+    return [replace(each, heading=translated(each.heading, language)) for each in columns]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
 
 from harvester.catalogue.error_codes import is_known, rule_for, token_rule_for
-from harvester.cli.options import Format
-from harvester.cli.output.answers import answer, print_line
+from harvester.catalogue.languages import Language, rule_in, translated
+from harvester.cli.options import Format, Lang, language_of
+from harvester.cli.output.answers import answer, print_line, print_pairs
 from harvester.core.errors import UsageError
 from harvester.core.rule import Action, Rule
 from harvester.core.text.inert_text import inert
@@ -27,7 +29,11 @@ DOES = {
 
 
 def explain(
-    code: Annotated[str, Parameter(allow_leading_hyphen=True)], /, *, format: Format = "text"
+    code: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    /,
+    *,
+    format: Format = "text",
+    lang: Lang = None,
 ) -> None:
     """Explain an errcode of WeChat: its meaning, what a run does, and what to do.
 
@@ -42,9 +48,10 @@ def explain(
         code: An errcode, such as 45009 or -1.
     """
     errcode = _parse_errcode(code)
-    data, token = rule_for(errcode), token_rule_for(errcode)
+    language = language_of(lang, format)
+    data, token = (rule_in(rule, language) for rule in (rule_for(errcode), token_rule_for(errcode)))
     found = {"errcode": errcode, "known": is_known(errcode), "data": data, "token": token}
-    answer(format, lambda: found, lambda out: _print_rules(out, errcode, data, token))
+    answer(format, lambda: found, lambda out: _print_rules(out, errcode, data, token, language))
 
 
 def _parse_errcode(text: str) -> int:
@@ -56,20 +63,23 @@ def _parse_errcode(text: str) -> int:
         ) from None
 
 
-def _print_rules(out: Console, errcode: int, data: Rule, token: Rule) -> None:
+def _print_rules(out: Console, errcode: int, data: Rule, token: Rule, language: Language) -> None:
     """Print the rule for a data call, and the rule for a token call unless it is the same."""
-    words = ": " if is_known(errcode) else " is "
-    print_line(out, f"{errcode}{words}{data.meaning}", style="heading")
-    _print_rule(out, data)
+    words = "{name}: {about}" if is_known(errcode) else "{name} is {about}"
+    heading = translated(words, language, name=errcode, about=data.meaning)
+    _print_rule(out, heading, data, language)
     if token != data:
-        print_line(out, f"to a call for a token: {token.meaning}", gap=True, style="heading")
-        _print_rule(out, token)
+        heading = translated("to a call for a token: {about}", language, about=token.meaning)
+        _print_rule(out, heading, token, language, gap=True)
 
 
-def _print_rule(out: Console, rule: Rule) -> None:
-    does = DOES[rule.action]
+def _print_rule(
+    out: Console, heading: str, rule: Rule, language: Language, *, gap: bool = False
+) -> None:
+    say = partial(translated, language=language)
+    does = say(DOES[rule.action])
     if rule.repeats:
-        does = f"repeats the request once after a delay, then {does}"
-    lines = {"a run": does, "scope": rule.scope.value, "advice": rule.advice}
-    for name, value in lines.items():
-        print_line(out, f"  {name:<8}{value}")
+        does = say("repeats the request once after a delay, then {does}", does=does)
+    lines = {"a run": does, "scope": say(rule.scope.value), "advice": rule.advice}
+    print_line(out, heading, gap=gap, style="heading")
+    print_pairs(out, {say(name): value for name, value in lines.items()})

@@ -17,7 +17,7 @@ def report(
     *,
     html: Annotated[str, options.value("HARVESTER_HTML")],
     for_client: Annotated[bool, options.value("HARVESTER_FOR_CLIENT")] = False,
-    lang: Annotated[reporting.Language, options.value("HARVESTER_LANG")] = "en",
+    lang: options.Lang = None,
     selecting: options.Selecting = options.ALL,
     output: options.Output = None,
     format: options.Format = "text",
@@ -42,8 +42,9 @@ def report(
         lang: The language of the page.
     """
     source = options.manifest_of(manifest, output)
+    language = options.language_of(lang)
     found = reporting.report(
-        source, html=html, for_client=for_client, lang=lang, output=output, **selecting.given()
+        source, html=html, for_client=for_client, lang=language, output=output, **selecting.given()
     )
 
     def show(out: Console) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import environ
 from typing import Literal
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
@@ -104,6 +105,13 @@ def print_lines(out: Console, lines: Sequence[str], indent: int = 2) -> None:
         print_line(out, f"{margin}{line}")
     if (more := len(lines) - MAX_LINES) > 0:
         print_line(out, f"{margin}and {more:,} more (--format json lists all)")
+
+
+def print_pairs(out: Console, pairs: Mapping[str, str]) -> None:
+    """Print a line for each label with its text, the texts below one another."""
+    width = max(map(cell_len, pairs)) + 2
+    for label, text in pairs.items():
+        print_line(out, f"  {set_cell_size(label, width)}{text}")
 
 
 def print_paused(out: Console, paused: Iterable[PausedAccount]) -> None:

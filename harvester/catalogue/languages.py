@@ -1,0 +1,88 @@
+"""Texts of the catalogue in English and Chinese, from ``texts.json``, which is read when needed.
+
+In that file a string is a text of ours, and an object is a ``quote`` of WeChat with its ``page``.
+Names have both languages there; every other text is found by its English.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from importlib import resources
+from typing import Any, Literal, TypeAlias
+
+from harvester.core.dataset import Column, Dataset
+from harvester.core.rule import Rule
+
+Language: TypeAlias = Literal["en", "zh"]
+
+
+def translated(text: str, language: Language, **values: object) -> str:
+    """Return a text of the catalogue, given in English, in a language.
+
+    Each ``{name}`` of a text is replaced by the value of that name, if there are values. A text
+    that ``texts.json`` does not have is returned in English.
+    """
+    found = text if language == "en" else _text_of("sentences", text)
+    return found.format(**values) if values else found
+
+
+def dataset_label(dataset: str, language: Language) -> str:
+    """Return the short name of a dataset, for a heading."""
+    return _plain(_texts()["datasets"][dataset][language])
+
+
+def column_label(dataset: str, column: str, language: Language) -> str:
+    """Return the short name of a column, or of a member of a list by the member's own name."""
+    names = _texts()["columns"]
+    return _plain((names.get(f"{dataset}.{column}") or names[column])[language])
+
+
+def rule_in(rule: Rule, language: Language) -> Rule:
+    """Return a rule with its meaning and its advice in a language."""
+    meaning, advice = (translated(text, language) for text in (rule.meaning, rule.advice))
+    return replace(rule, meaning=meaning, advice=advice)
+
+
+def dataset_in(dataset: Dataset, language: Language) -> Dataset:
+    """Return a dataset with description, notes, meanings, units and labels in a language."""
+    if language == "en":
+        return dataset
+    return replace(
+        dataset,
+        description=translated(dataset.description, language),
+        notes=tuple(translated(note, language) for note in dataset.notes),
+        columns=tuple(map(_in_chinese, dataset.columns)),
+    )
+
+
+def _in_chinese(column: Column) -> Column:
+    codes = _texts()["codes"].get(column.name, {})
+    labels: Any = {
+        code: _plain(codes.get(str(code), label)) for code, label in column.labels.items()
+    }
+    return replace(
+        column,
+        meaning=_text_of("sentences", column.meaning),
+        unit=_text_of("units", column.unit),
+        labels=labels,
+        fields=tuple(map(_in_chinese, column.fields)),
+    )
+
+
+def _text_of(section: str, text: str) -> str:
+    return _plain(_texts()[section].get(text, text))
+
+
+def _plain(text: Any) -> str:
+    """Return the text of an entry, without the page of a quotation."""
+    words: str = text["quote"] if isinstance(text, dict) else text
+    return words
+
+
+@cache
+def _texts() -> dict[str, Any]:
+    file = resources.files("harvester.catalogue") / "texts.json"
+    found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return found
