@@ -173,7 +173,7 @@ def read_coverage(
     accounts = tuple(account_report.with_trouble(want, states, record.abandoned, queues))
     lost = {(row.dataset, row.appid, reason) for row in accounts for reason in row.reasons}
     return CoverageRead(
-        tuple(account_report.summarise_states(want, states)),
+        tuple(account_report.summarise_states(want, states, lost)),
         accounts,
         tuple(coverage_scan.quarantined_days(tree, states)),
         tuple(islice(coverage_scan.suspicious(states), MAX_SUSPICIOUS)),

@@ -15,6 +15,7 @@ from harvester.core import calendar
 from harvester.core.calendar import DaySet
 from harvester.core.config.settings import Account, Manifest
 from harvester.planning.wanted_days import Wanted
+from harvester.runs.record.account_report import backfill_of
 from harvester.storage import layout, partition_reader
 from harvester.storage.coverage_scan import States
 from harvester.storage.layout import Tree
@@ -35,10 +36,6 @@ _NO_CAUSE = ExplainedDays("", "", calendar.NO_DAYS, at=None, reason="")
 
 _STATES = ("refused", "pending", "backfilling", "complete", "paused")
 """States of accounts, the worst first."""
-
-_RECENT_DAYS = 7
-"""Newest days of a dataset of which a pending account may lack some. One that lacks an older day is
-backfilling."""
 
 Ranges: TypeAlias = tuple[tuple[date, date], ...]
 """First and last days, both included."""
@@ -215,10 +212,7 @@ def _state(sets: list[tuple[DaySet, States]], lacks: list[ExplainedDays]) -> str
     if any(item.at is None for item in lacks):
         return "refused"
     missing = [(days, days & ~state.covered) for days, state in sets if days & ~state.covered]
-    old = any(
-        calendar.oldest(lacking) <= calendar.newest(days) - _RECENT_DAYS
-        for days, lacking in missing
-    )
+    old = any(backfill_of(days, lacking) for days, lacking in missing)
     return "backfilling" if old else "pending" if missing else "complete"
 
 

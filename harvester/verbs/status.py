@@ -220,11 +220,9 @@ def find(manifest: Manifest, tree: Tree, want: Wanted, now: float) -> Findings:
     }
     history = RunHistory(manifest, tree, now, states)
     lacks = defaultdict[str, list[ExplainedDays]](list)
-    explained = list(history.explain(lacking, SEARCHED_RUNS))
-    for item in explained:
+    for item in history.explain(lacking, SEARCHED_RUNS):
         lacks[item.appid].append(item)
-    lost = {(item.dataset, item.appid, item.reason) for item in explained}
-    judged = judge(manifest, want, states, lost, now)
+    judged = judge(manifest, want, states, _lost(lacks), now)
     rejected = tuple(coverage_scan.quarantined_days(tree, states))
     shown = list(of_files(labels_of(manifest), rejected, silent, judged))
     attention = open_attention(manifest, tree, lacking.keys(), shown)
@@ -243,7 +241,7 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
     refused = _refused(manifest, found.missing)
     trouble = found.silent, found.attention, found.expectations
     return Status(
-        datasets=tuple(summarise_states(want, states)),
+        datasets=tuple(summarise_states(want, states, _lost(found.missing))),
         accounts=tuple(found.accounts),
         gaps=tuple(missing_days(names, chain.from_iterable(found.missing.values()))),
         suspicious=tuple(account_days(names, coverage_scan.gaps(states))),
@@ -260,6 +258,12 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
         pause_lines=tuple(pause_lines(manifest, refused, calendar.today(now))),
         paused=wanted_days.paused_accounts(manifest),
     )
+
+
+def _lost(missing: Mapping[str, list[ExplainedDays]]) -> set[tuple[str, str, str]]:
+    """Return the datasets and appids of missing days, each with the reason."""
+    every = chain.from_iterable(missing.values())
+    return {(item.dataset, item.appid, item.reason) for item in every}
 
 
 def _refused(manifest: Manifest, lacks: Mapping[str, list[ExplainedDays]]) -> Iterator[Refused]:

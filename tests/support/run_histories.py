@@ -6,10 +6,12 @@ and be followed by a second process.
 
 from __future__ import annotations
 
+import operator
 import random
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import reduce
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -23,6 +25,7 @@ from harvester.runs import facts
 from harvester.runs.facts import Counted, CoverageRead, Fact, Planned
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary, DayCounts
 from harvester.runs.record.attention import Attention, in_order
+from harvester.runs.record.complete_days import CompleteDays
 from harvester.runs.record.expectations import Expectation
 from harvester.runs.record.next_requests import NextRequests, SuspiciousGaps
 from harvester.runs.record.record import Record
@@ -270,10 +273,12 @@ def _coverage_of(accounts: Sequence[AccountHistory]) -> CoverageRead:
     read = [each.coverage for each in accounts]
     datasets, rows = [], []
     for name in DATASETS:
-        totals = [row.days for each in read for row in each.datasets if row.dataset == name]
+        of_dataset = [row for each in read for row in each.datasets if row.dataset == name]
+        totals = [row.days for row in of_dataset]
         if totals:
             days = DayCounts(*map(sum, zip(*totals, strict=True)))
-            datasets.append(DatasetSummary(name, len(totals), days))
+            complete = reduce(operator.add, (row.complete_days for row in of_dataset))
+            datasets.append(DatasetSummary(name, len(totals), days, complete))
         rows += [row for each in read for row in each.accounts if row.dataset == name]
     return CoverageRead(
         tuple(datasets),
@@ -430,11 +435,13 @@ def _happened(draws: Iterable[bytes], whose: str) -> list[Fact]:
 def _coverage(choose: _Choices, whose: str) -> CoverageRead:
     names = choose.some(DATASETS)
     days = DayCounts(*(choose.number() for _ in DayCounts._fields))
+    wanted = choose.number()
+    complete = CompleteDays.of([(wanted, wanted & choose.number())])
     reasons = tuple(choose.some(["refused", "failed", "quarantined"]))
     bounds = choose.bounds()
     gaps = SuspiciousGaps(choose.number(), choose.number(), 1, (), (), *bounds, None)
     return CoverageRead(
-        tuple(DatasetSummary(name, 1, days) for name in names),
+        tuple(DatasetSummary(name, 1, days, complete) for name in names),
         tuple(
             AccountSummary(whose, name, days, choose.number(), choose.number(), reasons=reasons)
             for name in choose.some(names)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from harvester.cli.output import attention_lines as told
 from harvester.cli.output.markdown import first_lines, table, text
 from harvester.cli.output.phrases import VERDICTS, seconds_text, utc_minute_text
-from harvester.core.calendar import day_text
 from harvester.core.text.counts import counted
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.record import Record
@@ -83,7 +82,6 @@ def _coverage(done: Record) -> Iterator[str]:
     rows = []
     for row in done.datasets:
         counts = (row.days.wanted, row.days.done, row.days.missing, row.days.provisional)
-        newest = getattr(row, "newest_complete_day", None)
-        day = "" if newest is None else day_text(newest)
+        day = str(row.newest_complete_day or "")
         rows.append((text(row.dataset), *(f"{count:,}" for count in counts), day))
     yield from table(columns, rows) if rows else ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
 from typing import NamedTuple
 
 from harvester.core import calendar
@@ -12,13 +13,17 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal
 from harvester.core.rule import Action, Scope
 from harvester.planning.wanted_days import Wanted
+from harvester.runs.record.complete_days import CompleteDays
 from harvester.scheduling.account_queue import AccountQueue
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage.coverage_scan import States
 
+_RECENT_DAYS = 7
+"""Newest days that an account wants of a dataset. What it lacks of older ones is backfill."""
+
 
 class DayCounts(NamedTuple):
-    """Numbers of days by state, as the files have them."""
+    """Numbers of days by state, as the files have them; ``backfill`` is the old part of missing."""
 
     wanted: int = 0
     done: int = 0
@@ -27,15 +32,26 @@ class DayCounts(NamedTuple):
     suspicious: int = 0
     provisional: int = 0
     quarantined: int = 0
+    backfill: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetSummary:
-    """The state of one dataset after a run, in account-days."""
+    """The state of one dataset after a run, in account-days.
+
+    ``complete_days`` counts the accounts by day that are neither paused nor refused.
+    """
 
     dataset: str
     accounts: int
     days: DayCounts
+    complete_days: CompleteDays = field(default_factory=CompleteDays, repr=False)
+
+    @property
+    def newest_complete_day(self) -> date | None:
+        """The newest day on which at least 95% of these accounts have an answer that fits."""
+        newest = self.complete_days.newest
+        return None if newest is None else calendar.date_of(newest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +100,27 @@ def reason_for(action: Action, scope: Scope) -> tuple[str, Exit]:
 
 
 def summarise_states(
-    want: Wanted, states: Mapping[str, Mapping[str, States]]
-) -> list[DatasetSummary]:
-    """Count the account-days of each dataset by state."""
-    found = []
+    want: Wanted,
+    states: Mapping[str, Mapping[str, States]],
+    lost: Container[tuple[str, str, str]],
+) -> Iterator[DatasetSummary]:
+    """Count the account-days of each dataset by state.
+
+    ``lost`` has datasets and appids of which days do not come by themselves, with the reason.
+    """
     for dataset, of_dataset in want.items():
-        counts = [_counts(wanted, states[dataset][appid]) for appid, wanted in of_dataset.items()]
-        total = DayCounts(*map(sum, zip(*counts, strict=True)))
-        found.append(DatasetSummary(dataset, len(of_dataset), total))
-    return found
+        found = [(appid, wanted, states[dataset][appid]) for appid, wanted in of_dataset.items()]
+        counts = [_counts(wanted, state) for _, wanted, state in found]
+        yield DatasetSummary(
+            dataset,
+            len(found),
+            DayCounts(*map(sum, zip(*counts, strict=True))),
+            CompleteDays.of(
+                (wanted, wanted & ~state.covered | state.unanswered)
+                for appid, wanted, state in found
+                if (dataset, appid, "refused") not in lost
+            ),
+        )
 
 
 def added(
@@ -103,7 +131,9 @@ def added(
     for row in (*one, *other):
         known = found.get(row.dataset, DatasetSummary(row.dataset, 0, DayCounts()))
         days = DayCounts(*map(sum, zip(known.days, row.days, strict=True)))
-        found[row.dataset] = DatasetSummary(row.dataset, known.accounts + row.accounts, days)
+        complete = known.complete_days + row.complete_days
+        accounts = known.accounts + row.accounts
+        found[row.dataset] = DatasetSummary(row.dataset, accounts, days, complete)
     return tuple(found.values())
 
 
@@ -155,16 +185,24 @@ def _account_summary(
 
 def _counts(wanted: calendar.DaySet, state: States) -> DayCounts:
     """Count the days of one dataset of one account by state."""
+    missing = wanted & ~state.covered
     sets = DayCounts(
         wanted=wanted,
         done=wanted & state.covered,
-        missing=wanted & ~state.covered,
+        missing=missing,
         empty=state.empty,
         suspicious=state.suspicious,
         provisional=state.provisional,
         quarantined=state.quarantined,
+        backfill=missing and backfill_of(wanted, missing),
     )
     return DayCounts(*map(calendar.count_days, sets))
+
+
+def backfill_of(wanted: calendar.DaySet, missing: calendar.DaySet) -> calendar.DaySet:
+    """Return the missing days before the newest wanted ones."""
+    newest = calendar.newest(wanted) - _RECENT_DAYS
+    return missing & calendar.day_range(calendar.FIRST_DAY, newest)
 
 
 def any_unexplained(rows: Iterable[AccountSummary]) -> bool:

@@ -14,6 +14,7 @@ from harvester.core.text.inert_text import inert
 from harvester.core.text.safe_text import safe_text
 from harvester.runs.record import labels
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary, DayCounts
+from harvester.runs.record.complete_days import CompleteDays
 from harvester.runs.record.members import ShardOutcome
 from harvester.runs.record.notes import notes_of
 from harvester.runs.record.record import Record
@@ -184,8 +185,13 @@ def plain_row(row: AccountSummary | DatasetSummary) -> dict[str, Any]:
     """Return the members of a row, with its counts of days beside the others."""
     found: dict[str, Any] = {}
     for name in row.__slots__:
-        value = getattr(row, name)
-        found |= value._asdict() if isinstance(value, DayCounts) else {name: value}
+        match getattr(row, name):
+            case DayCounts() as days:
+                found |= days._asdict()
+            case CompleteDays(newest=day):
+                found["newest_complete_day"] = None if day is None else calendar.day_text(day)
+            case value:
+                found[name] = value
     return found
 
 

@@ -1,0 +1,69 @@
+"""The newest day on which nearly all accounts are complete, counted so that shards add up.
+
+A count of accounts by day is a list of day sets: the days in set ``n`` have bit ``n`` in their
+count. So an account is added to all days at once, and 10,000 accounts over ten years are 14 sets.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Self, TypeAlias
+
+from harvester.core import calendar
+from harvester.core.calendar import NO_DAYS, Day, DaySet
+
+_Counts: TypeAlias = tuple[DaySet, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteDays:
+    """Counts of accounts by day: those that are ``judged``, and those of them that ``lack`` it."""
+
+    judged: _Counts = ()
+    lack: _Counts = ()
+
+    @classmethod
+    def of(cls, accounts: Iterable[tuple[DaySet, DaySet]]) -> Self:
+        """Count accounts, each by the days it wants and those of them that it lacks."""
+        judged, lack = list[DaySet](), list[DaySet]()
+        # Nearly all accounts want, and lack, the same days.
+        for (wanted, lacking), number in Counter(accounts).items():
+            for level in range(number.bit_length()):
+                if number >> level & 1:
+                    _add(judged, wanted, level)
+                    _add(lack, lacking, level)
+        return cls(tuple(judged), tuple(lack))
+
+    def __add__(self, other: CompleteDays) -> CompleteDays:
+        return CompleteDays(_sum(self.judged, other.judged), _sum(self.lack, other.lack))
+
+    @property
+    def newest(self) -> Day | None:
+        """The newest day that at least 95% of its judged accounts have; None without any."""
+        # Twenty times as many: sixteen times and four times.
+        needed = _sum((NO_DAYS,) * 4 + self.lack, (NO_DAYS,) * 2 + self.lack)
+        any_judged = less = NO_DAYS
+        # The highest bits that differ decide, so they come last.
+        for judged, lacked in zip_longest(self.judged, needed, fillvalue=NO_DAYS):
+            any_judged |= judged
+            less = less & ~(judged ^ lacked) | lacked & ~judged
+        complete = any_judged & ~less
+        return calendar.newest(complete) if complete else None
+
+
+def _sum(one: _Counts, other: _Counts) -> _Counts:
+    total = [*one]
+    for level, days in enumerate(other):
+        _add(total, days, level)
+    return tuple(total)
+
+
+def _add(counts: list[DaySet], days: DaySet, level: int) -> None:
+    """Add ``2 ** level`` to the counts of some days."""
+    while days:
+        counts += [NO_DAYS] * (level + 1 - len(counts))
+        counts[level], days = counts[level] ^ days, counts[level] & days
+        level += 1
