@@ -34,7 +34,7 @@ _WORST_FIRST = (
 
 _NO_CAUSE = ExplainedDays("", "", calendar.NO_DAYS, at=None, reason="")
 
-_STATES = ("refused", "pending", "backfilling", "complete", "paused")
+STATES = ("refused", "pending", "backfilling", "complete", "paused")
 """States of accounts, the worst first."""
 
 Ranges: TypeAlias = tuple[tuple[date, date], ...]
@@ -232,7 +232,7 @@ def _rank(reason: str) -> int:
 
 def _urgency(account: AccountStatus) -> tuple[int, int, float]:
     percent = 100.0 if account.percent is None else account.percent
-    return _STATES.index(account.state), _rank(account.reason), percent
+    return STATES.index(account.state), _rank(account.reason), percent
 
 
 def _time(moment: float | None) -> str | None:

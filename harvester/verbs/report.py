@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from harvester.planning import wanted_days
 from harvester.runs.runtime import Project
 from harvester.storage import layout
 from harvester.storage.backends import user_file
+from harvester.storage.layout import Tree
 from harvester.storage.state import run_records
 from harvester.verbs import arguments, summary_file
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
@@ -34,15 +35,11 @@ Language = Literal["en", "zh"]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ReportPage(Brief):
-    """A page that a report wrote: its place ``html``, its length, and the sentence at its head.
-
-    ``accounts`` are numbers of accounts by their state.
-    """
+    """A page that a report wrote: its place ``html``, its length, and the sentence at its head."""
 
     html: str
     bytes: int
     sentence: str
-    accounts: Mapping[str, int]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as `report --format json` prints it."""
@@ -76,23 +73,25 @@ def report(
     target, now = _target(html, project), project.clock.started_at
     found = find(project.manifest, project.tree, wanted_days.wanted(project.manifest, now), now)
     command = "" if for_client else _command(manifest, output)
-    words = assembly.words_of(lang)
-    view = View(project.manifest, found, now, lang, words, for_client, command)
-    sentence, states = tables.sentence(view, __version__)
-    body = "\n".join([f"<h1>{tables.text(sentence)}</h1>", *_sections(view, project)])
-    page = b"".join(piece.encode() for piece in assembly.pieces(view, sentence, body))
+    view = View(project.manifest, found, now, assembly.words_of(lang), for_client, command)
+    sentence = tables.sentence(view, __version__)
+    page = b"".join(piece.encode() for piece in pieces(view, sentence, project.tree))
     _write(target, page, project)
-    return ReportPage(inert(os.fspath(html)), len(page), sentence, dict(states))
+    return ReportPage(inert(os.fspath(html)), len(page), sentence)
 
 
-def _sections(view: View, project: Project) -> Iterator[str]:
-    yield tables.attention(view)
-    yield tables.expectations(view, view.found.expectations)
-    yield tables.days(view)
+def pieces(view: View, sentence: str, tree: Tree) -> Iterator[str]:
+    """Yield the page in pieces, the sentence first. Raises StoreError."""
+    body = [
+        f"<h1>{tables.text(sentence)}</h1>",
+        tables.attention(view),
+        tables.expectations(view),
+        tables.days(view),
+    ]
     if not view.for_client:
-        yield tables.runs(view, run_records.last(project.tree, SHOWN_RUNS))
-        yield tables.quota(view, project.tree)
-        yield tables.sizes(view, project.tree)
+        runs = run_records.last(tree, SHOWN_RUNS)
+        body += [tables.runs(view, runs), tables.quota(view, tree), tables.sizes(view, tree)]
+    yield from assembly.pieces(view, sentence, "\n".join(body))
 
 
 def _command(manifest: ManifestSource | None, output: str | os.PathLike[str] | None) -> str:

@@ -26,8 +26,9 @@ def pieces(view: View, title: str, body: str) -> Iterator[str]:
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
         "base-uri 'none'; form-action 'none'"
     )
+    lang = text(view.words["lang"])
     yield (
-        f'<!DOCTYPE html>\n<html lang="{text(view.lang)}">\n<head>\n<meta charset="utf-8">\n'
+        f'<!DOCTYPE html>\n<html lang="{lang}">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
@@ -35,7 +36,7 @@ def pieces(view: View, title: str, body: str) -> Iterator[str]:
         f"<main>\n{body}\n</main>\n"
         f'<script type="application/json" id="facts">{inert_script(facts_of(view))}</script>\n'
     )
-    for place, dataset in enumerate(view.datasets):
+    for place, dataset in enumerate(view.datasets.values()):
         yield f'<script type="text/plain" id="days-{place}">'
         yield from compressed(rows_of(view, dataset))
         yield "</script>\n"

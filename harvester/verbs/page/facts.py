@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -12,13 +11,13 @@ from typing import Any
 
 from harvester.catalogue.error_codes import token_rule_for
 from harvester.core import calendar
-from harvester.core.calendar import DaySet
+from harvester.core.calendar import DaySet, day_of, one_day
 from harvester.core.config.settings import Account, Manifest
 from harvester.core.dataset import Dataset, Grain
 from harvester.core.text.safe_text import safe_text
-from harvester.verbs.account_status import AccountStatus
+from harvester.storage.coverage_scan import States
 from harvester.verbs.days.day_states import day_states, reason_of
-from harvester.verbs.days.missing_days import NOT_ASKED, ExplainedDays
+from harvester.verbs.days.missing_days import NOT_ASKED
 from harvester.verbs.page.cells import Columns, row, whole_periods
 from harvester.verbs.status import Findings
 
@@ -30,7 +29,7 @@ _INERT = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029
 
 @dataclass(frozen=True)
 class View:
-    """Content of a page. ``words`` are those of its language, ``lang``.
+    """Content of a page. ``words`` are those of its language.
 
     ``command`` is the run that fills gaps, empty for a page without commands.
     """
@@ -38,7 +37,6 @@ class View:
     manifest: Manifest
     found: Findings
     now: float
-    lang: str
     words: Mapping[str, str]
     for_client: bool
     command: str = ""
@@ -49,79 +47,65 @@ class View:
         return {account.appid: account for account in self.manifest.accounts}
 
     @functools.cached_property
-    def datasets(self) -> list[Dataset]:
-        """The datasets of which days are wanted."""
-        return [self.manifest.datasets[name] for name, days in self.found.want.items() if days]
+    def datasets(self) -> Mapping[str, Dataset]:
+        """The datasets of which days are wanted, by name."""
+        return {
+            name: self.manifest.datasets[name] for name, days in self.found.want.items() if days
+        }
 
     @functools.cached_property
     def columns(self) -> Columns:
         """The days of the map, from the oldest to the newest that is wanted."""
         every = calendar.NO_DAYS
-        for dataset in self.datasets:
+        for name, dataset in self.datasets.items():
             # Nearly all accounts want the same days.
-            for days in {*self.found.want[dataset.name].values()}:
+            for days in {*self.found.want[name].values()}:
                 every |= whole_periods(days, dataset.grain)
-        if not every:
-            return Columns(calendar.FIRST_DAY, 0)
-        begin = calendar.oldest(every)
+        begin = calendar.oldest(every) if every else calendar.FIRST_DAY
         return Columns(begin, calendar.newest(every) - begin + 1)
-
-    @functools.cached_property
-    def missing(self) -> Mapping[tuple[str, str], list[ExplainedDays]]:
-        """The missing days by dataset and appid."""
-        found = defaultdict[tuple[str, str], list[ExplainedDays]](list)
-        for items in self.found.missing.values():
-            for item in items:
-                found[item.dataset, item.appid].append(item)
-        return found
 
 
 def facts_of(view: View) -> dict[str, Any]:
     """Return what the map needs besides the days."""
     texts: dict[str, int] = {}
     found = {
-        "lang": view.lang,
+        "lang": view.words["lang"],
         "words": {key: text for key, text in view.words.items() if key.startswith("js.")},
         "made_at": int(view.now),
         "begin": calendar.day_text(view.columns.begin),
         "columns": view.columns.many,
         "client": view.for_client,
-        "accounts": [_account(view, account) for account in view.found.accounts],
-        "datasets": [_dataset(*each) for each in enumerate(view.datasets)],
+        "accounts": list(_accounts(view)),
+        "datasets": [_dataset(*each) for each in enumerate(view.datasets.values())],
         "causes": list(islice(_causes(view, texts), MAX_CAUSES)),
         "texts": list(texts),
     }
     return {**found, "command": view.command} if view.command else found
 
 
-def _account(view: View, account: AccountStatus) -> dict[str, Any]:
-    known = {"appid": account.appid, "name": account.name, "tags": account.tags}
-    attributes = view.accounts[account.appid].attributes
-    return {**known, "attributes": attributes, "state": account.state}
+def _accounts(view: View) -> Iterator[dict[str, Any]]:
+    for account in view.found.accounts:
+        known = {"appid": account.appid, "name": account.name, "tags": account.tags}
+        attributes = view.accounts[account.appid].attributes
+        yield {**known, "attributes": attributes, "state": account.state}
 
 
 def _dataset(place: int, dataset: Dataset) -> dict[str, Any]:
-    return {
-        "name": dataset.name,
-        "label": dataset.description,
-        "grain": "day" if dataset.grain is Grain.HOUR else dataset.grain.value,
-        "span": dataset.span,
-        "cells": f"days-{place}",
-    }
+    grain = "day" if dataset.grain is Grain.HOUR else dataset.grain.value
+    facts = {"grain": grain, "span": dataset.span, "cells": f"days-{place}"}
+    return {"name": dataset.name, "label": dataset.description, **facts}
 
 
 def rows_of(view: View, dataset: Dataset) -> Iterator[bytes]:
     """Yield the cells of each account."""
-    name, nowhere = dataset.name, row((), dataset.grain, view.columns)
-    for appid in (account.appid for account in view.found.accounts):
-        wanted = view.found.want[name].get(appid)
-        if not wanted:
-            yield nowhere
-            continue
-        states, lacks = view.found.states[name][appid], view.missing.get((name, appid), [])
+    name, found = dataset.name, view.found
+    for appid in (account.appid for account in found.accounts):
+        wanted = found.want[name].get(appid, calendar.NO_DAYS)
+        states = found.states[name].get(appid, States())
+        lacks = (each for each in found.missing.get(appid, ()) if each.dataset == name)
         is_paused = view.accounts[appid].pauses(name)
-        found = day_states(wanted, states, lacks, is_paused=is_paused)
-        yield row(found, dataset.grain, view.columns)
+        days = day_states(wanted, states, lacks, is_paused=is_paused)
+        yield row(days, dataset.grain, view.columns)
 
 
 def _causes(view: View, texts: dict[str, int]) -> Iterator[list[object]]:
@@ -129,37 +113,36 @@ def _causes(view: View, texts: dict[str, int]) -> Iterator[list[object]]:
 
     Each has the places of its dataset, its account, its columns and its text in ``texts``.
     """
-    datasets = {dataset.name: place for place, dataset in enumerate(view.datasets)}
+    datasets = {name: place for place, name in enumerate(view.datasets)}
     accounts = {account.appid: place for place, account in enumerate(view.found.accounts)}
+    begin = view.columns.begin
     for name, appid, days, *why, text in _explained(view):
-        grain, begin = view.manifest.datasets[name].grain, view.columns.begin
-        where = datasets[name], accounts[appid]
         number = texts.setdefault(text, len(texts))
-        for first, last in calendar.day_ranges(whole_periods(days, grain)):
-            yield [*where, first - begin, last - begin, *why, number]
+        whole = whole_periods(days, view.datasets[name].grain)
+        for first, last in calendar.day_ranges(whole):
+            yield [datasets[name], accounts[appid], first - begin, last - begin, *why, number]
 
 
 def _explained(view: View) -> Iterator[tuple[str, str, DaySet, str, int | None, str | None, str]]:
     """Yield days by dataset and appid, with their reason, code, next time and explanation."""
-    for (name, appid), items in view.missing.items():
+    for appid, items in view.found.missing.items():
         for item in items:
             if item.reason != NOT_ASKED:
                 waits = item.at is not None and item.at > view.now
                 at = calendar.utc_text(item.at or 0) if waits else None
-                text = _text(item.errcode, for_client=view.for_client)
-                yield name, appid, item.days, reason_of(item), item.errcode, at, text
+                why = reason_of(item), item.errcode, at, _text(view, item.errcode)
+                yield item.dataset, appid, item.days, *why
     for day in view.found.rejected:
         text = "" if view.for_client else safe_text(day.reason)
-        one = calendar.one_day(calendar.day_of(day.day))
-        yield day.dataset, day.appid, one, "quarantined", None, None, text
+        yield day.dataset, day.appid, one_day(day_of(day.day)), "quarantined", None, None, text
 
 
-def _text(errcode: int | None, *, for_client: bool) -> str:
+def _text(view: View, errcode: int | None) -> str:
     """Return what a code means, and what to do about it; that is not for a client."""
     if errcode is None:
         return ""
     rule = token_rule_for(errcode)
-    return rule.meaning if for_client else f"{rule.meaning}. {rule.advice}"
+    return rule.meaning if view.for_client else f"{rule.meaning}. {rule.advice}"
 
 
 def inert_script(value: object) -> str:

@@ -14,12 +14,12 @@ from harvester.core import calendar
 from harvester.core.calendar import day_text
 from harvester.core.model import bucket_of
 from harvester.planning.quota import DailyQuota
-from harvester.runs.record.attention import AccountLabel, Attention
-from harvester.runs.record.expectations import Expectation
+from harvester.runs.record.attention import Attention
 from harvester.storage import layout
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger
 from harvester.storage.state.run_records import RunRecord
+from harvester.verbs.account_status import STATES
 from harvester.verbs.page.facts import View
 
 MAX_ROWS = 200
@@ -48,11 +48,11 @@ def _section(view: View, name: str, body: str) -> Html:
     return Html(f'<section id="{name}"><h2>{text(view.words[name])}</h2>{body}</section>')
 
 
-def _table(view: View, name: str, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Html:
+def _table(view: View, name: str, heads: str, rows: Sequence[Sequence[object]]) -> Html:
     """Return a section with a table, and below it the number of the rows that are left out."""
     if not rows:
         return _section(view, name, f"<p>{text(view.words[f'{name}.none'])}</p>")
-    words = [text(view.words[each]) for each in heads]
+    words = [text(view.words[each]) for each in heads.split()]
     head = "".join(f'<th scope="col">{word}</th>' for word in words)
     lines = ("<tr>" + "".join(map(_cell, words, cells)) + "</tr>" for cells in rows[:MAX_ROWS])
     found = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
@@ -73,15 +73,14 @@ def _more(view: View, count: int) -> list[Html]:
 def attention(view: View) -> Html:
     """Return what needs a person, new first; items of one cause and beginning are in one row."""
     groups = [list(group) for _, group in groupby(sorted(_concerned(view), key=_kind), _kind)]
-    heads = ["since", "cause", "accounts", "datasets"] + ["advice"] * (not view.for_client)
+    heads = "since cause accounts datasets" + " advice" * (not view.for_client)
     return _table(view, "attention", heads, [_row(view, group) for group in groups])
 
 
 def _concerned(view: View) -> Iterator[Attention]:
     """Yield the items about what is selected; a client is not told of what concerns whole runs."""
-    selected = {dataset.name for dataset in view.datasets}
     for item in view.found.attention:
-        if selected & {*item.datasets} if item.datasets else not view.for_client:
+        if view.datasets.keys() & {*item.datasets} if item.datasets else not view.for_client:
             yield item
 
 
@@ -95,33 +94,34 @@ def _row(view: View, items: Sequence[Attention]) -> list[object]:
     if first.errcode is not None:
         values = {"code": first.errcode, "meaning": token_rule_for(first.errcode).meaning}
         cause = words["cause.code"].format(cause=cause, **values)
-    labels = {label.appid: label for item in items for label in item.accounts}
-    datasets = ", ".join(sorted({name for item in items for name in item.datasets}))
+    appids = dict.fromkeys(label.appid for item in items for label in item.accounts)
+    datasets = view.datasets.keys() & {name for item in items for name in item.datasets}
     when = words["new"].format(time=since) if first.new else since
-    cells: list[object] = [when, cause, _accounts(view, list(labels.values())), datasets]
+    cells: list[object] = [when, cause, _accounts(view, appids), ", ".join(sorted(datasets))]
     return cells + [first.advice] * (not view.for_client)
 
 
-def _accounts(view: View, labels: Sequence[AccountLabel]) -> Html:
+def _accounts(view: View, appids: Iterable[str]) -> Html:
     """Return the first accounts, each apart, so that none turns the letters of another."""
+    known = [view.accounts[appid] for appid in appids if appid in view.accounts]
     named = [
-        Html(f"<bdi>{text(label.name)}</bdi> <code>{text(label.appid)}</code>")
-        for label in labels[:MAX_NAMES]
+        Html(f"<bdi>{text(account.name)}</bdi> <code>{text(account.appid)}</code>")
+        for account in known[:MAX_NAMES]
     ]
-    named += _more(view, len(labels) - MAX_NAMES)
-    return Html("<br>".join(named)) if labels else text(view.words["all_accounts"])
+    named += _more(view, len(known) - MAX_NAMES)
+    return Html("<br>".join(named)) if known else text(view.words["all_accounts"])
 
 
-def expectations(view: View, found: Iterable[Expectation]) -> Html:
+def expectations(view: View) -> Html:
     """Return the expectations of the manifest, the unmet ones first."""
-    words, heads = view.words, ["dataset", "expectation", "day", "expected", "there", "met"]
-    rows = []
-    for each in sorted(found, key=lambda each: each.is_met):
+    words, rows = view.words, []
+    for each in sorted(view.found.expectations, key=lambda each: each.is_met):
         counts = {"there": f"{each.there:,}", "accounts": f"{each.accounts:,}"}
         there = words["there.share"].format(**counts, share=_percent(each.share))
         kind, met = words[f"expectation.{each.kind}"], words["yes" if each.is_met else "no"]
         expected = _percent(each.expected)
-        rows.append([each.dataset, kind, str(each.day), expected, there, met])
+        rows.append((each.dataset, kind, str(each.day), expected, there, met))
+    heads = "dataset expectation day expected there met"
     return _table(view, "expectations", heads, rows)
 
 
@@ -137,27 +137,14 @@ def days(view: View) -> Html:
 
 def runs(view: View, found: Iterable[RunRecord]) -> Html:
     """Return the last runs."""
-    heads = ["started", "verb", "outcome", "reasons", "requests", "rows", "duration"]
-    rows = [
-        [
-            _beijing(each.started_at),
-            each.verb,
-            _outcome(view, each),
-            ", ".join(each.reasons),
-            each.requests,
-            each.rows,
-            _duration(each),
-        ]
-        for each in found
-    ]
+    rows = []
+    for each in found:
+        outcome = view.words.get(f"outcome.{each.outcome or 'none'}", each.outcome)
+        code = "" if each.exit_code is None else each.exit_code
+        head = _beijing(each.started_at), each.verb, outcome, code, ", ".join(each.reasons)
+        rows.append((*head, each.requests, each.rows, _duration(each)))
+    heads = "started verb outcome exit_code reasons requests rows duration"
     return _table(view, "runs", heads, rows)
-
-
-def _outcome(view: View, record: RunRecord) -> str:
-    if record.exit_code is None:
-        return view.words["outcome.none"]
-    word = view.words.get(f"outcome.{record.outcome}", record.outcome or "")
-    return view.words["outcome.code"].format(outcome=word, code=record.exit_code)
 
 
 def _duration(record: RunRecord) -> str:
@@ -168,50 +155,43 @@ def _duration(record: RunRecord) -> str:
 
 def quota(view: View, tree: Tree) -> Html:
     """Return the calls that today's ledgers have, and what they leave of the quotas."""
-    appids, rows = {account.appid for account in view.found.accounts}, []
-    buckets, today = {bucket_of(x, tree.buckets) for x in appids}, calendar.today(view.now)
+    buckets, today = {bucket_of(x, tree.buckets) for x in view.accounts}, calendar.today(view.now)
     ledgers = [each for x in sorted(buckets) if (each := quota_ledger.read(tree, today, x))]
-    for name in (dataset.name for dataset in view.datasets):
+    rows = []
+    for name in view.datasets:
         quotas = [
             (calls, DailyQuota(view.manifest.limits, ledger, name, appid).left(reserve_too=True))
             for ledger in ledgers
             for appid, calls in ledger.today.calls.get(name, {}).items()
-            if appid in appids
+            if appid in view.accounts
         ]
         if quotas:
             calls, left = zip(*quotas, strict=True)
-            rows.append([name, sum(calls), min(left), left.count(0)])
-    return _table(view, "quota", ["dataset", "calls", "least_left", "spent"], rows)
+            rows.append((name, sum(calls), min(left), left.count(0)))
+    return _table(view, "quota", "dataset calls least_left spent", rows)
 
 
 def sizes(view: View, tree: Tree) -> Html:
     """Return the number of files, bytes and months of each dataset. Raises StoreError."""
     rows = []
-    for dataset in view.datasets:
-        found = layout.partitions(tree, dataset.name)
+    for name in view.datasets:
+        found = layout.partitions(tree, name)
         months = len({partition.month for partition in found})
-        size = sum(file.size for file in found.values())
-        rows.append([dataset.name, len(found), size, months])
-    return _table(view, "sizes", ["dataset", "files", "bytes", "months"], rows)
+        rows.append((name, len(found), sum(file.size for file in found.values()), months))
+    return _table(view, "sizes", "dataset files bytes months", rows)
 
 
-def sentence(view: View, version: str) -> tuple[str, Counter[str]]:
-    """Return the state of all accounts in one sentence, and the numbers of accounts by state."""
+def sentence(view: View, version: str) -> str:
+    """Return the state of all accounts in one sentence."""
     states = Counter(account.state for account in view.found.accounts)
-    values = {
-        "accounts": states.total(),
-        "complete": states["complete"],
-        "person": states["refused"],
-        "late": states["pending"],
-        "backfilling": states["backfilling"],
-        "paused": states["paused"],
-    }
     name = "sentence.more" if states["backfilling"] or states["paused"] else "sentence"
-    template = view.words[name if states else "sentence.nothing"]
-    day = day_text(view.columns.begin + view.columns.many - 1)
-    time = f"{dt.datetime.fromtimestamp(view.now, _BEIJING):%H:%M}"
-    numbers = {key: f"{value:,}" for key, value in values.items()}
-    return template.format(day=day, time=time, version=version, **numbers), states
+    return view.words[name if states else "sentence.nothing"].format(
+        day=day_text(view.columns.begin + view.columns.many - 1),
+        accounts=f"{states.total():,}",
+        time=f"{dt.datetime.fromtimestamp(view.now, _BEIJING):%H:%M}",
+        version=version,
+        **{state: f"{states[state]:,}" for state in STATES},
+    )
 
 
 def _beijing(moment: str) -> str:
