@@ -23,7 +23,9 @@ ELEMENTS = {
 }
 """Every element that a page has."""
 
-ATTRIBUTES = {"lang", "charset", "http-equiv", "content", "name", "id", "scope", "type"}
+ATTRIBUTES = {
+    *("lang", "charset", "http-equiv", "content", "name", "id", "scope", "type", "data-head"),
+}
 """Every attribute that an element of a page has."""
 
 _VOID = {"meta", "br"}
@@ -113,13 +115,14 @@ class Page(HTMLParser):
         return found
 
     def everything(self) -> str:
-        """Return the page with the days of the map decompressed, to search for what is in it."""
+        """Return the page with its days decompressed, without the script and style of all pages."""
         data = [
             zlib.decompress(base64.b64decode(text)).decode("latin-1")
             for name, text in self.scripts.items()
             if name.startswith("days-")
         ]
-        return "\n".join([self.source, json.dumps(self.facts, ensure_ascii=False), *data])
+        source = self.source.replace(self.scripts["code"], "").replace(self.texts["style"], "")
+        return "\n".join([source, json.dumps(self.facts, ensure_ascii=False), *data])
 
 
 def day_at(begin: str, column: int) -> str:
