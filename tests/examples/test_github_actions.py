@@ -70,6 +70,30 @@ def test_a_step_runs_harvester_by_itself() -> None:
     assert {name for name in run["env"] if name.startswith("HARVESTER_")} <= known
 
 
+def test_a_shard_leaves_its_own_summary_on_the_page(tmp_path: Path) -> None:
+    """The run writes it, so no step of the example does."""
+    assert "GITHUB_STEP_SUMMARY" not in WORKFLOW.read_text()
+    page = tmp_path / "page.md"
+    with sandbox(accounts=8) as wechat:
+        manifest = wechat.manifest(["interface_summary"], output=str(tmp_path / "output"))
+        manifest["output"] = {"path": manifest["output"], "buckets": 4}
+        (tmp_path / "jobs.yaml").write_text(json.dumps(manifest))
+        run = step("shard", "harvest")
+        environ = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_STEP_SUMMARY": str(page),
+            **{name: value for name, value in run["env"].items() if "${{" not in value},
+            "HARVESTER_SHARD": "2/4",
+        }
+        command = ["bash", "-e", "-c", run["run"]]
+        done = subprocess.run(command, cwd=tmp_path, env=environ, check=False)
+    assert done.returncode == Exit.DONE
+    assert "## harvester run: complete (0)" in page.read_text()
+    assert "of shard 2/4: " in page.read_text()
+
+
 @pytest.mark.parametrize("is_whole", [True, False])
 def test_the_last_job_asks_the_files(is_whole: bool, tmp_path: Path) -> None:  # noqa: FBT001
     """Its outputs say whether all is there, and from when on a run obtains more."""

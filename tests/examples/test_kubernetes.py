@@ -164,24 +164,25 @@ def test_shards_buckets_and_times_agree() -> None:
 
 
 def start(folder: Path, jobs: Spec, **environ: str) -> subprocess.Popen[str]:
-    """Start the script of the container, with its variables, in a folder in the place of /."""
-    config, _, job = harvest()
-    script = config["data"]["run.sh"]
-    for path in ("/etc/harvester/jobs.yaml", "/tmp/summary.json", "/dev/termination-log"):
-        assert path in script
-        script = script.replace(path, str(folder / Path(path).name))
+    """Start the command of the container, with its variables, in a folder in the place of /."""
+    _, _, job = harvest()
     (folder / "jobs.yaml").write_text(json.dumps(jobs))
-    (folder / "run.sh").write_text(script)
+    message = folder / "termination-log"
+    message.touch()
+    assert container(job)["terminationMessagePath"] == "/dev/termination-log"
     given = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
+        # As in each container.
+        "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+        "TERMINATION_LOG_PATH": str(message),
         **variables(job),
         **environ,
     }
-    shell = container(job)["command"][0]
-    return subprocess.Popen(
-        [shell, str(folder / "run.sh")], env=given, stderr=subprocess.PIPE, text=True
-    )
+    *words, manifest = container(job)["command"]
+    assert manifest == "/etc/harvester/jobs.yaml"
+    command = [*words, str(folder / "jobs.yaml")]
+    return subprocess.Popen(command, env=given, stderr=subprocess.PIPE, text=True)
 
 
 def said(folder: Path) -> list[str]:
@@ -201,10 +202,11 @@ def test_a_container_leaves_its_outcome(tmp_path: Path) -> None:
             lines = process.stderr.read()
         assert process.returncode == 0, lines
         assert json.loads(lines.splitlines()[-1])["shard"] == f"{own + 1}/4"
-        outcome, code, reasons, retry_at = said(tmp_path)
-        assert (outcome, code) == ("outcome=unfinished", "exit_code=75")
-        assert reasons == "reasons=['quota']"
-        assert re.fullmatch(r"retry_at=20\d\d-.*T16:05:00Z", retry_at)
+        head, _, figures, reasons, retry_at, *_ = said(tmp_path)
+        assert head.startswith("## harvester run: unfinished (75): ")
+        assert f"of shard {own + 1}/4: " in figures
+        assert reasons == "Reasons: quota."
+        assert re.fullmatch(r"Run again from 20\S+ 16:05 UTC \(.* in Beijing\) on\.", retry_at)
 
 
 def test_the_alert_fails_once_for_each_trouble(tmp_path: Path) -> None:
@@ -233,7 +235,7 @@ def test_the_alert_fails_once_for_each_trouble(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_container_ends_in_order(tmp_path: Path) -> None:
-    """SIGTERM reaches the run through the shell; what it obtained is published."""
+    """SIGTERM reaches the run; what it obtained is published."""
     with sandbox(accounts=8) as wechat:
         jobs = wechat.manifest(
             ["interface_summary_hour"], begin_date="-300d", output=str(tmp_path / "output")
@@ -248,7 +250,7 @@ def test_a_container_ends_in_order(tmp_path: Path) -> None:
             assert process.stderr is not None
             lines = process.stderr.read()
         assert process.returncode == Exit.SIGTERM, lines
-        assert said(tmp_path)[:2] == ["outcome=stopped", "exit_code=143"]
+        assert said(tmp_path)[0].startswith("## harvester run: stopped (143): ")
         assert list(tmp_path.glob("output/interface_summary_hour/*/*.parquet"))
 
 
