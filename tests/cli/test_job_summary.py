@@ -300,6 +300,13 @@ def test_a_message_of_a_pod_is_cut_at_a_line(
     assert MAX_MESSAGE == 4_096
 
 
+def test_a_summary_under_way_says_so() -> None:
+    """An earlier text would pass for the result of a run that is killed."""
+    text = run_text(replace(record(), finished=False)).decode()
+    assert text.startswith("## harvester run: under way\n")
+    assert "Run again" not in text
+
+
 # Annotations
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextvars import Context
 from html import unescape
 
 import pytest
@@ -14,6 +15,7 @@ from markdown_it.token import Token
 
 from harvester.cli.output.markdown import MAX_TEXT, table, text
 from harvester.core.text.inert_text import inert
+from harvester.core.text.redaction import conceal, start_record
 from tests.support.hostile_texts import FRIENDLY, HOSTILE
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -109,3 +111,14 @@ def test_a_long_text_is_cut() -> None:
 def test_ordinary_names_stay_readable_in_the_source(name: str) -> None:
     """Because a termination message is read as it is written."""
     assert text(f"of {name}") == f"of {name}"
+
+
+def test_a_secret_is_masked() -> None:
+    """Before the text is cut, because a part of a secret is not recognised."""
+
+    def masked_text() -> str:
+        start_record()
+        conceal("0123456789abcdefghijklmnopqrstuvwxyz")
+        return text("x 0123456789abcdefghijklmnopqrstuvwxyz", 12)
+
+    assert Context().run(masked_text) == text("x ***")

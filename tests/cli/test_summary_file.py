@@ -1,4 +1,4 @@
-"""The file of ``--summary`` is checked before the first request, and costs no other file."""
+"""The files that options name are checked before the first request, and cost no other file."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ def here(
         text = cli.manifest.read_text()
         cli.manifest.write_text(text.replace("${COMMANDS_SECRET}", "${file:secret}"))
         yield cli
+
+
+OPTIONS = ["--summary", "--summary-markdown"]
 
 
 def make_places(folder: Path) -> None:
@@ -78,26 +81,32 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_file_that_no_run_may_replace_is_refused(here: CommandLine, name: str) -> None:
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_file_that_no_run_may_replace_is_refused(
+    here: CommandLine, name: str, option: str
+) -> None:
     """The exit code is 2, nothing is asked, and every file is as it was."""
     folder = here.manifest.parent
     make_places(folder)
     before = contents(folder)
-    ended = here("run", "--summary", name)
+    ended = here("run", option, name)
     assert (ended.code, here.world.counters.requests) == (Exit.USAGE, 0)
     said = " ".join(ended.err.split())
-    assert f"--summary {name}: {REFUSED[name]}" in said or f": {REFUSED[name]}" in said
+    assert f"{option} {name}: {REFUSED[name]}" in said or f": {REFUSED[name]}" in said
     assert contents(folder) == before
 
 
 @pytest.mark.parametrize("name", ["jobs.yaml", "second-name", "link", "other/summary.json"])
-def test_a_broken_manifest_changes_nothing_of_that(here: CommandLine, name: str) -> None:
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_broken_manifest_changes_nothing_of_that(
+    here: CommandLine, name: str, option: str
+) -> None:
     """A run that cannot read its manifest still knows which files it must not replace."""
     folder = here.manifest.parent
     make_places(folder)
     here.manifest.write_text("version: 1\nnonsense: 2\n")
     before = contents(folder)
-    assert here("run", "--summary", name).code == Exit.USAGE
+    assert here("run", option, name).code == Exit.USAGE
     assert contents(folder) == before
 
 
@@ -145,3 +154,13 @@ def test_a_pipe_that_is_read_gets_the_record(here: CommandLine) -> None:
         os.close(reading)
         os.close(writing)
     assert record["state"] == "finished"
+
+
+def test_a_refused_file_does_not_keep_another_from_its_end(here: CommandLine) -> None:
+    """The first one gets the error, and the refused one stays as it is."""
+    make_places(here.manifest.parent)
+    ended = here("run", "--summary", "summary.json", "--summary-markdown", "secret")
+    assert ended.code == Exit.USAGE
+    record = json.loads((here.manifest.parent / "summary.json").read_bytes())
+    assert (record["state"], record["exit_code"]) == ("finished", 2)
+    assert (here.manifest.parent / "secret").read_text() == "s"

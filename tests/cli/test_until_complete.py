@@ -188,7 +188,10 @@ def test_a_backfill_under_a_quota_is_one_command(
     outputs = stage.folder / "outputs"
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_OUTPUT", str(outputs))
-    code, said = stage.until_complete("--wait", "72h", "--label", "team=growth")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(stage.folder / "page.md"))
+    file = stage.folder / "summary.md"
+    files = ("--summary-markdown", str(file))
+    code, said = stage.until_complete("--wait", "72h", "--label", "team=growth", *files)
     assert code == Exit.DONE
     assert [record["exit_code"] for record in stage.records()] == [75, 75, 0]
     assert len({record["run_id"] for record in stage.records()}) == 3
@@ -207,6 +210,10 @@ def test_a_backfill_under_a_quota_is_one_command(
     assert stage.summary["run_id"] == stage.records()[-1]["run_id"]
     assert outputs.read_text().count("outcome<<") == 1
     assert "complete" in outputs.read_text()
+    text = file.read_text("utf-8")
+    assert f"Run {stage.summary['run_id']}: " in text
+    assert text in (stage.folder / "page.md").read_text("utf-8")
+    assert (stage.folder / "page.md").read_text("utf-8").count("## harvester") == 1
 
 
 def seconds_of(text: str) -> float:

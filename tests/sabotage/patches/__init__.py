@@ -6,7 +6,16 @@ change removes it, the fault is planted at the new place of what it breaks, and 
 
 from __future__ import annotations
 
-from tests.sabotage.patches import answers, attention, durability, limits, outcomes, rows, words
+from tests.sabotage.patches import (
+    answers,
+    attention,
+    durability,
+    limits,
+    outcomes,
+    pages,
+    rows,
+    words,
+)
 
 SABOTAGES = (
     *durability.SABOTAGES,
@@ -16,4 +25,5 @@ SABOTAGES = (
     *words.SABOTAGES,
     *outcomes.SABOTAGES,
     *attention.SABOTAGES,
+    *pages.SABOTAGES,
 )
