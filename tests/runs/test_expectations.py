@@ -203,6 +203,14 @@ def test_a_share_is_met_exactly(accounts: int, thousandths: int, data: st.DataOb
     assert found.is_met == (there * 100_000 >= thousandths * accounts)
 
 
+@pytest.mark.parametrize(("expected", "accounts", "there"), [(0.55, 100, 55), (0.81, 300, 243)])
+def test_shares_that_floats_get_wrong(expected: float, accounts: int, there: int) -> None:
+    """The product of two floats is a little more than the number of accounts."""
+    assert there < expected * accounts
+    found = Expectation(DAILY, "complete_by", DATE, expected, accounts, there, "open")
+    assert found.is_met
+
+
 _KINDS = st.sampled_from(
     [
         having(),
@@ -346,6 +354,19 @@ def test_a_run_without_rows_is_seen_although_it_succeeds(lab: RunHarness) -> Non
     found = gate(lab)
     assert (found.exit_code, found.expectations) == (Exit.DONE, ())
     assert found.attention == done.attention
+
+
+def test_a_day_that_is_called_quiet_is_in_no_item_any_more(lab: RunHarness) -> None:
+    """The last run left an item; a status judges by the manifest of today."""
+    lab.expect = {HOURLY: WITH_ROWS}
+    silence(lab)
+    lab.run()
+    lab.advance(DAY)
+    lab.end = "2026-05-20"
+    assert lab.run().attention
+    lab.expect = {HOURLY: replace(WITH_ROWS, quiet=(quiet_days("2026-05-20"),))}
+    seen = status.survey(lab.manifest(), lab.tree, lab.now())
+    assert (seen.attention, seen.expectations) == ((), ())
 
 
 def test_a_closed_gate_says_3_in_the_place_of_0(lab: RunHarness) -> None:

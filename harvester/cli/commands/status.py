@@ -223,7 +223,9 @@ def _print_gate(out: Console, gate: Gate) -> None:
         verdict = f"{math.floor(1000 * gate.share) / 10}% are there, which is enough; without"
     print_line(out, f"{days} {day}: {verdict}", gap=True)
     print_lines(out, _lost_lines((*gate.lost, *gate.without)))
-    print_lines(out, [f"expectation: {each.dataset}: {each.text}" for each in gate.expectations])
+    print_lines(
+        out, [f"expectation not met: {each.dataset}: {each.text}" for each in gate.expectations]
+    )
     if "clock" in gate.reasons:
         print_line(out, f"this machine's clock and WeChat's differ: again from {gate.retry_at} on")
 

@@ -6,8 +6,10 @@ from tests.sabotage.run import Sabotage
 
 CHECK = "harvester/verbs/check.py"
 CLI = "harvester/cli/__init__.py"
+EXPECTATIONS = "harvester/runs/record/expectations.py"
 FORGET = "harvester/verbs/forget.py"
 GATE = "harvester/verbs/gate.py"
+JUDGEMENT = "harvester/runs/judgement.py"
 LINES = "harvester/cli/output/attention_lines.py"
 MISSING_DAYS = "harvester/verbs/days/missing_days.py"
 OF_RUN = "harvester/runs/attention_of_run.py"
@@ -15,6 +17,7 @@ OPEN = "harvester/runs/open_attention.py"
 PAUSE_LINES = "harvester/manifest/pause_lines.py"
 STATUS = "harvester/verbs/status.py"
 
+OF_EXPECTATIONS = "tests/runs/test_expectations.py"
 OF_RUNS = "tests/runs/test_attention.py"
 OF_GATES = "tests/verbs/test_gate.py"
 
@@ -104,5 +107,96 @@ SABOTAGES = (
         "project.manifest.accounts",
         "tests/verbs/test_kept_manifests.py"
         "::test_an_account_that_is_not_selected_is_in_the_manifest_all_the_same",
+    ),
+    Sabotage(
+        "run-without-rows-needs-nobody",
+        OF_RUN,
+        "yield from expectations.attention_of(judged, labels)",
+        "yield from ()",
+        f"{OF_EXPECTATIONS}::test_a_run_without_rows_is_seen_although_it_succeeds",
+    ),
+    Sabotage(
+        "share-of-expected-accounts-counted-by-floats",
+        EXPECTATIONS,
+        "self.there >= Fraction(str(self.expected)) * self.accounts",
+        "self.there >= self.expected * self.accounts",
+        f"{OF_EXPECTATIONS}::test_shares_that_floats_get_wrong",
+    ),
+    Sabotage(
+        "quiet-days-judged",
+        JUDGEMENT,
+        "return day if period & ~expect.quiet_days else None",
+        "return day",
+        f"{OF_EXPECTATIONS}::test_nothing_is_expected_of_a_quiet_day",
+    ),
+    Sabotage(
+        "first-backfill-alarms",
+        JUDGEMENT,
+        "and (has_lost or calendar.oldest(wanted) == oldest)",
+        "",
+        f"{OF_EXPECTATIONS}::test_an_account_in_its_first_backfill_alarms_nobody",
+    ),
+    Sabotage(
+        "job-of-a-few-days-never-judged",
+        JUDGEMENT,
+        'begin_day(text, today) if text.startswith("-") else FIRST_DAY',
+        "FIRST_DAY",
+        f"{OF_EXPECTATIONS}::test_a_job_of_a_few_days_is_judged_all_the_same",
+    ),
+    Sabotage(
+        "refused-account-told-twice",
+        JUDGEMENT,
+        'and (name, appid, "refused") not in lost',
+        "",
+        f"{OF_EXPECTATIONS}::test_a_refused_account_is_judged_by_nobody",
+    ),
+    Sabotage(
+        "rejected-answer-counts-as-there",
+        JUDGEMENT,
+        "for state in states.values() if calendar.has_day(state.answered, day)]",
+        "for state in states.values() if calendar.has_day(state.covered, day)]",
+        f"{OF_EXPECTATIONS}::test_a_day_in_quarantine_is_not_there",
+    ),
+    Sabotage(
+        "expectations-of-shards-not-added",
+        EXPECTATIONS,
+        "there=known.there + each.there,",
+        "there=known.there,",
+        f"{OF_EXPECTATIONS}::test_shards_add_up_to_the_whole",
+    ),
+    Sabotage(
+        "shard-alarms-for-what-all-shards-have",
+        "harvester/runs/record/members.py",
+        "tuple(expectations.by_the_sum(whole.attention, whole.expectations))",
+        "whole.attention",
+        f"{OF_EXPECTATIONS}::test_the_merged_record_needs_a_person_only_if_all_shards_together_do",
+    ),
+    Sabotage(
+        "closed-gate-opens",
+        GATE,
+        "if self.lost or self.expectations else code",
+        "if self.lost else code",
+        f"{OF_EXPECTATIONS}::test_a_closed_gate_says_3_in_the_place_of_0",
+    ),
+    Sabotage(
+        "gate-closed-by-a-day-that-is-not-required",
+        GATE,
+        "if day is None or each.day <= day)",
+        "if True)",
+        f"{OF_EXPECTATIONS}::test_a_closed_gate_says_3_in_the_place_of_0",
+    ),
+    Sabotage(
+        "expectation-of-earlier-runs-told-for-ever",
+        OPEN,
+        '{"quarantined", "empty_everywhere", CAUSE}',
+        '{"quarantined", "empty_everywhere"}',
+        f"{OF_EXPECTATIONS}::test_a_day_that_is_called_quiet_is_in_no_item_any_more",
+    ),
+    Sabotage(
+        "status-of-an-output-expects-nothing",
+        "harvester/verbs/project.py",
+        '("accounts", "datasets", "expect") if kept',
+        '("accounts", "datasets") if kept',
+        "tests/verbs/test_kept_manifests.py::test_a_run_keeps_the_whole_manifest_and_no_credential",
     ),
 )
