@@ -7,9 +7,10 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from harvester import __version__
+from harvester.catalogue.languages import Language
 from harvester.core.config import parsers
 from harvester.core.errors import UsageError
 from harvester.core.plain import Brief, plain
@@ -29,8 +30,6 @@ from harvester.verbs.status import find, open_to_read
 
 SHOWN_RUNS = 20
 """Run records that are shown, newest first."""
-
-Language = Literal["en", "zh"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -73,7 +72,7 @@ def report(
     target, now = _target(html, project), project.clock.started_at
     found = find(project.manifest, project.tree, wanted_days.wanted(project.manifest, now), now)
     command = "" if for_client else _command(manifest, output)
-    view = View(project.manifest, found, now, assembly.words_of(lang), for_client, command)
+    view = View(project.manifest, found, now, lang, for_client, command)
     sentence = tables.sentence(view, __version__)
     page = b"".join(piece.encode() for piece in pieces(view, sentence, project.tree))
     _write(target, page, project)

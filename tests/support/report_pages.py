@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
+from harvester.catalogue.languages import Language
 from harvester.core.calendar import day_text, parse_day
 from harvester.core.config.settings import Manifest
 from harvester.planning import wanted_days
 from harvester.storage.layout import Tree
 from harvester.verbs import report, status
-from harvester.verbs.page import assembly, tables
+from harvester.verbs.page import tables
 from harvester.verbs.page.facts import View
 
 ELEMENTS = {
@@ -135,12 +136,11 @@ def page_of(
     tree: Tree,
     now: float,
     *,
-    lang: str = "en",
+    lang: Language = "en",
     for_client: bool = False,
     command: str = "harvester run jobs.yaml",
 ) -> Page:
     """Return the page of an output at a time."""
     found = status.find(manifest, tree, wanted_days.wanted(manifest, now), now)
-    words, command = assembly.words_of(lang), "" if for_client else command
-    view = View(manifest, found, now, words, for_client, command)
+    view = View(manifest, found, now, lang, for_client, "" if for_client else command)
     return Page("".join(report.pieces(view, tables.sentence(view, "0.1.0"), tree)))

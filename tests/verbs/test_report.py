@@ -24,7 +24,7 @@ from harvester.sandbox import TOKEN, Row, expected_rows
 from harvester.storage.layout import Partition
 from harvester.verbs import status
 from harvester.verbs.days.day_states import REASONS, DaysInState, day_states
-from harvester.verbs.page import assembly, cells, facts, tables
+from harvester.verbs.page import cells, facts, tables
 from harvester.verbs.page.cells import Columns
 from tests.support.hostile_texts import HOSTILE
 from tests.support.output_helpers import coverage_of
@@ -340,7 +340,8 @@ def test_the_page_has_its_parts_in_the_order_of_their_weight(page: Page) -> None
 
 def test_both_languages_have_the_same_words_with_the_same_values() -> None:
     """And each word that the tables ask for is there."""
-    english, chinese = assembly.words_of("en"), assembly.words_of("zh")
+    words = json.loads(facts.data("words.json"))
+    english, chinese = words["en"], words["zh"]
     assert english.keys() == chinese.keys()
 
     def values(text: str) -> set[str | None]:
@@ -366,6 +367,7 @@ def test_the_chinese_page_has_the_terms_of_the_reports(lab: Troubles) -> None:
     assert "6 个账号中 2 个完整，2 个需人工处理，1 个延迟" in page.texts["h1"]
     assert page.sections["attention"].startswith("需人工处理")
     assert page.sections["runs"].startswith("最近的采集任务")
+    assert [row for row in page.rows("attention") if "被微信拒绝（40125：" in row[1]]
 
 
 def test_long_lists_are_cut_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from hashlib import sha256
-from importlib import resources
 
 from harvester.verbs.page.cells import compressed
-from harvester.verbs.page.facts import View, facts_of, inert_script, rows_of
+from harvester.verbs.page.facts import View, data, facts_of, inert_script, rows_of
 from harvester.verbs.page.tables import text
-
-
-def words_of(lang: str) -> Mapping[str, str]:
-    """Return the words of a language."""
-    found: Mapping[str, str] = json.loads(_data("words.json"))[lang]
-    return found
 
 
 def pieces(view: View, title: str, body: str) -> Iterator[str]:
     """Yield the page in pieces, so that the days of all accounts are never in memory at once."""
-    script, style = _data("page.js"), _data("page.css")
+    script, style = data("page.js"), data("page.css")
     policy = (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    lang = text(view.words["lang"])
     yield (
-        f'<!DOCTYPE html>\n<html lang="{lang}">\n<head>\n<meta charset="utf-8">\n'
+        f'<!DOCTYPE html>\n<html lang="{view.lang}">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
@@ -41,10 +32,6 @@ def pieces(view: View, title: str, body: str) -> Iterator[str]:
         yield from compressed(rows_of(view, dataset))
         yield "</script>\n"
     yield f"<script>{script}</script>\n</body>\n</html>\n"
-
-
-def _data(name: str) -> str:
-    return resources.files("harvester.verbs.page").joinpath(name).read_text("utf-8")
 
 
 def _digest(source: str) -> str:

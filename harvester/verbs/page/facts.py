@@ -6,14 +6,17 @@ import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import resources
 from itertools import islice
 from typing import Any
 
 from harvester.catalogue.error_codes import token_rule_for
+from harvester.catalogue.languages import Language, rule_in, translated
 from harvester.core import calendar
 from harvester.core.calendar import DaySet, day_of, one_day
 from harvester.core.config.settings import Account, Manifest
 from harvester.core.dataset import Dataset, Grain
+from harvester.core.rule import Rule
 from harvester.core.text.safe_text import safe_text
 from harvester.storage.coverage_scan import States
 from harvester.verbs.days.day_states import day_states, reason_of
@@ -29,17 +32,24 @@ _INERT = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029
 
 @dataclass(frozen=True)
 class View:
-    """Content of a page. ``words`` are those of its language.
-
-    ``command`` is the run that fills gaps, empty for a page without commands.
-    """
+    """Content of a page. ``command`` is the run that fills gaps, empty for none."""
 
     manifest: Manifest
     found: Findings
     now: float
-    words: Mapping[str, str]
-    for_client: bool
+    lang: Language
+    for_client: bool = False
     command: str = ""
+
+    @functools.cached_property
+    def words(self) -> Mapping[str, str]:
+        """The words of the language."""
+        found: Mapping[str, str] = json.loads(data("words.json"))[self.lang]
+        return found
+
+    def rule(self, errcode: int) -> Rule:
+        """Return the rule of a code of WeChat, for data or for a token, in the language."""
+        return rule_in(token_rule_for(errcode), self.lang)
 
     @functools.cached_property
     def accounts(self) -> Mapping[str, Account]:
@@ -69,14 +79,14 @@ def facts_of(view: View) -> dict[str, Any]:
     """Return what the map needs besides the days."""
     texts: dict[str, int] = {}
     found = {
-        "lang": view.words["lang"],
+        "lang": view.lang,
         "words": {key: text for key, text in view.words.items() if key.startswith("js.")},
         "made_at": int(view.now),
         "begin": calendar.day_text(view.columns.begin),
         "columns": view.columns.many,
         "client": view.for_client,
         "accounts": list(_accounts(view)),
-        "datasets": [_dataset(*each) for each in enumerate(view.datasets.values())],
+        "datasets": [_dataset(view, *each) for each in enumerate(view.datasets.values())],
         "causes": list(islice(_causes(view, texts), MAX_CAUSES)),
         "texts": list(texts),
     }
@@ -90,10 +100,10 @@ def _accounts(view: View) -> Iterator[dict[str, Any]]:
         yield {**known, "attributes": attributes, "state": account.state}
 
 
-def _dataset(place: int, dataset: Dataset) -> dict[str, Any]:
+def _dataset(view: View, place: int, dataset: Dataset) -> dict[str, Any]:
     grain = "day" if dataset.grain is Grain.HOUR else dataset.grain.value
     facts = {"grain": grain, "span": dataset.span, "cells": f"days-{place}"}
-    return {"name": dataset.name, "label": dataset.description, **facts}
+    return {"name": dataset.name, "label": translated(dataset.description, view.lang), **facts}
 
 
 def rows_of(view: View, dataset: Dataset) -> Iterator[bytes]:
@@ -141,8 +151,13 @@ def _text(view: View, errcode: int | None) -> str:
     """Return what a code means, and what to do about it; that is not for a client."""
     if errcode is None:
         return ""
-    rule = token_rule_for(errcode)
+    rule = view.rule(errcode)
     return rule.meaning if view.for_client else f"{rule.meaning}. {rule.advice}"
+
+
+def data(name: str) -> str:
+    """Return the text of a file of the page."""
+    return resources.files("harvester.verbs.page").joinpath(name).read_text("utf-8")
 
 
 def inert_script(value: object) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from itertools import groupby
 
-from harvester.catalogue.error_codes import token_rule_for
 from harvester.core import calendar
 from harvester.core.calendar import day_text
 from harvester.core.model import bucket_of
@@ -92,8 +91,8 @@ def _row(view: View, items: Sequence[Attention]) -> list[object]:
     first, words, since = items[0], view.words, _beijing(items[0].since)
     cause = words.get(f"cause.{first.cause}", first.cause)
     if first.errcode is not None:
-        values = {"code": first.errcode, "meaning": token_rule_for(first.errcode).meaning}
-        cause = words["cause.code"].format(cause=cause, **values)
+        rule = view.rule(first.errcode)
+        cause = words["cause.code"].format(cause=cause, code=first.errcode, meaning=rule.meaning)
     appids = dict.fromkeys(label.appid for item in items for label in item.accounts)
     datasets = view.datasets.keys() & {name for item in items for name in item.datasets}
     when = words["new"].format(time=since) if first.new else since
