@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+import harvester
 from harvester.cli import invoke
 from harvester.core.calendar import Day, instant, parse_day
 from harvester.runs import clock as run_clock
@@ -83,6 +84,8 @@ class Desk:
         gate, seen = self.answer("status", "--require", "yesterday")
         assert [item["key"] for item in seen["attention"]] == keys
         assert seen["expectations"] == record["expectations"]
+        alone = harvester.status(output=self.folder / "output")
+        assert alone.to_dict()["expectations"] == record["expectations"]
         unmet = [each for each in seen["expectations"] if not each["met"]]
         return Noon(
             int(run),
