@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,11 @@ from harvester.planning import wanted_days
 from harvester.runs.runtime import Project
 from harvester.storage import layout
 from harvester.storage.backends import user_file
-from harvester.storage.layout import Tree
-from harvester.storage.state import run_records
 from harvester.verbs import arguments, summary_file
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
 from harvester.verbs.page import assembly, tables
 from harvester.verbs.page.facts import View
 from harvester.verbs.status import find, open_to_read
-
-SHOWN_RUNS = 20
-"""Run records that are shown, newest first."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -74,23 +68,11 @@ def report(
     command = "" if for_client else _command(manifest, output)
     view = View(project.manifest, found, now, lang, for_client, command)
     sentence = tables.sentence(view, __version__)
-    page = b"".join(piece.encode() for piece in pieces(view, sentence, project.tree))
-    _write(target, page, project)
-    return ReportPage(inert(os.fspath(html)), len(page), sentence)
-
-
-def pieces(view: View, sentence: str, tree: Tree) -> Iterator[str]:
-    """Yield the page in pieces, the sentence first. Raises StoreError."""
-    body = [
-        f"<h1>{tables.text(sentence)}</h1>",
-        tables.attention(view),
-        tables.expectations(view),
-        tables.days(view),
-    ]
-    if not view.for_client:
-        runs = run_records.last(tree, SHOWN_RUNS)
-        body += [tables.runs(view, runs), tables.quota(view, tree), tables.sizes(view, tree)]
-    yield from assembly.pieces(view, sentence, "\n".join(body))
+    page = "".join(assembly.pieces(view, sentence, project.tree))
+    # A path may have bytes that are no text.
+    written = page.encode(errors="backslashreplace")
+    _write(target, written, project)
+    return ReportPage(inert(os.fspath(html)), len(written), sentence)
 
 
 def _command(manifest: ManifestSource | None, output: str | os.PathLike[str] | None) -> str:

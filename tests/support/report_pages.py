@@ -14,8 +14,8 @@ from harvester.core.calendar import day_text, parse_day
 from harvester.core.config.settings import Manifest
 from harvester.planning import wanted_days
 from harvester.storage.layout import Tree
-from harvester.verbs import report, status
-from harvester.verbs.page import tables
+from harvester.verbs import status
+from harvester.verbs.page import assembly, tables
 from harvester.verbs.page.facts import View
 
 ELEMENTS = {
@@ -143,4 +143,4 @@ def page_of(
     """Return the page of an output at a time."""
     found = status.find(manifest, tree, wanted_days.wanted(manifest, now), now)
     view = View(manifest, found, now, lang, for_client, "" if for_client else command)
-    return Page("".join(report.pieces(view, tables.sentence(view, "0.1.0"), tree)))
+    return Page("".join(assembly.pieces(view, tables.sentence(view, "0.1.0"), tree)))

@@ -6,27 +6,39 @@ from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import sha256
 
+from harvester.storage.layout import Tree
+from harvester.verbs.page import tables
 from harvester.verbs.page.cells import compressed
 from harvester.verbs.page.facts import View, data, facts_of, inert_script, rows_of
-from harvester.verbs.page.tables import text
+
+_HEAD = """<!DOCTYPE html>
+<html lang="{lang}">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src '{code}'; \
+style-src '{look}'; base-uri 'none'; form-action 'none'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+"""
 
 
-def pieces(view: View, title: str, body: str) -> Iterator[str]:
-    """Yield the page in pieces, so that the days of all accounts are never in memory at once."""
-    script, style = data("page.js"), data("page.css")
-    policy = (
-        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    yield (
-        f'<!DOCTYPE html>\n<html lang="{view.lang}">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{text(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        f"<main>\n{body}\n</main>\n"
-        f'<script type="application/json" id="facts">{inert_script(facts_of(view))}</script>\n'
-    )
+def pieces(view: View, sentence: str, tree: Tree) -> Iterator[str]:
+    """Yield the page in pieces, the sentence first. Raises StoreError."""
+    script, style, title = data("page.js"), data("page.css"), tables.text(sentence)
+    digests = {"code": _digest(script), "look": _digest(style)}
+    yield _HEAD.format(lang=view.lang, title=title, style=style, **digests)
+    yield tables.attention(view) + tables.expectations(view) + tables.days(view)
+    if not view.for_client:
+        yield tables.runs(view, tree) + tables.quota(view, tree) + tables.sizes(view, tree)
+    yield "\n</main>\n"
+    facts = inert_script(facts_of(view))
+    yield f'<script type="application/json" id="facts">{facts}</script>\n'
     for place, dataset in enumerate(view.datasets.values()):
         yield f'<script type="text/plain" id="days-{place}">'
         yield from compressed(rows_of(view, dataset))

@@ -7,20 +7,20 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from harvester.catalogue.error_codes import token_rule_for
 from harvester.catalogue.languages import Language, rule_in, translated
 from harvester.core import calendar
-from harvester.core.calendar import DaySet, day_of, one_day
+from harvester.core.calendar import day_of, one_day
 from harvester.core.config.settings import Account, Manifest
 from harvester.core.dataset import Dataset, Grain
 from harvester.core.rule import Rule
 from harvester.core.text.safe_text import safe_text
 from harvester.storage.coverage_scan import States
 from harvester.verbs.days.day_states import day_states, reason_of
-from harvester.verbs.days.missing_days import NOT_ASKED
+from harvester.verbs.days.missing_days import NOT_ASKED, ExplainedDays
 from harvester.verbs.page.cells import Columns, row, whole_periods
 from harvester.verbs.status import Findings
 
@@ -126,29 +126,27 @@ def _causes(view: View, texts: dict[str, int]) -> Iterator[list[object]]:
     datasets = {name: place for place, name in enumerate(view.datasets)}
     accounts = {account.appid: place for place, account in enumerate(view.found.accounts)}
     begin = view.columns.begin
-    for name, appid, days, *why, text in _explained(view):
-        number = texts.setdefault(text, len(texts))
-        whole = whole_periods(days, view.datasets[name].grain)
+    for item, text in _explained(view):
+        at = calendar.utc_text(item.at) if item.at is not None and item.at > view.now else None
+        why = item.reason, item.errcode, at, texts.setdefault(text, len(texts))
+        whole = whole_periods(item.days, view.datasets[item.dataset].grain)
         for first, last in calendar.day_ranges(whole):
-            yield [datasets[name], accounts[appid], first - begin, last - begin, *why, number]
+            where = datasets[item.dataset], accounts[item.appid]
+            yield [*where, first - begin, last - begin, *why]
 
 
-def _explained(view: View) -> Iterator[tuple[str, str, DaySet, str, int | None, str | None, str]]:
-    """Yield days by dataset and appid, with their reason, code, next time and explanation."""
-    for appid, items in view.found.missing.items():
-        for item in items:
-            if item.reason != NOT_ASKED:
-                waits = item.at is not None and item.at > view.now
-                at = calendar.utc_text(item.at or 0) if waits else None
-                why = reason_of(item), item.errcode, at, _text(view, item.errcode)
-                yield item.dataset, appid, item.days, *why
+def _explained(view: View) -> Iterator[tuple[ExplainedDays, str]]:
+    """Yield days with their cause, and what to do about it; that is not for a client."""
+    for item in chain.from_iterable(view.found.missing.values()):
+        if item.reason != NOT_ASKED:
+            yield item._replace(reason=reason_of(item)), _text(view, item.errcode)
     for day in view.found.rejected:
+        days = one_day(day_of(day.day))
         text = "" if view.for_client else safe_text(day.reason)
-        yield day.dataset, day.appid, one_day(day_of(day.day)), "quarantined", None, None, text
+        yield ExplainedDays(day.dataset, day.appid, days, None, "quarantined"), text
 
 
 def _text(view: View, errcode: int | None) -> str:
-    """Return what a code means, and what to do about it; that is not for a client."""
     if errcode is None:
         return ""
     rule = view.rule(errcode)

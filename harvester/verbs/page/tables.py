@@ -16,13 +16,16 @@ from harvester.planning.quota import DailyQuota
 from harvester.runs.record.attention import Attention
 from harvester.storage import layout
 from harvester.storage.layout import Tree
-from harvester.storage.state import quota_ledger
+from harvester.storage.state import quota_ledger, run_records
 from harvester.storage.state.run_records import RunRecord
 from harvester.verbs.account_status import STATES
 from harvester.verbs.page.facts import View
 
 MAX_ROWS = 200
 """Most rows of a table; the rest is counted."""
+
+SHOWN_RUNS = 20
+"""Run records that are shown, newest first."""
 
 MAX_NAMES = 20
 """Most accounts that a cell names."""
@@ -134,10 +137,10 @@ def days(view: View) -> Html:
     return _section(view, "map", f"<noscript><p>{text(view.words['noscript'])}</p></noscript>")
 
 
-def runs(view: View, found: Iterable[RunRecord]) -> Html:
-    """Return the last runs."""
+def runs(view: View, tree: Tree) -> Html:
+    """Return the last runs. Raises StoreError."""
     rows = []
-    for each in found:
+    for each in run_records.last(tree, SHOWN_RUNS):
         outcome = view.words.get(f"outcome.{each.outcome or 'none'}", each.outcome)
         code = "" if each.exit_code is None else each.exit_code
         head = _beijing(each.started_at), each.verb, outcome, code, ", ".join(each.reasons)
