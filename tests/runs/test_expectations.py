@@ -278,6 +278,16 @@ def test_the_item_of_a_merged_record_has_the_sum() -> None:
     assert Record.merge([whole]).attention == whole.attention
 
 
+def test_a_dataset_that_most_accounts_lack_names_none() -> None:
+    """Two hundred names may help; ten thousand in each record of a bad day do not."""
+    names = tuple(map(appid, range(201)))
+    found = Expectation(DAILY, "complete_by", DATE, 0.95, 300, 100, "open", names[:200])
+    [item] = attention_of([found], {})
+    assert [label.appid for label in item.accounts] == [*names[:200]]
+    [item] = attention_of([replace(found, there=99, lacking=names)], {})
+    assert item.accounts == ()
+
+
 def test_a_share_that_is_too_small_is_not_rounded_up() -> None:
     """The text never shows an unmet share as large as the expected one."""
     found = Expectation(DAILY, "min_share_with_rows", DATE, 0.95, 10_000, 9_499, "open")

@@ -17,6 +17,9 @@ CAUSE = "expectation"
 COMPLETE_BY = "complete_by"
 WITH_ROWS = "min_share_with_rows"
 
+MAX_NAMED = 200
+"""Accounts that an item names. Of more it names none: the dataset is the matter, and not they."""
+
 _ADVICE = {
     COMPLETE_BY: "`harvester status` says why the others do not; a run asks for what may come.",
     WITH_ROWS: "See WeChat's console. Name days like a holiday as `quiet` in the manifest.",
@@ -100,7 +103,8 @@ def attention_of(
     """Yield the items of unmet expectations, with the labels of accounts by appid."""
     for each in found:
         if not each.is_met:
-            accounts = tuple(labels.get(appid, AccountLabel(appid)) for appid in each.lacking)
+            names = each.lacking if len(each.lacking) <= MAX_NAMED else ()
+            accounts = tuple(labels.get(appid, AccountLabel(appid)) for appid in names)
             advice = f"{each.text}. {_ADVICE[each.kind]}"
             yield Attention(each.key, CAUSE, advice, accounts, (each.dataset,))
 
