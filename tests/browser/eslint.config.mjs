@@ -2,7 +2,7 @@
 const PAGE = ["document", "window", "location", "history", "navigator", "matchMedia", "getComputedStyle", "getSelection",
   "performance", "requestAnimationFrame", "innerHeight", "ResizeObserver", "URLSearchParams", "Blob", "Path2D",
   "DecompressionStream", "Response", "DOMMatrix", "atob"];
-const NODE = ["process", "console", "URL"];
+const NODE = ["process", "console", "URL", "setTimeout"];
 
 const rules = {
   "array-callback-return": "error",

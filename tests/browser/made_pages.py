@@ -89,7 +89,7 @@ class Made:
         for _ in range(chance.randrange(3)):
             at = chance.randrange(count)
             cells[at : at + 4] = bytes([EMPTY]) * len(cells[at : at + 4])
-        if account % 4 == 1:
+        if account // 8 % 4 == 1:
             begin = random.Random(account).randrange(max(1, count // 2))
             cells[:begin] = bytes(begin)
         young = bytes([YOUNG, YOUNG, YOUNG_EMPTY if account % 6 == 0 else YOUNG])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import subprocess
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import harvester
+from tests.browser import stories
 from tests.browser.made_pages import (
     DEFERRED,
     FAILED,
@@ -98,7 +100,8 @@ def test_each_cell_is_the_worst_of_its_days(written: Written, columns: int, leve
     for cells, expected in zip(drawn, [both, *made.cells], strict=True):
         for row, days in zip(cells, expected, strict=True):
             worst = [
-                max(CLASS_OF[day] for day in days[a:b]) for a, b in pairwise([*begins, columns])
+                max(CLASS_OF[day] for day in days[a:b])
+                for a, b in itertools.pairwise([*begins, columns])
             ]
             assert row == worst
 
@@ -440,6 +443,23 @@ def test_page_in_chinese(written: Written) -> None:
     assert all(not label.isascii() for label in labels)
     assert "微信返回码 48001" in detail
     assert faults == []
+
+
+def test_page_of_a_run(browser: None, tmp_path: Path) -> None:
+    """A page of a real output, with its tables, in both languages, small and large."""
+    with stories.told(tmp_path, 12) as manifest:
+        for lang, size in itertools.product(("en", "zh"), SIZES):
+            harvester.report(manifest, html="report.html", lang=lang)  # type: ignore[arg-type]
+            found = visit(
+                Path("report.html").resolve(),
+                ["evaluate", WIDER],
+                ["accessibility"],
+                ["focus", "#map-canvas"],
+                ["text", "#map-status"],
+                size=size,
+            )
+            assert found.results[:2] == [0, []]
+            assert "2026-11-28" in found.results[3]
 
 
 def test_old_page_says_so(written: Written) -> None:

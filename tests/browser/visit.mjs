@@ -1,5 +1,5 @@
 // Opens a page in Chromium, does the steps that stdin asks for, and prints what it found as JSON.
-// { path, width, height, dark, lang, fragment, script, steps: [[name, ...arguments], ...] }
+// { path, width, height, dark, scale, touch, now, fragment, script, steps: [[name, ...arguments], ...] }
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -56,6 +56,7 @@ const steps = {
   pdf: async (path) => (await page.pdf({ path, format: "A4", printBackground: true })).length,
   wait: (milliseconds) => page.waitForTimeout(milliseconds),
   screenshot: (path, options = {}) => page.screenshot({ path, ...options }).then(() => path),
+  picture: (selector, path) => page.locator(selector).screenshot({ path }).then(() => path),
   accessibility: async () => {
     const { violations } = await page.evaluate(`${axe}; axe.run()`);
     return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`);
@@ -63,13 +64,20 @@ const steps = {
   heard: (selector) => page.locator(selector).ariaSnapshot(),
 };
 
+/** When the map was painted, in milliseconds; null if there can be none. Asked again, as the page allows no eval. */
 async function painted() {
-  const marks = "performance.getEntriesByName('map painted').length || document.querySelector('#map > .old')";
-  await page.waitForFunction(marks, null, { timeout: 60000 });
-  return page.evaluate("performance.getEntriesByName('map painted')[0]?.startTime ?? null");
+  const mark = "performance.getEntriesByName('map painted')[0]?.startTime ?? null";
+  const failure = "document.querySelector('#map > .old') !== null";
+  for (let turn = 0; turn < 1200; turn++) {
+    const at = await page.evaluate(mark);
+    if (at !== null || (await page.evaluate(failure))) return at;
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  throw new Error("nothing was painted in a minute");
 }
 
 try {
+  if (asked.now) await page.addInitScript(`Date.now = () => ${asked.now * 1000}`);
   await page.goto(url + (asked.fragment ?? ""));
   if (asked.script ?? true) found.painted = await painted();
   for (const [name, ...values] of asked.steps) found.results.push((await steps[name](...values)) ?? null);

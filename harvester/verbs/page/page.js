@@ -224,6 +224,7 @@ async function show() {
   // After a change of the level the cursor is in the middle, if possible.
   if (view.level !== choice.zoom) scroller.scrollLeft = cursorPeriod() * fit.column - (fit.width - fit.label) / 2;
   view.level = choice.zoom;
+  if (document.activeElement === canvas) moveBy(0, 0);
   paint();
 }
 

@@ -1,0 +1,99 @@
+"""Makes the pictures of docs: ``python -m tests.browser.pictures [NAME …]``.
+
+They show runs against the emulator and made-up accounts, always of the same day. Needs Chromium,
+Node, the packages of tests/browser and pngquant, which makes them small.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import harvester
+from tests.browser import stories
+from tests.browser.made_pages import Made
+from tests.browser.visits import missing, visit
+
+FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
+MAX_BYTES = 150_000
+
+
+def main(names: Sequence[str]) -> None:
+    """Make the pictures with these names, or all of them."""
+    if reason := missing():
+        sys.exit(reason)
+    FOLDER.mkdir(exist_ok=True)
+    for name in names or PICTURES:
+        path = FOLDER / f"{name}.png"
+        PICTURES[name](path)
+        options = ["--force", "--skip-if-larger", "--speed", "1", "64"]
+        subprocess.run(["pngquant", *options, "--output", str(path), str(path)], check=False)
+        print(f"{path}: {path.stat().st_size:,} bytes")  # noqa: T201
+        assert path.stat().st_size <= MAX_BYTES
+
+
+def _shot(page: Path, picture: Path, *steps: list[Any], part: str = "", **options: Any) -> None:
+    """Take a picture of a whole page after some steps, or of its ``part``."""
+    taken = (
+        ["picture", part, str(picture)]
+        if part
+        else ["screenshot", str(picture), {"fullPage": True}]
+    )
+    visit(page, *steps, ["wait", 200], taken, now=stories.NOON + 600, **options)
+
+
+@contextmanager
+def _report(number: int, *, chinese: bool = False, **options: Any) -> Iterator[Path]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        stories.told(Path(folder), number, chinese=chinese) as manifest,
+    ):
+        page = Path("report.html")
+        harvester.report(manifest, html=page, **options)
+        yield page.resolve()
+
+
+def _of_20(picture: Path) -> None:
+    with _report(20) as page:
+        _shot(page, picture, ["evaluate", "moveTo(2, 80); openDetail()"])
+
+
+def _of_300(picture: Path) -> None:
+    with _report(300) as page:
+        _shot(page, picture, dark=True, size=(1280, 1000))
+
+
+def _of_10_000(picture: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        made = Made(10_000, 3_652, made_at=stories.NOON)
+        page = made.write(Path(folder) / "report.html")
+        frame = ["evaluate", "section.style.padding = '16px'"]
+        _shot(page, picture, frame, part="#map", size=(1400, 900), fragment="#sort=name")
+
+
+def _for_client(picture: Path) -> None:
+    with _report(20, for_client=True, accounts=["tag:north"]) as page:
+        _shot(page, picture, size=(900, 700))
+
+
+def _in_chinese(picture: Path) -> None:
+    with _report(20, chinese=True, lang="zh") as page:
+        _shot(page, picture)
+
+
+PICTURES: dict[str, Callable[[Path], None]] = {
+    "report-20": _of_20,
+    "report-300": _of_300,
+    "report-10000": _of_10_000,
+    "report-client": _for_client,
+    "report-zh": _in_chinese,
+}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
