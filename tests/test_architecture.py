@@ -212,7 +212,7 @@ MAX_CODE = {
     "storage": 3_949,
     "engine": 913,
     "runs": 4_177,
-    "verbs": 3_569,
+    "verbs": 3_570,
     "readers": 776,
     "cli": 2_662,
     "sandbox": 1_056,

@@ -72,8 +72,7 @@ def _of_10_000(picture: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = Made(10_000, 3_652, made_at=stories.NOON)
         page = made.write(Path(folder) / "report.html")
-        frame = ["evaluate", "section.style.padding = '16px'"]
-        _shot(page, picture, frame, part="#map", size=(1400, 900), fragment="#sort=name")
+        _shot(page, picture, part="#map", size=(1460, 900), fragment="#sort=name")
 
 
 def _for_client(picture: Path) -> None:

@@ -56,7 +56,10 @@ const steps = {
   pdf: async (path) => (await page.pdf({ path, format: "A4", printBackground: true })).length,
   wait: (milliseconds) => page.waitForTimeout(milliseconds),
   screenshot: (path, options = {}) => page.screenshot({ path, ...options }).then(() => path),
-  picture: (selector, path) => page.locator(selector).screenshot({ path }).then(() => path),
+  picture: async (selector, path) => {
+    const { x, y, width, height } = await page.locator(selector).boundingBox();
+    await page.screenshot({ path, fullPage: true, clip: { x: x - 20, y: y - 12, width: width + 40, height: height + 24 } });
+  },
   accessibility: async () => {
     const { violations } = await page.evaluate(`${axe}; axe.run()`);
     return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`);

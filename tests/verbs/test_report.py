@@ -226,7 +226,7 @@ def test_a_gap_has_its_reason_its_code_and_its_next_time(lab: Troubles, page: Pa
     assert "callback_count" in causes[DAILY, ODD, "quarantined"][4]
     assert found["command"] == "harvester run jobs.yaml"
     assert (found["begin"], found["columns"]) == ("2026-03-01", 7)
-    assert text
+    assert text.startswith("the daily quota of this API is spent")
 
 
 def _only(manifest: Manifest, kept: Callable[[str], bool]) -> Manifest:

@@ -10,7 +10,7 @@ from importlib import resources
 from itertools import chain, islice
 from typing import Any
 
-from harvester.catalogue.error_codes import token_rule_for
+from harvester.catalogue.error_codes import DATA_RULES, rule_for, token_rule_for
 from harvester.catalogue.languages import Language, rule_in, translated
 from harvester.core import calendar
 from harvester.core.calendar import day_of, one_day
@@ -49,7 +49,8 @@ class View:
 
     def rule(self, errcode: int) -> Rule:
         """Return the rule of a code of WeChat, for data or for a token, in the language."""
-        return rule_in(token_rule_for(errcode), self.lang)
+        known = rule_for(errcode) if errcode in DATA_RULES else token_rule_for(errcode)
+        return rule_in(known, self.lang)
 
     @functools.cached_property
     def accounts(self) -> Mapping[str, Account]:
