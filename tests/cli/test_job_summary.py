@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from harvester.catalogue.error_codes import DATA_RULES
 from harvester.cli import invoke
+from harvester.cli.commands.run import StoppableRun
 from harvester.cli.output.markdown_summary import MAX_BYTES, MAX_NAMED, run_text
 from harvester.cli.output.run_annotations import annotations_of_run
 from harvester.cli.output.termination_message import MAX_BYTES as MAX_MESSAGE
@@ -26,25 +28,17 @@ from harvester.runs.record.account_report import AccountSummary, DayCounts
 from harvester.runs.record.attention import AccountLabel, Attention
 from harvester.runs.record.members import ShardOutcome
 from harvester.runs.record.record import Record
+from harvester.runs.runtime import show_no_progress
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage import locks
 from harvester.testing import Sandbox, sandbox
-from tests.cli.test_markdown import shown
 from tests.cli.test_workflow_commands import commands_in
 from tests.support.claims import claim
 from tests.support.hostile_texts import HOSTILE
+from tests.support.markdown_pages import texts_shown
 from tests.support.output_helpers import tree_at
 
 DATASETS = ["interface_summary", "user_summary"]
-
-PAGE = {"heading_open", "heading_close", "strong_open", "strong_close", "softbreak"} | {
-    f"{block}_{end}"
-    for block in (
-        *("table", "thead", "tbody", "tr", "th", "td"),
-        *("bullet_list", "list_item", "paragraph"),
-    )
-    for end in ("open", "close")
-}
 
 
 @pytest.fixture
@@ -88,7 +82,7 @@ def cells(markdown: str) -> list[list[str]]:
     for line in markdown.splitlines():
         if line.startswith("| ") and not line.startswith("| ---"):
             texts = (line[2:-2]).split(" | ")
-            rows.append(["".join(shown(f"x{text}", PAGE))[1:] for text in texts])
+            rows.append(["".join(texts_shown(f"x{text}"))[1:] for text in texts])
     return rows
 
 
@@ -105,7 +99,7 @@ def test_a_run_leaves_a_summary_on_the_page(run: Stage, page: Path) -> None:
     assert "Reasons: quota, refused." in text
     assert re.search(r"from 20\S+ 16:05 UTC \(20\S+ 00:05 in Beijing\) on", text)
     assert "### Needs a person: 1, 1 new\n" in text
-    shown(text, PAGE)
+    texts_shown(text)
     table = {row[0]: row[1:] for row in cells(text)}
     assert table["interface_summary"][:4] == ["20", "10", "10", table["interface_summary"][3]]
     who, datasets, days, what = table["new"][1:]
@@ -148,7 +142,9 @@ def test_several_processes_leave_one_summary(run: Stage, page: Path) -> None:
     assert run("--processes", "2") == Exit.DONE
     text = page.read_text("utf-8")
     assert text.count("harvester run:") == 1
+    yesterday = dt.datetime.now(dt.timezone(dt.timedelta(hours=8))).date() - dt.timedelta(days=1)
     assert cells(text)[1][1:3] == ["20", "20"]
+    assert cells(text)[1][5] in {str(yesterday), str(yesterday - dt.timedelta(days=1))}
 
 
 def test_a_mistake_is_on_the_page(run: Stage, page: Path) -> None:
@@ -157,7 +153,7 @@ def test_a_mistake_is_on_the_page(run: Stage, page: Path) -> None:
     assert run() == Exit.USAGE
     text = page.read_text("utf-8")
     assert "run: invalid (2): a mistake in the manifest or the options" in text
-    assert "unknown key" in "".join(shown(text, PAGE))
+    assert "unknown key" in "".join(texts_shown(text))
 
 
 def test_a_busy_output_is_on_the_page(run: Stage, page: Path) -> None:
@@ -169,8 +165,15 @@ def test_a_busy_output_is_on_the_page(run: Stage, page: Path) -> None:
     assert "run: unfinished (75): a later run can obtain more" in text
     assert "Reasons: locked." in text
     assert "Run again from " in text
-    assert "another run" in "".join(shown(text, PAGE))
+    assert "another run" in "".join(texts_shown(text))
     assert [line.split()[0] for line in commands_in(run.printed)] == ["::warning"]
+
+
+def test_a_run_that_is_killed_by_a_signal_leaves_a_summary(run: Stage, page: Path) -> None:
+    """It is the last thing that it does."""
+    given = {"manifest": run.file, "progress": "none", "on_event": None}
+    StoppableRun(given, watch=show_no_progress).final_write()
+    assert "run: stopped (143): what was harvested is safe" in page.read_text("utf-8")
 
 
 def test_a_page_that_cannot_be_written_is_a_warning(
@@ -283,7 +286,7 @@ def test_a_summary_has_a_greatest_size() -> None:
     advice = [replace(wide, advice="|" * 900 + str(n), key=str(n)) for n in range(60)]
     text = run_text(record(*advice))
     assert MAX_BYTES - 50_000 < len(text) <= MAX_BYTES
-    shown(text.decode(), PAGE)
+    texts_shown(text.decode())
 
 
 def test_a_message_of_a_pod_is_cut_at_a_line(

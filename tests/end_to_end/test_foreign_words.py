@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from os import environ
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from harvester.core.text.safe_text import safe_text
 from harvester.sandbox import Row, Rules
 from tests.support.faulty_wechat import Fault, FaultyWeChat
 from tests.support.hostile_texts import FRIENDLY, HOSTILE, acts, acts_in_json, numbers_in
+from tests.support.markdown_pages import texts_shown
 from tests.support.run_harness import appid
 from tests.support.sandboxes import serve_in_thread
 
@@ -52,11 +54,12 @@ each_way = pytest.mark.parametrize(
 
 @dataclass
 class Shown:
-    """The outputs of commands, as text and as JSON."""
+    """The outputs of commands, as text and as JSON, and the pages of their jobs."""
 
     capsys: pytest.CaptureFixture[str]
     texts: list[str] = field(default_factory=list)
     documents: list[str] = field(default_factory=list)
+    pages: list[str] = field(default_factory=list)
 
     def __call__(self, *arguments: str) -> None:
         """Run a command and keep its output."""
@@ -66,6 +69,10 @@ class Shown:
         is_json = "json" in arguments and out.startswith(("{", "["))
         (self.documents if is_json else self.texts).append(out)
         self.texts.append(err)
+        page = Path(environ.get("GITHUB_STEP_SUMMARY", "/none"))
+        if page.exists():
+            self.pages.append(page.read_text("utf-8"))
+            page.unlink()
 
     def add_records(self, folder: Path) -> None:
         """Keep the run records of an output."""
@@ -76,6 +83,8 @@ class Shown:
         found = [each for text in self.texts for each in acts(text)]
         found += [each for document in self.documents for each in acts_in_json(document)]
         assert not found, f"{len(found)} act:\n" + "\n".join(each[:300] for each in found[:20])
+        for page in self.pages:
+            texts_shown(page)
         assert len(numbers_in(self.texts)) >= least, len(numbers_in(self.texts))
 
 
@@ -92,11 +101,12 @@ def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The environment of a GitHub runner, if the parameter is true."""
     if request.param:
         monkeypatch.setenv("CI", "true")
         monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "page.md"))
 
 
 @pytest.fixture
