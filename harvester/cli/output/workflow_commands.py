@@ -73,7 +73,7 @@ def write_summary(text: bytes, scope: object) -> None:
     """
     key = crc32(repr(scope).encode(errors="backslashreplace"))
     marks = b"<!-- harvester %08x -->\n" % key, b"<!-- end of harvester %08x -->\n" % key
-    _add("GITHUB_STEP_SUMMARY", text.join(marks), "the step has no summary", marks)
+    _add("GITHUB_STEP_SUMMARY", marks[0] + text + marks[1], "the step has no summary", marks)
 
 
 def _add(variable: str, text: bytes, lack: str, marks: tuple[bytes, bytes] | None = None) -> None:
