@@ -22,6 +22,7 @@ NAMES = (
     "memory",
     "year",
     "plan",
+    "report",
     "store",
     "pace",
     "help",

@@ -113,6 +113,21 @@ def test_what_is_not_selected_is_in_no_byte(
     capsys.readouterr()
 
 
+def test_a_client_gets_nothing_of_the_harvest(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a command nor a path, a host, a run or a quota."""
+    assert invoke(["report", "--html", "page.html", "--for-client"]) == Exit.DONE
+    text = page().everything()
+    assert page().facts["client"] is True
+    for canary in (
+        *("harvester run", "jobs.yaml", str(here), "secret", "sandbox", "http", "_harvester"),
+        *("requests</th>", 'id="runs"', 'id="quota"', 'id="sizes"'),
+    ):
+        assert canary not in text.replace("http-equiv", ""), canary
+    capsys.readouterr()
+
+
 def test_days_that_are_not_selected_are_not_in_it(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,8 @@ from string import Formatter
 
 import pytest
 
+from benchmarks.programs import pictured_tree
+from benchmarks.workload import Broad
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet, day_text, each_day, parse_day
 from harvester.core.config.settings import Manifest, Pause
@@ -187,6 +189,25 @@ def test_every_wanted_day_has_one_state(lab: Troubles) -> None:
             assert union == wanted
 
 
+def test_a_rejected_answer_counts_although_there_is_an_earlier_one(tmp_path: Path) -> None:
+    """The earlier rows are there still, and a person has to see why the later answer is not."""
+    broken = False
+
+    def sometimes(dataset: str, who: str, day: Day) -> list[Row]:
+        rows = expected_rows(dataset, who, day)
+        is_odd = broken and day == parse_day("2026-03-02")
+        return [{**row, "callback_count": "many"} for row in rows] if is_odd else rows
+
+    lab = RunHarness(tmp_path, accounts=1, end="2026-03-03", datasets=(DAILY,), source=sometimes)
+    lab.run()
+    # The emulator answers a window that it had before as it did then.
+    broken, lab.end = True, "2026-03-02"
+    lab.run(refetch="all")
+    lab.end = "2026-03-03"
+    days = page_of(lab.manifest(), lab.tree, lab.now()).days(DAILY)
+    assert days == {appid(1): {"2026-03-01": 1, "2026-03-02": 11, "2026-03-03": 1}}
+
+
 def test_the_sentence_and_the_tables_say_what_status_says(lab: Troubles, page: Page) -> None:
     """The head of the page counts the states of accounts; items of attention stand below it."""
     head = page.texts["h1"]
@@ -251,9 +272,7 @@ def test_what_is_not_selected_is_in_no_byte_of_the_page(lab: Troubles) -> None:
     assert f">{DAILY}<" not in alone
 
 
-def test_a_client_gets_no_command_no_remedy_no_run_no_quota_and_no_text_of_wechat(
-    lab: Troubles,
-) -> None:
+def test_a_client_gets_no_command_no_remedy_no_run_no_quota(lab: Troubles) -> None:
     """Only states, reasons and codes are for a client."""
     page = page_of(lab.manifest(), lab.tree, lab.now(), for_client=True)
     text = page.everything()
@@ -403,3 +422,19 @@ def test_the_words_are_data_of_the_package() -> None:
     """The page's files are in the wheel, beside the code."""
     for name in ("words.json", "page.js", "page.css"):
         assert resources.files("harvester.verbs.page").joinpath(name).is_file()
+
+
+@pytest.mark.parametrize(("kind", "most"), [("random", 900), ("life", 70)])
+def test_a_page_is_small(tmp_path: Path, kind: str, most: int) -> None:
+    """Half a byte a day before it is deflated: a decade of an account is less than a kilobyte.
+
+    benchmarks/report.py measures ten thousand accounts.
+    """
+    begin, end = parse_day("2016-03-01"), parse_day("2026-03-01")
+    broad = Broad(tuple(map(appid, range(1, 41))), (DAILY,), begin, end)
+    pictured_tree.main(broad, tmp_path, kind)
+    lab = RunHarness(tmp_path, accounts=40, begin="2016-03-01", end="2026-03-01", datasets=(DAILY,))
+    page = page_of(lab.manifest(), lab.tree, lab.now())
+    assert page.facts["columns"] == end - begin + 1
+    assert len(page.scripts["days-0"]) / 40 < most
+    assert len(page.scripts["facts"]) / 40 < 400

@@ -13,6 +13,7 @@ from tests.sabotage.patches import (
     limits,
     outcomes,
     pages,
+    report,
     rows,
     words,
 )
@@ -26,4 +27,5 @@ SABOTAGES = (
     *outcomes.SABOTAGES,
     *attention.SABOTAGES,
     *pages.SABOTAGES,
+    *report.SABOTAGES,
 )
