@@ -98,9 +98,9 @@ SABOTAGES = (
     ),
     Sabotage(
         "client-gets-the-remedy",
-        TABLES,
-        '+ " advice" * (not view.for_client)',
-        '+ " advice"',
+        FACTS,
+        "rule.meaning if view.for_client else ",
+        "",
         OF_CLIENT,
     ),
     Sabotage(
