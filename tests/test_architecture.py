@@ -147,6 +147,7 @@ THIRD_PARTY = {
     "duckdb": ("readers.engines", "readers.output"),
     "obstore": ("storage.backends",),
     "orjson": ("core.text.lenient_json", "storage.quarantine", "storage.state", "sandbox.calls"),
+    "prometheus_client": ("cli.output.metrics",),
     "polars": ("readers.engines", "readers.output"),
     "pyarrow": ("readers", "verbs", "storage", "tables"),
     "pydantic": (
@@ -173,6 +174,10 @@ LATE_IMPORTS: dict[tuple[str, str], str] = {
         "no command without a platform pays for aiohttp"
     ),
     ("cli.commands.run", "harvester.cli.commands.plan.plan"): "no run shows a plan but a dry one",
+    ("cli.commands.run", "harvester.cli.output.metrics"): "most runs write no metrics",
+    ("cli.commands.status", "harvester.cli.output.metrics.of_status"): (
+        "most commands write no metrics"
+    ),
     ("__main__", "harvester.cli.main"): "signals are obeyed while the rest is loaded",
     ("storage.layout", "harvester.storage.backends.object_store.ObjectStore"): (
         "no output on a disk pays for obstore"
@@ -202,19 +207,19 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_828,
+    "core": 1_833,
     "catalogue": 826,
     "manifest": 1_732,
     "planning": 763,
     "scheduling": 1_465,
     "tables": 1_947,
     "wechat": 1_717,
-    "storage": 3_949,
+    "storage": 3_977,
     "engine": 913,
-    "runs": 4_177,
+    "runs": 4_179,
     "verbs": 3_570,
     "readers": 776,
-    "cli": 2_662,
+    "cli": 2_797,
     "sandbox": 1_056,
     "root": 204,
 }

@@ -93,6 +93,7 @@ LockTimeout: TypeAlias = Annotated[
 Labels: TypeAlias = Annotated[
     tuple[str, ...], value("HARVESTER_LABEL", env_var_split=_at_commas, show_default=False)
 ]
+Metrics: TypeAlias = Annotated[Path | None, value("HARVESTER_METRICS")]
 # Underscored in signatures, because no verb reads it: `harvester.cli.invoke` does, for all verbs.
 OkExit: TypeAlias = Annotated[
     str, value("HARVESTER_OK_EXIT", help="Exit codes to turn into 0, separated by commas: 3,75.")

@@ -76,3 +76,17 @@ class PendingDays(NamedTuple):
     begin: Day
     end: Day
     first: tuple[str, ...]
+
+
+class QuotaUse(NamedTuple):
+    """The calls of one dataset on a Beijing day.
+
+    ``least_left`` is what the account with the fewest calls left has, its reserve included: each
+    account has a quota of its own, so a sum would hide one that is spent. ``spent`` accounts have
+    none left.
+    """
+
+    dataset: str
+    calls: int
+    least_left: int
+    spent: int

@@ -20,16 +20,19 @@ from harvester.storage.state import run_records
 class UserFile(NamedTuple):
     """The file that an ``option`` of the command line names.
 
-    ``text`` makes its content of a record and of the members of that record for JSON.
+    ``text`` makes its content of a record and of the members of that record for JSON; None leaves
+    the content as it is. All users of the machine can read a file that ``is_public``.
     """
 
     option: str
     path: Path
-    text: Callable[[Record, Mapping[str, Any]], bytes]
+    text: Callable[[Record, Mapping[str, Any]], bytes | None]
+    is_public: bool = False
 
     def write(self, record: Record, members: Mapping[str, Any]) -> None:
         """Replace the content. Raises StoreError."""
-        user_file.write(self.path, self.text(record, members), is_final=record.finished)
+        data, is_public = self.text(record, members), self.is_public
+        user_file.write(self.path, data, is_final=record.finished, is_public=is_public)
 
     def begin(self, record: Record, members: Mapping[str, Any]) -> None:
         """Write the file before the first request. Raises UsageError if that cannot be done."""

@@ -23,5 +23,6 @@ __all__ = [
     "rewrite",
     "run",
     "status",
+    "summary_file",
     "verify",
 ]

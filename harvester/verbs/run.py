@@ -21,6 +21,7 @@ from typing import Any, Literal, ParamSpec, Self, TypeAlias
 from harvester.core.calendar import utc_text
 from harvester.core.errors import Busy, HarvesterError, UsageError
 from harvester.core.exit_codes import Exit
+from harvester.core.results import QuotaUse
 from harvester.manifest.option_values import spelled
 from harvester.runs import harvest as harvesting
 from harvester.runs.clock import CheckedClock
@@ -34,6 +35,7 @@ from harvester.runs.stream import StopOrder
 from harvester.runs.user_files import UserFile
 from harvester.runs.waits import DEFAULT_WAIT, Waits
 from harvester.storage.coverage_scan import Refetch
+from harvester.storage.state.quota_use import quota_use
 from harvester.verbs import arguments, summary_file
 from harvester.verbs.arguments import SELECTING, AnyDay, ManifestSource, Names, Processes, ShardName
 from harvester.verbs.progress import duration_text, show_bar
@@ -91,6 +93,16 @@ class Run:
     def record(self) -> Record:
         """The record of the run so far."""
         return self._log.stream.record
+
+    def quota_use(self) -> list[QuotaUse]:
+        """Return the use of today's quotas; nothing of a run that was refused or stopped."""
+        project: Project | None = vars(self).get("project")
+        # A process that is about to be killed has no time to read it.
+        if project is None or self.record.stopped_by is not None:
+            return []
+        with suppress(UsageError):
+            return list(quota_use(project.manifest, project.tree, self._clock()))
+        return []
 
     def describe(self) -> str:
         """Return what the run waits for, in lines for people."""

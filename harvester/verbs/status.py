@@ -14,7 +14,7 @@ from harvester.core import calendar
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.plain import Brief, plain
-from harvester.core.results import PausedAccount
+from harvester.core.results import PausedAccount, QuotaUse
 from harvester.manifest.doubts import doubts
 from harvester.manifest.narrowing import Selection
 from harvester.manifest.option_values import end_day_option, spelled
@@ -37,6 +37,7 @@ from harvester.storage.empty_everywhere import EmptyEverywhere, empty_everywhere
 from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay
 from harvester.storage.state import manifests, run_records
+from harvester.storage.state.quota_use import quota_use
 from harvester.storage.state.run_records import RunRecord
 from harvester.verbs import arguments
 from harvester.verbs.account_status import (
@@ -70,7 +71,8 @@ class Status(Brief):
     folders that are not harvester's. ``gate`` is the answer about required days, if some were.
     ``paused`` accounts are in none of the others but ``accounts``. ``next_requests`` is the price
     of a next run. ``owners`` are the holders of buckets, and ``unlisted`` the accounts of the
-    output that are in no manifest, each None if they were not asked for. ``empty_everywhere`` are
+    output that are in no manifest, ``quota`` the use of today's quotas, each None if they were not
+    asked for. ``empty_everywhere`` are
     days without rows of nearly all accounts, ``expectations`` those of the manifest that were
     judged. ``attention`` is what needs a person, and
     ``pause_lines`` would pause what was refused, put into the manifest.
@@ -94,6 +96,7 @@ class Status(Brief):
     expectations: tuple[Expectation, ...] = ()
     attention: tuple[Attention, ...] = ()
     pause_lines: tuple[str, ...] = ()
+    quota: tuple[QuotaUse, ...] | None = None
 
     @property
     def complete(self) -> bool:
@@ -132,13 +135,15 @@ def status(
     at_least: str | float | None = None,
     owners: bool = False,
     unlisted: bool = False,
+    quota: bool = False,
 ) -> Status:
     """Return the coverage of an output. Reads the files alone and needs no secret.
 
     With ``require`` its ``gate`` tells whether every wanted day up to that one is there; with
     ``final`` provisional answers are not enough, and with ``at_least``, such as ``"95%"``, that
     share of the days is. With ``owners`` it names the runs that hold buckets, and with ``unlisted``
-    the accounts of the output that are in no manifest. Without a manifest the wanted days are what
+    the accounts of the output that are in no manifest; with ``quota`` it has the use of today's
+    quotas. Without a manifest the wanted days are what
     the last runs kept of theirs in ``output``. Raises UsageError, and HarvesterError if the output
     cannot be read.
     """
@@ -157,6 +162,7 @@ def status(
         found,
         owners=tuple(project.tree.store.owners()) if owners else None,
         unlisted=tuple(_unlisted(project)) if unlisted else None,
+        quota=tuple(quota_use(project.manifest, project.tree, now)) if quota else None,
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -47,6 +48,7 @@ class Running:
         progress: A bar on a terminal and lines elsewhere, or always one of them.
         summary: Also write the run record to this file.
         summary_markdown: Also write a summary for people to this file, as Markdown.
+        metrics: Also write metrics for Prometheus to this file when the run has ended.
         label: A label for the run record: team=growth. May be given more than once.
     """
 
@@ -63,6 +65,7 @@ class Running:
     progress: Annotated[ProgressStyle, options.value("HARVESTER_PROGRESS")] = "auto"
     summary: Annotated[Path | None, options.value("HARVESTER_SUMMARY")] = None
     summary_markdown: Annotated[Path | None, options.value("HARVESTER_SUMMARY_MARKDOWN")] = None
+    metrics: options.Metrics = None
     label: options.Labels = ()
 
 
@@ -115,7 +118,7 @@ def run(
         plan(manifest, selecting=selecting, output=output, refetch=refetch, shard=shard)
         return Exit.DONE
     watch = _watch(running.progress, terminal)
-    execution = StoppableRun(given, files=_files(running), watch=watch)
+    execution = StoppableRun(given, files=_files(running, lambda: execution), watch=watch)
     with signals.stopping(execution):
         # Collect garbage less often, because requests make few cycles.
         gc.set_threshold(200_000, 20, 50)
@@ -141,13 +144,25 @@ class StoppableRun(Run):
         _tell_engine(self.record)
 
 
-def _files(running: Running) -> list[UserFile]:
-    """Return the files that the options name."""
+def _files(running: Running, execution: Callable[[], Run]) -> list[UserFile]:
+    """Return the files that the options of a run name."""
     found = (
         ("--summary", running.summary, json_text),
         ("--summary-markdown", running.summary_markdown, run_text),
     )
-    return [UserFile(option, path, text) for option, path, text in found if path is not None]
+    files = [UserFile(option, path, text) for option, path, text in found if path is not None]
+    return [*files, *([_metrics_file(running.metrics, execution)] if running.metrics else [])]
+
+
+def _metrics_file(path: Path, execution: Callable[[], Run]) -> UserFile:
+    # Loaded only now, because most runs have no such file.
+    from harvester.cli.output import metrics  # noqa: PLC0415 - as the line above says
+
+    def text(done: Record, members: Mapping[str, Any]) -> bytes | None:
+        """Keep the metrics of the run before until this one has ended."""
+        return metrics.of_run(done, members, execution().quota_use()) if done.finished else None
+
+    return UserFile("--metrics", path, text, is_public=True)
 
 
 def _tell_engine(done: Record) -> None:

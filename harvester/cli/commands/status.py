@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Literal
 
 from rich.console import Console
@@ -41,14 +42,19 @@ from harvester.core.results import PausedAccount
 from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.safe_text import safe_text
+from harvester.runs.record.record import Record
+from harvester.runs.user_files import UserFile
 from harvester.verbs import status as surveying
+from harvester.verbs import summary_file
 from harvester.verbs.account_status import (
     AccountStatus,
     DaysOfAccount,
     MissingDays,
     UnlistedAccount,
 )
+from harvester.verbs.arguments import ManifestSource
 from harvester.verbs.gate import Gate, LostDays
+from harvester.verbs.project import read_manifest
 from harvester.verbs.status import Status
 
 _LONG_PAUSE_DAYS = 30
@@ -71,6 +77,7 @@ def status(
     all: Annotated[bool, options.value("HARVESTER_ALL")] = False,
     owners: Annotated[bool, options.value("HARVESTER_OWNERS")] = False,
     acknowledge: Annotated[bool, options.value("HARVESTER_ACKNOWLEDGE")] = False,
+    metrics: options.Metrics = None,
     format: options.Format = "text",
     _ok_exit: options.OkExit = "",
 ) -> int:
@@ -100,9 +107,12 @@ def status(
         all: With --by account: list the complete accounts too.
         owners: Also list which run holds which bucket, and since when.
         acknowledge: Print the lines of the manifest that would pause what was refused.
+        metrics: Also write metrics for Prometheus to this file.
     """
     given = selecting.given()
-    source = options.manifest_of(manifest, output)
+    source: ManifestSource | None = options.manifest_of(manifest, output)
+    if metrics is not None:
+        source = _beside(metrics, manifest, source)
     found = surveying.status(
         source,
         output=output,
@@ -111,8 +121,11 @@ def status(
         at_least=at_least,
         owners=owners,
         unlisted=by == "account" and not any(given.values()),
+        quota=metrics is not None,
         **given,
     )
+    if metrics is not None:
+        _write_metrics(metrics, found)
     show = partial(_print_accounts, whole=all) if by == "account" else _print_status
 
     def print_all(out: Console) -> None:
@@ -125,6 +138,24 @@ def status(
 
     answer(format, found.to_dict, print_all)
     return found.gate.exit_code if found.gate else Exit.DONE
+
+
+def _beside(metrics: Path, manifest: Path, source: ManifestSource | None) -> ManifestSource | None:
+    """Return the manifest, read for a check that the file of metrics is none that it needs."""
+    summary_file.usable(metrics, manifest, "--metrics")
+    if source is None:
+        return None
+    read = read_manifest(source)
+    summary_file.refuse_place(metrics, read, "--metrics")
+    return read
+
+
+def _write_metrics(path: Path, found: Status) -> None:
+    # Loaded only now, because no other status has such a file.
+    from harvester.cli.output.metrics import of_status  # noqa: PLC0415 - as the line above says
+
+    file = UserFile("--metrics", path, lambda *_: of_status(found), is_public=True)
+    file.begin(Record(finished=True), {})
 
 
 def _print_status(out: Console, found: Status, *, proposes: bool) -> None:

@@ -9,14 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from itertools import groupby
 
-from harvester.core import calendar
 from harvester.core.calendar import day_text
-from harvester.core.model import bucket_of
-from harvester.planning.quota import DailyQuota
 from harvester.runs.record.attention import Attention
 from harvester.storage import layout
 from harvester.storage.layout import Tree
-from harvester.storage.state import quota_ledger, run_records
+from harvester.storage.state import run_records
+from harvester.storage.state.quota_use import quota_use
 from harvester.storage.state.run_records import RunRecord
 from harvester.verbs.account_status import STATES
 from harvester.verbs.page.facts import View
@@ -157,19 +155,7 @@ def _duration(record: RunRecord) -> str:
 
 def quota(view: View, tree: Tree) -> Html:
     """Return the calls that today's ledgers have, and what they leave of the quotas."""
-    buckets, today = {bucket_of(x, tree.buckets) for x in view.accounts}, calendar.today(view.now)
-    ledgers = [each for x in sorted(buckets) if (each := quota_ledger.read(tree, today, x))]
-    rows = []
-    for name in view.datasets:
-        quotas = [
-            (calls, DailyQuota(view.manifest.limits, ledger, name, appid).left(reserve_too=True))
-            for ledger in ledgers
-            for appid, calls in ledger.today.calls.get(name, {}).items()
-            if appid in view.accounts
-        ]
-        if quotas:
-            calls, left = zip(*quotas, strict=True)
-            rows.append((name, sum(calls), min(left), left.count(0)))
+    rows = list(quota_use(view.manifest, tree, view.now))
     return _table(view, "quota", "dataset calls least_left spent", rows)
 
 

@@ -1,0 +1,243 @@
+"""Metrics of runs and statuses: what is in them, when they are written, and where they are not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from harvester.cli.output.metrics import HELP, of_run
+from harvester.core import calendar
+from harvester.core.exit_codes import Exit, Outcome
+from harvester.runs.clock import CheckedClock
+from harvester.runs.record.record import Record
+from harvester.runs.run_log import new_run_log
+from harvester.runs.user_files import UserFile
+from harvester.sandbox import Rules
+from harvester.testing import sandbox
+from tests.cli.test_summary_file import REFUSED, contents, make_places
+from tests.support.cli import CommandLine, JobScope, command_line
+from tests.support.doc_pages import ROOT
+from tests.support.faulty_wechat import FaultyWeChat
+from tests.support.run_harness import DAILY, appid
+
+LABELS = {"dataset", "state", "outcome", "cause", "reason", "kind"}
+REQUIRED = os.environ.get("HARVESTER_REQUIRE_PROMTOOL", "") not in {"", "0"}
+PROMTOOL = shutil.which("promtool") or ""
+needs_promtool = pytest.mark.skipif(not PROMTOOL and not REQUIRED, reason="promtool is not there")
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[CommandLine]:
+    """A manifest of two days, of which nothing was harvested yet."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_text("s")
+    scope = JobScope([DAILY], "2026-03-01", "2026-03-02")
+    with command_line(tmp_path, scope, FaultyWeChat(Rules(), time.time), capsys) as cli:
+        text = cli.manifest.read_text()
+        cli.manifest.write_text(text.replace("${COMMANDS_SECRET}", "${file:secret}"))
+        yield cli
+
+
+def series(path: Path | str) -> dict[str, float]:
+    """Return the series of a file, without the part of their names that all have."""
+    found = {}
+    for family in text_string_to_metric_families(Path(path).read_text("utf-8")):
+        assert family.type == "gauge"
+        for sample in family.samples:
+            assert {*sample.labels} <= LABELS
+            labels = ",".join(sample.labels.values())
+            found[f"{sample.name.removeprefix('harvester_')} {labels}".strip()] = sample.value
+    return found
+
+
+def test_a_run_writes_what_it_found(here: CommandLine) -> None:
+    """Coverage from the files, and its own figures."""
+    begun = time.time()
+    assert here("run", "--metrics", "m.prom").code == Exit.DONE
+    found, record = series("m.prom"), here.record()
+    assert found[f"coverage {DAILY},wanted"] == found[f"coverage {DAILY},done"] == 4
+    assert found[f"coverage {DAILY},missing"] == found[f"backfill {DAILY}"] == 0
+    newest = calendar.instant(calendar.parse_day("2026-03-02"))
+    assert found[f"newest_complete_day_timestamp_seconds {DAILY}"] == newest
+    assert found["last_run_timestamp_seconds"] == pytest.approx(begun, abs=60)
+    for name in ("requests", "retries", "rows", "exit_code"):
+        assert found[f"last_run_{name}"] == record[name]
+    assert {name: found[f"last_run_outcome {name}"] for name in Outcome} == {
+        name: float(name == "complete") for name in Outcome
+    }
+    assert "last_run_retry_timestamp_seconds" not in found
+    assert found[f"quota_spent_accounts {DAILY}"] == 0
+    assert 0 < found[f"quota_left_calls {DAILY}"] < 10_000
+
+
+def test_every_cause_has_a_series(here: CommandLine) -> None:
+    """Otherwise an alert would end because a series is gone, and never begin."""
+    here.world.permit(appid(2), [])
+    assert here("run", "--metrics", "m.prom").code == Exit.INCOMPLETE
+    found = series("m.prom")
+    assert (found["attention refused"], found["attention_new"]) == (1, 1)
+    for cause in ("failed", "quarantined", "shared_token", "clock", "expectation"):
+        assert found[f"attention {cause}"] == 0
+    # The refused account holds up neither the newest complete day nor the run after.
+    assert f"newest_complete_day_timestamp_seconds {DAILY}" in found
+    here("run", "--metrics", "m.prom")
+    assert (series("m.prom")["attention refused"], series("m.prom")["attention_new"]) == (1, 0)
+
+
+def test_the_status_of_an_output_alone_has_the_metrics_too(here: CommandLine) -> None:
+    """So has one with a manifest: states of accounts, and the last finished run."""
+    here("run", "--metrics", "m.prom")
+    here("status", "--metrics", "s.prom")
+    assert here("status", "--output", "out", "--metrics", "o.prom").code == Exit.DONE
+    of_run, of_status = series("m.prom"), series("s.prom")
+    assert series("o.prom") == of_status
+    states = {"complete": 2, "pending": 0, "backfilling": 0, "refused": 0, "paused": 0}
+    assert {state: of_status[f"accounts {state}"] for state in states} == states
+    for name in of_run.keys() - {"last_run_retries", "last_run_duration_seconds"}:
+        assert of_status[name] == of_run[name], name
+
+
+def test_the_metrics_of_the_run_before_stay_until_the_end(tmp_path: Path) -> None:
+    """Half of a run would look like a loss, and a killed one must not look like a finished one."""
+    file = tmp_path / "m.prom"
+    file.write_text("old")
+    metrics = UserFile("--metrics", file, lambda done, _: b"new" if done.finished else None)
+    metrics.begin(Record(), {})
+    assert (file.read_text(), [*tmp_path.iterdir()]) == ("old", [file])
+    metrics.write(Record(finished=True), {})
+    assert (file.read_text(), [*tmp_path.iterdir()]) == ("new", [file])
+
+
+def test_a_run_that_a_signal_is_about_to_kill_writes_them(tmp_path: Path) -> None:
+    """As it does its record."""
+    path = tmp_path / "m.prom"
+    file = UserFile("--metrics", path, lambda done, members: of_run(done, members, ()))
+    log = new_run_log(tmp_path / "jobs.yaml", CheckedClock(), [file])
+    log.final_write(1.0)
+    found = series(file.path)
+    assert found["last_run_outcome stopped"] == 1
+    assert found["last_run_exit_code"] == Exit.SIGTERM
+
+
+def test_a_run_that_is_refused_writes_its_outcome(here: CommandLine) -> None:
+    """It has read no file, so that it has no series of a dataset."""
+    here("run", "--metrics", "m.prom")
+    here.manifest.write_text("version: 1\nnonsense: 2\n")
+    assert here("run", "--metrics", "m.prom").code == Exit.USAGE
+    found = series("m.prom")
+    assert found["last_run_outcome invalid"] == 1
+    assert not [name for name in found if DAILY in name]
+
+
+def test_everyone_may_read_the_file(here: CommandLine) -> None:
+    """node_exporter is another user, whatever the umask of the harvest."""
+    before = os.umask(0o077)
+    try:
+        assert here("run", "--metrics", "m.prom", "--summary", "s.json").code == Exit.DONE
+        assert here("status", "--metrics", "s.prom").code == Exit.DONE
+    finally:
+        os.umask(before)
+    modes = [Path(name).stat().st_mode & 0o777 for name in ("m.prom", "s.prom", "s.json")]
+    assert modes == [0o644, 0o644, 0o600]
+
+
+@pytest.mark.parametrize("verb", ["run", "status"])
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_file_that_must_stay_is_refused(here: CommandLine, name: str, verb: str) -> None:
+    """The exit code is 2, nothing is asked, and every file is as it was."""
+    folder = here.manifest.parent
+    make_places(folder)
+    (folder / "out/_harvester").mkdir()
+    before = contents(folder)
+    ended = here(verb, "--metrics", name)
+    assert (ended.code, here.world.counters.requests) == (Exit.USAGE, 0)
+    assert "error: --metrics " in ended.err
+    assert contents(folder) == before
+
+
+def test_a_folder_without_permission_is_refused_before_the_first_request(
+    here: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after an hour of harvesting."""
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    Path("m.prom").write_text("old")
+    assert here("run", "--metrics", "m.prom").code == Exit.USAGE
+    assert (here.world.counters.requests, Path("m.prom").read_text()) == (0, "old")
+
+
+def test_the_file_of_several_processes_is_about_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The children write none."""
+    monkeypatch.chdir(tmp_path)
+    Path("jobs.yaml").write_text(
+        "version: 1\napi: {base_url: sandbox}\n"
+        f"accounts: [{', '.join(f'{{appid: {appid(n)}}}' for n in range(1, 7))}]\n"
+        f"jobs: [{{datasets: [{DAILY}], begin_date: -3d}}]\noutput: {{path: out, buckets: 4}}\n"
+    )
+    command = [sys.executable, "-m", "harvester", "run", "--processes", "2", "--metrics", "m.prom"]
+    done = subprocess.run(
+        command, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
+    found = series("m.prom")
+    assert done.returncode == found["last_run_exit_code"]
+    assert found[f"coverage {DAILY},wanted"] == 18
+    assert f"newest_complete_day_timestamp_seconds {DAILY}" in found
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["jobs.yaml", "m.prom", "out"]
+
+
+def test_only_the_option_loads_the_package(tmp_path: Path) -> None:
+    """A plain run and every help do without."""
+    with sandbox() as wechat:
+        (tmp_path / "jobs.yaml").write_text(json.dumps(wechat.manifest([DAILY])))
+        code = (
+            "import sys\nfrom harvester.cli import invoke\n"
+            "for words in (['--help'], ['run', '--help'], ['run'], ['status']):\n"
+            "    invoke(words)\nassert 'prometheus_client' not in sys.modules\n"
+            "invoke(['status', '--metrics', 'm.prom'])\nassert 'prometheus_client' in sys.modules\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "m.prom").exists()
+
+
+def test_the_page_lists_every_metric() -> None:
+    """With its labels, as far as the names of a test have them."""
+    page = (ROOT / "docs/metrics.md").read_text("utf-8")
+    listed = re.findall(r"^\| `harvester_(\w+)` \| (.*?) \|", page, re.MULTILINE)
+    assert {name for name, _ in listed} == {*HELP}
+    assert {*re.findall(r"`(\w+)`", " ".join(labels for _, labels in listed))} <= LABELS
+
+
+@needs_promtool
+def test_promtool_finds_nothing_to_say(here: CommandLine) -> None:
+    """Names, units, helps and types are as Prometheus wants them."""
+    here("run", "--metrics", "m.prom")
+    here("status", "--metrics", "s.prom")
+    for name in ("m.prom", "s.prom"):
+        done = subprocess.run(
+            [PROMTOOL, "check", "metrics"],
+            input=Path(name).read_bytes(),
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout + done.stderr) == (0, b"")
