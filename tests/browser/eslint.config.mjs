@@ -1,6 +1,7 @@
 // The page's script runs as it is written: no build, no module, one strict script in the newest browsers.
 const PAGE = ["document", "window", "location", "history", "navigator", "matchMedia", "getComputedStyle", "getSelection",
-  "performance", "requestAnimationFrame", "innerHeight", "ResizeObserver", "URLSearchParams", "Blob", "Path2D",
+  "performance", "requestAnimationFrame", "innerHeight", "devicePixelRatio",
+  "ResizeObserver", "URLSearchParams", "Blob", "Path2D",
   "DecompressionStream", "Response", "DOMMatrix", "atob"];
 const NODE = ["process", "console", "URL", "setTimeout"];
 

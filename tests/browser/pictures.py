@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import harvester
+from harvester.cli import invoke
 from tests.browser import stories
 from tests.browser.made_pages import Made
-from tests.browser.visits import missing, visit
+from tests.browser.visits import HERE, missing, visit
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 MAX_BYTES = 150_000
+QUIET = ["--progress", "none", "--log-level", "error"]
 
 
 def main(names: Sequence[str]) -> None:
@@ -85,12 +87,33 @@ def _in_chinese(picture: Path) -> None:
         _shot(page, picture)
 
 
+def _summary(picture: Path) -> None:
+    """The summary that a run leaves on a job's page."""
+
+    def run(manifest: Path) -> None:
+        invoke(["run", str(manifest), "--summary-markdown", "summary.md", *QUIET])
+
+    with tempfile.TemporaryDirectory() as folder, stories.told(Path(folder), 120, run=run):
+        page = Path(folder) / "summary.html"
+        page.write_text(_rendered(Path("summary.md").read_text("utf-8")), "utf-8")
+        _shot(page, picture, size=(1076, 400), drawn=False)
+
+
+def _rendered(markdown: str) -> str:
+    """Return Markdown as the page that a site makes of it."""
+    command = ["node", str(HERE / "markdown.mjs")]
+    return subprocess.run(
+        command, input=markdown, capture_output=True, text=True, check=True
+    ).stdout
+
+
 PICTURES: dict[str, Callable[[Path], None]] = {
     "report-20": _of_20,
     "report-300": _of_300,
     "report-10000": _of_10_000,
     "report-client": _for_client,
     "report-zh": _in_chinese,
+    "summary": _summary,
 }
 
 

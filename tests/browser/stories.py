@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +23,13 @@ DATASETS = "interface_summary, user_summary, user_cumulate, biz_summary, upstrea
 
 
 @contextmanager
-def told(folder: Path, accounts: int, *, chinese: bool = False, days: int = 90) -> Iterator[Path]:
+def told(
+    folder: Path,
+    accounts: int,
+    *,
+    chinese: bool = False,
+    run: Callable[[Path], object] = harvester.run,
+) -> Iterator[Path]:
     """Run a manifest of so many accounts once, be in its folder at that time, and yield it.
 
     The third account has a wrong secret, the fifth no permission, the seventh no quota for one
@@ -41,12 +47,12 @@ def told(folder: Path, accounts: int, *, chinese: bool = False, days: int = 90) 
         chdir(folder),
     ):
         manifest = Path("jobs.yaml")
-        manifest.write_text(_manifest(address, accounts, days, chinese=chinese), "utf-8")
-        harvester.run(manifest)
+        manifest.write_text(_manifest(address, accounts, chinese=chinese), "utf-8")
+        run(manifest)
         yield manifest
 
 
-def _manifest(address: str, accounts: int, days: int, *, chinese: bool) -> str:
+def _manifest(address: str, accounts: int, *, chinese: bool) -> str:
     lines = "\n".join(_account(number, chinese=chinese) for number in range(1, accounts + 1))
     return f"""
 api: {{base_url: "{address}"}}
@@ -57,7 +63,7 @@ expect:
   all: {{complete_by: {{time: "12:00", share: 95%}}}}
   user_summary: {{min_share_with_rows: 50%}}
 jobs:
-  - {{datasets: [{DATASETS}], begin_date: -{days}d}}
+  - {{datasets: [{DATASETS}], begin_date: -90d}}
 limits: {{per_token: {{rate: 10000/s, burst: 100, concurrency: 1}}}}
 """
 

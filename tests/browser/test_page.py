@@ -462,6 +462,13 @@ def test_page_of_a_run(browser: None, tmp_path: Path) -> None:
             assert "2026-11-28" in found.results[3]
 
 
+def test_page_without_accounts_or_days_stands(written: Written) -> None:
+    """There is no map, and nothing fails."""
+    for page in (written(0, 30), written(3, 0, sets=0)):
+        found = visit(page, ["visible", "h1"], ["visible", "canvas >> nth=0"], drawn=False)
+        assert found.results == [True, False]
+
+
 def test_old_page_says_so(written: Written) -> None:
     """A page is old after a day."""
     now = time.time()

@@ -1,5 +1,5 @@
 // Opens a page in Chromium, does the steps that stdin asks for, and prints what it found as JSON.
-// { path, width, height, dark, scale, touch, now, fragment, script, steps: [[name, ...arguments], ...] }
+// { path, width, height, dark, scale, touch, now, fragment, script, drawn, steps: [[name, ...arguments], ...] }
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -82,7 +82,7 @@ async function painted() {
 try {
   if (asked.now) await page.addInitScript(`Date.now = () => ${asked.now * 1000}`);
   await page.goto(url + (asked.fragment ?? ""));
-  if (asked.script ?? true) found.painted = await painted();
+  if ((asked.script ?? true) && (asked.drawn ?? true)) found.painted = await painted();
   for (const [name, ...values] of asked.steps) found.results.push((await steps[name](...values)) ?? null);
 } finally {
   await browser.close();

@@ -50,8 +50,9 @@ def visit(
 ) -> Visit:
     """Open a page and do the steps of ``visit.mjs``, one after the other.
 
-    ``options``: ``dark``, ``fragment``, ``now``, ``scale``, ``script``, ``touch``. A line in the
-    console or a request of the page is an error, unless ``quiet`` is False.
+    ``options``: ``dark``, ``drawn`` (False: wait for no map), ``fragment``, ``now``, ``scale``,
+    ``script``, ``touch``. A line in the console or a request of the page is an error, unless
+    ``quiet`` is False.
     """
     asked = {"path": str(path), "width": size[0], "height": size[1], "steps": steps, **options}
     done = subprocess.run(

@@ -317,9 +317,8 @@ function fillLegend() {
 
 let fills = []; // a colour with its pattern for each class
 let ink = {};
-let isAsked = false; // for a paint
+const scaled = (length) => Math.round(length * devicePixelRatio);
 const fit = { width: 0, height: 0, label: 230, column: 10, row: 22 };
-const ratio = () => window.devicePixelRatio || 1;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 // Width and path of the lines on a tile of eight by eight pixels.
 const STROKES = {
@@ -332,7 +331,7 @@ const STROKES = {
 
 function patternOf(name) {
   if (!STROKES[name]) return colour(name);
-  const side = Math.round(8 * ratio());
+  const side = scaled(8);
   const tile = make("canvas", { width: side, height: side });
   const brush = tile.getContext("2d");
   const [width, path] = STROKES[name];
@@ -353,9 +352,9 @@ function takeColours() {
 }
 
 function paintSwatch(swatch, state) {
-  Object.assign(swatch, { width: Math.round(20 * ratio()), height: Math.round(14 * ratio()) });
+  Object.assign(swatch, { width: scaled(20), height: scaled(14) });
   const brush = swatch.getContext("2d");
-  brush.scale(ratio(), ratio());
+  brush.scale(devicePixelRatio, devicePixelRatio);
   brush.fillStyle = fills[state];
   brush.fillRect(0, 0, 20, 14);
   return swatch;
@@ -369,17 +368,17 @@ function layOut() {
   fit.row = matchMedia("(pointer: coarse)").matches ? 28 : 22;
   fit.column = Math.max(least, Math.min(most, Math.floor((scroller.clientWidth - fit.label - 1) / count)));
   const [width, height] = [fit.label + count * fit.column + 1, HEAD + BAND + Math.max(2, view.rows.length) * fit.row];
-  const bar = width > scroller.clientWidth ? 17 : 1;
-  scroller.style.height = `${Math.min(height + bar, Math.max(320, innerHeight * 0.72))}px`;
+  const whole = height + (width > scroller.clientWidth ? 17 : 1); // with the scroll bar below it
+  scroller.style.height = `${Math.min(whole, Math.max(320, innerHeight * 0.72))}px`;
   Object.assign(space.style, { width: `${width}px`, height: `${height}px` });
   Object.assign(fit, { width: scroller.clientWidth, height: scroller.clientHeight });
   Object.assign(canvas.style, { width: `${fit.width}px`, height: `${fit.height}px` });
-  Object.assign(canvas, { width: Math.round(fit.width * ratio()), height: Math.round(fit.height * ratio()) });
+  Object.assign(canvas, { width: scaled(fit.width), height: scaled(fit.height) });
 }
 
 function askForPaint() {
-  if (!isAsked) requestAnimationFrame(paint);
-  isAsked = true;
+  if (!view.isAsked) requestAnimationFrame(paint);
+  view.isAsked = true;
 }
 
 const xOf = (period) => fit.label + period * fit.column - scroller.scrollLeft;
@@ -389,7 +388,7 @@ const isPointing = () => view.rows.length > 0 && (document.activeElement === can
 
 /** Paint the cells, then over them what stays where it is: names at the left, shares and dates at the top. */
 function paint() {
-  isAsked = false;
+  view.isAsked = false; // for a paint
   const first = Math.floor(scroller.scrollLeft / fit.column);
   const last = Math.min(periodCount(choice.zoom), first + Math.ceil((fit.width - fit.label) / fit.column) + 1);
   const top = Math.floor(scroller.scrollTop / fit.row);
@@ -531,7 +530,8 @@ const KEYS = {
 };
 
 function onKey(event) {
-  if (!KEYS[event.key] || event.altKey || event.metaKey) return;
+  const isOfBrowser = event.altKey || event.metaKey || (event.ctrlKey && !["Home", "End"].includes(event.key));
+  if (isOfBrowser || !KEYS[event.key]) return;
   event.preventDefault();
   KEYS[event.key](event);
 }
@@ -550,7 +550,7 @@ function onPress(event) {
   const { row, period, isHead, isCell } = cellAt(event);
   if (isHead || isCell) moveTo(isCell ? row : view.row, period);
   if (isHead) zoomBy(1);
-  if (isCell) openDetail();
+  else if (isCell) openDetail();
 }
 
 function onHover(event) {
