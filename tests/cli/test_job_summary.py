@@ -303,6 +303,17 @@ def test_a_message_of_a_pod_is_cut_at_a_line(
     assert MAX_MESSAGE == 4_096
 
 
+def test_errors_are_told_with_what_to_do() -> None:
+    """The one that ended the run, or those that ended shards of it."""
+    away = StoreError("s3://<b>: the store is away", "wait, or look at *it*")
+    for done in (record(failed=away), record(shards=[shard_of(away)])):
+        text = run_text(done).decode()
+        assert "Reasons: store" in text
+        shown = "".join(texts_shown(text))
+        assert r"s3://\x3cb>: the store is away" in shown
+        assert r"wait, or look at \x2ait\x2a" in shown
+
+
 def test_a_summary_under_way_says_so() -> None:
     """An earlier text would pass for the result of a run that is killed."""
     text = run_text(replace(record(), finished=False)).decode()
