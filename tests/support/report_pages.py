@@ -139,8 +139,10 @@ def page_of(
     lang: Language = "en",
     for_client: bool = False,
     command: str = "harvester run jobs.yaml",
+    **changes: Any,
 ) -> Page:
-    """Return the page of an output at a time."""
+    """Return the page of an output at a time, with changes to what is found there."""
     found = status.find(manifest, tree, wanted_days.wanted(manifest, now), now)
+    found = found._replace(**changes)
     view = View(manifest, found, now, lang, for_client, "" if for_client else command)
     return Page("".join(assembly.pieces(view, tables.sentence(view, "0.1.0"), tree)))

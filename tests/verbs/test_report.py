@@ -9,6 +9,7 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from importlib import resources
 from pathlib import Path
 from string import Formatter
@@ -22,6 +23,8 @@ from harvester.core.calendar import Day, DaySet, day_text, each_day, parse_day
 from harvester.core.config.settings import Manifest, Pause
 from harvester.core.dataset import Grain
 from harvester.planning import wanted_days
+from harvester.runs.record.attention import Attention
+from harvester.runs.record.expectations import Expectation
 from harvester.sandbox import TOKEN, Row, expected_rows
 from harvester.storage.layout import Partition
 from harvester.verbs import status
@@ -228,6 +231,37 @@ def test_the_sentence_and_the_tables_say_what_status_says(lab: Troubles, page: P
     assert run[3] == "76"
     assert {row[0] for row in page.rows("sizes")} == {row[0] for row in page.rows("quota")}
     assert {row[0] for row in page.rows("sizes")} == {*BOTH}
+
+
+def test_expectations_are_listed_with_what_is_there_the_unmet_ones_first(lab: Troubles) -> None:
+    """The share that is there is rounded down, so that it never says more than there is."""
+    day = date(2026, 3, 7)
+    judged = (
+        Expectation(BOTH[0], "complete_by", day, 0.95, 1_000, 999, "open"),
+        Expectation(BOTH[1], "min_share_with_rows", day, 0.5, 3, 1, "closed", (WELL,)),
+    )
+    rows = page_of(lab.manifest(), lab.tree, lab.now(), expectations=judged).rows("expectations")
+    assert rows == [
+        [BOTH[1], "with rows", "2026-03-07", "50%", "1 of 3 accounts (33.3%)", "no"],
+        [BOTH[0], "complete", "2026-03-07", "95%", "999 of 1,000 accounts (99.9%)", "yes"],
+    ]
+
+
+def test_a_trouble_of_whole_runs_is_not_for_a_client(lab: Troubles) -> None:
+    """Nor a trouble of a dataset that is not selected; each is told of in the page of all."""
+    items = (
+        Attention("store", "store", "advice of a store", since="2026-03-01T04:00:00Z", new=False),
+        Attention("empty_everywhere/user_summary", "empty_everywhere", "x", (), ("user_summary",)),
+        Attention("expectation/x/complete_by", "planted <b>", "y", (), (DAILY,), since="soon"),
+    )
+    page = page_of(lab.manifest(), lab.tree, lab.now(), attention=items)
+    planted, store = page.rows("attention")
+    assert store == [
+        *("2026-03-01 12:00", "the output is away", "all accounts", "", "advice of a store")
+    ]
+    assert planted == ["soon (new)", "planted <b>", "all accounts", DAILY, "y"]
+    client = page_of(lab.manifest(), lab.tree, lab.now(), attention=items, for_client=True)
+    assert client.rows("attention") == [planted[:4]]
 
 
 def test_a_gap_has_its_reason_its_code_and_its_next_time(lab: Troubles, page: Page) -> None:
