@@ -31,6 +31,7 @@ from harvester.verbs import status
 from harvester.verbs.days.day_states import REASONS, DaysInState, day_states
 from harvester.verbs.page import cells, facts, tables
 from harvester.verbs.page.cells import Columns
+from tests.support.doc_pages import CLI, section
 from tests.support.hostile_texts import HOSTILE
 from tests.support.output_helpers import coverage_of
 from tests.support.report_pages import ATTRIBUTES, ELEMENTS, Page, page_of
@@ -421,6 +422,22 @@ def test_the_chinese_page_has_the_terms_of_the_reports(lab: Troubles) -> None:
     assert page.sections["attention"].startswith("需人工处理")
     assert page.sections["runs"].startswith("最近的采集任务")
     assert [row for row in page.rows("attention") if "被微信拒绝（40125：" in row[1]]
+    [run] = page.rows("runs")
+    assert run[2] == "未完成"
+    assert "接口调用额度已用完" in run[4]
+
+
+def test_each_reason_of_a_run_has_a_word() -> None:
+    """Those of the table of exit codes; in English they are the words of the record."""
+    words = json.loads(facts.data("words.json"))["zh"]
+    table = section(CLI, "## Exit codes").partition("\n| 0 |")[0]
+    reasons = {
+        word
+        for row in re.findall(r"^\| \d+ \|.*\|$", table, flags=re.MULTILINE)
+        for word in re.findall(r"`([a-z_]+)`", row.split("|")[4])
+    }
+    assert len(reasons) > 15
+    assert {f"reason.{word}" for word in reasons} <= words.keys()
 
 
 def test_long_lists_are_cut_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

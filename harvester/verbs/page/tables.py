@@ -141,8 +141,9 @@ def runs(view: View, tree: Tree) -> Html:
     for each in run_records.last(tree, SHOWN_RUNS):
         outcome = view.words.get(f"outcome.{each.outcome or 'none'}", each.outcome)
         code = "" if each.exit_code is None else each.exit_code
-        head = _beijing(each.started_at), each.verb, outcome, code, ", ".join(each.reasons)
-        rows.append((*head, each.requests, each.rows, _duration(each)))
+        reasons = ", ".join(view.words.get(f"reason.{word}", word) for word in each.reasons)
+        figures = reasons, each.requests, each.rows, _duration(each)
+        rows.append((_beijing(each.started_at), each.verb, outcome, code, *figures))
     heads = "started verb outcome exit_code reasons requests rows duration"
     return _table(view, "runs", heads, rows)
 
