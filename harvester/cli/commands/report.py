@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from rich.console import Console
-
 from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line
 from harvester.verbs import report as reporting
@@ -46,8 +44,5 @@ def report(
     found = reporting.report(
         source, html=html, for_client=for_client, lang=language, output=output, **selecting.given()
     )
-
-    def show(out: Console) -> None:
-        print_line(out, f"{found.html}: {found.sentence}")
-
-    answer(format, found.to_dict, show)
+    sentence = f"{found.html}: {found.sentence}"
+    answer(format, found.to_dict, lambda out: print_line(out, sentence))
