@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from harvester.cli.commands.run import StoppableRun, _metrics_file
 from harvester.cli.output.metrics import HELP, of_run
 from harvester.core import calendar
 from harvester.core.exit_codes import Exit, Outcome
@@ -118,6 +119,14 @@ def test_the_metrics_of_the_run_before_stay_until_the_end(tmp_path: Path) -> Non
     assert (file.read_text(), [*tmp_path.iterdir()]) == ("old", [file])
     metrics.write(Record(finished=True), {})
     assert (file.read_text(), [*tmp_path.iterdir()]) == ("new", [file])
+
+
+def test_a_run_writes_nothing_before_its_end(tmp_path: Path) -> None:
+    """Whatever is asked for, and whenever."""
+    given = dict.fromkeys(("manifest", "progress", "on_event"), None)
+    execution = StoppableRun({**given, "manifest": tmp_path / "jobs.yaml"})
+    file = _metrics_file(tmp_path / "m.prom", lambda: execution)
+    assert file.text(execution.record, {}) is None
 
 
 def test_a_run_that_a_signal_is_about_to_kill_writes_them(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tests.sabotage.patches import (
     attention,
     durability,
     limits,
+    metrics,
     outcomes,
     pages,
     report,
@@ -28,4 +29,5 @@ SABOTAGES = (
     *attention.SABOTAGES,
     *pages.SABOTAGES,
     *report.SABOTAGES,
+    *metrics.SABOTAGES,
 )
