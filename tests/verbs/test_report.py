@@ -7,6 +7,7 @@ import hashlib
 import json
 import random
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -28,7 +29,8 @@ from harvester.runs.record.expectations import Expectation
 from harvester.sandbox import TOKEN, Row, expected_rows
 from harvester.storage.layout import Partition
 from harvester.verbs import status
-from harvester.verbs.days.day_states import REASONS, DaysInState, day_states
+from harvester.verbs.days.day_states import REASONS, DaysInState, day_states, reason_of
+from harvester.verbs.days.missing_days import ExplainedDays
 from harvester.verbs.page import cells, facts, tables
 from harvester.verbs.page.cells import Columns
 from tests.support.doc_pages import CLI, section
@@ -142,6 +144,31 @@ def test_each_reason_of_a_missing_day_has_a_number_of_its_own() -> None:
         "failed": 10,
         "paused": 12,
     }
+
+
+@pytest.mark.parametrize(
+    ("reason", "at", "word"),
+    [
+        ("minute_limit", 1.0, "deferred"),
+        ("of a later version", None, "failed"),
+        ("refused", None, "refused"),
+        ("quota", 1.0, "quota"),
+    ],
+)
+def test_a_reason_without_a_word_of_its_own_is_one_of_the_others(
+    reason: str, at: float | None, word: str
+) -> None:
+    """What a run may obtain later is deferred, what it never may has failed."""
+    assert reason_of(ExplainedDays(DAILY, WELL, 1, at, reason)) == word
+
+
+def test_rows_are_the_same_behind_the_pieces_of_their_text() -> None:
+    """However many there are: each piece is whole by itself in base 64."""
+    chance = random.Random(6)
+    rows = [chance.randbytes(1_000) for _ in range(200)]
+    pieces = list(cells.compressed(rows))
+    assert len(pieces) > 3
+    assert zlib.decompress(base64.b64decode("".join(pieces))) == b"".join(rows)
 
 
 def test_rows_equal_those_of_a_day_by_day_reading() -> None:
