@@ -12,9 +12,10 @@ import pytest
 import harvester
 from harvester.cli import invoke
 from harvester.core.config.settings import Output
-from harvester.core.errors import UsageError
+from harvester.core.errors import StoreAway, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.storage.backends import object_client
+from harvester.storage.backends.object_store import ObjectStore
 from tests.support.report_pages import Page
 from tests.support.run_harness import appid
 
@@ -223,6 +224,21 @@ def test_a_page_in_an_object_store_is_one_put_with_its_type(
     inside = f"{s3_output.path}/page.html"
     assert invoke(["report", "--html", inside]) == Exit.USAGE
     assert "inside of the output" in capsys.readouterr().err
+
+
+def test_a_store_that_is_away_is_another_try(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The code is 75, as for every command, and the error names the place."""
+
+    def away(_self: ObjectStore, name: str, _source: bytes) -> None:
+        raise StoreAway(f"s3://bucket/pages/{name}: away", "run again")
+
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(variable, "x")
+    monkeypatch.setattr(ObjectStore, "put", away)
+    assert invoke(["report", "--html", "s3://bucket/pages/page.html"]) == Exit.AGAIN
+    assert "s3://bucket/pages/page.html: away" in capsys.readouterr().err
 
 
 def test_the_function_has_the_same_answer(here: Path) -> None:

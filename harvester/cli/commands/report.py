@@ -30,9 +30,10 @@ def report(
       harvester report jobs.yaml --html coverage.html
 
     Exit codes:
-      0  written
-      1  the output cannot be read, or the page cannot be written
-      2  a mistake in the manifest or the options
+      0   written
+      1   the output cannot be read, or the page cannot be written
+      2   a mistake in the manifest or the options
+      75  an object store is away, or refuses: run again
 
     Params:
         html: The file to write, or the URL of an object: s3://…/coverage.html, gs://…, az://….
