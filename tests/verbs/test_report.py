@@ -158,7 +158,7 @@ def test_each_reason_of_a_missing_day_has_a_number_of_its_own() -> None:
 def test_a_reason_without_a_word_of_its_own_is_one_of_the_others(
     reason: str, at: float | None, word: str
 ) -> None:
-    """What a run may obtain later is deferred, what it never may has failed."""
+    """Days that a run may obtain later are deferred, and all others have failed."""
     assert reason_of(ExplainedDays(DAILY, WELL, 1, at, reason)) == word
 
 
