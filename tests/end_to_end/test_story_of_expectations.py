@@ -1,4 +1,4 @@
-"""Two weeks with expectations: what run, gate, status and report say of what a run cannot see.
+"""A fortnight with expectations: what run, gate, status, report and metrics say on each day.
 
 A dataset that is late, one that falls empty, a quiet holiday, and a client with ten years to fetch.
 The table of docs/operations.md is this story.
@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 import harvester
 from harvester.cli import invoke
-from harvester.core.calendar import Day, instant, parse_day
+from harvester.core.calendar import Day, instant, parse_day, today
 from harvester.runs import clock as run_clock
 from tests.cli.test_until_complete import Life
 from tests.support.faulty_wechat import FaultyRules, FaultyWeChat, Late, Outage
@@ -34,7 +35,7 @@ FALLS_EMPTY, IS_LATE = "user_summary", "user_cumulate"
 
 
 class Noon(NamedTuple):
-    """Answers after the run of a day: codes, attention, unmet expectations, and the report."""
+    """Answers after the run of a day: codes, attention, unmet expectations, report and metrics."""
 
     run: int
     attention: list[str]
@@ -43,6 +44,8 @@ class Noon(NamedTuple):
     unmet: list[str]
     judged: int
     sentence: str
+    behind: int = 0
+    backfill: int = 0
 
 
 @dataclass
@@ -77,7 +80,9 @@ class Desk:
         self.day += 1
         self.life.jumped += max(0.0, instant(self.day, 13 * 60) - self.life())
         summary = self.folder / "summary.json"
-        run = invoke(["run", self.write(), "--summary", str(summary), "--progress", "none"])
+        metrics = self.folder / "metrics.prom"
+        files = ["--summary", str(summary), "--metrics", str(metrics)]
+        run = invoke(["run", self.write(), *files, "--progress", "none"])
         self.capsys.readouterr()
         record = json.loads(summary.read_bytes())
         keys = [item["key"] for item in record["attention"]]
@@ -95,7 +100,18 @@ class Desk:
             [f"{each['day']} {each['there']}/{each['accounts']}" for each in unmet],
             max((each["accounts"] for each in seen["expectations"]), default=0),
             self.sentence(),
+            *self.measured(metrics.read_text(), len(unmet), len(keys)),
         )
+
+    def measured(self, text: str, unmet: int, troubles: int) -> tuple[int, int]:
+        """Return by how many days the worst dataset is behind, and the days of backfill."""
+        found: dict[str, list[float]] = {}
+        for family in text_string_to_metric_families(text):
+            found[family.name] = [sample.value for sample in family.samples]
+        assert found.get("harvester_expectation_met", []).count(0) == unmet
+        assert sum(found["harvester_attention"]) == troubles
+        newest = min(found["harvester_newest_complete_day_timestamp_seconds"])
+        return self.day - 1 - today(newest), int(sum(found["harvester_backfill"]))
 
     def sentence(self) -> str:
         """Return how many accounts are complete and late, as the page of the output says it."""
@@ -148,7 +164,7 @@ def test_days_that_no_exit_code_tells(desk: Desk) -> None:
     for name in LATE:
         desk.world.add_data_fault(replace(late, appid=name))
     key, sentence = f"expectation/{IS_LATE}/complete_by", "17 of 20 accounts complete, 3 late"
-    assert desk.noon() == Noon(76, [key], 76, [], ["2026-05-19 17/20"], 20, sentence)
+    assert desk.noon() == Noon(76, [key], 76, [], ["2026-05-19 17/20"], 20, sentence, behind=1)
     assert f"new: expectation, 3 accounts ({', '.join(LATE)}), {IS_LATE}: 2026-05-19: 17 of 20" in (
         " ".join(desk.text("status").split())
     )
@@ -181,5 +197,7 @@ def test_days_that_no_exit_code_tells(desk: Desk) -> None:
     years = {"datasets": [FALLS_EMPTY, IS_LATE], "accounts": [CLIENT], "begin_date": "2016-06-01"}
     desk.jobs["jobs"].append(years)
     backfill = fine._replace(run=75, gate=75, sentence="20 of 21 accounts complete, 0 late")
-    assert [desk.noon(), desk.noon()] == [backfill, backfill]
+    first, second = desk.noon(), desk.noon()
+    assert (first.backfill, second.backfill) == (4_496, 1_717)
+    assert [each._replace(backfill=0) for each in (first, second)] == [backfill, backfill]
     assert desk.noon() == Noon(0, [], 0, [], [], 21, "21 of 21 accounts complete, 0 late")
