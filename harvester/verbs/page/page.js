@@ -12,7 +12,6 @@ const HOUR_MS = 3600000;
 const LEVELS = ["year", "month", "day"];
 // From better to worse: the worst state of a period gives it its colour.
 const CLASSES = ["unwanted", "paused", "there", "empty", "change", "itself", "person"];
-const LEGEND = ["person", "itself", "change", "empty", "there", "paused"];
 const [ITSELF, PERSON] = [5, 6]; // places among them
 // By the four bits of a day.
 const CLASS_OF = [0, 2, 3, 4, 3, 5, 5, 5, 5, 6, 6, 6, 1, 0, 0, 0];
@@ -163,8 +162,7 @@ function classAt(account, period) {
 const mayShowAll = datasets.length > 1 && accounts.length * facts.columns * datasets.length <= MOST_DAYS_OF_ALL;
 const DEFAULTS = {
   text: "", tag: "", attribute: "", state: "", days: "", sort: "worst",
-  dataset: mayShowAll ? "" : (datasets[0]?.name ?? ""),
-  zoom: facts.columns <= 100 ? "day" : "month",
+  dataset: mayShowAll ? "" : (datasets[0]?.name ?? ""), zoom: facts.columns <= 100 ? "day" : "month",
 };
 const choice = { ...DEFAULTS }; // what the address says behind its #
 // The cursor is on a row and a day; bands are the counts above the columns, by period.
@@ -402,6 +400,7 @@ function paint() {
   fill(ink.paper, 0, 0, fit.label, fit.height);
   for (const [account, row] of rows) paintName(accounts[account], yOf(row), isPointing() && row === view.row);
   fill(ink.paper, 0, 0, fit.width, HEAD + BAND);
+  countBands(first, last);
   for (let period = first; period < last; period++) paintBand(period);
   paintDates(first, last);
   fill(ink.paper, 0, 0, fit.label, HEAD + BAND);
@@ -426,18 +425,21 @@ function paintCells(account, y, first, last) {
   }
 }
 
-/** How many of the accounts shown are in each class, counted once for a period. */
-function bandOf(period) {
-  if (view.bands.has(period)) return view.bands.get(period);
-  const band = new Uint32Array(CLASSES.length);
-  for (const account of view.rows) band[classAt(account, period)]++;
-  view.bands.set(period, band);
-  return band;
+/** Count the accounts of each class in the periods that are not counted yet. */
+function countBands(first, last) {
+  const periods = [];
+  for (let period = first; period < last; period++) if (!view.bands.has(period)) periods.push(period);
+  const bands = periods.map(() => new Uint32Array(CLASSES.length));
+  // Account by account, because the months of one lie side by side in memory.
+  for (const account of view.rows) {
+    for (let at = 0; at < periods.length; at++) bands[at][classAt(account, periods[at])]++;
+  }
+  periods.forEach((period, at) => view.bands.set(period, bands[at]));
 }
 
 /** The shares of the classes above a column: the worst at the bottom, none thinner than two pixels. */
 function paintBand(period) {
-  const band = bandOf(period);
+  const band = view.bands.get(period);
   let y = HEAD + BAND - 6;
   for (let state = PERSON; state > 0; state--) {
     const share = band[state] / (view.rows.length - band[0]);
@@ -657,8 +659,7 @@ function commandsOf(account, runs) {
     const line = [
       `${facts.command} --accounts${appid.startsWith("-") ? "=" : " "}${quote(appid)} --datasets ${names}`,
       `--begin-date ${dates[Math.min(...own.map(({ first }) => first))]}`,
-      `--end-date ${dates[Math.max(...own.map(({ last }) => last))]}`,
-      ...(refetch ? [`--refetch ${refetch}`] : []),
+      `--end-date ${dates[Math.max(...own.map(({ last }) => last))]}${refetch && ` --refetch ${refetch}`}`,
     ].join(" ");
     return commandBox(line, t(refetch ? `fill.${refetch}` : "fill", { requests: counted("request", price) }));
   });
@@ -714,7 +715,7 @@ async function start() {
   readHash();
   canvas.setAttribute("aria-describedby", "map-about map-keys");
   detail.setAttribute("aria-labelledby", "map-detail-title");
-  legend.append(...LEGEND.map(legendButton));
+  legend.append(...CLASSES.slice(1).reverse().map(legendButton));
   const frame = make("div", { className: "map-frame" }, scroller, tip);
   section.append(toolbar(), legend, frame, status, detail, about, keys);
   takeColours();
