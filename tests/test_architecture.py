@@ -217,7 +217,7 @@ MAX_CODE = {
     "storage": 3_977,
     "engine": 913,
     "runs": 4_179,
-    "verbs": 3_571,
+    "verbs": 3_561,
     "readers": 776,
     "cli": 2_795,
     "sandbox": 1_056,

@@ -178,7 +178,7 @@ def test_rows_equal_those_of_a_day_by_day_reading() -> None:
     numbers = 1, 4, 10
     for _ in range(60):
         columns = Columns(calendar.FIRST_DAY + chance.randrange(50), chance.randrange(1, 90))
-        free, found = columns.days, []
+        free, found = calendar.day_range(columns.begin, columns.begin + columns.many - 1), []
         expected: dict[Day, int] = {}
         for number, (state, has_rows, reason) in zip(numbers, states, strict=True):
             days = free & chance.getrandbits(160)

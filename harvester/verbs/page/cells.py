@@ -19,7 +19,6 @@ from harvester.verbs.days.day_states import REASONS, DaysInState
 _FINAL, _PROVISIONAL, _MISSING, _QUARANTINED, _PAUSED = 1, 3, 5, 11, 12
 """Numbers of the states. One more stands for no rows, and for the next reason of missing days."""
 
-_BITS = 4
 _CHUNK = 3 << 14
 """Bytes that are encoded at a time: a multiple of three, so that the pieces can be joined."""
 
@@ -30,24 +29,14 @@ class Columns(NamedTuple):
     begin: Day
     many: int
 
-    @property
-    def days(self) -> DaySet:
-        """All days of the map."""
-        return calendar.day_range(self.begin, self.begin + self.many - 1)
-
 
 def row(found: Iterable[DaysInState], grain: Grain, columns: Columns) -> bytes:
     """Return the cells of an account; a period of a week or a month is one on each of its days."""
-    planes = [calendar.NO_DAYS] * _BITS
+    cells = 0
     for item in found:
         if item.days:
-            number = _number(item)
-            for bit in range(_BITS):
-                if number >> bit & 1:
-                    planes[bit] |= item.days
-    cells = 0
-    for bit, plane in enumerate(planes):
-        cells |= _spread(whole_periods(plane, grain), columns) << bit
+            # No day is in two states, so that nothing is carried.
+            cells += _number(item) * _spread(whole_periods(item.days, grain), columns)
     return cells.to_bytes((columns.many + 1) // 2, "little")
 
 
@@ -72,7 +61,7 @@ def whole_periods(days: DaySet, grain: Grain) -> DaySet:
 @functools.lru_cache(maxsize=4_096)
 def _spread(days: DaySet, columns: Columns) -> int:
     """Return a number with a bit in the lowest of four for each day of the map."""
-    inside = (days & columns.days) >> (columns.begin - calendar.FIRST_DAY)
+    inside = days >> (columns.begin - calendar.FIRST_DAY) & ((1 << columns.many) - 1)
     # The digits of base 2, read as those of base 16: this takes time in proportion to the days.
     return int(f"{inside:b}", 16)
 

@@ -11,7 +11,7 @@ from itertools import chain, islice
 from typing import Any
 
 from harvester.catalogue.error_codes import DATA_RULES, rule_for, token_rule_for
-from harvester.catalogue.languages import Language, rule_in, translated
+from harvester.catalogue.languages import Language, dataset_label, rule_in
 from harvester.core import calendar
 from harvester.core.calendar import day_of, one_day
 from harvester.core.config.settings import Account, Manifest
@@ -104,7 +104,7 @@ def _accounts(view: View) -> Iterator[dict[str, Any]]:
 def _dataset(view: View, place: int, dataset: Dataset) -> dict[str, Any]:
     grain = "day" if dataset.grain is Grain.HOUR else dataset.grain.value
     facts = {"grain": grain, "span": dataset.span, "cells": f"days-{place}"}
-    return {"name": dataset.name, "label": translated(dataset.description, view.lang), **facts}
+    return {"name": dataset.name, "label": dataset_label(dataset.name, view.lang), **facts}
 
 
 def rows_of(view: View, dataset: Dataset) -> Iterator[bytes]:
