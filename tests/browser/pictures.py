@@ -1,7 +1,7 @@
 """Makes the pictures of docs: ``python -m tests.browser.pictures [NAME …]``.
 
 They show runs against the emulator and made-up accounts, always of the same day. Needs Chromium,
-Node, the packages of tests/browser and pngquant, which makes them small.
+Node, the packages of tests/browser, promtool, and pngquant, which makes them small.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import harvester
 from harvester.cli import invoke
-from tests.browser import stories
+from tests.browser import alerts, stories
 from tests.browser.made_pages import Made
 from tests.browser.visits import HERE, missing, visit
 
@@ -99,6 +99,14 @@ def _summary(picture: Path) -> None:
         _shot(page, picture, size=(1076, 400), drawn=False)
 
 
+def _alerts(picture: Path) -> None:
+    """What fires when."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "alerts.html"
+        page.write_text(alerts.page(), "utf-8")
+        _shot(page, picture, size=(1180, 400), drawn=False)
+
+
 def _rendered(markdown: str) -> str:
     """Return Markdown as the page that a site makes of it."""
     command = ["node", str(HERE / "markdown.mjs")]
@@ -114,6 +122,7 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "report-client": _for_client,
     "report-zh": _in_chinese,
     "summary": _summary,
+    "alerts": _alerts,
 }
 
 

@@ -41,7 +41,8 @@ const steps = {
   focus: (selector) => page.focus(selector),
   fill: (selector, text) => page.fill(selector, text),
   select: (selector, value) => page.selectOption(selector, value),
-  text: (selector) => page.locator(selector).first().innerText(),
+  // Without the marks that isolate a name from the text around it.
+  text: async (selector) => (await page.locator(selector).first().innerText()).replaceAll(/[\u2068\u2069]/g, ""),
   texts: (selector) => page.locator(selector).allInnerTexts(),
   visible: (selector) => page.locator(selector).first().isVisible(),
   evaluate: (source) => page.evaluate(source),

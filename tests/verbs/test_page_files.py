@@ -1,4 +1,4 @@
-"""The files of the report's page: the size of its script, and the words of its languages."""
+"""The files of the report's page: its script's size, its words, and the contrast of its colours."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib import resources
 
 PAGE = resources.files("harvester.verbs.page")
 SCRIPT = PAGE.joinpath("page.js").read_text("utf-8")
+STYLE = PAGE.joinpath("page.css").read_text("utf-8")
 WORDS = json.loads(PAGE.joinpath("words.json").read_text("utf-8"))
 
 MAX_LINES = 600
@@ -72,3 +73,29 @@ def test_script_makes_no_markup() -> None:
     ):
         assert name not in SCRIPT
     assert re.findall(r"https?:|//[a-z]+\.", SCRIPT) == []
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of a colour, by WCAG."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+    return sum(share * x for share, x in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours, by WCAG."""
+    low, high = sorted([luminance(one), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_each_pattern_stands_out() -> None:
+    """In light and dark: from its colour, and it or its colour from the page, by 3 to 1."""
+    light, dark = re.findall(r":root\S* \{(.*?)\}", STYLE, re.DOTALL)
+    for block in (light, dark):
+        colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", block))
+        paper = colours["paper"]
+        assert contrast(colours["there"], paper) >= 3
+        for name in ("change", "empty", "itself", "person", "paused"):
+            ink, fill = colours[f"{name}-ink"], colours[name]
+            assert contrast(ink, fill) >= 3, name
+            assert max(contrast(ink, paper), contrast(fill, paper)) >= 3, name

@@ -19,7 +19,7 @@ const STATE_OF = ["unwanted", "final", "final", "provisional", "provisional", "m
   "missing", "missing", "missing", "missing", "quarantined", "paused"];
 const REASON_OF = ["", "", "empty", "", "empty", "not_asked", "not_ready", "quota", "deferred",
   "refused", "failed", "", ""];
-const [REFUSED, QUARANTINED] = [9, 11];
+const REFETCH = { 9: "refused", 11: "quarantined" }; // what a run asks again only if it is told to
 const ALL = -1; // instead of a dataset's index: the worst of all datasets
 const MOST_DAYS_OF_ALL = 60e6; // beyond it "all datasets" is not offered: it unpacks each of them
 const MOST_ITEMS = 12; // stretches of equal days in a detail
@@ -35,8 +35,7 @@ const reading = new Map(); // dataset -> promise of its cube
 // ---------------------------------------------------------------- words and dates
 
 function t(key, values = {}) {
-  const text = facts.words[`js.${key}`] ?? key;
-  return text.replace(/\{(\w+)\}/g, (all, name) => (name in values ? values[name] : all));
+  return (facts.words[`js.${key}`] ?? key).replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
 }
 
 const collator = new Intl.Collator(facts.lang, { numeric: true });
@@ -165,8 +164,8 @@ const DEFAULTS = {
   dataset: mayShowAll ? "" : (datasets[0]?.name ?? ""), zoom: facts.columns <= 100 ? "day" : "month",
 };
 const choice = { ...DEFAULTS }; // what the address says behind its #
-// The cursor is on a row and a day; bands are the counts above the columns, by period.
-const view = { cube: null, level: "", rows: [], row: 0, column: facts.columns - 1, bands: new Map() };
+// The cursor is on a row and a day. Bands are the counts above the columns, by period. A paint is asked for once.
+const view = { cube: null, level: "", rows: [], row: 0, column: facts.columns - 1, bands: new Map(), isAsked: false };
 const haystacks = accounts.map(({ appid, name }) => `${name}\n${appid}`.toLowerCase());
 const pairsOf = ({ attributes }) => Object.entries(attributes).map(([key, value]) => `${key}=${value}`);
 const datasetIndex = () => datasets.findIndex(({ name }) => name === choice.dataset); // ALL if none has the name
@@ -216,6 +215,7 @@ async function show() {
   view.rows = selected();
   view.row = Math.min(view.row, Math.max(0, view.rows.length - 1));
   view.bands.clear();
+  detail.hidden = true; // its cell may be another one now
   fillControls();
   fillLegend();
   layOut();
@@ -386,7 +386,7 @@ const isPointing = () => view.rows.length > 0 && (document.activeElement === can
 
 /** Paint the cells, then over them what stays where it is: names at the left, shares and dates at the top. */
 function paint() {
-  view.isAsked = false; // for a paint
+  view.isAsked = false;
   const first = Math.floor(scroller.scrollLeft / fit.column);
   const last = Math.min(periodCount(choice.zoom), first + Math.ceil((fit.width - fit.label) / fit.column) + 1);
   const top = Math.floor(scroller.scrollTop / fit.row);
@@ -494,7 +494,8 @@ function cellText(row, period) {
   const found = [...STATE_OF.keys()].filter((nibble) => nibble && counts[nibble]);
   found.sort((a, b) => CLASS_OF[b] - CLASS_OF[a] || counts[b] - counts[a]);
   const parts = found.map((nibble) => stateText(nibble, counts[nibble])).join(t("semicolon")) || t("state.unwanted");
-  return t("cell", { account: name || appid, period: periodLabel(choice.zoom, period), parts });
+  // Isolated, so that a name that is written from right to left turns nothing else round.
+  return t("cell", { account: `\u2068${name || appid}\u2069`, period: periodLabel(choice.zoom, period), parts });
 }
 
 function moveTo(row, period) {
@@ -606,10 +607,10 @@ async function openDetail() {
   detail.replaceChildren(
     make("button", { type: "button", className: "map-close", onclick: closeDetail, ariaLabel: t("close") }, "×"),
     make("h3", { id: "map-detail-title" }, name || appid),
-    make("p", { className: "map-detail-who" }, `${appid} · ${periodLabel(choice.zoom, period)}`),
+    make("p", { className: "map-detail-who" }, `\u2068${appid}\u2069 · ${periodLabel(choice.zoom, period)}`),
     make("ul", {}, ...items.slice(0, MOST_ITEMS)),
     make("p", {}, items.length ? more || "" : t("state.unwanted")),
-    ...commandsOf(account, runs));
+    ...(facts.command ? commandsOf(account, runs) : []));
   detail.hidden = false;
   detail.focus({ preventScroll: true });
   detail.scrollIntoView({ block: "nearest" });
@@ -646,13 +647,11 @@ function runItems(account, runs) {
 /** A word as a POSIX shell takes it for itself. */
 const quote = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
-const refetchOf = ({ nibble }) => ({ [REFUSED]: "refused", [QUARANTINED]: "quarantined" })[nibble] ?? "";
-
 /** The lines that fill what is missing, each with its price: none where a run changes nothing. */
 function commandsOf(account, runs) {
-  if (!facts.command) return [];
   const { appid } = accounts[account];
-  const groups = Map.groupBy(runs.filter(({ nibble }) => CLASS_OF[nibble] >= ITSELF), refetchOf);
+  const fillable = runs.filter(({ nibble }) => CLASS_OF[nibble] >= ITSELF);
+  const groups = Map.groupBy(fillable, ({ nibble }) => REFETCH[nibble] ?? "");
   return [...groups].map(([refetch, own]) => {
     const names = distinct(own.map(({ dataset }) => datasets[dataset].name)).map(quote).join(",");
     const price = own.reduce((sum, run) => sum + Math.ceil((run.last - run.first + 1) / datasets[run.dataset].span), 0);
@@ -673,7 +672,8 @@ function commandBox(line, price) {
 
 async function copy(code, button) {
   getSelection().selectAllChildren(code); // for a browser that gives a page of a file no clipboard
-  await navigator.clipboard?.writeText(code.textContent).catch(() => document.execCommand("copy"));
+  const copied = navigator.clipboard?.writeText(code.textContent) ?? Promise.reject(new Error("no clipboard"));
+  await copied.catch(() => document.execCommand("copy"));
   button.textContent = t("copied");
 }
 
@@ -706,7 +706,7 @@ function listen() {
   on(detail, { keydown: ({ key }) => key === "Escape" && closeDetail() });
   on(window, { hashchange: () => { readHash(); show(); }, beforeprint: () => recolour(true), afterprint: recolour });
   on(matchMedia("(prefers-color-scheme: dark)"), { change: recolour });
-  new ResizeObserver(() => { layOut(); paint(); }).observe(section);
+  new ResizeObserver(() => { takeColours(); layOut(); paint(); }).observe(section);
 }
 
 async function start() {
