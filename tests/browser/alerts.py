@@ -1,4 +1,4 @@
-"""What fires when: the alert rules of examples/prometheus in the stories of their own tests."""
+"""Alert rules of examples/prometheus, and when they fire in the stories of their own tests."""
 
 from __future__ import annotations
 

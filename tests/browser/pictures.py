@@ -88,7 +88,7 @@ def _in_chinese(picture: Path) -> None:
 
 
 def _summary(picture: Path) -> None:
-    """The summary that a run leaves on a job's page."""
+    """Take the summary that a run leaves on a job's page."""
 
     def run(manifest: Path) -> None:
         invoke(["run", str(manifest), "--summary-markdown", "summary.md", *QUIET])
@@ -100,7 +100,7 @@ def _summary(picture: Path) -> None:
 
 
 def _alerts(picture: Path) -> None:
-    """What fires when."""
+    """Show the alerts in the stories of their tests."""
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "alerts.html"
         page.write_text(alerts.page(), "utf-8")

@@ -390,7 +390,8 @@ def test_hostile_names_are_text(browser: None, tmp_path: Path) -> None:
         await openDetail();
         const name = accounts[view.rows[row]].appid;
         const [title, line] = ["h3", "pre"].map((tag) => detail.querySelector(tag).textContent);
-        if (!status.textContent.startsWith(`\\u2068${{title}}\\u2069, 2026-`)) throw new Error(status.textContent);
+        const isIsolated = status.textContent.startsWith(`\\u2068${{title}}\\u2069, 2026-`);
+        if (!isIsolated) throw new Error(status.textContent);
         told.push([name, title, line]);
       }}
       return told;
