@@ -79,7 +79,7 @@ def _of_10_000(picture: Path) -> None:
 
 def _for_client(picture: Path) -> None:
     with _report(20, for_client=True, accounts=["tag:north"]) as page:
-        _shot(page, picture, size=(900, 700))
+        _shot(page, picture, size=(1000, 700))
 
 
 def _in_chinese(picture: Path) -> None:

@@ -31,6 +31,9 @@ pytestmark = pytest.mark.slow
 Written = Callable[..., Path]
 
 SIZES = [(360, 740), (768, 1024), (1280, 900), (1920, 1080)]
+EDGES = [(320, 600), (601, 700), (920, 700), (921, 700)]
+"""The smallest window, and those beside a change of the layout."""
+
 CLASS_OF = [0, 2, 3, 4, 3, 5, 5, 5, 5, 6, 6, 6, 1]
 NAMES = ["needs a person", "comes by itself", "may change", "empty", "there", "paused"]
 WORST = [6, 5, 4, 3, 2, 1]
@@ -450,7 +453,7 @@ def test_page_in_chinese(written: Written) -> None:
 def test_page_of_a_run(browser: None, tmp_path: Path) -> None:
     """A page of a real output, with its tables, in both languages, small and large."""
     with stories.told(tmp_path, 12) as manifest:
-        for lang, size in itertools.product(("en", "zh"), SIZES):
+        for lang, size in itertools.product(("en", "zh"), [*SIZES, *EDGES]):
             harvester.report(manifest, html="report.html", lang=lang)  # type: ignore[arg-type]
             found = visit(
                 Path("report.html").resolve(),
