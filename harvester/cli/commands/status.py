@@ -47,6 +47,7 @@ from harvester.runs.user_files import UserFile
 from harvester.verbs import status as surveying
 from harvester.verbs import summary_file
 from harvester.verbs.account_status import (
+    STATES,
     AccountStatus,
     DaysOfAccount,
     MissingDays,
@@ -154,7 +155,7 @@ def _write_metrics(path: Path, found: Status) -> None:
     # Loaded only now, because no other status has such a file.
     from harvester.cli.output.metrics import of_status  # noqa: PLC0415 - as the line above says
 
-    file = UserFile("--metrics", path, lambda *_: of_status(found), is_public=True)
+    file = UserFile("--metrics", path, lambda *_: of_status(found, STATES), is_public=True)
     file.begin(Record(finished=True), {})
 
 

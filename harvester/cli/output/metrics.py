@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
@@ -22,8 +22,10 @@ from harvester.runs.record.attention import Attention
 from harvester.runs.record.events import Cause
 from harvester.runs.record.expectations import CAUSE, Expectation
 from harvester.runs.record.record import Record
-from harvester.verbs.account_status import STATES
-from harvester.verbs.status import Status
+
+if TYPE_CHECKING:
+    # A run reads no status, and loads none.
+    from harvester.verbs.status import Status
 
 HELP: Mapping[str, str] = {
     "coverage": "Account-days by state; those of paused accounts do not count",
@@ -63,13 +65,16 @@ def of_run(done: Record, members: Mapping[str, Any], quota: Iterable[QuotaUse]) 
     )
 
 
-def of_status(found: Status) -> bytes:
-    """Return the metrics of a status, and of the last finished run that it knows."""
-    states = Counter(account.state for account in found.accounts)
+def of_status(found: Status, states: Iterable[str]) -> bytes:
+    """Return the metrics of a status, and of the last finished run that it knows.
+
+    ``states`` are those that an account may have.
+    """
+    counts = Counter(account.state for account in found.accounts)
     runs = [run for run in found.runs if run.verb == "run" and run.state == "finished"]
     return _text(
         *_coverage(found.datasets, found.expectations),
-        *(("accounts", states[state], {"state": state}) for state in STATES),
+        *(("accounts", counts[state], {"state": state}) for state in states),
         *_attention(found.attention),
         *_quota(found.quota or ()),
         *(series for run in runs[:1] for series in _last_run(asdict(run))),
