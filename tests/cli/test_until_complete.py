@@ -32,6 +32,7 @@ from harvester.runs import clock as run_clock
 from harvester.runs.waits import JITTER_SECONDS, Waits
 from harvester.storage import locks
 from harvester.verbs import run as running
+from tests.cli.test_metrics import series
 from tests.end_to_end.test_kills import ENVIRONMENT, PYTHON, write_manifest
 from tests.support.claims import claim
 from tests.support.faulty_wechat import FaultyRules, FaultyWeChat
@@ -214,6 +215,21 @@ def test_a_backfill_under_a_quota_is_one_command(
     assert f"Run {stage.summary['run_id']}: " in text
     assert text in (stage.folder / "page.md").read_text("utf-8")
     assert (stage.folder / "page.md").read_text("utf-8").count("## harvester") == 1
+
+
+def test_the_metrics_are_those_of_the_last_run_at_any_time(stage: Stage) -> None:
+    """During a wait they say for what it waits, and until when."""
+    file, seen = stage.folder / "m.prom", list[dict[str, float]]()
+    for moment in (0.1 * DAY, 1.1 * DAY):
+        stage.life.actions.append((moment, lambda: seen.append(series(file))))
+    assert stage.until_complete("--wait", "72h", "--metrics", str(file))[0] == Exit.DONE
+    for found, record in zip([*seen, series(file)], stage.records(), strict=True):
+        assert found["last_run_exit_code"] == record["exit_code"]
+        assert found["last_run_timestamp_seconds"] == seconds_of(record["ended_at"])
+    assert [found[f"quota_spent_accounts {HOURLY}"] for found in seen] == [2, 2]
+    assert [found[f"quota_left_calls {HOURLY}"] for found in seen] == [0, 0]
+    at = [found["last_run_retry_timestamp_seconds"] for found in seen]
+    assert at == [seconds_of(record["retry_at"]) for record in stage.records()[:2]]
 
 
 def seconds_of(text: str) -> float:
