@@ -89,7 +89,7 @@ def test_each_cell_is_the_worst_of_its_days(written: Written, columns: int, leve
       for (const dataset of ["", ...datasets.map(({{ name }}) => name)]) {{
         await choose({{ dataset, zoom: "{level}" }});
         drawn.push(accounts.map((_, account) => Array.from(
-          {{ length: periodCount("{level}") }}, (_, period) => classAt(account, period))));
+          {{ length: periodCount("{level}") }}, (_, period) => view.classAt(account, period))));
       }}
       return [dates, drawn];
     }})()"""

@@ -2,9 +2,9 @@
  * The map of the report: accounts as rows, time as columns, drawn on one canvas.
  *
  * The page holds `facts` (JSON) and for each dataset four bits a day, deflated, in base64. A
- * dataset is unpacked when it is first shown. Its months are aggregated once, as masks of the
- * states that occur in them; years and colours follow from the masks. Only what is visible is
- * painted. All text of the page comes from `facts.words`, all colours from page.css.
+ * dataset is unpacked when it is first shown. Its months and years are aggregated once: each
+ * is as bad as its worst day. Only what is visible is painted. All text of the page comes from
+ * `facts.words`, all colours from page.css.
  */
 "use strict";
 
@@ -60,7 +60,7 @@ const starts = Object.fromEntries(LEVELS.map((level) => [level, startsOf(level)]
 const periodCount = (level) => starts[level].length - 1;
 const periodAt = (level, column) => starts[level].findLastIndex((begin) => begin <= column);
 const periodLabel = (level, period) => dates[starts[level][period]].slice(0, DIGITS[level]);
-const monthsOfYear = starts.year.map((column) => starts.month.indexOf(column));
+const yearOfMonth = starts.month.map((column) => periodAt("year", column));
 
 // ---------------------------------------------------------------- days, months, counts
 
@@ -110,19 +110,19 @@ async function unpackAll() {
   return worst;
 }
 
-/** What the map shows of a dataset: its days, masks of its months, days of each class by account. */
+/** What the map shows of a dataset: its days, classes of its months and years, days of each class by account. */
 function cubeOf(dataset) {
   if (!reading.has(dataset)) reading.set(dataset, (dataset === ALL ? unpackAll() : unpack(dataset)).then(aggregate));
   return reading.get(dataset);
 }
 
 function aggregate(packed) {
-  const months = new Uint16Array(accounts.length * periodCount("month"));
+  const [month, year] = ["month", "year"].map((level) => new Uint8Array(accounts.length * periodCount(level)));
   const counts = new Uint32Array(accounts.length * CLASSES.length);
   const pairs = new Uint32Array(256);
   for (let account = 0; account < accounts.length; account++) {
     const row = packed.subarray(account * stride, (account + 1) * stride);
-    aggregateMonths(row, months.subarray(account * periodCount("month"), (account + 1) * periodCount("month")));
+    aggregateMonths(row, month.subarray(account * periodCount("month")), year.subarray(account * periodCount("year")));
     pairs.fill(0);
     for (let i = 0; i < stride; i++) pairs[row[i]]++;
     for (let pair = 0; pair < 256; pair++) {
@@ -130,16 +130,17 @@ function aggregate(packed) {
       counts[account * CLASSES.length + CLASS_OF[pair >> 4]] += pairs[pair];
     }
   }
-  return { days: packed, months, counts, order: {} };
+  return { days: packed, month, year, counts, order: {} };
 }
 
-function aggregateMonths(row, months) {
-  for (let month = 0; month < months.length; month++) {
+function aggregateMonths(row, months, years) {
+  for (let month = 0; month < periodCount("month"); month++) {
     const [begin, end] = [starts.month[month], starts.month[month + 1]];
     let mask = begin & 1 ? 1 << (row[begin >> 1] >> 4) : 0;
     for (let i = (begin + 1) >> 1; i < end >> 1; i++) mask |= PAIR_MASK[row[i]];
     if (end & 1) mask |= 1 << (row[end >> 1] & 15);
-    months[month] = mask;
+    months[month] = CLASS_OF_MASK[mask];
+    years[yearOfMonth[month]] = Math.max(years[yearOfMonth[month]], months[month]);
   }
 }
 
@@ -148,12 +149,11 @@ function nibbleAt(cube, account, column) {
   return column & 1 ? pair >> 4 : pair & 15;
 }
 
-function classAt(account, period) {
-  if (choice.zoom === "day") return CLASS_OF[nibbleAt(view.cube, account, period)];
-  const [begin, end] = choice.zoom === "month" ? [period, period + 1] : monthsOfYear.slice(period, period + 2);
-  let mask = 0;
-  for (let month = begin; month < end; month++) mask |= view.cube.months[account * periodCount("month") + month];
-  return CLASS_OF_MASK[mask];
+/** How to read the class of an account's period. Made once for a level, because it is asked a million times. */
+function classReader(cube, level) {
+  if (level === "day") return (account, column) => CLASS_OF[nibbleAt(cube, account, column)];
+  const [classes, count] = [cube[level], periodCount(level)];
+  return (account, period) => classes[account * count + period];
 }
 
 // ---------------------------------------------------------------- what is selected
@@ -165,7 +165,8 @@ const DEFAULTS = {
 };
 const choice = { ...DEFAULTS }; // what the address says behind its #
 // The cursor is on a row and a day. Bands are the counts above the columns, by period. A paint is asked for once.
-const view = { cube: null, level: "", rows: [], row: 0, column: facts.columns - 1, bands: new Map(), isAsked: false };
+const view = {
+  cube: null, classAt: null, level: "", rows: [], row: 0, column: facts.columns - 1, bands: new Map(), isAsked: false };
 const haystacks = accounts.map(({ appid, name }) => `${name}\n${appid}`.toLowerCase());
 const pairsOf = ({ attributes }) => Object.entries(attributes).map(([key, value]) => `${key}=${value}`);
 const datasetIndex = () => datasets.findIndex(({ name }) => name === choice.dataset); // ALL if none has the name
@@ -211,7 +212,7 @@ async function show() {
   const dataset = choice.dataset;
   const cube = await cubeOf(datasetIndex());
   if (dataset !== choice.dataset) return; // another was chosen meanwhile
-  view.cube = cube;
+  Object.assign(view, { cube, classAt: classReader(cube, choice.zoom) });
   view.rows = selected();
   view.row = Math.min(view.row, Math.max(0, view.rows.length - 1));
   view.bands.clear();
@@ -420,7 +421,7 @@ function write(text, x, y, style, size = 12) {
 
 function paintCells(account, y, first, last) {
   for (let period = first; period < last; period++) {
-    const state = classAt(account, period);
+    const state = view.classAt(account, period);
     if (state) fill(fills[state], xOf(period), y + 1, fit.column - 1, fit.row - 2);
   }
 }
@@ -429,7 +430,7 @@ function paintCells(account, y, first, last) {
 function countBands(first, last) {
   const periods = [];
   for (let period = first; period < last; period++) if (!view.bands.has(period)) periods.push(period);
-  const bands = periods.map(() => new Uint32Array(CLASSES.length));
+  const [bands, { classAt }] = [periods.map(() => new Uint32Array(CLASSES.length)), view];
   // Account by account, because the months of one lie side by side in memory.
   for (const account of view.rows) {
     for (let at = 0; at < periods.length; at++) bands[at][classAt(account, periods[at])]++;
