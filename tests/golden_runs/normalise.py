@@ -131,6 +131,9 @@ class Normaliser:
                     said = self._text(match[2])
                     if "accounts" in self._loose:
                         said = _APPIDS.sub("<accounts>", said)
+                    if "advice" in self._loose:
+                        # Which of several lines has it depends on the process that fails first.
+                        said = said.partition(" (rid <rid>). ")[0].removesuffix(" (rid <rid>)")
                     log.add(f"{match[1]} {said}")
                 continue
             figure = _FIGURE.match(line)

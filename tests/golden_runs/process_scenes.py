@@ -54,7 +54,7 @@ def processes_partial(stage: Stage) -> None:
     stage.run_in_processes()
 
 
-@scene(is_slow=True)
+@scene(loose=("advice",), is_slow=True)
 def processes_unauthorised(stage: Stage) -> None:
     """No account of any shard gets a token."""
     in_buckets(stage)
