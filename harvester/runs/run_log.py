@@ -185,10 +185,15 @@ class RunLog:
             self._find_attention()
         done = self.stream.record
         record = as_record(done)
-        self._write_files(done, record)
-        if self._place is None:
-            return
-        tree, changes, folds = self._place
+        try:
+            self._write_files(done, record)
+        finally:
+            # In any case: an error in what is made for the user must not cost the record.
+            if self._place is not None:
+                self._end_record(self._place, record)
+
+    def _end_record(self, place: OpenRecord, record: dict[str, Any]) -> None:
+        tree, changes, folds = place
         with log_store_errors():
             # Not by a run that was refused, which changes nothing.
             if self.whole is not None and self.stream.own.failed is None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ from tests.support.doc_pages import ROOT
 from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import DAILY, appid
 
-LABELS = {"dataset", "state", "outcome", "cause", "reason", "kind"}
+LABELS = {"dataset", "state", "outcome", "cause"}
 REQUIRED = os.environ.get("HARVESTER_REQUIRE_PROMTOOL", "") not in {"", "0"}
 PROMTOOL = shutil.which("promtool") or ""
 needs_promtool = pytest.mark.skipif(not PROMTOOL and not REQUIRED, reason="promtool is not there")
@@ -138,6 +139,23 @@ def test_a_run_that_a_signal_is_about_to_kill_writes_them(tmp_path: Path) -> Non
     found = series(file.path)
     assert found["last_run_outcome stopped"] == 1
     assert found["last_run_exit_code"] == Exit.SIGTERM
+
+
+def test_a_fault_of_the_metrics_does_not_cost_the_record(
+    here: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a bug, which ends the command; the record of the run is written all the same."""
+
+    def fail(*_: object) -> bytes:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("harvester.cli.output.metrics.of_run", fail)
+    with suppress(ZeroDivisionError):
+        here("run", "--metrics", "m.prom")
+    [record] = [
+        json.loads(each.read_bytes()) for each in Path("out/_harvester/runs").glob("*.json")
+    ]
+    assert (record["state"], record["rows"] > 0) == ("finished", True)
 
 
 def test_a_run_that_is_refused_writes_its_outcome(here: CommandLine) -> None:

@@ -106,7 +106,7 @@ def _coverage(
         for state, days in counts.items():
             yield "coverage", days, {**label, "state": state}
     for each in expectations:
-        labels = {"dataset": each.dataset, "kind": each.kind}
+        labels = {"dataset": each.dataset, "cause": each.kind}
         yield "expectation_met", each.is_met, labels
         yield "expectation_share", each.share, labels
 
