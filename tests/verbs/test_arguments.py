@@ -57,6 +57,10 @@ WRONG: Mapping[str, tuple[Any, ...]] = {
     "at_least": (1, True, "95", "many", 1.5),
     "unlisted": ("yes", None),
     "owners": ("yes", None),
+    "quota": ("yes", None),
+    "html": (5, None, "", "."),
+    "for_client": ("yes", None),
+    "lang": ("fr", "EN", None, 5),
     "account": (5, None),
     "dataset": (5, None),
     "begin": (5, None, "someday", MOMENT),
@@ -85,12 +89,21 @@ TAKEN: list[tuple[str, str, Any]] = [("changes", "manifest", None), ("arrow", "a
 def verbs() -> dict[str, Callable[..., Any]]:
     """Return the public functions and those of the other verbs, by name."""
     found = (harvester.run, harvester.plan, harvester.check, harvester.status, harvester.fetch)
-    others = (harvester.read_manifest, changes, verify, rewrite, forget, harvester.open)
+    others = (
+        harvester.read_manifest,
+        harvester.report,
+        changes,
+        verify,
+        rewrite,
+        forget,
+        harvester.open,
+    )
     return {each.__name__: each for each in (*found, *others)}
 
 
 NEEDED: Mapping[str, Mapping[str, Any]] = {
     "fetch": {"account": "wx0000000000000001", "dataset": "interface_summary", "begin": "-2d"},
+    "report": {"html": "page.html"},
     "rewrite": {"to": "elsewhere"},
     "forget": {"accounts": "wx0000000000000001"},
 }
