@@ -143,9 +143,8 @@ def status(
     ``final`` provisional answers are not enough, and with ``at_least``, such as ``"95%"``, that
     share of the days is. With ``owners`` it names the runs that hold buckets, and with ``unlisted``
     the accounts of the output that are in no manifest; with ``quota`` it has the use of today's
-    quotas. Without a manifest the wanted days are what
-    the last runs kept of theirs in ``output``. Raises UsageError, and HarvesterError if the output
-    cannot be read.
+    quotas. Without a manifest the wanted days are what the last runs kept of theirs in ``output``.
+    Raises UsageError, and HarvesterError if the output cannot be read.
     """
     chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
     project = open_to_read(manifest, chosen, output)
