@@ -217,7 +217,7 @@ MAX_CODE = {
     "storage": 3_977,
     "engine": 913,
     "runs": 4_182,
-    "verbs": 3_561,
+    "verbs": 3_567,
     "readers": 776,
     "cli": 2_796,
     "sandbox": 1_056,

@@ -74,8 +74,10 @@ class Run:
         self._watch = watch or (show_bar if given["progress"] == "auto" else show_no_progress)
         self._source = arguments.source(given["manifest"])
         self._files = files
-        for file in files:
+        for place, file in enumerate(files):
             summary_file.usable(file.path, self._source.path, file.option)
+            others = (other.path for other in files[:place])
+            summary_file.refuse_shared(file.path, others, file.option)
         self._order, self._waits = StopOrder(), Waits()
         self._done: Future[Result] = Future()
         self._begin()

@@ -17,6 +17,8 @@ from harvester.core.errors import UsageError
 from harvester.manifest.external_inputs import touched
 from harvester.storage.backends.base import META_DIR
 
+_INPUT = "the run reads this file"
+
 
 def usable(path: Path, manifest: Path, option: str) -> Path:
     """Return the path if it may be written, before the manifest at ``manifest`` is read.
@@ -40,7 +42,7 @@ def usable(path: Path, manifest: Path, option: str) -> Path:
         raise _refusal(option, path, f"{path.parent} is a file, not a folder")
     if is_inside:
         raise _refusal(option, path, "inside of an output")
-    _refuse_inputs(path, [manifest], option)
+    _refuse_same(path, [manifest], option, _INPUT)
     return path
 
 
@@ -49,17 +51,23 @@ def refuse_place(path: Path, manifest: Manifest, option: str) -> None:
     output = manifest.output.path
     if isinstance(output, Path) and path.resolve().is_relative_to(output.resolve()):
         raise _refusal(option, path, f"inside of the output {output}")
-    _refuse_inputs(path, touched(manifest).files, option)
+    _refuse_same(path, touched(manifest).files, option, _INPUT)
 
 
-def _refuse_inputs(path: Path, inputs: Iterable[Path], option: str) -> None:
-    """Raise UsageError if the path, or another path of the same file, is read by the run."""
-    for read in inputs:
-        is_same = path.absolute() == read.absolute()
+def refuse_shared(path: Path, others: Iterable[Path], option: str) -> None:
+    """Raise UsageError for a file that another option names too; a terminal may have both."""
+    if path.is_file() or not path.exists():
+        _refuse_same(path, others, option, "another option names this file")
+
+
+def _refuse_same(path: Path, others: Iterable[Path], option: str, why: str) -> None:
+    """Raise UsageError if the path is one of the others, or another path of the same file."""
+    for other in others:
+        is_same = path.absolute() == other.absolute()
         with suppress(OSError):
-            is_same = is_same or path.samefile(read)
+            is_same = is_same or path.samefile(other)
         if is_same:
-            raise _refusal(option, path, "the run reads this file")
+            raise _refusal(option, path, why)
 
 
 def _refusal(option: str, path: Path, why: str, advice: str = "") -> UsageError:

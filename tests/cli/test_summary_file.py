@@ -110,6 +110,17 @@ def test_a_broken_manifest_changes_nothing_of_that(
     assert contents(folder) == before
 
 
+@pytest.mark.parametrize("name", ["victim", "dir/victim", "new", "./new"])
+def test_a_file_for_two_options_is_refused(here: CommandLine, name: str) -> None:
+    """The one would replace what the other wrote."""
+    make_places(here.manifest.parent)
+    first = "new" if "new" in name else "victim"
+    ended = here("run", "--summary", first, "--summary-markdown", name)
+    assert (ended.code, here.world.counters.requests) == (Exit.USAGE, 0)
+    assert f"--summary-markdown {Path(name)}: another option names this file" in ended.err
+    assert here("run", "--summary", os.devnull, "--summary-markdown", os.devnull).code == Exit.DONE
+
+
 def test_a_manifest_that_is_missing_is_not_made(here: CommandLine) -> None:
     """A record in its place would be taken for a manifest."""
     here.manifest.unlink()
