@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,32 +23,16 @@ from harvester.runs.clock import CheckedClock
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import new_run_log
 from harvester.runs.user_files import UserFile
-from harvester.sandbox import Rules
 from harvester.testing import sandbox
 from tests.cli.test_summary_file import REFUSED, contents, make_places
-from tests.support.cli import CommandLine, JobScope, command_line
+from tests.support.cli import CommandLine
 from tests.support.doc_pages import ROOT
-from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import DAILY, appid
 
 LABELS = {"dataset", "state", "outcome", "cause"}
 REQUIRED = os.environ.get("HARVESTER_REQUIRE_PROMTOOL", "") not in {"", "0"}
 PROMTOOL = shutil.which("promtool") or ""
 needs_promtool = pytest.mark.skipif(not PROMTOOL and not REQUIRED, reason="promtool is not there")
-
-
-@pytest.fixture
-def here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[CommandLine]:
-    """A manifest of two days, of which nothing was harvested yet."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "secret").write_text("s")
-    scope = JobScope([DAILY], "2026-03-01", "2026-03-02")
-    with command_line(tmp_path, scope, FaultyWeChat(Rules(), time.time), capsys) as cli:
-        text = cli.manifest.read_text()
-        cli.manifest.write_text(text.replace("${COMMANDS_SECRET}", "${file:secret}"))
-        yield cli
 
 
 def series(path: Path | str) -> dict[str, float]:

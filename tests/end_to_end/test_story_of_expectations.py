@@ -169,8 +169,8 @@ def test_days_that_no_exit_code_tells(desk: Desk) -> None:
         " ".join(desk.text("status").split())
     )
 
-    # Thursday and Friday: that day is there, and the other dataset has no rows of anybody. On the
-    # first day WeChat may still add some; on the second the run succeeds, and says it all the same.
+    # Thursday and Friday: that day is there, and the other dataset has no rows of any account. On
+    # the first day WeChat may still add some; on the second the run succeeds, and says it too.
     desk.silence(desk.day, desk.day + 1)
     key, sentence = (
         f"expectation/{FALLS_EMPTY}/min_share_with_rows",

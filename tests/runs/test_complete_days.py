@@ -112,7 +112,7 @@ def test_a_rejected_answer_is_none() -> None:
 
 
 def test_the_day_is_a_text_in_json() -> None:
-    """The counts by day are nobody's business."""
+    """The counts by day are not part of the record."""
     row = summary_of({appid(1): states_of(0b111, 0b100)})
     found = plain_row(row)
     assert str(row.newest_complete_day) == "2014-12-02"

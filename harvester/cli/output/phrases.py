@@ -17,7 +17,7 @@ VERDICTS = {
     Outcome.INVALID: "a mistake in the manifest or the options; nothing was requested",
     Outcome.BUG: "an internal error; what was harvested is safe",
 }
-"""What the outcome of a run means."""
+"""Meaning of each outcome of a run."""
 
 _BEIJING = dt.timezone(dt.timedelta(hours=8))
 

@@ -30,10 +30,10 @@ _ADVICE = {
 class Expectation:
     """One expectation of a dataset, judged for the day or period that begins on ``day``.
 
-    ``kind`` is ``"complete_by"`` or ``"min_share_with_rows"``. Of ``accounts`` that count, so many
-    as ``there`` have the day, or rows of it; ``expected`` is the least share (0 to 1). ``gate`` is
-    ``"closed"`` if an unmet one closes it, and else ``"open"``. ``lacking`` are the appids of the
-    accounts without the day.
+    ``kind`` is ``"complete_by"`` or ``"min_share_with_rows"``. ``accounts`` counts the judged
+    accounts, and ``there`` those that have the day, or rows of it. ``expected`` is the least share
+    (0 to 1). ``gate`` is ``"closed"`` if an unmet expectation closes it, otherwise ``"open"``.
+    ``lacking`` are the appids of the accounts without the day.
     """
 
     dataset: str

@@ -63,7 +63,7 @@ _PROBE = f"{LOCKS}/conditions"
 """The name of an empty object that stays, with which each run tests the store."""
 
 _HTML: Attributes = {"Content-Type": "text/html; charset=utf-8"}
-"""What a page is, so that a browser shows it."""
+"""Attributes of an HTML page, by which a browser shows it and does not download it."""
 
 _WRONG_VERSION: PutMode = {"e_tag": '"00000000000000000000000000000000"', "version": "1"}
 

@@ -109,7 +109,7 @@ SABOTAGES = (
         "::test_an_account_that_is_not_selected_is_in_the_manifest_all_the_same",
     ),
     Sabotage(
-        "run-without-rows-needs-nobody",
+        "run-without-rows-needs-no-person",
         OF_RUN,
         "yield from expectations.attention_of(judged, labels)",
         "yield from ()",
