@@ -135,6 +135,9 @@ def _draft(document: Document, context: LoadContext) -> Draft:
     paused = pause_of(root.defaults.paused, ("defaults", "paused"), where, context)
     if paused is not root.defaults.paused:
         root = replace(root, defaults=replace(root.defaults, paused=paused))
+    for name in ("datasets", "expect"):
+        if name in bad:
+            _check_names(value[name], name, where, mistakes)
     _check_files(root.api, where, mistakes)
     check_platform(root, bad, where, mistakes)
     if "jobs" not in value and not is_mistyped("jobs", value, fields_of(models.Root)):
@@ -186,6 +189,15 @@ def _datasets(
             changed["refresh"] = known[name].refresh._replace(**_given(override.refresh))
         known[name] = replace(known[name], **changed)
     return known
+
+
+def _check_names(written: object, section: str, where: Where, mistakes: Diagnostics) -> None:
+    """Report unknown datasets of a section that has other mistakes, which leave it out."""
+    for name in written if isinstance(written, dict) else ():
+        try:
+            datasets_named(name)
+        except InvalidValue as flaw:
+            mistakes.add(where((section, name), key=True), flaw.what, flaw.hint)
 
 
 def _expect(written: dict[str, Expect], where: Where, mistakes: Diagnostics) -> dict[str, Expect]:
