@@ -30,14 +30,15 @@ GROUP BY appid, week
 ORDER BY appid, week
 """
 
-# People are counted once a day, so a week is told by its mean day; 全部 stands for all scenes.
+# A person is counted once a day and once a scene, so that neither days nor scenes add up: a week is
+# shown by its mean day, and each scene by a line of its own. 全部 stands for all scenes.
 READERS = """
 WITH found AS (
     SELECT appid, ref_date, date_trunc('week', ref_date)::DATE AS week,
            unnest(read_user_source) AS source
     FROM read_parquet(?, hive_partitioning = true)
 )
-SELECT appid, source.scene_desc AS scene, week, sum(source.user_count) / 7 AS readers
+SELECT appid, source.scene_desc AS scene, week, avg(source.user_count) AS readers
 FROM found
 WHERE week >= (SELECT min(ref_date) FROM found) AND week + 6 <= (SELECT max(ref_date) FROM found)
   AND source.scene_desc <> '全部'
@@ -93,15 +94,11 @@ def draw_followers(axes: Axes, weeks: Weeks) -> None:
 
 
 def draw_readers(axes: Axes, scenes: dict[str, Weeks]) -> None:
-    """Draw stacked areas, with scenes that WeChat added later in grey."""
-    weeks = sorted({week for line in scenes.values() for week in line})
+    """Draw a line for each scene, with scenes that WeChat added later in grey."""
     known = {**SCENES, **{name: (name, "#777777") for name in scenes if name not in SCENES}}
-    axes.stackplot(
-        weeks,
-        [[scenes.get(name, {}).get(week, 0) for week in weeks] for name in known],
-        labels=[label for label, _ in known.values()],
-        colors=[colour for _, colour in known.values()],
-    )
+    for name, (label, colour) in known.items():
+        weeks = scenes.get(name, {})
+        axes.plot([*weeks], [*weeks.values()], color=colour, linewidth=1.5, label=label)
 
 
 def draw(output: str, picture: str) -> None:

@@ -264,26 +264,39 @@ def test_followers_net(
     assert (found["gained"], found["lost"], found["net"]) == (15, 24, -9)
 
 
-@pytest.mark.parametrize("dataset", ["article_read", "biz_summary"])
-def test_readers_by_scene(
-    dataset: str, tmp_path: Path, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+def scenes(**counts: int) -> dict[str, Any]:
+    """Return a list of scenes with the people who came from each."""
+    found = [{"user_count": count, "scene_desc": scene} for scene, count in counts.items()]
+    return {"read_user": counts.get("全部", 0), "read_user_source": found}
+
+
+def test_readers_of_an_article_are_those_of_its_best_day(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scenes are added up without the one that stands for all of them."""
+    """No two days are added up, and the scene that stands for all of them is left out."""
+    rows = [
+        {"msgid": "1_1", **scenes(全部=5, 朋友圈=5)},
+        {"msgid": "1_1", **scenes(全部=30, 朋友圈=20, 推荐=15)},
+        {"msgid": "1_2", **scenes(全部=1, 推荐=1)},
+        {"msgid": "1_3", **scenes()},
+    ]
+    write(tmp_path, CATALOGUE["article_read"], rows)
+    found = ask(tmp_path, "article_read", duck, monkeypatch)
+    assert [(row["msgid"], row["ref_date"].day, row["scene"], row["readers"]) for row in found] == [
+        ("1_1", 2, "朋友圈", 20),
+        ("1_1", 2, "推荐", 15),
+        ("1_2", 3, "推荐", 1),
+    ]
 
-    def scenes(**counts: int) -> list[dict[str, Any]]:
-        return [{"user_count": count, "scene_desc": scene} for scene, count in counts.items()]
 
-    write(
-        tmp_path,
-        CATALOGUE[dataset],
-        [
-            {"read_user_source": scenes(全部=30, 朋友圈=20, 推荐=10)},
-            {"read_user_source": scenes(全部=5, 朋友圈=5)},
-            {"read_user_source": []},
-        ],
-    )
-    found = ask(tmp_path, dataset, duck, monkeypatch)
-    assert [(row["scene"], row["readers"]) for row in found] == [("朋友圈", 25), ("推荐", 10)]
+def test_readers_of_an_account_are_those_of_a_median_day(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Days are not added up, and the scene that stands for all of them is left out."""
+    counts = (20, 5, 6)
+    write(tmp_path, CATALOGUE["biz_summary"], [scenes(全部=99, 朋友圈=count) for count in counts])
+    found = ask(tmp_path, "biz_summary", duck, monkeypatch)
+    assert [(row["scene"], row["readers"]) for row in found] == [("朋友圈", 6)]
 
 
 def test_the_newest_row_of_an_article_counts(

@@ -1,5 +1,5 @@
--- Which scenes bring an account its readers, month by month?
-SELECT appid, ref_month, source.scene_desc AS scene, sum(source.user_count) AS readers
+-- Which scenes bring an account its readers, on a median day of each month?
+SELECT appid, ref_month, source.scene_desc AS scene, median(source.user_count) AS readers
 FROM (
     SELECT appid, ref_month, unnest(read_user_source) AS source
     FROM read_parquet('output/biz_summary/ref_month=*/*.parquet', hive_partitioning = true)
