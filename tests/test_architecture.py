@@ -46,10 +46,12 @@ TOP_LEVEL = {
     "docs",
     "examples",
     "harvester",
+    "hatch_build.py",
     "jobs.yaml",
     "justfile",
     "output",
     "pyproject.toml",
+    "requirements.txt",
     "tests",
     "tools",
 }

@@ -9,7 +9,6 @@ import shlex
 import subprocess
 import sys
 import tomllib
-import zipfile
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 # Files of which pip takes a package by its hash alone.
-PINNED = (ROOT / "constraints.txt", ROOT / ".ci" / "uv.txt")
+PINNED = (ROOT / "constraints.txt", ROOT / "requirements.txt", ROOT / ".ci" / "uv.txt")
 
 MAX_DECISION_LINES = 50
 
@@ -201,8 +200,8 @@ def test_the_nightly_workflow_has_every_slow_test() -> None:
     """Each folder of tests with a slow one is in a job, and each folder of a job has one.
 
     The clients of others need Node, so they have a job of their own, which runs on each push. The
-    examples need engines that nothing else installs, and the page a browser, and none of their
-    tests may be skipped there.
+    examples need engines that nothing else installs, the page a browser, and the package each
+    Python, and none of their tests may be skipped there.
     """
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text("utf-8"))
     jobs = workflow["jobs"]
@@ -212,9 +211,10 @@ def test_the_nightly_workflow_has_every_slow_test() -> None:
         for path in (ROOT / "tests").rglob("test_*.py")
         if re.search("mark.slow|by_night|few_by_day", path.read_text("utf-8"))
     }
-    apart = {"browser", "examples", "foreign"}
+    apart = {"browser", "examples", "foreign", "release"}
     assert sorted(named) == sorted(f"tests/{folder}" for folder in slow - apart)
     assert jobs["browser"]["steps"][-1]["run"] == ".ci/full browser"
+    assert jobs["package"]["steps"][-1]["run"] == ".ci/full package"
     ci = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
     [run] = [step for step in ci["jobs"]["foreign"]["steps"] if "env" in step]
     assert run["run"] == ".venv/bin/pytest -m '' tests/foreign"
@@ -280,19 +280,3 @@ def test_links_in_the_docs_lead_somewhere() -> None:
         if not (page.parent / target).exists()
     ]
     assert not dead
-
-
-@pytest.mark.slow
-def test_the_wheel_holds_the_package(tmp_path: Path) -> None:
-    """A built wheel has the package, its texts, its licence and its command, and no test."""
-    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
-    subprocess.run(pip, check=True)
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        names = wheel.namelist()
-    files = (path for path in (ROOT / "harvester").rglob("*") if path.is_file())
-    ours = {str(path.relative_to(ROOT)) for path in files if path.suffix != ".pyc"}
-    assert ours >= {"harvester/py.typed", "harvester/cli/jobs.yaml"}
-    assert {name for name in names if name.startswith("harvester/")} == ours
-    assert [name for name in names if name.endswith("/licenses/LICENSE")]
-    folders = {name.partition("/")[0].partition("-")[0] for name in names}
-    assert folders == {"harvester", "wechat_harvester"}
