@@ -1,5 +1,5 @@
 // Opens a page in Chromium, does the steps that stdin asks for, and prints what it found as JSON.
-// { path, width, height, dark, scale, touch, now, fragment, script, drawn, steps: [[name, ...arguments], ...] }
+// { path or url, width, height, dark, scale, touch, now, fragment, script, drawn, steps: [[name, ...arguments], ...] }
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -19,7 +19,7 @@ const context = await browser.newContext({
   hasTouch: asked.touch ?? false,
 });
 const page = await context.newPage();
-const url = pathToFileURL(asked.path).href;
+const url = asked.url ?? pathToFileURL(asked.path).href;
 const found = { errors: [], requests: [], results: [], painted: null };
 page.on("console", (message) => found.errors.push(message.text()));
 page.on("pageerror", (error) => found.errors.push(String(error)));
@@ -44,6 +44,7 @@ const steps = {
   // Without the marks that isolate a name from the text around it.
   text: async (selector) => (await page.locator(selector).first().innerText()).replaceAll(/[\u2068\u2069]/g, ""),
   texts: (selector) => page.locator(selector).allInnerTexts(),
+  appears: (selector) => page.locator(selector).first().waitFor(),
   visible: (selector) => page.locator(selector).first().isVisible(),
   evaluate: (source) => page.evaluate(source),
   fragment: () => new URL(page.url()).hash,

@@ -42,19 +42,20 @@ def missing() -> str:
 
 
 def visit(
-    path: Path,
+    path: Path | str,
     *steps: list[Any],
     size: tuple[int, int] = (1280, 900),
     quiet: bool = True,
     **options: Any,
 ) -> Visit:
-    """Open a page and do the steps of ``visit.mjs``, one after the other.
+    """Open a page, a file or an address, and do the steps of ``visit.mjs``, one after the other.
 
     ``options``: ``dark``, ``drawn`` (False: wait for no map), ``fragment``, ``now``, ``scale``,
     ``script``, ``touch``. A line in the console or a request of the page is an error, unless
     ``quiet`` is False.
     """
-    asked = {"path": str(path), "width": size[0], "height": size[1], "steps": steps, **options}
+    where = {"path": str(path)} if isinstance(path, Path) else {"url": path}
+    asked = {**where, "width": size[0], "height": size[1], "steps": steps, **options}
     done = subprocess.run(
         ["node", HERE / "visit.mjs"],
         check=False,

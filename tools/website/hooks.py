@@ -1,0 +1,47 @@
+"""Hook of MkDocs: adapts the pages of docs/, which are written for GitHub, to the site."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+# RFC 2606: no such host exists. It stands until the package names a repository.
+UNPUBLISHED = "https://repository.invalid"
+
+FENCE = re.compile(r"^(```\w+) .*$", re.MULTILINE)
+LINK = re.compile(r"(\]\()((?:\.\./)+[^)\s#]*)")
+
+
+def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
+    """Rewrite links out of docs/, and drop the words after a language that tell a test its part."""
+    folder = posixpath.dirname(page.file.src_uri)
+    markdown = FENCE.sub(r"\1", markdown)
+    return LINK.sub(lambda found: found[1] + _target(folder, found[2]), markdown)
+
+
+def on_post_build(config: Any) -> None:
+    """Give the Chinese pages the sitemap, for which the theme asks beside them."""
+    site = Path(config.site_dir)
+    if (site / "sitemap.xml").exists() and (site / "zh").is_dir():
+        shutil.copy(site / "sitemap.xml", site / "zh")
+
+
+def _target(folder: str, link: str) -> str:
+    """Return the link as it is, or the address of a file outside of docs/."""
+    path = posixpath.normpath(posixpath.join("docs", folder, link))
+    if path.startswith("docs/"):
+        return link
+    kind = "tree" if (ROOT / path).is_dir() else "blob"
+    return f"{_repository()}/{kind}/main/{path}"
+
+
+def _repository() -> str:
+    """Return the address of the repository, as the package has it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return str(project.get("urls", {}).get("Repository", UNPUBLISHED))
