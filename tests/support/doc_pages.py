@@ -16,6 +16,7 @@ CREDENTIALS = ROOT / "docs/credentials.md"
 READING = ROOT / "docs/reading.md"
 API = ROOT / "docs/python.md"
 OPERATIONS = ROOT / "docs/operations.md"
+WAREHOUSES = ROOT / "docs/warehouses.md"
 GUIDES = (README, CLI, MANIFEST, CREDENTIALS, READING, OPERATIONS)
 PAGES = (README, ROOT / "SECURITY.md", ROOT / "tests/README.md", *sorted(ROOT.glob("docs/**/*.md")))
 

@@ -6,7 +6,9 @@ this module is imported, because each test starts without variables of harvester
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,8 @@ VARIABLES = {
     )
 }
 AIRFLOW, AIRFLOW_2, DAGSTER, TOOLS = VARIABLES.values()
+WAREHOUSES = os.environ.get("HARVESTER_TEST_WAREHOUSES", "")
+_REQUIRED = os.environ.get("HARVESTER_REQUIRE_WAREHOUSES", "") not in {"", "0"}
 
 
 def _needs(name: str) -> pytest.MarkDecorator:
@@ -35,3 +39,19 @@ needs_airflow, needs_airflow_2, needs_dagster, needs_tools = map(_needs, VARIABL
 def tool(name: str) -> str:
     """Return the path of a program that checks files."""
     return str(Path(TOOLS, "bin", name))
+
+
+def python_with(*modules: str) -> str:
+    """Return the Python of the warehouses, or this one if it has the modules.
+
+    Skips the test without one, or fails it if HARVESTER_REQUIRE_WAREHOUSES is set, as at night.
+    """
+    if WAREHOUSES:
+        return str(Path(WAREHOUSES, "bin", "python"))
+    if _REQUIRED:
+        pytest.fail("HARVESTER_REQUIRE_WAREHOUSES is set, and HARVESTER_TEST_WAREHOUSES is not")
+    missing = [name for name in modules if not importlib.util.find_spec(name)]
+    if missing:
+        where = "HARVESTER_TEST_WAREHOUSES is not set: see .ci/full"
+        pytest.skip(f"{', '.join(missing)} is not installed here, and {where}")
+    return sys.executable

@@ -34,6 +34,7 @@ ADDING = {
 """Functions that add up, in SQL, Polars, pandas and Spark."""
 
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+_OF_CLICKHOUSE = re.compile(r"\bsettings \w+ = \w+")
 _BODY = re.compile(r"\bas\s+(?:table\s+)?(?=\(?\s*(?:with|select|from)\b)", re.IGNORECASE)
 _QUERY = re.compile(r"\b(?:with|select)\b", re.IGNORECASE)
 _KIND = re.compile(r"\s*(?:--.*\n\s*)*(\w+)")
@@ -46,7 +47,7 @@ def people_sums(script: str) -> list[str]:
 
     Raises duckdb.Error if a statement is no SQL of DuckDB. Backticks count as quotes.
     """
-    text = _JINJA.sub(" x ", script).replace("`", '"')
+    text = _OF_CLICKHOUSE.sub("", _JINJA.sub(" x ", script)).replace("`", '"')
     found: list[str] = []
     for statement in duckdb.extract_statements(text):
         query = _query_of(statement.query)
@@ -58,7 +59,7 @@ def people_sums(script: str) -> list[str]:
 def people_sums_in_python(program: str) -> list[str]:
     """Return the same of a Python program: its calls, and the SQL in its texts."""
     found: list[str] = []
-    for node in ast.walk(ast.parse(program)):
+    for node in _walk(ast.parse(program)):
         match node:
             case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)) if name in ADDING:
                 found += sorted(filter(_is_people, _words(node)))
@@ -67,6 +68,17 @@ def people_sums_in_python(program: str) -> list[str]:
             case ast.Constant(value=str(text)) if _STATEMENT.match(text) and "from" in text.lower():
                 found += people_sums(text)
     return found
+
+
+def _walk(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes, with an x in the place of each value that a text is formatted with."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = (each.value if isinstance(each, ast.Constant) else "x" for each in node.values)
+            yield ast.Constant("".join(map(str, parts)))
+        else:
+            yield node
+            yield from _walk(node)
 
 
 def _in_dict(node: ast.Dict) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""The output in engines that no other part of the project installs."""
