@@ -33,7 +33,7 @@ def run(settings: Settings) -> Result:
 
 
 def lived(settings: Settings, **scope: Any) -> Report:
-    """Return the report of a life; a line a day goes to stderr meanwhile."""
+    """Return the report of a life; one line per day goes to stderr meanwhile."""
     command = [sys.executable, "-m", "tests.support.lived_year"]
     given = json.dumps({**scope, "folder": str(settings.folder)})
     done = subprocess.run([*command, given], stdout=subprocess.PIPE, check=True)

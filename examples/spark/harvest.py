@@ -1,4 +1,4 @@
-"""Harvest on a Spark cluster, one task a shard: ``submit.sh`` submits it.
+"""Harvest on a Spark cluster, one task per shard: ``submit.sh`` submits it.
 
 Ends with the exit code of a run: 0, 75 if a later run can obtain more, 76 if something needs a
 person as well, 3 if days are missing that
@@ -16,7 +16,7 @@ from harvester.spark import harvest
 
 
 def main(manifest: str) -> int:
-    """Harvest, print a row a shard, and return the exit code."""
+    """Harvest, print one row per shard, and return the exit code."""
     spark = SparkSession.builder.appName("harvester").getOrCreate()
     try:
         found = harvest(spark, manifest, max_duration="50m", forward_env=[])

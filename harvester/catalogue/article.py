@@ -109,7 +109,7 @@ ARTICLE_READ = _with_detail(
     span=1,
     key=("ref_date", "msgid"),
     columns=(_REF_DATE, _MSGID, _READ_USER, _READ_USER_SOURCE),
-    description="readers of each article and where they came from, a row a day and article",
+    description="readers of each article and where they came from, one row per day and article",
     sparse=True,
     refresh=_SPARSE,
     notes=(_ALL_IS_THE_SUM, "read_user counts people once a day: days do not add up.", _EMPTY),
@@ -120,7 +120,7 @@ ARTICLE_SHARE = _with_detail(
     span=1,
     key=("ref_date", "msgid"),
     columns=(_REF_DATE, _MSGID, _SHARE_USER),
-    description="people who shared each article, a row a day and article",
+    description="people who shared each article, one row per day and article",
     sparse=True,
     refresh=_SPARSE,
     notes=(_EMPTY,),
@@ -144,7 +144,7 @@ BIZ_SUMMARY = _with_detail(
         ),
         _nested("send_page_count", Kind.COUNT, "articles published", "articles"),
     ),
-    description="all articles of an account together, a row a day",
+    description="all articles of an account together, one row per day",
     notes=(_ALL_IS_THE_SUM, "WeChat has been seen to revise the last seven days."),
 )
 
@@ -190,7 +190,7 @@ ARTICLE_TOTAL_DETAIL = _dataset(
         _READ_JUMP_POSITION,
     ),
     description=(
-        "each article over its first 30 days, a row an article and day since it was published"
+        "each article over its first 30 days, one row per article and day since it was published"
     ),
     nesting=Nesting.ARRAY,
     nested_field="detail_list",

@@ -30,7 +30,7 @@ INTERFACE_SUMMARY = _dataset(
     settle=3,
     key=("ref_date",),
     columns=(_REF_DATE, *_METRICS),
-    description="replies of the account's server, a row a day",
+    description="replies of the account's server, one row per day",
     notes=("callback_count may be 0: guard the division.",),
 )
 
@@ -44,7 +44,7 @@ INTERFACE_SUMMARY_HOUR = _dataset(
         Column("ref_hour", Kind.HOUR, "the hour the row sums up", "0 to 23, Beijing time"),
         *_METRICS,
     ),
-    description="replies of the account's server, a row an hour",
+    description="replies of the account's server, one row per hour",
     notes=("An hour without a call may have no row, and callback_count may be 0.",),
 )
 

@@ -49,7 +49,7 @@ UPSTREAM_MSG = _by_type(
     grain=Grain.DAY,
     settle=3,
     columns=(_DAY, *_BY_TYPE),
-    description="messages people sent, a row a day and type",
+    description="messages people sent, one row per day and type",
     notes=(_SAME_PEOPLE,),
 )
 
@@ -58,7 +58,7 @@ UPSTREAM_MSG_HOUR = _by_type(
     grain=Grain.HOUR,
     key=("ref_date", "ref_hour", "msg_type"),
     columns=(_DAY, _HOUR, *_BY_TYPE),
-    description="messages people sent, a row an hour and type",
+    description="messages people sent, one row per hour and type",
     notes=(_SAME_PEOPLE, "A person who writes in two hours of a day is in both rows too."),
 )
 
@@ -66,7 +66,7 @@ UPSTREAM_MSG_WEEK = _by_type(
     name="upstream_msg_week",
     grain=Grain.WEEK,
     columns=(_WEEK, *_BY_TYPE),
-    description="messages people sent, a row a week and type",
+    description="messages people sent, one row per week and type",
     notes=(_PERIOD, _NARROW_SPAN, _SAME_PEOPLE),
 )
 
@@ -74,7 +74,7 @@ UPSTREAM_MSG_MONTH = _by_type(
     name="upstream_msg_month",
     grain=Grain.MONTH,
     columns=(_MONTH, *_BY_TYPE),
-    description="messages people sent, a row a month and type",
+    description="messages people sent, one row per month and type",
     notes=(_PERIOD, _NARROW_SPAN, _SAME_PEOPLE),
 )
 
@@ -83,14 +83,14 @@ UPSTREAM_MSG_DIST = _by_interval(
     grain=Grain.DAY,
     settle=3,
     columns=(_DAY, *_BY_INTERVAL),
-    description="people by how many messages they sent, a row a day and range",
+    description="people by how many messages they sent, one row per day and range",
 )
 
 UPSTREAM_MSG_DIST_WEEK = _by_interval(
     name="upstream_msg_dist_week",
     grain=Grain.WEEK,
     columns=(_WEEK, *_BY_INTERVAL),
-    description="people by how many messages they sent, a row a week and range",
+    description="people by how many messages they sent, one row per week and range",
     notes=(_PERIOD, _NARROW_SPAN),
 )
 
@@ -98,7 +98,7 @@ UPSTREAM_MSG_DIST_MONTH = _by_interval(
     name="upstream_msg_dist_month",
     grain=Grain.MONTH,
     columns=(_MONTH, *_BY_INTERVAL),
-    description="people by how many messages they sent, a row a month and range",
+    description="people by how many messages they sent, one row per month and range",
     notes=(_PERIOD, _NARROW_SPAN),
 )
 

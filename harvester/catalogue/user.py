@@ -48,7 +48,7 @@ USER_SUMMARY = _dataset(
         Column("new_user", Kind.COUNT, "followers gained", "people"),
         Column("cancel_user", Kind.COUNT, "followers lost", "people"),
     ),
-    description="followers gained and lost, a row a day and channel",
+    description="followers gained and lost, one row per day and channel",
     notes=(
         "A day's total is the sum over all its rows: user_source 0 is one channel among others.",
         "WeChat sends new channels before it documents them.",
@@ -63,7 +63,7 @@ USER_CUMULATE = _dataset(
         Column("user_source", Kind.COUNT, "always 0; undocumented", "code", required=False),
         Column("cumulate_user", Kind.COUNT, "followers at the end of the day", "people"),
     ),
-    description="followers in all, a row a day",
+    description="followers in all, one row per day",
     gapless=True,
     notes=("A stock, not a flow: take a day's value, never a sum over days.",),
 )

@@ -1,4 +1,4 @@
-"""A harvest on a Spark cluster: one task and one row a shard.
+"""A harvest on a Spark cluster: one task and one row per shard.
 
 Spark places, starts and repeats the tasks. Locks of the output decide which task owns a bucket, and
 the run of a shard asks only for days that are missing. So any number of attempts of a task may run,
@@ -68,7 +68,7 @@ def harvest(
     accept: Sequence[AnyOutcome] = ("complete", "unfinished", "partial"),
     forward_env: Names = (),
 ) -> DataFrame:
-    """Fetch the days that the output lacks, and publish them: an action, one task a shard.
+    """Fetch the days that the output lacks, and publish them: an action, one task per shard.
 
     Tasks read the manifest and its secrets where they run, so both must be there. A task that
     Spark repeats or runs twice asks nothing again that an earlier one has made durable.
@@ -93,7 +93,7 @@ def harvest(
             values travel with the tasks.
 
     Returns:
-        One row a shard: ``shard``, ``run_id``, ``outcome``, ``exit_code``, ``reasons``,
+        One row per shard: ``shard``, ``run_id``, ``outcome``, ``exit_code``, ``reasons``,
         ``retry_at``, ``requests``, ``rows``, ``message`` and ``published``.
 
     Raises:

@@ -77,7 +77,7 @@ def pending(queues: Iterable[AccountQueue]) -> list[PendingDays]:
 
 
 def merged_pending(parts: Iterable[PendingDays]) -> list[PendingDays]:
-    """Return one entry a dataset, for days of different accounts."""
+    """Return one entry per dataset, for days of different accounts."""
     found: dict[str, PendingDays] = {}
     for part in parts:
         known = found.get(part.dataset)

@@ -43,7 +43,7 @@ def equal_accounts(digests: list[pa.Table]) -> list[list[str]]:
 
 
 def _by_account(digests: pa.Table) -> pa.Table:
-    """Return the digests of rows, or of parts of an account's rows, with one row an account."""
+    """Return the digests of rows, or of parts of an account's rows, with one row per account."""
     joined = [("total", "sum"), ("least", "min"), ("largest", "max")]
     return digests.group_by("appid").aggregate(joined).rename_columns(digests.column_names)
 

@@ -135,3 +135,18 @@ def test_classes_name_members_that_they_have() -> None:
         if name not in _members(node, classes)
     ]
     assert not astray, "\n".join(astray)
+
+
+def test_rates_are_said_with_per() -> None:
+    """One row per day, never "a row" and "a day" side by side, which many readers read twice."""
+    rate = re.compile(
+        r"(?i)\b(?:a|one) (?:row|file|key|line|task|entry|window|folder|call) an? "
+        r"(?:hour|day|week|month|account|dataset|shard|bucket|article)\b"
+    )
+    files = [*PAGES, *(module.path for module in MODULES)]
+    astray = [
+        f"{file.relative_to(ROOT)}: {match[0]}"
+        for file in files
+        for match in rate.finditer(file.read_text("utf-8"))
+    ]
+    assert not astray, "\n".join(astray)

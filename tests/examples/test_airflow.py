@@ -148,7 +148,7 @@ DAILY = [
 def test_the_daily_harvest_ends_at_once(
     python: str, file: str, dag_id: str, tmp_path: Path
 ) -> None:
-    """A task a shard, and a gate after them; the last days are there."""
+    """One task per shard, and a gate after them; the last days are there."""
     with sandbox(accounts=4) as wechat:
         found = run_dag(python, file, dag_id, wechat, tmp_path)
         assert [task["state"] for task in found["tasks"]] == ["success"] * 3

@@ -77,7 +77,7 @@ def ask(client: str, folder: Path, address: str, calls: list[list[str]]) -> list
 
 
 def by_dataset(client: str, folder: Path, address: str) -> dict[str, list[Row]]:
-    """Return all rows that a client gets of each dataset that it knows, a call a day."""
+    """Return all rows that a client gets of each dataset that it knows, one call per day."""
     plan = [(name, day) for name in CATALOGUE for day in DAYS]
     calls = [[CATALOGUE[name].api, day_text(day), day_text(day)] for name, day in plan]
     found: dict[str, list[Row]] = {}

@@ -55,7 +55,7 @@ def test_the_longest_month_that_is_wanted_counts(tmp_path: Path) -> None:
 
 
 def test_days_take_less_room_than_hours(tmp_path: Path) -> None:
-    """A row a day lets one file hold ten thousand accounts."""
+    """One row per day lets one file hold ten thousand accounts."""
     assert of(tmp_path, 10_000, 1, DAILY) == []
     assert bucket_sizing.rows_a_day(CATALOGUE[HOURLY]) == 24
     assert bucket_sizing.rows_a_day(CATALOGUE["upstream_msg_hour"]) > 24

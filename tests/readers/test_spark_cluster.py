@@ -191,7 +191,7 @@ def lab(cluster: Cluster, wechat: FaultyWeChat, address: str, tmp_path: Path) ->
 
 
 def test_the_example_submits_a_harvest(lab: Lab) -> None:
-    """A line a shard, and the exit code of a run; each window is asked once."""
+    """One line per shard, and the exit code of a run; each window is asked once."""
     script = str(ROOT / "examples/spark/submit.sh")
     words = [word for setting in SETTINGS for word in ("--conf", setting)]
     driver = lab.cluster.start([script, lab.cluster.master, str(lab.manifest), *words])

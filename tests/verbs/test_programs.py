@@ -130,7 +130,7 @@ def test_a_script(manifest: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_a_task_of_an_orchestrator(manifest: dict[str, Any], tmp_path: Path) -> None:
-    """A process a shard, whose results come back and are merged."""
+    """One process per shard, whose results come back and are merged."""
     found = output_of(ORCHESTRATOR, tmp_path, json.dumps(manifest))
     assert found == "complete 3 ['1/2', '2/2']"
 

@@ -197,7 +197,7 @@ def test_rows_equal_those_of_a_day_by_day_reading() -> None:
     [(Grain.DAY, "2026-03-04", 1), (Grain.WEEK, "2026-03-02", 7), (Grain.MONTH, "2026-02-01", 28)],
 )
 def test_a_period_is_on_each_of_its_days(grain: Grain, first: str, length: int) -> None:
-    """So that the map of a dataset with a row a week or a month has no holes."""
+    """So that the map of a dataset with one row per week or month has no holes."""
     begin = parse_day(first)
     whole = cells.whole_periods(calendar.one_day(begin), grain)
     assert whole == calendar.day_range(begin, begin + length - 1)

@@ -104,7 +104,7 @@ def status(
         final: With --require: a provisional answer is not enough.
         at_least: With --require: this share of the account-days is enough, as 95%; the others are
             named.
-        by: One row a dataset, or one row an account, the worst first.
+        by: One row per dataset, or one row per account, the worst first.
         all: With --by account: list the complete accounts too.
         owners: Also list which run holds which bucket, and since when.
         acknowledge: Print the lines of the manifest that would pause what was refused.

@@ -126,7 +126,7 @@ def summarise_states(
 def added(
     one: Iterable[DatasetSummary], other: Iterable[DatasetSummary]
 ) -> tuple[DatasetSummary, ...]:
-    """Return one row a dataset, with the sums of both reports."""
+    """Return one row per dataset, with the sums of both reports."""
     found: dict[str, DatasetSummary] = {}
     for row in (*one, *other):
         known = found.get(row.dataset, DatasetSummary(row.dataset, 0, DayCounts()))

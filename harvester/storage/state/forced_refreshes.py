@@ -1,6 +1,6 @@
 """Forced token refreshes of each account, counted over all runs: WeChat grants 20 a day.
 
-One file an account, written before each call, so a killed run counts one too many. A damaged file
+One file per account, written before each call, so a killed run counts one too many. A damaged file
 counts as spent for today. After a lost one a run may make calls that WeChat refuses.
 """
 

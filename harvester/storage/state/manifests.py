@@ -1,6 +1,6 @@
 """Manifests as runs keep them in the output, for readers who do not have them.
 
-One file a manifest, in the format of a manifest: its accounts, jobs, overrides of datasets and
+One file per manifest, in the format of a manifest: its accounts, jobs, overrides of datasets and
 expectations, and no credential. A lost file is written again by the next run.
 """
 

@@ -1,4 +1,4 @@
-"""Ledger of the calls spent and of the quotas known, one file a bucket, under ``_harvester/quota``.
+"""Ledger of calls spent and quotas known, one file per bucket, under ``_harvester/quota``.
 
 Losing it costs calls and questions, and never rows, so a damaged one counts for nothing. It is kept
 by the run that holds the bucket. A check holds none: it adds what it has spent and learnt to the

@@ -1,7 +1,7 @@
 """Run records: one JSON file a run, replaced whole or not at all, until it is folded.
 
 A record has a version of its own, ``record_version``, which only ever adds members, so a record of
-any version can be read. `record_folding` keeps the heads of older records, a file a month.
+any version can be read. `record_folding` keeps the heads of older records, one file per month.
 """
 
 from __future__ import annotations
