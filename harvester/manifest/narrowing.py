@@ -17,6 +17,9 @@ from harvester.core.text.counts import counted
 from harvester.manifest.account_selection import AccountIndex, datasets_named, listed, unknown
 from harvester.manifest.option_values import day_option, end_day_option, spelled
 
+_HIDDEN = "(a name)"
+"""Stands for words by which accounts are selected, where no file may name them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -32,9 +35,12 @@ class Selection:
     datasets: tuple[str, ...] = ()
     jobs: tuple[str, ...] = ()
 
-    def texts(self) -> dict[str, Any]:
-        """Return the filters that are set as values for JSON."""
+    def texts(self, *, names: bool = True) -> dict[str, Any]:
+        """Return the filters that are set as values for JSON, or without ``names`` of accounts."""
         given = {name: value for name, value in asdict(self).items() if value}
+        if not names and self.accounts:
+            shown = (word if is_appid(word) else _HIDDEN for word in self.accounts)
+            given["accounts"] = tuple(shown)
         return {
             name: [*value] if isinstance(value, tuple) else str(value)
             for name, value in given.items()

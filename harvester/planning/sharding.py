@@ -1,11 +1,12 @@
-"""The accounts of a shard: those in the buckets that it owns."""
+"""Parts of a manifest: the accounts of a shard, and what files of the output may have of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import replace
 
-from harvester.core.config.settings import Job, Manifest
+from harvester.core.config.settings import Account, Job, Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
 
@@ -35,3 +36,17 @@ def with_jobs(manifest: Manifest, jobs: Iterable[Job]) -> Manifest:
     own = {account.appid for account in manifest.accounts}
     cut = (replace(job, appids=tuple(filter(own.__contains__, job.appids))) for job in jobs)
     return replace(manifest, jobs=tuple(cut))
+
+
+def as_kept(manifest: Manifest) -> Manifest:
+    """Return a manifest as files of the output may have it: without names, if so it is set."""
+    if manifest.output.account_names:
+        return manifest
+    return replace(manifest, accounts=tuple(map(_without_names, manifest.accounts)))
+
+
+def _without_names(account: Account) -> Account:
+    # A copy, because `replace` would validate all members anew.
+    found = copy(account)
+    vars(found).update(name="", tags=frozenset(), attributes={})
+    return found

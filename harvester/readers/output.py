@@ -21,7 +21,8 @@ from harvester.readers.output_place import (
     located,
     open_place,
 )
-from harvester.storage.layout import Tree
+from harvester.storage.derived import derived_files, derived_runs
+from harvester.storage.layout import ACCOUNTS, Tree
 from harvester.storage.state.change_reader import whole_tree
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, Names
@@ -93,6 +94,14 @@ class Output:
         """
         return engines.duckdb_views(self._harvested.place, self.datasets, con, schema)
 
+    def accounts(self) -> pa.Table:
+        """Return the accounts as the manifests of the last runs label them, by appid.
+
+        ``wanted`` is False of an account that its manifest does not have any more, and
+        ``updated_at`` is when another column changed last.
+        """
+        return derived_files.read_all(self._harvested.store, ACCOUNTS).sort_by("appid")
+
     @arguments.checked
     def coverage(self, name: str | None = None) -> pa.Table:
         """Return the state of each known day, of one dataset or of all, from the footers alone.
@@ -110,7 +119,7 @@ class Output:
 
         ``code_int`` is null for codes that are text.
         """
-        return output_tables.codes()
+        return derived_runs.codes()
 
     def runs(self) -> pa.Table:
         """Return the runs that left a record, oldest first; ``_run_id`` of a row is a ``run_id``.

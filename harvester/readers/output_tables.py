@@ -1,28 +1,21 @@
-"""Tables about an output: coverage as ranges of days, the codes' labels, and the runs."""
+"""Tables about an output: coverage as ranges of days, and the runs."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from functools import lru_cache
 
 import pyarrow as pa
 
-from harvester.catalogue import CATALOGUE, descriptions
-from harvester.catalogue.languages import dataset_in
 from harvester.core import calendar
 from harvester.core.calendar import Day, Month
-from harvester.core.dataset import Dataset
 from harvester.readers.output_place import datasets, located
 from harvester.storage import partition_reader
 from harvester.storage.backends.base import Store
+from harvester.storage.derived.derived_runs import HEAD_BYTES, RecordedRun, runs_table
 from harvester.storage.footer import Footer
 from harvester.storage.layout import Tree
 from harvester.storage.state import run_records
-
-_HEAD_BYTES = 64 << 10
-"""Bytes of a run record that hold the members of a row of `runs`."""
 
 COVERAGE = pa.schema(
     [
@@ -35,35 +28,6 @@ COVERAGE = pa.schema(
     ]
 )
 """Columns of `coverage_ranges`."""
-
-CODES = pa.schema(
-    [
-        pa.field("dataset", pa.string(), nullable=False),
-        pa.field("column_name", pa.string(), nullable=False),
-        pa.field("code", pa.string(), nullable=False),
-        pa.field("code_int", pa.int64()),
-        pa.field("label_en", pa.string()),
-        pa.field("label_zh", pa.string()),
-    ]
-)
-"""Columns of `codes`."""
-
-_RUNS = pa.schema(
-    [
-        pa.field("run_id", pa.string(), nullable=False),
-        pa.field("started_at", pa.timestamp("us", tz="UTC")),
-        pa.field("ended_at", pa.timestamp("us", tz="UTC")),
-        pa.field("harvester_version", pa.string()),
-        pa.field("outcome", pa.string()),
-        pa.field("exit_code", pa.int32()),
-        pa.field("reasons", pa.list_(pa.string())),
-        pa.field("shard", pa.string()),
-        pa.field("requests", pa.int64()),
-        pa.field("retries", pa.int64()),
-        pa.field("rows", pa.int64()),
-        pa.field("labels", pa.map_(pa.string(), pa.string())),
-    ]
-)
 
 
 def coverage(store: Store, name: str | None) -> pa.Table:
@@ -113,51 +77,7 @@ def _ranges(
     )
 
 
-def codes() -> pa.Table:
-    """Return the known values of all open enums, with their labels in both languages."""
-    rows = [row for dataset in CATALOGUE.values() for row in _rows_of_codes(dataset)]
-    return pa.Table.from_pylist(rows, schema=CODES)
-
-
-def _rows_of_codes(dataset: Dataset) -> Iterator[dict[str, object]]:
-    chinese = dict(descriptions.members(dataset_in(dataset, "zh").columns))
-    for name, column in descriptions.members(dataset.columns):
-        both = zip(column.labels.items(), chinese[name].labels.values(), strict=True)
-        for (code, label_en), label_zh in both:
-            yield {
-                "dataset": dataset.name,
-                "column_name": name,
-                "code": str(code),
-                "code_int": code if isinstance(code, int) else None,
-                "label_en": label_en,
-                "label_zh": label_zh,
-            }
-
-
 def runs(store: Store) -> pa.Table:
     """Return the runs that have left a record, oldest first. Raises StoreError and UsageError."""
-    rows = [asdict(run) for run in run_records.newest(Tree(store), _Run, _HEAD_BYTES)]
-    for row in rows:
-        # A record says when it was written, which is no end of a run that goes on or was killed.
-        if row["state"] == "running":
-            row["ended_at"] = None
-    return pa.Table.from_pylist(rows[::-1], schema=_RUNS)
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """The head of a run record."""
-
-    run_id: str
-    started_at: dt.datetime
-    ended_at: dt.datetime
-    state: str
-    exit_code: int | None
-    reasons: tuple[str, ...]
-    requests: int
-    retries: int
-    rows: int
-    harvester_version: str
-    outcome: str | None
-    shard: str | None
-    labels: Mapping[str, str]
+    found = [*run_records.newest(Tree(store), RecordedRun, HEAD_BYTES)]
+    return runs_table(reversed(found))

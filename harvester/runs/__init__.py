@@ -4,6 +4,7 @@ __all__ = [
     "access",
     "attention_of_run",
     "clock",
+    "days",
     "event_loop",
     "facts",
     "harvest",

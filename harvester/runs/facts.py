@@ -30,7 +30,7 @@ from harvester.storage.publication import Published, QuarantinedDay
 class Begun:
     """A run got its labels; ``shard`` is one like ``2/8``, None if it is the only one.
 
-    ``selection`` has the options that narrow the manifest.
+    ``selection`` has the options that narrow the manifest, of which ``manifest_digest`` is one.
 
     ``next_day_at`` is when the first day gets ready that the run does not want yet.
     """
@@ -39,6 +39,7 @@ class Begun:
     shard: str | None = None
     next_day_at: float | None = None
     selection: Mapping[str, Any] = field(default_factory=dict)
+    manifest_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
-from typing import NamedTuple
+from pathlib import Path
 
 import anyio
 
@@ -23,38 +22,22 @@ from harvester.engine.call_budget import BudgetPolicy
 from harvester.engine.pipeline import Pipeline, Tools
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.planning import wanted_days
-from harvester.planning.sharding import of_shard, own_buckets
+from harvester.planning.sharding import as_kept, of_shard, own_buckets
 from harvester.runs import runtime, token_comparison, watchers
 from harvester.runs.access import ask_for_time, open_line, run_context
-from harvester.runs.clock import CheckedClock
+from harvester.runs.days.coverage_of_run import Harvested, read_coverage
 from harvester.runs.event_loop import run_in_loop
-from harvester.runs.facts import AskingEnded, Begun, Counted, CoverageRead, GroupsDamaged, Planned
-from harvester.runs.judgement import judge
-from harvester.runs.record import account_report
-from harvester.runs.record.members import MAX_SUSPICIOUS
-from harvester.runs.record.next_requests import next_requests
-from harvester.runs.record.record import Record
+from harvester.runs.facts import AskingEnded, Begun, Counted, GroupsDamaged, Planned
 from harvester.runs.run_log import RunLog, locked_and_recorded
 from harvester.runs.stream import StopOrder, Stream, all_made
 from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.scheduling.scheduler import Scheduler
 from harvester.scheduling.standing import pending
 from harvester.storage import coverage_scan, layout, publish
-from harvester.storage.empty_everywhere import empty_everywhere
+from harvester.storage.derived import derived_accounts
 from harvester.storage.publication import Published
 from harvester.storage.publish import EvidenceOf
-from harvester.storage.state import forced_refreshes, quota_ledger
-
-
-class Harvested(NamedTuple):
-    """The wanted days of a run, the gaps among them before it, and its queues.
-
-    ``gaps`` are by dataset and appid.
-    """
-
-    want: wanted_days.Wanted
-    gaps: Mapping[tuple[str, str], calendar.DaySet]
-    queues: Sequence[AccountQueue]
+from harvester.storage.state import forced_refreshes, manifests, quota_ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +46,7 @@ class RunState:
 
     ``manifest_at`` returns that part of the manifest as of another time. ``grant`` is how many
     requests the run may make, None for any number. What happens goes to the facts of ``run_log``.
+    ``whole`` is the manifest before options narrowed it, for the tables.
     """
 
     manifest: Manifest
@@ -73,6 +57,7 @@ class RunState:
     run_log: RunLog
     manifest_at: Callable[[float], Manifest]
     grant: int | None = None
+    whole: Manifest | None = None
 
     @property
     def stream(self) -> Stream:
@@ -102,6 +87,8 @@ def run(
     manifest = project.manifest
     whole = own_buckets(manifest.output.buckets, options.shard), manifest.limits.max_requests
     own, grant = share or whole
+    # A process of a run got it with its share.
+    everything = whole_manifest(project) if share is None else project.whole or manifest
     # Narrowed before secrets are read: the runner of a shard needs those of its own accounts alone.
     project = project._replace(manifest=of_shard(manifest, own))
     context = run_context(project, watch)
@@ -110,8 +97,15 @@ def run(
         # The limits of a process are its share of the manifest's.
         return replace(of_shard(project.manifest_at(now), own), limits=manifest.limits)
 
+    everything = of_shard(everything, own)
     place = project.manifest, project.tree
-    execute(RunState(*place, options, context, own, run_log, manifest_at, grant))
+    execute(RunState(*place, options, context, own, run_log, manifest_at, grant, everything))
+
+
+def whole_manifest(project: runtime.Project) -> Manifest:
+    """Return the manifest before it was narrowed, as files have it; its file is its name there."""
+    found = as_kept(project.whole or project.manifest)
+    return replace(found, file=Path(manifests.name_of(project.tree, found)))
 
 
 def execute(state: RunState) -> None:
@@ -123,7 +117,7 @@ def execute(state: RunState) -> None:
     written.
     """
     clock, tree, stream = state.context.clock, state.tree, state.stream
-    state.run_log.manifest = state.manifest
+    state.run_log.manifest = as_kept(state.manifest)
     stream.report(begun(state.manifest, state.options, state.started_at))
     ledger = quota_ledger.read(tree, calendar.today(clock()), state.own[0])
     agrees = ledger.agrees_with(clock.moment()) if ledger is not None else None
@@ -144,6 +138,8 @@ def execute(state: RunState) -> None:
             # It may have made no call of this bucket, and a gate reads no other ledger.
             quota_ledger.retime(tree, state.own[0], clock.moment())
         stream.report(read_coverage(stream.own, state.manifest, tree, harvested, clock))
+        about = state.own, state.whole or state.manifest, state.started_at
+        state.run_log.write_tables = partial(derived_accounts.update, tree, *about)
 
 
 def _recover(state: RunState) -> None:
@@ -157,31 +153,6 @@ def _recover(state: RunState) -> None:
     clock = state.context.clock
     damaged = publish.recover(state.tree, state.manifest.datasets, state.own, tell, now=clock)
     state.stream.report(GroupsDamaged(tuple(damaged)))
-
-
-def read_coverage(
-    record: Record, manifest: Manifest, tree: layout.Tree, harvested: Harvested, clock: CheckedClock
-) -> CoverageRead:
-    """Read what the files have of the wanted days of a run. Raises StoreError.
-
-    ``harvested`` has the wanted days, the gaps before, and the queues of the run.
-    """
-    (want, gaps, queues), now = harvested, clock()
-    states, _ = scan = coverage_scan.read(tree, want, now, manifest.datasets)
-    for (dataset, appid), days in gaps.items():
-        states[dataset][appid].told = days
-    accounts = tuple(account_report.with_trouble(want, states, record.abandoned, queues))
-    lost = {(row.dataset, row.appid, reason) for row in accounts for reason in row.reasons}
-    return CoverageRead(
-        tuple(account_report.summarise_states(want, states, lost)),
-        accounts,
-        tuple(coverage_scan.quarantined_days(tree, states)),
-        tuple(islice(coverage_scan.suspicious(states), MAX_SUSPICIOUS)),
-        next_requests(manifest, want, states),
-        clock.is_apart,
-        tuple(empty_everywhere(scan, now)),
-        judge(manifest, want, states, lost, now),
-    )
 
 
 def _by_right_clock(state: RunState) -> RunState:
@@ -208,7 +179,7 @@ def _plan_and_harvest(state: RunState) -> Harvested:
     gaps = coverage_scan.gaps(states)
     # Of ten thousand accounts they are large, and the run needs no more of them.
     del states
-    plan = wanted_days.summarise(manifest, want, missing)
+    plan = wanted_days.summarise(as_kept(manifest), want, missing)
     _check_request_limit(plan.requests, state)
     state.stream.report(planned(want, plan))
     queues = make_queues(manifest, missing) if plan.requests else []

@@ -32,6 +32,7 @@ from harvester.runs.stream import Stream
 from harvester.runs.user_files import UserFile
 from harvester.storage import locks
 from harvester.storage.backends.claims import Claim
+from harvester.storage.derived import derived_runs
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.state import manifests, record_folding, run_records
@@ -53,13 +54,16 @@ class RunLog:
 
     The record is that of ``stream``. ``files`` of the user get it too, each in its own form, also
     if the run ends before it has begun. ``manifest`` is the one that the run works on, once it is
-    read, and ``whole`` that one before it was narrowed, to be kept in the output.
+    read, and ``whole`` that one before it was narrowed, to be kept in the output. ``write_tables``
+    brings the tables beside the datasets up to date, once the run has come to its own end.
     """
 
     def __init__(self, stream: Stream, files: Iterable[UserFile] = ()) -> None:
         self.stream = stream
         self.manifest: Manifest | None = None
         self.whole: Manifest | None = None
+        self.write_tables: Callable[[], object] | None = None
+        self._is_hurried = False
         self._files = [*files]
         self._place: OpenRecord | None = None
         self._closed = False
@@ -173,6 +177,7 @@ class RunLog:
                 self._closed = True
                 # Earlier records and the kept manifest take longer than such a process has.
                 self.manifest = self.whole = None
+                self._is_hurried = True
                 # Folded alone: the listeners belong to the thread of the run.
                 code = self.stream.stop.code or Exit.SIGTERM
                 self.stream.fold(facts.Signalled(code), end_of(None, self.stream.now()))
@@ -201,9 +206,22 @@ class RunLog:
                 with suppress(UsageError):
                     manifests.keep(tree, self.whole, self.stream.now())
             run_records.write(tree, self.run_id, record)
+            self._write_tables()
+            # The next run adds what is left out here.
+            if self.stream.own.failed is None and not self._is_hurried:
+                derived_runs.update_runs(tree, record)
+                derived_runs.update_codes(tree)
             changes.close()
             if folds:
                 record_folding.fold(tree, self.stream.now())
+
+    def _write_tables(self) -> None:
+        """Write the tables of the buckets, unless the run failed or is to end soon."""
+        if self.write_tables and self.stream.own.failed is None and self.stream.stop.code is None:
+            try:
+                self.write_tables()
+            except HarvesterError as error:
+                _log.error("the tables are not up to date: %s; %s", error.problem, error.advice)
 
     def _find_attention(self) -> None:
         """Add what the run leaves to a person, which earlier records date. Raises StoreError."""

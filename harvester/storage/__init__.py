@@ -4,6 +4,7 @@ __all__ = [
     "arrow_files",
     "backends",
     "coverage_scan",
+    "derived",
     "empty_everywhere",
     "footer",
     "integrity_check",

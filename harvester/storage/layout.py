@@ -51,11 +51,17 @@ FORCED_REFRESHES = f"{META_DIR}/quota/forced"
 MANIFESTS = f"{META_DIR}/manifests"
 """Manifests as the last run of each left it, without credentials."""
 
+DERIVED = f"{META_DIR}/tables"
+"""What the files of the table `coverage` were made of, a file for each bucket."""
+
 ACCOUNT_CACHE = f"{META_DIR}/platform.json"
 """Cached list of the accounts that authorised the platform."""
 
 MONTHS = range(month_of(FIRST_DAY), 2100 * 12)
 """The months that a data file may be of: from WeChat's first statistics to the year 2099."""
+
+TABLES = ACCOUNTS, COVERAGE, CODES, RUN_ROWS = ("accounts", "coverage", "codes", "runs")
+"""Folders of the tables beside the datasets, whose names no dataset has."""
 
 _DATA_FILE_NAME = re.compile(r"[^/]+/ref_month=(\d{4}-\d{2})/part-(\d{4,})-of-(\d{4,})\.parquet")
 
@@ -158,7 +164,7 @@ def check_folders(tree: Tree) -> None:
     """
     # A store has objects alone, and no folders.
     if isinstance(tree.store, LocalStore):
-        tree.store.check_folders((META_DIR, *CATALOGUE))
+        tree.store.check_folders((META_DIR, *TABLES, *CATALOGUE))
 
 
 def partitions(

@@ -6,6 +6,7 @@ __all__ = [
     "day_rows",
     "decode",
     "decode_batch",
+    "derived",
     "equal_rows",
     "evidence",
     "integrity",

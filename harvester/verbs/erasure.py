@@ -5,23 +5,29 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet, Month, day_text, newest, oldest
-from harvester.core.dataset import DATE_COLUMN
-from harvester.core.errors import StoreError, UsageError
+from harvester.core.dataset import DATE_COLUMN, Grain
+from harvester.core.errors import DamagedOutput, StoreError, UsageError
 from harvester.core.model import APPID, bucket_of
 from harvester.planning.wanted_days import Wanted
 from harvester.storage.backends.base import META_DIR, FileInfo, read_bytes
-from harvester.storage.layout import QUARANTINE, RAW, Tree
+from harvester.storage.derived import derived_files
+from harvester.storage.layout import ACCOUNTS, COVERAGE, QUARANTINE, RAW, RUN_ROWS, Tree
 from harvester.storage.state import json_file
 from harvester.storage.state.packed_lines import LINES, pack, unpack
-from harvester.tables import row_groups
+from harvester.tables import derived, row_groups
 from harvester.tables.columns import Slice
 
 SIDE_FILES = (".json", ".entry", LINES)
@@ -30,6 +36,7 @@ SIDE_FILES = (".json", ".entry", LINES)
 MAX_BYTES = 256 << 20
 """Longest JSON side file: the record of a run that replaced every file of a large output."""
 
+_PERIODS = [x.name for x in CATALOGUE.values() if x.grain in (Grain.WEEK, Grain.MONTH)]
 _REMOVED = object()
 _SHOWN = 3
 
@@ -243,3 +250,66 @@ def _text(name: str, parts: list[Any]) -> bytes:
     if not name.endswith(LINES):
         return json.dumps(parts[0], indent=2).encode()
     return pack(f"{json.dumps(part)}\n".encode() for part in parts)
+
+
+def erase_rows(tree: Tree, request: ErasureRequest, *, dry: bool) -> Iterator[str]:
+    """Remove what a request names from the tables; yield the files that had any.
+
+    An unreadable file may have some, so it is deleted, and the next run makes it again. With
+    ``dry`` nothing is changed. Raises StoreError.
+    """
+    found = {ACCOUNTS: _accounts_left, COVERAGE: _days_left, RUN_ROWS: _runs_left}
+    for folder, left in found.items():
+        for file in derived_files.files(tree.store, folder):
+            with suppress(DamagedOutput):
+                rows = derived_files.read(tree.store, file.name)
+                if left(rows, request).equals(rows):
+                    continue
+            if not dry:
+                derived_files.replace(tree, file.name, partial(_pieces_left, left, request))
+            yield file.name
+
+
+def _pieces_left(
+    left: Callable[[pa.Table, ErasureRequest], pa.Table],
+    request: ErasureRequest,
+    old: pq.ParquetFile | None,
+) -> Iterator[pa.Table]:
+    return (left(piece, request) for piece in derived_files.pieces(old))
+
+
+def _accounts_left(rows: pa.Table, request: ErasureRequest) -> pa.Table:
+    """Return the accounts that stay: all, unless everything of them is forgotten."""
+    if not request.has(None, None):
+        return rows
+    return rows.filter(pc.invert(_is_in(rows, "appid", request.appids)))
+
+
+def _days_left(rows: pa.Table, request: ErasureRequest) -> pa.Table:
+    """Return the ranges of days that stay. A period goes if its first day goes."""
+    is_meant = pc.and_(
+        _is_in(rows, "appid", request.appids), _is_in(rows, "dataset", request.datasets)
+    )
+    if request.before is None:
+        return rows.filter(pc.invert(is_meant))
+    before = pa.scalar(calendar.date_of(request.before), pa.date32())
+    begins = pc.and_(is_meant, pc.less(rows["begin_date"], before))
+    ends = pc.or_(pc.less(rows["end_date"], before), _is_in(rows, "dataset", _PERIODS))
+    place = rows.schema.get_field_index("begin_date")
+    cut = pc.if_else(begins, before, rows["begin_date"])
+    kept = rows.set_column(place, rows.schema.field("begin_date"), cut)
+    return kept.filter(pc.invert(pc.and_(begins, ends)))
+
+
+def _runs_left(rows: pa.Table, request: ErasureRequest) -> pa.Table:
+    """Return the runs without labels that name the accounts."""
+    runs = [{**row, "labels": dict(row["labels"])} for row in rows.to_pylist()]
+    left = erase_from_json(runs, request)
+    if left == runs:
+        return rows
+    plain = [{**row, "labels": sorted(row["labels"].items())} for row in left]
+    return pa.Table.from_pylist(plain, schema=derived.RUNS)
+
+
+def _is_in(rows: pa.Table, column: str, names: frozenset[str] | list[str]) -> pa.ChunkedArray:
+    return pc.is_in(rows[column], pa.array(names, pa.string()))

@@ -64,8 +64,8 @@ class Receipt(Brief):
     """Everything that was deleted, or would be: files, unpublished answers, quarantine, names.
 
     ``damaged`` are unreadable files of the quarantine, removed because they may hold some of it;
-    ``records`` are the JSON side files that named an account, and ``not_reached`` the places where
-    copies may be that this command does not delete.
+    ``records`` are the JSON side files, and the files of tables beside the datasets, that named an
+    account, and ``not_reached`` the places where copies may be that this command does not delete.
     """
 
     dry_run: bool
@@ -223,7 +223,10 @@ def _forget(erasing: _Erasure) -> Receipt:
         answers=answers,
         quarantined=quarantined,
         damaged=list(_forget_damaged(erasing)),
-        records=list(erasure.erase_names(erasing.tree, request, dry=erasing.dry)),
+        records=[
+            *erasure.erase_names(erasing.tree, request, dry=erasing.dry),
+            *erasure.erase_rows(erasing.tree, request, dry=erasing.dry),
+        ],
         not_reached=tuple(_elsewhere(erasing.manifest)),
     )
 

@@ -166,6 +166,7 @@ def rewrite_tree(
     rewrite_journal.write(target, begun)
     with recorded(new):
         tree_copy.copy_side_files(source, target)
+        tree_copy.copy_tables(source, target)
         new.open(target, list(range(target.buckets)), is_new=True)
         kept = sum([_make_dataset(each, new) for each in rewritings])
         tree_copy.retire_former_names(source, target, datasets, new)

@@ -23,6 +23,7 @@ from harvester.core.errors import Busy, HarvesterError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.results import QuotaUse
 from harvester.manifest.option_values import spelled
+from harvester.planning.sharding import as_kept
 from harvester.runs import harvest as harvesting
 from harvester.runs.clock import CheckedClock
 from harvester.runs.facts import Begun
@@ -35,6 +36,7 @@ from harvester.runs.stream import StopOrder
 from harvester.runs.user_files import UserFile
 from harvester.runs.waits import DEFAULT_WAIT, Waits
 from harvester.storage.coverage_scan import Refetch
+from harvester.storage.state import manifests
 from harvester.storage.state.quota_use import quota_use
 from harvester.verbs import arguments, summary_file
 from harvester.verbs.arguments import SELECTING, AnyDay, ManifestSource, Names, Processes, ShardName
@@ -253,7 +255,10 @@ class Run:
             lambda file: summary_file.refuse_place(file.path, opened.manifest, file.option)
         )
         self.project = opened.project(chosen, "asked")
-        self._log.whole = self.project.whole
+        self._log.whole = whole = as_kept(self.project.whole or self.project.manifest)
+        words = chosen.texts(names=whole.output.account_names)
+        digest = manifests.digest_of(whole)
+        self._log.stream.report(Begun({}, selection=words, manifest_digest=digest))
         self._narrator.names = self.project.manifest.names
         warn_of_exposure(self.project.manifest)
         if options.processes == 1:

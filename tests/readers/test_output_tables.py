@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harvester.core.calendar import date_of, month_begin, month_length, parse_month
 from harvester.readers import output_tables
+from harvester.storage.derived import derived_runs
 from harvester.storage.footer import Footer
 from harvester.tables import coverage
 from harvester.tables.coverage import AccountDays, AskTimes
@@ -75,7 +76,7 @@ def test_ranges_are_the_longest_of_equal_days(
 
 def test_codes_are_text_and_where_they_can_be_numbers() -> None:
     """Each row has a code as text; its number is the same."""
-    for row in output_tables.codes().to_pylist():
+    for row in derived_runs.codes().to_pylist():
         assert row["code"]
         assert row["label_en"]
         assert row["code_int"] is None or str(row["code_int"]) == row["code"]

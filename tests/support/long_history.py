@@ -28,8 +28,9 @@ from harvester.core.calendar import (
 )
 from harvester.core.config.settings import Account, Job, Manifest, Output
 from harvester.core.model import RawAnswer, Refusal, Window
-from harvester.runs import facts, harvest
+from harvester.runs import facts
 from harvester.runs.clock import CheckedClock
+from harvester.runs.days.coverage_of_run import Harvested, read_coverage
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.stream import Stream
@@ -154,13 +155,13 @@ class LongHistory:
                 patch.setattr(coverage_scan, "read", lambda *_: coverage_scan.Scan(states, silence))
                 harvested = self._harvested(newest, is_late=is_late)
                 own, clock = stream.own, CheckedClock(lambda: times[0], lambda: 0.0, "")
-                stream.report(harvest.read_coverage(own, manifest, tree, harvested, clock))
+                stream.report(read_coverage(own, manifest, tree, harvested, clock))
 
-    def _harvested(self, newest: Day, *, is_late: bool) -> harvest.Harvested:
+    def _harvested(self, newest: Day, *, is_late: bool) -> Harvested:
         wanted = dict.fromkeys(self.appids, day_range(self.begin, newest))
         before = self._states(newest if is_late else newest - 1)
         gaps = coverage_scan.gaps(before)
-        return harvest.Harvested(dict.fromkeys(self.datasets, wanted), gaps, [])
+        return Harvested(dict.fromkeys(self.datasets, wanted), gaps, [])
 
     def quarantine_some(self, tree: Tree) -> None:
         """Put the answers of a few days into quarantine."""
@@ -229,6 +230,6 @@ def sizes(tree: Tree) -> dict[str, int]:
     found: dict[str, int] = {}
     for file in tree.store.list(""):
         parts = file.name.split("/")
-        kind = parts[1] if parts[0] == META_DIR else "data"
+        kind = parts[1] if parts[0] == META_DIR else "data" if parts[0] in CATALOGUE else parts[0]
         found[kind] = found.get(kind, 0) + file.size
     return found

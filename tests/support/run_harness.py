@@ -239,4 +239,5 @@ def published_rows(
 
 def files_of(root: Path) -> Iterator[Path]:
     """Yield every data file of an output."""
-    return root.glob("*/ref_month=*/*.parquet")
+    found = root.glob("*/ref_month=*/*.parquet")
+    return (path for path in found if path.parts[-3] in CATALOGUE)

@@ -17,7 +17,7 @@ from harvester.storage.footer import BUCKET
 from tests.storage.test_newer_formats import rewritten
 from tests.support.cli import CommandLine, JobScope, command_line
 from tests.support.faulty_wechat import FaultyWeChat
-from tests.support.run_harness import DAILY, appid
+from tests.support.run_harness import DAILY, appid, files_of
 
 MONTH = f"{DAILY}/ref_month=2026-03"
 FIRST, SECOND = (f"{MONTH}/part-{bucket:04d}-of-0002.parquet" for bucket in range(2))
@@ -59,7 +59,7 @@ def refused(here: CommandLine, *said: str) -> None:
 
 def test_every_file_says_its_bucket(here: CommandLine) -> None:
     """As in its name, with the number of buckets; docs/reading.md describes the key."""
-    paths = list(here.output.glob("*/*/*.parquet"))
+    paths = list(files_of(here.output))
     assert len(paths) == 4
     for path in paths:
         assert path.name == f"part-{(bucket_in(path) or b'').decode()}.parquet"

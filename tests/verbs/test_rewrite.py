@@ -35,6 +35,7 @@ from tests.support.run_harness import (
     appid,
     days_between,
     expected,
+    files_of,
     published_rows,
 )
 
@@ -173,7 +174,7 @@ def test_unpublished_answers_are_published_first_and_side_files_are_copied(
     assert not target.store.list("_harvester/raw")
     records = [json.loads(path.read_bytes()) for path in Path("new/_harvester/runs").iterdir()]
     told_of = {item["path"] for each in records for item in each["published"]}
-    files = Path("new").glob("*/*/*.parquet")
+    files = files_of(Path("new"))
     assert {path.relative_to("new").as_posix() for path in files} <= told_of
 
 
@@ -369,18 +370,18 @@ def test_a_finished_rewrite_changes_nothing_and_refuses_a_changed_source(
     source = harvest(1)
     command = ["rewrite", "--to", "new", "--buckets", "2", "--format", "json"]
     assert invoke(command) == Exit.DONE
-    before = {path: path.stat().st_mtime_ns for path in Path("new").glob("*/*/*.parquet")}
+    before = {path: path.stat().st_mtime_ns for path in files_of(Path("new"))}
     capsys.readouterr()
     assert invoke(command) == Exit.DONE
     made = told(capsys)
     assert made["kept"] == made["files"] == len(before)
-    assert before == {path: path.stat().st_mtime_ns for path in Path("new").glob("*/*/*.parquet")}
+    assert before == {path: path.stat().st_mtime_ns for path in files_of(Path("new"))}
     day = parse_day("2026-04-01")
     window = Window(ACCOUNTS[0], DAILY, day, day)
     write_group(source, 0, "later", [answer(window, [row(day)], LONG_AFTER + 9**9, refetch=-1)])
     assert invoke(command) == Exit.USAGE
     assert "changed since" in capsys.readouterr().err
-    assert before == {path: path.stat().st_mtime_ns for path in Path("new").glob("*/*/*.parquet")}
+    assert before == {path: path.stat().st_mtime_ns for path in files_of(Path("new"))}
 
 
 @pytest.mark.parametrize(

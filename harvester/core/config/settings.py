@@ -281,6 +281,8 @@ class Output:
     """A directory, or s3://…, gs://…, az://…."""
     buckets: Annotated[int, *types.whole(1, 9_999)] = 1
     """Files per month; fixed when a dataset's first file is written."""
+    account_names: types.Truth = True
+    """False keeps names, tags and attributes of accounts out of all files of the output."""
     must_exist: types.Truth = False
     """Refuse to start a new tree, in case of a mistyped path."""
     endpoint: types.Endpoint | None = None

@@ -34,7 +34,8 @@ class ShardTask:
     any number if that is None; ``plan`` was made before it holds its locks. ``started_at`` is when
     the whole run began, ``log_level`` the least level of the log lines that are passed on, and
     ``platform`` what is known of the platform. The shard of the options is that of the whole run:
-    other runs compare it with their own.
+    other runs compare it with their own. ``whole`` has the accounts of the buckets as no option
+    narrowed them.
     """
 
     run_id: str
@@ -43,6 +44,7 @@ class ShardTask:
     own: list[int]
     plan: Planned
     manifest: Manifest
+    whole: Manifest
     manifest_at: Callable[[float], Manifest]
     credentials: Credentials
     options: RunOptions

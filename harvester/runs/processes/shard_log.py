@@ -41,6 +41,7 @@ class ShardLog(RunLog):
         """Fold the change logs: the record is written elsewhere."""
         if self._place is not None:
             with log_store_errors():
+                self._write_tables()
                 self._place.changes.close()
 
     def _write(self, place: OpenRecord) -> None:

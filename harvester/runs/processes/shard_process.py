@@ -186,7 +186,7 @@ class _ShardProcess:
             platform = PlatformAtHand(clock, self._shared_platform)
             place = task.manifest, open_tree(task.manifest.output)
             project = Project(*place, clock, platform, task.manifest_at, task.credentials)
-            project = project._replace(owners=self._owners)
+            project = project._replace(owners=self._owners, whole=task.whole)
             harvesting.run(self._log, project, task.options, share=(task.own, task.grant))
 
     def _shared_platform(self, manifest: Manifest) -> PlatformAccess | None:

@@ -10,7 +10,7 @@ from harvester.core.config.credentials import PlatformAccess
 from harvester.core.config.settings import Limits, Manifest
 from harvester.core.errors import UsageError
 from harvester.planning import wanted_days
-from harvester.planning.sharding import of_shard, own_buckets
+from harvester.planning.sharding import as_kept, of_shard, own_buckets
 from harvester.runs import harvest as harvesting
 from harvester.runs.access import run_context
 from harvester.runs.event_loop import run_in_loop
@@ -63,7 +63,7 @@ def _run_tasks(
         context = run_context(project, watch)
         begun = harvesting.begun(project.manifest, options, run_log.stream.own.started_at)
         run_log.stream.report(begun)
-        run_log.manifest = project.manifest
+        run_log.manifest = as_kept(project.manifest)
         limit = project.manifest.limits.max_requests
         granted = list(_granted(tasks, limit, context.platform))
         supervisor = Supervisor(run_log, project.tree, context, launcher, granted)
@@ -84,6 +84,7 @@ def _tasks(
     """
     record, manifest, (number, total) = run_log.stream.own, project.manifest, options.shard
     least, more = divmod(manifest.limits.connections, count)
+    whole = harvesting.whole_manifest(project)
     for index in range(count):
         mine = own[index::count]
         limits = replace(manifest.limits, connections=least + (index < more))
@@ -95,6 +96,7 @@ def _tasks(
             own=mine,
             plan=_plan(project.tree, narrowed, options, record.started_at),
             manifest=narrowed,
+            whole=of_shard(whole, mine),
             manifest_at=project.manifest_at,
             credentials=project.credentials,
             options=replace(options, processes=1),
@@ -107,7 +109,7 @@ def _plan(tree: Tree, manifest: Manifest, options: RunOptions, now: float) -> Pl
     want = wanted_days.wanted(manifest, now)
     states = coverage_scan.read(tree, want, now, manifest.datasets).states
     missing = coverage_scan.to_ask(states, want, options.refetch)
-    return harvesting.planned(want, wanted_days.summarise(manifest, want, missing))
+    return harvesting.planned(want, wanted_days.summarise(as_kept(manifest), want, missing))
 
 
 def _granted(

@@ -19,9 +19,9 @@ from anyio import to_thread
 
 from harvester.core.errors import CallError, HarvesterError, ProcessDied
 from harvester.planning import wanted_days
-from harvester.runs import harvest as harvesting
 from harvester.runs import watchers
 from harvester.runs.clock import OFF_SECONDS
+from harvester.runs.days.coverage_of_run import Harvested, read_coverage
 from harvester.runs.facts import Counted, CoverageRead, Died, Ended, Fact, Planned
 from harvester.runs.processes import messages
 from harvester.runs.processes.launcher import End, Launcher
@@ -169,8 +169,8 @@ class Supervisor:
         """Read the coverage of a crashed shard from its files."""
         want = wanted_days.wanted(task.manifest, self._stream.own.started_at)
         record, clock = self._stream.shard(task.shard), self._context.clock
-        asked = harvesting.Harvested(want, {}, ())
-        return harvesting.read_coverage(record, task.manifest, self._tree, asked, clock)
+        asked = Harvested(want, {}, ())
+        return read_coverage(record, task.manifest, self._tree, asked, clock)
 
     async def _harvest(self, shard: Shard) -> None:
         """Have a shard harvested, by another process if the first one dies."""

@@ -124,6 +124,8 @@ class Members:
     run_id: Annotated[str, _first] = ""
     verb: Annotated[str, _first] = "run"
     manifest: Annotated[str, _first] = ""
+    manifest_digest: Annotated[str | None, _known] = None
+    host: Annotated[str, _known] = ""
     started_at: Annotated[float, _first] = 0.0
     ended_at: Annotated[float, _first] = 0.0
     shard: Annotated[str | None, _first] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -45,7 +46,8 @@ class Record(Members):
     @classmethod
     def begun(cls, manifest: Path, now: float) -> Self:
         """Return the record of a run that begins at ``now``."""
-        return cls(run_id=new_run_id(now), manifest=str(manifest), started_at=now, ended_at=now)
+        host, run_id = platform.node(), new_run_id(now)
+        return cls(run_id, manifest=str(manifest), host=host, started_at=now, ended_at=now)
 
     @classmethod
     def of_shards(cls, shards: Sequence[Self], head: Self | None = None) -> Self:
@@ -108,9 +110,10 @@ class Record(Members):
                 # A process in the place of a dead one corrects its own clock once more.
                 if not (self.deaths and self.run_id == run_id):
                     self._begin_anew(offset, run_id)
-            case facts.Begun(labels, shard, next_day_at, selection):
+            case facts.Begun(labels, shard, next_day_at, selection, digest):
                 self.labels, self.shard = {**self.labels, **labels}, self.shard or shard
-                self.selection = self.selection or selection
+                self.selection = selection or self.selection
+                self.manifest_digest = digest or self.manifest_digest
                 self.next_day_at = next_day_at
             case facts.GroupsDamaged(paths):
                 self.damaged += paths

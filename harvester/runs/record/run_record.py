@@ -43,10 +43,7 @@ def as_record(record: Record) -> dict[str, Any]:
         "record_version": RECORD_VERSION,
         "harvester_version": __version__,
         "schema_version": SCHEMA_VERSION,
-        "run_id": record.run_id,
-        "verb": record.verb,
-        "manifest": inert(record.manifest),
-        "shard": record.shard,
+        **_origin(record),
         "labels": labels.safe(record.labels),
         "selection": dict(record.selection),
         "started_at": calendar.utc_text(record.started_at),
@@ -85,6 +82,17 @@ def as_record(record: Record) -> dict[str, Any]:
         "notes": notes_of(record, {}),
         "shards": list(map(_shard, record.shards)),
         "published": plain(record.published),
+    }
+
+
+def _origin(record: Record) -> dict[str, Any]:
+    return {
+        "run_id": record.run_id,
+        "verb": record.verb,
+        "manifest": inert(record.manifest),
+        "manifest_digest": record.manifest_digest,
+        "host": inert(record.host),
+        "shard": record.shard,
     }
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -22,7 +23,7 @@ from harvester.core import calendar
 from harvester.core.config.expect import Expect
 from harvester.core.config.settings import Account, Job, Manifest
 from harvester.core.dataset import Dataset
-from harvester.core.errors import LostRace
+from harvester.core.errors import LostRace, UsageError
 from harvester.storage.backends.base import read_bytes
 from harvester.storage.layout import MANIFESTS, Tree
 from harvester.storage.state import json_file
@@ -68,26 +69,75 @@ def keep(tree: Tree, manifest: Manifest, now: float) -> None:
     The file is named after the manifest's own. Of two manifests of one name, each has the file with
     accounts that it has. Raises StoreError, and UsageError for a newer version.
     """
+    content = _content(manifest)
+    _, file = _place(tree, manifest, digest := _digest(manifest, content))
+    if file is not None:
+        accounts, since = tuple(map(_account, manifest.accounts)), _since(tree, manifest, now)
+        # The other shards of a run write the same.
+        with suppress(LostRace):
+            file.write(KeptManifest(digest, accounts, *content, since))
+
+
+def name_of(tree: Tree, manifest: Manifest) -> str:
+    """Return the name of its file in the output, without the number if that is 1.
+
+    Raises StoreError.
+    """
+    # One of a newer version stays as it is, and has that name.
+    with suppress(UsageError):
+        return _short(_place(tree, manifest, digest_of(manifest))[0])
+    return manifest.file.name
+
+
+def wanted_by_others(tree: Tree, name: str) -> dict[str, set[str]]:
+    """Return the accounts of which manifests of other names want a dataset. Raises as `read`."""
+    found = defaultdict[str, set[str]](set)
+    for place, kept in read(tree):
+        if kept is None or _short(place) == name:
+            continue
+        for job in kept.jobs:
+            chosen = job.get("accounts")
+            some = {*map(str, chosen)} if isinstance(chosen, list) else kept.appids
+            for dataset in CATALOGUE.keys() & set(map(str, job.get("datasets", ()))):
+                found[dataset] |= some
+    return found
+
+
+def _short(place: str) -> str:
+    return place.removeprefix(f"{MANIFESTS}/").removesuffix(".json").removesuffix(".1")
+
+
+def digest_of(manifest: Manifest) -> str:
+    """Return a digest of what is kept of a manifest."""
+    return _digest(manifest, _content(manifest))
+
+
+def _place(
+    tree: Tree, manifest: Manifest, digest: str
+) -> tuple[str, SideFile[KeptManifest] | None]:
+    """Return the name of the file of a manifest, and the file unless the manifest is in it."""
     # Neither its path nor its content stays the same: a CI runner makes a new folder each time.
-    name = re.sub(r"[^\w.-]", "-", manifest.file.name, flags=re.ASCII)[:100]
-    jobs = tuple(_job(job, tuple(manifest.names)) for job in manifest.jobs)
-    changed = [each for each in manifest.datasets.values() if each != CATALOGUE.get(each.name)]
-    expect = {name: _expect(each) for name, each in manifest.expect.items()}
-    rest = jobs, {dataset.name: _override(dataset) for dataset in changed}, expect
-    # A digest, because reading ten thousand accounts back would take a hundred times as long.
-    digest = _digest([*map(attrgetter(*_MEMBERS), manifest.accounts)], *rest)
+    name, place = re.sub(r"[^\w.-]", "-", manifest.file.name, flags=re.ASCII)[:100], ""
     for number in range(1, _MAX_ALIKE + 1):
         place = f"{MANIFESTS}/{name}.{number}.json"
         if digest.encode() in (read_bytes(tree.store, place, _HEAD_BYTES) or b""):
-            return
+            return place, None
         file = SideFile(tree.store, place, KeptManifest)
         old = file.read()
         if old is None or not old.appids.isdisjoint(manifest.names):
-            accounts, since = tuple(map(_account, manifest.accounts)), _since(tree, manifest, now)
-            # The other shards of a run write the same.
-            with suppress(LostRace):
-                file.write(KeptManifest(digest, accounts, *rest, since))
-            return
+            return place, file
+    return place, None
+
+
+_Content: TypeAlias = tuple[tuple[dict[str, Any], ...], dict[str, Any], dict[str, Any]]
+
+
+def _content(manifest: Manifest) -> _Content:
+    """Return what is kept of a manifest besides its accounts."""
+    jobs = tuple(_job(job, tuple(manifest.names)) for job in manifest.jobs)
+    changed = [each for each in manifest.datasets.values() if each != CATALOGUE.get(each.name)]
+    expect = {name: _expect(each) for name, each in manifest.expect.items()}
+    return jobs, {dataset.name: _override(dataset) for dataset in changed}, expect
 
 
 def read(tree: Tree) -> Iterator[tuple[str, KeptManifest | None]]:
@@ -107,7 +157,9 @@ def paused_since(tree: Tree) -> dict[str, date]:
     return found
 
 
-def _digest(*values: object) -> str:
+def _digest(manifest: Manifest, content: _Content) -> str:
+    # Reading ten thousand accounts back would take a hundred times as long.
+    values = [*map(attrgetter(*_MEMBERS), manifest.accounts)], *content
     return hashlib.sha256(orjson.dumps(values, default=sorted)).hexdigest()[:16]
 
 

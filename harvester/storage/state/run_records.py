@@ -6,7 +6,8 @@ any version can be read. `record_folding` keeps the heads of older records, one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -27,6 +28,9 @@ HEADS = f".heads{LINES}"
 
 _HEAD_BYTES = 64 << 10
 """Bytes of a record that hold the members of `RunRecord`."""
+
+_NAME = re.compile(rf"{RUNS}/(\d{{4}})-?(\d{{2}})(?:\d\dT.*\.json|{re.escape(HEADS)})")
+"""Name of a record, or of the heads of a month."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,30 @@ def newest(tree: Tree, kind: type[T], length: int = MAX_READ - 1) -> Iterator[T]
                 if record is not None:
                     yield record
     yield from _folded(tree, kind, whole)
+
+
+def of_month(
+    tree: Tree, month: str, kind: type[T], length: int, known: Collection[str]
+) -> Iterator[T]:
+    """Yield the records of runs that began in a month like ``2026-05``, but for known ones."""
+    for file in tree.store.list(RUNS):
+        is_of_month = file.name.startswith(f"{RUNS}/{month.replace('-', '')}")
+        run_id = file.name.removeprefix(f"{RUNS}/").removesuffix(".json")
+        if is_of_month and file.name.endswith(".json") and run_id not in known:
+            begin = read_bytes(tree.store, file.name, length) or b""
+            record = json_file.decoded(begin, kind, file.name, partial=len(begin) == length)
+            if record is not None:
+                yield record
+    if not known:
+        heads = by_run(read_bytes(tree.store, f"{RUNS}/{month}{HEADS}") or b"")
+        found = (json_file.value_of(head, kind) for head in heads.values())
+        yield from (record for record in found if record is not None)
+
+
+def months(tree: Tree) -> set[str]:
+    """Return the months like ``2026-05`` in which a run began that left a record."""
+    found = (_NAME.fullmatch(file.name) for file in tree.store.list(RUNS))
+    return {f"{each[1]}-{each[2]}" for each in found if each}
 
 
 def _folded(tree: Tree, kind: type[T], whole: set[str]) -> Iterator[T]:

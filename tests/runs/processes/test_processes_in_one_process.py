@@ -188,6 +188,7 @@ def sandbox_task(folder: Path, platform: PlatformCache | None = None) -> ShardTa
         plan=Planned(),
         grant=None,
         manifest=project.manifest,
+        whole=project.manifest,
         manifest_at=project.manifest_at,
         credentials=project.credentials,
         options=RunOptions(),

@@ -25,8 +25,8 @@ SABOTAGES = (
     Sabotage(
         "kept-selection-in-the-place-of-the-manifest",
         "harvester/verbs/run.py",
-        "self._log.whole = self.project.whole",
-        "self._log.whole = self.project.manifest",
+        "as_kept(self.project.whole or self.project.manifest)",
+        "as_kept(self.project.manifest)",
         "tests/verbs/test_kept_manifests.py::test_a_gate_without_a_manifest_misses_what_no_run_fetched",
     ),
     Sabotage(

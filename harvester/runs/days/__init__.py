@@ -1,0 +1,1 @@
+"""Days of an output, as files, records and the tables beside the datasets have them."""

@@ -1,0 +1,1 @@
+"""Tables beside the datasets: their files, and the days that they tell."""

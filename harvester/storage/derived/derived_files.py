@@ -1,0 +1,159 @@
+"""Files of the tables beside the datasets: read whole, and put only where their rows differ.
+
+A file is made in memory, a row group at a time. A damaged file, and one with other columns, counts
+as none where it is to be changed: it is made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harvester.core import calendar
+from harvester.core.calendar import Month
+from harvester.core.errors import DamagedOutput
+from harvester.storage.backends.base import FileInfo, Store, retry_races
+from harvester.storage.footer import refuse_long_footer
+from harvester.storage.layout import ACCOUNTS, CODES, COVERAGE, RUN_ROWS, Tree
+from harvester.tables import derived
+
+MAX_ROWS = 1 << 23
+"""Most rows of a file: those of 10,000 accounts and all datasets whose every day is another."""
+
+SCHEMAS = {
+    ACCOUNTS: derived.ACCOUNTS,
+    COVERAGE: derived.COVERAGE,
+    CODES: derived.CODES,
+    RUN_ROWS: derived.RUNS,
+}
+"""Columns of the tables by folder."""
+
+CODES_NAME = f"{CODES}/codes.parquet"
+"""The file of the codes."""
+
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, MemoryError)
+
+
+def accounts_name(tree: Tree, bucket: int) -> str:
+    """Return the name of the accounts of a bucket."""
+    return f"{ACCOUNTS}/part-{tree.bucket_label(bucket)}.parquet"
+
+
+def coverage_name(tree: Tree, bucket: int, month: Month) -> str:
+    """Return the name of the coverage of a bucket in a month."""
+    part = f"part-{tree.bucket_label(bucket)}.parquet"
+    return f"{COVERAGE}/ref_month={calendar.month_text(month)}/{part}"
+
+
+def runs_name(month: str) -> str:
+    """Return the name of the runs that began in a month like ``2026-05``."""
+    return f"{RUN_ROWS}/{month}.parquet"
+
+
+def files(store: Store, folder: str) -> list[FileInfo]:
+    """Return the files of a table. Raises StoreError."""
+    return [file for file in store.list(folder) if file.name.endswith(".parquet")]
+
+
+def read(store: Store, name: str) -> pa.Table:
+    """Return the rows of a file, none if it is not there.
+
+    Raises StoreError, also if the file is damaged.
+    """
+    schema, found = _schema(name), store.get(name)
+    if found is None:
+        return schema.empty_table()
+    try:
+        with _opened(found.data, schema) as file:
+            return file.read(use_threads=False)
+    except _UNREADABLE:
+        raise DamagedOutput(
+            f"{store.display_path(name)}: not a file of this table", "the next run makes it again"
+        ) from None
+
+
+def read_all(store: Store, folder: str) -> pa.Table:
+    """Return the rows of all files of a table. Raises as `read`."""
+    tables = (read(store, file.name) for file in files(store, folder))
+    return pa.concat_tables([SCHEMAS[folder].empty_table(), *tables])
+
+
+def replace(
+    tree: Tree, name: str, change: Callable[[pq.ParquetFile | None], Iterable[pa.Table]]
+) -> None:
+    """Put what ``change`` makes of a file, a table for each row group, if any row differs.
+
+    Of no rows there is no file. If another process is faster, its file is changed. Raises
+    StoreError, and LeaseLost for a run that holds the bucket no longer.
+    """
+    store, schema = tree.store, _schema(name)
+
+    def made(old: bytes | None) -> bytes | None:
+        if old is None:
+            return _encoded(schema, change(None), None)
+        try:
+            with _opened(old, schema) as file:
+                return _encoded(schema, change(file), file)
+        except _UNREADABLE:
+            return _encoded(schema, change(None), None) or b""
+
+    def attempt(_: int) -> None:
+        old = store.get(name)
+        data = made(None if old is None else old.data)
+        if data is None:
+            return
+        tree.hold.check()
+        if data:
+            store.put(name, data, None if old is None else old.version)
+        else:
+            store.delete(name)
+
+    retry_races(attempt)
+
+
+def pieces(file: pq.ParquetFile | None) -> Iterator[pa.Table]:
+    """Yield the row groups of a file that is to be changed."""
+    if file is not None:
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number, use_threads=False)
+
+
+def rows_of(file: pq.ParquetFile | None, schema: pa.Schema) -> pa.Table:
+    """Return the rows of a file that is to be changed."""
+    return pa.concat_tables([schema.empty_table(), *pieces(file)])
+
+
+def _schema(name: str) -> pa.Schema:
+    return SCHEMAS[name.partition("/")[0]]
+
+
+def _opened(data: bytes, schema: pa.Schema) -> pq.ParquetFile:
+    """Open a file of a table. Raises one of `_UNREADABLE`, as its methods do."""
+    source = pa.BufferReader(data)
+    refuse_long_footer(source)
+    file = pq.ParquetFile(source)
+    if file.metadata.num_rows > MAX_ROWS or not file.schema_arrow.equals(schema):
+        raise ValueError("not a file of this table")
+    return file
+
+
+def _encoded(
+    schema: pa.Schema, pieces: Iterable[pa.Table], old: pq.ParquetFile | None
+) -> bytes | None:
+    """Return a file of these row groups, empty without rows; None if the old file has the same."""
+    sink, done = pa.BufferOutputStream(), 0
+    count = 0 if old is None else old.num_row_groups
+    is_same = True
+    with pq.ParquetWriter(sink, schema, compression="zstd", compression_level=3) as writer:
+        for piece in filter(len, pieces):
+            is_same = is_same and done < count
+            if is_same and old is not None:
+                is_same = piece.equals(old.read_row_group(done, use_threads=False))
+            writer.write_table(piece, row_group_size=len(piece))
+            done += 1
+    if is_same and done == count:
+        return None
+    data: bytes = sink.getvalue().to_pybytes()
+    return data if done else b""

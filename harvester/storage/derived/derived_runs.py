@@ -1,0 +1,121 @@
+"""Files of the table `runs`, one for each month, made of the run records; and that of `codes`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harvester.catalogue import CATALOGUE, descriptions
+from harvester.catalogue.languages import dataset_in
+from harvester.core.dataset import Dataset
+from harvester.storage.derived import derived_files
+from harvester.storage.layout import RUN_ROWS, Tree
+from harvester.storage.state import json_file, run_records
+from harvester.tables.derived import CODES, RUNS
+
+HEAD_BYTES = 64 << 10
+"""Bytes of a run record that hold the members of a row of `runs`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRun:
+    """The head of a run record."""
+
+    run_id: str
+    started_at: dt.datetime
+    ended_at: dt.datetime
+    state: str
+    exit_code: int | None
+    reasons: tuple[str, ...]
+    requests: int
+    retries: int
+    rows: int
+    harvester_version: str
+    outcome: str | None
+    shard: str | None
+    labels: Mapping[str, str]
+    verb: str = "run"
+    manifest_digest: str | None = None
+    host: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        """Return the row of the run."""
+        row = asdict(self)
+        # A record says when it was written, which is no end of a run that goes on or was killed.
+        if row.pop("state") == "running":
+            row["ended_at"] = None
+        row["reasons"], row["labels"] = [*self.reasons], sorted(self.labels.items())
+        return row
+
+
+def runs_table(runs: Iterable[RecordedRun]) -> pa.Table:
+    """Return runs as a table."""
+    return pa.Table.from_pylist([run.row() for run in runs], schema=RUNS)
+
+
+def update_runs(tree: Tree, record: dict[str, Any]) -> None:
+    """Add the run of a record to the table, and those that were killed or left none.
+
+    Raises StoreError.
+    """
+    own = json_file.value_of(record, RecordedRun)
+    if own is None:
+        return
+    there = {file.name for file in tree.store.list(RUN_ROWS)}
+    lost = {each for each in run_records.months(tree) if derived_files.runs_name(each) not in there}
+    for month in lost | {f"{own.started_at:%Y-%m}"}:
+        derived_files.replace(tree, derived_files.runs_name(month), _Month(tree, month, own))
+
+
+@dataclass(frozen=True, slots=True)
+class _Month:
+    """The runs that began in a month like ``2026-05``; ``own`` may be one of them."""
+
+    tree: Tree
+    month: str
+    own: RecordedRun
+
+    def __call__(self, old: pq.ParquetFile | None) -> Iterable[pa.Table]:
+        """Yield the rows of the month; those of ``old`` are there."""
+        rows = {_key(row): row for row in derived_files.rows_of(old, RUNS).to_pylist()}
+        # A run without an outcome went on when it was recorded, or was killed.
+        known = {run_id for (run_id, _), row in rows.items() if row["outcome"]}
+        found = run_records.of_month(self.tree, self.month, RecordedRun, HEAD_BYTES, known)
+        runs = [run for run in (*found, self.own) if f"{run.started_at:%Y-%m}" == self.month]
+        rows |= {_key(row): row for row in runs_table(runs).to_pylist()}
+        yield pa.Table.from_pylist([rows[key] for key in sorted(rows)], schema=RUNS)
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["run_id"], row["shard"] or ""
+
+
+def update_codes(tree: Tree) -> None:
+    """Write the codes of this version of the catalogue, unless they are there."""
+    derived_files.replace(tree, derived_files.CODES_NAME, lambda _: [codes()])
+
+
+def codes() -> pa.Table:
+    """Return the known values of all open enums, with their labels in both languages."""
+    rows = [row for dataset in CATALOGUE.values() for row in _rows_of_codes(dataset)]
+    return pa.Table.from_pylist(rows, schema=CODES)
+
+
+def _rows_of_codes(dataset: Dataset) -> Iterator[dict[str, object]]:
+    chinese = dict(descriptions.members(dataset_in(dataset, "zh").columns))
+    for name, column in descriptions.members(dataset.columns):
+        both = zip(column.labels.items(), chinese[name].labels.values(), strict=True)
+        for (code, label_en), label_zh in both:
+            yield {
+                "dataset": dataset.name,
+                "column_name": name,
+                "code": str(code),
+                "code_int": code if isinstance(code, int) else None,
+                "label_en": label_en,
+                "label_zh": label_zh,
+            }
