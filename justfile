@@ -41,6 +41,7 @@ bench *name:
 # write docs/datasets.md from the catalogue
 datasets:
     {{python}} -m tools.catalogue > docs/datasets.md
+    {{python}} -m tools.catalogue zh > docs/datasets.zh.md
 
 # print the drawing of docs/architecture.md and the figures of the import graph
 rooms:

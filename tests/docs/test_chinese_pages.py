@@ -40,3 +40,11 @@ def test_a_translation_has_the_parts_of_its_page(page: Path) -> None:
 def test_a_translation_says_that_no_native_editor_has_read_it(page: Path) -> None:
     """In its first lines."""
     assert "尚未经中文母语编辑审校" in page.read_text()[:600]
+
+
+@pytest.mark.parametrize("page", CHINESE, ids=[page.name for page in CHINESE])
+def test_a_paragraph_is_one_line(page: Path) -> None:
+    """A browser draws a line break as a space, which does not belong between Chinese words."""
+    text = re.sub(r"<!--.*?-->", "", FENCED.sub("", page.read_text()), flags=re.DOTALL)
+    broken = re.findall(r"^(?![|#!]).+\n(?![-|#!\d]|    ).+$", text, flags=re.MULTILINE)
+    assert not broken, "\n".join(broken)

@@ -1,4 +1,4 @@
-"""The data dictionary as a page: docs/datasets.md."""
+"""The data dictionary as a page in English and Chinese: docs/datasets.md, datasets.zh.md."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.descriptions import members, queries
-from harvester.core.dataset import Dataset
-from tools.catalogue.dictionary import COMMAND, page
+from harvester.catalogue.languages import Language, dataset_in
+from tools.catalogue.dictionary import COMMANDS, page
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "datasets.md"
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 
-def test_the_page_is_the_catalogue() -> None:
-    """docs/datasets.md is what the command in its first lines prints."""
-    text = PAGE.read_text("utf-8")
-    assert COMMAND in text.partition("-->")[0]
-    assert text == page()
-    command = [sys.executable, *COMMAND.partition(" > ")[0].split()[1:]]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_page_is_the_catalogue(language: Language) -> None:
+    """A page is what the command in its first lines prints."""
+    command, _, file = COMMANDS[language].partition(" > ")
+    text = (ROOT / file).read_text("utf-8")
+    assert COMMANDS[language] in text.partition("-->")[0]
+    assert text == page(language)
+    words = [sys.executable, *command.split()[1:]]
+    printed = subprocess.run(words, cwd=ROOT, capture_output=True, check=True).stdout
     assert printed.decode() == text
 
 
-@pytest.mark.parametrize("dataset", CATALOGUE.values(), ids=CATALOGUE)
-def test_the_page_tells_all(dataset: Dataset) -> None:
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_the_page_tells_all(name: str, language: Language) -> None:
     """A dataset's section has its columns, codes, notes, source and query."""
-    section = page().partition(f"### {dataset.name}\n")[2].partition("\n### ")[0]
-    for name, column in members(dataset.columns):
-        assert f"| `{name}` | `{column.kind.value}` | {column.meaning} |" in section
+    dataset = dataset_in(CATALOGUE[name], language)
+    section = page(language).partition(f"### {name}\n")[2].partition("\n### ")[0]
+    for member, column in members(dataset.columns):
+        assert f"| `{member}` | `{column.kind.value}` | {column.meaning} |" in section
         assert all(f"| {code} | {label} |" in section for code, label in column.labels.items())
     assert all(f"- {note}\n" in section for note in dataset.notes)
     assert dataset.source in section

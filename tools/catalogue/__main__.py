@@ -1,6 +1,6 @@
 """Programs about the catalogue.
 
-``python -m tools.catalogue`` prints docs/datasets.md.
+``python -m tools.catalogue`` prints docs/datasets.md, and with ``zh`` docs/datasets.zh.md.
 ``python -m tools.catalogue check [FOLDER]`` compares the catalogue with WeChat's documentation,
 fetched or saved in FOLDER, and prints the differences. Exit codes:
 
@@ -26,8 +26,8 @@ from tools.catalogue.page_download import Pages, fetch_pages, read_pages
 
 def main(arguments: Sequence[str]) -> Exit:
     """Run the program that the arguments name."""
-    if not arguments:
-        sys.stdout.buffer.write(page().encode())
+    if list(arguments) in ([], ["zh"]):
+        sys.stdout.buffer.write(page("zh" if arguments else "en").encode())
         return Exit.DONE
     if arguments[0] != "check" or len(arguments) > 2:
         sys.stderr.write(f"{__doc__}")

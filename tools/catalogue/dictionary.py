@@ -1,78 +1,74 @@
-"""The page docs/datasets.md: every dataset with its columns, codes and queries."""
+"""The pages docs/datasets.md and datasets.zh.md: the catalogue, with a query of each dataset."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.descriptions import facts, members, queries
+from harvester.catalogue.languages import Language, dataset_in
 from harvester.core.dataset import Dataset
 
-COMMAND = "python -m tools.catalogue > docs/datasets.md"
-"""Command that generates the page."""
+COMMANDS: dict[Language, str] = {
+    "en": "python -m tools.catalogue > docs/datasets.md",
+    "zh": "python -m tools.catalogue zh > docs/datasets.zh.md",
+}
+"""Commands that generate the pages."""
 
-_FAMILIES = {
-    "user": "Followers",
-    "article": "Articles",
-    "message": "Messages",
-    "interface": "The account's own server",
+_FAMILIES: dict[Language, dict[str, str]] = {
+    "en": {
+        "user": "Followers",
+        "article": "Articles",
+        "message": "Messages",
+        "interface": "The account's own server",
+    },
+    "zh": {"user": "用户", "article": "发表内容", "message": "消息", "interface": "接口"},
 }
 
-_INTRODUCTION = f"""\
-<!-- Generated from harvester/catalogue; do not edit. After a change there:
-     {COMMAND} -->
-
-# Datasets
-
-What harvester can fetch: every endpoint of WeChat's datacube API as a table.
-`harvester datasets NAME` prints the same on a terminal, `harvester datasets --format json` has it
-for programs.
-
-Every table has these columns around its own:
-
-| column | type | meaning |
-|---|---|---|
-| `appid` | `string` | the account |
-| `_fetched_at` | `timestamp` | when the answer was kept, in UTC |
-| `_run_id` | `string` | the run that asked |
-| `_extra` | `string` | JSON of undeclared members that WeChat sent, else null |
-| `ref_month` | `string` | the month of `ref_date`, from the path (`hive_partitioning`) |
-
-- Names are WeChat's own. Counters are never negative; a member that WeChat leaves out is null.
-- Days are Beijing days. Codes are stored as they come: WeChat sends new ones before it documents
-  them.
-- A day's rows are *provisional* until they are *final*: they can be read, and runs on later days
-  ask for them again.
-- People are counted once per row. A person in two rows is still one person, so people do not add up
-  over hours, days or codes. Followers won and lost do, and so do times, messages and
-  calls.
-- Every query below runs in DuckDB, in the folder that holds `output`.
-"""
+_HEADINGS: dict[Language, dict[str, str]] = {
+    "en": {
+        "overview": "| dataset | holds |",
+        "columns": "| column | type | meaning | unit |",
+        "notes": "Mind:",
+    },
+    "zh": {
+        "overview": "| 数据集 | 内容 |",
+        "columns": "| 字段 | 类型 | 含义 | 单位 |",
+        "notes": "注意：",
+    },
+}
 
 
-def page() -> str:
-    """Return the whole text of docs/datasets.md."""
-    parts = [_INTRODUCTION, _overview()]
-    for family, title in _FAMILIES.items():
+def page(language: Language = "en") -> str:
+    """Return the whole text of a page."""
+    datasets = [dataset_in(dataset, language) for dataset in CATALOGUE.values()]
+    parts = [_introduction(language), _overview(datasets, language)]
+    for family, title in _FAMILIES[language].items():
         parts.append(f"## {title}\n")
-        parts += [_section(dataset) for dataset in CATALOGUE.values() if dataset.family == family]
+        parts += [_section(dataset, language) for dataset in datasets if dataset.family == family]
     return "\n".join(parts)
 
 
-def _overview() -> str:
-    lines = ["| dataset | holds |", "|---|---|"]
-    lines += [f"| [{one.name}](#{one.name}) | {one.description} |" for one in CATALOGUE.values()]
+def _introduction(language: Language) -> str:
+    name = "introduction.md" if language == "en" else f"introduction.{language}.md"
+    return Path(__file__).with_name(name).read_text("utf-8")
+
+
+def _overview(datasets: list[Dataset], language: Language) -> str:
+    lines = [_HEADINGS[language]["overview"], "|---|---|"]
+    lines += [f"| [{one.name}](#{one.name}) | {one.description} |" for one in datasets]
     return "\n".join(lines) + "\n"
 
 
-def _section(dataset: Dataset) -> str:
+def _section(dataset: Dataset, language: Language) -> str:
     """Return the section of one dataset: facts, columns, codes, notes and a query."""
-    lines = [
-        f"### {dataset.name}",
-        "",
-        f"{dataset.description[:1].upper()}{dataset.description[1:]}.",
-        "",
-    ]
-    lines += [f"- {label}: {text}" for label, text in facts(dataset).items()]
-    lines += ["", "| column | type | meaning | unit |", "|---|---|---|---|"]
+    headings = _HEADINGS[language]
+    about = f"{dataset.description[:1].upper()}{dataset.description[1:]}"
+    end = "." if language == "en" else "。"
+    lines = [f"### {dataset.name}", "", f"{about}{end}", ""]
+    mark = ": " if language == "en" else "："
+    lines += [f"- {label}{mark}{text}" for label, text in facts(dataset, language).items()]
+    lines += ["", headings["columns"], "|---|---|---|---|"]
     for name, column in members(dataset.columns):
         lines.append(
             f"| `{name}` | `{column.kind.value}` | {_cell(column.meaning)} | {column.unit} |"
@@ -82,7 +78,7 @@ def _section(dataset: Dataset) -> str:
             lines += ["", f"| `{name}` | |", "|---|---|"]
             lines += [f"| {code} | {_cell(label)} |" for code, label in column.labels.items()]
     if dataset.notes:
-        lines += ["", "Mind:", "", *(f"- {note}" for note in dataset.notes)]
+        lines += ["", headings["notes"], "", *(f"- {note}" for note in dataset.notes)]
     for query in queries(dataset):
         lines += ["", "```sql", query, "```"]
     lines.append("")
