@@ -31,7 +31,7 @@ ACCOUNTS = _schema(
         "updated_at": _MOMENT,
     },
 )
-"""Columns of `accounts`, a row an account."""
+"""Columns of `accounts`, one row per account."""
 
 COVERAGE = _schema(
     {
@@ -52,13 +52,13 @@ COVERAGE = _schema(
         "asked_at": _MOMENT,
     },
 )
-"""Columns of `coverage`, a row a range of equal days."""
+"""Columns of `coverage`, one row per range of equal days."""
 
 CODES = _schema(
     {"dataset": pa.string(), "column_name": pa.string(), "code": pa.string()},
     {"code_int": pa.int64(), "label_en": pa.string(), "label_zh": pa.string()},
 )
-"""Columns of `codes`, a row a known value of a column."""
+"""Columns of `codes`, one row per known value of a column."""
 
 RUNS = _schema(
     {"run_id": pa.string()},
@@ -79,4 +79,4 @@ RUNS = _schema(
         "labels": pa.map_(pa.string(), pa.string()),
     },
 )
-"""Columns of `runs`, a row a run, or a shard of one."""
+"""Columns of `runs`, one row per run, or per shard of one."""
