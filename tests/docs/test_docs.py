@@ -38,11 +38,13 @@ from tests.support.doc_pages import (
     FENCED,
     GUIDES,
     MANIFEST,
-    OPERATIONS,
     PAGES,
     READING,
     README,
     ROOT,
+    SCALING,
+    SCHEDULE,
+    TROUBLES,
     Block,
     anchors,
     blocks,
@@ -139,7 +141,7 @@ def test_every_variable_a_guide_names_belongs_to_an_option() -> None:
 
 
 def test_every_exit_code_is_explained_in_the_order_of_severity() -> None:
-    """The reference has all codes and reasons, and the operations page says what to do."""
+    """The reference has all codes and reasons, and the page of troubles says what to do."""
     table = section(CLI, "## Exit codes")
     codes = [int(code) for code in re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)]
     assert codes == [int(code) for code in Exit]
@@ -148,7 +150,7 @@ def test_every_exit_code_is_explained_in_the_order_of_severity() -> None:
             "wx0000000000000001", "interface_summary", 0, 0, count=1, rule=rule, why=""
         )
         assert f"`{reason_of(gone)[0]}`" in table
-    actions = section(OPERATIONS, "## What each exit code calls for")
+    actions = section(TROUBLES, "## What each exit code calls for")
     told = re.findall(r"^\| ([\d, ]+) \|", actions, flags=re.MULTILINE)
     assert {int(code) for cell in told for code in cell.split(",")} >= set(Exit)
 
@@ -416,7 +418,10 @@ def test_the_page_of_the_python_api_runs_from_top_to_bottom(
 # Operations and links.
 
 
-@each_block([block for block in blocks(OPERATIONS, "yaml") if "\njobs:" in f"\n{block.text}"])
+WORKFLOWS = [*blocks(SCHEDULE, "yaml"), *blocks(SCALING, "yaml")]
+
+
+@each_block([block for block in WORKFLOWS if "\njobs:" in f"\n{block.text}"])
 def test_every_workflow_keeps_its_own_rules(block: Block) -> None:
     """Signals reach harvester, runs do not overlap, and the time limit exceeds the budget."""
     workflow = yaml.safe_load(block.text)

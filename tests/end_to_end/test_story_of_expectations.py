@@ -1,7 +1,7 @@
 """A fortnight with expectations: what run, gate, status, report and metrics say on each day.
 
 A dataset that is late, one that falls empty, a quiet holiday, and a client with ten years to fetch.
-The table of docs/operations.md is this story.
+The table of docs/alerts.md is this story.
 """
 
 from __future__ import annotations

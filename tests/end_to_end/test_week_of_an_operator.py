@@ -1,7 +1,7 @@
 """A week of one operator: codes, attention, mails of cron, and what is typed, day by day.
 
 A revoked secret, a late WeChat, accounts without a permission set, a holiday, a client that leaves.
-The schedule is that of docs/operations.md: a run each morning with ``--ok-exit 75``, which cron
+The schedule is that of docs/schedule.md: a run each morning with ``--ok-exit 75``, which cron
 mails if its code is not 0.
 """
 

@@ -15,9 +15,16 @@ MANIFEST = ROOT / "docs/manifest.md"
 CREDENTIALS = ROOT / "docs/credentials.md"
 READING = ROOT / "docs/reading.md"
 API = ROOT / "docs/python.md"
-OPERATIONS = ROOT / "docs/operations.md"
+SCHEDULE = ROOT / "docs/schedule.md"
+SCALING = ROOT / "docs/scaling.md"
+TROUBLES = ROOT / "docs/troubles.md"
 WAREHOUSES = ROOT / "docs/warehouses.md"
-GUIDES = (README, CLI, MANIFEST, CREDENTIALS, READING, OPERATIONS)
+EVERY_DAY = (
+    *(SCHEDULE, ROOT / "docs/alerts.md", TROUBLES, ROOT / "docs/backfill.md", SCALING),
+    *(ROOT / "docs/clients.md", ROOT / "docs/days.md", ROOT / "docs/object-stores.md"),
+    ROOT / "docs/moving.md",
+)
+GUIDES = (README, CLI, MANIFEST, CREDENTIALS, READING, *EVERY_DAY)
 PAGES = (README, ROOT / "SECURITY.md", ROOT / "tests/README.md", *sorted(ROOT.glob("docs/**/*.md")))
 
 
