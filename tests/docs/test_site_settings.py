@@ -74,3 +74,12 @@ def test_the_hook_adapts_links_and_fences() -> None:
     assert re.search(r"\[a\]\(https://[^ ]+/tree/main/examples/spark\)", text)
     assert re.search(r"\[b\]\(https://[^ ]+/blob/main/SECURITY.md#x\)", text)
     assert text.endswith("[c](../cli.md#y)")
+
+
+def test_a_translation_has_the_anchors_of_its_page() -> None:
+    """A link to a section leads to it in both languages."""
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="credentials.zh.md"))
+    text = on_page_markdown((ROOT / "docs/credentials.zh.md").read_text("utf-8"), page)
+    assert "## Vault {#vault}\n" in text
+    assert "## 在 GitHub 上运行三百个账号 {#three-hundred-accounts-on-github}\n" in text
+    assert "# unpack.py FOLDER: a JSON object of appids and AppSecrets on stdin, a file" in text

@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 # RFC 2606: no such host exists. It stands until the package names a repository.
 UNPUBLISHED = "https://repository.invalid"
 
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 FENCE = re.compile(r"^(```\w+) .*$", re.MULTILINE)
 LINK = re.compile(r"(\]\()((?:\.\./)+[^)\s#]*)")
 
@@ -21,6 +23,8 @@ LINK = re.compile(r"(\]\()((?:\.\./)+[^)\s#]*)")
 def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
     """Rewrite links out of docs/, and drop the words after a language that tell a test its part."""
     folder = posixpath.dirname(page.file.src_uri)
+    if page.file.src_uri.endswith(".zh.md"):
+        markdown = _with_anchors(markdown, ROOT / "docs" / page.file.src_uri)
     markdown = FENCE.sub(r"\1", markdown)
     return LINK.sub(lambda found: found[1] + _target(folder, found[2]), markdown)
 
@@ -30,6 +34,20 @@ def on_post_build(config: Any) -> None:
     site = Path(config.site_dir)
     if (site / "sitemap.xml").exists() and (site / "zh").is_dir():
         shutil.copy(site / "sitemap.xml", site / "zh")
+
+
+def _with_anchors(markdown: str, page: Path) -> str:
+    """Give the headings of a translation the anchors of its page: the links to both are the same."""
+    english = page.with_name(page.name.replace(".zh.md", ".md")).read_text("utf-8")
+    anchors = [
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in HEADING.findall(FENCED.sub("", english))
+    ]
+    # A comment in a snippet looks like a heading.
+    parts = re.split(f"({FENCED.pattern})", markdown, flags=FENCED.flags)
+    for place in range(0, len(parts), 2):
+        parts[place] = HEADING.sub(lambda found: f"{found[0]} {{#{anchors.pop(0)}}}", parts[place])
+    return "".join(parts)
 
 
 def _target(folder: str, link: str) -> str:
