@@ -37,7 +37,7 @@ def on_post_build(config: Any) -> None:
 
 
 def _with_anchors(markdown: str, page: Path) -> str:
-    """Give the headings of a translation the anchors of its page: the links to both are the same."""
+    """Give the headings of a translation the anchors of its page, so links to both are equal."""
     english = page.with_name(page.name.replace(".zh.md", ".md")).read_text("utf-8")
     anchors = [
         re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
