@@ -38,6 +38,7 @@ TOP_LEVEL = {
     ".gitignore",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "Containerfile",
     "LICENSE",
     "README.md",
     "SECURITY.md",
