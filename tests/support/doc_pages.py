@@ -22,7 +22,7 @@ WAREHOUSES = ROOT / "docs/warehouses.md"
 EVERY_DAY = (
     *(SCHEDULE, ROOT / "docs/alerts.md", TROUBLES, ROOT / "docs/backfill.md", SCALING),
     *(ROOT / "docs/clients.md", ROOT / "docs/days.md", ROOT / "docs/object-stores.md"),
-    ROOT / "docs/moving.md",
+    *(ROOT / "docs/moving.md", ROOT / "docs/pause.md", ROOT / "docs/security-review.md"),
 )
 GUIDES = (README, CLI, MANIFEST, CREDENTIALS, READING, *EVERY_DAY)
 PAGES = (README, ROOT / "SECURITY.md", ROOT / "tests/README.md", *sorted(ROOT.glob("docs/**/*.md")))
