@@ -116,9 +116,10 @@ def _printed(line: str) -> str:
     out = io.StringIO()
     with redirect_stdout(out), redirect_stderr(out):
         invoke(words)
-    text = out.getvalue().lstrip("\n")
+    text = out.getvalue()
     text = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{8}){2}\b", RID, text)
     text = re.sub(r"^\d\d:\d\d:\d\dZ .*\n", "", text, flags=re.MULTILINE)
+    text = text.lstrip("\n")
     return re.sub(r"^(  time +)[\d.]+ s.*$", r"\g<1>1.0 s", text, flags=re.MULTILINE)
 
 
