@@ -220,16 +220,16 @@ MAX_CODE = {
     "storage": 4_256,
     "engine": 913,
     "runs": 4_236,
-    "verbs": 3_661,
-    "readers": 714,
-    "cli": 2_796,
+    "verbs": 3_976,
+    "readers": 708,
+    "cli": 2_818,
     "sandbox": 1_056,
     "root": 204,
 }
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
 
-MAX_TEXT = {"catalogue": 510, "cli": 36}
+MAX_TEXT = {"catalogue": 510, "cli": 36, "verbs": 338}
 """Lines that each room may have in data files, without blanks: SQL, texts, and a manifest."""
 
 MAX_ARROWS = 46

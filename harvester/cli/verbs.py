@@ -17,6 +17,7 @@ VERBS = {
     "report": "Write coverage, attention, expectations and runs as one page.",
     "fetch": "Ask for one window now, and compare the answer with the published rows.",
     "changes": "List the files that were replaced since a cursor, as JSON lines.",
+    "sql": "Print views of the output, with names and labels, for DuckDB or Spark.",
     "verify": "Check every file against itself, its data included.",
     "rewrite": "Write a fresh output with another number of buckets or newer columns.",
     "forget": "Delete accounts for good: rows, answers, quarantine, names. Prints a receipt.",

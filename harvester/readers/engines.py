@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from os import environ
 from typing import TYPE_CHECKING
 
@@ -44,12 +44,13 @@ def polars_frame(place: OutputPlace, paths: Sequence[str]) -> pl.LazyFrame:
     )
 
 
-def duckdb_views(
-    place: OutputPlace, names: Iterable[str], con: duckdb.DuckDBPyConnection | None, schema: object
+def duckdb_connection(
+    place: OutputPlace, con: duckdb.DuckDBPyConnection | None, schema: object
 ) -> duckdb.DuckDBPyConnection:
-    """Create the views of datasets in a connection, or in a new one, and return it.
+    """Return a connection, or a new one, that reaches the place.
 
-    Raises HarvesterError if DuckDB or an extension that it needs is not installed.
+    Raises UsageError for arguments of `Output.duckdb` that are none, and HarvesterError if DuckDB
+    or an extension that it needs is not installed.
     """
     try:
         import duckdb  # noqa: PLC0415 - an extra that not every user has
@@ -61,15 +62,6 @@ def duckdb_views(
     used = duckdb.connect() if con is None else con
     if not place.is_folder:
         _reach_store(used, place)
-    home = _name(schema)
-    used.execute(f"create schema if not exists {home}")
-    for name in names:
-        files = _text(f"{_glob(str(place.path))}/{name}/ref_month=*/part-*.parquet")
-        hive = "hive_partitioning = true, hive_types = {'ref_month': varchar}"
-        rows = f"select * from read_parquet({files}, {hive})"  # noqa: S608 - the path is quoted
-        used.execute(f"create or replace view {home}.{_name(name)} as {rows}")
-    if con is None:
-        used.execute(f"use {home}")
     return used
 
 
@@ -175,14 +167,5 @@ def _scheme(place: OutputPlace) -> str:
     return str(place.path).partition("://")[0]
 
 
-def _glob(path: str) -> str:
-    """Return a path in which no character stands for others."""
-    return "".join(f"[{each}]" if each in "*?[" else each for each in path)
-
-
 def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

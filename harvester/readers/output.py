@@ -27,6 +27,8 @@ from harvester.storage.state.change_reader import whole_tree
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, Names
 from harvester.verbs.changes import changes_of
+from harvester.verbs.sql.dialects import dialect_of
+from harvester.verbs.sql.script import script
 from harvester.verbs.verify import Report, check_tree
 
 if TYPE_CHECKING:
@@ -85,14 +87,19 @@ class Output:
     def duckdb(
         self, con: duckdb.DuckDBPyConnection | None = None, schema: str = "wechat"
     ) -> duckdb.DuckDBPyConnection:
-        """Return a DuckDB connection with one view for each dataset of the output.
+        """Return a DuckDB connection with the views of `harvester sql`.
 
-        Without ``con`` it is a new one, in memory, whose default schema is ``schema``. A view lists
-        the files at each query. If a later run adds a dataset, call this again. Raises
-        HarvesterError if DuckDB, or an extension that it needs for an object store, is not
-        installed.
+        They are those of every dataset and table, with names and labels, and the reports. Without
+        ``con`` it is a new one, in memory, whose default schema is ``schema``. A view lists the
+        files at each query. If a later run adds a dataset, call this again. Raises HarvesterError
+        if DuckDB, or an extension that it needs for an object store, is not installed.
         """
-        return engines.duckdb_views(self._harvested.place, self.datasets, con, schema)
+        place, store = self._harvested.place, self._harvested.store
+        used = engines.duckdb_connection(place, con, schema)
+        used.execute(script(store, "duckdb", schema, str(place.path)))
+        if con is None:
+            used.execute("use {}".format(dialect_of("duckdb").quoted(schema)))
+        return used
 
     def accounts(self) -> pa.Table:
         """Return the accounts as the manifests of the last runs label them, by appid.

@@ -22,6 +22,7 @@ __all__ = [
     "results",
     "rewrite",
     "run",
+    "sql",
     "status",
     "summary_file",
     "verify",

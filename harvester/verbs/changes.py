@@ -165,10 +165,10 @@ def _open_feed(
     rewrite_journal.refuse_unfinished(tree)
     if draft is not None and manifest.from_platform:
         manifest = draft.manifest(account_cache.read(tree))
-    return tree, _parsed(manifest, selection, now)
+    return tree, chosen_changes(manifest, selection, now)
 
 
-def _parsed(manifest: Manifest, selection: Selection, now: float) -> ChosenChanges:
+def chosen_changes(manifest: Manifest, selection: Selection, now: float) -> ChosenChanges:
     """Return what a selection chooses. Raises UsageError."""
     accounts = selection.accounts if "all" not in selection.accounts else ()
     appids, datasets = meant(manifest, accounts, selection.datasets)

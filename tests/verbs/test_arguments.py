@@ -27,6 +27,7 @@ from harvester.verbs.changes import changes
 from harvester.verbs.forget import forget
 from harvester.verbs.inputs import inputs
 from harvester.verbs.rewrite import rewrite
+from harvester.verbs.sql.script import sql
 from harvester.verbs.verify import verify
 
 ODD = object()
@@ -70,7 +71,9 @@ WRONG: Mapping[str, tuple[Any, ...]] = {
     "storage_options": (5, {1: "a"}),
     "must_exist": ("no", None),
     "name": (5, "nothing"),
-    "schema": (5,),
+    "schema": (5, "", "\n"),
+    "engine": (5, None, "sqlite", ["duckdb"]),
+    "base": (5, "", "data/output", "/data\n"),
     "con": ("duckdb", 5),
     "since": (5,),
     "footers_only": ("yes", None),
@@ -96,6 +99,7 @@ def verbs() -> dict[str, Callable[..., Any]]:
         verify,
         rewrite,
         forget,
+        sql,
         harvester.open,
     )
     return {each.__name__: each for each in (*found, *others)}
@@ -104,6 +108,7 @@ def verbs() -> dict[str, Callable[..., Any]]:
 NEEDED: Mapping[str, Mapping[str, Any]] = {
     "fetch": {"account": "wx0000000000000001", "dataset": "interface_summary", "begin": "-2d"},
     "report": {"html": "page.html"},
+    "sql": {"engine": "duckdb"},
     "rewrite": {"to": "elsewhere"},
     "forget": {"accounts": "wx0000000000000001"},
 }

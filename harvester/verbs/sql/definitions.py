@@ -1,0 +1,252 @@
+"""Definitions of the views: datasets with names and labels, the tables beside them, and reports.
+
+The reports are SQL that both engines take, in files beside this one; ``words.json`` has the words
+that are not in the catalogue. A pair of words is in English and Chinese.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from string import Template
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from harvester.catalogue import CATALOGUE
+from harvester.catalogue.descriptions import members
+from harvester.catalogue.languages import Language, column_label, dataset_in, dataset_label
+from harvester.core.dataset import Column, Dataset
+from harvester.storage.derived.derived_files import SCHEMAS as TABLES
+from harvester.tables.columns import arrow_schema
+from harvester.verbs.changes import ALL_CHANGES, ChosenChanges
+from harvester.verbs.sql.dialects import Dialect, View
+
+_Columns: TypeAlias = dict[str, tuple[str, str]]
+"""Columns of a view with their expressions and comments."""
+
+_EVENTS = {"new_user", "cancel_user"}
+"""Counts of people that add up over days, because each is an event."""
+
+_DERIVED = {
+    "net_user": ("new_user - cancel_user", {"new_user", "cancel_user"}),
+    "fail_share": ("fail_count / nullif(callback_count, 0)", {"fail_count"}),
+    "average_ms": ("total_time_cost / nullif(callback_count, 0)", {"total_time_cost"}),
+}
+"""Columns that are easily computed wrongly, for datasets that have all of some columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """The views of an output in a dialect, of what is ``chosen`` of it.
+
+    ``base`` is the address of the output, whose folders ``present`` have files. ``schema`` begins
+    the names of the views. Each of the ``attributes`` of accounts has a column.
+    """
+
+    dialect: Dialect
+    schema: str
+    base: str
+    present: Collection[str]
+    attributes: Collection[str] = ()
+    chosen: ChosenChanges = ALL_CHANGES
+
+    def script(self) -> str:
+        """Return the statements that create all views; each replaces an older one."""
+        return "".join(f"{statement};\n\n" for statement in self._statements() if statement)
+
+    def _statements(self) -> Iterator[str]:
+        yield self.dialect.start.format(self.dialect.quoted(self.schema))
+        for view in self._views():
+            yield from self.dialect.statements(self.schema, view)
+        yield self.dialect.function.format(self._name("coverage_on"), self._name("coverage"))
+
+    def _views(self) -> Iterator[View]:
+        yield from map(self._table, TABLES)
+        yield from map(self._dataset, CATALOGUE.values())
+        for name in _words()["reports"]:
+            yield self._report(name, "en")
+            yield self._report(name, "zh")
+        columns = {name: _comment(name) for name in ("dataset", "newest_complete_day")}
+        query = self._query("newest_complete_day")
+        yield View("newest_complete_day", columns["newest_complete_day"], columns, query)
+
+    def _name(self, view: str) -> str:
+        return self.dialect.view(self.schema, view)
+
+    def _rows(self, folder: str) -> str:
+        """Return the chosen rows of a folder as a table."""
+        schema = TABLES.get(folder) or arrow_schema(CATALOGUE[folder])
+        by_month = _is_by_month(folder)
+        is_chosen = folder in TABLES or folder in (self.chosen.datasets or CATALOGUE)
+        if folder not in self.present or not is_chosen:
+            return self.dialect.no_rows(schema.append(_MONTH) if by_month else schema)
+        rows = self.dialect.rows(f"{self.base}/{folder}", by_month=by_month)
+        conditions = " and ".join(self._conditions(folder, schema.names))
+        # Names of columns and texts that are quoted.
+        return f"(select * from {rows} where {conditions})" if conditions else rows  # noqa: S608
+
+    def _conditions(self, folder: str, names: Sequence[str]) -> Iterator[str]:
+        chosen, by_month = self.chosen, _is_by_month(folder)
+        for name, values in (("appid", chosen.appids), ("dataset", chosen.datasets)):
+            if values is not None and name in names:
+                yield f"{name} in ({', '.join(map(self.dialect.text, sorted(values)))})"
+        first, last = ("end_date", "begin_date") if folder == "coverage" else ["ref_date"] * 2
+        if by_month and chosen.begin_date:
+            yield f"{first} >= date '{chosen.begin_date}'"
+            yield f"ref_month >= '{chosen.begin_date[:7]}'"
+        if by_month and chosen.end_date != ALL_CHANGES.end_date:
+            yield f"{last} <= date '{chosen.end_date}' and ref_month <= '{chosen.end_date[:7]}'"
+
+    def _labels(self) -> dict[str, str]:
+        """Return the columns with names, tags and attributes of accounts, and their expressions."""
+        found = defaultdict[str, list[str]](list)
+        for name in sorted(filter(str.isprintable, self.attributes)):
+            # Names of columns ignore case in both engines.
+            text = self.dialect.text(name)
+            found[f"account_{name}".lower()].append(f"attributes[{text}]")
+        own = {"account_name": "name", "account_tags": "tags"}
+        return own | {name: f"coalesce({', '.join(each)})" for name, each in found.items()} | own
+
+    def _names(self) -> str:
+        """Return the labels of the accounts as a table, one row per account."""
+        quoted, labels = self.dialect.quoted, self._labels().items()
+        columns = ", ".join(f"any_value({how}) as {quoted(name)}" for name, how in labels)
+        rows = self._rows("accounts")
+        return f"(select appid, {columns} from {rows} group by appid)"  # noqa: S608 - all is quoted
+
+    def _plain(self, names: Sequence[str], table: str = "d") -> _Columns:
+        return {name: (f"{table}.{self.dialect.quoted(name)}", _comment(name)) for name in names}
+
+    def _table(self, name: str) -> View:
+        columns = self._plain(TABLES[name].names)
+        if name == "coverage":
+            columns |= self._plain([*self._labels()], "a") | self._plain(["ref_month"])
+        file = "coverage" if name == "coverage" else "table"
+        return self._view(name, _words()["tables"][name], columns, file)
+
+    def _dataset(self, dataset: Dataset) -> View:
+        own = {column.name for column in dataset.columns}
+        columns = self._plain(["appid"]) | self._plain([*self._labels()], "a")
+        for column in dataset.columns:
+            columns |= self._column(dataset, column)
+        for added, (how, needed) in _DERIVED.items():
+            if needed <= own:
+                columns[added] = how, _comment(added)
+        columns["provisional"] = "p.appid is not null", _comment("provisional")
+        columns |= self._plain(["_fetched_at", "_run_id", "_extra", "ref_month"])
+        about = " ".join((f"{dataset.description}.", *dataset.notes))
+        label = dataset_label(dataset.name, "zh")
+        return self._view(dataset.name, f"{label}: {about}", columns, "dataset")
+
+    def _view(self, name: str, comment: str, columns: _Columns, file: str) -> View:
+        """Return the view of a folder."""
+        selected = ",\n    ".join(expression for expression, _ in columns.values())
+        query = self._query(
+            file, columns=selected, rows=self._rows(name), dataset=self.dialect.text(name)
+        )
+        return View(name, comment, {each: about for each, (_, about) in columns.items()}, query)
+
+    def _column(self, dataset: Dataset, column: Column) -> _Columns:
+        """Return a column of a dataset, and the labels of its codes."""
+        name, zh = column.name, column_label(dataset.name, column.name, "zh")
+        value = f"d.{self.dialect.quoted(name)}"
+        found = {name: (value, f"{zh}: {_meaning(column, 'en')}")}
+        for language in ("en", "zh") if column.labels else ():
+            label = self._label(dataset, name, value, language)
+            about = f"{zh}: label of {name} ({language}), null of an unknown code"
+            found[f"{name}_label_{language}"] = label, about
+        return found
+
+    def _label(self, dataset: Dataset, name: str, value: str, language: Language) -> str:
+        """Return the label of a code as an expression."""
+        columns = members(dataset_in(dataset, language).columns)
+        labels = next(column.labels for _, column in columns if column.name == name)
+        text = self.dialect.text
+        cases = (
+            f"when {code if isinstance(code, int) else text(code)} then {text(label)}"
+            for code, label in labels.items()
+        )
+        return f"case {value} {' '.join(cases)} end"
+
+    def _report(self, name: str, language: Language) -> View:
+        """Return a report whose names, labels and comments are in a language."""
+        about = _words()["reports"][name]
+        client = ["account_client"] * ("account_client" in self._labels())
+        names = ["ref_date", "account_name", "appid", *client, *about["columns"], "provisional"]
+        columns = dict(_heading(column, about["datasets"], language) for column in names)
+        scene = self._label(CATALOGUE["biz_summary"], "scene_desc", "entry.scene_desc", language)
+        query = self._query(
+            name,
+            lang=language,
+            state=_words()["states"][language],
+            client="".join(f", {column}" for column in client),
+            scene=f"coalesce({scene}, entry.scene_desc)",
+        )
+        own = name if language == "en" else about["zh"]
+        return View(own, about["about"][language == "zh"], columns, query)
+
+    def _query(self, name: str, **values: str) -> str:
+        """Return the query of a file, with the names of the views in their places."""
+        views = {each: self._name(each) for each in (*CATALOGUE, *TABLES)}
+        return Template(_file(f"{name}.sql")).substitute(
+            {**views, **self.dialect.words},
+            names=self._names(),
+            rows_of_articles=self._rows("article_total_detail"),
+            rows_of_coverage=self._rows("coverage"),
+            **values,
+        )
+
+
+_MONTH = pa.field("ref_month", pa.string())
+
+
+def _is_by_month(folder: str) -> bool:
+    return folder == "coverage" or folder not in TABLES
+
+
+def _comment(column: str) -> str:
+    """Return the English comment of a column that is not in the catalogue."""
+    words = _words()
+    if column in words["columns"]:
+        return "{}: {}".format(*words["columns"][column])
+    attribute = f"the accounts' attribute {column.removeprefix('account_')}"
+    found: str = words["others"].get(column, attribute)
+    return found
+
+
+def _heading(column: str, datasets: Sequence[str], language: Language) -> tuple[str, str]:
+    """Return the name of a report's column in a language, and its comment."""
+    is_chinese = language == "zh"
+    if column in _words()["columns"]:
+        chinese, *comments = _words()["columns"][column]
+        return chinese if is_chinese else column, comments[is_chinese]
+    own = next(
+        own
+        for dataset in datasets
+        for own in dataset_in(CATALOGUE[dataset], language).columns
+        if own.name == column
+    )
+    name = column_label(datasets[0], column, language) if is_chinese else column
+    return name, _meaning(own, language)
+
+
+def _meaning(column: Column, language: Language) -> str:
+    """Return the meaning and the unit of a column, and a warning if it counts people."""
+    words: Mapping[str, str] = _words()["meanings"][language]
+    form = "people" if column.unit == words["unit"] and column.name not in _EVENTS else "other"
+    return words[form if column.unit else "plain"].format(column.meaning, column.unit)
+
+
+def _file(name: str) -> str:
+    return (resources.files(__package__) / name).read_text("utf-8").strip()
+
+
+@cache
+def _words() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_file("words.json"))
+    return found

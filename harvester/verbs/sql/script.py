@@ -1,0 +1,90 @@
+"""`sql`: the views of an output as SQL for an engine. Reads the names of files only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from harvester.catalogue import CATALOGUE
+from harvester.core.errors import UsageError
+from harvester.core.text.inert_text import inert
+from harvester.manifest.option_values import spelled
+from harvester.storage import layout
+from harvester.storage.backends.base import Store
+from harvester.storage.derived import derived_files
+from harvester.verbs import arguments
+from harvester.verbs.arguments import AnyDay, ManifestSource, Names
+from harvester.verbs.changes import ALL_CHANGES, ChosenChanges, chosen_changes
+from harvester.verbs.project import open_project
+from harvester.verbs.sql.definitions import Views
+from harvester.verbs.sql.dialects import dialect_of
+
+Engine: TypeAlias = Literal["duckdb", "spark"]
+"""An engine that views are written for."""
+
+
+@arguments.checked
+def sql(
+    manifest: ManifestSource | None = None,
+    *,
+    engine: Engine,
+    schema: str = "wechat",
+    base: str | None = None,
+    accounts: Names = None,
+    datasets: Names = None,
+    jobs: Names = None,
+    begin_date: AnyDay = None,
+    end_date: AnyDay = None,
+    output: str | os.PathLike[str] | None = None,
+) -> str:
+    """Return the statements that create the views of an output in an engine.
+
+    ``schema`` is the schema of the views, and the beginning of their names in Spark. ``base`` is
+    the output as the engine sees it: an absolute path or a URL. What is not selected is in no view.
+    Without a manifest the accounts are those that the last runs kept in ``output``. Raises
+    UsageError, and StoreError if the output cannot be read.
+    """
+    chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
+    project = open_project(manifest, output=output, authorised="optional")
+    store, whole = project.tree.store, project.manifest
+    if manifest is None and not layout.is_harvested(store):
+        raise UsageError(f"{store.display_path()}: nothing was harvested here", "correct the path")
+    place = whole.output.path
+    address = str(place.absolute()) if isinstance(place, Path) else place
+    if base is not None:
+        address = _usable("base", base).rstrip("/")
+        if "://" not in base and not base.startswith("/"):
+            raise UsageError(
+                f"{spelled('base')} {inert(base)}: a relative path", "make it absolute"
+            )
+    part = chosen_changes(whole, chosen, project.clock.started_at)
+    return script(store, engine, schema, address, chosen=part)
+
+
+def script(
+    store: Store, engine: Engine, schema: str, base: str, *, chosen: ChosenChanges = ALL_CHANGES
+) -> str:
+    """Return the statements for the output of a store, which the engine finds at ``base``.
+
+    Raises UsageError for a name that cannot be part of a statement, and StoreError.
+    """
+    present = {name for name in CATALOGUE if layout.located(store, name)[1]}
+    present |= {name for name in derived_files.SCHEMAS if derived_files.files(store, name)}
+    names = _usable("schema", schema), _usable("output", base)
+    return Views(dialect_of(engine), *names, present, _attributes(store), chosen).script()
+
+
+def _attributes(store: Store) -> set[str]:
+    """Return the names of the accounts' attributes. Raises StoreError."""
+    found = derived_files.read_all(store, layout.ACCOUNTS)["attributes"]
+    return {name for chunk in found.chunks for name in chunk.keys.unique().to_pylist()}
+
+
+def _usable(argument: str, text: str) -> str:
+    """Return a text that may be part of a statement, on a terminal too. Raises UsageError."""
+    if not text.strip() or not text.isprintable():
+        raise UsageError(
+            f"{spelled(argument)} {inert(text)!r}: empty, or not printable", "write another"
+        )
+    return text

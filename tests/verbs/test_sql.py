@@ -1,0 +1,181 @@
+"""`harvester sql`: its views over any output, their comments, and what names cannot do to them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harvester.catalogue import CATALOGUE
+from harvester.core.errors import UsageError
+from harvester.storage.derived.derived_files import SCHEMAS
+from harvester.tables.columns import arrow_schema
+from harvester.verbs.sql.script import sql
+from tests.support.views import MANIFEST, REPORTS, columns_of, loaded, manifest_of, write
+
+CHINESE = (
+    "关注日报",
+    "关注来源日报",
+    "阅读日报",
+    "阅读来源日报",
+    "文章数据",
+    "消息日报",
+    "接口日报",
+)
+ALL = {*CATALOGUE, *SCHEMAS, *REPORTS, *CHINESE, "newest_complete_day"}
+
+
+def test_an_empty_output_has_all_views_and_columns(tmp_path: Path) -> None:
+    """They can be loaded before the first run, and nothing that reads them has to look first."""
+    con = loaded(sql(manifest_of(tmp_path), engine="duckdb"))
+    assert {name for (name,) in con.execute(NAMES).fetchall()} == ALL
+    for name in ALL:
+        assert not con.sql(f'select * from wechat."{name}"').fetchall()
+    for name, dataset in CATALOGUE.items():
+        own = arrow_schema(dataset).names
+        assert [each for each in columns_of(con, name) if each in own] == own
+    assert not con.sql("select * from wechat.coverage_on('2026-05-01')").fetchall()
+
+
+NAMES = "select view_name from duckdb_views() where schema_name = 'wechat'"
+
+
+def test_the_columns_are_those_of_files(tmp_path: Path) -> None:
+    """A dataset without files has the types that it has with files."""
+    manifest = manifest_of(tmp_path)
+    empty = loaded(sql(manifest, engine="duckdb"))
+    for name, dataset in CATALOGUE.items():
+        write(tmp_path, f"{name}/ref_month=2026-05", arrow_schema(dataset).empty_table())
+    for name, schema in SCHEMAS.items():
+        month = "/ref_month=2026-05" if name == "coverage" else ""
+        write(tmp_path, f"{name}{month}", schema.empty_table())
+    full = loaded(sql(manifest, engine="duckdb"))
+    for name in ALL:
+        query = f'select * from wechat."{name}"'
+        assert full.sql(query).columns == empty.sql(query).columns
+        assert full.sql(query).types == empty.sql(query).types, name
+
+
+def test_each_view_and_column_has_a_comment(tmp_path: Path) -> None:
+    """With the meaning and the unit; counts of people say that they do not add up."""
+    con = loaded(sql(manifest_of(tmp_path), engine="duckdb"))
+    of_columns = con.sql(
+        "select table_name, column_name, comment from duckdb_columns() where schema_name = 'wechat'"
+    ).fetchall()
+    assert {table for table, _, _ in of_columns} == ALL
+    assert not [each for each in of_columns if not each[2]]
+    found = {(table, column): comment for table, column, comment in of_columns}
+    assert found["user_summary", "new_user"] == "新增的用户数量: followers gained (people)"
+    people = "people do not add up over days, hours or codes"
+    assert found["biz_summary", "read_user"] == f"阅读人数: people who read (people); {people}"
+    assert "divide sums" in found["interface_summary", "average_ms"]
+    assert found["阅读日报", "阅读人数"].startswith("阅读人数（人）")
+    texts = con.sql("select comment from duckdb_views() where schema_name = 'wechat'").fetchall()
+    assert all(text for (text,) in texts)
+
+
+HOSTILE = ("""a"b'c`d;--""", "x'); drop schema wechat; --", "$names {0} %s", "\\'", "name", "TAGS")
+
+
+def test_no_name_and_no_path_acts(tmp_path: Path) -> None:
+    """Attributes, schema and folder have quotes, semicolons, patterns and forms in their names."""
+    folder = tmp_path / "a'b\"c`;[d]*?{e} $x %s"
+    attributes = {name: f"value of {name}" for name in HOSTILE}
+    row = {"appid": "wx0000000000000001", "name": "'; drop", "attributes": [*attributes.items()]}
+    write(folder, "accounts", pa.Table.from_pylist([row], SCHEMAS["accounts"]))
+    schema = "we\"chat'; drop table x; --"
+    con = loaded(sql(manifest_of(folder), engine="duckdb", schema=schema))
+    quoted = schema.replace('"', '""')
+    [columns] = [con.sql(f'select * from "{quoted}".coverage').columns]
+    own = [f"account_{name}".lower() for name in HOSTILE if name.lower() not in {"name", "tags"}]
+    assert set(own) <= set(columns)
+    names = con.sql(f'select name, attributes from "{quoted}".accounts').fetchall()
+    assert names == [("'; drop", attributes)]
+
+
+@pytest.mark.parametrize("schema", ["", " ", "a\nb", "\x1b[31m", "\u202e"])
+def test_a_name_that_cannot_be_shown_is_refused(tmp_path: Path, schema: str) -> None:
+    """It would steer a terminal, or end a line."""
+    with pytest.raises(UsageError, match="schema"):
+        sql(manifest_of(tmp_path), engine="duckdb", schema=schema)
+
+
+def test_a_base_is_absolute(tmp_path: Path) -> None:
+    """The engine may have another working folder."""
+    write(tmp_path, "codes", SCHEMAS["codes"].empty_table())
+    for base, found in (("s3://bucket/x/", "s3://bucket/x"), ("/data/out", "/data/out")):
+        script = sql(manifest_of(tmp_path), engine="duckdb", base=base)
+        assert f"read_parquet('{found}/codes/*.parquet')" in script
+    with pytest.raises(UsageError, match="relative path"):
+        sql(manifest_of(tmp_path), engine="duckdb", base="data/out")
+
+
+@pytest.fixture
+def two_months(tmp_path: Path) -> Path:
+    """A dataset with three accounts over two months."""
+    schema = arrow_schema(CATALOGUE["interface_summary"])
+    for month in ("2026-04", "2026-05"):
+        rows = [
+            {
+                "appid": f"wx{number:016x}",
+                "ref_date": day,
+                "callback_count": 4,
+                "total_time_cost": 10,
+            }
+            for number in (1, 2, 3)
+            for day in pa.array([f"{month}-01", f"{month}-02"]).cast(pa.date32()).to_pylist()
+        ]
+        write(tmp_path, f"interface_summary/ref_month={month}", pa.Table.from_pylist(rows, schema))
+    return tmp_path
+
+
+def test_what_is_not_selected_is_in_no_view(two_months: Path) -> None:
+    """By account, name, day and dataset."""
+    manifest = manifest_of(two_months)
+
+    def rows(**selected: object) -> int:
+        con = loaded(sql(manifest, engine="duckdb", **selected))  # type: ignore[arg-type]
+        [(count,)] = con.sql("select count(*) from wechat.server_daily").fetchall()
+        return int(count)
+
+    assert rows() == 12
+    assert rows(accounts="wx0000000000000002") == 4
+    assert rows(accounts="client=Acme") == 8
+    assert rows(begin_date="2026-05-01") == 6
+    assert rows(begin_date="2026-04-02", end_date="2026-05-01") == 6
+    assert rows(datasets="user_*") == 0
+
+
+def test_a_month_that_is_not_asked_for_is_not_read(two_months: Path) -> None:
+    """Filters reach the files through names and states that are joined."""
+    con = loaded(sql(manifest_of(two_months), engine="duckdb"))
+    query = "from wechat.interface_summary where ref_month = '2026-05' and appid = 'wx1'"
+    [(_, plan)] = con.execute(f"explain select sum(callback_count) {query}").fetchall()
+    assert "Scanning Files: 1/2" in plan
+    assert "appid = 'wx1'" in plan
+
+
+def test_a_replaced_file_is_read_anew(two_months: Path) -> None:
+    """By a longer and a shorter one, and a month is added, in one connection."""
+    con = loaded(sql(manifest_of(two_months), engine="duckdb"))
+    name = "interface_summary/ref_month=2026-05"
+    whole = pq.read_table(two_months / name, partitioning=None)
+    for rows in (whole.slice(0, 1), pa.concat_tables([whole] * 50), whole.slice(0, 2)):
+        write(two_months, name, rows)
+        [(count,)] = con.sql("select count(*) from wechat.interface_summary").fetchall()
+        assert count == 6 + len(rows)
+    write(two_months, "interface_summary/ref_month=2026-06", whole)
+    assert con.sql("select count(*) from wechat.interface_summary").fetchall() == [(14,)]
+
+
+def test_without_a_manifest_the_output_is_enough(two_months: Path) -> None:
+    """Its folder must have been harvested, because a mistyped one would give empty views."""
+    script = sql(None, engine="duckdb", output=two_months)
+    assert script == sql(manifest_of(two_months), engine="duckdb")
+    with pytest.raises(UsageError, match="nothing was harvested here"):
+        sql(None, engine="duckdb", output=two_months / "other")
+    assert MANIFEST["version"] == 1
+    assert os.fspath(two_months) in script
