@@ -85,7 +85,7 @@ class Dialect:
         name, comment = self.view(schema, view.name), self.text(view.comment)
         columns = [(self.quoted(column), self.text(text)) for column, text in view.columns.items()]
         listed = ",\n    ".join(self.column.format(*column) for column in columns)
-        yield self.create.format(name, listed, comment) + view.query
+        yield self.create.format(name, listed, comment, view.query)
         for form, each in zip(self.comments, ([("", comment)], columns), strict=False):
             yield from (form.format(name, *pair) for pair in each)
 
