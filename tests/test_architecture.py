@@ -41,6 +41,7 @@ TOP_LEVEL = {
     "Containerfile",
     "LICENSE",
     "README.md",
+    "README.zh-CN.md",
     "SECURITY.md",
     "benchmarks",
     "constraints.txt",

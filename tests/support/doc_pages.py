@@ -25,7 +25,11 @@ EVERY_DAY = (
     *(ROOT / "docs/moving.md", ROOT / "docs/pause.md", ROOT / "docs/security-review.md"),
 )
 GUIDES = (README, CLI, MANIFEST, CREDENTIALS, READING, *EVERY_DAY)
-PAGES = (README, ROOT / "SECURITY.md", ROOT / "tests/README.md", *sorted(ROOT.glob("docs/**/*.md")))
+PAGES = (
+    README,
+    *(ROOT / name for name in ("README.zh-CN.md", "SECURITY.md", "tests/README.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
+)
 
 
 class Block(NamedTuple):
