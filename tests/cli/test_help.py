@@ -76,7 +76,9 @@ def test_each_help_has_an_example_its_exit_codes_and_its_page(
         ("plan --format yaml", "--format: no such choice `yaml`", "write one of text, json"),
         ("sandbox --port x", "--port: `x` is not a whole number", "`harvester help sandbox`"),
         ("run --output a --output b", "--output is given twice", "leave one of them out"),
-        ("explain", "CODE has no value", "`harvester help explain`"),
+        ("explain", "`harvester explain` needs CODE", "`harvester help explain`"),
+        ("sql", "`harvester sql` needs --engine", "`harvester help sql`"),
+        ("report", "`harvester report` needs --html", "`harvester help report`"),
     ],
 )
 def test_a_mistake_of_a_command_line_names_place_and_remedy(

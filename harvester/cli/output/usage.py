@@ -40,10 +40,11 @@ def usage_error(error: CycloptsError, verbs: Iterable[str]) -> UsageError:
         case UnusedCliTokensError(unused_tokens=[word, *_]):
             hint = "quote a text with blanks, and separate several names by commas"
             return UsageError(f"`{command}`: one word too many:{quote_safe(word)}", hint)
-        case MissingArgumentError(argument=argument, keyword=keyword) if argument is not None:
-            name = keyword or argument.name
+        case MissingArgumentError(keyword=str(name)):
             hint = f"a value that begins with `-` is written {name}=-…; {lists}"
-            return UsageError(f"{name} has no value", hint if name[:1] == "-" else lists)
+            return UsageError(f"{name} has no value", hint)
+        case MissingArgumentError(argument=argument) if argument is not None:
+            return UsageError(f"`{command}` needs {argument.name}", lists)
         case RepeatArgumentError(token=token):
             return UsageError(f"{token.keyword} is given twice", "leave one of them out")
         case CoercionError(token=token) if token is not None:
