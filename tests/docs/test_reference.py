@@ -1,0 +1,65 @@
+"""The generated pages: current, and complete by what they are made of."""
+
+from __future__ import annotations
+
+import pytest
+
+import harvester
+from harvester.catalogue.error_codes import DATA_RULES, PLATFORM_RULES, TOKEN_RULES
+from harvester.manifest.json_schema import json_schema
+from tests.support.doc_pages import table_rows
+from tools.reference import pages, verbs
+from tools.reference.__main__ import FOLDER, files
+
+
+def test_the_pages_are_current() -> None:
+    """`python -m tools.reference` writes them anew."""
+    made = files()
+    stale = [path.name for path, text in made.items() if not _is_same(path.name, text)]
+    assert not stale, "run `python -m tools.reference`"
+    assert {*FOLDER.iterdir()} == {*made}
+
+
+@pytest.mark.parametrize("verb", verbs.VERBS)
+def test_a_verb_has_an_example_and_a_meaning_for_each_option(verb: str) -> None:
+    """Nothing of the help is lost on the way to the page."""
+    found = verbs.help_of(verb)
+    assert found.summary
+    assert found.example or verb == "schema"
+    options = [option for panel in found.panels.values() for option in panel]
+    assert all(option.meaning and "[" not in option.meaning for option in options), options
+
+
+def test_every_key_of_the_manifest_is_there_with_its_meaning() -> None:
+    """The models of the JSON Schema, and no key without words."""
+    text = pages.manifest_keys()
+    for model in (json_schema(), *json_schema()["$defs"].values()):
+        for name, key in model["properties"].items():
+            assert f"| `{name}` |" in text
+            assert key["description"], name
+
+
+def test_every_error_code_is_there() -> None:
+    """Codes of data calls, token calls and calls of a platform."""
+    text = pages.error_codes()
+    for code in {*DATA_RULES, *TOKEN_RULES, *PLATFORM_RULES}:
+        assert f"| {code} |" in text
+
+
+def test_every_public_name_is_there() -> None:
+    """Functions, errors and types of the package."""
+    text = pages.python_api()
+    for name in dir(harvester):
+        assert name.startswith("_") or f"### {name}\n" in text
+
+
+def test_every_variable_is_there_once() -> None:
+    """With the verbs whose option it sets."""
+    rows = table_rows(verbs.variables())
+    assert len(rows) > 40
+    assert "[run](run.md)" in rows["HARVESTER_MAX_DURATION"]
+
+
+def _is_same(name: str, text: str) -> bool:
+    path = FOLDER / name
+    return path.exists() and path.read_text("utf-8") == text

@@ -1,0 +1,1 @@
+"""The generated part of the pages: ``python -m tools.reference`` writes docs/reference."""

@@ -1,0 +1,29 @@
+"""Write the generated pages: ``python -m tools.reference``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools.reference import pages, verbs
+
+FOLDER = Path(__file__).parents[2] / "docs/reference"
+NOTE = "<!-- Made by `python -m tools.reference`: do not change it by hand. -->\n\n"
+
+
+def files() -> dict[Path, str]:
+    """Return every generated page with its text."""
+    found = {verb: verbs.page(verb) for verb in verbs.VERBS}
+    found |= {
+        "variables": verbs.variables(),
+        "manifest-keys": pages.manifest_keys(),
+        "error-codes": pages.error_codes(),
+        "events": pages.event_lines(),
+        "python-api": pages.python_api(),
+    }
+    return {FOLDER / f"{name}.md": NOTE + text for name, text in found.items()}
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for path, text in files().items():
+        path.write_text(text, "utf-8")
