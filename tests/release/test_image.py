@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,8 @@ import pytest
 import yaml
 
 from harvester.core.exit_codes import Exit
-from tests.release.test_package import NAME, build
-from tests.support.containers import IMAGE, build_image, call, podman_run
+from tests.release.test_package import NAME, build, released
+from tests.support.containers import BASE, IMAGE, build_image, call, podman_run
 from tests.support.doc_pages import ROOT
 from tools.release.image_root import TRIMMED, USER, trim
 from tools.release.wheelhouse import make_wheelhouse
@@ -90,11 +91,17 @@ def test_harvester_loads_nothing_that_is_trimmed(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The image is built; the folder has the wheel that is in it."""
+    """The image is there, built or the released one; the folder has the wheel that is in it."""
     folder = tmp_path_factory.mktemp("image")
-    build_image(build(ROOT, folder / "dist").wheel, folder)
+    if found := released():
+        shutil.copytree(found.wheel.parent, folder / "dist")
+        archive = found.wheel.parents[1] / "release/image.oci.tar"
+        call("buildah", "tag", call("buildah", "pull", "-q", f"oci-archive:{archive}"), IMAGE)
+    else:
+        build_image(build(ROOT, folder / "dist").wheel, folder)
     yield folder
-    call("podman", "rmi", "-f", IMAGE)
+    # The base is there only if it was made here.
+    subprocess.run(["podman", "rmi", "-f", IMAGE, BASE], capture_output=True, check=False)
 
 
 @pytest.fixture

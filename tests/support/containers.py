@@ -14,9 +14,11 @@ import pytest
 
 from tests.support.doc_pages import ROOT
 
-REQUIRED = "HARVESTER_REQUIRE_IMAGE"
+# Read here, because no test sees the variables of harvester that are set outside.
+REQUIRED = bool(os.environ.get("HARVESTER_REQUIRE_IMAGE"))
 TOOLS = ("buildah", "podman")
 IMAGE = "localhost/harvester-test:image"
+BASE = "localhost/harvester-test:base"
 PYTHON = "3.13"
 
 # Both are raised by default, which a machine without CAP_SYS_RESOURCE refuses.
@@ -56,19 +58,19 @@ def base(folder: Path) -> str:
         return found[1]
     if not shutil.which("mmdebstrap"):
         pytest.skip("no base can be pulled, and no mmdebstrap makes one")
-    archive, name = folder / "base.tar", "localhost/harvester-test:base"
+    archive = folder / "base.tar"
     packages = f"--include={','.join(_OF_DEBIAN)}"
     lean = "--aptopt=APT::Install-Recommends 'false'"
     call("mmdebstrap", "-q", "--variant=minbase", lean, packages, "trixie", archive)
-    call("podman", "import", "-q", archive, name)
-    return name
+    call("podman", "import", "-q", archive, BASE)
+    return BASE
 
 
 def build_image(wheel: Path, folder: Path) -> str:
     """Build the image of a wheel in a copy of what the builder gets, and return its name."""
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
-        assert not os.environ.get(REQUIRED), f"no {missing}"
+        assert not REQUIRED, f"no {missing}"
         pytest.skip(f"no {missing}")
     context = folder / "context"
     for name in ("Containerfile", "tools/release/image_root.py"):

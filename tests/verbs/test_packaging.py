@@ -25,7 +25,25 @@ ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 # Files of which pip takes a package by its hash alone.
-PINNED = (ROOT / "constraints.txt", ROOT / "requirements.txt", ROOT / ".ci" / "uv.txt")
+PINNED = (
+    *(ROOT / "constraints.txt", ROOT / "requirements.txt"),
+    *(ROOT / ".ci" / "uv.txt", ROOT / ".ci" / "release.txt"),
+)
+
+# Jobs that may write. None of them runs a line of a checkout.
+MAY_WRITE = {
+    ("drift", "tell"): {"issues": "write"},
+    ("release", "attest"): {"attestations": "write", "contents": "read", "id-token": "write"},
+    ("release", "image"): {
+        "attestations": "write",
+        "contents": "read",
+        "id-token": "write",
+        "packages": "write",
+    },
+    ("release", "index"): {"id-token": "write"},
+    ("release", "page"): {"contents": "write"},
+    ("updates", "propose"): {"contents": "write", "pull-requests": "write"},
+}
 
 MAX_DECISION_LINES = 50
 
@@ -123,7 +141,7 @@ def test_pins_have_hashes_and_no_addresses() -> None:
 def test_pip_installs_by_hash_in_ci() -> None:
     """A workflow's pip takes what a file has the hash of, or the checkout alone."""
     allowed = re.compile(
-        r"-q (-r constraints\.txt|--require-hashes -r \.ci/uv\.txt|--no-deps -e \.)"
+        r"-q (-r constraints\.txt|--require-hashes -r \.ci/(uv|release)\.txt|--no-deps -e \.)"
     )
     found = [
         f"{path.name}: {line.strip()}"
@@ -182,11 +200,11 @@ def test_workflows_are_careful(path: Path) -> None:
     workflow = yaml.safe_load(text)
     assert workflow["permissions"] == {"contents": "read"}
     assert "concurrency" in workflow
-    for job in workflow["jobs"].values():
+    for name, job in workflow["jobs"].items():
         assert job["timeout-minutes"] <= 60
         if "permissions" in job:
-            assert job["permissions"] == {"issues": "write"}
-            assert not any("uses" in step for step in job["steps"])
+            assert job["permissions"] == MAY_WRITE[path.stem, name]
+            assert not any("actions/checkout@" in step.get("uses", "") for step in job["steps"])
         for step in job["steps"]:
             uses = step.get("uses", "")
             assert not uses or re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", uses)
