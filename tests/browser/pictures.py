@@ -1,7 +1,8 @@
 """Makes the pictures of docs: ``python -m tests.browser.pictures [NAME …]``.
 
 They show runs against the emulator and made-up accounts, always of the same day. Needs Chromium,
-Node, the packages of tests/browser, promtool, and pngquant, which makes them small.
+Node, the packages of tests/browser, promtool, pngquant, which makes them small, and for the
+workbook what spreadsheet.py names.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from typing import Any
 
 import harvester
 from harvester.cli import invoke
-from tests.browser import alerts, stories
+from tests.browser import alerts, spreadsheet, stories
 from tests.browser.made_pages import Made
 from tests.browser.visits import HERE, missing, visit
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
+EXCEL = Path(__file__).parents[2] / "examples" / "excel"
 MAX_BYTES = 150_000
 QUIET = ["--progress", "none", "--log-level", "error"]
 
@@ -107,6 +109,15 @@ def _alerts(picture: Path) -> None:
         _shot(page, picture, size=(1180, 400), drawn=False)
 
 
+def _workbook(picture: Path) -> None:
+    """Show the workbook of a client, which the example wrote."""
+    with tempfile.TemporaryDirectory() as folder:
+        harvester.run(EXCEL / "jobs.yaml", output=f"{folder}/output")
+        program = [sys.executable, str(EXCEL / "client_workbooks.py")]
+        subprocess.run([*program, f"{folder}/output", "2026-05", folder, "晨光"], check=True)
+        spreadsheet.picture(Path(folder, "晨光 2026-05.xlsx"), picture)
+
+
 def _rendered(markdown: str) -> str:
     """Return Markdown as the page that a site makes of it."""
     command = ["node", str(HERE / "markdown.mjs")]
@@ -123,6 +134,7 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "report-zh": _in_chinese,
     "summary": _summary,
     "alerts": _alerts,
+    "workbook": _workbook,
 }
 
 

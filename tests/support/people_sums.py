@@ -33,8 +33,10 @@ ADDING = {
 }
 """Functions that add up, in SQL, Polars, pandas and Spark."""
 
-_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
-_OF_CLICKHOUSE = re.compile(r"\bsettings \w+ = \w+")
+_FILLED_IN = re.compile(r"\{\{.*?\}\}|\{\w+:\w+\}", re.DOTALL)
+_LEFT_OUT = re.compile(
+    r"\{%.*?%\}|\{#.*?#\}|\bsettings \w+ = \w+|\bcreate database [^;]+;", re.DOTALL
+)
 _BODY = re.compile(r"\bas\s+(?:table\s+)?(?=\(?\s*(?:with|select|from)\b)", re.IGNORECASE)
 _QUERY = re.compile(r"\b(?:with|select)\b", re.IGNORECASE)
 _KIND = re.compile(r"\s*(?:--.*\n\s*)*(\w+)")
@@ -47,7 +49,7 @@ def people_sums(script: str) -> list[str]:
 
     Raises duckdb.Error if a statement is no SQL of DuckDB. Backticks count as quotes.
     """
-    text = _OF_CLICKHOUSE.sub("", _JINJA.sub(" x ", script)).replace("`", '"')
+    text = _FILLED_IN.sub(" x ", _LEFT_OUT.sub("", script)).replace("`", '"')
     found: list[str] = []
     for statement in duckdb.extract_statements(text):
         query = _query_of(statement.query)

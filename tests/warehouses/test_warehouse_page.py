@@ -17,8 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 from obstore.store import S3Store
 
-import harvester
-from harvester.testing import sandbox
 from tests.support.doc_pages import ROOT, WAREHOUSES, Block, blocks, each_block, section, table_rows
 from tests.support.example_tools import python_with
 from tests.support.store_backends import CREDENTIALS, make_bucket
@@ -78,16 +76,6 @@ won = lambda: [[str(frame[name].dtype) for frame in frames.values()] for name in
 """
 
 Answer = list[list[object]] | str
-
-
-@pytest.fixture(scope="module")
-def harvested(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Followers of three accounts in two months, as a run wrote them."""
-    folder = tmp_path_factory.mktemp("warehouse")
-    with sandbox(accounts=3, today="2026-05-20") as wechat:
-        manifest = wechat.manifest(["user_summary"], output=str(folder / "output"))
-        harvester.run(manifest)
-    return folder / "output"
 
 
 @contextmanager
