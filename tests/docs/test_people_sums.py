@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import duckdb
@@ -13,8 +14,15 @@ from harvester.storage.derived.derived_files import SCHEMAS
 from harvester.verbs.sql.definitions import Views
 from harvester.verbs.sql.dialects import dialect_of
 from tests.support.doc_pages import PAGES, ROOT, blocks
-from tests.support.people_sums import EVENTS, PEOPLE, people_sums, people_sums_in_python
+from tests.support.people_sums import (
+    EVENTS,
+    PEOPLE,
+    is_people,
+    people_sums,
+    people_sums_in_python,
+)
 
+SQL = ROOT / "harvester" / "verbs" / "sql"
 READ_PAGES = [*PAGES, *sorted(ROOT.glob("examples/**/*.md"))]
 
 # Queries that stood in the docs, and others with the same mistake.
@@ -37,13 +45,15 @@ select ref_date, sum(msg_user) from upstream_msg group by ref_date;
 select account_client, sum(cumulate_user) from followers_daily group by account_client;
 select list_sum(list(like_user)) from biz_summary;
 select sum("阅读人数") from wechat."阅读日报";
+select max("总用户量") as n, sum("总用户量") from wechat."关注日报";
 insert into t select sum(coalesce(collection_user, 0)) from biz_summary;
 select 1 as k having sum(zaikan_user) > 0
 """)
 
 RIGHT = duckdb.extract_statements("""
 select appid, sum(new_user) - sum(cancel_user) as net from user_summary group by appid;
-select sum("新增关注人数"), sum("净增关注人数") from wechat."关注日报";
+select sum("新增的用户数量"), sum("净增关注人数") from wechat."关注日报";
+select "数据日期", sum("总用户量") from wechat."关注日报" group by "数据日期";
 
 select ref_date, appid, sum(msg_user) as n from read_parquet('upstream_msg_dist_week/*/*.parquet')
 where count_interval > 0 group by appid, ref_date;
@@ -101,6 +111,19 @@ def test_the_unit_says_which_columns_count_people() -> None:
             assert bool(is_about_people) == (column.name in PEOPLE | EVENTS), column.name
 
 
+def test_people_are_known_in_both_languages(duck: duckdb.DuckDBPyConnection) -> None:
+    """A column of a report counts people in Chinese if the one in its place does in English."""
+    duck.execute(Views(dialect_of("duckdb"), "wechat", "/output", []).script())
+    reports = json.loads((SQL / "words.json").read_text("utf-8"))["reports"]
+    known = 0
+    for english, about in reports.items():
+        both = [duck.table(f'wechat."{name}"').columns for name in (english, about["zh"])]
+        for names in zip(*both, strict=True):
+            assert is_people(names[0]) == is_people(names[1]), names
+            known += is_people(names[0])
+    assert known > 15
+
+
 def test_no_query_adds_up_people() -> None:
     """Of the pages, the examples, and the data files with SQL."""
     found = []
@@ -113,7 +136,7 @@ def test_no_query_adds_up_people() -> None:
     for folder in ("examples", "harvester", "benchmarks"):
         for file in sorted((ROOT / folder).rglob("*.sql")):
             # Parts of the views, which are searched as a whole below.
-            if file.parent == ROOT / "harvester" / "verbs" / "sql":
+            if file.parent == SQL:
                 continue
             found += [f"{file.name}: {name}" for name in people_sums(file.read_text("utf-8"))]
     for file in sorted((ROOT / "examples").rglob("*.py")):

@@ -12,6 +12,7 @@ import duckdb
 
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.descriptions import members
+from harvester.catalogue.languages import column_label
 
 EVENTS = {"new_user", "cancel_user"}
 """Columns that count people who followed or left: each is an event, and events add up."""
@@ -24,8 +25,19 @@ PEOPLE = {
 } - EVENTS
 """Columns of datasets that count people."""
 
-OF_VIEWS = re.compile(r"senders|read_user_day_\d+|(?!.*(新增|取消|净增)关注人数$).*人数")
-"""Names of such columns in the views of `harvester sql`, in English and Chinese."""
+IN_CHINESE = {
+    column_label(dataset.name, column.name, "zh")
+    for dataset in CATALOGUE.values()
+    for column in dataset.columns
+    if column.name in PEOPLE
+}
+"""Headings of these columns in the Chinese views of `harvester sql`."""
+
+OF_VIEWS = re.compile(r"senders|read_user_day_\d+|发送人数|.*日阅读人数")
+"""Names of further such columns in the views."""
+
+STOCKS = {"cumulate_user", column_label("user_cumulate", "cumulate_user", "zh")}
+DAYS = {"ref_date", "数据日期"}
 
 ADDING = {
     *("sum", "sum_no_overflow", "fsum", "sumkahan", "kahan_sum", "list_sum", "try_sum"),
@@ -64,7 +76,7 @@ def people_sums_in_python(program: str) -> list[str]:
     for node in _walk(ast.parse(program)):
         match node:
             case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)) if name in ADDING:
-                found += sorted(filter(_is_people, _words(node)))
+                found += sorted(filter(is_people, _words(node)))
             case ast.Dict():
                 found += _in_dict(node)
             case ast.Constant(value=str(text)) if _STATEMENT.match(text) and "from" in text.lower():
@@ -87,7 +99,7 @@ def _in_dict(node: ast.Dict) -> Iterator[str]:
     for key, value in zip(node.keys, node.values, strict=True):
         match key, value:
             case ast.Constant(value=str(name)), ast.Constant(value=str(how)):
-                if how in ADDING and _is_people(name):
+                if how in ADDING and is_people(name):
                     yield name
 
 
@@ -128,7 +140,7 @@ def _in_tree(tree: Any) -> Iterator[str]:
             for call in _nodes(select[part], own=True):
                 if call.get("function_name") in ADDING:
                     names = _columns(call["arguments"])
-                    found = {name for name in names if name in aliases or _is_people(name)}
+                    found = {name for name in names if name in aliases or is_people(name)}
                     yield from sorted(name for name in found if not _may_add(name, call, select))
 
 
@@ -162,7 +174,7 @@ def _aliases(tree: Any) -> set[str]:
     named = [(node["alias"], _columns(node)) for node in _nodes(tree) if _is_named(node)]
     while True:
         more = {
-            alias for alias, names in named if any(map(_is_people, names)) or names & found
+            alias for alias, names in named if any(map(is_people, names)) or names & found
         } - found
         if not more:
             return found
@@ -173,8 +185,9 @@ def _is_named(node: dict[str, Any]) -> bool:
     return bool(node.get("alias")) and "class" in node and node["alias"] not in EVENTS
 
 
-def _is_people(name: str) -> bool:
-    return name in PEOPLE or OF_VIEWS.fullmatch(name) is not None
+def is_people(name: str) -> bool:
+    """Return whether a column of this name counts people who may be in several rows."""
+    return name in PEOPLE | IN_CHINESE or OF_VIEWS.fullmatch(name) is not None
 
 
 def _may_add(name: str, call: dict[str, Any], select: dict[str, Any]) -> bool:
@@ -193,12 +206,12 @@ def _may_add(name: str, call: dict[str, Any], select: dict[str, Any]) -> bool:
             period.add("ref_month")
         is_range = sources and all(one.startswith("upstream_msg_dist") for one in sources)
         return bool(is_range and "appid" in by and period & by)
-    return name == "cumulate_user" and ("ref_date" in by or _is_one_day(select["where_clause"]))
+    return name in STOCKS and bool(by & DAYS or _is_one_day(select["where_clause"]))
 
 
 def _is_one_day(where: Any) -> bool:
     return any(
         node.get("type") == "COMPARE_EQUAL"
-        and "ref_date" in {name for side in ("left", "right") for name in _columns(node[side])}
+        and DAYS & {name for side in ("left", "right") for name in _columns(node[side])}
         for node in _nodes(where, own=True)
     )
