@@ -43,7 +43,7 @@ jobs:
     begin_date: {begin}
     end_date: 2026-04-01
 limits: {{per_token: {{rate: 20/s, burst: 5, concurrency: 4}}}}
-output: {output}
+output: {{path: "{output}", buckets: {buckets}}}
 """
 
 
@@ -59,19 +59,25 @@ def sandbox_process(*options: str) -> Iterator[str]:
             process.terminate()
 
 
-def write_manifest(folder: Path, address: str, accounts: int, begin: str = BEGIN) -> Path:
+def write_manifest(
+    folder: Path, address: str, accounts: int, begin: str = BEGIN, buckets: int = 1
+) -> Path:
     """Sixty days or more of two datasets, slow enough to be hit under way."""
     lines = "\n".join(f"  - appid: {appid(number)}" for number in range(1, accounts + 1))
     path = folder / "jobs.yaml"
+    output = folder / "output"
     path.write_text(
-        MANIFEST.format(address=address, accounts=lines, begin=begin, output=folder / "output")
+        MANIFEST.format(
+            address=address, accounts=lines, begin=begin, output=output, buckets=buckets
+        )
     )
     return path
 
 
-def start(manifest: Path) -> subprocess.Popen[bytes]:
+def start(manifest: Path, processes: int = 1) -> subprocess.Popen[bytes]:
     """A run as a scheduler starts it."""
     command = [*PYTHON, "harvester", "run", str(manifest), "--progress", "none"]
+    command += ["--processes", str(processes)]
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT
     )
@@ -87,29 +93,31 @@ def ends_within(run: subprocess.Popen[Any], seconds: float) -> bool:
 
 
 KILLS = [
-    (2, BEGIN),
-    pytest.param(100, "2025-04-01", marks=pytest.mark.slow),
+    (2, BEGIN, 1),
+    pytest.param(200, "2025-04-01", 1, marks=pytest.mark.slow),
+    pytest.param(100, "2025-04-01", 2, marks=pytest.mark.slow),
 ]
 
 
-@pytest.mark.parametrize(("kills", "begin"), KILLS)
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("kills", "begin", "processes"), KILLS)
 def test_many_kills_in_a_row_then_one_run_is_exact(
-    tmp_path: Path, duck: duckdb.DuckDBPyConnection, kills: int, begin: str
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection, kills: int, begin: str, processes: int
 ) -> None:
     """`kill -9` at random moments, also while the next run recovers: nothing lost or doubled."""
     seed = random.randrange(2**32)
     dice = random.Random(seed)
     with sandbox_process("--latency", "0.01") as address:
-        manifest = write_manifest(tmp_path, address, 12, begin)
+        manifest = write_manifest(tmp_path, address, 12, begin, buckets=processes)
         for _ in range(kills):
-            run = start(manifest)
+            run = start(manifest, processes)
             ends_within(run, dice.uniform(0.5, 1.6))
             run.send_signal(signal.SIGKILL)
             run.wait()
             # What is published is sound at every moment, and so is the run's own record of it.
             if (tmp_path / "output/_harvester").exists():
                 assert invoke(["verify", str(manifest)]) == Exit.DONE, f"seed {seed}"
-        assert start(manifest).wait() == Exit.DONE
+        assert start(manifest, processes).wait() == Exit.DONE
     appids = [appid(number) for number in range(1, 13)]
     for dataset in BOTH:
         truth = expected(dataset, appids, days_between(begin, "2026-04-01"))
