@@ -43,6 +43,10 @@ datasets:
     {{python}} -m tools.catalogue > docs/datasets.md
     {{python}} -m tools.catalogue zh > docs/datasets.zh.md
 
+# write docs/reference from the help, the JSON Schema and the docstrings
+reference:
+    {{python}} -m tools.reference
+
 # print the drawing of docs/architecture.md and the figures of the import graph
 rooms:
     {{python}} -m tests.support.import_graph

@@ -18,7 +18,7 @@ _DAYS = {"before", "begin", "complete_on", "day", "end", "first_row", "until"}
 _MAX_BRIEF = 60
 """Characters of a member in a short repr."""
 
-_NAMES = {"begin": "begin_date", "end": "end_date"}
+JSON_NAMES = {"begin": "begin_date", "end": "end_date"}
 """The names in JSON of those days that have another one there."""
 
 
@@ -65,4 +65,4 @@ def plain(value: object) -> Any:
 def _member(name: str, value: object) -> tuple[str, Any]:
     if name not in _DAYS:
         return name, plain(value)
-    return _NAMES.get(name, name), day_text(value) if isinstance(value, int) else plain(value)
+    return JSON_NAMES.get(name, name), day_text(value) if isinstance(value, int) else plain(value)

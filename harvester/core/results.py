@@ -53,7 +53,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class DatasetPlan:
-    """Requests of a run for one dataset, with its first and last missing day."""
+    """Requests of a run for one dataset, with its first and last missing day.
+
+    ``accounts`` counts those that lack days. ``account_days`` are missing of the ``wanted`` ones.
+    """
 
     dataset: str
     accounts: int

@@ -47,7 +47,10 @@ from harvester.verbs.project import open_harvested
 
 
 class Rewritten(NamedTuple):
-    """A data file that lost rows, or was removed because it had no other accounts."""
+    """A data file that lost rows, or was removed because it had no other accounts.
+
+    ``accounts`` and ``account_days`` count what it lost.
+    """
 
     path: str
     dataset: str

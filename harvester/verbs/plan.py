@@ -31,10 +31,13 @@ from harvester.verbs.project import open_project
 class Plan(Brief):
     """The requests that a run would make now, and what limits it, as `plan --format json` has it.
 
-    ``requests`` are data calls, and ``quota_questions`` those that ask for a quota.
+    ``requests`` are data calls without retries, and ``quota_questions`` those that ask for a quota.
+    ``account_days`` are missing. ``bound_seconds`` is a lower bound of the time, and ``bound_by``
+    what limits it: ``"rate"``, ``"cpu"``, ``"quota"``, or ``"nothing"`` without requests.
     ``calendar_days`` are Beijing days under the quota, today included, and ``complete_on`` is the
     last of them. ``assumed`` names what is not known, as ``"daily_quota"``. ``paused`` accounts are
-    not asked. ``price`` has further figures.
+    not asked. ``warnings`` are days that dates or accounts leave out, and files that would grow too
+    large. ``price`` has further figures.
     """
 
     requests: int

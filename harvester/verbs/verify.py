@@ -43,6 +43,7 @@ class Lost(NamedTuple):
 class Damage:
     """A damaged or missing file, or one of another version.
 
+    ``path`` counts from the output's root. ``flaws`` are the defects that were found.
     ``lost`` are the days that are asked again unless the file is restored. ``remedy`` is the advice
     for an intact file of another version, and empty for all others. ``moved_to`` is the place in
     the quarantine to which a repair has moved it. ``missing`` files were published and are gone; a

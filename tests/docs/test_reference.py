@@ -8,7 +8,7 @@ import harvester
 from harvester.catalogue.error_codes import DATA_RULES, PLATFORM_RULES, TOKEN_RULES
 from harvester.manifest.json_schema import json_schema
 from tests.support.doc_pages import table_rows
-from tools.reference import pages, verbs
+from tools.reference import answers, pages, verbs
 from tools.reference.__main__ import FOLDER, files
 
 
@@ -37,6 +37,14 @@ def test_every_key_of_the_manifest_is_there_with_its_meaning() -> None:
         for name, key in model["properties"].items():
             assert f"| `{name}` |" in text
             assert key["description"], name
+
+
+def test_every_answer_has_its_members_with_types() -> None:
+    """The names of the JSON, also where a result in Python has others."""
+    found = answers.members(harvester.DatasetPlan)
+    assert found["begin_date"] == "day or null"
+    assert "begin" not in found
+    assert answers.members(harvester.Status)["datasets"].startswith("list of [DatasetSummary]")
 
 
 def test_every_error_code_is_there() -> None:

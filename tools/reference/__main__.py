@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.reference import pages, verbs
+from tools.reference import answers, pages, verbs
 
 FOLDER = Path(__file__).parents[2] / "docs/reference"
 NOTE = "<!-- Made by `python -m tools.reference`: do not change it by hand. -->\n\n"
@@ -18,6 +18,7 @@ def files() -> dict[Path, str]:
         "manifest-keys": pages.manifest_keys(),
         "error-codes": pages.error_codes(),
         "events": pages.event_lines(),
+        "json": answers.answers(),
         "python-api": pages.python_api(),
     }
     return {FOLDER / f"{name}.md": NOTE + text for name, text in found.items()}
