@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from obstore.store import S3Store
 
+from harvester.verbs.sql.script import sql
 from tests.support.doc_pages import ROOT, WAREHOUSES, Block, blocks, each_block, section, table_rows
 from tests.support.example_tools import python_with
 from tests.support.store_backends import CREDENTIALS, make_bucket
@@ -190,25 +191,54 @@ def test_an_engine_sees_what_was_replaced(block: Block, here: Path) -> None:
         check(ask, months(here / "output"), on_disk(here))
 
 
+class Bucket:
+    """A bucket with a copy of an output."""
+
+    def __init__(self, address: str, output: Path) -> None:
+        self._address = address
+        self.name = make_bucket(address)
+        keys = {name.lower().removeprefix("aws_"): value for name, value in CREDENTIALS.items()}
+        options = {"allow_http": True}
+        self._store = S3Store(self.name, endpoint=address, client_options=options, **keys)  # type: ignore[arg-type]
+        for file in output.glob("[a-z]*/**/*.parquet"):
+            self.put(str(file.relative_to(output)), file.read_bytes())
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file of the output."""
+        obstore.put(self._store, f"output/{name}", data)
+
+    def reached_by(self, snippet: str) -> str:
+        """Return a snippet of the page with this address, which may speak without TLS."""
+        snippet = snippet.replace("acme-statistics", self.name).replace("eu-central-1", "us-east-1")
+        for old, new in PLAIN.items():
+            snippet = snippet.replace(old, new)
+        snippet = snippet.replace("https://s3.example.com", self._address)
+        return snippet.replace("s3.example.com", self._address.removeprefix("http://"))
+
+
 @each_block([each for each in blocks(WAREHOUSES) if each.info.endswith(" store")])
 def test_an_engine_sees_what_was_replaced_in_an_object_store(
     block: Block, harvested: Path, tmp_path: Path, s3_address: str
 ) -> None:
-    """As on a disk; the snippet gets another address, and may speak without TLS."""
-    bucket = make_bucket(s3_address)
-    keys = {name.lower().removeprefix("aws_"): value for name, value in CREDENTIALS.items()}
-    options = {"allow_http": True}
-    store = S3Store(bucket, endpoint=s3_address, client_options=options, **keys)  # type: ignore[arg-type]
-    files = months(harvested)
-    for month, table in files.items():
-        obstore.put(store, f"output/{FILE.format(month)}", encoded(table))
-    text = block.text.replace("acme-statistics", bucket).replace("eu-central-1", "us-east-1")
-    for old, new in PLAIN.items():
-        text = text.replace(old, new)
-    text = text.replace("https://s3.example.com", s3_address)
-    text = text.replace("s3.example.com", s3_address.removeprefix("http://"))
-    with asking(text, tmp_path, *EXTENSIONS.get(module_of(block), ()), module_of(block)) as ask:
-        check(ask, files, lambda name, data: obstore.put(store, f"output/{name}", data))
+    """As on a disk: more rows, fewer rows, and a new month."""
+    bucket = Bucket(s3_address, harvested)
+    modules = module_of(block), *EXTENSIONS.get(module_of(block), ())
+    with asking(bucket.reached_by(block.text), tmp_path, *modules) as ask:
+        check(ask, months(harvested), bucket.put)
+
+
+def test_the_views_of_sql_read_an_object_store(
+    harvested: Path, tmp_path: Path, s3_address: str
+) -> None:
+    """DuckDB lists the objects at each query of a view, as it lists files."""
+    bucket = Bucket(s3_address, harvested)
+    place = f"s3://{bucket.name}/output"
+    (tmp_path / "views.sql").write_text(sql(output=harvested, engine="duckdb", base=place))
+    [block] = blocks(WAREHOUSES, "python duckdb store")
+    text = bucket.reached_by(block.text).replace("from user_summary", "from wechat.user_summary")
+    views = 'con.execute(open("views.sql", encoding="utf-8").read())'
+    with asking(f"{text}\n{views}\n", tmp_path, "duckdb", *EXTENSIONS["duckdb"]) as ask:
+        check(ask, months(harvested), bucket.put)
 
 
 def test_a_kept_frame_of_polars_misses_replacements(here: Path) -> None:

@@ -14,6 +14,7 @@ from tests.sabotage.patches import (
     metrics,
     outcomes,
     pages,
+    queries,
     report,
     rows,
     words,
@@ -30,4 +31,5 @@ SABOTAGES = (
     *pages.SABOTAGES,
     *report.SABOTAGES,
     *metrics.SABOTAGES,
+    *queries.SABOTAGES,
 )
