@@ -32,9 +32,9 @@ _PLATFORM_ALLOW_LIST = (
 _NOT_ALLOWED = 40164
 _ADDRESS = re.compile(r"invalid ip ([0-9a-fA-F.:]{3,45})")
 _ADD_ADDRESS = (
-    "Add {} to the account's IP allow-list (mp.weixin.qq.com: Settings and Development, Basic "
-    "Configuration, IP allow-list), or send the calls through a proxy with a fixed address "
-    "(api.proxy)."
+    "Add {} to the account's IP allow-list (developers.weixin.qq.com/platform: 我的业务, the "
+    "account, 基础信息, 开发密钥, API IP 白名单), or send the calls through a proxy with a "
+    "fixed address (api.proxy)."
 )
 _SHARED_TOKEN = (
     "If it comes often, another service fetches tokens with /cgi-bin/token: let it use "

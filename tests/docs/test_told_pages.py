@@ -21,7 +21,7 @@ LICENCES = {"Apache", "BSD", "MIT", "MPL", "PSF", "Python"}
 
 def test_the_tutorial_is_what_is_printed() -> None:
     """`python -m tests.support.told_page` writes the answers anew."""
-    page = ROOT / "docs/tutorial.md"
+    page = told_page.PAGE
     assert told_page.told(page) == page.read_text("utf-8")
 
 

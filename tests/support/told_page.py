@@ -31,13 +31,13 @@ from harvester.core.calendar import instant, parse_day
 from harvester.runs import clock
 from harvester.sandbox import Rules
 from harvester.storage.backends.elapsed import boot_seconds
-from tests.support.doc_pages import ROOT
+from tests.support.doc_pages import FENCED, ROOT, blocks
 from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.sandboxes import Clock, serve_in_thread
 
 RID = "1a2b3c4d-1a2b3c4d-1a2b3c4d"
 NOON = instant(parse_day("2026-06-10"), 12 * 60)
-PAGES = [ROOT / "docs/tutorial.md", ROOT / "docs/tutorial.zh.md"]
+PAGE, TRANSLATION = ROOT / "docs/tutorial.md", ROOT / "docs/tutorial.zh.md"
 
 PARTS = re.compile(
     r"^```(?P<info>[^\n`]*)\n(?P<text>.*?)^```$|^<!-- test: (?P<order>[^\n]*) -->$",
@@ -130,9 +130,13 @@ def _queried(query: str) -> str:
 
 
 def main() -> None:
-    """Write the answers on all pages."""
-    for page in filter(Path.exists, PAGES):
-        page.write_text(told(page), "utf-8")
+    """Write the answers on the page, and its blocks into the translation."""
+    PAGE.write_text(told(PAGE), "utf-8")
+    found = iter(blocks(PAGE))
+    text = FENCED.sub(
+        lambda match: f"```{match[1]}\n{next(found).text}```", TRANSLATION.read_text("utf-8")
+    )
+    TRANSLATION.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
