@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -209,8 +210,8 @@ class RunLog:
             self._write_tables()
             # The next run adds what is left out here.
             if self.stream.own.failed is None and not self._is_hurried:
-                derived_runs.update_runs(tree, record)
-                derived_runs.update_codes(tree)
+                _write(partial(derived_runs.update_runs, tree, record))
+                _write(partial(derived_runs.update_codes, tree))
             changes.close()
             if folds:
                 record_folding.fold(tree, self.stream.now())
@@ -218,10 +219,7 @@ class RunLog:
     def _write_tables(self) -> None:
         """Write the tables of the buckets, unless the run failed or is to end soon."""
         if self.write_tables and self.stream.own.failed is None and self.stream.stop.code is None:
-            try:
-                self.write_tables()
-            except HarvesterError as error:
-                _log.error("the tables are not up to date: %s; %s", error.problem, error.advice)
+            _write(self.write_tables)
 
     def _find_attention(self) -> None:
         """Add what the run leaves to a person, which earlier records date. Raises StoreError."""
@@ -335,3 +333,11 @@ def locked_and_recorded(
     with held as mine, recorded(run_log):
         run_log.open(tree, own)
         yield mine
+
+
+def _write(write: Callable[[], object]) -> None:
+    """Write files of tables, or log why they stay as they are, such as one of a newer version."""
+    try:
+        write()
+    except HarvesterError as error:
+        _log.error("the tables are not up to date: %s; %s", error.problem, error.advice)

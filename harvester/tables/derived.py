@@ -11,12 +11,18 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
+VERSION = 1
+"""Version of the columns of all these tables. Each file states the version it was written with."""
+
+VERSION_KEY = b"harvester.table_version"
+
 _MOMENT = pa.timestamp("us", tz="UTC")
 
 
 def _schema(keys: Mapping[str, pa.DataType], others: Mapping[str, pa.DataType]) -> pa.Schema:
     fields = [pa.field(name, kind, nullable=False) for name, kind in keys.items()]
-    return pa.schema([*fields, *(pa.field(name, kind) for name, kind in others.items())])
+    fields += [pa.field(name, kind) for name, kind in others.items()]
+    return pa.schema(fields, {VERSION_KEY: str(VERSION)})
 
 
 ACCOUNTS = _schema(

@@ -204,7 +204,7 @@ class Normaliser:
 
     def _cause(self, lines: list[dict[str, Any]]) -> dict[str, Any]:
         first, last = ({**self._event(line)} for line in (lines[0], lines[-1]))
-        for name in (*_COUNTS, "event"):
+        for name in (*_COUNTS, "event", "version"):
             first.pop(name, None)
             last.pop(name, None)
         differs = {

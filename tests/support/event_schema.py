@@ -54,6 +54,7 @@ def _of_line(name: str, kind: dict[str, Any]) -> dict[str, Any]:
         "time": {"type": "string", "format": "date-time", "pattern": _TIME},
         "level": {"enum": _LEVELS.get(name, ["info"])},
         "event": {"const": name},
+        "version": {"const": events.VERSION},
         **{
             member: _bare(value) for member, value in kind["properties"].items() if member != "time"
         },

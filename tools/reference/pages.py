@@ -131,6 +131,7 @@ def event_lines() -> str:
     parts = [EVENTS]
     for kind in get_args(events.Event):
         fields = [name for name in kind.__dataclass_fields__ if name != "stamp"]
+        fields.insert(1, "version")
         text = re.sub(r"``(.*?)``", r"`\1`", inspect.getdoc(kind) or "")
         members = ", ".join(f"`{name}`" for name in fields)
         parts.append(f"## {kind.event}\n\n{text}\n\nMembers: {members}.\n")

@@ -36,6 +36,7 @@ VARIABLE = "HARVESTER_LOG_FORMAT"
 
 _OPTION = "--log-format"
 _MAX_TEXT = 2_000
+_HEAD = ("time", "level", "event", "version", "run_id", "shard")
 _LEVELS: dict[Level, int] = {level: getattr(logging, level.upper()) for level in get_args(Level)}
 
 
@@ -148,7 +149,7 @@ def _log_line(record: logging.LogRecord, message: str) -> dict[str, Any]:
     line["level"] = level[-1] if level else "debug"
     if record.name.partition(".")[0] == "harvester" and record.levelno >= logging.WARNING:
         return line
-    common = {name: line[name] for name in ("time", "level", "event", "run_id", "shard")}
+    common = {name: line[name] for name in _HEAD}
     return {**common, "event": "log", "logger": record.name, "message": message}
 
 

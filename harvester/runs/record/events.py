@@ -57,6 +57,9 @@ _ENDING: dict[type[errors.HarvesterError], Cause] = {
 
 _ENDS_A_COMMAND: frozenset[Cause] = frozenset({"manifest", "bug", *_ENDING.values()})
 
+VERSION = 1
+"""Version of the events. A newer one may have members and events that this one has not."""
+
 MAX_ACCOUNTS = 3
 """Accounts that a problem names; ``count`` has the number of all of them."""
 
@@ -89,7 +92,8 @@ class _Event:
         """Return the JSON object of the event: its time in RFC 3339, its name, its members."""
         members = asdict(self)
         when = utc_text(members.pop("time"))
-        return {"time": when, "level": self.level, "event": self.event, **members}
+        head = {"time": when, "level": self.level, "event": self.event, "version": VERSION}
+        return {**head, **members}
 
 
 @dataclass(frozen=True, slots=True)

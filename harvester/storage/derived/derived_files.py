@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from harvester.core import calendar
 from harvester.core.calendar import Month
-from harvester.core.errors import DamagedOutput
+from harvester.core.errors import DamagedOutput, OtherVersion
 from harvester.storage.backends.base import FileInfo, Store, retry_races
 from harvester.storage.footer import refuse_long_footer
 from harvester.storage.layout import ACCOUNTS, CODES, COVERAGE, RUN_ROWS, Tree
@@ -66,7 +66,7 @@ def read(store: Store, name: str) -> pa.Table:
     if found is None:
         return schema.empty_table()
     try:
-        with _opened(found.data, schema) as file:
+        with _opened(found.data, name) as file:
             return file.read(use_threads=False)
     except _UNREADABLE:
         raise DamagedOutput(
@@ -94,7 +94,7 @@ def replace(
         if old is None:
             return _encoded(schema, change(None), None)
         try:
-            with _opened(old, schema) as file:
+            with _opened(old, name) as file:
                 return _encoded(schema, change(file), file)
         except _UNREADABLE:
             return _encoded(schema, change(None), None) or b""
@@ -129,12 +129,15 @@ def _schema(name: str) -> pa.Schema:
     return SCHEMAS[name.partition("/")[0]]
 
 
-def _opened(data: bytes, schema: pa.Schema) -> pq.ParquetFile:
-    """Open a file of a table. Raises one of `_UNREADABLE`, as its methods do."""
+def _opened(data: bytes, name: str) -> pq.ParquetFile:
+    """Open a file of a table. Raises one of `_UNREADABLE`, as its methods do, and OtherVersion."""
     source = pa.BufferReader(data)
     refuse_long_footer(source)
     file = pq.ParquetFile(source)
-    if file.metadata.num_rows > MAX_ROWS or not file.schema_arrow.equals(schema):
+    version = int((file.metadata.metadata or {}).get(derived.VERSION_KEY, 0))
+    if version > derived.VERSION:
+        raise OtherVersion.newer(f"{name}: table", version, derived.VERSION)
+    if file.metadata.num_rows > MAX_ROWS or not file.schema_arrow.equals(_schema(name)):
         raise ValueError("not a file of this table")
     return file
 

@@ -6,6 +6,7 @@ from tests.sabotage.run import Sabotage
 
 ATOMIC = "harvester/storage/backends/atomic_files.py"
 COVERAGE = "harvester/tables/coverage.py"
+DERIVED = "harvester/storage/derived/derived_files.py"
 FLOCK = "harvester/storage/backends/flock.py"
 FOOTER = "harvester/storage/footer.py"
 INTEGRITY = "harvester/storage/integrity_check.py"
@@ -228,5 +229,12 @@ SABOTAGES = (
         "if name != home:",
         "if False:",
         "tests/storage/test_footers.py::test_a_file_copied_to_another_partition_is_refused",
+    ),
+    Sabotage(
+        "newer-table-written-over",
+        DERIVED,
+        "if version > derived.VERSION:",
+        "if False:",
+        "tests/release/test_formats.py::test_what_a_run_does_not_need_stays_as_it_is",
     ),
 )
