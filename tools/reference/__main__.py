@@ -7,7 +7,7 @@ from pathlib import Path
 from tools.reference import answers, pages, verbs
 
 FOLDER = Path(__file__).parents[2] / "docs/reference"
-NOTE = "<!-- Made by `python -m tools.reference`: do not change it by hand. -->\n\n"
+NOTE = "\n\n<!-- Made by `python -m tools.reference`: do not change it by hand. -->\n"
 
 
 def files() -> dict[Path, str]:
@@ -21,7 +21,8 @@ def files() -> dict[Path, str]:
         "json": answers.answers(),
         "python-api": pages.python_api(),
     }
-    return {FOLDER / f"{name}.md": NOTE + text for name, text in found.items()}
+    # Behind the title, which a site takes from the first line.
+    return {FOLDER / f"{name}.md": text.replace("\n", NOTE, 1) for name, text in found.items()}
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ def page(verb: str) -> str:
     parts = [f"# harvester {verb}\n\n{found.summary}\n\n```text\n{found.usage}\n```\n"]
     if found.example:
         parts.append(f"```sh\n{found.example}\n```\n")
+    parts.append(f"[More about `{verb}`](../cli.md#harvester-{verb}).\n")
     if found.codes:
         rows = "".join(f"| {code} | {_cell(meaning)} |\n" for code, meaning in found.codes)
         parts.append(f"## Exit codes\n\n| code | meaning |\n|---|---|\n{rows}")
