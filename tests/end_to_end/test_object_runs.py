@@ -48,12 +48,12 @@ jobs:
     begin_date: 2026-02-01
     end_date: 2026-04-01
 limits: {{per_token: {{rate: {rate}/s, burst: 5, concurrency: 4}}}}
-output: {{path: "{path}", endpoint: "{endpoint}", lease: 2s}}
+output: {{path: "{path}", endpoint: "{endpoint}", lease: 2s, buckets: {buckets}}}
 """
 
 
 def write_manifest(
-    folder: Path, output: Output, address: str, accounts: int, rate: int = 100
+    folder: Path, output: Output, address: str, accounts: int, *, rate: int = 100, buckets: int = 1
 ) -> Path:
     """Sixty days of two datasets, into an object store."""
     path = folder / "jobs.yaml"
@@ -64,6 +64,7 @@ def write_manifest(
             path=output.path,
             endpoint=output.endpoint,
             rate=rate,
+            buckets=buckets,
         )
     )
     return path
@@ -166,13 +167,15 @@ def test_two_runs_at_once_both_finish(
             assert_exact(duck, output, tmp_path / str(number), 3)
 
 
-@pytest.mark.parametrize("times", [2, *by_night([30])])
+@pytest.mark.parametrize(("times", "processes"), [(2, 1), *by_night([(40, 1), (20, 2)])])
 def test_kills_in_a_row_then_one_run_is_exact(
     tmp_path: Path,
     s3_output: Output,
     duck: duckdb.DuckDBPyConnection,
     monkeypatch: pytest.MonkeyPatch,
+    *,
     times: int,
+    processes: int,
 ) -> None:
     """`kill -9` at random moments, also while the next run recovers: nothing lost or doubled."""
     for name, value in {**CREDENTIALS, "TMPDIR": str(tmp_path)}.items():
@@ -180,9 +183,9 @@ def test_kills_in_a_row_then_one_run_is_exact(
     seed = random.randrange(2**32)
     dice = random.Random(seed)
     with sandbox_process("--latency", "0.01") as address:
-        manifest = write_manifest(tmp_path, s3_output, address, 6, rate=20)
+        manifest = write_manifest(tmp_path, s3_output, address, 6, rate=20, buckets=processes)
         for _ in range(times):
-            run = start(manifest)
+            run = start(manifest, processes)
             # The run before was killed as well, and its lease lasts for two more seconds.
             ends_within(run, dice.uniform(1.0, 4.5))
             run.send_signal(signal.SIGKILL)
@@ -190,7 +193,7 @@ def test_kills_in_a_row_then_one_run_is_exact(
             # A run that was killed at once leaves no output.
             if all_names(open_tree(s3_output), ""):
                 assert verify(manifest) == Exit.DONE, f"seed {seed}"
-        assert start(manifest).wait() == Exit.DONE
+        assert start(manifest, processes).wait() == Exit.DONE
     assert not list(tmp_path.glob("harvester-*")), "answers were left on this machine"
     assert_exact(duck, s3_output, tmp_path / "copy", 6, f"seed {seed}")
 
