@@ -216,12 +216,12 @@ MAX_CODE = {
     "manifest": 1_745,
     "planning": 772,
     "scheduling": 1_465,
-    "tables": 2_012,
+    "tables": 2_018,
     "wechat": 1_717,
-    "storage": 4_259,
+    "storage": 4_260,
     "engine": 913,
     "runs": 4_241,
-    "verbs": 3_976,
+    "verbs": 3_995,
     "readers": 708,
     "cli": 2_820,
     "sandbox": 1_056,
@@ -230,7 +230,7 @@ MAX_CODE = {
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
 
-MAX_TEXT = {"catalogue": 510, "cli": 36, "verbs": 338}
+MAX_TEXT = {"catalogue": 510, "cli": 36, "verbs": 342}
 """Lines that each room may have in data files, without blanks: SQL, texts, and a manifest."""
 
 MAX_ARROWS = 46

@@ -3,7 +3,7 @@
 ::
 
     <root>/<dataset>/ref_month=2026-05/part-0000-of-0001.parquet
-    <root>/_harvester/raw|quarantine|tmp|locks|quota|runs|changes|manifests/
+    <root>/_harvester/raw|quarantine|tmp|locks|quota|runs|changes|manifests|sql/
 
 A dataset's folder has nothing but data files, and no name under ``_harvester`` ends in
 ``.parquet``, because some engines read every such file below the folder they are given.
@@ -47,6 +47,9 @@ CHANGES = f"{META_DIR}/changes"
 
 FORCED_REFRESHES = f"{META_DIR}/quota/forced"
 """Counts of forced token refreshes."""
+
+VIEWS = f"{META_DIR}/sql"
+"""The views of `harvester sql`, a file for each engine."""
 
 MANIFESTS = f"{META_DIR}/manifests"
 """Manifests as the last run of each left it, without credentials."""

@@ -24,7 +24,7 @@ from harvester.storage.backends import atomic_files, flock, regular_files
 from harvester.storage.backends.base import Store, Version, temp_path
 from harvester.storage.footer import Footer
 from harvester.storage.layout import label_of
-from harvester.tables.columns import arrow_schema
+from harvester.tables.columns import arrow_schema, described_schema
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _open_writer(sink: pa.NativeFile, dataset: Dataset) -> Iterator[pq.ParquetWr
 
 
 def _parquet_writer(sink: pa.NativeFile, dataset: Dataset) -> pq.ParquetWriter:
-    schema = arrow_schema(dataset)
+    schema = described_schema(dataset)
     leaves = dict(_leaf_columns(dataset.columns))
     counters = [
         path for path, kind in leaves.items() if kind is Kind.COUNT and path not in dataset.key

@@ -61,6 +61,18 @@ def arrow_schema(dataset: Dataset) -> pa.Schema:
     return pa.schema(fields)
 
 
+def described_schema(dataset: Dataset) -> pa.Schema:
+    """Return the schema with the meaning and the unit of WeChat's columns, as fields' metadata.
+
+    It equals `arrow_schema`, because metadata is not compared.
+    """
+    schema = arrow_schema(dataset)
+    for place, column in enumerate(dataset.columns, 1):
+        about = {"comment": column.meaning, "unit": column.unit}
+        schema = schema.set(place, schema.field(place).with_metadata(about))
+    return schema
+
+
 def _type_of(column: Column) -> pa.DataType:
     if column.kind is not Kind.LIST:
         return _TYPES[column.kind]

@@ -43,6 +43,7 @@ from harvester.verbs.arguments import SELECTING, AnyDay, ManifestSource, Names, 
 from harvester.verbs.progress import duration_text, show_bar
 from harvester.verbs.project import open_quietly, warn_of_exposure
 from harvester.verbs.results import Result
+from harvester.verbs.sql import script as views
 
 P = ParamSpec("P")
 _Coming: TypeAlias = Coroutine[Any, Any, Result]
@@ -135,7 +136,16 @@ class Run:
                 self._harvest(self.options())
         except HarvesterError as error:
             return error
+        # A run that is to stop has no time for it.
+        if self._order.code is None:
+            self._keep_views()
         return None
+
+    def _keep_views(self) -> None:
+        try:
+            views.keep(self.project.tree, self.project.manifest.output)
+        except HarvesterError as error:
+            _log.warning("the views are not up to date: %s; %s", error.problem, error.advice)
 
     def _wait_for_next(self) -> bool:
         """Wait until a next run can obtain more; returns False if none is to follow."""

@@ -17,7 +17,7 @@ from harvester.runs.run_log import RunLog
 from harvester.storage import layout
 from harvester.storage.backends.base import META_DIR, read_bytes
 from harvester.storage.derived import derived_files
-from harvester.storage.layout import DERIVED, RAW, Tree
+from harvester.storage.layout import DERIVED, RAW, VIEWS, Tree
 from harvester.storage.publication import Published
 from harvester.storage.state import rewrite_journal
 from harvester.storage.state.change_log import ChangeLog
@@ -97,6 +97,6 @@ def retire_former_names(source: Tree, target: Tree, datasets: Iterable[str], new
 
 
 def _is_copied(name: str) -> bool:
-    """Return whether a side file is copied: no raw log, lock, mark, temporary file or journal."""
-    left_out = name.startswith((RAW, DERIVED, f"{META_DIR}/locks")) or name.endswith(".tmp")
+    """Return whether a side file is copied: no raw log, lock, view, temporary file or journal."""
+    left_out = name.startswith((RAW, DERIVED, VIEWS, f"{META_DIR}/locks")) or name.endswith(".tmp")
     return not left_out and not rewrite_journal.is_journal(name)

@@ -112,6 +112,16 @@ def test_encodings_statistics_and_keys_of_the_file(final: Path, draft: NewFile) 
     assert final.read_bytes().count(text) == 1
 
 
+def test_each_column_of_wechat_says_what_it_counts(final: Path, draft: NewFile) -> None:
+    """The meaning and the unit are metadata of the Arrow fields, and change no schema."""
+    write(draft, table(0, 10))
+    schema = pq.read_schema(final)
+    assert schema == arrow_schema(draft.dataset)
+    for column in draft.dataset.columns:
+        about = {b"comment": column.meaning.encode(), b"unit": column.unit.encode()}
+        assert about.items() <= schema.field(column.name).metadata.items()
+
+
 def test_the_digest_covers_every_data_page(final: Path, draft: NewFile) -> None:
     """The digest can be checked with any sha256 tool, and ends behind the last data page."""
     write(draft, table(0, 5000))

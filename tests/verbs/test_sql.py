@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import harvester
 from harvester.catalogue import CATALOGUE
 from harvester.core.errors import UsageError
 from harvester.storage.derived.derived_files import SCHEMAS
 from harvester.tables.columns import arrow_schema
-from harvester.verbs.sql.script import sql
+from harvester.verbs.sql.script import ENGINES, sql
 from tests.support.views import MANIFEST, REPORTS, columns_of, loaded, manifest_of, write
 
 CHINESE = (
@@ -77,7 +78,15 @@ def test_each_view_and_column_has_a_comment(tmp_path: Path) -> None:
     assert all(text for (text,) in texts)
 
 
-HOSTILE = ("""a"b'c`d;--""", "x'); drop schema wechat; --", "$names {0} %s", "\\'", "name", "TAGS")
+HOSTILE = (
+    """a"b'c`d;--""",
+    "x'); drop schema wechat; --",
+    "$names {0} %s",
+    "\\'",
+    "name",
+    "TAGS",
+    "a\nb",
+)
 
 
 def test_no_name_and_no_path_acts(tmp_path: Path) -> None:
@@ -90,8 +99,13 @@ def test_no_name_and_no_path_acts(tmp_path: Path) -> None:
     con = loaded(sql(manifest_of(folder), engine="duckdb", schema=schema))
     quoted = schema.replace('"', '""')
     [columns] = [con.sql(f'select * from "{quoted}".coverage').columns]
-    own = [f"account_{name}".lower() for name in HOSTILE if name.lower() not in {"name", "tags"}]
-    assert set(own) <= set(columns)
+    left_out = {"name", "TAGS", "a\nb"}
+    own = {f"account_{name}".lower() for name in HOSTILE if name not in left_out}
+    assert {name for name in columns if name.startswith("account_")} == {
+        *own,
+        "account_name",
+        "account_tags",
+    }
     names = con.sql(f'select name, attributes from "{quoted}".accounts').fetchall()
     assert names == [("'; drop", attributes)]
 
@@ -108,7 +122,7 @@ def test_a_base_is_absolute(tmp_path: Path) -> None:
     write(tmp_path, "codes", SCHEMAS["codes"].empty_table())
     for base, found in (("s3://bucket/x/", "s3://bucket/x"), ("/data/out", "/data/out")):
         script = sql(manifest_of(tmp_path), engine="duckdb", base=base)
-        assert f"read_parquet('{found}/codes/*.parquet')" in script
+        assert f"read_parquet('{found}/codes/*.parquet', " in script
     with pytest.raises(UsageError, match="relative path"):
         sql(manifest_of(tmp_path), engine="duckdb", base="data/out")
 
@@ -179,3 +193,49 @@ def test_without_a_manifest_the_output_is_enough(two_months: Path) -> None:
         sql(None, engine="duckdb", output=two_months / "other")
     assert MANIFEST["version"] == 1
     assert os.fspath(two_months) in script
+
+
+def test_a_run_leaves_the_views_in_the_output(tmp_path: Path) -> None:
+    """For both engines, with the attributes of its accounts; no name and no value is in them."""
+    manifest = manifest_of(tmp_path / "out")
+    manifest["jobs"] = [{"datasets": ["interface_summary"], "begin_date": "-3d"}]
+    harvester.run(manifest)
+    kept = {path.name: path for path in (tmp_path / "out" / "_harvester" / "sql").iterdir()}
+    assert kept.keys() == {"duckdb.sql", "spark.sql"}
+    for engine in ENGINES:
+        assert kept[f"{engine}.sql"].read_text("utf-8") == sql(manifest, engine=engine)
+    con = loaded(kept["duckdb.sql"].read_text("utf-8"))
+    found = con.sql("select distinct account_name, account_client from wechat.server_daily")
+    assert sorted(found.fetchall()) == [("One", "Acme"), ("Two", "Acme"), ("三", "Other")]
+    text = "".join(path.read_text("utf-8") for path in kept.values())
+    assert not [word for word in ("Acme", "Two", "Other") if word in text]
+    before = {path: path.stat().st_mtime_ns for path in kept.values()}
+    harvester.run(manifest)
+    assert {path: path.stat().st_mtime_ns for path in kept.values()} == before
+    manifest["jobs"][0]["datasets"].append("user_summary")
+    harvester.run(manifest)
+    assert "/user_summary/" in kept["duckdb.sql"].read_text("utf-8")
+
+
+def test_no_attribute_is_named_where_no_name_may_be_kept(tmp_path: Path) -> None:
+    """With `account_names: false` the names of attributes are in no file either."""
+    manifest = manifest_of(tmp_path / "out")
+    manifest["output"] = {"path": manifest["output"], "account_names": False}
+    manifest["jobs"] = [{"datasets": ["interface_summary"], "begin_date": "-3d"}]
+    harvester.run(manifest)
+    kept = (tmp_path / "out" / "_harvester" / "sql" / "duckdb.sql").read_text("utf-8")
+    assert "account_name" in kept
+    assert "client" not in kept
+    assert "client" not in sql(manifest, engine="duckdb")
+
+
+def test_views_that_cannot_be_kept_cost_a_run_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its rows are published; the log tells that the views are as they were."""
+    manifest = manifest_of(tmp_path / "out")
+    manifest["jobs"] = [{"datasets": ["interface_summary"], "begin_date": "-3d"}]
+    (tmp_path / "out" / "_harvester").mkdir(parents=True)
+    (tmp_path / "out" / "_harvester" / "sql").write_text("a file in the place of the folder")
+    assert harvester.run(manifest).outcome == "complete"
+    assert "the views are not up to date" in caplog.text

@@ -137,7 +137,8 @@ class Views:
         for added, (how, needed) in _DERIVED.items():
             if needed <= own:
                 columns[added] = how, _comment(added)
-        columns["provisional"] = "p.appid is not null", _comment("provisional")
+        provisional = "coalesce(array_contains(p.days, d.ref_date), false)"
+        columns["provisional"] = provisional, _comment("provisional")
         columns |= self._plain(["_fetched_at", "_run_id", "_extra", "ref_month"])
         about = " ".join((f"{dataset.description}.", *dataset.notes))
         label = dataset_label(dataset.name, "zh")

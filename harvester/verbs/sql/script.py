@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from harvester.catalogue import CATALOGUE
+from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
 from harvester.manifest.option_values import spelled
 from harvester.storage import layout
-from harvester.storage.backends.base import Store
+from harvester.storage.backends.base import Store, read_bytes
 from harvester.storage.derived import derived_files
+from harvester.storage.layout import Tree
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
 from harvester.verbs.changes import ALL_CHANGES, ChosenChanges, chosen_changes
@@ -22,6 +24,8 @@ from harvester.verbs.sql.dialects import dialect_of
 
 Engine: TypeAlias = Literal["duckdb", "spark"]
 """An engine that views are written for."""
+
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
 @arguments.checked
@@ -50,8 +54,7 @@ def sql(
     store, whole = project.tree.store, project.manifest
     if manifest is None and not layout.is_harvested(store):
         raise UsageError(f"{store.display_path()}: nothing was harvested here", "correct the path")
-    place = whole.output.path
-    address = str(place.absolute()) if isinstance(place, Path) else place
+    address = _address(whole.output)
     if base is not None:
         address = _usable("base", base).rstrip("/")
         if "://" not in base and not base.startswith("/"):
@@ -60,6 +63,22 @@ def sql(
             )
     part = chosen_changes(whole, chosen, project.clock.started_at)
     return script(store, engine, schema, address, chosen=part)
+
+
+def keep(tree: Tree, output: Output) -> None:
+    """Write the views of an output into it, for each engine, where they differ.
+
+    Raises as `script`.
+    """
+    for engine in ENGINES:
+        name = f"{layout.VIEWS}/{engine}.sql"
+        made = script(tree.store, engine, "wechat", _address(output)).encode()
+        if read_bytes(tree.store, name) != made:
+            tree.store.put(name, made)
+
+
+def _address(output: Output) -> str:
+    return str(output.path.absolute()) if isinstance(output.path, Path) else output.path
 
 
 def script(

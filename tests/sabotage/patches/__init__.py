@@ -17,6 +17,7 @@ from tests.sabotage.patches import (
     queries,
     report,
     rows,
+    views,
     words,
 )
 
@@ -29,6 +30,7 @@ SABOTAGES = (
     *outcomes.SABOTAGES,
     *attention.SABOTAGES,
     *pages.SABOTAGES,
+    *views.SABOTAGES,
     *report.SABOTAGES,
     *metrics.SABOTAGES,
     *queries.SABOTAGES,
