@@ -28,6 +28,7 @@ NAMES = (
     "help",
     "connections",
     "shared",
+    "questions",
 )
 NAMED = ("layout", "life")
 """Run only if they are named: they take longer than all others together."""
