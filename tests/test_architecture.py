@@ -212,7 +212,7 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
     "core": 1_834,
-    "catalogue": 826,
+    "catalogue": 828,
     "manifest": 1_745,
     "planning": 772,
     "scheduling": 1_465,
@@ -230,7 +230,7 @@ MAX_CODE = {
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
 
-MAX_TEXT = {"catalogue": 510, "cli": 36, "verbs": 342}
+MAX_TEXT = {"catalogue": 671, "cli": 36, "verbs": 342}
 """Lines that each room may have in data files, without blanks: SQL, texts, and a manifest."""
 
 MAX_ARROWS = 46

@@ -1,7 +1,7 @@
-"""Texts of the catalogue in English and Chinese, from ``texts.json``, which is read when needed.
+"""Texts in English and Chinese, from ``texts.json``, which is read when needed.
 
 In that file a string is a text of ours, and an object is a ``quote`` of WeChat with its ``page``.
-Names have both languages there; every other text is found by its English.
+Names and words have both languages there; every other text is found by its English.
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ from harvester.core.dataset import Column, Dataset
 from harvester.core.rule import Rule
 
 Language: TypeAlias = Literal["en", "zh"]
+
+
+def words(language: Language) -> dict[str, str]:
+    """Return the words of the report by their names."""
+    return {name: both[language] for name, both in _texts()["words"].items()}
 
 
 def translated(text: str, language: Language, **values: object) -> str:

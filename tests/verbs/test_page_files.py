@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from importlib import resources
+
+from harvester.catalogue import languages
 
 PAGE = resources.files("harvester.verbs.page")
 SCRIPT = PAGE.joinpath("page.js").read_text("utf-8")
 STYLE = PAGE.joinpath("page.css").read_text("utf-8")
-WORDS = json.loads(PAGE.joinpath("words.json").read_text("utf-8"))
+WORDS = {"en": languages.words("en"), "zh": languages.words("zh")}
 
 MAX_LINES = 600
 COMMENT = re.compile(r"\s*(//.*|/?\*.*)?")

@@ -19,6 +19,7 @@ import pytest
 
 from benchmarks.programs import pictured_tree
 from benchmarks.workload import Broad
+from harvester.catalogue import languages
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet, day_text, each_day, parse_day
 from harvester.core.config.settings import Manifest, Pause
@@ -421,8 +422,7 @@ def test_the_page_has_its_parts_in_the_order_of_their_weight(page: Page) -> None
 
 def test_both_languages_have_the_same_words_with_the_same_values() -> None:
     """And each word that the tables ask for is there."""
-    words = json.loads(facts.data("words.json"))
-    english, chinese = words["en"], words["zh"]
+    english, chinese = languages.words("en"), languages.words("zh")
     assert english.keys() == chinese.keys()
 
     def values(text: str) -> set[str | None]:
@@ -456,7 +456,7 @@ def test_the_chinese_page_has_the_terms_of_the_reports(lab: Troubles) -> None:
 
 def test_each_reason_of_a_run_has_a_word() -> None:
     """Those of the table of exit codes; in English they are the words of the record."""
-    words = json.loads(facts.data("words.json"))["zh"]
+    words = languages.words("zh")
     table = section(CLI, "## Exit codes").partition("\n| 0 |")[0]
     reasons = {
         word
@@ -498,8 +498,9 @@ def test_the_causes_of_the_page_are_bounded(lab: Troubles, monkeypatch: pytest.M
 
 def test_the_words_are_data_of_the_package() -> None:
     """The page's files are in the wheel, beside the code."""
-    for name in ("words.json", "page.js", "page.css"):
-        assert resources.files("harvester.verbs.page").joinpath(name).is_file()
+    for place in ("verbs.page/page.js", "verbs.page/page.css", "catalogue/texts.json"):
+        package, _, name = place.partition("/")
+        assert resources.files(f"harvester.{package}").joinpath(name).is_file()
 
 
 @pytest.mark.parametrize(("kind", "most"), [("random", 900), ("life", 70)])

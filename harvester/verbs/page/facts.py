@@ -10,6 +10,7 @@ from importlib import resources
 from itertools import chain, islice
 from typing import Any
 
+from harvester.catalogue import languages
 from harvester.catalogue.error_codes import DATA_RULES, rule_for, token_rule_for
 from harvester.catalogue.languages import Language, dataset_label, rule_in
 from harvester.core import calendar
@@ -44,8 +45,7 @@ class View:
     @functools.cached_property
     def words(self) -> Mapping[str, str]:
         """The words of the language."""
-        found: Mapping[str, str] = json.loads(data("words.json"))[self.lang]
-        return found
+        return languages.words(self.lang)
 
     def rule(self, errcode: int) -> Rule:
         """Return the rule of a code of WeChat, for data or for a token, in the language."""
