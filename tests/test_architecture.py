@@ -211,26 +211,26 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_834,
-    "catalogue": 828,
+    "core": 1_874,
+    "catalogue": 842,
     "manifest": 1_745,
     "planning": 772,
     "scheduling": 1_465,
     "tables": 2_018,
     "wechat": 1_717,
-    "storage": 4_260,
+    "storage": 4_268,
     "engine": 913,
-    "runs": 4_241,
+    "runs": 4_281,
     "verbs": 3_995,
     "readers": 708,
-    "cli": 2_820,
+    "cli": 2_922,
     "sandbox": 1_056,
     "root": 204,
 }
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
 
-MAX_TEXT = {"catalogue": 671, "cli": 36, "verbs": 342}
+MAX_TEXT = {"catalogue": 911, "cli": 36, "verbs": 342}
 """Lines that each room may have in data files, without blanks: SQL, texts, and a manifest."""
 
 MAX_ARROWS = 46

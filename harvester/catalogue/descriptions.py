@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from importlib import resources
 
-from harvester.catalogue.languages import Language, translated
 from harvester.core.calendar import day_text
 from harvester.core.dataset import FINAL_IF_EMPTY, Column, Dataset, Grain
+from harvester.core.text.wording import Message, counted, said
 
 _WHEN = {
     Grain.DAY: "on the next day",
@@ -18,24 +17,23 @@ _WHEN = {
 }
 
 
-def facts(dataset: Dataset, language: Language = "en") -> dict[str, str]:
+def facts(dataset: Dataset) -> dict[str, str]:
     """Return the facts about a dataset other than its columns, as label and text."""
-    say = partial(translated, language=language)
-    when, days = say(_WHEN[dataset.grain]), _days(dataset.span, language)
-    found = {
-        "WeChat's name": say(
+    when, days = said(_WHEN[dataset.grain]), counted(dataset.span, "day")
+    found: dict[str, str] = {
+        said("WeChat's name"): said(
             "{api}, permission set {permission}", api=dataset.api, permission=dataset.permission
         ),
-        "unique over": ", ".join(("appid", *dataset.key)),
-        "one request": say("asks {days} at most", days=days),
-        "first day": day_text(dataset.first_day),
-        "ready": say("at {time} in Beijing {when}", time=ready_text(dataset), when=when),
-        "final": final_text(dataset, language),
-        "source": say("{page} (checked {day})", page=dataset.source, day=dataset.checked),
+        said("unique over"): ", ".join(("appid", *dataset.key)),
+        said("one request"): said("asks {days} at most", days=days),
+        said("first day"): day_text(dataset.first_day),
+        said("ready"): said("at {time} in Beijing {when}", time=ready_text(dataset), when=when),
+        said("final"): final_text(dataset),
+        said("source"): said("{page} (checked {day})", page=dataset.source, day=dataset.checked),
     }
     if dataset.sparse:
-        found["a day without rows"] = say("is ordinary, and never called suspicious")
-    return {say(label): text for label, text in found.items()}
+        found[said("a day without rows")] = said("is ordinary, and never called suspicious")
+    return found
 
 
 def ready_text(dataset: Dataset) -> str:
@@ -43,22 +41,21 @@ def ready_text(dataset: Dataset) -> str:
     return f"{dataset.ready_minutes // 60:02d}:{dataset.ready_minutes % 60:02d}"
 
 
-def final_text(dataset: Dataset, language: Language = "en") -> str:
+def final_text(dataset: Dataset) -> Message:
     """Return the condition under which an answer is final."""
-    say = partial(translated, language=language)
-    rows = say("at once")
+    rows = said("at once")
     if dataset.settle:
-        rows = say("when more than {days} old", days=_days(dataset.settle, language))
+        rows = said("when more than {days} old", days=counted(dataset.settle, "day"))
     if dataset.settle < FINAL_IF_EMPTY:
-        found = say(
+        found = said(
             "with rows {rows}, without rows by evidence when more than {days} old",
             rows=rows,
-            days=_days(FINAL_IF_EMPTY, language),
+            days=counted(FINAL_IF_EMPTY, "day"),
         )
     else:
-        found = say("{rows}, without rows by evidence", rows=rows)
+        found = said("{rows}, without rows by evidence", rows=rows)
     never = "{final}; never while WeChat marks it is_delay"
-    return say(never, final=found) if dataset.may_be_delayed else found
+    return said(never, final=found) if dataset.may_be_delayed else found
 
 
 def queries(dataset: Dataset) -> list[str]:
@@ -74,7 +71,3 @@ def members(columns: Iterable[Column]) -> Iterator[tuple[str, Column]]:
         yield column.name, column
         for name, field in members(column.fields):
             yield f"{column.name}[].{name}", field
-
-
-def _days(count: int, language: Language) -> str:
-    return translated("1 day" if count == 1 else "{count} days", language, count=count)

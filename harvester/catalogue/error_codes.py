@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from harvester.core.rule import Action, Rule, Scope
+from harvester.core.text.wording import said
 
 _WAIT = "Nothing to do; if it lasts for hours, look for news from WeChat and run again later."
 _BUG = "This is a fault of harvester: report it with the code and WeChat's message."
@@ -32,8 +33,8 @@ _PLATFORM_ALLOW_LIST = (
 _NOT_ALLOWED = 40164
 _ADDRESS = re.compile(r"invalid ip ([0-9a-fA-F.:]{3,45})")
 _ADD_ADDRESS = (
-    "Add {} to the account's IP allow-list (developers.weixin.qq.com/platform: 我的业务, the "
-    "account, 基础信息, 开发密钥, API IP 白名单), or send the calls through a proxy with a "
+    "Add {address} to the account's IP allow-list (developers.weixin.qq.com/platform: 我的业务, "
+    "the account, 基础信息, 开发密钥, API IP 白名单), or send the calls through a proxy with a "
     "fixed address (api.proxy)."
 )
 _SHARED_TOKEN = (
@@ -316,7 +317,7 @@ def token_rule_for(errcode: int, errmsg: str = "") -> Rule:
         # These codes are about days, which a request for a token has none of.
         rule = _UNKNOWN
     address = _ADDRESS.search(errmsg) if errcode == _NOT_ALLOWED else None
-    advice = _ADD_ADDRESS.format(address[1]) if address else rule.advice
+    advice = said(_ADD_ADDRESS, address=address[1]) if address else rule.advice
     return dataclasses.replace(rule, scope=Scope.ACCOUNT, advice=advice)
 
 

@@ -9,13 +9,36 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import cache
+from gettext import NullTranslations
 from importlib import resources
 from typing import Any, Literal, TypeAlias
 
 from harvester.core.dataset import Column, Dataset
 from harvester.core.rule import Rule
+from harvester.core.text.wording import ENGLISH, render, said, sentences
 
 Language: TypeAlias = Literal["en", "zh"]
+
+
+class _Chinese(NullTranslations):
+    """Chinese texts; one that ``texts.json`` does not have stays in English."""
+
+    def gettext(self, message: str) -> str:
+        return _text_of("sentences", message)
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:  # noqa: ARG002 - as gettext has it
+        return _text_of("sentences", msgid1)
+
+    def pgettext(self, context: str, message: str) -> str:
+        words = _texts()["words"]
+        # The words that the script of the report needs are marked.
+        found = words.get(f"{context}.{message}") or words.get(f"js.{context}.{message}")
+        return found["zh"] if found else message
+
+
+def translations(language: Language) -> NullTranslations:
+    """Return the texts of a language, as ``gettext`` has them."""
+    return ENGLISH if language == "en" else _Chinese()
 
 
 def words(language: Language) -> dict[str, str]:
@@ -29,8 +52,19 @@ def translated(text: str, language: Language, **values: object) -> str:
     Each ``{name}`` of a text is replaced by the value of that name, if there are values. A text
     that ``texts.json`` does not have is returned in English.
     """
-    found = text if language == "en" else _text_of("sentences", text)
-    return found.format(**values) if values else found
+    return render(said(text, **values), translations(language))
+
+
+def recorded(text: str, language: Language) -> str:
+    """Return a remedy of a run record, which has it in English, in a language.
+
+    It may be what a rule means and its advice, which are two texts.
+    """
+    words = translations(language)
+    meaning, _, advice = text.partition(". ")
+    if words.gettext(meaning) != meaning:
+        text = sentences(said(meaning), said(advice))
+    return render(said(text), words)
 
 
 def dataset_label(dataset: str, language: Language) -> str:

@@ -11,8 +11,8 @@ from harvester.cli import command_line
 from harvester.cli.command_line import MANIFEST, PROPOSED, shell_word
 from harvester.cli.output.answers import print_line
 from harvester.core.calendar import day_text
-from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert
+from harvester.core.text.wording import Message, counted, entry, indented, said
 from harvester.runs.record.next_requests import MAX_NAMED, NextRequests, SuspiciousGaps
 
 MAX_ODD_DAYS = 100
@@ -46,16 +46,17 @@ def run_again(price: NextRequests, missing: int, quarantined: int) -> list[NextC
     """
     found = []
     if missing:
-        are = "is" if missing == 1 else "are"
-        purpose = f"{counted(missing, 'account-day')} {are} missing"
+        template = "{days} is missing" if missing == 1 else "{days} are missing"
+        purpose = said(template, days=counted(missing, "account-day"))
         found.append(_priced(purpose, price.missing, next_command("run")))
     if quarantined:
-        purpose = f"{counted(quarantined, 'day')} in quarantine, to ask again with what is missing"
+        days = counted(quarantined, "day")
+        purpose = said("{days} in quarantine, to ask again with what is missing", days=days)
         line = next_command("run", "--refetch", "quarantined")
         found.append(_priced(purpose, price.quarantined, line))
     odd = price.suspicious
     if odd is not None and odd.requests is not None and odd.days <= MAX_ODD_DAYS:
-        purpose = f"if {days_of(odd)} should have data"
+        purpose = said("if {days} should have data", days=days_of(odd))
         found.append(_priced(purpose, odd.requests, _ask_empty(odd)))
     return found
 
@@ -65,12 +66,13 @@ def try_refused(appids: Sequence[str]) -> list[NextCommand]:
     if not appids:
         return []
     instead = {"--accounts": [",".join(appids)]} if len(appids) <= MAX_NAMED else {}
-    purpose = f"{counted(len(appids), 'refused account')}: try again, or print the lines to pause"
+    accounts = counted(len(appids), "refused account")
+    purpose = said("{accounts}: try again, or print the lines to pause", accounts=accounts)
     return [NextCommand(purpose, next_command("check", "--acknowledge", instead=instead))]
 
 
 def _priced(purpose: str, requests: int, line: str) -> NextCommand:
-    return NextCommand(f"{purpose}: {counted(requests, 'request')}", line)
+    return NextCommand(entry(purpose, counted(requests, "request")), line)
 
 
 def _ask_empty(odd: SuspiciousGaps) -> str:
@@ -93,19 +95,20 @@ def first_rows(output: str, dataset: str) -> NextCommand:
     quoted = (
         shell_word(query) if set(query) & {*'"$`\\!'} or inert(query) != query else f'"{query}"'
     )
-    return NextCommand("the first rows", f"duckdb -c {quoted}")
+    return NextCommand(said("the first rows"), f"duckdb -c {quoted}")
 
 
-def days_of(odd: SuspiciousGaps) -> str:
+def days_of(odd: SuspiciousGaps) -> Message:
     """Return the number of suspicious days, and of their accounts."""
-    return f"{counted(odd.days, 'empty day')} in {counted(odd.accounts, 'account')}"
+    days, accounts = counted(odd.days, "empty day"), counted(odd.accounts, "account")
+    return said("{days} in {accounts}", days=days, accounts=accounts)
 
 
 def print_next(out: Console, commands: Sequence[NextCommand]) -> None:
     """Print commands to type next. No line is wrapped, so that it can be copied as it stands."""
     for command in commands:
-        print_line(out, f"  {command.purpose}")
-        print_line(out, f"    {command.line}", whole=True)
+        print_line(out, indented(command.purpose))
+        print_line(out, indented(command.line, 4), whole=True)
 
 
 def print_pause_lines(out: Console, lines: Sequence[str], verb: str, *, acknowledge: bool) -> None:
@@ -115,7 +118,7 @@ def print_pause_lines(out: Console, lines: Sequence[str], verb: str, *, acknowle
             print_line(out, line, whole=True)
     elif lines:
         command = next_command(verb, "--acknowledge")
-        print_next(out, [NextCommand("lines that pause what was refused", command)])
+        print_next(out, [NextCommand(said("lines that pause what was refused"), command)])
 
 
 def _words(name: str, value: str) -> list[str]:

@@ -160,9 +160,10 @@ def manifest_of(manifest: Path, output: str | None) -> Path | None:
     return None if output is not None and manifest == JOBS and not manifest.exists() else manifest
 
 
-def language_of(lang: Language | None, form: Literal["text", "json"] = "json") -> Language:
+def language_of(lang: Language | None, form: str = "json", *, stderr: bool = False) -> Language:
     """Return the language of what is written; the locale decides it for text on a terminal."""
-    if lang is None and form == "text" and sys.stdout.isatty():
+    stream = sys.stderr if stderr else sys.stdout
+    if lang is None and form == "text" and stream.isatty():
         locale = next(filter(None, map(environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
         return "zh" if locale.startswith("zh") else "en"
     return lang or "en"

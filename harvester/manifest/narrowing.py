@@ -13,7 +13,7 @@ from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import Account, Job, Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import is_appid
-from harvester.core.text.counts import counted
+from harvester.core.text.wording import counted
 from harvester.manifest.account_selection import AccountIndex, datasets_named, listed, unknown
 from harvester.manifest.option_values import day_option, end_day_option, spelled
 

@@ -13,6 +13,7 @@ from harvester.core.errors import Busy, HarvesterError, Unauthorised
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal
 from harvester.core.rule import Scope
+from harvester.core.text.wording import said
 from harvester.runs.record import causes, expectations
 from harvester.runs.record.account_report import reason_of
 from harvester.runs.record.attention import (
@@ -44,8 +45,8 @@ _PASSING = {"quota", "time_budget", "clock", "empty_everywhere"}
 
 _FOR_ALL = (Scope.DATASET, Scope.RUN)
 
-_STANDING_ADVICE = "One run after another ends with it, so it does not pass by itself."
-_LATE_ADVICE = "WeChat has computed these days for longer than a day. See its console."
+_STANDING_ADVICE = said("One run after another ends with it, so it does not pass by itself.")
+_LATE_ADVICE = said("WeChat has computed these days for longer than a day. See its console.")
 
 
 def attention_of(
@@ -126,7 +127,7 @@ def _lost(record: Record, labels: Mapping[str, AccountLabel]) -> Iterator[Attent
             code = item.why.errcode if isinstance(item.why, Refusal) else None
             whose = item.dataset if item.rule.scope in _FOR_ALL else item.appid
             key = "/".join([cause, whose, *([] if code is None else [str(code)])])
-            advice = f"{item.rule.meaning}. {item.rule.advice}"
+            advice = causes.remedy(item.rule)
             account = _whose(item.appid, labels)
             yield Attention(key, cause, advice, account, (item.dataset,), code)
 

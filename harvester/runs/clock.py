@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median_high, median_low
 
 from harvester.core.calendar import EMULATED, Clock
+from harvester.core.text.wording import Message, said
 from harvester.planning.ledger import Moment
 from harvester.storage.backends.elapsed import boot_seconds
 
@@ -155,9 +156,9 @@ class CheckedClock:
             _log.warning("%s%s; set it, for example with NTP", apart_text(offset), then)
 
 
-def apart_text(offset: float) -> str:
+def apart_text(offset: float) -> Message:
     """Return how far a clock is from WeChat's, which is ``offset`` seconds ahead, as words."""
-    direction = "behind" if offset > 0 else "ahead of"
-    return (
-        f"this machine's clock is {dt.timedelta(seconds=round(abs(offset)))} {direction} WeChat's"
-    )
+    time = str(dt.timedelta(seconds=round(abs(offset))))
+    if offset > 0:
+        return said("this machine's clock is {time} behind WeChat's", time=time)
+    return said("this machine's clock is {time} ahead of WeChat's", time=time)

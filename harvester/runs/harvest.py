@@ -17,7 +17,7 @@ from harvester.core import calendar
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
-from harvester.core.text.counts import counted
+from harvester.core.text.wording import counted
 from harvester.engine.call_budget import BudgetPolicy
 from harvester.engine.pipeline import Pipeline, Tools
 from harvester.engine.rate_limiter import RateLimiter

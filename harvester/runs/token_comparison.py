@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from harvester.core import calendar
 from harvester.core.config.credentials import RefreshToken
 from harvester.core.config.settings import Manifest
-from harvester.core.text.counts import counted
+from harvester.core.text.wording import counted
 from harvester.planning import wanted_days
 from harvester.planning.wanted_days import Missing
 from harvester.runs.runtime import RunContext

@@ -11,6 +11,7 @@ from typing import Literal
 from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.exit_codes import Exit
+from harvester.core.text.wording import Message, said
 from harvester.storage.coverage_scan import Scan, States
 from harvester.tables.evidence import HOURLY_RUNS
 
@@ -43,10 +44,11 @@ class EmptyEverywhere:
         return (self.end - self.begin).days + 1
 
     @property
-    def text(self) -> str:
+    def text(self) -> Message:
         """The days, and how many accounts wait for them."""
         days = calendar.range_text(*map(calendar.day_of, (self.begin, self.end)))
-        return f"no rows of {days} for nearly all accounts: {self.accounts:,} wait for them"
+        silence = "no rows of {days} for nearly all accounts: {count:,} wait for them"
+        return said(silence, days=days, count=self.accounts)
 
 
 def empty_everywhere(scan: Scan, now: float) -> list[EmptyEverywhere]:

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from harvester.core.text.counts import counted
+from harvester.core.text.wording import Message, counted, said
 from harvester.runs.record.events import Progress
 
 _BAR_SECONDS = 0.2
@@ -87,12 +87,12 @@ def _counts(at: Progress) -> Iterator[Text]:
     yield Text(f"{at.rate:,.0f} requests/s")
 
 
-def duration_text(seconds: float) -> str:
+def duration_text(seconds: float) -> Message:
     """Write a duration in its largest unit: 45 s, 12 min, 3.5 h, 9.2 days."""
     if seconds < 120:
-        return f"{seconds:.0f} s"
+        return said("{seconds:.0f} s", seconds=seconds)
     if seconds < 7_200:
-        return f"{seconds / 60:.0f} min"
+        return said("{minutes:.0f} min", minutes=seconds / 60)
     if seconds < 172_800:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86_400:.1f} days"
+        return said("{hours:.1f} h", hours=seconds / 3600)
+    return said("{days:.1f} days", days=seconds / 86_400)

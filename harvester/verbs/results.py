@@ -18,7 +18,7 @@ from harvester.core.errors import (
 )
 from harvester.core.exit_codes import Exit, Outcome
 from harvester.core.plain import Brief
-from harvester.core.text.counts import counted
+from harvester.core.text.wording import counted
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.causes import lost_lines
@@ -26,9 +26,6 @@ from harvester.runs.record.labels import safe
 from harvester.runs.record.members import PublishedFile
 from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import as_record
-
-_MAX_CAUSES = 12
-"""Causes that a text names; the record has all."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -131,7 +128,7 @@ class Result(Brief):
             f"{self.outcome}: {', '.join(self.reasons) or 'everything wanted is covered'}",
             f"{counted(self.requests, 'request')}, {rows}, {files}",
             f"{done:,} of {counted(wanted, 'account-day')} covered",
-            *lost_lines(self.record, self.names, _MAX_CAUSES),
+            *lost_lines(self.record, self.names),
         ]
         if self.retry_at is not None:
             lines.append(f"run again from {self.retry_at:%Y-%m-%d %H:%M:%S} UTC on")
@@ -154,7 +151,7 @@ def _failure(result: Result) -> RunFailed:
         advice = f"run again from {result.retry_at:%Y-%m-%dT%H:%M:%SZ} on"
     reasons = ", ".join(result.reasons) or "no reason"
     kind = _RAISED.get(result.outcome, RunFailed)
-    causes = lost_lines(result.record, result.names, _MAX_CAUSES)
+    causes = lost_lines(result.record, result.names)
     error = kind((f"{name} is {result.outcome}: {reasons}", *causes), advice)
     error.exit_code = Exit(result.exit_code)
     return error

@@ -73,7 +73,7 @@ class Run:
         files: Sequence[UserFile] = (),
         watch: Watch | None = None,
     ) -> None:
-        self._given = given
+        self.given = given
         self._watch = watch or (show_bar if given["progress"] == "auto" else show_no_progress)
         self._source = arguments.source(given["manifest"])
         self._files = files
@@ -91,7 +91,7 @@ class Run:
         self._log = new_run_log(self._source.path, self._clock, self._files)
         # One order for all runs, so that none is lost that comes between two.
         self._log.stream.stop = self._order
-        self._narrator = Narrator(self._given["on_event"] or ignore)
+        self._narrator = Narrator(self.given["on_event"] or ignore)
         self._log.stream.listeners.append(self._narrator)
 
     @property
@@ -151,8 +151,8 @@ class Run:
         """Wait until a next run can obtain more; returns False if none is to follow."""
         done, at = self.record, self.record.retry_at
         is_open = done.exit_code in (Exit.AGAIN, Exit.ATTENTION) and self._order.code is None
-        is_told = self._given["until_attention"] and any(item.new for item in done.attention)
-        if not self._given["until_complete"] or not is_open or is_told or at is None:
+        is_told = self.given["until_attention"] and any(item.new for item in done.attention)
+        if not self.given["until_complete"] or not is_open or is_told or at is None:
             return False
         why = "; ".join(error.lines[0] for error in done.errors) or ", ".join(done.reasons())
         seconds = self._waits.before_next(at - self._clock())
@@ -230,7 +230,7 @@ class Run:
 
     def options(self) -> RunOptions:
         """Return the options of the run beyond the manifest. Raises UsageError."""
-        given = self._given
+        given = self.given
         return RunOptions(
             given["refetch"],
             arguments.shard_of(given["shard"]),
@@ -243,7 +243,7 @@ class Run:
 
     def _max_duration(self) -> float | None:
         """Return how many seconds the run may take: its own limit, and what is left of `wait`."""
-        given = self._given
+        given = self.given
         own = arguments.seconds(given["max_duration"])
         whole = arguments.seconds(given["wait"], "wait")
         if given["until_complete"]:
@@ -257,7 +257,7 @@ class Run:
         return own
 
     def _harvest(self, options: RunOptions) -> None:
-        given = self._given
+        given = self.given
         chosen = arguments.selection(*map(given.__getitem__, SELECTING))
         self._log.stream.report(Begun({}, options.shard_text, selection=chosen.texts()))
         opened = open_quietly(self._source, given["output"], self._clock)

@@ -21,6 +21,7 @@ from harvester.cli.output.answers import console
 from harvester.cli.output.streams import Terminal
 from harvester.cli.output.styles import STYLES, style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, line_lines, table_lines, wrapped
+from harvester.core.text.wording import ENGLISH
 
 WIDTHS = (60, 80, 100, 200)
 
@@ -58,7 +59,7 @@ ROWS = st.lists(
 
 def drawn(columns: Sequence[TableColumn[Row]], rows: Sequence[Row], room: int) -> list[str]:
     """Return the lines of a table as plain text."""
-    return [line.plain for line in table_lines(columns, rows, room)]
+    return [line.plain for line in table_lines(columns, rows, room, ENGLISH)]
 
 
 @settings(max_examples=60)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from harvester.catalogue import CATALOGUE
 from tests.support import screens
 from tests.support.nights import by_night
 
@@ -30,10 +31,39 @@ def files(accounts: int) -> dict[Path, str]:
     return dict(screens.files(accounts))
 
 
+@pytest.fixture(scope="module")
+def chinese() -> dict[int, str]:
+    """The screens in Chinese: a run with refused accounts, and what status says of it."""
+    return screens.chinese()
+
+
 def test_the_files_are_what_is_printed(files: dict[Path, str]) -> None:
     """`python -m tests.support.screens` writes them anew."""
     stale = [path.name for path, screen in files.items() if path.read_text("utf-8") != screen]
     assert not stale, "run `python -m tests.support.screens` and look at the difference"
+
+
+def test_the_chinese_screen_is_what_is_printed(chinese: dict[int, str]) -> None:
+    """Its lines fit, and a mark that ends something begins no line."""
+    screen = chinese[screens.CHINESE_WIDTH]
+    assert screens.CHINESE.read_text("utf-8") == screen
+    for line in screen.splitlines():
+        assert cell_len(line) <= screens.CHINESE_WIDTH or COPIED.search(line)
+        assert not re.match(r"\s*[\uff0c\uff1b\uff1a\u3001\u3002]", line), line
+
+
+def test_nothing_in_a_chinese_screen_is_left_in_english(chinese: dict[int, str]) -> None:
+    """But for commands, what WeChat or the user wrote, and what is about the manifest."""
+    foreign = (
+        r"^\s*(?:\$ )?harvester .*$|`[^`]*`|wx[0-9a-f]{16}|\d+-\d\d-\d\dT\S+",
+        r"(?<=^注意：)\d+ accounts have the name .*$",
+        r"invalid appsecret|api unauthorized|reach max api daily quota limit|\(rid \S+\)",
+        r"new secret asked for|Acme Service|Café Zürich|Blue Mountain Coffee Roasters\D+onal",
+        r"limits\.daily_quota|\bt[0-2]\b",
+    )
+    text = re.sub("|".join(foreign), "", chinese[screens.WIDTHS[-1]], flags=re.MULTILINE)
+    words = {*re.findall(r"[A-Za-z]\w+", re.sub(r"[\u3000-\uffff]", " ", text))}
+    assert words - {*CATALOGUE} == {"AppID", "AppSecret", "run", "all"}
 
 
 def test_no_line_is_wider_than_its_terminal(files: dict[Path, str]) -> None:

@@ -268,7 +268,7 @@ def test_answers_that_show_the_clock_are_asked_for_again(
     done = lab.run()
     assert ([*done.reasons()], done.today) == (["clock"], TODAY)
     assert 1 <= done.repeated <= 8
-    assert f"{done.repeated} requests of before were made again" in notes_of(done, {})[0]
+    assert f"{done.repeated} requests of before were made again" in next(notes_of(done, {}))
     for dataset in lab.datasets:
         assert published_rows(duck, lab.root, dataset) == rows_up_to(lab, dataset, "2026-05-19")
     assert record_of(lab)["run_id"] == done.run_id

@@ -51,6 +51,9 @@ NAMES = (
     "",
 )
 
+CHINESE_WIDTH = 80
+CHINESE = ROOT / f"docs/screens/zh-{CHINESE_WIDTH}-columns.txt"
+
 _RID = "1a2b3c4d-1a2b3c4d-1a2b3c4d"
 
 _COMMANDS = [
@@ -75,11 +78,15 @@ def commands(accounts: int) -> list[str]:
     return [line for line in _COMMANDS if accounts <= ACCOUNTS[0] or not line.endswith("--all")]
 
 
-def screens(accounts: int, widths: tuple[int, ...]) -> dict[int, str]:
-    """Tell the story once, and return its screens by width."""
+def screens(accounts: int, widths: tuple[int, ...], language: str = "en") -> dict[int, str]:
+    """Tell the story once in a language, and return its screens by width."""
     found: dict[int, list[str]] = {width: [] for width in widths}
+    lines = commands(accounts)
+    if language != "en":
+        lines = [line for line in lines if line.startswith(("run ", "status "))]
     with tempfile.TemporaryDirectory() as folder, _story(Path(folder), accounts) as now:
-        for line in commands(accounts):
+        os.environ["HARVESTER_LANG"] = language
+        for line in lines:
             for width in widths:
                 os.environ["COLUMNS"] = str(width)
                 found[width].append(f"$ harvester {line}\n{_printed(line)}")
@@ -96,6 +103,11 @@ def files(accounts: int) -> Iterator[tuple[Path, str]]:
             yield ROOT / f"tests/data/screens/{accounts}-accounts-{width}.txt", screen
         if width in DOCUMENTED and accounts == ACCOUNTS[-1]:
             yield ROOT / f"docs/screens/{width}-columns.txt", screen
+
+
+def chinese() -> dict[int, str]:
+    """Return the screens in Chinese, of few accounts: run and status."""
+    return screens(ACCOUNTS[0], (CHINESE_WIDTH, WIDTHS[-1]), "zh")
 
 
 @contextmanager
@@ -192,12 +204,14 @@ def _printed(line: str) -> str:
     text = re.sub(r"^\d\d:\d\d:\d\dZ .*\n", "", text, flags=re.MULTILINE)
     # A busy machine is a second late.
     text = re.sub(r"(\(asked\s+\S+T\d\d:\d\d:)\d\dZ", r"\g<1>00Z", text)
-    return re.sub(r"^(  time +)[\d.]+ (s|min)", r"\g<1>5.0 s", text, flags=re.MULTILINE)
+    text = re.sub(r"^(  time +)[\d.]+ (s|min)", r"\g<1>5.0 s", text, flags=re.MULTILINE)
+    return re.sub(r"^(  耗时 +)[\d.]+ (秒|分钟)", r"\g<1>5.0 秒", text, flags=re.MULTILINE)
 
 
 def main() -> None:
     """Write all files of screens."""
-    for path, screen in chain.from_iterable(map(files, ACCOUNTS)):
+    every = chain.from_iterable(map(files, ACCOUNTS))
+    for path, screen in [*every, (CHINESE, chinese()[CHINESE_WIDTH])]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(screen, "utf-8")
 

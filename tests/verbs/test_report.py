@@ -441,7 +441,7 @@ def test_both_languages_have_the_same_words_with_the_same_values() -> None:
 
 
 def test_the_chinese_page_has_the_terms_of_the_reports(lab: Troubles) -> None:
-    """Its headings, heads and sentences; names of datasets and remedies stay as they are."""
+    """Its headings, heads, sentences and remedies; names of datasets stay as they are."""
     page = page_of(lab.manifest(), lab.tree, lab.now(), lang="zh")
     assert page.elements[0] == ("html", {"lang": "zh"})
     assert page.facts["lang"] == "zh"
@@ -449,6 +449,8 @@ def test_the_chinese_page_has_the_terms_of_the_reports(lab: Troubles) -> None:
     assert page.sections["attention"].startswith("需人工处理")
     assert page.sections["runs"].startswith("最近的采集任务")
     assert [row for row in page.rows("attention") if "被微信拒绝（40125：" in row[1]]
+    for row in page.rows("attention"):
+        assert re.search("[\u4e00-\u9fff]。", row[4]), row
     [run] = page.rows("runs")
     assert run[2] == "未完成"
     assert "接口调用额度已用完" in run[4]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.descriptions import facts, members, queries
-from harvester.catalogue.languages import Language, dataset_in
+from harvester.catalogue.languages import Language, dataset_in, translations
 from harvester.core.dataset import Dataset
+from harvester.core.text.wording import render
 
 COMMANDS: dict[Language, str] = {
     "en": "python -m tools.catalogue > docs/datasets.md",
@@ -67,7 +69,8 @@ def _section(dataset: Dataset, language: Language) -> str:
     end = "." if language == "en" else "。"
     lines = [f"### {dataset.name}", "", f"{about}{end}", ""]
     mark = ": " if language == "en" else "："
-    lines += [f"- {label}{mark}{text}" for label, text in facts(dataset, language).items()]
+    say = partial(render, words=translations(language))
+    lines += [f"- {say(label)}{mark}{say(text)}" for label, text in facts(dataset).items()]
     lines += ["", headings["columns"], "|---|---|---|---|"]
     for name, column in members(dataset.columns):
         lines.append(

@@ -22,11 +22,11 @@ from harvester.cli.output.answers import (
 )
 from harvester.cli.output.phrases import listed
 from harvester.cli.output.styles import style_of
-from harvester.cli.output.table_layout import TableColumn, own
+from harvester.cli.output.table_layout import Own, TableColumn
 from harvester.core.exit_codes import Exit
 from harvester.core.model import ReportedQuota
-from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, named
+from harvester.core.text.wording import counted
 from harvester.verbs import check as checking
 from harvester.verbs.arguments import selection
 from harvester.verbs.asking.check_report import (
@@ -94,7 +94,7 @@ _COLUMNS: Sequence[TableColumn[_Row]] = (
     TableColumn("name", lambda row: row.account.name, "text", may_lack=True),
     TableColumn("appid", lambda row: row.account.appid, "code"),
     TableColumn("family", lambda row: row.family, "code"),
-    TableColumn("state", lambda row: own(row.state.value, style_of(row.state.value)), "code"),
+    TableColumn("state", lambda row: Own(row.state.value, style_of(row.state.value)), "code"),
     TableColumn("calls a day", lambda row: row.scarcest and row.scarcest.daily_limit, rank=1),
     TableColumn("used", lambda row: row.scarcest and row.scarcest.used, rank=2),
 )
@@ -112,8 +112,8 @@ def _print_check(out: Console, found: Check, *, acknowledge: bool = False) -> No
     if rows:
         print_table(out, _COLUMNS, rows)
     if folded := worst_first[len(shown[:MAX_ROWS]) :]:
-        accounts = counted(len(folded), "account")
-        print_line(out, f"and {accounts}: {_states(folded)} (--format json lists all)")
+        others = counted(len(folded), "account")
+        print_line(out, f"and {others}: {_states(folded)} (--format json lists all)")
     _print_reasons(out, found)
     _print_paused(out, found.paused)
     states = f": {_states(found.accounts)}" if found.accounts else ""

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from harvester.catalogue import languages, matching, unknown_dataset
 from harvester.catalogue.descriptions import facts, members, queries, ready_text
-from harvester.catalogue.languages import Language, translated
+from harvester.catalogue.languages import Language
 from harvester.cli.options import Format, Lang, language_of
 from harvester.cli.output.answers import answer, print_line, print_pairs, print_table
-from harvester.cli.output.table_layout import Row, TableColumn, own
+from harvester.cli.output.table_layout import Own, TableColumn
 from harvester.core.calendar import day_text
 from harvester.core.dataset import Column, Dataset
 from harvester.core.errors import UsageError
+from harvester.core.text.wording import entry, said
 
 
 def datasets(name: str | None = None, /, *, format: Format = "text", lang: Lang = None) -> None:
@@ -45,6 +45,7 @@ def datasets(name: str | None = None, /, *, format: Format = "text", lang: Lang 
         format,
         lambda: [_dataset_as_json(dataset, language) for dataset in chosen],
         lambda out: show(out, chosen, language),
+        language,
     )
 
 
@@ -99,36 +100,33 @@ _CATALOGUE: Sequence[TableColumn[Dataset]] = (
 """The span is the number of days that a request may ask for."""
 
 _MEMBERS: Sequence[TableColumn[tuple[str, Column]]] = (
-    TableColumn("column", lambda member: own(member[0]), "code"),
-    TableColumn("type", lambda member: own(member[1].kind.value), "code"),
-    TableColumn("unit", lambda member: own(member[1].unit), "code"),
-    TableColumn("meaning", lambda member: own(member[1].meaning), "text", least=24),
+    TableColumn("column", lambda member: Own(member[0]), "code"),
+    TableColumn("type", lambda member: Own(member[1].kind.value), "code"),
+    TableColumn("unit", lambda member: Own(member[1].unit), "code"),
+    TableColumn("meaning", lambda member: Own(member[1].meaning), "text", least=24),
 )
 
 
-def _print_list(out: Console, chosen: Sequence[Dataset], language: Language) -> None:
-    print_table(out, _headed(_CATALOGUE, language), chosen)
+def _print_list(out: Console, chosen: Sequence[Dataset], _: Language) -> None:
+    print_table(out, _CATALOGUE, chosen)
 
 
 def _print_descriptions(out: Console, chosen: Sequence[Dataset], language: Language) -> None:
     for dataset in chosen:
-        about = translated(
-            "{name}: {about}", language, name=dataset.name, about=dataset.description
-        )
-        print_line(out, about, style="heading")
+        print_line(out, entry(dataset.name, dataset.description), style="heading")
         out.print()
-        label = {translated("label", language): languages.dataset_label(dataset.name, language)}
-        print_pairs(out, {**label, **facts(dataset, language)})
+        label = languages.dataset_label(dataset.name, language)
+        print_pairs(out, {said("label"): label, **facts(dataset)})
         out.print()
         columns = list(members(dataset.columns))
-        print_table(out, _headed(_MEMBERS, language), columns)
+        print_table(out, _MEMBERS, columns)
         for name, column in columns:
             if column.labels:
                 out.print()
                 print_table(out, _label_columns(name), [*column.labels.items()])
         out.print()
         for note in dataset.notes:
-            print_line(out, translated("note: {note}", language, note=note))
+            print_line(out, said("note: {note}", note=note))
         for query in queries(dataset):
             # Whole, because it is to be copied.
             out.print(Text(f"\n{query}\n"), soft_wrap=True)
@@ -139,8 +137,3 @@ def _label_columns(name: str) -> Sequence[TableColumn[tuple[int, str]]]:
         TableColumn(name, lambda each: str(each[0]), "code"),
         TableColumn("", lambda each: each[1], "text"),
     )
-
-
-def _headed(columns: Iterable[TableColumn[Row]], language: Language) -> list[TableColumn[Row]]:
-    """Return columns of a table with their headings in a language."""
-    return [replace(each, heading=translated(each.heading, language)) for each in columns]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
 
 from harvester.catalogue.error_codes import is_known, rule_for, token_rule_for
-from harvester.catalogue.languages import Language, rule_in, translated
+from harvester.catalogue.languages import rule_in
 from harvester.cli.options import Format, Lang, language_of
 from harvester.cli.output.answers import answer, print_line, print_pairs
 from harvester.core.errors import UsageError
 from harvester.core.rule import Action, Rule
 from harvester.core.text.inert_text import inert
+from harvester.core.text.wording import entry, said
 
 DOES = {
     Action.RETRY: "repeats the request later, a bounded number of times",
@@ -51,7 +51,7 @@ def explain(
     language = language_of(lang, format)
     data, token = (rule_in(rule, language) for rule in (rule_for(errcode), token_rule_for(errcode)))
     found = {"errcode": errcode, "known": is_known(errcode), "data": data, "token": token}
-    answer(format, lambda: found, lambda out: _print_rules(out, errcode, data, token, language))
+    answer(format, lambda: found, lambda out: _print_rules(out, errcode, data, token), language)
 
 
 def _parse_errcode(text: str) -> int:
@@ -63,23 +63,21 @@ def _parse_errcode(text: str) -> int:
         ) from None
 
 
-def _print_rules(out: Console, errcode: int, data: Rule, token: Rule, language: Language) -> None:
+def _print_rules(out: Console, errcode: int, data: Rule, token: Rule) -> None:
     """Print the rule for a data call, and the rule for a token call unless it is the same."""
-    words = "{name}: {about}" if is_known(errcode) else "{name} is {about}"
-    heading = translated(words, language, name=errcode, about=data.meaning)
-    _print_rule(out, heading, data, language)
+    heading = entry(str(errcode), data.meaning)
+    if not is_known(errcode):
+        heading = said("{name} is {about}", name=errcode, about=data.meaning)
+    _print_rule(out, heading, data)
     if token != data:
-        heading = translated("to a call for a token: {about}", language, about=token.meaning)
-        _print_rule(out, heading, token, language, gap=True)
+        heading = said("to a call for a token: {about}", about=token.meaning)
+        _print_rule(out, heading, token, gap=True)
 
 
-def _print_rule(
-    out: Console, heading: str, rule: Rule, language: Language, *, gap: bool = False
-) -> None:
-    say = partial(translated, language=language)
-    does = say(DOES[rule.action])
+def _print_rule(out: Console, heading: str, rule: Rule, *, gap: bool = False) -> None:
+    does = said(DOES[rule.action])
     if rule.repeats:
-        does = say("repeats the request once after a delay, then {does}", does=does)
-    lines = {"a run": does, "scope": say(rule.scope.value), "advice": rule.advice}
+        does = said("repeats the request once after a delay, then {does}", does=does)
     print_line(out, heading, gap=gap, style="heading")
-    print_pairs(out, {say(name): value for name, value in lines.items()})
+    scope = said(rule.scope.value)
+    print_pairs(out, {said("a run"): does, said("scope"): scope, said("advice"): rule.advice})

@@ -20,8 +20,8 @@ from harvester.cli.output.phrases import days_text
 from harvester.cli.output.streams import stdout_output
 from harvester.core.config.parsers import AGO, DAY
 from harvester.core.errors import UsageError
-from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, inert_json, named
+from harvester.core.text.wording import counted
 from harvester.verbs import fetch as fetching
 from harvester.verbs.fetch import Answer
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line
-from harvester.core.text.counts import counted
+from harvester.core.text.wording import counted
 from harvester.verbs import forget as forgetting
 
 

@@ -14,8 +14,8 @@ from harvester.cli.output.phrases import seconds_text
 from harvester.cli.output.table_layout import TableColumn
 from harvester.core.config.settings import ASSUMED_QUOTA
 from harvester.core.results import DatasetPlan
-from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import named
+from harvester.core.text.wording import counted
 from harvester.verbs import plan as planning
 from harvester.verbs.plan import Plan
 

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from harvester.cli import options
 from harvester.cli.output.answers import answer, json_text, print_line
-from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert
+from harvester.core.text.wording import counted
 from harvester.verbs import rewrite as rewriting
 
 

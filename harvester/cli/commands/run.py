@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from harvester import signals
+from harvester.catalogue.languages import Language
 from harvester.cli import options
 from harvester.cli.output import json_lines, logs, run_summary, streams, workflow_commands
 from harvester.cli.output.answers import console
@@ -67,6 +68,7 @@ class Running:
     summary_markdown: Annotated[Path | None, options.value("HARVESTER_SUMMARY_MARKDOWN")] = None
     metrics: options.Metrics = None
     label: options.Labels = ()
+    lang: options.Lang = None
 
 
 _DEFAULT = Running()
@@ -98,7 +100,8 @@ def run(
       76  not finished: run again; and something needs a person as well
     """
     logs.set_up(logging)
-    terminal, lines = console(stderr=True), EventLines()
+    language = options.language_of(running.lang, "text", stderr=True)
+    terminal, lines = console(stderr=True, language=language), EventLines()
     count = running.processes
     given = {
         **asdict(running),
@@ -125,7 +128,7 @@ def run(
         try:
             done = execution.execute()
         finally:
-            _tell_engine(execution.record)
+            _tell_engine(execution.record, running.lang)
         if done.error is not None:
             done.raise_for_outcome()
         if not json_lines.is_on():
@@ -141,14 +144,14 @@ class StoppableRun(Run):
     def final_write(self, patience: float = signals.FINAL_WRITE_SECONDS) -> None:
         """Write a record that names the signal, and tell it to a runner."""
         super().final_write(patience)
-        _tell_engine(self.record)
+        _tell_engine(self.record, self.given.get("lang"))
 
 
 def _files(running: Running, execution: Callable[[], Run]) -> list[UserFile]:
     """Return the files that the options of a run name."""
     found = (
         ("--summary", running.summary, json_text),
-        ("--summary-markdown", running.summary_markdown, run_text),
+        ("--summary-markdown", running.summary_markdown, partial(run_text, language=running.lang)),
     )
     files = [UserFile(option, path, text) for option, path, text in found if path is not None]
     return [*files, *([_metrics_file(running.metrics, execution)] if running.metrics else [])]
@@ -165,9 +168,9 @@ def _metrics_file(path: Path, execution: Callable[[], Run]) -> UserFile:
     return UserFile("--metrics", path, text, is_public=True)
 
 
-def _tell_engine(done: Record) -> None:
+def _tell_engine(done: Record, language: Language | None) -> None:
     """Tell a CI runner and Kubernetes how a run ended: outputs, summary, annotations, message."""
-    text = run_text(done)
+    text = run_text(done, language=language)
     workflow_commands.write_outputs(key_figures(done))
     workflow_commands.write_summary(text, done.scope)
     write_message(text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,14 +34,14 @@ from harvester.cli.output.answers import (
 )
 from harvester.cli.output.attention_lines import print_attention
 from harvester.cli.output.coverage_table import print_coverage, print_suspicious
-from harvester.cli.output.phrases import days_text, minute_texts
+from harvester.cli.output.phrases import days_text, minute_texts, with_code
 from harvester.cli.output.styles import style_of
-from harvester.cli.output.table_layout import Cell, TableColumn, own
+from harvester.cli.output.table_layout import Cell, Own, TableColumn
 from harvester.core.exit_codes import Exit
 from harvester.core.results import PausedAccount
-from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.safe_text import safe_text
+from harvester.core.text.wording import Message, counted, entry, indented, one_or_many, said, word
 from harvester.runs.record.record import Record
 from harvester.runs.user_files import UserFile
 from harvester.verbs import status as surveying
@@ -80,6 +80,7 @@ def status(
     acknowledge: Annotated[bool, options.value("HARVESTER_ACKNOWLEDGE")] = False,
     metrics: options.Metrics = None,
     format: options.Format = "text",
+    lang: options.Lang = None,
     _ok_exit: options.OkExit = "",
 ) -> int:
     """Show coverage, gaps, quarantine and the last runs.
@@ -137,7 +138,7 @@ def status(
         if acknowledge or source is not None:
             print_pause_lines(out, found.pause_lines, "status", acknowledge=acknowledge)
 
-    answer(format, found.to_dict, print_all)
+    answer(format, found.to_dict, print_all, options.language_of(lang, format))
     return found.gate.exit_code if found.gate else Exit.DONE
 
 
@@ -164,24 +165,26 @@ def _print_status(out: Console, found: Status, *, proposes: bool) -> None:
     if any(row.days.wanted for row in found.datasets):
         print_coverage(out, found.datasets)
     else:
-        print_line(out, "no day is wanted so far")
+        print_line(out, said("no day is wanted so far"))
     if found.gaps:
         days = counted(sum(gap.days for gap in found.gaps), "account-day")
         accounts = counted(len({gap.appid for gap in found.gaps}), "account")
-        print_line(out, f"missing: {days} of {accounts}", gap=True)
+        title = said("missing: {days} of {accounts}", days=days, accounts=accounts)
+        print_line(out, title, gap=True)
         print_lines(out, _day_lines(found.gaps))
     print_suspicious(out, found.next_requests)
     print_lines(out, _day_lines(found.suspicious))
     for silent in found.empty_everywhere:
-        print_line(out, f"{silent.dataset}: {silent.text}", gap=True)
+        print_line(out, entry(silent.dataset, silent.text), gap=True)
     names = {account.appid: account.name for account in found.accounts}
     for item in found.quarantined[:MAX_LINES]:
         account = named(item.appid, names.get(item.appid, ""))
         where = f"{account}: {item.dataset} {item.day}"
-        is_first = item is found.quarantined[0]
-        print_line(out, f"quarantined: {where}: {safe_text(item.reason)}", gap=is_first)
-    for line in (*found.warnings, *(f"not harvester's: {inert(name)}" for name in found.foreign)):
-        print_line(out, f"note: {line}", gap=True)
+        why = said("quarantined: {where}: {reason}", where=where, reason=safe_text(item.reason))
+        print_line(out, why, gap=item is found.quarantined[0])
+    foreign = (said("not harvester's: {file}", file=inert(name)) for name in found.foreign)
+    for line in (*found.warnings, *foreign):
+        print_line(out, said("note: {note}", note=line), gap=True)
     print_attention(out, found.attention)
     _print_paused(out, found, found.paused)
     _print_runs(out, found)
@@ -192,85 +195,109 @@ def _print_status(out: Console, found: Status, *, proposes: bool) -> None:
         print_next(out, run_again(found.next_requests, missing, len(found.quarantined)))
 
 
-def _completeness(found: Status) -> str:
+def _completeness(found: Status) -> Message:
     if found.gaps:
-        return "incomplete: days are missing"
+        return said("incomplete: days are missing")
     if found.unusable:
-        return f"incomplete: {found.unusable:,} account-days have no answer that fits"
-    return "complete"
+        count = found.unusable
+        return said("incomplete: {count:,} account-days have no answer that fits", count=count)
+    return said("complete")
 
 
-def _print_paused(out: Console, found: Status, paused: Iterable[PausedAccount]) -> None:
+def _print_paused(out: Console, found: Status, paused: Sequence[PausedAccount]) -> None:
     """Print paused accounts with their reasons, and since when they are paused."""
-    ages = {account.appid: _age(account) for account in found.accounts}
-    print_paused(out, (replace(one, reason=one.reason + ages.get(one.appid, "")) for one in paused))
+    known = {account.appid: account for account in found.accounts}
+    aged = (replace(one, reason=_aged(one.reason, known.get(one.appid))) for one in paused)
+    print_paused(out, aged)
 
 
-def _age(account: AccountStatus) -> str:
-    """Return since when an account is paused; nothing on the first day."""
-    long = "paused for long, " if account.paused_days >= _LONG_PAUSE_DAYS else ""
-    return f" ({long}since {account.paused_since})" if account.paused_days > 0 else ""
+def _aged(reason: str, account: AccountStatus | None) -> str:
+    """Return the reason of a pause, and since when it lasts; not on the first day."""
+    if account is None or account.paused_days <= 0:
+        return reason
+    pause = {"reason": inert(reason), "day": account.paused_since}
+    if account.paused_days >= _LONG_PAUSE_DAYS:
+        return said("{reason} (paused for long, since {day})", **pause)
+    return said("{reason} (since {day})", **pause)
 
 
 def _print_runs(out: Console, found: Status) -> None:
     if found.runs:
-        out.print("\nlast runs")
+        print_line(out, said("last runs"), gap=True)
     for record in found.runs:
-        reasons = f" ({inert(', '.join(record.reasons))})" if record.reasons else ""
-        ended = "under way, or killed"
-        if record.exit_code is not None:
-            ended = f"{inert(record.outcome or 'unknown')}, exit {record.exit_code}"
-        figures = f"{counted(record.requests, 'request')}, {counted(record.rows, 'row')}"
         sign = _SIGNS.get(record.exit_code, "!")
-        begun = f"{sign} {inert(record.started_at)}  {inert(record.verb)}"
-        print_line(out, f"  {begun}  {ended}{reasons}  {figures}")
+        run = f"{sign} {inert(record.started_at)}  {inert(record.verb)}"
+        end = _end(record.outcome, record.exit_code, record.reasons)
+        figures = [counted(record.requests, "request"), counted(record.rows, "row")]
+        line = said("{run}  {end}  {figures}", run=run, end=end, figures=figures)
+        print_line(out, indented(line))
+
+
+def _end(outcome: str | None, code: int | None, reasons: Sequence[str]) -> Message:
+    """Return how a run ended, with its reasons if it has some."""
+    if code is None:
+        return said("under way, or killed")
+    end = {"outcome": word("outcome", inert(outcome or "unknown")), "code": code}
+    if not reasons:
+        return said("{outcome}, exit {code}", **end)
+    words = [word("reason", inert(each)) for each in reasons]
+    return said("{outcome}, exit {code} ({reasons})", **end, reasons=words)
 
 
 def _print_owners(out: Console, found: Status) -> None:
     """Print which run holds which bucket, if that was asked for."""
     if found.owners is None:
         return
-    out.print("\nowners" if found.owners else "\nowners: no run holds a bucket")
+    title = said("owners") if found.owners else said("owners: no run holds a bucket")
+    print_line(out, title, gap=True)
     for owner in found.owners:
-        lease = ""
+        who = owner.text if owner.run_id else said("its note does not name it")
+        line = said("{bucket}  {owner}", bucket=owner.bucket, owner=who)
         if owner.lease_ends_at is not None:
-            lease = f"; renewed {owner.renewed_at}, ends {owner.lease_ends_at} unless renewed"
-        who = owner if owner.run_id else "its note does not name it"
-        print_line(out, f"  {owner.bucket}  {who}{lease}")
+            lease = {"renewed": owner.renewed_at, "end": owner.lease_ends_at}
+            line = said("{line}; renewed {renewed}, ends {end} unless renewed", line=line, **lease)
+        print_line(out, indented(line))
 
 
 def _print_gate(out: Console, gate: Gate) -> None:
     """Print whether the required days are there, or may still come, and name the lost ones."""
-    day = "the newest ready day" if gate.day is None else str(gate.day)
-    days = "final days up to" if gate.final else "days up to"
-    if gate.obtainable:
-        count = sum(each.days for each in gate.obtainable)
-        verdict = f"{count:,} account-days can still be obtained, from {gate.retry_at} on"
-    else:
-        verdict = "nothing more comes by itself" if gate.lost else "all of them are there"
-        if any(each.meaning == "again" for each in gate.empty_everywhere):
-            verdict = f"WeChat may still fill days that are empty everywhere, from {gate.retry_at}"
+    day = said("the newest ready day") if gate.day is None else str(gate.day)
+    line = "final days up to {day}: {verdict}" if gate.final else "days up to {day}: {verdict}"
+    print_line(out, said(line, day=day, verdict=_verdict(gate)), gap=True)
+    print_lines(out, _lost_lines((*gate.lost, *gate.without)))
+    unmet = [entry(each.dataset, each.text) for each in gate.expectations]
+    print_lines(out, [said("expectation not met: {text}", text=text) for text in unmet])
+    if "clock" in gate.reasons:
+        apart = "this machine's clock and WeChat's differ: again from {time} on"
+        print_line(out, said(apart, time=gate.retry_at))
+
+
+def _verdict(gate: Gate) -> Message:
+    """Return whether the required days are there, or when they may come."""
     if gate.without:
         # Rounded down, because 100 means that nothing is missing.
-        verdict = f"{math.floor(1000 * gate.share) / 10}% are there, which is enough; without"
-    print_line(out, f"{days} {day}: {verdict}", gap=True)
-    print_lines(out, _lost_lines((*gate.lost, *gate.without)))
-    print_lines(
-        out, [f"expectation not met: {each.dataset}: {each.text}" for each in gate.expectations]
-    )
-    if "clock" in gate.reasons:
-        print_line(out, f"this machine's clock and WeChat's differ: again from {gate.retry_at} on")
+        percent = math.floor(1000 * gate.share) / 10
+        return said("{percent}% are there, which is enough; without", percent=percent)
+    if gate.obtainable:
+        count = sum(each.days for each in gate.obtainable)
+        coming = "{count:,} account-days can still be obtained, from {time} on"
+        return said(coming, count=count, time=gate.retry_at)
+    if any(each.meaning == "again" for each in gate.empty_everywhere):
+        coming = "WeChat may still fill days that are empty everywhere, from {time}"
+        return said(coming, time=gate.retry_at)
+    return said("nothing more comes by itself") if gate.lost else said("all of them are there")
 
 
 def _reason_text(account: AccountStatus) -> str:
     """Return why days of an account are missing: the reason and the code, or why it is paused."""
     if account.paused:
-        return account.paused + _age(account)
-    return _because(account.reason, account.errcode)
+        return _aged(account.paused, account)
+    return with_code("reason", account.reason, account.errcode)
 
 
 def _state(account: AccountStatus) -> Cell:
-    return own(account.state, style_of(account.reason) or style_of(account.state))
+    style = style_of(account.reason) or style_of(account.state)
+    return Own(word("account", account.state), style)
 
 
 _COLUMNS: Sequence[TableColumn[AccountStatus]] = (
@@ -295,9 +322,13 @@ def _print_accounts(out: Console, found: Status, *, whole: bool, proposes: bool)
     rows = [account for account in found.accounts if whole or account.state != "complete"]
     if rows:
         print_table(out, _COLUMNS, rows)
-    states = ", ".join(f"{number:,} {state}" for state, number in counts.items())
-    more = " (--all lists the complete ones)" if len(rows) < len(found.accounts) else ""
-    line = f"{counted(len(found.accounts), 'account')}: {states}{more}"
+    states = [
+        said("{count:,} {state}", count=number, state=word("account", state))
+        for state, number in counts.items()
+    ]
+    line = entry(counted(len(found.accounts), "account"), states)
+    if len(rows) < len(found.accounts):
+        line = said("{line} (--all lists the complete ones)", line=line)
     print_line(out, line, gap=bool(rows))
 
     shown = {account.appid for account in rows if account.paused}
@@ -309,25 +340,28 @@ def _print_accounts(out: Console, found: Status, *, whole: bool, proposes: bool)
 
 def _print_unlisted(out: Console, unlisted: Sequence[UnlistedAccount], *, proposes: bool) -> None:
     """Print the accounts of no manifest, and the command that deletes them with its price."""
-    print_line(out, f"in no manifest: {counted(len(unlisted), 'account')}", gap=True)
-    print_lines(out, [f"{one.appid}: {counted(one.days, 'account-day')}" for one in unlisted])
+    title = said("in no manifest: {accounts}", accounts=counted(len(unlisted), "account"))
+    print_line(out, title, gap=True)
+    print_lines(out, [entry(one.appid, counted(one.days, "account-day")) for one in unlisted])
     if proposes:
         days = counted(sum(one.days for one in unlisted), "account-day")
         files = counted(sum(one.files for one in unlisted), "file")
         instead = {"--accounts": [",".join(one.appid for one in unlisted)]}
         line = next_command("forget", instead=instead)
-        print_next(out, [NextCommand(f"to delete them for good: {days} in {files}", line)])
+        price = said("to delete them for good: {days} in {files}", days=days, files=files)
+        print_next(out, [NextCommand(price, line)])
 
 
 def _day_lines(found: Sequence[DaysOfAccount]) -> list[str]:
     """Return one line for each account and reason, the one with the most days first."""
     alike: defaultdict[tuple[str, str], list[DaysOfAccount]] = defaultdict(list)
     for each in found:
-        prospect = f": {_prospect(each)}" if isinstance(each, MissingDays) else ""
+        prospect = _prospect(each) if isinstance(each, MissingDays) else ""
         alike[named(each.appid, each.name), prospect].append(each)
     # Most days first, because a list is cut after some lines.
     most_first = sorted(alike.items(), key=lambda item: -sum(each.days for each in item[1]))
-    return [f"{account}: {_days(days)}{prospect}" for (account, prospect), days in most_first]
+    texts = ((account, why, _days(days)) for (account, why), days in most_first)
+    return [entry(account, entry(days, why) if why else days) for account, why, days in texts]
 
 
 def _lost_lines(lost: Sequence[LostDays]) -> list[str]:
@@ -340,24 +374,21 @@ def _lost_lines(lost: Sequence[LostDays]) -> list[str]:
     return _day_lines(found)
 
 
-def _prospect(gap: MissingDays) -> str:
+def _prospect(gap: MissingDays) -> Message:
     """Return why days are missing, and the earliest time of the next attempt if it must wait."""
-    waits = gap.retry_at is not None and gap.reason != "not_asked"
-    when = f", again from {_local(gap.retry_at)} on" if waits else ""
-    return _because(gap.reason, gap.errcode) + when
+    why = with_code("reason", gap.reason, gap.errcode)
+    if gap.retry_at is None or gap.reason == "not_asked":
+        return why
+    return said("{reason}, again from {time} on", reason=why, time=_local(gap.retry_at))
 
 
-def _days(found: Sequence[DaysOfAccount]) -> str:
+def _days(found: Sequence[DaysOfAccount]) -> Message:
     datasets = list(dict.fromkeys(name for each in found for name in each.datasets))
-    where = datasets[0] if len(datasets) == 1 else f"{len(datasets)} datasets"
     first = min(each.ranges[0][0] for each in found)
     last = max(each.ranges[-1][1] for each in found)
     days = counted(sum(each.days for each in found), "day")
-    return f"{days} of {where}, {days_text(first, last)}"
-
-
-def _because(reason: str, errcode: int | None) -> str:
-    return reason if errcode is None else f"{reason} ({errcode})"
+    where, when = one_or_many(datasets, "dataset"), days_text(first, last)
+    return said("{days} of {datasets}, {range}", days=days, datasets=where, range=when)
 
 
 def _local(moment: str | None) -> str:

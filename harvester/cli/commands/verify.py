@@ -11,8 +11,8 @@ from harvester.cli.next_commands import NextCommand, next_command, print_next
 from harvester.cli.output.answers import answer, print_line, print_lines
 from harvester.cli.output.phrases import days_text
 from harvester.core.exit_codes import Exit
-from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, named
+from harvester.core.text.wording import counted
 from harvester.verbs import plan as planning
 from harvester.verbs import verify as verifying
 

@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 
 from harvester.cli.output.answers import print_line, print_lines
-from harvester.cli.output.phrases import listed
-from harvester.core.text.counts import counted
+from harvester.cli.output.phrases import listed, with_code
 from harvester.core.text.inert_text import inert, named
+from harvester.core.text.wording import Message, counted, entry, one_or_many, said
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import CAUSE
 from harvester.runs.record.record import Record
@@ -25,10 +25,11 @@ def print_attention(out: Console, found: Sequence[Attention]) -> None:
         print_lines(out, [*map(_line_with_numbers, alike(found, kind_of))])
 
 
-def attention_title(found: Sequence[Attention]) -> str:
+def attention_title(found: Sequence[Attention]) -> Message:
     """Return how many items there are, and how many of them are new."""
-    new = sum(item.new for item in found)
-    return f"needs a person: {len(found):,}{f', {new:,} new' if new else ''}"
+    if new := sum(item.new for item in found):
+        return said("needs a person: {count:,}, {new:,} new", count=len(found), new=new)
+    return said("needs a person: {count:,}", count=len(found))
 
 
 def alike(found: Sequence[Attention], kind: Callable[[Attention], Any]) -> list[list[Attention]]:
@@ -48,25 +49,28 @@ def cause_of(item: Attention) -> tuple[str, int, str]:
 
 def _line_with_numbers(items: Sequence[Attention]) -> str:
     line = attention_line(items)
-    return f"{line}: {inert(items[0].advice)}" if items[0].cause == CAUSE else line
+    return entry(line, items[0].advice) if items[0].cause == CAUSE else line
 
 
-def attention_line(items: Sequence[Attention]) -> str:
+def attention_line(items: Sequence[Attention]) -> Message:
     """Return the cause of the items, their accounts and their datasets in a line."""
     first, names, datasets = items[0], names_of(items), datasets_of(items)
-    parts = [cause_text(first)]
+    parts: list[str] = [cause_text(first)]
     if names:
         shown = listed(named(appid, name) for appid, name in names.items())
-        parts.append(shown if len(names) == 1 else f"{counted(len(names), 'account')} ({shown})")
+        count = counted(len(names), "account")
+        many = said("{count} ({accounts})", count=count, accounts=shown)
+        parts.append(shown if len(names) == 1 else many)
     if datasets:
-        parts.append(datasets[0] if len(datasets) == 1 else counted(len(datasets), "dataset"))
-    when = "new" if first.new else f"since {first.since}"
-    return inert(f"{when}: {', '.join(parts)}")
+        parts.append(one_or_many([*map(inert, datasets)], "dataset"))
+    if first.new:
+        return said("new: {parts}", parts=parts)
+    return said("since {time}: {parts}", time=inert(first.since), parts=parts)
 
 
-def cause_text(item: Attention) -> str:
+def cause_text(item: Attention) -> Message:
     """Return the cause of an item, with WeChat's code if there is one."""
-    return item.cause if item.errcode is None else f"{item.cause} ({item.errcode})"
+    return with_code("cause", inert(item.cause), item.errcode)
 
 
 def names_of(items: Sequence[Attention]) -> dict[str, str]:

@@ -9,13 +9,14 @@ from rich.console import Console
 from harvester.cli.next_commands import days_of
 from harvester.cli.output.answers import print_line, print_table
 from harvester.cli.output.styles import style_of
-from harvester.cli.output.table_layout import Cell, TableColumn, own
+from harvester.cli.output.table_layout import Cell, Own, TableColumn
+from harvester.core.text.wording import said
 from harvester.runs.record.account_report import DatasetSummary
 from harvester.runs.record.next_requests import NextRequests
 
 
 def _covered(row: DatasetSummary) -> Cell:
-    return own(f"{row.days.done:,}", "" if row.days.missing else "done")
+    return Own(f"{row.days.done:,}", "" if row.days.missing else "done")
 
 
 def _days_in(name: str, rank: int) -> TableColumn[DatasetSummary]:
@@ -23,7 +24,7 @@ def _days_in(name: str, rank: int) -> TableColumn[DatasetSummary]:
 
     def count(row: DatasetSummary) -> Cell:
         number = getattr(row.days, name)
-        return own(f"{number:,}", style_of(name)) if number else 0
+        return Own(f"{number:,}", style_of(name)) if number else 0
 
     return TableColumn(name, count, rank=rank, may_lack=True)
 
@@ -49,5 +50,6 @@ def print_coverage(out: Console, rows: Sequence[DatasetSummary]) -> None:
 def print_suspicious(out: Console, price: NextRequests) -> None:
     """Print how many empty days are odd."""
     if price.suspicious is not None:
-        title = f"suspicious gaps: {days_of(price.suspicious)}, between days with rows"
+        days = days_of(price.suspicious)
+        title = said("suspicious gaps: {days}, between days with rows", days=days)
         print_line(out, title, gap=True)

@@ -12,8 +12,8 @@ from collections import defaultdict
 from dataclasses import replace
 
 from harvester.cli.output.phrases import minute_texts
-from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import inert, named
+from harvester.core.text.wording import and_more, counted, entry, said, sentences
 from harvester.runs.record.events import Event, Problem, Progress, Published, RunEnded
 
 MAX_PUBLISHED_LINE = 1_500
@@ -84,14 +84,15 @@ class EventLines:
 
 def problem_line(problem: Problem) -> str:
     """Return a cause as one line: what it is, whom it concerns, until when, and what to do."""
-    where = f"{problem.dataset}: " if problem.dataset else ""
-    text = f"{where}{_subject(problem)}{problem.message}{_extent(problem)}"
+    text = _extended(problem)
+    for name in filter(None, (_subject(problem), problem.dataset)):
+        text = entry(name, text)
     if problem.resolved:
-        return f"over: {text}"
+        return said("over: {text}", text=text)
+    text = _until(problem, text)
     if problem.repeated:
-        return f"still: {text}{_until(problem)}"
-    advice = f". {problem.advice}" if problem.advice else ""
-    return f"{text}{_until(problem)}{advice}"
+        return said("still: {text}", text=text)
+    return sentences(text, problem.advice) if problem.advice else text
 
 
 def _subject(problem: Problem) -> str:
@@ -100,24 +101,27 @@ def _subject(problem: Problem) -> str:
         return ""
     names = problem.names or ("",) * len(problem.accounts)
     shown = [named(*each) for each in zip(problem.accounts, names, strict=True)]
-    more = problem.count - len(shown)
-    return f"{', '.join(shown)}{f' and {more:,} more' if more > 0 else ''}: "
+    return and_more(shown, problem.count)
 
 
-def _extent(problem: Problem) -> str:
-    """Return the numbers of attempts and accounts, if a cause was met more than once."""
+def _extended(problem: Problem) -> str:
+    """Return what a cause is, and how often it was met if that is more than once."""
     if problem.attempts < 2:
-        return ""
-    return f" ({problem.attempts:,} attempts of {counted(problem.count, 'account')})"
+        return problem.message
+    accounts = counted(problem.count, "account")
+    found = {"text": problem.message, "count": problem.attempts, "accounts": accounts}
+    return said("{text} ({count:,} attempts of {accounts})", **found)
 
 
-def _until(problem: Problem) -> str:
-    """Return the time of the next attempt, in Beijing and on this machine; empty if none waits."""
+def _until(problem: Problem, text: str) -> str:
+    """Return a text with the time of the next attempt, in Beijing and here, if one waits."""
     if problem.retry_at is None or problem.cause not in {"quota", "minute_limit", "not_ready"}:
-        return ""
+        return text
     here, beijing = minute_texts(dt.datetime.fromisoformat(problem.retry_at).timestamp())
-    local = "" if here == beijing else f", {here} here"
-    return f"; waits until {beijing} in Beijing{local}"
+    if here == beijing:
+        return said("{text}; waits until {beijing} in Beijing", text=text, beijing=beijing)
+    times = {"beijing": beijing, "here": here}
+    return said("{text}; waits until {beijing} in Beijing, {here} here", text=text, **times)
 
 
 def published_lines(published: list[Published]) -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
+from gettext import NullTranslations
 
 from harvester.core.text.inert_text import inert
 from harvester.core.text.redaction import masked
+from harvester.core.text.wording import ENGLISH, render
 
 MAX_TEXT = 1_000
 """Maximum characters of a text; a longer one is cut."""
@@ -25,10 +28,13 @@ def text(foreign: str, longest: int = MAX_TEXT) -> str:
     return _ACTING.sub(_entity, shown if len(shown) <= longest else f"{shown[: longest - 1]}…")
 
 
-def table(names: Sequence[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    """Return the lines of a table, and an empty one."""
-    rule = ["---"] * len(names)
-    return [f"| {' | '.join(cells)} |" for cells in (names, rule, *rows)] + [""]
+def table(
+    names: Sequence[str], rows: Iterable[Iterable[str]], words: NullTranslations = ENGLISH
+) -> list[str]:
+    """Return the lines of a table in a language, and an empty one."""
+    say = partial(render, words=words)
+    every = (map(words.gettext, names), ["---"] * len(names), *rows)
+    return [f"| {' | '.join(map(say, cells))} |" for cells in every] + [""]
 
 
 def first_lines(whole: bytes, most: int) -> bytes:

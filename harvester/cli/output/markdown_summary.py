@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from gettext import NullTranslations
 
+from harvester.catalogue.languages import Language, translations
 from harvester.cli.output import attention_lines as told
 from harvester.cli.output.markdown import first_lines, table, text
 from harvester.cli.output.phrases import VERDICTS, seconds_text, utc_minute_text
-from harvester.core.text.counts import counted
+from harvester.core.text.wording import counted, entry, render, said, word
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.record import Record
 
@@ -19,22 +21,30 @@ MAX_NAMED = 50
 """Maximum accounts that are named, and maximum causes and lines of errors."""
 
 
-def run_text(done: Record, _: object = None) -> bytes:
+def run_text(done: Record, _: object = None, *, language: Language | None = None) -> bytes:
     """Return the summary: outcome, when to run again, errors, attention, coverage by dataset."""
-    lines = [*_head(done), *_errors(done), *_attention(done), *_coverage(done)]
-    return first_lines("".join(f"{line}\n" for line in lines).encode(), MAX_BYTES)
+    words = translations(language or "en")
+    lines = [*_head(done), *_errors(done), *_attention(done, words), *_coverage(done, words)]
+    whole = "".join(f"{render(line, words)}\n" for line in lines)
+    return first_lines(whole.encode(), MAX_BYTES)
 
 
 def _head(done: Record) -> Iterator[str]:
-    state = f"{done.outcome} ({done.exit_code:d}): {VERDICTS[done.outcome]}"
-    yield f"## harvester {done.verb}: {state if done.finished else 'under way'}"
-    shard = f" of shard {done.shard}" if done.shard else ""
-    figures = f"{counted(done.requests, 'request')}, {counted(done.rows, 'new row')}"
-    yield f"\nRun {done.run_id}{shard}: {figures}, {seconds_text(done.seconds)}."
+    state = said("under way")
+    if done.finished:
+        outcome, why = word("outcome", done.outcome), VERDICTS[done.outcome]
+        state = said("{outcome} ({code:d}): {why}", outcome=outcome, code=done.exit_code, why=why)
+    yield entry(f"## harvester {done.verb}", state)
+    yield ""
+    run = said("{id} of shard {shard}", id=done.run_id, shard=done.shard)
+    figures = [counted(done.requests, "request"), counted(done.rows, "new row")]
+    figures.append(seconds_text(done.seconds))
+    yield said("Run {run}: {figures}.", run=run if done.shard else done.run_id, figures=figures)
     if done.finished and done.reasons():
-        yield f"Reasons: {', '.join(sorted(done.reasons()))}."
+        reasons = [word("reason", each) for each in sorted(done.reasons())]
+        yield said("Reasons: {reasons}.", reasons=reasons)
     if done.finished and done.retry_at is not None:
-        yield f"Run again from {utc_minute_text(done.retry_at)} on."
+        yield said("Run again from {time} on.", time=utc_minute_text(done.retry_at))
     yield ""
 
 
@@ -46,7 +56,7 @@ def _errors(done: Record) -> Iterator[str]:
         yield ""
 
 
-def _attention(done: Record) -> Iterator[str]:
+def _attention(done: Record, words: NullTranslations) -> Iterator[str]:
     """Yield a row for each cause, new ones first, with the accounts that lack the most days."""
     if not done.attention:
         return
@@ -54,34 +64,39 @@ def _attention(done: Record) -> Iterator[str]:
     found = told.alike(done.attention, lambda item: (*told.kind_of(item), item.advice))
     for items in found[:MAX_NAMED]:
         days = told.days_missing(done, items)
-        rows.append(_row(items, days, left))
+        rows.append(_row(items, days, left, words))
         left = max(0, left - len(days))
-    yield f"### {told.attention_title(done.attention).capitalize()}\n"
+    yield f"### {render(told.attention_title(done.attention), words).capitalize()}\n"
     columns = ("since", "cause", "accounts", "datasets", "days missing", "what to do")
-    yield from table(columns, rows)
+    yield from table(columns, rows, words)
     if len(found) > MAX_NAMED:
-        yield f"and {counted(len(found) - MAX_NAMED, 'more cause')} in the run record\n"
+        more = counted(len(found) - MAX_NAMED, "more cause")
+        yield said("and {causes} in the run record", causes=more)
+        yield ""
 
 
-def _row(items: Sequence[Attention], days: Counter[str], most: int) -> Iterator[str]:
+def _row(
+    items: Sequence[Attention], days: Counter[str], most: int, words: NullTranslations
+) -> Iterator[str]:
     names = told.names_of(items)
     worst = [appid for appid, _ in days.most_common(most)]
     accounts = [f"{text(appid)} {text(names[appid], 100)}".rstrip() for appid in worst]
     if len(days) > most:
-        accounts.append(counted(len(days) - most, "more account"))
-    yield "**new**" if items[0].new else text(f"since {items[0].since[:10]}")
+        accounts.append(render(counted(len(days) - most, "more account"), words))
+    day = text(items[0].since[:10])
+    yield said("**new**") if items[0].new else said("since {day}", day=day)
     yield told.cause_text(items[0])
     yield "<br>".join(accounts)
     yield text(", ".join(told.datasets_of(items)))
     yield f"{days.total():,}"
-    yield text(items[0].advice)
+    yield text(render(items[0].advice, words))
 
 
-def _coverage(done: Record) -> Iterator[str]:
+def _coverage(done: Record, words: NullTranslations) -> Iterator[str]:
     columns = ("dataset", "wanted", "there", "missing", "provisional", "newest complete day")
     rows = []
     for row in done.datasets:
         counts = (row.days.wanted, row.days.done, row.days.missing, row.days.provisional)
         day = str(row.newest_complete_day or "")
         rows.append((text(row.dataset), *(f"{count:,}" for count in counts), day))
-    yield from table(columns, rows) if rows else ()
+    yield from table(columns, rows, words) if rows else ()

@@ -6,27 +6,33 @@ import datetime as dt
 from collections.abc import Iterable
 
 from harvester.core.exit_codes import Outcome
+from harvester.core.text.wording import Message, and_more, said, word
 from harvester.verbs.progress import duration_text
 
 VERDICTS = {
-    Outcome.COMPLETE: "everything wanted is covered",
-    Outcome.UNFINISHED: "a later run can obtain more",
-    Outcome.PARTIAL: "finished, but some wanted days could not be obtained",
-    Outcome.UNAUTHORISED: "no account could be authorised",
-    Outcome.STOPPED: "what was harvested is safe",
-    Outcome.INVALID: "a mistake in the manifest or the options; nothing was requested",
-    Outcome.BUG: "an internal error; what was harvested is safe",
+    Outcome.COMPLETE: said("everything wanted is covered"),
+    Outcome.UNFINISHED: said("a later run can obtain more"),
+    Outcome.PARTIAL: said("finished, but some wanted days could not be obtained"),
+    Outcome.UNAUTHORISED: said("no account could be authorised"),
+    Outcome.STOPPED: said("what was harvested is safe"),
+    Outcome.INVALID: said("a mistake in the manifest or the options; nothing was requested"),
+    Outcome.BUG: said("an internal error; what was harvested is safe"),
 }
 """Meaning of each outcome of a run."""
 
 _BEIJING = dt.timezone(dt.timedelta(hours=8))
 
 
-def listed(items: Iterable[str], shown: int = 3) -> str:
+def listed(items: Iterable[str], shown: int = 3) -> Message:
     """Return the first items of a list, and how many more there are."""
-    first = list(items)
-    more = f" and {len(first) - shown:,} more" if len(first) > shown else ""
-    return ", ".join(first[:shown]) + more
+    every = list(items)
+    return and_more(every[:shown], len(every))
+
+
+def with_code(kind: str, name: str, errcode: int | None) -> Message:
+    """Return a word of a kind, a cause or a reason, with WeChat's code if there is one."""
+    found = word(kind, name)
+    return found if errcode is None else said("{word} ({code})", word=found, code=errcode)
 
 
 def days_text(first: dt.date, last: dt.date) -> str:
@@ -34,9 +40,11 @@ def days_text(first: dt.date, last: dt.date) -> str:
     return str(first) if first == last else f"{first}..{last}"
 
 
-def seconds_text(seconds: float) -> str:
+def seconds_text(seconds: float) -> Message:
     """Write a duration as `duration_text` does, but seconds with a decimal: 9.4 s."""
-    return f"{seconds:.1f} s" if seconds < 120 else duration_text(seconds)
+    if seconds < 120:
+        return said("{seconds:.1f} s", seconds=seconds)
+    return duration_text(seconds)
 
 
 def minute_texts(moment: float) -> tuple[str, str]:
@@ -50,10 +58,11 @@ def minute_texts(moment: float) -> tuple[str, str]:
     return f"{whole.astimezone():%Y-%m-%d %H:%M}", f"{whole.astimezone(_BEIJING):%Y-%m-%d %H:%M}"
 
 
-def utc_minute_text(moment: float) -> str:
+def utc_minute_text(moment: float) -> Message:
     """Write the next full minute in UTC and in Beijing's time, for readers anywhere."""
     whole = _full_minute(moment)
-    return f"{whole:%Y-%m-%d %H:%M} UTC ({whole.astimezone(_BEIJING):%Y-%m-%d %H:%M} in Beijing)"
+    utc, beijing = (f"{each:%Y-%m-%d %H:%M}" for each in (whole, whole.astimezone(_BEIJING)))
+    return said("{utc} UTC ({beijing} in Beijing)", utc=utc, beijing=beijing)
 
 
 def _full_minute(moment: float) -> dt.datetime:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harvester.cli.output import attention_lines
 from harvester.cli.output.attention_lines import alike, attention_line, days_missing
-from harvester.core.text.counts import counted
+from harvester.core.text.wording import counted
 from harvester.runs.record.attention import ENDS_EARLY
 from harvester.runs.record.events import cause_of
 from harvester.runs.record.expectations import CAUSE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from rich.console import Console
 
@@ -14,14 +14,14 @@ from harvester.cli.next_commands import (
     run_again,
     try_refused,
 )
-from harvester.cli.output.answers import MAX_LINES, print_line, print_paused, print_pending
+from harvester.cli.output.answers import print_line, print_pairs, print_paused, print_pending
 from harvester.cli.output.attention_lines import print_attention
 from harvester.cli.output.coverage_table import print_coverage, print_suspicious
 from harvester.cli.output.event_lines import problem_line
 from harvester.cli.output.phrases import VERDICTS, minute_texts, seconds_text
 from harvester.cli.output.styles import style_of
 from harvester.core.exit_codes import Exit, Outcome
-from harvester.core.text.counts import counted
+from harvester.core.text.wording import Message, counted, entry, indented, said, word
 from harvester.runs.record.account_report import reason_of
 from harvester.runs.record.causes import lost_lines
 from harvester.runs.record.events import Problem
@@ -46,68 +46,84 @@ def print_summary(
     _print_figures(out, done)
     _print_lost_shards(out, done)
     passing = map(problem_line, still_open if done.pending else ())
-    for line in (*lost_lines(done, project.manifest.names, MAX_LINES), *passing):
-        print_line(out, f"  {line}", gap=not line.startswith(" "))
+    for line in (*lost_lines(done, project.manifest.names), *passing):
+        print_line(out, indented(line), gap=not line.startswith(" "))
     print_attention(out, done.attention)
     print_paused(out, done.paused)
     print_pending(out, done.pending, project.manifest.names)
     print_suspicious(out, done.next_requests)
     for note in notes_of(done, project.manifest.names):
-        print_line(out, f"  note: {note}", gap=True)
+        print_line(out, indented(said("note: {note}", note=note)), gap=True)
     out.print()
     print_line(out, _verdict(done), style=style_of(done.outcome))
     print_next(out, _next_steps(done, project))
 
 
-def _verdict(done: Record) -> str:
+def _verdict(done: Record) -> Message:
     """Return the outcome in one line, and if more can be obtained, the time from which on."""
-    words = [] if done.outcome is Outcome.UNFINISHED else [VERDICTS[done.outcome]]
-    if done.retry_at is not None:
-        when = _time_text(done.retry_at) if done.retry_at > done.ended_at else "now"
-        words.append(f"run again {when}")
-    return f"{done.outcome}: {'; '.join(words)}"
+    outcome, why = word("outcome", done.outcome), VERDICTS[done.outcome]
+    if done.retry_at is None:
+        return entry(outcome, why)
+    again = _again(done.retry_at) if done.retry_at > done.ended_at else said("run again now")
+    if done.outcome is Outcome.UNFINISHED:
+        return entry(outcome, again)
+    return said("{outcome}: {why}; {again}", outcome=outcome, why=why, again=again)
 
 
-def _time_text(moment: float) -> str:
+def _again(moment: float) -> Message:
     """Write a moment in the time of this machine and, if that is another, in Beijing's."""
     here, beijing = minute_texts(moment)
     if here == beijing:
-        return f"from {beijing} in Beijing on"
-    return f"from {here} on ({beijing} in Beijing)"
+        return said("run again from {beijing} in Beijing on", beijing=beijing)
+    return said("run again from {here} on ({beijing} in Beijing)", here=here, beijing=beijing)
 
 
 def _print_figures(out: Console, done: Record) -> None:
-    bound = ""
-    seconds, limit = done.bound
-    if seconds:
-        bound = f" (lower bound from {_LIMITS[limit]}: {seconds_text(seconds)})"
-    figures = {
-        "requests": f"{done.requests:,} for {counted(done.windows, 'window')}",
-        "questions": f"{done.quota_questions:,} for the daily quota",
-        "retries": f"{done.retries:,}{_waited(done.waits)}",
-        "refused": _given_up(done, refused=True),
-        "left": _given_up(done, refused=False),
-        "rows": f"{done.rows:,} new",
-        "files": f"{len({item.path for item in done.published}):,} written",
-        "time": f"{seconds_text(done.seconds)}{bound}",
+    files = len({item.path for item in done.published})
+    windows = counted(done.windows, "window")
+    figures: dict[str, str] = {
+        said("requests"): said("{count:,} for {windows}", count=done.requests, windows=windows),
+        said("questions"): said("{count:,} for the daily quota", count=done.quota_questions),
+        said("retries"): _retries(done),
+        said("refused"): _given_up(done, refused=True),
+        said("left"): _given_up(done, refused=False),
+        said("rows"): said("{count:,} new", count=done.rows),
+        said("files"): said("{count:,} written", count=files),
+        said("time"): _time(done),
     }
-    for name, value in figures.items():
-        # These two are for runs that have them; of the others a zero says something too.
-        if name not in {"questions", "left"} or not value.startswith("0 "):
-            print_line(out, f"  {name:<10}{value}")
+    # These two are for runs that have them; of the others a zero says something too.
+    for name in ("questions", "left"):
+        if figures[name].startswith("0 "):
+            del figures[name]
+    print_pairs(out, figures)
 
 
-def _given_up(done: Record, *, refused: bool) -> str:
+def _given_up(done: Record, *, refused: bool) -> Message:
     """Count the days that WeChat refused, or those given up for another cause."""
     found = (gone for gone in done.abandoned if (reason_of(gone)[0] == "refused") is refused)
     return counted(sum(gone.count for gone in found), "account-day")
 
 
-def _waited(waits: Mapping[str, float]) -> str:
+def _retries(done: Record) -> Message:
     """Return how long refused requests waited by cause, the longest first; waits overlap."""
-    longest = sorted(waits.items(), key=lambda item: -item[1])
-    shown = ", ".join(f"{seconds_text(time)} {cause}" for cause, time in longest if time >= 0.05)
-    return f" (waited {shown})" if shown else ""
+    waits = []
+    for cause, time in sorted(done.waits.items(), key=lambda item: -item[1]):
+        if time >= 0.05:
+            text = said("{time} {cause}", time=seconds_text(time), cause=word("wait", cause))
+            waits.append(text)
+    if waits:
+        return said("{count:,} (waited {waits})", count=done.retries, waits=waits)
+    return said("{count:,}", count=done.retries)
+
+
+def _time(done: Record) -> Message:
+    """Return how long the run took, and what bounds it from below."""
+    seconds, limit = done.bound
+    whole = seconds_text(done.seconds)
+    if not seconds:
+        return whole
+    bound = {"limit": said(_LIMITS[limit]), "bound": seconds_text(seconds)}
+    return said("{time} (lower bound from {limit}: {bound})", time=whole, **bound)
 
 
 def _print_lost_shards(out: Console, done: Record) -> None:
@@ -117,8 +133,8 @@ def _print_lost_shards(out: Console, done: Record) -> None:
             name = f"shard {shard.shard}"
             problem = shard.error.lines[0]
             whole = problem if problem.startswith(name) else f"{name}: {problem}"
-            print_line(out, f"  {whole}", gap=True)
-            print_line(out, f"    {shard.error.advice}")
+            print_line(out, indented(whole), gap=True)
+            print_line(out, indented(shard.error.advice, 4))
 
 
 def _next_steps(done: Record, project: Project) -> list[NextCommand]:
@@ -127,7 +143,7 @@ def _next_steps(done: Record, project: Project) -> list[NextCommand]:
     # A run does not obtain refused days, so it is not proposed for them.
     left = sum(row.days.missing for row in done.accounts if row.reasons != ("refused",))
     again = run_again(done.next_requests, left, len(done.quarantined)) + try_refused([*refused])
-    in_detail = NextCommand("coverage, gaps and the last runs", next_command("status"))
+    in_detail = NextCommand(said("coverage, gaps and the last runs"), next_command("status"))
     if done.exit_code is not Exit.DONE:
         return [*again, in_detail]
     dataset = done.datasets[0].dataset if done.datasets else "interface_summary"

@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from gettext import NullTranslations
 from itertools import zip_longest
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
 from harvester.core.text.inert_text import inert
+from harvester.core.text.wording import render, said
 
-Cell: TypeAlias = str | int | Text | None
-"""The content of a cell: a text that is made inert, or one of `own`, which stands as it is."""
+
+class Own(NamedTuple):
+    """Harvester's own text for a cell, which stands as it is, with the name of a style."""
+
+    text: str
+    style: str = ""
+
+
+Cell: TypeAlias = str | int | Own | None
+"""The content of a cell. A text that is foreign is made inert."""
 
 Row = TypeVar("Row")
 
@@ -31,6 +41,7 @@ _WIDE = (
     r"\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uffe6"
     r"\U0001f300-\U0001faff\U00020000-\U0003fffd"
 )
+_CLOSING = r"\u3001\u3002\uff09\uff0c\uff1a\uff1b\u201d"
 _NARROW_WORDS = re.compile(r"\S+\s*")
 
 
@@ -52,17 +63,13 @@ class TableColumn(Generic[Row]):
     may_lack: bool = False
 
 
-def own(text: str, style: str = "") -> Text:
-    """Return harvester's own text for a cell, with the name of a style."""
-    return Text(text, style)
-
-
 def table_lines(
-    columns: Iterable[TableColumn[Row]], rows: Sequence[Row], room: int
+    columns: Iterable[TableColumn[Row]], rows: Sequence[Row], room: int, words: NullTranslations
 ) -> Iterator[Text]:
     """Yield the lines of a table of at most ``room`` cells; the first column names its rows."""
     columns = [each for each in columns if not each.may_lack or any(map(each.cell, rows))]
-    body = [[_inert(column.cell(row)) for column in columns] for row in rows]
+    columns = [replace(each, heading=words.gettext(each.heading)) for each in columns]
+    body = [[_shown(column.cell(row), words) for column in columns] for row in rows]
     head = [Text(column.heading, "heading") for column in columns]
     natural = [max(cell.cell_len for cell in column) for column in zip(head, *body, strict=True)]
     widths, kept = natural, list(range(len(columns)))
@@ -81,8 +88,8 @@ def table_lines(
     for row in (head, *body):
         yield from _lines(shown, row)
     if left_out := [column.heading for at, column in enumerate(columns) if at not in kept]:
-        note = f"not shown at this width: {', '.join(left_out)}"
-        yield from map(Text, line_lines(note, room))
+        note = said("not shown at this width: {columns}", columns=left_out)
+        yield from map(Text, line_lines(render(note, words), room))
 
 
 def line_lines(line: str, room: int) -> list[str]:
@@ -121,14 +128,14 @@ def _words(text: str) -> list[str]:
 @cache
 def _wide_words() -> re.Pattern[str]:
     # Compiled when it is needed, because that takes longer than the tables of a run. One wide
-    # character is a word: Chinese has no blanks between words.
-    return re.compile(rf"(?:[^\s{_WIDE}]+|(?!\s)[{_WIDE}])\s*")
+    # character is a word: Chinese has no blanks between words. A mark stays at its word.
+    return re.compile(rf"[（“]*(?:[^\s{_WIDE}]+|(?!\s)[{_WIDE}])[{_CLOSING}]*\s*")
 
 
-def _inert(cell: Cell) -> Text:
-    if isinstance(cell, Text):
-        return cell
-    return Text(f"{cell:,}" if isinstance(cell, int) else inert(cell or ""))
+def _shown(cell: Cell, words: NullTranslations) -> Text:
+    if isinstance(cell, Own):
+        return Text(render(cell.text, words), cell.style)
+    return Text(f"{cell:,}" if isinstance(cell, int) else inert(render(cell or "", words)))
 
 
 def _sum(widths: Sequence[int], kept: Sequence[int]) -> int:

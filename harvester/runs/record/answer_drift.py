@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from harvester.core.model import MAX_ODDITIES, OddityKind
-from harvester.core.text.counts import counted
 from harvester.core.text.safe_text import safe_text
+from harvester.core.text.wording import Message, counted, entry, said
 from harvester.storage.publication import SeenOddity
 
 _DECIDED_BY = "`harvester datasets article_total_detail` has the query that decides"
@@ -61,17 +61,20 @@ class AnswerDrift:
     def notes(self, dataset: str) -> Iterator[str]:
         """Yield a line for each kind of difference."""
         if self.dropped:
-            yield f"{dataset}: dropped {counted(self.dropped, 'row')} outside the window"
+            rows = counted(self.dropped, "row")
+            yield said("{dataset}: dropped {rows} outside the window", dataset=dataset, rows=rows)
         if self.unknown_members:
-            names = ", ".join(map(safe_text, sorted(self.unknown_members)))
-            yield f"{dataset}: undeclared members went to _extra: {names}"
+            names = [*map(safe_text, sorted(self.unknown_members))]
+            undeclared = "{dataset}: undeclared members went to _extra: {names}"
+            yield said(undeclared, dataset=dataset, names=names)
         if self.missing_members:
-            names = ", ".join(sorted(self.missing_members))
-            yield f"{dataset}: members without a value: {names}"
+            names = sorted(self.missing_members)
+            yield said("{dataset}: members without a value: {names}", dataset=dataset, names=names)
         yield from map(odd_line, self.oddities.values())
 
 
-def odd_line(seen: SeenOddity) -> str:
+def odd_line(seen: SeenOddity) -> Message:
     """Return an oddity as a line for people."""
     kind, name, value, window = seen
-    return f"{window.dataset}: {_ODD[kind].format(name=name, value=value, window=window)}"
+    text = said(_ODD[kind], name=name, value=value, window=window)
+    return entry(window.dataset, text)

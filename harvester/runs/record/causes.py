@@ -10,15 +10,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cache
 from itertools import islice
 from typing import NamedTuple, TypeAlias, cast
 
 from harvester.core.calendar import utc_text
 from harvester.core.model import Refusal, Window
 from harvester.core.rule import Action, Rule, Scope
-from harvester.core.text.counts import counted
 from harvester.core.text.inert_text import named
 from harvester.core.text.safe_text import safe_text
+from harvester.core.text.wording import and_more, counted, entry, one_or_many, said, sentences
 from harvester.runs.record.account_report import reason_of
 from harvester.runs.record.events import MAX_ACCOUNTS, REPEAT_SECONDS, Problem, Stamp
 from harvester.runs.record.events import Cause as Word
@@ -28,6 +29,9 @@ from harvester.scheduling.listener import AbandonedDays, Troubled
 from harvester.storage.empty_everywhere import EmptyEverywhere
 from harvester.storage.publication import QuarantinedDay
 from harvester.wechat.auth.token_owners import SAME_TOKEN
+
+MAX_CAUSES = 12
+"""Causes that a text names; the record has all."""
 
 QUIET_SECONDS = 10.0
 """A passing cause is gone when calls were answered and none met it for this long."""
@@ -40,19 +44,21 @@ _SHOWN = 3
 
 _WHOLE_ACCOUNTS = (Scope.ACCOUNT, Scope.RUN)
 
-QUARANTINE_ADVICE = (
+QUARANTINE_ADVICE = said(
     "The answers are in _harvester/quarantine. Once the cause is gone:"
     " harvester run --refetch quarantined"
 )
-CLOCK_ADVICE = (
+CLOCK_ADVICE = said(
     "Set this machine's clock, as with NTP. If it is right, WeChat's `Date` is wrong, or that of"
     " a proxy before it. Until they agree days become final by the earlier of both."
 )
 EMPTY_ADVICE = {
-    "again": "Silence is no proof of an empty day: a few accounts ask again, then all.",
-    "person": "A few accounts go on asking. See if WeChat's console has numbers for these days.",
+    "again": said("Silence is no proof of an empty day: a few accounts ask again, then all."),
+    "person": said(
+        "A few accounts go on asking. See if WeChat's console has numbers for these days."
+    ),
 }
-_LATE_ADVICE = "What there is so far is published, and asked for again on a later day."
+_LATE_ADVICE = said("What there is so far is published, and asked for again on a later day.")
 
 _Key: TypeAlias = tuple[Word, str, str | None, int | str | None]
 
@@ -102,11 +108,13 @@ class _Cause:
 
     def what(self) -> tuple[str, str | None]:
         """Return what it is in words, and its dataset if it concerns a single one."""
-        _, meaning, dataset, _ = self.key
+        _, text, dataset, _ = self.key
+        meaning = said(text)
         if dataset is None and self.datasets:
             dataset, *others = self.datasets
             if others:
-                return f"{meaning} ({len(self.datasets)} datasets)", None
+                datasets = counted(len(self.datasets), "dataset")
+                return said("{text} ({datasets})", text=meaning, datasets=datasets), None
         return meaning, dataset
 
     def problem(self, stamp: Stamp, *, resolved: bool = False, repeated: bool = False) -> Problem:
@@ -114,12 +122,14 @@ class _Cause:
         self.told_at, self.told, self.is_open = stamp.time, self.size, not resolved
         word, _, _, code = self.key
         meaning, dataset = self.what()
-        text = safe_text(f"{meaning}: {self.why}" if str(self.why) else meaning)
+        whole = safe_text(f"{meaning}: {self.why}" if str(self.why) else meaning)
+        _, point, why = whole.partition(f"{meaning}: ")
+        text = entry(meaning, why) if point else said(whole)
         found = Problem(
             *stamp,
             word,
             text,
-            self.rule.advice,
+            said(self.rule.advice),
             self.rule.scope.value,
             dataset,
             attempts=self.attempts,
@@ -199,20 +209,27 @@ def cause_of_quarantined(day: QuarantinedDay) -> Word:
 
 def _quarantine_text(day: QuarantinedDay) -> str:
     reason = safe_text(day.reason)
-    is_of_account = cause_of_quarantined(day) == "shared_token"
-    return reason if is_of_account else f"an answer does not fit its columns: {reason}"
+    if cause_of_quarantined(day) == "shared_token":
+        return reason
+    return said("an answer does not fit its columns: {reason}", reason=reason)
+
+
+@cache
+def remedy(rule: Rule) -> str:
+    """Return what a rule means, and what to do about it."""
+    return sentences(said(rule.meaning), said(rule.advice))
 
 
 def late(windows: Iterable[Window], stamp: Stamp) -> Iterator[Problem]:
     """Return a problem for each dataset with windows that WeChat is still computing."""
-    what = "WeChat is still computing the answer"
+    what = said("WeChat is still computing the answer")
     found = ((window.dataset, what, window.appid) for window in sorted(windows))
     return _of_windows(found, "not_ready", _LATE_ADVICE, stamp)
 
 
 def clock_apart(stamp: Stamp) -> Problem:
     """Return the problem that this machine's clock and WeChat's differ."""
-    what = "this machine's clock and WeChat's differ by more than ten minutes"
+    what = said("this machine's clock and WeChat's differ by more than ten minutes")
     at = comes_at_text("clock", stamp.time)
     return Problem(*stamp, "clock", what, CLOCK_ADVICE, Scope.RUN.value, retry_at=at)
 
@@ -261,19 +278,20 @@ def lost_days(record: Record, names: Mapping[str, str]) -> list[LostDays]:
     return [*refused, *silent, *_in_quarantine(record.quarantined, names)]
 
 
-def lost_lines(record: Record, names: Mapping[str, str], most: int) -> Iterator[str]:
+def lost_lines(record: Record, names: Mapping[str, str], most: int = MAX_CAUSES) -> Iterator[str]:
     """Yield the first ``most`` causes of `lost_days` as lines, and below each its advice.
 
     Advice is indented. It is not repeated, because many causes may have the same.
     """
     found, told = lost_days(record, names), {""}
     for cause in found[:most]:
-        yield f"{cause.whose}: {counted(cause.days, 'day')}: {cause.why}"
+        days = counted(cause.days, "day")
+        yield said("{whose}: {days}: {why}", whose=cause.whose, days=days, why=cause.why)
         if cause.advice not in told:
-            yield f"  {cause.advice}"
+            yield said("  {advice}", advice=cause.advice)
         told.add(cause.advice)
     if (more := len(found) - most) > 0:
-        yield f"and {counted(more, 'more kind')} in the run record"
+        yield said("and {kinds} in the run record", kinds=counted(more, "more kind"))
 
 
 def _given_up(abandoned: Iterable[AbandonedDays], names: Mapping[str, str]) -> Iterator[LostDays]:
@@ -284,7 +302,7 @@ def _given_up(abandoned: Iterable[AbandonedDays], names: Mapping[str, str]) -> I
     for items in alike.values():
         rule, why = items[0].rule, items[0].why
         days, whose = sum(item.count for item in items), _subject(items, names)
-        yield LostDays(days, whose, str(why), f"{rule.meaning}. {rule.advice}")
+        yield LostDays(days, whose, str(why), remedy(rule))
 
 
 def _in_quarantine(days: Iterable[QuarantinedDay], names: Mapping[str, str]) -> Iterator[LostDays]:
@@ -292,15 +310,16 @@ def _in_quarantine(days: Iterable[QuarantinedDay], names: Mapping[str, str]) -> 
     for item in days:
         alike[item.reason].append(item)
     for reason, items in sorted(alike.items(), key=lambda pair: -len(pair[1])):
-        when = _days_text({item.day for item in items})
-        whose = f"{_subject(items, names)} {when}"
-        yield LostDays(len(items), whose, f"quarantined: {safe_text(reason)}")
+        subject, when = _subject(items, names), _days({item.day for item in items})
+        whose = said("{subject} {days}", subject=subject, days=when)
+        why = said("quarantined: {reason}", reason=safe_text(reason))
+        yield LostDays(len(items), whose, why)
 
 
-def _days_text(found: set[date]) -> str:
+def _days(found: set[date]) -> str | list[str]:
     """List the days, oldest first; of many name the first and the last."""
     if len(found) <= _SHOWN:
-        return ", ".join(map(str, sorted(found)))
+        return list(map(str, sorted(found)))
     return f"{min(found)}..{max(found)}"
 
 
@@ -308,12 +327,12 @@ def _subject(items: Sequence[AbandonedDays | QuarantinedDay], names: Mapping[str
     """Name the accounts and datasets: ``3 accounts (wx… Acme, wx…, wx…), 2 datasets``."""
     appids = list(dict.fromkeys(item.appid for item in items))
     datasets = list(dict.fromkeys(item.dataset for item in items))
-    shown = ", ".join(named(appid, names.get(appid, "")) for appid in appids[:_SHOWN])
+    shown = [named(appid, names.get(appid, "")) for appid in appids[:_SHOWN]]
+    whose = and_more(shown, len(appids))
     if len(appids) > 1:
-        more = f" and {len(appids) - _SHOWN:,} more" if len(appids) > _SHOWN else ""
-        shown = f"{len(appids):,} accounts ({shown}{more})"
-    what = datasets[0] if len(datasets) == 1 else f"{len(datasets)} datasets"
-    return f"{shown}, {what}"
+        accounts = counted(len(appids), "account")
+        whose = said("{count} ({accounts})", count=accounts, accounts=whose)
+    return said("{items}", items=[whose, one_or_many(datasets, "dataset")])
 
 
 def _key_of(item: AbandonedDays) -> _Key:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from harvester.core.plain import plain
+from harvester.core.text.wording import Message, said, sentences
 from harvester.runs.record.attention import AccountLabel, Attention
 
 CAUSE = "expectation"
@@ -20,6 +21,10 @@ WITH_ROWS = "min_share_with_rows"
 MAX_NAMED = 200
 """Accounts that an item names. Of more it names none: the dataset is the matter, and not they."""
 
+_TEXT = {
+    COMPLETE_BY: "{day}: {n:,} of {of:,} accounts ({share}) have the day, expected {min}",
+    WITH_ROWS: "{day}: {n:,} of {of:,} accounts ({share}) with an answer have rows, expected {min}",
+}
 _ADVICE = {
     COMPLETE_BY: "`harvester status` says why the others do not; a run asks for what may come.",
     WITH_ROWS: "See WeChat's console. Name days like a holiday as `quiet` in the manifest.",
@@ -62,13 +67,12 @@ class Expectation:
         return self.there >= Fraction(str(self.expected)) * self.accounts
 
     @property
-    def text(self) -> str:
+    def text(self) -> Message:
         """The day, how many accounts have it or rows of it, and the expected share."""
-        what = "have the day" if self.kind == COMPLETE_BY else "with an answer have rows"
         # Rounded down, because a share that is too small must not look as large as expected.
-        percent = f"{1000 * self.there // self.accounts / 10:g}%"
-        there = f"{self.there:,} of {self.accounts:,} accounts ({percent}) {what}"
-        return f"{self.day}: {there}, expected {100 * self.expected:g}%"
+        share, least = 1000 * self.there // self.accounts / 10, 100 * self.expected
+        numbers = {"n": self.there, "of": self.accounts, "share": f"{share:g}%"}
+        return said(_TEXT[self.kind], day=self.day, **numbers, min=f"{least:g}%")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the expectation as values for JSON, without the appids."""
@@ -105,7 +109,7 @@ def attention_of(
         if not each.is_met:
             names = each.lacking if len(each.lacking) <= MAX_NAMED else ()
             accounts = tuple(labels.get(appid, AccountLabel(appid)) for appid in names)
-            advice = f"{each.text}. {_ADVICE[each.kind]}"
+            advice = sentences(each.text, said(_ADVICE[each.kind]))
             yield Attention(each.key, CAUSE, advice, accounts, (each.dataset,))
 
 

@@ -79,7 +79,7 @@ def as_record(record: Record) -> dict[str, Any]:
             _oddity(seen) for drift in record.drift.values() for seen in drift.oddities.values()
         ],
         "without_rows": plain(record.without_rows[:MAX_ROWLESS]),
-        "notes": notes_of(record, {}),
+        "notes": list(notes_of(record, {})),
         "shards": list(map(_shard, record.shards)),
         "published": plain(record.published),
     }

@@ -7,13 +7,14 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from harvester.core.calendar import Clock, utc_text
 from harvester.core.errors import Busy, UsageError
 from harvester.core.text.inert_text import inert
+from harvester.core.text.wording import Message, said
 
 LOCK_SECONDS = 60.0
 """Seconds until a bucket is tried again whose lock does not say when it ends."""
@@ -73,8 +74,15 @@ class Owner:
     lease_ends_at: str | None = None
 
     def __str__(self) -> str:
-        shard = f", shard {self.shard}" if self.shard else ""
-        return f"host {self.host}, pid {self.pid}, since {self.since}, run {self.run_id}{shard}"
+        return self.text
+
+    @property
+    def text(self) -> Message:
+        """The holder in words."""
+        found = said("host {host}, pid {pid}, since {since}, run {run_id}", **asdict(self))
+        return (
+            said("{owner}, shard {shard}", owner=found, shard=self.shard) if self.shard else found
+        )
 
 
 def owner_of(bucket: str, note: Mapping[str, Any]) -> Owner | None:

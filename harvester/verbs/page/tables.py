@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from itertools import groupby
 
+from harvester.catalogue.languages import recorded
 from harvester.core.calendar import day_text
 from harvester.runs.record.attention import Attention
 from harvester.storage import layout
@@ -98,7 +99,7 @@ def _row(view: View, items: Sequence[Attention]) -> list[object]:
     datasets = view.datasets.keys() & {name for item in items for name in item.datasets}
     when = words["new"].format(time=since) if first.new else since
     cells: list[object] = [when, cause, _accounts(view, appids), ", ".join(sorted(datasets))]
-    return cells + [first.advice] * (not view.for_client)
+    return cells + [recorded(first.advice, view.lang)] * (not view.for_client)
 
 
 def _accounts(view: View, appids: Iterable[str]) -> Html:

@@ -89,8 +89,8 @@ SABOTAGES = (
     Sabotage(
         "old-trouble-told-as-new",
         LINES,
-        '"new" if first.new else',
-        '"new" if items else',
+        "    if first.new:",
+        "    if items:",
         "tests/cli/test_small_answers.py::test_what_needs_a_person_has_a_line_a_cause_and_beginning",
     ),
     Sabotage(

@@ -75,7 +75,7 @@ SABOTAGES = (
     Sabotage(
         "no-summary-of-a-run-that-was-refused",
         RUN,
-        "            _tell_engine(execution.record)",
+        "            _tell_engine(execution.record, running.lang)",
         "            pass",
         f"{OF_JOB}::test_a_mistake_is_on_the_page",
     ),
