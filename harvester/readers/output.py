@@ -28,7 +28,7 @@ from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, Names
 from harvester.verbs.changes import changes_of
 from harvester.verbs.sql.dialects import dialect_of
-from harvester.verbs.sql.script import script
+from harvester.verbs.sql.script import views_of
 from harvester.verbs.verify import Report, check_tree
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Output:
         """
         place, store = self._harvested.place, self._harvested.store
         used = engines.duckdb_connection(place, con, schema)
-        used.execute(script(store, "duckdb", schema, str(place.path)))
+        used.execute(views_of(store, "duckdb", schema, str(place.path)).script())
         if con is None:
             used.execute("use {}".format(dialect_of("duckdb").quoted(schema)))
         return used

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
@@ -62,17 +63,19 @@ def sql(
                 f"{spelled('base')} {inert(base)}: a relative path", "make it absolute"
             )
     part = chosen_changes(whole, chosen, project.clock.started_at)
-    return script(store, engine, schema, address, chosen=part)
+    return views_of(store, engine, schema, address, part).script()
 
 
 def keep(tree: Tree, output: Output) -> None:
     """Write the views of an output into it, for each engine, where they differ.
 
-    Raises as `script`.
+    Raises as `views_of`.
     """
+    # Listed once, because a store takes its time.
+    views = views_of(tree.store, ENGINES[0], "wechat", _address(output))
     for engine in ENGINES:
         name = f"{layout.VIEWS}/{engine}.sql"
-        made = script(tree.store, engine, "wechat", _address(output)).encode()
+        made = replace(views, dialect=dialect_of(engine)).script().encode()
         if read_bytes(tree.store, name) != made:
             tree.store.put(name, made)
 
@@ -81,17 +84,17 @@ def _address(output: Output) -> str:
     return str(output.path.absolute()) if isinstance(output.path, Path) else output.path
 
 
-def script(
-    store: Store, engine: Engine, schema: str, base: str, *, chosen: ChosenChanges = ALL_CHANGES
-) -> str:
-    """Return the statements for the output of a store, which the engine finds at ``base``.
+def views_of(
+    store: Store, engine: Engine, schema: str, base: str, chosen: ChosenChanges = ALL_CHANGES
+) -> Views:
+    """Return the views of the output of a store, which the engine finds at ``base``.
 
     Raises UsageError for a name that cannot be part of a statement, and StoreError.
     """
     present = {name for name in CATALOGUE if layout.located(store, name)[1]}
     present |= {name for name in derived_files.SCHEMAS if derived_files.files(store, name)}
     names = _usable("schema", schema), _usable("output", base)
-    return Views(dialect_of(engine), *names, present, _attributes(store), chosen).script()
+    return Views(dialect_of(engine), *names, present, _attributes(store), chosen)
 
 
 def _attributes(store: Store) -> set[str]:
