@@ -82,7 +82,9 @@ def _contents(path: Path) -> Iterator[bytes]:
         yield repr(footer.to_dict()).encode()
         yield repr(table.to_pylist()).encode()
         yield from (key + value for key, value in footer.metadata.items())
-        yield repr(coverage.decode(footer.metadata[COVERAGE])).encode()
+        # A table beside the datasets has none.
+        if COVERAGE in footer.metadata:
+            yield repr(coverage.decode(footer.metadata[COVERAGE])).encode()
     elif data.endswith(raw_log._MARK):
         yield from texts_in(data)
 

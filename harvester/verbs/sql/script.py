@@ -59,9 +59,7 @@ def sql(
     if base is not None:
         address = _usable("base", base).rstrip("/")
         if "://" not in base and not base.startswith("/"):
-            raise UsageError(
-                f"{spelled('base')} {inert(base)}: a relative path", "make it absolute"
-            )
+            raise UsageError(f"{spelled('base')} {inert(base)}: relative path", "make it absolute")
     part = chosen_changes(whole, chosen, project.clock.started_at)
     return views_of(store, engine, schema, address, part).script()
 
