@@ -35,6 +35,7 @@ from harvester.verbs import arguments
 from tests.support.doc_pages import (
     API,
     CLI,
+    EXIT_CODES,
     FENCED,
     GUIDES,
     MANIFEST,
@@ -42,6 +43,7 @@ from tests.support.doc_pages import (
     READING,
     README,
     ROOT,
+    RUN_RECORD,
     SCALING,
     SCHEDULE,
     TROUBLES,
@@ -144,7 +146,7 @@ def test_every_variable_a_guide_names_belongs_to_an_option() -> None:
 
 def test_every_exit_code_is_explained_in_the_order_of_severity() -> None:
     """The reference has all codes and reasons, and the page of troubles says what to do."""
-    table = section(CLI, "## Exit codes")
+    table = EXIT_CODES.read_text()
     codes = [int(code) for code in re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)]
     assert codes == [int(code) for code in Exit]
     for rule in DATA_RULES.values():
@@ -174,10 +176,10 @@ def test_every_member_of_a_run_record_is_explained(harvest: Harvest) -> None:
     assert record["exceptions"]
     assert record["quarantined"]
     assert record["published"]
-    named = table_rows(section(CLI, "## The run record"))
+    named = table_rows(RUN_RECORD.read_text())
     named |= table_rows(section(CLI, "## harvester status"))
     assert set(members(record)) - named.keys() <= {"day", "reason"}
-    assert set(record) <= table_rows(section(CLI, "## The run record")).keys()
+    assert set(record) <= table_rows(RUN_RECORD.read_text()).keys()
 
 
 @pytest.mark.parametrize("verb", ["plan", "check", "status"])

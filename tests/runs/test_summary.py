@@ -99,8 +99,8 @@ def test_the_record_tells_of_each_account_that_needs_attention(tmp_path: Path) -
 
 
 def test_the_actions_of_a_record_are_the_documented_ones() -> None:
-    """The table of exceptions in docs/cli.md names every action that a record may contain."""
-    page = Path(__file__).parents[2].joinpath("docs", "cli.md").read_text("utf-8")
+    """The table of exceptions names every action that a record may contain."""
+    page = Path(__file__).parents[2].joinpath("docs", "run-record.md").read_text("utf-8")
     [row] = [line for line in page.splitlines() if line.startswith("| `action` |")]
     assert re.findall(r"`(\w+)`", row)[1:] == [action.value for action in Action]
 

@@ -11,6 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 CLI = ROOT / "docs/cli.md"
+EXIT_CODES = ROOT / "docs/exit-codes.md"
+RUN_RECORD = ROOT / "docs/run-record.md"
 MANIFEST = ROOT / "docs/manifest.md"
 CREDENTIALS = ROOT / "docs/credentials.md"
 READING = ROOT / "docs/reading.md"
@@ -24,7 +26,17 @@ EVERY_DAY = (
     *(ROOT / "docs/clients.md", ROOT / "docs/days.md", ROOT / "docs/object-stores.md"),
     *(ROOT / "docs/moving.md", ROOT / "docs/pause.md", ROOT / "docs/security-review.md"),
 )
-GUIDES = (README, CLI, MANIFEST, CREDENTIALS, READING, *EVERY_DAY)
+GUIDES = (
+    README,
+    CLI,
+    EXIT_CODES,
+    RUN_RECORD,
+    ROOT / "docs/logs.md",
+    MANIFEST,
+    CREDENTIALS,
+    READING,
+    *EVERY_DAY,
+)
 PAGES = (
     README,
     *(ROOT / name for name in ("README.zh-CN.md", "SECURITY.md", "tests/README.md")),

@@ -34,7 +34,7 @@ from harvester.verbs.days.day_states import REASONS, DaysInState, day_states, re
 from harvester.verbs.days.missing_days import ExplainedDays
 from harvester.verbs.page import cells, facts, tables
 from harvester.verbs.page.cells import Columns
-from tests.support.doc_pages import CLI, section
+from tests.support.doc_pages import EXIT_CODES
 from tests.support.hostile_texts import HOSTILE
 from tests.support.output_helpers import coverage_of
 from tests.support.report_pages import ATTRIBUTES, ELEMENTS, Page, page_of
@@ -459,7 +459,7 @@ def test_the_chinese_page_has_the_terms_of_the_reports(lab: Troubles) -> None:
 def test_each_reason_of_a_run_has_a_word() -> None:
     """Those of the table of exit codes; in English they are the words of the record."""
     words = languages.words("zh")
-    table = section(CLI, "## Exit codes").partition("\n| 0 |")[0]
+    table = EXIT_CODES.read_text().partition("\n| 0 |")[0]
     reasons = {
         word
         for row in re.findall(r"^\| \d+ \|.*\|$", table, flags=re.MULTILINE)

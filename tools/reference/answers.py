@@ -23,7 +23,7 @@ ANSWERS = """\
 What `--format json` prints, and what `to_dict()` of the results in Python returns. Days are texts
 such as `2026-05-31`, moments RFC 3339 in UTC. The command line describes those of
 [`check`](../cli.md#harvester-check), [`explain`](../cli.md#harvester-explain) and
-[the run record](../cli.md#the-run-record).
+[the run record](../run-record.md).
 """
 
 ROOTS = {

@@ -49,7 +49,14 @@ EVENTS = """\
 # Events
 
 Lines of `--log-format json`, and what `on_event` of the Python API gets.
-[events.schema.json](../events.schema.json) has the types, [Logs](../cli.md#events) an example.
+[events.schema.json](../events.schema.json) has the types, [Logs](../logs.md#events) an example.
+"""
+LOG = """\
+## log
+
+A log record, in the lines alone: harvester's own below `warning`, and those of libraries.
+
+Members: `event`, `version`, `time`, `run_id`, `shard`, `logger`, `message`.
 """
 API = """\
 # Python API
@@ -135,6 +142,7 @@ def event_lines() -> str:
         text = re.sub(r"``(.*?)``", r"`\1`", inspect.getdoc(kind) or "")
         members = ", ".join(f"`{name}`" for name in fields)
         parts.append(f"## {kind.event}\n\n{text}\n\nMembers: {members}.\n")
+    parts.append(LOG)
     return "\n".join(parts)
 
 
