@@ -120,11 +120,7 @@ def test_a_whole_run(tmp_path: Path, address: str, command: Command, log_level: 
 
 def test_a_run_with_a_refused_account(tmp_path: Path, address: str, command: Command) -> None:
     """Its cause is told once for all datasets, and the shard on each line."""
-    manifest = write_manifest(tmp_path, address, 2)
-    manifest.write_text(
-        manifest.read_text().replace(f"output: {tmp_path}", f"output: {{path: {tmp_path}")
-        + "  , buckets: 2}\n"
-    )
+    manifest = write_manifest(tmp_path, address, 2, buckets=2)
     options = (*JSON, "--end-date", "2026-02-05", "--shard", "2/2")
     codes = {}
     for shard in ("1/2", "2/2"):
