@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 from harvester.cli import options
@@ -22,10 +23,10 @@ def sql(
 ) -> None:
     """Print the views of an output as SQL, to load into DuckDB or Spark.
 
-    Views of every dataset and table with names, tags, attributes and labels, and reports
-    in English and Chinese; comments tell the meaning and the unit of each column. What is
-    not selected is in no view. Reads the names of files, asks nothing, needs no secret, and
-    with --output no manifest.
+    Views of every dataset and table with names, tags, attributes and labels, and
+    reports in English and Chinese; comments tell the meaning and the unit of each
+    column. What is not selected is in no view. Reads names alone, asks nothing,
+    needs no secret, and with --output no manifest.
 
     For example:
       harvester sql jobs.yaml --engine duckdb > views.sql
@@ -46,4 +47,5 @@ def sql(
     selected = selecting.given()
     found = views.sql(source, engine=engine, schema=schema, base=base, output=output, **selected)
     with stdout_output():
-        print(found, end="")
+        # Engines take UTF-8, also where a terminal does not.
+        sys.stdout.buffer.write(found.encode())
