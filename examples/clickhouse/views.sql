@@ -95,7 +95,7 @@ from (
 ) as d
 left join wechat.accounts as a on a.appid = d.appid
 left join (
-    select distinct appid, ref_date from wechat.days where dataset = 'article_total_detail' and state = 'provisional'
+    select distinct appid, ref_date from wechat.days where dataset = 'article_total_detail' and state in ('provisional', 'quarantined')
 ) as p on p.appid = d.appid and p.ref_date = d.ref_date
 where d.stat_date = d.newest
 settings join_use_nulls = 1;

@@ -29,12 +29,13 @@ ACCOUNTS = (
 
 COVERAGE = (
     {"appid": A, "begin_date": day(1), "end_date": day(29), "state": "final", "has_rows": True},
-    {"appid": A, "begin_date": day(30), "end_date": day(31), "state": "provisional"},
+    {"appid": A, "begin_date": day(30), "end_date": day(30), "state": "quarantined"},
+    {"appid": A, "begin_date": day(31), "end_date": day(31), "state": "provisional"},
     {"appid": B, "begin_date": day(1), "end_date": day(30), "state": "final", "has_rows": False},
     {"appid": B, "begin_date": day(31), "end_date": day(31), "state": "missing", "reason": "quota"},
     {"appid": C, "begin_date": day(1), "end_date": day(31), "state": "missing", "reason": "paused"},
 )
-"""Ranges of every dataset: of `newest_complete_day` 30 May, because the third account is paused."""
+"""Ranges of every dataset: of `newest_complete_day` 29 May: the third account is paused."""
 
 _ARTICLE = {"publish_type": 0, "title": "标题", "content_url": "http://a", "read_finish_rate": 0.5}
 _ALL = "全部"
@@ -156,7 +157,7 @@ REPORTS: dict[str, list[tuple[Any, ...]]] = {
         (day(1), *_TWO, 0, 0, None, None, 0, False),
         (day(30), *_ONE, 8, 2, 0.25, 12.5, 40, True),
     ],
-    "newest_complete_day": [(name, day(30)) for name in sorted(ROWS)],
+    "newest_complete_day": [(name, day(29)) for name in sorted(ROWS)],
 }
 """The rows of each report, in order of day, account and the columns behind."""
 

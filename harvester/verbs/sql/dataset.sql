@@ -7,7 +7,7 @@ left join (
     from (
         select appid, $days as ref_date
         from $rows_of_coverage
-        where dataset = $dataset and state = 'provisional'
-    ) as provisional_days
+        where dataset = $dataset and state in ('provisional', 'quarantined')
+    ) as changing_days
     group by appid
 ) as p on p.appid = d.appid
