@@ -108,10 +108,11 @@ def test_the_main_job_runs_from_a_wheelhouse(version: str, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_the_next_python_has_all_wheels(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("python", "architecture"), [(NEXT, "x86_64"), ("3.13", "aarch64")])
+def test_another_machine_has_all_wheels(tmp_path: Path, python: str, architecture: str) -> None:
     """Each pin has a wheel for it; nothing is run, because no interpreter is at hand."""
     wheel = build(ROOT, tmp_path / "dist").wheel
-    assert main(["wheelhouse", str(wheel), str(tmp_path / "house"), NEXT]) == 0
+    assert main(["wheelhouse", str(wheel), str(tmp_path / "house"), python, architecture]) == 0
     lines = (tmp_path / "house/requirements.txt").read_text("utf-8").splitlines()
     assert {line.partition("==")[0] for line in lines} == {*pins(PINS), "wechat-harvester"}
 

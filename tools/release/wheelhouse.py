@@ -16,8 +16,8 @@ from packaging.utils import parse_wheel_filename
 ROOT = Path(__file__).parents[2]
 PINS = ROOT / "requirements.txt"
 
-_GLIBC = ("2_28", "2_17", "2_12", "2_5")
-"""The versions of glibc that wheels ask for. Each runs on those that are newer."""
+_GLIBC = range(28, 4, -1)
+"""Minor versions of glibc that wheels may ask for, the newest first."""
 
 
 def make_wheelhouse(
@@ -29,7 +29,7 @@ def make_wheelhouse(
     run, so it may be another one than this.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    platforms = [f"--platform=manylinux_{glibc}_{architecture}" for glibc in _GLIBC]
+    platforms = [f"--platform=manylinux_2_{glibc}_{architecture}" for glibc in _GLIBC]
     command = [
         *(sys.executable, "-m", "pip", "--isolated", "download", "-q", "--no-deps"),
         *("--require-hashes", "--only-binary=:all:", "-r", str(PINS), "-d", str(folder)),
