@@ -24,6 +24,7 @@ def harvested(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("warehouse")
     with sandbox(accounts=4, today="2026-05-20") as wechat:
         manifest = wechat.manifest(DATASETS, output=str(folder / "output"))
+        manifest["jobs"][0] |= {"begin_date": "2026-04-20", "end_date": "2026-05-19"}
         clients = ("Acme", "晨光/书店", "Acme")
         for number, (account, client) in enumerate(
             zip(manifest["accounts"], clients, strict=False)
