@@ -211,17 +211,17 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_874,
+    "core": 1_933,
     "catalogue": 842,
     "manifest": 1_745,
     "planning": 772,
     "scheduling": 1_465,
-    "tables": 2_018,
+    "tables": 2_273,
     "wechat": 1_717,
-    "storage": 4_268,
+    "storage": 4_351,
     "engine": 913,
-    "runs": 4_281,
-    "verbs": 3_995,
+    "runs": 4_459,
+    "verbs": 3_892,
     "readers": 708,
     "cli": 2_923,
     "sandbox": 1_056,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.workload import Broad, read_broad
 from harvester.catalogue import CATALOGUE
-from harvester.core import calendar
+from harvester.core import calendar, readiness
 from harvester.core.calendar import Month
 from harvester.storage import partition_writer
 from harvester.storage.backends.local import LocalStore
@@ -26,13 +26,14 @@ def main(broad: Broad, root: Path) -> None:
         for month in calendar.each_month(everything):
             partition = Partition(name, month, 0)
             draft = NewFile(tree.store, tree.name(partition), CATALOGUE[name])
-            footer = Footer(known_month(broad, month), {})
+            footer = Footer(known_month(broad, name, month), {})
             partition_writer.write(draft, (), lambda footer=footer: footer)  # type: ignore[misc]
 
 
-def known_month(broad: Broad, month: Month) -> Coverage:
+def known_month(broad: Broad, dataset: str, month: Month) -> Coverage:
     """Return the coverage of a month in which every wanted day is final."""
-    mask = calendar.month_mask(calendar.day_range(broad.begin, broad.end), month)
+    wanted = readiness.periods(CATALOGUE[dataset].grain, broad.begin, broad.end)
+    mask = calendar.month_mask(wanted, month)
     known = AccountDays(final=mask, with_rows=mask)
     return coverage.empty(month).updated(dict.fromkeys(broad.appids, known))
 

@@ -111,13 +111,12 @@ class Output:
 
     @arguments.checked
     def coverage(self, name: str | None = None) -> pa.Table:
-        """Return the state of each known day, of one dataset or of all, from the footers alone.
+        """Return the state of each known or wanted day, of one dataset or of all.
 
-        A row is a range of equal days of an account, cut at months: ``dataset``, ``appid``,
-        ``begin_date``, ``end_date``, ``state`` and ``has_rows``. ``state`` is ``final``,
-        ``provisional`` (asked again on later days) or ``quarantined`` (the last answer was not
-        usable). ``has_rows`` is null if there was no usable answer at all. Raises UsageError as
-        `arrow`, and DamagedOutput.
+        A row is a range of equal days of an account, cut at months, as the last runs left it.
+        ``state`` is ``final``, ``provisional`` (asked again on later days), ``quarantined`` (the
+        last answer was not usable) or ``missing``, for a ``reason``. ``has_rows`` is null if there
+        was no usable answer at all. Raises UsageError as `arrow`, and DamagedOutput.
         """
         return output_tables.coverage(self._harvested.store, name)
 

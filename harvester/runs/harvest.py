@@ -26,6 +26,7 @@ from harvester.planning.sharding import as_kept, of_shard, own_buckets
 from harvester.runs import runtime, token_comparison, watchers
 from harvester.runs.access import ask_for_time, open_line, run_context
 from harvester.runs.days.coverage_of_run import Harvested, read_coverage
+from harvester.runs.days.derived_tables import TablesUpdate
 from harvester.runs.event_loop import run_in_loop
 from harvester.runs.facts import AskingEnded, Begun, Counted, GroupsDamaged, Planned
 from harvester.runs.run_log import RunLog, locked_and_recorded
@@ -34,7 +35,6 @@ from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.scheduling.scheduler import Scheduler
 from harvester.scheduling.standing import pending
 from harvester.storage import coverage_scan, layout, publish
-from harvester.storage.derived import derived_accounts
 from harvester.storage.publication import Published
 from harvester.storage.publish import EvidenceOf
 from harvester.storage.state import forced_refreshes, manifests, quota_ledger
@@ -137,9 +137,30 @@ def execute(state: RunState) -> None:
         if agrees is False and clock.offset is not None:
             # It may have made no call of this bucket, and a gate reads no other ledger.
             quota_ledger.retime(tree, state.own[0], clock.moment())
-        stream.report(read_coverage(stream.own, state.manifest, tree, harvested, clock))
-        about = state.own, state.whole or state.manifest, state.started_at
-        state.run_log.write_tables = partial(derived_accounts.update, tree, *about)
+        _conclude(state, harvested)
+
+
+def _conclude(state: RunState, harvested: Harvested) -> None:
+    """Report what the files have now, and have the tables made of it once the run ends."""
+    manifest, tree, clock = state.manifest, state.tree, state.context.clock
+    whole, want = state.whole or manifest, harvested.want
+    is_narrowed = (whole.names.keys(), whole.jobs) != (manifest.names.keys(), manifest.jobs)
+    if not is_narrowed and wanted_days.paused_accounts(whole):
+        # Read with the others, because the tables have them too.
+        want = wanted_days.wanted(whole, state.started_at, paused_too=True)
+    scan = coverage_scan.read(tree, want, clock(), manifest.datasets)
+    states = {
+        name: {x: scan.states[name][x] for x in harvested.want[name]} for name in harvested.want
+    }
+    harvested = harvested._replace(scan=scan._replace(states=states))
+    state.stream.report(read_coverage(state.stream.own, manifest, tree, harvested, clock))
+    found = scan.states
+    if is_narrowed:
+        want = wanted_days.wanted(whole, state.started_at, paused_too=True)
+        found = coverage_scan.read(tree, want, clock(), whole.datasets).states
+    state.run_log.write_tables = lambda: TablesUpdate(
+        tree, state.own, whole, state.started_at, want, found, state.stream.own
+    ).write()
 
 
 def _recover(state: RunState) -> None:

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet, Month
 from harvester.core.dataset import Dataset
+from harvester.core.day_states import KnownDays
 from harvester.core.model import DayRange
 from harvester.core.readiness import settled_before
 from harvester.planning.wanted_days import Missing, Wanted
@@ -30,8 +31,9 @@ class States:
     days have rows, ``provisional`` days are requested again on a later day, and the last answer of
     ``quarantined`` days was rejected. ``confirmed`` days are empty by evidence, and all empty days
     of a ``sparse`` dataset are ordinary. Days ``everywhere`` are empty for all accounts. ``told``
-    are gaps that an earlier run has told. ``asked`` has the times of provisional days. No window
-    has days on both sides of ``boundary``.
+    are gaps that an earlier run has told. ``settled`` days are empty and final by what other months
+    show. ``asked`` has the times of provisional days. No window has days on both sides of
+    ``boundary``.
     """
 
     no_ask_today: DaySet = calendar.NO_DAYS
@@ -42,6 +44,7 @@ class States:
     confirmed: DaySet = calendar.NO_DAYS
     everywhere: DaySet = calendar.NO_DAYS
     told: DaySet = calendar.NO_DAYS
+    settled: DaySet = calendar.NO_DAYS
     asked: dict[Day, AskTimes] = field(default_factory=dict)
     sparse: bool = False
     boundary: Day = calendar.FIRST_DAY
@@ -54,6 +57,11 @@ class States:
         self.provisional &= inside
         self.quarantined &= inside
         self.confirmed &= inside
+
+    @property
+    def known(self) -> KnownDays:
+        """The days with an answer."""
+        return KnownDays(self.answered, self.provisional, self.quarantined, self.with_rows)
 
     @property
     def covered(self) -> DaySet:
@@ -230,7 +238,8 @@ class _AccountScan:
             states.no_ask_today |= due
         if not due:
             states.provisional &= ~self.once
-            states.confirmed |= (self.once | self.again) & states.empty
+            states.settled = (self.once | self.again) & states.empty
+            states.confirmed |= states.settled
 
 
 def _add_month(accounts: dict[str, _AccountScan], month: Month, coverage: Coverage) -> None:

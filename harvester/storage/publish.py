@@ -306,6 +306,7 @@ def _changes(
         yield change
         # The account is merged when the next one is asked for.
         if changed := change.changed:
+            change.record_news()
             update.changed_appids.add(appid)
             update.changed |= changed
 

@@ -3,6 +3,7 @@
 __all__ = [
     "columns",
     "coverage",
+    "coverage_rows",
     "day_rows",
     "decode",
     "decode_batch",

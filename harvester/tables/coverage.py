@@ -8,7 +8,8 @@ see `harvester.tables.evidence`. It is *old* if its first answer came more than 
 The text form is stored in a Parquet footer: base64 of a version byte, the length of the payload,
 the payload compressed with zstd, and a CRC-32 of the payload. The payload is the month, the number
 of accounts, the number of times, and then arrays in little-endian byte order: appids of 8 bytes
-each, the six masks, the sorted times at which provisional days were asked last, and first.
+each, the six masks, the sorted times at which provisional days were asked last, those at which they
+were asked first, and those of the answers that their rows rest on.
 """
 
 from __future__ import annotations
@@ -53,11 +54,12 @@ OLD_DAYS = 31
 class AskTimes(NamedTuple):
     """Times at which a day was asked first and last, in seconds since the Unix epoch.
 
-    0 stands for unknown.
+    ``rests_on`` is that of the last answer with other rows than before. 0 stands for unknown.
     """
 
     first: int
     last: int
+    rests_on: int = 0
 
 
 @dataclass(slots=True)
@@ -102,7 +104,7 @@ class Coverage:
 
     ``packed`` has 8 bytes for each appid. ``asked`` has a number for each item of
     `AccountDays.asked`: (index of the account × 32 + day) × 2**32 + the time when it was asked
-    last, and ``first`` the time when it was asked first.
+    last, ``first`` the time when it was asked first, and ``rests_on`` that of `AskTimes`.
     """
 
     month: Month
@@ -115,6 +117,7 @@ class Coverage:
     again: array[int]
     asked: array[int]
     first: array[int]
+    rests_on: array[int]
 
     @property
     def masks(self) -> tuple[array[int], ...]:
@@ -173,7 +176,8 @@ class Coverage:
             day, last = (number >> 32) - begin, number & _SECONDS
             if day >= _DAYS_PER_ACCOUNT:
                 break
-            found[day] = AskTimes(min(self.first[index], last), last)
+            others = self.first[index], self.rests_on[index]
+            found[day] = AskTimes(min(others[0], last), last, min(others[1], last))
         return found
 
 
@@ -195,18 +199,21 @@ def of_accounts(month: Month, accounts: Mapping[str, AccountDays]) -> Coverage:
     known = [accounts[appid] for appid in appids]
     asked: array[int] = array("Q")
     first: array[int] = array("I")
+    rests_on: array[int] = array("I")
     for place, of_account in enumerate(known):
         for day, times in sorted(of_account.asked.items()):
             asked.append((place * _DAYS_PER_ACCOUNT + day) << 32 | times.last)
             first.append(times.first)
+            rests_on.append(times.rests_on)
     masks = {name: array("I", map(attrgetter(name), known)) for name in _MASKS}
-    return Coverage(month, _pack(appids), **masks, asked=asked, first=first)
+    return Coverage(month, _pack(appids), **masks, asked=asked, first=first, rests_on=rests_on)
 
 
 def encode(coverage: Coverage) -> str:
     """Return the text form, which is ASCII."""
     head = _PAYLOAD.pack(coverage.month, len(coverage.final), len(coverage.asked))
-    arrays = map(_little_endian, (*coverage.masks, coverage.asked, coverage.first))
+    times = coverage.asked, coverage.first, coverage.rests_on
+    arrays = map(_little_endian, (*coverage.masks, *times))
     payload = b"".join([head, coverage.packed, *(values.tobytes() for values in arrays)])
     squeezed = pa.Codec("zstd", compression_level=3).compress(payload, asbytes=True)
     parts = (_HEADER.pack(VERSION, len(payload)), squeezed, _CRC.pack(zlib.crc32(payload)))
@@ -243,12 +250,14 @@ def _decompress(raw: bytes, length: int) -> bytes:
 def _parse_payload(payload: bytes) -> Coverage:
     """Split a payload into its arrays. Raises ValueError or struct.error if it is damaged."""
     month, accounts, asked = _PAYLOAD.unpack_from(payload)
-    sizes = [_PAYLOAD.size, 8 * accounts, *[4 * accounts] * len(_MASKS), 8 * asked, 4 * asked]
+    of_times = 8 * asked, 4 * asked, 4 * asked
+    sizes = [_PAYLOAD.size, 8 * accounts, *[4 * accounts] * len(_MASKS), *of_times]
     edges = list(itertools.accumulate(sizes))
     if edges[-1] != len(payload):
         raise ValueError("payload has another length than its arrays")
-    packed, *masks, last, first = (payload[begin:end] for begin, end in itertools.pairwise(edges))
-    arrays = *(array("I", mask) for mask in masks), array("Q", last), array("I", first)
+    packed, *rest = (payload[begin:end] for begin, end in itertools.pairwise(edges))
+    kinds = "I" * len(_MASKS) + "QII"
+    arrays = (array(kind, part) for kind, part in zip(kinds, rest, strict=True))
     found = Coverage(month, packed, *map(_little_endian, arrays))
     # Otherwise a day would be looked for at an account that is not there.
     if max(found.asked, default=0) >> 32 >= max(1, _DAYS_PER_ACCOUNT * accounts):

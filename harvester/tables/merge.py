@@ -170,7 +170,15 @@ class AccountChange:
                 known = self.known.asked.get(bit)
                 # A first time that is unknown, as told by a wrong clock, would settle the day.
                 first = min(known.first, asked_at) if known and known.first else asked_at
-                self.known.asked[bit] = AskTimes(first, asked_at)
+                rests_on = known.rests_on if known else 0
+                self.known.asked[bit] = AskTimes(first, asked_at, rests_on or asked_at)
+
+    def record_news(self) -> None:
+        """Record which days rest on their last answer, once it is known whose rows differ."""
+        for bit in _bits(self.changed):
+            if bit in self.known.asked:
+                times = self.known.asked[bit]
+                self.known.asked[bit] = times._replace(rests_on=times.last)
 
     def _unripe(self, found: Iterable[Day], new: DecodedAnswer) -> int:
         """Return the mask of those days that were not asked at their last age yet."""

@@ -14,12 +14,12 @@ from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import DaySet
 from harvester.core.config.settings import Account, Manifest
+from harvester.core.day_states import NOT_ASKED, ExplainedDays
 from harvester.planning.wanted_days import Wanted
 from harvester.runs.record.account_report import backfill_of
 from harvester.storage import layout, partition_reader
 from harvester.storage.coverage_scan import States
 from harvester.storage.layout import Tree
-from harvester.verbs.days.missing_days import NOT_ASKED, ExplainedDays
 
 _WORST_FIRST = (
     "refused",

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from harvester.core import calendar, readiness
 from harvester.core.calendar import Day
 from harvester.core.config.parsers import percentage
+from harvester.core.day_states import ExplainedDays
 from harvester.core.errors import InvalidValue, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
@@ -24,6 +25,7 @@ from harvester.manifest.option_values import spelled
 from harvester.planning.ledger import Moment
 from harvester.planning.wanted_days import Wanted, wanted
 from harvester.runs.attention_of_run import CLOCK
+from harvester.runs.days.missing_days import Missing, RunHistory
 from harvester.runs.open_attention import Pairs, concerns
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import CAUSE, Expectation
@@ -31,7 +33,6 @@ from harvester.runs.record.prospects import comes_at
 from harvester.storage.coverage_scan import States, day_ranges_of
 from harvester.storage.empty_everywhere import EmptyEverywhere, exit_of
 from harvester.storage.state import quota_ledger
-from harvester.verbs.days.missing_days import ExplainedDays, Missing, RunHistory
 
 MAX_RECORDS = 500
 """Maximum run records that are searched. A refusal that is in none of them counts as unknown: the

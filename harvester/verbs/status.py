@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from harvester.catalogue.error_codes import rule_for
 from harvester.core import calendar
 from harvester.core.config.settings import Manifest
+from harvester.core.day_states import ExplainedDays
 from harvester.core.errors import UsageError
 from harvester.core.plain import Brief, plain
 from harvester.core.results import PausedAccount, QuotaUse
@@ -22,6 +23,7 @@ from harvester.manifest.pause_lines import Refused, pause_lines
 from harvester.planning import bucket_sizing, wanted_days
 from harvester.planning.wanted_days import Wanted
 from harvester.runs.attention_of_run import labels_of, of_files
+from harvester.runs.days.missing_days import RunHistory
 from harvester.runs.judgement import judge
 from harvester.runs.open_attention import open_attention
 from harvester.runs.record.account_report import DatasetSummary, summarise_states
@@ -51,7 +53,6 @@ from harvester.verbs.account_status import (
     unlisted_accounts,
 )
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
-from harvester.verbs.days.missing_days import ExplainedDays, RunHistory
 from harvester.verbs.gate import Gate, Required, read_gate, share_of
 from harvester.verbs.project import open_project
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -17,9 +18,10 @@ from harvester.core.errors import OtherVersion
 from harvester.core.plain import Brief, plain
 from harvester.core.text.inert_text import inert
 from harvester.planning import wanted_days
+from harvester.runs.days.derived_tables import TablesUpdate
 from harvester.runs.run_log import RunLog, locked, new_run_log, recorded
 from harvester.runs.runtime import Project
-from harvester.storage import integrity_check, layout, quarantine, raw_log
+from harvester.storage import coverage_scan, integrity_check, layout, quarantine, raw_log
 from harvester.storage.integrity_check import FileCheck
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publication import Published
@@ -28,7 +30,7 @@ from harvester.tables import integrity
 from harvester.tables.equal_rows import MIN_DAYS, equal_accounts
 from harvester.tables.integrity import FileIdentity
 from harvester.verbs.arguments import ManifestSource, checked
-from harvester.verbs.project import open_harvested
+from harvester.verbs.project import open_harvested, union
 
 
 class Lost(NamedTuple):
@@ -137,7 +139,18 @@ def mended(project: Project, *, footers_only: bool = False) -> Report:
         with recorded(run_log):
             run_log.open(tree, own)
             repaired = tuple(_repaired(tree, each, run_log) for each in found.damaged)
+            run_log.write_tables = partial(_write_coverage, tree, project, run_log)
         return replace(found, damaged=repaired)
+
+
+def _write_coverage(tree: Tree, project: Project, run_log: RunLog) -> None:
+    """Have the table `coverage` say which days are lost, those of all kept manifests."""
+    now = project.clock.started_at
+    whole = union(tree, project.manifest.output, now)
+    want = wanted_days.wanted(whole, now, paused_too=True)
+    states = coverage_scan.read(tree, want, now, whole.datasets).states
+    own, record = range(tree.buckets), run_log.stream.own
+    TablesUpdate(tree, own, whole, now, want, states, record).write_coverage({})
 
 
 def _check_all(project: Project, *, footers_only: bool) -> Report:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -11,11 +13,16 @@ from typing import Any
 import pytest
 
 import harvester
+from harvester.core.calendar import parse_day
 from harvester.core.exit_codes import Exit
+from harvester.sandbox import Row, expected_rows
 from harvester.storage.backends import atomic_files
 from harvester.verbs.forget import forget
 from harvester.verbs.rewrite import rewrite
+from harvester.verbs.verify import verify
 from tests.support.derived_tables import (
+    days_expected,
+    days_of_table,
     rows_of_table,
     that_have,
     versions,
@@ -31,14 +38,78 @@ def lab_of(root: Path, **members: Any) -> RunHarness:
     return RunHarness(root, **{"datasets": (DAILY, WEEKLY, LATE), **usual, **members})
 
 
+def test_the_coverage_is_what_files_and_manifest_say(tmp_path: Path) -> None:
+    """Of every day that is known or wanted, once; why days are missing stands there too."""
+    lab = lab_of(tmp_path)
+    lab.sandbox.fail(appid(2), 48001)
+    lab.run()
+    assert days_of_table(tmp_path) == days_expected(tmp_path, lab.now(), lab.manifest())
+    rows = rows_of_table(tmp_path, "coverage")
+    why = {(row["appid"], row["state"], row["reason"], row["errcode"]) for row in rows}
+    assert (appid(2), "missing", "refused", 48001) in why
+    assert {each[1:] for each in why if each[0] != appid(2)} <= {
+        (state, None, None) for state in ("final", "provisional")
+    }
+    # Of another range the rows before it stay, and are not wanted any more.
+    later = replace_begin(lab, "2026-05-01")
+    later.run()
+    assert days_of_table(tmp_path) == days_expected(tmp_path, later.now(), later.manifest())
+    assert {row["wanted"] for row in rows_of_table(tmp_path, "coverage")} == {True, False}
+
+
+def replace_begin(lab: RunHarness, begin: str) -> RunHarness:
+    """Return the harness with another first day, and the same emulator."""
+    lab.begin = begin
+    return lab
+
+
 def test_a_run_without_news_writes_its_own_row_alone(tmp_path: Path) -> None:
-    """All other files stay as they are."""
+    """Also if days were asked again: their rows rest on the answer that they rested on."""
     lab = lab_of(tmp_path)
     lab.run()
-    before = versions(tmp_path)
+    before, asked = versions(tmp_path), times(tmp_path)
     lab.run()
     after = versions(tmp_path)
     assert [name for name in after if before.get(name) != after[name]] == ["runs/2026-05.parquet"]
+    lab.advance(86_400)
+    calls = lab.calls()
+    lab.run()
+    assert lab.calls() > calls
+    # The emulator's numbers of the other dataset change while they are young.
+    left = {key: at for key, at in times(tmp_path).items() if key in asked and key[0] == DAILY}
+    assert left
+    assert left == {key: asked[key] for key in left}
+    assert len(rows_of_table(tmp_path, "runs")) == 3
+
+
+def times(root: Path) -> dict[tuple[Any, ...], Any]:
+    """Return the times of the answers of provisional days."""
+    found = {}
+    for row in rows_of_table(root, "coverage"):
+        if row["asked_at"] is not None:
+            for number in range((row["end_date"] - row["begin_date"]).days + 1):
+                day = row["begin_date"] + dt.timedelta(number)
+                found[row["dataset"], row["appid"], day] = row["asked_at"]
+    return found
+
+
+def test_another_number_moves_the_time_of_its_answer(tmp_path: Path) -> None:
+    """The rows of one day differ, so its answer is another one; all other times stay."""
+    more = dict[int, int]()
+
+    def source(dataset: str, account: str, day: int) -> list[Row]:
+        rows = (dict(row) for row in expected_rows(dataset, account, day))
+        return [{**row, "fail_count": more[day]} if day in more else row for row in rows]
+
+    lab = lab_of(tmp_path, accounts=1, buckets=1, datasets=(DAILY,), source=source)
+    lab.run()
+    asked = times(tmp_path)
+    assert len(asked) == 2
+    more[parse_day("2026-05-18")] = 7
+    lab.advance(86_400)
+    lab.run()
+    moved = {key[-1] for key, at in times(tmp_path).items() if at != asked.get(key, at)}
+    assert moved == {dt.date(2026, 5, 18)}
 
 
 class Killed(BaseException):
@@ -49,17 +120,21 @@ def test_a_run_may_be_killed_between_the_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At each change of a file of theirs: the next run leaves what an undisturbed one does."""
+    lab = lab_of(tmp_path / "whole", accounts=2, datasets=(DAILY,))
+    lab.run()
+    whole = days_of_table(lab.root)
     for number in count(1):
         place = tmp_path / str(number)
         again = lab_of(place, accounts=2, datasets=(DAILY,))
         with monkeypatch.context() as patch:
             died = _die_at(patch, number)(again)
         again.run()
+        assert days_of_table(place) == whole
         assert len(rows_of_table(place, "accounts")) == 2
         assert len(rows_of_table(place, "runs")) == 2
         if not died:
             break
-    assert number > 3
+    assert number > 6
 
 
 def _die_at(patch: pytest.MonkeyPatch, number: int) -> Callable[[RunHarness], bool]:
@@ -90,15 +165,19 @@ def test_lost_tables_are_made_again(tmp_path: Path) -> None:
     lab.sandbox.fail(appid(2), 48001, dataset=DAILY)
     lab.run()
     lab.run()
-    names = ("accounts", "codes")
+    names = ("accounts", "coverage", "codes")
     known = {name: rows_of_table(tmp_path, name) for name in (*names, "runs")}
-    for lost in (*names, "runs"):
+    for lost in (*names, "runs", "_harvester/tables"):
         shutil.rmtree(tmp_path / lost)
         lab.run()
         for name in names:
             kept = [{**row, "updated_at": None} for row in rows_of_table(tmp_path, name)]
             assert kept == [{**row, "updated_at": None} for row in known[name]], (lost, name)
     assert known["runs"] == rows_of_table(tmp_path, "runs")[:2]
+    for path in tmp_path.glob("coverage/*/*.parquet"):
+        path.write_bytes(b"PAR1 no more")
+    lab.run()
+    assert rows_of_table(tmp_path, "coverage") == known["coverage"]
 
 
 def manifest(name: str, folder: Path, text: str, numbers: range, **output: Any) -> Path:
@@ -135,6 +214,8 @@ def test_two_manifests_and_four_shards_share_the_tables(tmp_path: Path) -> None:
     for number in range(1, 5):
         assert harvester.run(one, shard=(number, 4)).exit_code == Exit.DONE
     assert harvester.run(two, processes=2).exit_code == Exit.DONE
+    read = [harvester.read_manifest(path) for path in (one, two)]
+    assert days_of_table(root) == days_expected(root, time.time(), *read)
     before = versions(root)
     assert harvester.run(one).exit_code == Exit.DONE
     assert harvester.run(two, accounts=appid(8)).exit_code == Exit.DONE
@@ -156,13 +237,27 @@ def test_two_manifests_and_four_shards_share_the_tables(tmp_path: Path) -> None:
 
 
 def test_an_account_that_leaves_its_manifest_stays_and_is_not_wanted(tmp_path: Path) -> None:
-    """Its row is kept, and says so."""
+    """Its rows too, as the files have them; what is missing of it is not told any more."""
     path = manifest("jobs.yaml", tmp_path, JOB, range(1, 4), buckets=2)
     harvester.run(path)
     manifest("jobs.yaml", tmp_path, JOB, range(1, 3), buckets=2)
     harvester.run(path)
     rows = harvester.open(tmp_path / "out").accounts().to_pylist()
     assert [row["wanted"] for row in rows] == [True, True, False]
+    assert days_of_table(tmp_path / "out") == days_expected(
+        tmp_path / "out", time.time(), harvester.read_manifest(path)
+    )
+
+
+def test_a_selection_narrows_no_table(tmp_path: Path) -> None:
+    """A first run of one account: the others are in the tables, and missing."""
+    path = manifest("jobs.yaml", tmp_path, JOB, range(1, 4), buckets=2)
+    harvester.run(path, accounts=appid(1), datasets="user_summary", begin_date="-5d")
+    root, read = tmp_path / "out", harvester.read_manifest(path)
+    assert len(rows_of_table(root, "accounts")) == 3
+    assert days_of_table(root) == days_expected(root, time.time(), read)
+    harvester.run(path, accounts=appid(2))
+    assert days_of_table(root) == days_expected(root, time.time(), read)
 
 
 def test_no_file_names_an_account_if_it_is_not_to(tmp_path: Path) -> None:
@@ -179,23 +274,48 @@ def test_no_file_names_an_account_if_it_is_not_to(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_of_a_forgotten_account(tmp_path: Path) -> None:
-    """In none of the tables."""
+    """In none of the tables, and all rows of the others stay."""
     path = manifest("jobs.yaml", tmp_path, JOB, range(1, 4), buckets=2)
     root = tmp_path / "out"
     harvester.run(path, labels={"for": f"account {appid(2)}"})
+    others = [row for row in rows_of_table(root, "coverage") if row["appid"] != appid(2)]
     manifest("jobs.yaml", tmp_path, JOB, range(1, 2), buckets=2)
     path.write_text(path.read_text().replace("jobs:", f"  - appid: {appid(3)}\njobs:"))
     receipt = forget(path, accounts=appid(2), dry_run=True)
     assert receipt.records == forget(path, accounts=appid(2)).records
-    assert {"accounts", "runs"} <= {name.split("/")[0] for name in receipt.records}
+    assert {"accounts", "coverage", "runs"} <= {name.split("/")[0] for name in receipt.records}
     assert not that_have(root, appid(2))
+    assert rows_of_table(root, "coverage") == others
 
 
-def test_a_rewrite_takes_the_tables_along(tmp_path: Path) -> None:
-    """In the files of other buckets."""
+def test_days_before_a_day_are_forgotten(tmp_path: Path) -> None:
+    """A range that lies across it is cut, and the account stays."""
     path = manifest("jobs.yaml", tmp_path, JOB, range(1, 4), buckets=2)
     harvester.run(path)
+    path.write_text(path.read_text().replace("-40d", "-20d"))
+    root = tmp_path / "out"
+    day = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 8 * 3600 - 25 * 86_400))
+    forget(path, accounts="all", before=day)
+    rows = rows_of_table(root, "coverage")
+    assert min(row["begin_date"] for row in rows).isoformat() >= day
+    assert days_of_table(root).keys() == days_expected(root, time.time()).keys()
+    harvester.run(path)
+    assert days_of_table(root) == days_expected(root, time.time(), harvester.read_manifest(path))
+
+
+def test_a_repair_says_which_days_are_lost(tmp_path: Path) -> None:
+    """At once, of all manifests; and a rewrite takes the tables along, in other buckets."""
+    path = manifest("jobs.yaml", tmp_path, JOB, range(1, 4), buckets=2)
+    harvester.run(path)
+    root, read = tmp_path / "out", harvester.read_manifest(path)
+    damaged = min((root / "user_summary").rglob("*.parquet"))
+    damaged.write_bytes(b"PAR1 no more")
+    assert not verify(path, repair=True).undamaged
+    assert days_of_table(root) == days_expected(root, time.time(), read)
+    assert "missing" in {state for state, *_ in days_of_table(root).values()}
+    harvester.run(path)
     rewrite(path, to=tmp_path / "new", buckets=3)
-    for name in ("accounts", "codes"):
-        assert rows_of_table(tmp_path / "new", name) == rows_of_table(tmp_path / "out", name)
-    assert {run["verb"] for run in rows_of_table(tmp_path / "new", "runs")} == {"run", "rewrite"}
+    assert days_of_table(tmp_path / "new") == days_of_table(root)
+    assert rows_of_table(tmp_path / "new", "accounts") == rows_of_table(root, "accounts")
+    before = versions(tmp_path / "new", ("accounts", "coverage"))
+    assert versions(tmp_path / "new", ("accounts", "coverage")) == before

@@ -144,10 +144,12 @@ def test_an_unfinished_rewrite_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    """The newest file tells the columns, and each footer its coverage."""
+    """The newest file tells the columns, and the table the coverage."""
     RunHarness(tmp_path, end="2026-03-05").run()
     [part] = (tmp_path / DAILY).rglob("*.parquet")
-    part.write_bytes(b"PAR1 nothing PAR1")
+    [table] = (tmp_path / "coverage").rglob("*.parquet")
+    for path in (part, table):
+        path.write_bytes(b"PAR1 nothing PAR1")
     out = harvester.open(tmp_path)
     for call in (out.arrow, out.coverage):
         with pytest.raises(harvester.DamagedOutput, match=part.name):

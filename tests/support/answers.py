@@ -37,7 +37,7 @@ def period_end(grain: Grain, day: Day) -> Day:
 
 def times(at: int) -> AskTimes:
     """Return the times of a day that was asked once."""
-    return AskTimes(at, at)
+    return AskTimes(at, at, at)
 
 
 def appid(number: int) -> str:

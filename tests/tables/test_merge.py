@@ -78,7 +78,7 @@ def test_an_empty_answer_settles_no_day() -> None:
     """Days without rows stay provisional, whatever their age, until evidence settles them."""
     change = given_answers(answer(window(0, 5), [], at(6)), answer(window(0, 5), [], at(9)))
     assert (change.known.final, change.known.provisional) == (0, 0b111111)
-    assert change.known.asked == dict.fromkeys(range(6), AskTimes(at(6), at(9)))
+    assert change.known.asked == dict.fromkeys(range(6), AskTimes(at(6), at(9), at(6)))
     assert change.empty == dict.fromkeys(range(6), EmptyAnswer(at(9), MARCH + 9, False))
     assert change.known.with_rows == 0
     assert not change.rows
@@ -147,7 +147,7 @@ def test_an_empty_answer_settles_no_preliminary_rows() -> None:
     empty = answer(window(5, 5), [], at(9))
     change = given_answers(first, empty)
     assert change.known == AccountDays(
-        provisional=1 << 5, with_rows=1 << 5, asked={5: AskTimes(at(6), at(9))}
+        provisional=1 << 5, with_rows=1 << 5, asked={5: AskTimes(at(6), at(9), at(6))}
     )
     assert numbers(change) == {5: 1}
     last = answer(window(5, 5), [row(MARCH + 5, number=2)], at(10))

@@ -127,7 +127,7 @@ def test_a_day_without_a_count_is_final_at_its_last_age(tree: Tree) -> None:
 
     put(tree, SHARE, answer(SHARE, (1, 1), [shares(1)], at(3)))
     assert put(tree, SHARE, first_day(2), first_day(8)).missing == {"detail.share_user"}
-    asked = {0: AskTimes(at(2), at(8))}
+    asked = {0: AskTimes(at(2), at(8), at(8))}
     assert known(tree, SHARE) == AccountDays(2, 1, with_rows=3, asked=asked)
     assert [each["share_user"] for each in rows(tree, SHARE)] == [None, 1]
     put(tree, SHARE, first_day(9))
@@ -136,6 +136,16 @@ def test_a_day_without_a_count_is_final_at_its_last_age(tree: Tree) -> None:
     assert known(tree, SHARE) == AccountDays(2, 1, with_rows=3, asked={0: times(at(10))})
     put(tree, SHARE, first_day(10, whole=True))
     assert known(tree, SHARE) == AccountDays(3, with_rows=3)
+
+
+def test_a_day_rests_on_the_last_answer_with_other_rows(tree: Tree) -> None:
+    """One without news is the last answer, and no more than that."""
+    for day, number, rests_on in ((2, 1, 2), (3, 1, 2), (4, 7, 4), (5, 7, 4)):
+        late = answer(SHARE, (0, 0), [shares(0, number)], at(day), is_delay=True)
+        put(tree, SHARE, late)
+        assert known(tree, SHARE).asked == {0: AskTimes(at(2), at(day), at(rests_on))}
+    put(tree, SHARE, answer(SHARE, (0, 0), [], at(6), is_delay=True))
+    assert known(tree, SHARE).asked == {0: AskTimes(at(2), at(6), at(4))}
 
 
 def test_a_mark_that_is_not_known_settles_nothing(tree: Tree) -> None:

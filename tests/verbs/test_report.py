@@ -24,14 +24,13 @@ from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet, day_text, each_day, parse_day
 from harvester.core.config.settings import Manifest, Pause
 from harvester.core.dataset import Grain
+from harvester.core.day_states import REASONS, DaysInState, ExplainedDays, day_states
 from harvester.planning import wanted_days
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import Expectation
 from harvester.sandbox import TOKEN, Row, expected_rows
 from harvester.storage.layout import Partition
 from harvester.verbs import status
-from harvester.verbs.days.day_states import REASONS, DaysInState, day_states, reason_of
-from harvester.verbs.days.missing_days import ExplainedDays
 from harvester.verbs.page import cells, facts, tables
 from harvester.verbs.page.cells import Columns
 from tests.support.doc_pages import EXIT_CODES
@@ -160,7 +159,7 @@ def test_a_reason_without_a_word_of_its_own_is_one_of_the_others(
     reason: str, at: float | None, word: str
 ) -> None:
     """Days that a run may obtain later are deferred, and all others have failed."""
-    assert reason_of(ExplainedDays(DAILY, WELL, 1, at, reason)) == word
+    assert ExplainedDays(DAILY, WELL, 1, at, reason).word == word
 
 
 def test_rows_are_the_same_behind_the_pieces_of_their_text() -> None:
@@ -213,7 +212,8 @@ def test_every_wanted_day_has_one_state(lab: Troubles) -> None:
         for who, wanted in of_dataset.items():
             lacks = [x for x in found.missing.get(who, ()) if x.dataset == dataset]
             states = found.states[dataset][who]
-            sets = [x.days for x in day_states(wanted, states, lacks, is_paused=who == PAUSED)]
+            known = states.known, lacks
+            sets = [x.days for x in day_states(wanted, *known, is_paused=who == PAUSED)]
             union: DaySet = 0
             for days in sets:
                 assert not union & days

@@ -18,18 +18,20 @@ from harvester.runs.record.next_requests import next_requests
 from harvester.runs.record.record import Record
 from harvester.scheduling.account_queue import AccountQueue
 from harvester.storage import coverage_scan, layout
+from harvester.storage.coverage_scan import Scan
 from harvester.storage.empty_everywhere import empty_everywhere
 
 
 class Harvested(NamedTuple):
     """The wanted days of a run, the gaps among them before it, and its queues.
 
-    ``gaps`` are by dataset and appid.
+    ``gaps`` are by dataset and appid. ``scan`` is what the files have after it, once it was read.
     """
 
     want: wanted_days.Wanted
     gaps: Mapping[tuple[str, str], calendar.DaySet]
     queues: Sequence[AccountQueue]
+    scan: Scan | None = None
 
 
 def read_coverage(
@@ -43,8 +45,8 @@ def read_coverage(
 
     ``harvested`` has the wanted days, the gaps before, and the queues of the run.
     """
-    (want, gaps, queues), now = harvested, clock()
-    states, _ = scan = coverage_scan.read(tree, want, now, manifest.datasets)
+    (want, gaps, queues, scan), now = harvested, clock()
+    states, _ = scan = scan or coverage_scan.read(tree, want, now, manifest.datasets)
     for (dataset, appid), days in gaps.items():
         states[dataset][appid].told = days
     accounts = tuple(account_report.with_trouble(want, states, record.abandoned, queues))

@@ -7,6 +7,7 @@ as none where it is to be changed: it is made again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -90,19 +91,20 @@ def replace(
     """
     store, schema = tree.store, _schema(name)
 
-    def made(old: bytes | None) -> bytes | None:
+    def made(old: bytes | None) -> bytes:
         if old is None:
-            return _encoded(schema, change(None), None)
+            return _encoded(schema, change(None))
         try:
             with _opened(old, name) as file:
-                return _encoded(schema, change(file), file)
+                return _encoded(schema, change(file))
         except _UNREADABLE:
-            return _encoded(schema, change(None), None) or b""
+            return _encoded(schema, change(None))
 
     def attempt(_: int) -> None:
         old = store.get(name)
         data = made(None if old is None else old.data)
-        if data is None:
+        # The same rows are the same bytes.
+        if data == (b"" if old is None else old.data):
             return
         tree.hold.check()
         if data:
@@ -118,6 +120,17 @@ def pieces(file: pq.ParquetFile | None) -> Iterator[pa.Table]:
     if file is not None:
         for number in range(file.num_row_groups):
             yield file.read_row_group(number, use_threads=False)
+
+
+def months(tree: Tree, bucket: int) -> dict[Month, str]:
+    """Return the versions of the files of the table `coverage`. Raises StoreError."""
+    found, part = dict[Month, str](), f"part-{tree.bucket_label(bucket)}.parquet"
+    for file in files(tree.store, COVERAGE):
+        month = file.name.removeprefix(f"{COVERAGE}/ref_month=").removesuffix(f"/{part}")
+        # A file of another bucket, or of nobody.
+        with suppress(ValueError):
+            found[calendar.parse_month(month)] = file.version
+    return found
 
 
 def rows_of(file: pq.ParquetFile | None, schema: pa.Schema) -> pa.Table:
@@ -142,21 +155,12 @@ def _opened(data: bytes, name: str) -> pq.ParquetFile:
     return file
 
 
-def _encoded(
-    schema: pa.Schema, pieces: Iterable[pa.Table], old: pq.ParquetFile | None
-) -> bytes | None:
-    """Return a file of these row groups, empty without rows; None if the old file has the same."""
-    sink, done = pa.BufferOutputStream(), 0
-    count = 0 if old is None else old.num_row_groups
-    is_same = True
+def _encoded(schema: pa.Schema, pieces: Iterable[pa.Table]) -> bytes:
+    """Return a file of these row groups, empty without rows."""
+    sink, is_empty = pa.BufferOutputStream(), True
     with pq.ParquetWriter(sink, schema, compression="zstd", compression_level=3) as writer:
         for piece in filter(len, pieces):
-            is_same = is_same and done < count
-            if is_same and old is not None:
-                is_same = piece.equals(old.read_row_group(done, use_threads=False))
             writer.write_table(piece, row_group_size=len(piece))
-            done += 1
-    if is_same and done == count:
-        return None
-    data: bytes = sink.getvalue().to_pybytes()
-    return data if done else b""
+            is_empty = False
+    data: bytes = b"" if is_empty else sink.getvalue().to_pybytes()
+    return data

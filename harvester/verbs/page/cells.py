@@ -14,7 +14,7 @@ from typing import NamedTuple
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet
 from harvester.core.dataset import Grain
-from harvester.verbs.days.day_states import REASONS, DaysInState
+from harvester.core.day_states import REASONS, DaysInState
 
 _FINAL, _PROVISIONAL, _MISSING, _QUARANTINED, _PAUSED = 1, 3, 5, 11, 12
 """Numbers of the states. One more stands for no rows, and for the next reason of missing days."""

@@ -17,11 +17,10 @@ from harvester.core import calendar
 from harvester.core.calendar import day_of, one_day
 from harvester.core.config.settings import Account, Manifest
 from harvester.core.dataset import Dataset, Grain
+from harvester.core.day_states import NOT_ASKED, ExplainedDays, day_states
 from harvester.core.rule import Rule
 from harvester.core.text.safe_text import safe_text
 from harvester.storage.coverage_scan import States
-from harvester.verbs.days.day_states import day_states, reason_of
-from harvester.verbs.days.missing_days import NOT_ASKED, ExplainedDays
 from harvester.verbs.page.cells import Columns, row, whole_periods
 from harvester.verbs.status import Findings
 
@@ -115,7 +114,7 @@ def rows_of(view: View, dataset: Dataset) -> Iterator[bytes]:
         states = found.states[name].get(appid, States())
         lacks = (each for each in found.missing.get(appid, ()) if each.dataset == name)
         is_paused = view.accounts[appid].pauses(name)
-        days = day_states(wanted, states, lacks, is_paused=is_paused)
+        days = day_states(wanted, states.known, lacks, is_paused=is_paused)
         yield row(days, dataset.grain, view.columns)
 
 
@@ -140,7 +139,7 @@ def _explained(view: View) -> Iterator[tuple[ExplainedDays, str]]:
     """Yield days with their cause, and what to do about it; that is not for a client."""
     for item in chain.from_iterable(view.found.missing.values()):
         if item.reason != NOT_ASKED:
-            yield item._replace(reason=reason_of(item)), _text(view, item.errcode)
+            yield item._replace(reason=item.word), _text(view, item.errcode)
     for day in view.found.rejected:
         days = one_day(day_of(day.day))
         text = "" if view.for_client else safe_text(day.reason)

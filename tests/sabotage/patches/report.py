@@ -6,7 +6,7 @@ from tests.sabotage.run import Sabotage
 
 ASSEMBLY = "harvester/verbs/page/assembly.py"
 CELLS = "harvester/verbs/page/cells.py"
-DAY_STATES = "harvester/verbs/days/day_states.py"
+DAY_STATES = "harvester/core/day_states.py"
 FACTS = "harvester/verbs/page/facts.py"
 OBJECTS = "harvester/storage/backends/object_store.py"
 REPORT = "harvester/verbs/report.py"
@@ -33,7 +33,7 @@ SABOTAGES = (
     Sabotage(
         "refused-day-shown-as-not-asked",
         DAY_STATES,
-        "reason=reason_of(item)",
+        "reason=item.word",
         "reason=NOT_ASKED",
         OF_STATES,
     ),
@@ -54,8 +54,8 @@ SABOTAGES = (
     Sabotage(
         "rejected-answer-hidden-by-the-one-before",
         DAY_STATES,
-        "bad, rows = states.quarantined,",
-        "bad, rows = states.unanswered,",
+        "bad, rows = known.quarantined,",
+        "bad, rows = known.quarantined & ~known.answered,",
         f"{OF_PAGE}::test_a_rejected_answer_counts_although_there_is_an_earlier_one",
     ),
     Sabotage("paused-account-shown-blank", DAY_STATES, "if is_paused:", "if False:", OF_STATES),

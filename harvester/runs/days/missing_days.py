@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from harvester.core import calendar, readiness
 from harvester.core.calendar import Day, DaySet
 from harvester.core.config.settings import Manifest
+from harvester.core.day_states import NOT_ASKED, ExplainedDays
 from harvester.core.rule import Action, Scope
 from harvester.runs.record.account_report import reason_for
 from harvester.runs.record.prospects import comes_at
@@ -22,28 +23,8 @@ from harvester.storage.layout import Tree
 from harvester.storage.state import run_records
 from harvester.storage.state.run_records import GivenUp, RunResult
 
-NOT_ASKED = "not_asked"
-"""Reason of days that no record explains: the next run asks for them."""
-
 Missing: TypeAlias = dict[tuple[str, str], DaySet]
 """Days by dataset and appid."""
-
-
-class ExplainedDays(NamedTuple):
-    """Missing days of one account and dataset with the same cause.
-
-    ``at`` is the moment from which a run may obtain them, in seconds since the Unix epoch; it is
-    None for lost days. ``reason`` is one of a run, or `NOT_ASKED`. ``errcode`` is None without an
-    answer of WeChat's, and ``run_id`` names the run that asked.
-    """
-
-    dataset: str
-    appid: str
-    days: DaySet
-    at: float | None
-    reason: str = NOT_ASKED
-    errcode: int | None = None
-    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +32,14 @@ class RunHistory:
     """The run records of a tree, read for the causes of missing days.
 
     ``now`` is in seconds since the Unix epoch, and ``states`` are those of the wanted days.
+    ``own`` is the record of a run that ends, which may not be in the tree yet.
     """
 
     manifest: Manifest
     tree: Tree
     now: float
     states: dict[str, dict[str, States]]
+    own: RunResult | None = None
 
     def explain(self, missing: Missing, length: int) -> Iterator[ExplainedDays]:
         """Yield the missing days, each once, with the cause that the last run met.
@@ -78,7 +61,7 @@ class RunHistory:
     def _given_up(self, missing: Missing, length: int) -> Iterator[ExplainedDays]:
         """Yield the days that a run gave up, and remove them from ``missing``."""
         oldest = _oldest(missing)
-        for record in islice(run_records.newest(self.tree, RunResult), length):
+        for record in islice(self._records(), length):
             # Clipped, because a planted time must end in no error and in no date without a name.
             ended = min(max(0.0, record.ended_at.timestamp()), self.now)
             # No older run can have asked for a day that was not ready when this one ended.
@@ -92,6 +75,13 @@ class RunHistory:
                 found = list(self._given_up_by(record, ended, missing))
                 yield from found
                 oldest = _oldest(missing) if found else oldest
+
+    def _records(self) -> Iterator[RunResult]:
+        if self.own is not None:
+            yield self.own
+        for record in run_records.newest(self.tree, RunResult):
+            if self.own is None or record.run_id != self.own.run_id:
+                yield record
 
     def _given_up_by(
         self, record: RunResult, ended: float, missing: Missing

@@ -1,0 +1,116 @@
+"""Tables beside the datasets, brought up to date by a run for the buckets that it holds.
+
+They are made of the whole manifest, never of what options select of it. See
+docs/decisions/0058-derived-tables.md.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harvester.core import calendar
+from harvester.core.calendar import DaySet
+from harvester.core.config.settings import Manifest
+from harvester.core.day_states import NOT_ASKED, Cause, DaysBeside, ExplainedDays
+from harvester.core.model import Refusal, bucket_of
+from harvester.planning.wanted_days import Wanted
+from harvester.runs.days.missing_days import RunHistory
+from harvester.runs.record.record import Record
+from harvester.scheduling.listener import AbandonedDays
+from harvester.storage.coverage_scan import States
+from harvester.storage.derived import derived_accounts
+from harvester.storage.derived.derived_coverage import CoverageUpdate
+from harvester.storage.layout import Tree
+from harvester.storage.state import manifests
+from harvester.storage.state.run_records import GivenUp, RunResult
+
+SEARCHED_RUNS = 20
+"""Maximum run records that are searched for the causes of missing days."""
+
+
+@dataclass(frozen=True, slots=True)
+class TablesUpdate:
+    """The tables `accounts` and `coverage` of some buckets, to be brought up to date.
+
+    ``whole`` is the manifest before options narrowed it, and its file is its name in the output.
+    ``want`` are all its wanted days at ``now``, in seconds since the Unix epoch, and ``states``
+    those of the files. ``record`` is that of the run that ends.
+    """
+
+    tree: Tree
+    own: Sequence[int]
+    whole: Manifest
+    now: float
+    want: Wanted
+    states: dict[str, dict[str, States]]
+    record: Record
+
+    def write(self) -> None:
+        """Write the files whose rows differ. Raises StoreError and UsageError."""
+        derived_accounts.update(self.tree, self.own, self.whole, self.now)
+        found = manifests.wanted_by_others(self.tree, self.whole.file.name)
+        # Of accounts that several manifests have, the last run has the word.
+        mine = {name: of_dataset.keys() for name, of_dataset in self.want.items()}
+        self.write_coverage({name: found[name].difference(mine.get(name, ())) for name in found})
+
+    def write_coverage(self, others: Mapping[str, set[str]]) -> None:
+        """Write the coverage alone. ``others`` are as in `CoverageUpdate`. Raises as `write`."""
+        for bucket, days in self._days().items():
+            about = self.whole.file.name, self.whole.datasets
+            CoverageUpdate(self.tree, bucket, *about, days, others).write()
+
+    def _days(self) -> dict[int, dict[str, dict[str, DaysBeside]]]:
+        """Return what is known beside the files, by bucket, dataset and appid."""
+        explained = self._explained()
+        buckets = {name: bucket_of(name, self.tree.buckets) for name in self.whole.names}
+        # Nearly all accounts have the same.
+        kinds: dict[DaysBeside, DaysBeside] = {}
+        found = {bucket: defaultdict[str, dict[str, DaysBeside]](dict) for bucket in self.own}
+        for name, of_dataset in self.want.items():
+            for appid, wanted in of_dataset.items():
+                causes = tuple(explained.get((name, appid), ()))
+                days = DaysBeside(wanted, self.states[name][appid].settled, causes)
+                found[buckets[appid]][name][appid] = kinds.setdefault(days, days)
+        return {bucket: dict(days) for bucket, days in found.items()}
+
+    def _explained(self) -> Mapping[tuple[str, str], list[Cause]]:
+        """Return why days are missing, by dataset and appid, as far as anything tells."""
+        accounts = {account.appid: account for account in self.whole.accounts}
+        found = defaultdict[tuple[str, str], list[Cause]](list)
+        missing: dict[tuple[str, str], DaySet] = {}
+        for name, states in self.states.items():
+            for appid, state in states.items():
+                days = self.want[name][appid] & ~state.covered
+                if days and accounts[appid].pauses(name):
+                    found[name, appid].append(Cause(days, "paused"))
+                elif days:
+                    missing[name, appid] = days
+        history = RunHistory(self.whole, self.tree, self.now, self.states, result_of(self.record))
+        for item in history.explain(missing, SEARCHED_RUNS):
+            if item.reason != NOT_ASKED:
+                found[item.dataset, item.appid].append(_cause(item))
+        return found
+
+
+def _cause(item: ExplainedDays) -> Cause:
+    is_open = item.at is None or item.word == NOT_ASKED
+    retry_at = None if is_open else int(item.at or 0) * 1_000_000
+    return Cause(item.days, item.word, item.errcode, retry_at)
+
+
+def result_of(record: Record) -> RunResult:
+    """Return what a run that ends gave up, as its record says it."""
+    ended = dt.datetime.fromtimestamp(int(record.ended_at), dt.UTC)
+    given_up = tuple(map(_given_up, record.abandoned))
+    return RunResult(record.run_id, ended, "finished", given_up)
+
+
+def _given_up(item: AbandonedDays) -> GivenUp:
+    begin, end = map(calendar.date_of, (item.begin, item.end))
+    rule, why = item.rule, item.why
+    code = why.errcode if isinstance(why, Refusal) else None
+    kind = rule.action.value, rule.scope.value
+    return GivenUp(item.appid, item.dataset, begin, end, *kind, code)
