@@ -195,7 +195,8 @@ def test_the_file_of_several_processes_is_about_all_of_them(
     Path("jobs.yaml").write_text(
         "version: 1\napi: {base_url: sandbox}\n"
         f"accounts: [{', '.join(f'{{appid: {appid(n)}}}' for n in range(1, 7))}]\n"
-        f"jobs: [{{datasets: [{DAILY}], begin_date: -3d}}]\noutput: {{path: out, buckets: 4}}\n"
+        f"jobs: [{{datasets: [{DAILY}], begin_date: 2026-05-01, end_date: 2026-05-03}}]\n"
+        "output: {path: out, buckets: 4}\n"
     )
     command = [sys.executable, "-m", "harvester", "run", "--processes", "2", "--metrics", "m.prom"]
     done = subprocess.run(
