@@ -117,7 +117,8 @@ def test_every_file_of_an_output_states_its_version(left: Path) -> None:
     folders = {name.split("/")[1] for name in found} | {
         name.split("/")[2] for name in found if "_harvester/" in name
     }
-    assert folders >= {"accounts", "codes", "runs", "changes", "manifests", "quota", "raw"}
+    tables = {"accounts", "codes", "coverage", "runs"}
+    assert folders >= {*tables, "changes", "manifests", "quota", "raw", "tables"}
     assert [name for name, version in found.items() if not version] == []
 
 
@@ -157,12 +158,13 @@ REFUSED: dict[str, Callable[[Path], None]] = {
     "_harvester/quota/*.json": newer_json,
     "_harvester/changes/*/*/*.log.zst": newer_lines,
 }
-LEFT_ALONE: dict[str, Callable[[Path], None]] = {
-    "accounts/*.parquet": newer_table,
-    "codes/*.parquet": newer_table,
-    "runs/*.parquet": newer_table,
-    "_harvester/manifests/*.json": newer_json,
-    "_harvester/runs/*.json": newer_json,
+LEFT_ALONE: dict[str, dict[str, Callable[[Path], None]]] = {
+    "tables": dict.fromkeys(
+        ("accounts/*.parquet", "codes/*.parquet", "runs/*.parquet"), newer_table
+    ),
+    "coverage": {"coverage/*/*.parquet": newer_table},
+    "marks": {"_harvester/tables/*.json": newer_json},
+    "others": dict.fromkeys(("_harvester/manifests/*.json", "_harvester/runs/*.json"), newer_json),
 }
 
 
@@ -192,7 +194,7 @@ def output(left: Path, tmp_path: Path) -> Path:
 def test_what_a_run_needs_is_refused_by_name(output: Path, pattern: str) -> None:
     """The run ends with 2, names both versions, and changes neither this file nor another one."""
     kept = made_newer(output, pattern, REFUSED[pattern])
-    data = {file: file.read_bytes() for file in (output / "output").glob("*/*/*.parquet")}
+    data = {file: file.read_bytes() for file in (output / "output").rglob("*.parquet")}
     with pytest.raises(UsageError) as raised:
         go_on(output)
     text = str(raised.value)
@@ -201,20 +203,22 @@ def test_what_a_run_needs_is_refused_by_name(output: Path, pattern: str) -> None
     assert {file: file.read_bytes() for file in kept | data} == kept | data
 
 
+@pytest.mark.parametrize("kind", LEFT_ALONE)
 def test_what_a_run_does_not_need_stays_as_it_is(
-    output: Path, caplog: pytest.LogCaptureFixture
+    output: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The run publishes its rows, and writes no older form over a newer one."""
     kept: dict[Path, bytes] = {}
-    for pattern, change in LEFT_ALONE.items():
+    for pattern, change in LEFT_ALONE[kind].items():
         kept |= made_newer(output, pattern, change)
     before = harvester.open(output / "output").arrow("interface_summary").count_rows()
     go_on(output)
     assert harvester.open(output / "output").arrow("interface_summary").count_rows() > before
     assert [file for file, data in kept.items() if file.read_bytes() != data] == []
-    for table in ("accounts", "codes", "runs"):
-        assert f"{table}/" in caplog.text
-    assert NEWER in caplog.text
+    if kind in {"tables", "coverage"}:
+        for pattern in LEFT_ALONE[kind]:
+            assert f"{pattern.partition('/')[0]}/" in caplog.text
+        assert NEWER in caplog.text
 
 
 def test_a_newer_table_is_refused_by_readers(output: Path) -> None:
