@@ -33,11 +33,3 @@ def harvested(tmp_path_factory: pytest.TempPathFactory) -> Path:
         wechat.fail(wechat.accounts[3], 48001, dataset="biz_summary")
         harvester.run(manifest)
     return folder / "output"
-
-
-@pytest.fixture(scope="session")
-def covered(harvested: Path) -> Path:
-    """The output, if its run wrote the table `coverage`."""
-    if not (harvested / "coverage").is_dir():
-        pytest.skip("a run writes no table `coverage` yet")
-    return harvested

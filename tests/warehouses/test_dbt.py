@@ -81,13 +81,13 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path, covered: Path) -> Project:
+def project(tmp_path: Path, harvested: Path) -> Project:
     """The project over the output of the warehouses."""
     python_with("dbt")
-    return Project(tmp_path, covered)
+    return Project(tmp_path, harvested)
 
 
-def test_the_project_builds(project: Project, covered: Path) -> None:
+def test_the_project_builds(project: Project, harvested: Path) -> None:
     """Every test of the sources passes, and the model has what the files have."""
     code, results = project.dbt("build")
     assert code == 0
@@ -101,7 +101,7 @@ def test_the_project_builds(project: Project, covered: Path) -> None:
         [followers, won] = [
             con.execute(
                 f"select sum({column}) from read_parquet(?) where ref_date = ? and {accounts}",
-                [f"{covered}/{dataset}/*/*.parquet", dt.date(2026, 5, 12)],
+                [f"{harvested}/{dataset}/*/*.parquet", dt.date(2026, 5, 12)],
             ).fetchall()[0][0]
             for dataset, column in (
                 ("user_cumulate", "cumulate_user"),

@@ -61,10 +61,10 @@ def answers(found: list[list[tuple[Any, ...]]]) -> Answers:
 
 
 @pytest.fixture(scope="module")
-def in_duckdb(covered: Path) -> Answers:
+def in_duckdb(harvested: Path) -> Answers:
     """The answers of DuckDB, by the views of an output."""
     with duckdb.connect(config={"autoinstall_known_extensions": False}) as con:
-        harvester.open(covered).duckdb(con)
+        harvester.open(harvested).duckdb(con)
         return answers([con.sql(question).fetchall() for question in QUESTIONS])
 
 
@@ -86,7 +86,7 @@ def test_every_question_has_an_answer(in_duckdb: Answers) -> None:
     ]
 
 
-def test_clickhouse_answers_the_same(in_duckdb: Answers, covered: Path) -> None:
+def test_clickhouse_answers_the_same(in_duckdb: Answers, harvested: Path) -> None:
     """By the views of examples/clickhouse, in which a function of a day is called otherwise."""
     call = re.compile(r"coverage_on\(date ('[^']+')\)")
     given = {
@@ -99,7 +99,7 @@ def test_clickhouse_answers_the_same(in_duckdb: Answers, covered: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        cwd=covered.parent,
+        cwd=harvested.parent,
     )
     assert done.returncode == 0, done.stderr
     lines = [line.removeprefix("FOUND ") for line in done.stdout.splitlines()]
@@ -107,9 +107,9 @@ def test_clickhouse_answers_the_same(in_duckdb: Answers, covered: Path) -> None:
 
 
 @pytest.mark.slow
-def test_spark_answers_the_same(in_duckdb: Answers, covered: Path, spark: SparkSession) -> None:
+def test_spark_answers_the_same(in_duckdb: Answers, harvested: Path, spark: SparkSession) -> None:
     """By the views that a run left, whose names have a prefix in the place of the schema."""
-    script = (covered / "_harvester/sql/spark.sql").read_text()
+    script = (harvested / "_harvester/sql/spark.sql").read_text()
     for view in script.split(";\n"):
         if view.strip():
             spark.sql(view)
