@@ -27,6 +27,8 @@ class AddressesHook(MetadataHookInterface):
         if home:
             at = f"{home}/blob/v{metadata['version']}"
             text = _RELATIVE_LINK.sub(rf"]({at}/\1)", text)
+            # A picture is a file, and not the page that shows one.
+            text = re.sub(rf"(!\[[^\]]*\]\({re.escape(home)})/blob/", r"\1/raw/", text)
             metadata["urls"] = {
                 "Repository": home,
                 "Documentation": f"{at}/README.md#more",

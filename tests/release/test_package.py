@@ -147,6 +147,7 @@ def test_the_metadata_are_whole(built: Built) -> None:
     text = found.get_payload()
     assert isinstance(text, str)
     assert f"]({HOME}/blob/v{__version__}/docs/cli.md)" in text
+    assert f"]({HOME}/raw/v{__version__}/docs/pictures/terminal.svg)" in text
     assert "](docs/" not in text
 
 

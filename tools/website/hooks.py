@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import shutil
-import tomllib
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 
-# RFC 2606: no such host exists. It stands until the package names a repository.
-UNPUBLISHED = "https://repository.invalid"
+# As in hatch_build.py; RFC 2606: no such host exists.
+REPOSITORY = os.environ.get("PROJECT_URL") or "https://repository.invalid"
 
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -56,10 +56,4 @@ def _target(folder: str, link: str) -> str:
     if path.startswith("docs/"):
         return link
     kind = "tree" if (ROOT / path).is_dir() else "blob"
-    return f"{_repository()}/{kind}/main/{path}"
-
-
-def _repository() -> str:
-    """Return the address of the repository, as the package has it."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    return str(project.get("urls", {}).get("Repository", UNPUBLISHED))
+    return f"{REPOSITORY}/{kind}/main/{path}"
