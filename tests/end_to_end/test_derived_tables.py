@@ -14,9 +14,11 @@ import pytest
 
 import harvester
 from harvester.core.calendar import parse_day
+from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
 from harvester.sandbox import Row, expected_rows
 from harvester.storage.backends import atomic_files
+from harvester.storage.layout import TABLES, open_tree
 from harvester.verbs.forget import forget
 from harvester.verbs.rewrite import rewrite
 from harvester.verbs.verify import verify
@@ -28,6 +30,7 @@ from tests.support.derived_tables import (
     versions,
 )
 from tests.support.run_harness import RunHarness, appid
+from tests.support.store_backends import download
 
 DAILY, WEEKLY, LATE = "interface_summary", "upstream_msg_week", "biz_summary"
 
@@ -186,11 +189,12 @@ def manifest(name: str, folder: Path, text: str, numbers: range, **output: Any) 
         f"  - {{appid: {appid(n)}, name: Acme {n}, tags: [retail{n}], {ATTRIBUTES}}}\n"
         for n in numbers
     )
+    output.setdefault("path", f"{folder}/out")
     options = ", ".join(f"{key}: {value}" for key, value in output.items())
     path = folder / name
     path.write_text(
         f"version: 1\napi: {{base_url: sandbox}}\naccounts:\n{accounts}jobs:\n{text}"
-        f"output: {{path: {folder}/out, {options}}}\n"
+        f"output: {{{options}}}\n"
     )
     return path
 
@@ -319,3 +323,25 @@ def test_a_repair_says_which_days_are_lost(tmp_path: Path) -> None:
     assert rows_of_table(tmp_path / "new", "accounts") == rows_of_table(root, "accounts")
     before = versions(tmp_path / "new", ("accounts", "coverage"))
     assert versions(tmp_path / "new", ("accounts", "coverage")) == before
+
+
+def test_an_object_store_has_the_tables_too(s3_output: Output, tmp_path: Path) -> None:
+    """A run without news puts its row of `runs` alone, and a forgotten account is in no object."""
+    root, store = tmp_path / "copy", open_tree(s3_output).store
+    members = {"path": s3_output.path, "endpoint": s3_output.endpoint, "buckets": 2}
+    path = manifest("jobs.yaml", tmp_path, JOB, range(1, 4), **members)
+    assert harvester.run(path).exit_code == Exit.DONE
+    download(store, root)
+    assert days_of_table(root) == days_expected(root, time.time(), harvester.read_manifest(path))
+    before = {file.name: file.version for name in TABLES for file in store.list(name)}
+    assert harvester.run(path).exit_code == Exit.DONE
+    after = {file.name: file.version for name in TABLES for file in store.list(name)}
+    changed = [name for name in after if after[name] != before.get(name)]
+    assert [name.split("/")[0] for name in changed] == ["runs"]
+    manifest("jobs.yaml", tmp_path, JOB, range(1, 3), **members)
+    path.write_text(path.read_text().replace("jobs:", f"  - appid: {appid(3)}\njobs:", 1))
+    path.write_text(path.read_text().replace("begin_date", f"accounts: [{appid(1)}], begin_date"))
+    forget(path, accounts=[appid(2), appid(3)])
+    shutil.rmtree(root)
+    download(store, root)
+    assert not that_have(root, appid(2), appid(3))

@@ -17,6 +17,7 @@ from tests.sabotage.patches import (
     queries,
     report,
     rows,
+    tables,
     views,
     words,
 )
@@ -34,4 +35,5 @@ SABOTAGES = (
     *report.SABOTAGES,
     *metrics.SABOTAGES,
     *queries.SABOTAGES,
+    *tables.SABOTAGES,
 )
