@@ -46,7 +46,8 @@ class RunState:
 
     ``manifest_at`` returns that part of the manifest as of another time. ``grant`` is how many
     requests the run may make, None for any number. What happens goes to the facts of ``run_log``.
-    ``whole`` is the manifest before options narrowed it, for the tables.
+    ``whole`` is the manifest before options narrowed it, for the tables. ``whole_at`` returns it as
+    of another time.
     """
 
     manifest: Manifest
@@ -58,6 +59,7 @@ class RunState:
     manifest_at: Callable[[float], Manifest]
     grant: int | None = None
     whole: Manifest | None = None
+    whole_at: Callable[[float], Manifest | None] = lambda _: None
 
     @property
     def stream(self) -> Stream:
@@ -98,8 +100,13 @@ def run(
         return replace(of_shard(project.manifest_at(now), own), limits=manifest.limits)
 
     everything = of_shard(everything, own)
-    place = project.manifest, project.tree
-    execute(RunState(*place, options, context, own, run_log, manifest_at, grant, everything))
+
+    def whole_at(now: float) -> Manifest:
+        read = as_kept((project.whole_at or project.manifest_at)(now))
+        return replace(of_shard(read, own), file=everything.file)
+
+    place = project.manifest, project.tree, options, context, own, run_log
+    execute(RunState(*place, manifest_at, grant, everything, whole_at))
 
 
 def whole_manifest(project: runtime.Project) -> Manifest:
@@ -183,7 +190,8 @@ def _by_right_clock(state: RunState) -> RunState:
         state.run_log.correct_clock(moved)
         # On days that its clock takes for future ones a manifest may want nothing, and be refused.
         with suppress(UsageError):
-            state = replace(state, manifest=state.manifest_at(state.started_at))
+            right = state.manifest_at(state.started_at)
+            state = replace(state, manifest=right, whole=state.whole_at(state.started_at))
         state.stream.report(begun(state.manifest, state.options, state.started_at))
     return state
 

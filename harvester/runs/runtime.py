@@ -39,7 +39,8 @@ class Project(NamedTuple):
     """A manifest, its output tree, and the clock and platform of one operation over them.
 
     ``manifest_at`` reads the manifest again as of another time, in seconds since the Unix epoch,
-    and ``credentials`` reads the secrets that it refers to.
+    ``whole_at`` does so without narrowing it, and ``credentials`` reads the secrets that it refers
+    to.
     ``lock_timeout`` is how many seconds a verb other than a run waits for buckets that another run
     holds, None for what is usual in the store. ``owners`` compare the tokens of the accounts; None
     compares them within this process. ``whole`` is the manifest before it was narrowed.
@@ -52,6 +53,7 @@ class Project(NamedTuple):
     manifest_at: Callable[[float], Manifest]
     credentials: Credentials
     whole: Manifest | None = None
+    whole_at: Callable[[float], Manifest] | None = None
     lock_timeout: float | None = None
     owners: TokenOwners | None = None
 

@@ -117,7 +117,9 @@ class Opened(NamedTuple):
 
         manifest_at = ManifestReader(self.source, output, appids, selection)
         mine = narrowed(manifest, selection, self.clock.started_at)
-        return Project(mine, self.tree, self.clock, platform, manifest_at, credentials, manifest)
+        whole_at = replace(manifest_at, selection=ALL)
+        place = mine, self.tree, self.clock, platform
+        return Project(*place, manifest_at, credentials, manifest, whole_at)
 
 
 def open_project(

@@ -15,6 +15,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from harvester import open as open_output
 from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
 from harvester.core import calendar
@@ -359,6 +360,11 @@ def test_dates_relative_to_today_are_of_the_corrected_day(
     assert dataset["wanted"] in (1, 2)
     [line] = [line for line in capsys.readouterr().err.splitlines() if "goes by WeChat's" in line]
     assert "this machine's clock is 5 days, 0:00:0" in line
+    # The table has the days of the whole manifest, which the options did not narrow.
+    rows = open_output(tmp_path / "output").coverage().to_pylist()
+    wanted = {calendar.day_of(row[edge]) for row in rows for edge in ("begin_date", "end_date")}
+    assert all(row["wanted"] for row in rows)
+    assert (min(wanted), max(wanted)) in {(today - 3, today - 1), (today - 3, today - 2)}
 
 
 def test_the_platforms_list_brings_the_time_as_well(lab: VirtualTimeHarness) -> None:

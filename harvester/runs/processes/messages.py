@@ -46,6 +46,7 @@ class ShardTask:
     manifest: Manifest
     whole: Manifest
     manifest_at: Callable[[float], Manifest]
+    whole_at: Callable[[float], Manifest] | None
     credentials: Credentials
     options: RunOptions
     log_level: int

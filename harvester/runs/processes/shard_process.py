@@ -186,7 +186,9 @@ class _ShardProcess:
             platform = PlatformAtHand(clock, self._shared_platform)
             place = task.manifest, open_tree(task.manifest.output)
             project = Project(*place, clock, platform, task.manifest_at, task.credentials)
-            project = project._replace(owners=self._owners, whole=task.whole)
+            project = project._replace(
+                owners=self._owners, whole=task.whole, whole_at=task.whole_at
+            )
             harvesting.run(self._log, project, task.options, share=(task.own, task.grant))
 
     def _shared_platform(self, manifest: Manifest) -> PlatformAccess | None:

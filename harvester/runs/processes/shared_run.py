@@ -98,6 +98,7 @@ def _tasks(
             manifest=narrowed,
             whole=of_shard(whole, mine),
             manifest_at=project.manifest_at,
+            whole_at=project.whole_at,
             credentials=project.credentials,
             options=replace(options, processes=1),
             log_level=logging.getLogger("harvester").getEffectiveLevel(),

@@ -190,6 +190,7 @@ def sandbox_task(folder: Path, platform: PlatformCache | None = None) -> ShardTa
         manifest=project.manifest,
         whole=project.manifest,
         manifest_at=project.manifest_at,
+        whole_at=project.whole_at,
         credentials=project.credentials,
         options=RunOptions(),
         log_level=logging.INFO,
