@@ -17,6 +17,7 @@ from harvester.cli.output.markdown_summary import run_text
 from harvester.core.exit_codes import Exit
 from harvester.runs.record.record import Record
 from harvester.testing import Sandbox, sandbox
+from tests.support.run_harness import newest_days
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 SUMMARY = ("run", "--progress", "none", "--log-level", "error")
@@ -28,7 +29,7 @@ class Stage:
     def __init__(self, folder: Path, wechat: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
         self.wechat, self.folder, self._capsys = wechat, folder, capsys
         self.manifest: dict[str, Any] = wechat.manifest(
-            ["interface_summary", "user_summary"], begin_date="-5d", output=str(folder / "output")
+            ["interface_summary", "user_summary"], output=str(folder / "output"), **newest_days(5)
         )
         self.file = folder / "jobs.yaml"
         self.file.write_text(json.dumps(self.manifest))

@@ -12,7 +12,8 @@ from typing import Any
 import duckdb
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.calendar import Day, date_of, day_range, each_day, instant, parse_day
+from harvester.core import readiness
+from harvester.core.calendar import Day, date_of, day_range, day_text, each_day, instant, parse_day
 from harvester.core.config.credentials import AppSecret
 from harvester.core.config.expect import Expect
 from harvester.core.config.settings import (
@@ -68,6 +69,13 @@ def run_state(
     mine = of_shard(manifest, own)
     grant = mine.limits.max_requests
     return RunState(mine, tree, options, context, own, log, lambda _: mine, grant)
+
+
+def newest_days(count: int) -> dict[str, str]:
+    """Return the range of the newest ready days in the words of a manifest, whatever the hour."""
+    newest = readiness.newest_ready(CATALOGUE[DAILY], time.time())
+    begin, end = day_text(newest - count + 1), day_text(newest)
+    return {"begin_date": begin, "end_date": end}
 
 
 def appid(number: int) -> str:
