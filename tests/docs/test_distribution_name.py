@@ -101,7 +101,9 @@ def test_the_command_and_the_import_are_not_taken_for_it(text: str) -> None:
 def test_nothing_names_the_distribution_of_others() -> None:
     """Pages, examples, messages and workflows name ours, and no index before its first release."""
     assert tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["name"] == NAME
-    is_released = re.search(r"^## \[\d", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    is_released = re.search(
+        r"^## \[[\d.]+\] - \d", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
+    )
     wrong = BARE if is_released else (*BARE, installs(NAME))
     found = [
         f"{name}: {each.strip()}"
