@@ -24,8 +24,9 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.cli.commands import check, status
-from harvester.cli.output import answers, run_summary
+from harvester.cli.output import answers
 from harvester.core.text.safe_text import safe_text
+from harvester.runs.record import causes
 from harvester.sandbox import Row, Rules
 from tests.support.faulty_wechat import Fault, FaultyWeChat
 from tests.support.hostile_texts import FRIENDLY, HOSTILE, acts, acts_in_json, numbers_in
@@ -93,8 +94,9 @@ def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     """The outputs of one test; lists are printed whole, so that no text is left out."""
     root = logging.getLogger()
     handlers = root.handlers[:]
-    for module in (answers, run_summary, status):
+    for module in (answers, status):
         monkeypatch.setattr(module, "MAX_LINES", 1000)
+    monkeypatch.setattr(causes, "MAX_CAUSES", 1000)
     monkeypatch.setattr(check, "MAX_ROWS", 1000)
     yield Shown(capsys)
     root.handlers[:] = handlers

@@ -366,7 +366,7 @@ def test_a_run_in_which_everything_goes_wrong_shows_no_secret(
     place.command("status", "--format", "json")
     place.command("check", "--log-level", "debug")
     rows = [row for file in place.folder.glob(PARTS) for row in pq.read_table(file).to_pylist()]
-    extras = [json.loads(row["_extra"]) for row in rows if row["_extra"]]
+    extras = [json.loads(row["_extra"]) for row in rows if row.get("_extra")]
     assert {(extra["***"][0], extra["***"][1]["cut"]) for extra in extras} == {("***", "***")}
     kept = [*place.folder.glob("output/_harvester/quarantine/*/*/*.json")]
     assert any('"callback_count":"***"' in json.loads(file.read_text())["body"] for file in kept)

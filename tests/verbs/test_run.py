@@ -452,7 +452,7 @@ def test_a_remedy_is_told_once_however_many_causes_have_it() -> None:
         AbandonedDays("wx1", dataset, 1, 1, 1, rule_for(48001), Refusal(code, "no", ""))
         for dataset, code in (("user_summary", 48001), ("user_cumulate", 48004))
     ]
-    causes = [*lost_lines(Record(abandoned=days), {"wx1": "Acme"}, 12)]
+    causes = [*lost_lines(Record(abandoned=days), {"wx1": "Acme"})]
     assert causes[0] == "wx1 Acme, user_summary: 1 day: 48001 no"
     assert causes[1].startswith("  the account may not use this API. ")
     assert causes[2:] == ["wx1 Acme, user_cumulate: 1 day: 48004 no"]

@@ -278,19 +278,19 @@ def lost_days(record: Record, names: Mapping[str, str]) -> list[LostDays]:
     return [*refused, *silent, *_in_quarantine(record.quarantined, names)]
 
 
-def lost_lines(record: Record, names: Mapping[str, str], most: int = MAX_CAUSES) -> Iterator[str]:
-    """Yield the first ``most`` causes of `lost_days` as lines, and below each its advice.
+def lost_lines(record: Record, names: Mapping[str, str]) -> Iterator[str]:
+    """Yield the first causes of `lost_days` as lines, and below each its advice.
 
     Advice is indented. It is not repeated, because many causes may have the same.
     """
     found, told = lost_days(record, names), {""}
-    for cause in found[:most]:
+    for cause in found[:MAX_CAUSES]:
         days = counted(cause.days, "day")
         yield said("{whose}: {days}: {why}", whose=cause.whose, days=days, why=cause.why)
         if cause.advice not in told:
             yield said("  {advice}", advice=cause.advice)
         told.add(cause.advice)
-    if (more := len(found) - most) > 0:
+    if (more := len(found) - MAX_CAUSES) > 0:
         yield said("and {kinds} in the run record", kinds=counted(more, "more kind"))
 
 
