@@ -22,6 +22,7 @@ NAMES = (
     "memory",
     "year",
     "plan",
+    "tables",
     "report",
     "store",
     "pace",
