@@ -33,6 +33,7 @@ from harvester.storage.layout import open_tree
 from harvester.testing import Sandbox
 from harvester.verbs.run import Run
 from tests.support.claims import claim
+from tests.support.run_harness import newest_days
 
 Manifest = dict[str, Any]
 
@@ -431,7 +432,8 @@ def test_texts_name_the_first_accounts_with_the_cause_and_its_remedy(tmp_path: P
     """Of the result, of its error and of the row of a shard, as the command prints it."""
     refused = {f"wx{number:016x}": 48001 for number in range(1, 6)}
     with harvester.testing.sandbox(accounts=6, faults=refused) as wechat:
-        manifest = wechat.manifest(["user_summary"], output=str(tmp_path / "output"))
+        output = str(tmp_path / "output")
+        manifest = wechat.manifest(["user_summary"], output=output, **newest_days(30))
         manifest["accounts"][0]["name"] = "Acme"
         found = harvester.run(manifest)
     first = (
