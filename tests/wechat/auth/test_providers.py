@@ -184,7 +184,7 @@ async def test_advice_names_the_address_that_is_not_allowed() -> None:
     async with token_harness(refusal(40164, words)) as at:
         rule = (await denial(at)).rule
     assert "Add 203.0.113.7 to the account's IP allow-list" in rule.advice
-    assert "mp.weixin.qq.com" in rule.advice
+    assert "developers.weixin.qq.com/platform" in rule.advice
 
 
 # Static tokens
