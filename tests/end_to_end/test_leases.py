@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import duckdb
+import pytest
 
 from harvester.cli import invoke
 from harvester.core.config.settings import Output
@@ -186,6 +187,7 @@ def test_a_holder_that_is_killed(
         lab.assert_exact(duck)
 
 
+@pytest.mark.slow
 def test_a_holder_that_is_stopped_for_longer_than_its_lease(
     tmp_path: Path, s3_output: Output, duck: duckdb.DuckDBPyConnection
 ) -> None:

@@ -155,6 +155,7 @@ def desk(
         yield Desk(tmp_path, life, world, capsys, jobs)
 
 
+@pytest.mark.slow
 def test_days_that_no_exit_code_tells(desk: Desk) -> None:
     """A person hears of what is late and what fell empty, and of no holiday and no new client."""
     assert desk.noon() == Noon(0, [], 0, [], [], 20, "20 of 20 accounts complete, 0 late")

@@ -80,7 +80,7 @@ class Outputs:
 @pytest.mark.parametrize("delay", [0.0, *by_night([90.0])])
 @pytest.mark.parametrize(
     ("rules", "outputs", "most"),
-    [(FIXED, 2, 3.0), (FIXED, 3, 5.0), (SLIDING, 2, 3.0), (SLIDING, 3, 6.0)],
+    [(FIXED, 2, 3.0), (SLIDING, 2, 3.0), *by_night([(FIXED, 3, 5.0), (SLIDING, 3, 6.0)])],
 )
 @pytest.mark.parametrize("lab", SEEDS, indirect=True)
 def test_outputs_with_the_same_account_share_its_rate(

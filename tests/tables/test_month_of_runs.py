@@ -16,7 +16,6 @@ from harvester.core.dataset import Dataset
 from harvester.core.exit_codes import Exit
 from tests.support.faulty_wechat import DataFault, Delayed, FaultyRules, Late, Outage, Revised
 from tests.support.faulty_wechat import FaultyWeChat as Sandbox
-from tests.support.nights import by_night
 from tests.support.reference_client import Reference
 from tests.support.run_harness import RunHarness, days_between, expected, published_rows
 
@@ -138,7 +137,8 @@ BY_DAY = (*STEADY, "user_summary", "article_read", "article_total_detail", "upst
 """A dataset of each kind: with figures that are revised, that are delayed, and of weeks."""
 
 
-@pytest.mark.parametrize("datasets", [BY_DAY, *by_night([(tuple(CATALOGUE),)])], ids=len)
+@pytest.mark.slow
+@pytest.mark.parametrize("datasets", [BY_DAY, tuple(CATALOGUE)], ids=len)
 def test_a_month_of_daily_runs_ends_in_the_truth(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection, datasets: tuple[str, ...]
 ) -> None:

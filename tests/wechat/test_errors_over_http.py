@@ -302,6 +302,7 @@ def test_temporary_refusals_of_all_tokens_are_not_exit_code_4(
     assert (list(done.reasons()), done.exit_code) == ([reason], code)
 
 
+@pytest.mark.slow
 def test_twenty_five_broken_accounts_do_not_affect_five_good_ones(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:

@@ -235,6 +235,7 @@ print(harvester.run(json.loads(sys.argv[1]), processes=2).outcome)
 """
 
 
+@pytest.mark.slow
 def test_a_machine_that_is_suspended_kills_no_process(place: Workplace) -> None:
     """All of a run stops for more than the time of so many ticks, and goes on."""
     command = [sys.executable, "-c", PROGRAM, json.dumps(place.manifest())]

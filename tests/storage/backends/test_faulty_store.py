@@ -31,7 +31,7 @@ from harvester.storage.state import rewrite_journal
 from tests.support import kill_at
 from tests.support.claims import claim
 from tests.support.faulty_store import FAULTS, Weather, faulty_store
-from tests.support.nights import few_by_day
+from tests.support.nights import by_night, few_by_day
 from tests.support.run_harness import (
     BOTH,
     RunHarness,
@@ -129,7 +129,7 @@ def test_the_probe_judges_clean_answers_alone(s3_output: Output, fault: str, see
             pass
 
 
-@pytest.mark.parametrize("fault", ["slow", "silent"])
+@pytest.mark.parametrize("fault", ["slow", *by_night(["silent"])])
 def test_one_slow_answer_does_not_end_a_start_under_a_short_lease(
     s3_output: Output, fault: str
 ) -> None:
