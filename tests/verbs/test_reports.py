@@ -90,7 +90,7 @@ def test_the_reports_of_a_month_in_spark(tmp_path: Path, spark: SparkSession) ->
     script = sql(manifest_of(folder), engine="spark", schema="we`chat'")
     file = tmp_path / "views.sql"
     file.write_text(script)
-    [block] = [block for block in blocks(ROOT / "docs" / "reading.md") if "views" in block.info]
+    [block] = blocks(ROOT / "docs" / "reading.md", "python views")
     names = {
         "output/_harvester/sql/spark.sql": str(file),
         "wechat_followers": "`we``chat'_followers",
