@@ -79,7 +79,7 @@ def test_the_story(
             assert told(shell, "check")[0] == Exit.INCOMPLETE
             outage[:] = [now() + 5, now() + 65]
             code, log = told(shell, "run", "--progress", "log")
-            assert code == Exit.AGAIN
+            assert code == Exit.ATTENTION
             assert told(shell, "status")[0] == Exit.DONE
     # Of these a list of suspicious gaps takes 14, and the outage some.
     assert len(log.splitlines()) <= 80
