@@ -56,6 +56,7 @@ def check_said(life: dict[str, Any]) -> None:
     assert runs[0][1] == "75"
 
 
+@pytest.mark.slow
 def test_a_life_of_some_weeks(tmp_path: Path) -> None:
     """Twelve accounts, a hole of three days, a killed run, an outage, a lost secret."""
     life = lived(tmp_path, accounts=12, days=45, hole=3, datasets=FEW)

@@ -206,6 +206,7 @@ def test_polars(replaced: Replaced, queries: int) -> None:
         assert all(isinstance(each, POLARS_SAYS) for each in asked.said), asked.said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("queries", SPARK_QUERIES)
 def test_spark(replaced: Replaced, spark: SparkSession, queries: int) -> None:
     """Opened or refreshed for each query, or opened once: all of a replacement or its beginning."""
