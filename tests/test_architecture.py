@@ -221,7 +221,7 @@ MAX_CODE = {
     "storage": 4_351,
     "engine": 913,
     "runs": 4_469,
-    "verbs": 3_894,
+    "verbs": 3_905,
     "readers": 671,
     "cli": 2_923,
     "sandbox": 1_056,

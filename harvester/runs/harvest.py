@@ -87,10 +87,10 @@ def run(
     buckets, and as `execute`.
     """
     manifest = project.manifest
-    whole = own_buckets(manifest.output.buckets, options.shard), manifest.limits.max_requests
-    own, grant = share or whole
+    alone = own_buckets(manifest.output.buckets, options.shard), manifest.limits.max_requests
+    own, grant = share or alone
     # A process of a run got it with its share.
-    everything = whole_manifest(project) if share is None else project.whole or manifest
+    whole = whole_manifest(project) if share is None else project.whole or manifest
     # Narrowed before secrets are read: the runner of a shard needs those of its own accounts alone.
     project = project._replace(manifest=of_shard(manifest, own))
     context = run_context(project, watch)
@@ -99,14 +99,14 @@ def run(
         # The limits of a process are its share of the manifest's.
         return replace(of_shard(project.manifest_at(now), own), limits=manifest.limits)
 
-    everything = of_shard(everything, own)
+    whole = of_shard(whole, own)
 
     def whole_at(now: float) -> Manifest:
         read = as_kept((project.whole_at or project.manifest_at)(now))
-        return replace(of_shard(read, own), file=everything.file)
+        return replace(of_shard(read, own), file=whole.file)
 
     place = project.manifest, project.tree, options, context, own, run_log
-    execute(RunState(*place, manifest_at, grant, everything, whole_at))
+    execute(RunState(*place, manifest_at, grant, whole, whole_at))
 
 
 def whole_manifest(project: runtime.Project) -> Manifest:

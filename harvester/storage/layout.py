@@ -37,7 +37,7 @@ QUARANTINE = f"{META_DIR}/quarantine"
 """Rejected answers, and damaged groups and files."""
 
 QUOTA = f"{META_DIR}/quota"
-"""Quota ledgers, a file for each bucket."""
+"""Quota ledgers, one file per bucket."""
 
 RUNS = f"{META_DIR}/runs"
 """Run records."""
@@ -49,13 +49,13 @@ FORCED_REFRESHES = f"{META_DIR}/quota/forced"
 """Counts of forced token refreshes."""
 
 VIEWS = f"{META_DIR}/sql"
-"""The views of `harvester sql`, a file for each engine."""
+"""The views of `harvester sql`, one file per engine."""
 
 MANIFESTS = f"{META_DIR}/manifests"
 """Manifests as the last run of each left it, without credentials."""
 
 DERIVED = f"{META_DIR}/tables"
-"""What the files of the table `coverage` were made of, a file for each bucket."""
+"""Marks of what the files of `coverage` were made of, one file per bucket and manifest."""
 
 ACCOUNT_CACHE = f"{META_DIR}/platform.json"
 """Cached list of the accounts that authorised the platform."""

@@ -123,7 +123,7 @@ def test_every_file_of_an_output_states_its_version(left: Path) -> None:
 
 
 def newer_table(path: Path) -> None:
-    """Make a table of tomorrow, with a column that nobody knows."""
+    """Make a table of a newer version, with an unknown column."""
     table = pq.read_table(path)
     keys = {**footer_keys(path), b"harvester.table_version": b"2"}
     table = table.append_column("more", pa.array([1] * len(table)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +14,9 @@ import pytest
 import harvester
 from harvester.catalogue import CATALOGUE
 from harvester.core.errors import UsageError
+from harvester.storage.backends.local import LocalStore
 from harvester.storage.derived.derived_files import SCHEMAS
+from harvester.storage.layout import VIEWS
 from harvester.tables.columns import arrow_schema
 from harvester.verbs.sql.script import ENGINES, sql
 from tests.support.views import MANIFEST, REPORTS, columns_of, loaded, manifest_of, write
@@ -27,6 +31,13 @@ CHINESE = (
     "接口日报",
 )
 ALL = {*CATALOGUE, *SCHEMAS, *REPORTS, *CHINESE, "newest_complete_day"}
+
+
+def test_views_of_nothing_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A mistyped path would give empty answers; one that was harvested gives no warning."""
+    sql(manifest_of(tmp_path / "mistyped"), engine="duckdb")
+    [record] = caplog.records
+    assert record.message.endswith("mistyped: nothing was harvested here, so every view is empty")
 
 
 def test_an_empty_output_has_all_views_and_columns(tmp_path: Path) -> None:
@@ -215,6 +226,26 @@ def test_a_run_leaves_the_views_in_the_output(tmp_path: Path) -> None:
     manifest["jobs"][0]["datasets"].append("user_summary")
     harvester.run(manifest)
     assert "/user_summary/" in kept["duckdb.sql"].read_text("utf-8")
+
+
+def test_a_dataset_that_another_shard_begins_meanwhile_is_in_the_views(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise its view would be empty until the next run, as if WeChat had no rows of it."""
+    manifest, out = manifest_of(tmp_path / "out"), tmp_path / "out"
+    manifest["jobs"] = [{"datasets": ["interface_summary"], "begin_date": "-3d"}]
+    put = LocalStore.put
+
+    def put_late(store: LocalStore, name: str, *rest: Any) -> Any:
+        if name == f"{VIEWS}/duckdb.sql":
+            shutil.copytree(out / "interface_summary", out / "user_summary", dirs_exist_ok=True)
+        return put(store, name, *rest)
+
+    monkeypatch.setattr(LocalStore, "put", put_late)
+    harvester.run(manifest)
+    for engine in ENGINES:
+        kept = (out / VIEWS / f"{engine}.sql").read_text("utf-8")
+        assert f"{out}/user_summary" in kept
 
 
 def test_no_attribute_is_named_where_no_name_may_be_kept(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def months(tree: Tree, bucket: int) -> dict[Month, str]:
     found, part = dict[Month, str](), f"part-{tree.bucket_label(bucket)}.parquet"
     for file in files(tree.store, COVERAGE):
         month = file.name.removeprefix(f"{COVERAGE}/ref_month=").removesuffix(f"/{part}")
-        # A file of another bucket, or of nobody.
+        # Files of other buckets, and files that are not harvester's, are left out.
         with suppress(ValueError):
             found[calendar.parse_month(month)] = file.version
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,9 @@ Engine: TypeAlias = Literal["duckdb", "spark"]
 
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
+_MAX_TRIES = 3
+_log = logging.getLogger("harvester.sql")
+
 
 @arguments.checked
 def sql(
@@ -53,8 +57,11 @@ def sql(
     chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
     project = open_project(manifest, output=output, authorised="optional")
     store, whole = project.tree.store, project.manifest
-    if manifest is None and not layout.is_harvested(store):
-        raise UsageError(f"{store.display_path()}: nothing was harvested here", "correct the path")
+    if not layout.is_harvested(store):
+        problem = f"{store.display_path()}: nothing was harvested here"
+        if manifest is None:
+            raise UsageError(problem, "correct the path")
+        _log.warning("%s, so every view is empty", problem)
     address = _address(whole.output)
     if base is not None:
         address = _usable("base", base).rstrip("/")
@@ -69,13 +76,19 @@ def keep(tree: Tree, output: Output) -> None:
 
     Raises as `views_of`.
     """
-    # Listed once, because a store takes its time.
-    views = views_of(tree.store, ENGINES[0], "wechat", _address(output))
-    for engine in ENGINES:
-        name = f"{layout.VIEWS}/{engine}.sql"
-        made = replace(views, dialect=dialect_of(engine)).script().encode()
-        if read_bytes(tree.store, name) != made:
-            tree.store.put(name, made)
+    # Again after a change, because another shard may have brought a dataset its first file.
+    for _ in range(_MAX_TRIES):
+        # Listed once for all engines, because a store takes its time.
+        views = views_of(tree.store, ENGINES[0], "wechat", _address(output))
+        is_same = True
+        for engine in ENGINES:
+            name = f"{layout.VIEWS}/{engine}.sql"
+            made = replace(views, dialect=dialect_of(engine)).script().encode()
+            if read_bytes(tree.store, name) != made:
+                tree.store.put(name, made)
+                is_same = False
+        if is_same:
+            return
 
 
 def _address(output: Output) -> str:

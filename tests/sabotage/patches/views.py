@@ -61,8 +61,15 @@ SABOTAGES = (
     Sabotage(
         "mistyped-output-with-empty-views",
         SCRIPT,
-        "if manifest is None and not layout.is_harvested(store):",
+        "if not layout.is_harvested(store):",
         "if False:",
         f"{OF_SQL}::test_without_a_manifest_the_output_is_enough",
+    ),
+    Sabotage(
+        "views-of-another-shard-s-first-file-missed",
+        SCRIPT,
+        "if is_same:",
+        "if True:",
+        f"{OF_SQL}::test_a_dataset_that_another_shard_begins_meanwhile_is_in_the_views",
     ),
 )
