@@ -18,6 +18,7 @@ VERBS = {
     "fetch": "Ask for one window now, and compare the answer with the published rows.",
     "changes": "List the files that were replaced since a cursor, as JSON lines.",
     "sql": "Print views of the output, with names and labels, for DuckDB or Spark.",
+    "export": "Bring tables of a lakehouse up to date: Iceberg, Delta or DuckLake.",
     "verify": "Check every file against itself, its data included.",
     "rewrite": "Write a fresh output with another number of buckets or newer columns.",
     "forget": "Delete accounts for good: rows, answers, quarantine, names. Prints a receipt.",

@@ -71,7 +71,7 @@ class Views:
         for name in _words()["reports"]:
             yield self._report(name, "en")
             yield self._report(name, "zh")
-        columns = {name: _comment(name) for name in ("dataset", "newest_complete_day")}
+        columns = {name: comment_of(name) for name in ("dataset", "newest_complete_day")}
         query = self._query("newest_complete_day")
         yield View("newest_complete_day", columns["newest_complete_day"], columns, query)
 
@@ -120,14 +120,14 @@ class Views:
         return f"(select appid, {columns} from {rows} group by appid)"  # noqa: S608 - all is quoted
 
     def _plain(self, names: Sequence[str], table: str = "d") -> _Columns:
-        return {name: (f"{table}.{self.dialect.quoted(name)}", _comment(name)) for name in names}
+        return {name: (f"{table}.{self.dialect.quoted(name)}", comment_of(name)) for name in names}
 
     def _table(self, name: str) -> View:
         columns = self._plain(TABLES[name].names)
         if name == "coverage":
             columns |= self._plain([*self._labels()], "a") | self._plain(["ref_month"])
         file = "coverage" if name == "coverage" else "table"
-        return self._view(name, _words()["tables"][name], columns, file)
+        return self._view(name, about_table(name), columns, file)
 
     def _dataset(self, dataset: Dataset) -> View:
         own = {column.name for column in dataset.columns}
@@ -136,9 +136,9 @@ class Views:
             columns |= self._column(dataset, column)
         for added, (how, needed) in _DERIVED.items():
             if needed <= own:
-                columns[added] = how, _comment(added)
+                columns[added] = how, comment_of(added)
         provisional = "coalesce(array_contains(p.days, d.ref_date), false)"
-        columns["provisional"] = provisional, _comment("provisional")
+        columns["provisional"] = provisional, comment_of("provisional")
         columns |= self._plain(["_fetched_at", "_run_id", "_extra", "ref_month"])
         about = " ".join((f"{dataset.description}.", *dataset.notes))
         label = dataset_label(dataset.name, "zh")
@@ -156,7 +156,7 @@ class Views:
         """Return a column of a dataset, and the labels of its codes."""
         name, zh = column.name, column_label(dataset.name, column.name, "zh")
         value = f"d.{self.dialect.quoted(name)}"
-        found = {name: (value, f"{zh}: {_meaning(column, 'en')}")}
+        found = {name: (value, f"{zh}: {meaning_of(column, 'en')}")}
         for language in ("en", "zh") if column.labels else ():
             label = self._label(dataset, name, value, language)
             about = f"{zh}: label of {name} ({language}), null of an unknown code"
@@ -210,7 +210,13 @@ def _is_by_month(folder: str) -> bool:
     return folder == "coverage" or folder not in TABLES
 
 
-def _comment(column: str) -> str:
+def about_table(name: str) -> str:
+    """Return the English comment of a table beside the datasets."""
+    found: str = _words()["tables"][name]
+    return found
+
+
+def comment_of(column: str) -> str:
     """Return the English comment of a column that is not in the catalogue."""
     words = _words()
     if column in words["columns"]:
@@ -233,10 +239,10 @@ def _heading(column: str, datasets: Sequence[str], language: Language) -> tuple[
         if own.name == column
     )
     name = column_label(datasets[0], column, language) if is_chinese else column
-    return name, _meaning(own, language)
+    return name, meaning_of(own, language)
 
 
-def _meaning(column: Column, language: Language) -> str:
+def meaning_of(column: Column, language: Language) -> str:
     """Return the meaning and the unit of a column, and a warning if it counts people."""
     words: Mapping[str, str] = _words()["meanings"][language]
     form = "people" if column.unit == words["unit"] and column.name not in _EVENTS else "other"

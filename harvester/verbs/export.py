@@ -1,0 +1,121 @@
+"""`export`: the output as tables of a lakehouse. Reads the output, and writes beside it alone.
+
+Each table follows the change feed from the cursor in its own newest commit, so an export that was
+killed is repeated, and each change is in one snapshot.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from harvester.core.config.settings import Output
+from harvester.core.errors import UsageError
+from harvester.core.plain import Brief, plain
+from harvester.manifest.option_values import place_named
+from harvester.runs.run_log import locked, new_run_log
+from harvester.storage import layout
+from harvester.storage.layout import TABLES, open_tree
+from harvester.storage.state import change_reader
+from harvester.storage.state.change_entries import mark_of
+from harvester.verbs import arguments
+from harvester.verbs.arguments import AnyDay, Names
+from harvester.verbs.changes import ALL_CHANGES, ChosenChanges, chosen_changes
+from harvester.verbs.lakehouse.formats import Lake, opened
+from harvester.verbs.lakehouse.news import BESIDE, Feed
+from harvester.verbs.lakehouse.table_export import ExportedTable, TableExport
+from harvester.verbs.lakehouse.tables import lake_tables
+from harvester.verbs.project import open_project
+
+Format: TypeAlias = Literal["iceberg", "delta", "ducklake"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Exported(Brief):
+    """The tables that an output has in a lakehouse."""
+
+    place: str
+    format: Format
+    tables: list[ExportedTable]
+
+    @property
+    def holding(self) -> list[ExportedTable]:
+        """The tables whose older snapshots hold rows that were deleted for good."""
+        return [table for table in self.tables if table.holding]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the tables as `export --format json` prints them."""
+        return dict(plain(self))
+
+
+@arguments.checked
+def export(
+    uri: str | os.PathLike[str],
+    *,
+    to: Format,
+    output: str | os.PathLike[str],
+    catalog: str | None = None,
+    warehouse: str | None = None,
+    schema: str = "wechat",
+    expire: bool = False,
+    accounts: Names = None,
+    datasets: Names = None,
+    jobs: Names = None,
+    begin_date: AnyDay = None,
+    end_date: AnyDay = None,
+    lock_timeout: str | timedelta | None = None,
+) -> Exported:
+    """Bring tables of a lakehouse below ``uri`` up to date with an output.
+
+    Files are copied, each commit of a table replaces single files, and nothing is written into the
+    output. ``catalog`` and ``warehouse`` are where Iceberg and DuckLake keep their tables, in the
+    namespace ``schema``. A table has the accounts and the days that it was made with. ``expire``
+    removes all snapshots but the newest.
+
+    Raises UsageError, HarvesterError if the library of the format is not installed, Busy if another
+    export works there for longer than ``lock_timeout``, LostRace if another writer was faster, and
+    StoreError if the output or the tables cannot be read or written.
+    """
+    timeout = arguments.timeout_seconds(lock_timeout)
+    given = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
+    project = open_project(None, output=output)
+    source = project.tree
+    if not layout.is_harvested(source.store):
+        where = source.store.display_path()
+        raise UsageError(f"{where}: nothing was harvested here", "correct the path")
+    chosen = chosen_changes(project.manifest, given, project.clock.started_at)
+    place = _beside(project.manifest.output.path, place_named(os.fspath(uri)))
+    target, labels = open_tree(Output(path=place)), [BESIDE, *change_reader.ends(source)[0]]
+    stream = new_run_log(Path("export"), project.clock, verb="export").stream
+    with locked(target, [0], stream, timeout) as held:
+        lake = opened(to, Lake(held.store, place, labels, catalog, warehouse, schema, stream.now))
+        one = TableExport(source, held, lake, chosen, _selection(chosen), Feed(source, chosen))
+        wanted = chosen.datasets
+        tables = [
+            one.run(table, expire=expire)
+            for name, table in lake_tables().items()
+            if wanted is None or name in wanted or name in TABLES
+        ]
+    return Exported(target.store.display_path(), to, [table for table in tables if table])
+
+
+def _beside(output: Path | str, place: Path | str) -> Path | str:
+    """Return the place of the tables as an absolute one. Raises UsageError inside of the output."""
+    whole = place.absolute() if isinstance(place, Path) else place
+    around = output.absolute() if isinstance(output, Path) else output
+    if f"{whole}/".startswith(f"{around}/"):
+        raise UsageError(f"{whole}: inside of the output", "name a place beside it")
+    return whole
+
+
+def _selection(chosen: ChosenChanges) -> str:
+    """Return what tells one choice of accounts and days from another; empty for everything."""
+    days = chosen.begin_date, chosen.end_date
+    if chosen.appids is None and days == (ALL_CHANGES.begin_date, ALL_CHANGES.end_date):
+        return ""
+    appids = None if chosen.appids is None else sorted(chosen.appids)
+    return mark_of(json.dumps([appids, *days]))

@@ -1,0 +1,179 @@
+"""Copies of an output's files below the folder of a table, under names that never change.
+
+A journal names what was there before, so the copies of an export that was killed before its commit
+are used or removed by the next one, and those of older snapshots stay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from harvester.core.dataset import DATE_COLUMN
+from harvester.storage.backends import atomic_files
+from harvester.storage.backends.base import META_DIR, Store, read_bytes, temp_path
+from harvester.storage.footer import parquet_errors_as_store_errors
+from harvester.storage.layout import COVERAGE
+from harvester.verbs.changes import ALL_CHANGES, ChosenChanges
+from harvester.verbs.lakehouse.plan import copy_name, month_of, source_of
+from harvester.verbs.lakehouse.tables import Copy
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Copier:
+    """Copies files of the store ``source`` below the folder of a table in ``target``.
+
+    Only the rows that are ``chosen`` are copied.
+    """
+
+    source: Store
+    target: Store
+    folder: str
+    chosen: ChosenChanges
+
+    def copy(self, source: str) -> Copy | None:
+        """Copy a file. None if it is gone or has no rows. Raises StoreError."""
+        name = f"{self.folder}/{source}"
+        with self.source.local_copy(name) as found, self._temporary(source) as temp:
+            if found is None:
+                return None
+            where = self.source.display_path(name)
+            with parquet_errors_as_store_errors(where):
+                digest = self._fill(temp, found.path)
+                metadata = pq.read_metadata(temp)
+            if not metadata.num_rows:
+                return None
+            copy, size = copy_name(source, digest), temp.stat().st_size
+            if not self._is_there(copy, size):
+                self.target.put(f"{self.folder}/{copy}", temp)
+            return Copy(copy, month_of(source), size, metadata.num_rows, _bounds(metadata))
+
+    @contextmanager
+    def _temporary(self, source: str) -> Iterator[Path]:
+        """Provide the path of a file that is made before it gets its name, and is removed."""
+        temp = temp_path(self.target, f"{self.folder}/{source}")
+        atomic_files.make_folder(temp.parent)
+        try:
+            yield temp
+        finally:
+            atomic_files.unlink_quietly(temp)
+
+    def _is_there(self, copy: str, size: int) -> bool:
+        """Return whether a killed export has left this very copy."""
+        name = f"{self.folder}/{copy}"
+        return any((file.name, file.size) == (name, size) for file in self.target.list(name))
+
+    def _fill(self, temp: Path, found: Path) -> str:
+        """Write the chosen rows of a file; return the digest of what was written."""
+        schema = pq.read_schema(found)
+        condition = _condition(self.folder, schema, self.chosen)
+        if condition is None:
+            return _copied(found, temp)
+        with pq.ParquetFile(found) as file, pq.ParquetWriter(temp, file.schema_arrow) as writer:
+            for number in range(file.num_row_groups):
+                rows = file.read_row_group(number, use_threads=False).filter(condition)
+                if len(rows):
+                    writer.write_table(rows)
+        with temp.open("rb") as written:
+            return hashlib.file_digest(written, "sha256").hexdigest()
+
+
+def _copied(found: Path, temp: Path) -> str:
+    """Copy the bytes of a file; return their digest."""
+    digest = hashlib.sha256()
+    with found.open("rb") as read, temp.open("wb") as write:
+        while block := read.read(_BLOCK):
+            digest.update(block)
+            write.write(block)
+    return digest.hexdigest()
+
+
+def _bounds(metadata: pq.FileMetaData) -> dict[str, tuple[str, str]]:
+    """Return the bounds of the first two columns that readers skip by."""
+    bounds = dict[str, tuple[str, str]]()
+    for place, name in enumerate(metadata.schema.to_arrow_schema().names[:2]):
+        groups = map(metadata.row_group, range(metadata.num_row_groups))
+        found = [group.column(place).statistics for group in groups]
+        if name in ("appid", DATE_COLUMN) and all(each and each.has_min_max for each in found):
+            lowest, highest = min(each.min for each in found), max(each.max for each in found)
+            bounds[name] = str(lowest), str(highest)
+    return bounds
+
+
+def _condition(folder: str, schema: pa.Schema, chosen: ChosenChanges) -> pc.Expression | None:
+    """Return the condition on the rows that are chosen, None if all are."""
+    parts = list[pc.Expression]()
+    for name, values in (("appid", chosen.appids), ("dataset", chosen.datasets)):
+        if values is not None and name in schema.names:
+            parts.append(pc.field(name).isin(sorted(values)))
+    first, last = ("end_date", "begin_date") if folder == COVERAGE else [DATE_COLUMN] * 2
+    if last in schema.names and chosen.begin_date:
+        parts.append(pc.field(first) >= _date(chosen.begin_date))
+    if last in schema.names and chosen.end_date != ALL_CHANGES.end_date:
+        parts.append(pc.field(last) <= _date(chosen.end_date))
+    whole: pc.Expression | None = None
+    for part in parts:
+        whole = part if whole is None else whole & part
+    return whole
+
+
+def _date(day: str) -> pa.Scalar:
+    return pa.scalar(day).cast(pa.date32())
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Names of copies that were below the folder of a table before an export began to copy."""
+
+    target: Store
+    folder: str
+
+    def begin(self, files: Collection[str]) -> None:
+        """Note which copies may stay: those in ``files``, the table, or from before.
+
+        Without an export that was killed, all that are there are from before.
+        """
+        there = self._listed()
+        noted = self._noted()
+        kept = there if noted is None else there & (noted | {*files})
+        self.target.put(self._name, json.dumps(sorted(kept)).encode())
+
+    def end(self, files: Collection[str]) -> None:
+        """Remove copies that are neither in ``files`` nor from before, if an export has begun."""
+        noted = self._noted()
+        if noted is None:
+            return
+        for name in sorted(self._listed() - noted - {*files}):
+            self.target.delete(f"{self.folder}/{name}")
+        self.target.delete(self._name)
+
+    @property
+    def _name(self) -> str:
+        return f"{META_DIR}/export/{self.folder}.json"
+
+    def _listed(self) -> set[str]:
+        start = f"{self.folder}/"
+        names = (file.name.removeprefix(start) for file in self.target.list(self.folder))
+        return {name for name in names if source_of(name) is not None}
+
+    def _noted(self) -> set[str] | None:
+        """Return the names in the journal, None without one; if it is damaged, all that exist."""
+        data = read_bytes(self.target, self._name)
+        if data is None:
+            return None
+        try:
+            found: Any = json.loads(data)
+            return {*map(str, found)}
+        except ValueError:
+            return self._listed()

@@ -1,0 +1,111 @@
+"""What happened to a table's files since a cursor, by the change feed of the output.
+
+The feed does not name the files of the tables beside the datasets. They are few and short, so a
+mark of all their versions is in the cursor, and where it differs all of them are looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import NamedTuple
+
+from harvester.storage import layout
+from harvester.storage.backends.base import FileInfo
+from harvester.storage.derived import derived_files
+from harvester.storage.layout import TABLES, Tree
+from harvester.storage.state import change_reader
+from harvester.storage.state.change_entries import (
+    BrokenHistory,
+    LogEntry,
+    LogPosition,
+    cursor,
+    files_mark,
+    parse_cursor,
+)
+from harvester.storage.state.change_reader import News as FeedNews
+from harvester.verbs.changes import ChosenChanges
+from harvester.verbs.lakehouse.plan import month_of
+
+BESIDE = "0000-of-0000"
+"""Place in a cursor of the mark of a table beside the datasets; no bucket has this name."""
+
+
+class News(NamedTuple):
+    """Sources of a table that were replaced or deleted, and the cursor behind it.
+
+    ``changed`` is None if that cannot be told. ``erases`` is True if rows were deleted for good.
+    """
+
+    changed: frozenset[str] | None
+    cursor: str
+    erases: bool
+
+
+class Feed:
+    """The change feed of an output, for the months that are chosen of it."""
+
+    def __init__(self, tree: Tree, chosen: ChosenChanges) -> None:
+        self._tree = tree
+        self._months = chosen.begin_date[:7], chosen.end_date[:7]
+        # Tables that were exported together have the same cursor.
+        self._entries = cache(self._read)
+
+    def sources(self, table: str) -> set[str]:
+        """Return the files that a table is made of. Raises StoreError and UsageError."""
+        return {*self._chosen(table, (file.name for file in self._listed(table)))}
+
+    def since(self, table: str, at: str | None) -> News:
+        """Return the news of a table. Raises StoreError, and UsageError for a newer version."""
+        before = parse_cursor(at) if at else None
+        if before is None:
+            return News(None, self._end(table), erases=False)
+        mark = before.pop(BESIDE, None)
+        found = self._entries(cursor(before))
+        if found is None:
+            return News(None, self._end(table), erases=False)
+        positions = found.positions
+        if table in TABLES:
+            now = self._mark(table)
+            changed = None if mark != now else frozenset[str]()
+            erases = any(map(self._erases, found.entries))
+            return News(changed, cursor({**positions, BESIDE: now}), erases)
+        mine = [entry for entry in found.entries if entry.dataset == table]
+        names = frozenset(self._chosen(table, (entry.path for entry in mine)))
+        return News(names, cursor(positions), any(map(self._erases, mine)))
+
+    def _read(self, at: str) -> FeedNews | None:
+        try:
+            return change_reader.since(self._tree.store, parse_cursor(at) or {})
+        except BrokenHistory:
+            return None
+
+    def _end(self, table: str) -> str:
+        """Return the cursor behind everything."""
+        positions, _ = change_reader.ends(self._tree)
+        return cursor(positions | ({BESIDE: self._mark(table)} if table in TABLES else {}))
+
+    def _mark(self, table: str) -> LogPosition:
+        return LogPosition(0, files_mark(self._listed(table)))
+
+    def _listed(self, table: str) -> Iterable[FileInfo]:
+        if table in TABLES:
+            return derived_files.files(self._tree.store, table)
+        return layout.partitions(self._tree, table).values()
+
+    def _chosen(self, table: str, names: Iterable[str]) -> Iterable[str]:
+        first, last = self._months
+        for name in names:
+            source = name.removeprefix(f"{table}/")
+            month = month_of(source)
+            if not month or first <= month <= last:
+                yield source
+
+    def _erases(self, entry: LogEntry) -> bool:
+        """Return whether an entry is of rows that were deleted for good.
+
+        A file is deleted with its last account. `rewrite` deletes files of other buckets,
+        whose rows are in other files then.
+        """
+        is_current = entry.path.endswith(f"-of-{self._tree.buckets:04d}.parquet")
+        return entry.op == "erased" or (entry.op == "deleted" and is_current)

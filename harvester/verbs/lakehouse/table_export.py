@@ -1,0 +1,103 @@
+"""Export of one table: what changed is copied, and one commit puts it into the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from harvester.core.errors import UsageError
+from harvester.storage.layout import Tree
+from harvester.verbs.changes import ChosenChanges
+from harvester.verbs.lakehouse.copies import Copier, Journal
+from harvester.verbs.lakehouse.news import Feed
+from harvester.verbs.lakehouse.plan import removed, scope_of
+from harvester.verbs.lakehouse.tables import Copy, Lakehouse, LakeTable, Swap, TableState
+
+_MAX_ROUNDS = 10
+"""Times that changed files are copied before a commit, while a run goes on publishing."""
+
+
+class ExportedTable(NamedTuple):
+    """A table after an export: its newest version, and the files that were added and removed.
+
+    ``rows`` are those of the added files. ``holding`` names the snapshots that can still be read
+    and hold rows that were deleted for good.
+    """
+
+    name: str
+    version: str
+    added: int
+    removed: int
+    rows: int
+    holding: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TableExport:
+    """Export of tables of ``source`` into ``lake``, whose files are in ``target``.
+
+    ``selection`` names what is ``chosen`` of the rows, in a table's property.
+    """
+
+    source: Tree
+    target: Tree
+    lake: Lakehouse
+    chosen: ChosenChanges
+    selection: str
+    feed: Feed
+
+    def run(self, table: LakeTable, *, expire: bool) -> ExportedTable | None:
+        """Bring a table up to date; None if there is neither a table nor a file of it."""
+        state = self.lake.state(table)
+        if state is not None and state.selection != self.selection:
+            where = self.target.store.display_path(table.name)
+            raise UsageError(
+                f"{where}: the table was made of other accounts or days",
+                "name the same --accounts, --begin-date and --end-date, or another place",
+            )
+        swap = self._swap(table, state)
+        if swap is None and state is None:
+            return None
+        version, files = state.version if state else "", {*state.files} if state else set[str]()
+        if swap is not None:
+            self.target.hold.check()
+            version = self.lake.commit(table, state, swap)
+            files = files - {*swap.removed} | {copy.name for copy in swap.added}
+        Journal(self.target.store, table.name).end(files)
+        if expire:
+            self.target.hold.check()
+            self.lake.expire(table)
+        done = swap or Swap((), (), "", "", erases=False)
+        rows = sum(copy.rows for copy in done.added)
+        holding = self.lake.holding(table)
+        return ExportedTable(table.name, version, len(done.added), len(done.removed), rows, holding)
+
+    def _swap(self, table: LakeTable, state: TableState | None) -> Swap | None:
+        """Copy what changed since the last commit of a table; None if nothing did."""
+        files: Mapping[str, str] = {} if state is None else state.files
+        at = None if state is None else state.cursor
+        news = self.feed.since(table.name, at)
+        scope = scope_of(files, self.feed.sources(table.name), news.changed)
+        if not scope.sources and (state is None or at is not None):
+            return None
+        Journal(self.target.store, table.name).begin(files)
+        copier = Copier(self.source.store, self.target.store, table.name, self.chosen)
+        # Where the history has a gap, rows may have been deleted in it.
+        erases, changed = news.erases or (state is not None and at is None), news.changed
+        copies, waiting = dict[str, Copy | None](), scope.sources
+        for _ in range(_MAX_ROUNDS):
+            copies |= {name: copier.copy(name) for name in sorted(waiting)}
+            # A run may have replaced files since the first was copied.
+            news = self.feed.since(table.name, news.cursor)
+            if news.changed == frozenset():
+                break
+            is_known = changed is not None and news.changed is not None
+            changed = (changed or frozenset()) | (news.changed or frozenset()) if is_known else None
+            scope = scope_of(files, self.feed.sources(table.name), changed)
+            erases = erases or news.erases
+            waiting = scope.sources - copies.keys() | (news.changed or scope.sources)
+        made = [copy for copy in copies.values() if copy is not None]
+        gone = removed(files, scope, {copy.name for copy in made})
+        added = [copy for copy in made if copy.name not in files]
+        return Swap(added, gone, news.cursor, self.selection, erases=erases and bool(gone))
