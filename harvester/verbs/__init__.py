@@ -15,6 +15,7 @@ __all__ = [
     "forget",
     "gate",
     "inputs",
+    "lakehouse",
     "plan",
     "progress",
     "project",

@@ -211,7 +211,7 @@ def commands(page: Path) -> Iterator[tuple[str, ...]]:
 
 
 COMMANDS = sorted({command for page in GUIDES for command in commands(page)})
-CHANGING = ("run", "fetch", "sandbox", "rewrite", "forget")
+CHANGING = ("run", "export", "fetch", "sandbox", "rewrite", "forget")
 ANSWERED = [
     command
     for command in COMMANDS

@@ -133,7 +133,8 @@ def test_pins_have_hashes_and_no_addresses() -> None:
     for file in PINNED:
         text = file.read_text("utf-8")
         pins = re.findall(r"^[A-Za-z0-9._-]+==(?:.*\\\n)+.*$", text, re.MULTILINE)
-        assert len(pins) == len(_pins(file)) > 0
+        # A package may be pinned twice, for older and for newer Pythons.
+        assert len({pin.partition("==")[0] for pin in pins}) == len(_pins(file)) > 0
         assert all("--hash=sha256:" in pin for pin in pins)
         assert not re.search(r"://|^--|^/|^-e ", text, re.MULTILINE)
 

@@ -11,7 +11,7 @@ from harvester.cli.output.answers import answer, print_line
 from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert
 from harvester.core.text.wording import counted
-from harvester.verbs import export as exporting
+from harvester.verbs.lakehouse import export as exporting
 
 
 def export(

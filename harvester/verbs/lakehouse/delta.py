@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,8 +29,9 @@ from harvester.verbs.lakehouse.tables import MONTH, PREFIX, Copy, LakeTable, Swa
 
 _LOG = "_delta_log"
 _VERSION = re.compile(rf"{_LOG}/(\d{{20}})\.(?:json|checkpoint\.)")
-_READER, _WRITER = 1, 2
-"""Versions of the protocol: tables that need no feature beyond plain files."""
+_SELECTION = f"{PREFIX}.selection"
+_MAX_WRITER = 2
+"""The version of the protocol above which adding and removing files may not be enough."""
 
 _EVERY = 10
 """Commits after which a checkpoint is made, as the protocol recommends."""
@@ -51,13 +51,13 @@ class Tables:
         if found is None:
             return None
         metadata = found.metadata()
-        selection = metadata.configuration.get(f"{PREFIX}.selection")
+        selection = metadata.configuration.get(_SELECTION)
         protocol = found.protocol()
-        if selection is None or protocol.min_writer_version > _WRITER:
+        if selection is None or protocol.min_writer_version > _MAX_WRITER:
             what = "was not made by harvester" if selection is None else "needs a newer writer"
             where = self._files.display_path(table.name)
             raise UsageError(f"{where}: the Delta table there {what}", "export to another place")
-        actions = pa.table(found.get_add_actions(flatten=True)).to_pydict()
+        actions = _actions(found)
         names = actions["path"]
         months = actions.get(f"partition.{MONTH.name}", [""] * len(names))
         return TableState(
@@ -69,18 +69,20 @@ class Tables:
         )
 
     def commit(self, table: LakeTable, base: TableState | None, swap: Swap) -> str:
-        """Write the next version of the log, unless another writer was faster."""
-        version = 0 if base is None else int(base.version) + 1
+        """Write the next version of the log, unless another writer was faster.
+
+        A table is made, and columns are added, in versions of their own before it.
+        """
+        version = self._prepared(table, base, swap) + 1
         lines = [
             {"commitInfo": {"timestamp": self._millis(), "operation": "WRITE"}},
-            *self._header(table, base, swap),
             *self._transactions(swap, version),
             *(self._remove(name, base) for name in swap.removed),
             *(self._add(table, copy) for copy in swap.added),
         ]
         text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
         self._create(f"{table.name}/{_LOG}/{version:020d}.json", text.encode())
-        if version and version % _EVERY == 0:
+        if version % _EVERY == 0:
             self._checkpoint(table)
         return str(version)
 
@@ -104,6 +106,29 @@ class Tables:
         for version, name in self._log(table):
             if version < newest:
                 self._files.delete(name)
+
+    def _prepared(self, table: LakeTable, base: TableState | None, swap: Swap) -> int:
+        """Make a table, or add the columns that it lacks; return the version that there is then."""
+        schema = table.schema if table.day is None else table.schema.append(MONTH)
+        fields = deltalake.Schema.from_arrow(schema).fields
+        with _errors(self._files, table):
+            if base is None:
+                made = deltalake.DeltaTable.create(
+                    self._lake.address(table.name),
+                    deltalake.Schema(fields),
+                    partition_by=[MONTH.name] if table.day else None,
+                    name=table.name,
+                    description=table.comment,
+                    configuration={_SELECTION: swap.selection},
+                    raise_if_key_not_exists=False,
+                )
+                return made.version()
+            added = [field for field in fields if field.name not in base.columns]
+            found = self._opened(table) if added else None
+            if found is None:
+                return int(base.version)
+            found.alter.add_columns(added)
+            return found.version()
 
     def _opened(self, table: LakeTable) -> deltalake.DeltaTable | None:
         with _errors(self._files, table):
@@ -130,10 +155,9 @@ class Tables:
 
     def _unused(self, table: LakeTable, found: deltalake.DeltaTable) -> bool:
         """Return whether there are data files that the newest version does not have."""
-        used = set(pa.table(found.get_add_actions(flatten=True)).to_pydict()["path"])
-        start = f"{table.name}/"
-        names = {file.name.removeprefix(start) for file in self._files.list(table.name)}
-        return any(name.endswith(".parquet") for name in names - used if not _is_log(name))
+        used = {f"{table.name}/{name}" for name in _actions(found)["path"]}
+        names = {file.name for file in self._files.list(table.name)} - used
+        return any(name.endswith(".parquet") and f"/{_LOG}/" not in name for name in names)
 
     def _cursor(self, found: deltalake.DeltaTable) -> str | None:
         positions = dict[str, LogPosition]()
@@ -155,37 +179,6 @@ class Tables:
             versions[f"{PREFIX}/{label}/mark"] = int(mark, 16) if mark else -1
         for app, number in versions.items():
             yield {"txn": {"appId": app, "version": number, "lastUpdated": self._millis()}}
-
-    def _header(
-        self, table: LakeTable, base: TableState | None, swap: Swap
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the actions that make a table, or add its new columns."""
-        schema = table.schema if table.day is None else table.schema.append(MONTH)
-        known = () if base is None else base.columns
-        if base is not None and {*schema.names} <= {*known}:
-            return
-        if base is None:
-            yield {"protocol": {"minReaderVersion": _READER, "minWriterVersion": _WRITER}}
-        own = self._opened(table)
-        fields = json.loads(deltalake.Schema.from_arrow(schema).to_json())["fields"]
-        if own is not None:
-            # The columns of the table come first, as they are.
-            fields = [
-                *json.loads(own.schema().to_json())["fields"],
-                *(field for field in fields if field["name"] not in known),
-            ]
-        yield {
-            "metaData": {
-                "id": str(uuid.uuid4()) if own is None else str(own.metadata().id),
-                "name": table.name,
-                "description": table.comment,
-                "format": {"provider": "parquet", "options": {}},
-                "schemaString": json.dumps({"type": "struct", "fields": fields}),
-                "partitionColumns": [] if table.day is None else [MONTH.name],
-                "configuration": {f"{PREFIX}.selection": swap.selection},
-                "createdTime": self._millis(),
-            }
-        }
 
     def _add(self, table: LakeTable, copy: Copy) -> dict[str, Any]:
         return {
@@ -240,8 +233,10 @@ def _link(temp: Path, final: Path) -> None:
     atomic_files.sync(final.parent)
 
 
-def _is_log(name: str) -> bool:
-    return name.startswith(f"{_LOG}/")
+def _actions(found: deltalake.DeltaTable) -> dict[str, list[Any]]:
+    """Return the data files of a table, column by column."""
+    columns: dict[str, list[Any]] = pa.table(found.get_add_actions(flatten=True)).to_pydict()
+    return columns
 
 
 def _statistics(copy: Copy) -> dict[str, Any]:

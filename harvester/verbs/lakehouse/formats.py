@@ -39,7 +39,7 @@ def opened(name: str, lake: Lake) -> Lakehouse:
     try:
         module = import_module(f"harvester.verbs.lakehouse.{name}")
     except ModuleNotFoundError as error:
-        extra = f"wechat-harvester[{name}]"
-        raise HarvesterError(f"{error.name} is not installed", f"pip install '{extra}'") from None
+        missing = str(error.name)
+        raise HarvesterError(f"{missing} is not installed", f"pip install {missing}") from None
     make: Callable[[Lake], Lakehouse] = module.Tables
     return make(lake)

@@ -1,4 +1,4 @@
-"""What happened to a table's files since a cursor, by the change feed of the output.
+"""News of a table's files since a cursor, by the change feed of the output.
 
 The feed does not name the files of the tables beside the datasets. They are few and short, so a
 mark of all their versions is in the cursor, and where it differs all of them are looked at.

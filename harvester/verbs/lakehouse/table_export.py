@@ -100,4 +100,6 @@ class TableExport:
         made = [copy for copy in copies.values() if copy is not None]
         gone = removed(files, scope, {copy.name for copy in made})
         added = [copy for copy in made if copy.name not in files]
-        return Swap(added, gone, news.cursor, self.selection, erases=erases and bool(gone))
+        # Runs and codes name no account.
+        erases = erases and bool(gone) and "appid" in table.schema.names
+        return Swap(added, gone, news.cursor, self.selection, erases)

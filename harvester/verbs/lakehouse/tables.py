@@ -53,7 +53,7 @@ class TableState(NamedTuple):
 class Copy(NamedTuple):
     """A copy of a file of the output in the folder of a table, with its size in bytes.
 
-    ``bounds`` has the least and the greatest value of the columns ``appid`` and ``ref_date``.
+    ``bounds`` has the least and the greatest value of the account and of the day.
     """
 
     name: str

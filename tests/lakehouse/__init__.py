@@ -1,0 +1,1 @@
+"""Tables of a lakehouse, made by `harvester export`."""
