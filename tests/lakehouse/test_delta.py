@@ -15,6 +15,7 @@ from harvester.core.errors import LostRace, UsageError
 from harvester.verbs.lakehouse import delta
 from harvester.verbs.lakehouse.tables import LakeTable, Swap
 from tests.lakehouse.exports import DAILY, Lakeside, in_order
+from tests.support.doc_pages import ROOT, blocks
 
 
 def opened(lakeside: Lakeside, name: str = DAILY, version: int | None = None) -> Any:
@@ -162,3 +163,19 @@ def test_a_new_column_is_added(lakeside: Lakeside, monkeypatch: pytest.MonkeyPat
     lakeside.export()
     assert {row["tomorrow"] for row in rows(lakeside)} == {None}
     assert [row | {"tomorrow": None} for row in lakeside.rows()] == rows(lakeside)
+
+
+def test_the_lines_of_the_page_read_a_table(
+    lakeside: Lakeside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the newest version, and of an older one."""
+    lakeside.export()
+    for day in ("2026-04-01", "2026-04-02"):
+        lakeside.replace_rows(day)
+        lakeside.export()
+    monkeypatch.chdir(lakeside.place.parent)
+    names: dict[str, Any] = {}
+    for block in blocks(ROOT / "docs/delta.md", "python"):
+        exec(block.text, names)
+    assert names["as_of"].version() == 3
+    assert not names["rows"].is_empty()
