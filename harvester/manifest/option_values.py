@@ -37,14 +37,14 @@ def end_day_option(name: str, day: str | date | None, now: float) -> calendar.Da
     return option(name, day, lambda text: parsers.end_day(text, calendar.today(now)))
 
 
-def place_named(text: str) -> Path | str:
-    """Parse the output of a call: a path or an object store. Raises UsageError."""
+def place_named(text: str, name: str = "output") -> Path | str:
+    """Parse the place in an argument: a path or an object store. Raises UsageError."""
     if not text.strip():
-        raise UsageError(f"{spelled('output')} is empty", "name a folder or a URI")
+        raise UsageError(f"{spelled(name)} is empty", "name a folder or a URI")
     if "://" not in text:
         # Not checked as in a manifest: the shell has filled in what it fills in.
         return Path(text)
-    return parsers.parsed(spelled("output"), text, parsers.place)
+    return parsers.parsed(spelled(name), text, parsers.place)
 
 
 def option(name: str, value: str | date | None, parse: Callable[[str], _T]) -> _T | None:

@@ -62,6 +62,11 @@ class Lakeside:
         files = sorted((self.output / name).rglob("*.parquet"))
         return in_order(pa.concat_tables(pq.ParquetFile(file).read() for file in files))
 
+    def rows_of_copies(self, name: str = DAILY) -> list[dict[str, Any]]:
+        """Return the rows that are below the folder of a table."""
+        files = [self.place / name / copy for copy in self.copies(name)]
+        return in_order(pa.concat_tables(pq.ParquetFile(file).read() for file in files))
+
     def forget_last(self) -> str:
         """Delete the last account for good; return its appid."""
         gone, clock = self.harness.appids[-1], self.harness.clock()

@@ -11,11 +11,14 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from harvester.core.config.settings import Output
 from harvester.core.errors import LostRace, UsageError
 from harvester.verbs.lakehouse import delta
+from harvester.verbs.lakehouse.export import export
 from harvester.verbs.lakehouse.tables import LakeTable, Swap
 from tests.lakehouse.exports import DAILY, Lakeside, in_order
 from tests.support.doc_pages import ROOT, blocks
+from tests.support.store_backends import conditions_sent
 
 
 def opened(lakeside: Lakeside, name: str = DAILY, version: int | None = None) -> Any:
@@ -179,3 +182,29 @@ def test_the_lines_of_the_page_read_a_table(
         exec(block.text, names)
     assert names["as_of"].version() == 3
     assert not names["rows"].is_empty()
+
+
+def test_tables_in_an_object_store(
+    s3_output: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made, swapped and expired as on a disk; the log is put under its condition."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", str(s3_output.endpoint))
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    lakeside = Lakeside(tmp_path)
+    lakeside.harness.run()
+    place = f"{s3_output.path}/lake"
+    export(place, to="delta", output=lakeside.output)
+    lakeside.replace_rows("2026-04-01")
+    lakeside.forget_last()
+    done = export(place, to="delta", output=lakeside.output)
+    assert done.holding
+    assert not export(place, to="delta", output=lakeside.output, expire=True).holding
+    found = pl.read_delta(f"{place}/{DAILY}").drop("ref_month")
+    assert in_order(found.to_arrow()) == lakeside.rows()
+    first = {
+        name: conditions
+        for name, [conditions, *_] in conditions_sent(s3_output).items()
+        if name.endswith(".json") and "_delta_log/" in name
+    }
+    assert first
+    assert all(conditions == {"HTTP_IF_NONE_MATCH": "*"} for conditions in first.values())

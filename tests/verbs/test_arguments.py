@@ -26,6 +26,7 @@ from harvester.verbs import arguments
 from harvester.verbs.changes import changes
 from harvester.verbs.forget import forget
 from harvester.verbs.inputs import inputs
+from harvester.verbs.lakehouse.export import export
 from harvester.verbs.rewrite import rewrite
 from harvester.verbs.sql.script import sql
 from harvester.verbs.verify import verify
@@ -79,6 +80,10 @@ WRONG: Mapping[str, tuple[Any, ...]] = {
     "footers_only": ("yes", None),
     "repair": ("yes", None),
     "to": (5, None),
+    "uri": (5, None, ""),
+    "catalog": (5, "catalog"),
+    "warehouse": (5, "warehouse"),
+    "expire": ("yes", None),
     "buckets": (0, "8", 10_000),
     "before": (5, "someday"),
     "dry_run": ("yes", None),
@@ -100,6 +105,7 @@ def verbs() -> dict[str, Callable[..., Any]]:
         rewrite,
         forget,
         sql,
+        export,
         harvester.open,
     )
     return {each.__name__: each for each in (*found, *others)}
@@ -109,6 +115,7 @@ NEEDED: Mapping[str, Mapping[str, Any]] = {
     "fetch": {"account": "wx0000000000000001", "dataset": "interface_summary", "begin": "-2d"},
     "report": {"html": "page.html"},
     "sql": {"engine": "duckdb"},
+    "export": {"uri": "lake", "to": "delta"},
     "rewrite": {"to": "elsewhere"},
     "forget": {"accounts": "wx0000000000000001"},
 }
@@ -141,7 +148,8 @@ def test_a_wrong_value_of_any_argument_is_a_usage_error_that_names_it(
     """Never a TypeError out of the middle, never silence, and no word of the command line."""
     flaws = []
     for verb, argument, value in cases():
-        place = {"output": harvested["output"]} if verb == "open" else {"manifest": harvested}
+        alone = verb in ("open", "export")
+        place = {"output": harvested["output"]} if alone else {"manifest": harvested}
         given = {**place, **NEEDED.get(verb, {}), argument: value}
         try:
             verbs()[verb](**given)

@@ -20,6 +20,7 @@ from deltalake.exceptions import DeltaError
 
 from harvester.core.errors import LostRace, StoreError, UsageError
 from harvester.core.text.inert_text import inert
+from harvester.manifest.option_values import spelled
 from harvester.storage.backends import atomic_files
 from harvester.storage.backends.base import Store, temp_path
 from harvester.storage.backends.local import LocalStore
@@ -42,7 +43,8 @@ class Tables:
 
     def __init__(self, lake: Lake) -> None:
         if lake.catalog or lake.warehouse:
-            raise UsageError("Delta tables have no catalog", "leave out --catalog and --warehouse")
+            given = spelled("catalog" if lake.catalog else "warehouse")
+            raise UsageError(f"{given}: Delta tables have none", "leave it out")
         self._lake, self._files = lake, lake.files
 
     def state(self, table: LakeTable) -> TableState | None:

@@ -30,6 +30,7 @@ from harvester.verbs.lakehouse.news import BESIDE, Feed
 from harvester.verbs.lakehouse.table_export import ExportedTable, TableExport
 from harvester.verbs.lakehouse.tables import lake_tables
 from harvester.verbs.project import open_project
+from harvester.verbs.sql.script import usable
 
 Format: TypeAlias = Literal["iceberg", "delta", "ducklake"]
 
@@ -80,7 +81,7 @@ def export(
     export works there for longer than ``lock_timeout``, LostRace if another writer was faster, and
     StoreError if the output or the tables cannot be read or written.
     """
-    timeout = arguments.timeout_seconds(lock_timeout)
+    timeout, space = arguments.timeout_seconds(lock_timeout), usable("schema", schema)
     given = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
     project = open_project(None, output=output)
     source = project.tree
@@ -88,11 +89,11 @@ def export(
         where = source.store.display_path()
         raise UsageError(f"{where}: nothing was harvested here", "correct the path")
     chosen = chosen_changes(project.manifest, given, project.clock.started_at)
-    place = _beside(project.manifest.output.path, place_named(os.fspath(uri)))
+    place = _beside(project.manifest.output.path, place_named(os.fspath(uri), "uri"))
     target, labels = open_tree(Output(path=place)), [BESIDE, *change_reader.ends(source)[0]]
     stream = new_run_log(Path("export"), project.clock, verb="export").stream
     with locked(target, [0], stream, timeout) as held:
-        lake = opened(to, Lake(held.store, place, labels, catalog, warehouse, schema, stream.now))
+        lake = opened(to, Lake(held.store, place, labels, catalog, warehouse, space, stream.now))
         one = TableExport(source, held, lake, chosen, _selection(chosen), Feed(source, chosen))
         wanted = chosen.datasets
         tables = [

@@ -64,7 +64,7 @@ def sql(
         _log.warning("%s, so every view is empty", problem)
     address = _address(whole.output)
     if base is not None:
-        address = _usable("base", base).rstrip("/")
+        address = usable("base", base).rstrip("/")
         if "://" not in base and not base.startswith("/"):
             raise UsageError(f"{spelled('base')} {inert(base)}: relative path", "make it absolute")
     part = chosen_changes(whole, chosen, project.clock.started_at)
@@ -104,7 +104,7 @@ def views_of(
     """
     present = {name for name in CATALOGUE if layout.located(store, name)[1]}
     present |= {name for name in derived_files.SCHEMAS if derived_files.files(store, name)}
-    names = _usable("schema", schema), _usable("output", base)
+    names = usable("schema", schema), usable("output", base)
     return Views(dialect_of(engine), *names, present, _attributes(store), chosen)
 
 
@@ -114,7 +114,7 @@ def _attributes(store: Store) -> set[str]:
     return {name for chunk in found.chunks for name in chunk.keys.unique().to_pylist()}
 
 
-def _usable(argument: str, text: str) -> str:
+def usable(argument: str, text: str) -> str:
     """Return a text that may be part of a statement, on a terminal too. Raises UsageError."""
     if not text.strip() or not text.isprintable():
         raise UsageError(
