@@ -7,7 +7,7 @@ mark of all their versions is in the cursor, and where it differs all of them ar
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from harvester.storage import layout
@@ -34,12 +34,14 @@ BESIDE = "0000-of-0000"
 class News(NamedTuple):
     """Sources of a table that were replaced or deleted, and the cursor behind it.
 
-    ``changed`` is None if that cannot be told. ``erases`` is True if rows were deleted for good.
+    ``changed`` is None if that cannot be told. ``erases`` is True if rows were deleted for good, or
+    may have been. The feed has ``many`` entries since the cursor before.
     """
 
     changed: frozenset[str] | None
     cursor: str
     erases: bool
+    many: int = 0
 
 
 class Feed:
@@ -48,31 +50,36 @@ class Feed:
     def __init__(self, tree: Tree, chosen: ChosenChanges) -> None:
         self._tree = tree
         self._months = chosen.begin_date[:7], chosen.end_date[:7]
-        # Tables that were exported together have the same cursor.
-        self._entries = cache(self._read)
+        # Tables that were exported together have the same cursor, and entries name many accounts.
+        self._read_once = lru_cache(4)(self._read)
 
     def sources(self, table: str) -> set[str]:
         """Return the files that a table is made of. Raises StoreError and UsageError."""
         return {*self._chosen(table, (file.name for file in self._listed(table)))}
 
-    def since(self, table: str, at: str | None) -> News:
-        """Return the news of a table. Raises StoreError, and UsageError for a newer version."""
+    def since(self, table: str, at: str | None, *, again: bool = False) -> News:
+        """Return the news of a table since a cursor, None for one that is not known.
+
+        Another table may have read them a while ago, unless they are read ``again``. Raises
+        StoreError, and UsageError for a newer version.
+        """
         before = parse_cursor(at) if at else None
-        if before is None:
-            return News(None, self._end(table), erases=False)
-        mark = before.pop(BESIDE, None)
-        found = self._entries(cursor(before))
+        mark = before.pop(BESIDE, None) if before else None
+        read = self._read if again else self._read_once
+        found = None if before is None else read(cursor(before))
         if found is None:
-            return News(None, self._end(table), erases=False)
-        positions = found.positions
+            # Rows may have been deleted in what is not known of the history.
+            return News(None, self._end(table), erases=True)
+        entries, positions = found
         if table in TABLES:
             now = self._mark(table)
             changed = None if mark != now else frozenset[str]()
-            erases = any(map(self._erases, found.entries))
-            return News(changed, cursor({**positions, BESIDE: now}), erases)
-        mine = [entry for entry in found.entries if entry.dataset == table]
-        names = frozenset(self._chosen(table, (entry.path for entry in mine)))
-        return News(names, cursor(positions), any(map(self._erases, mine)))
+            positions = positions | {BESIDE: now}
+        else:
+            entries = [entry for entry in entries if entry.dataset == table]
+            changed = frozenset(self._chosen(table, (entry.path for entry in entries)))
+        erases = any(map(self._erases, entries))
+        return News(changed, cursor(positions), erases, len(found.entries))
 
     def _read(self, at: str) -> FeedNews | None:
         try:

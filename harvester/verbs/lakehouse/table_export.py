@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harvester.core.errors import UsageError
+from harvester.core.errors import LostRace, UsageError
 from harvester.storage.layout import Tree
 from harvester.verbs.changes import ChosenChanges
 from harvester.verbs.lakehouse.copies import Copier, Journal
 from harvester.verbs.lakehouse.news import Feed
 from harvester.verbs.lakehouse.plan import removed, scope_of
 from harvester.verbs.lakehouse.tables import Copy, Lakehouse, LakeTable, Swap, TableState
+
+_MAX_BEHIND = 200
+"""Entries of the feed after which a table that did not change commits its cursor alone."""
 
 _MAX_ROUNDS = 10
 """Times that changed files are copied before a commit, while a run goes on publishing."""
@@ -76,27 +79,28 @@ class TableExport:
     def _swap(self, table: LakeTable, state: TableState | None) -> Swap | None:
         """Copy what changed since the last commit of a table; None if nothing did."""
         files: Mapping[str, str] = {} if state is None else state.files
-        at = None if state is None else state.cursor
-        news = self.feed.since(table.name, at)
-        scope = scope_of(files, self.feed.sources(table.name), news.changed)
-        if not scope.sources and (state is None or at is not None):
+        news = self.feed.since(table.name, None if state is None else state.cursor)
+        changed, erases = news.changed, news.erases
+        scope = scope_of(files, self.feed.sources(table.name), changed)
+        if not scope.sources and (state is None or news.many < _MAX_BEHIND):
             return None
         Journal(self.target.store, table.name).begin(files)
         copier = Copier(self.source.store, self.target.store, table.name, self.chosen)
-        # Where the history has a gap, rows may have been deleted in it.
-        erases, changed = news.erases or (state is not None and at is None), news.changed
         copies, waiting = dict[str, Copy | None](), scope.sources
         for _ in range(_MAX_ROUNDS):
             copies |= {name: copier.copy(name) for name in sorted(waiting)}
             # A run may have replaced files since the first was copied.
-            news = self.feed.since(table.name, news.cursor)
+            news = self.feed.since(table.name, news.cursor, again=True)
             if news.changed == frozenset():
                 break
             is_known = changed is not None and news.changed is not None
             changed = (changed or frozenset()) | (news.changed or frozenset()) if is_known else None
             scope = scope_of(files, self.feed.sources(table.name), changed)
-            erases = erases or news.erases
             waiting = scope.sources - copies.keys() | (news.changed or scope.sources)
+            erases = erases or news.erases
+        else:
+            where = self.source.store.display_path(table.name)
+            raise LostRace(f"{where}: files are replaced faster than they are copied", "run again")
         made = [copy for copy in copies.values() if copy is not None]
         gone = removed(files, scope, {copy.name for copy in made})
         added = [copy for copy in made if copy.name not in files]
