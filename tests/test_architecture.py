@@ -222,16 +222,16 @@ MAX_CODE = {
     "storage": 4_351,
     "engine": 913,
     "runs": 4_469,
-    "verbs": 4_596,
+    "verbs": 4_598,
     "readers": 671,
-    "cli": 2_976,
+    "cli": 2_974,
     "sandbox": 1_056,
     "root": 204,
 }
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
 
-MAX_TEXT = {"catalogue": 911, "cli": 36, "verbs": 342}
+MAX_TEXT = {"catalogue": 912, "cli": 36, "verbs": 342}
 """Lines that each room may have in data files, without blanks: SQL, texts, and a manifest."""
 
 MAX_ARROWS = 46

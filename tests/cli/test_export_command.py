@@ -51,7 +51,7 @@ def test_an_export_ends_with_3_while_older_versions_hold_deleted_rows(
     capsys.readouterr()
     assert invoke(DELTA) == Exit.INCOMPLETE
     told = capsys.readouterr().out
-    assert f"{DAILY}: 2 older snapshots with rows that were deleted for good: " in told
+    assert f"{DAILY}: rows deleted for good in 2 older snapshots: version 0, version 1" in told
     assert "remove them with --expire" in told
     assert invoke([*DELTA, "--expire"]) == Exit.DONE
     assert invoke(DELTA) == Exit.DONE

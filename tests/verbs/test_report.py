@@ -269,8 +269,9 @@ def test_expectations_are_listed_with_what_is_there_the_unmet_ones_first(lab: Tr
         Expectation(BOTH[0], "complete_by", day, 0.95, 1_000, 999, "open"),
         Expectation(BOTH[1], "min_share_with_rows", day, 0.5, 3, 1, "closed", (WELL,)),
     )
-    rows = page_of(lab.manifest(), lab.tree, lab.now(), expectations=judged).rows("expectations")
-    assert rows == [
+    page = page_of(lab.manifest(), lab.tree, lab.now(), expectations=judged)
+    assert page.texts["h1"].endswith(" by harvester 0.1.0. Expectations not met: 1")
+    assert page.rows("expectations") == [
         [BOTH[1], "with rows", "2026-03-07", "50%", "1 of 3 accounts (33.3%)", "no"],
         [BOTH[0], "complete", "2026-03-07", "95%", "999 of 1,000 accounts (99.9%)", "yes"],
     ]

@@ -10,7 +10,6 @@ from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line
 from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert
-from harvester.core.text.wording import counted
 from harvester.verbs.lakehouse import export as exporting
 
 
@@ -78,9 +77,8 @@ def _print_tables(out: Console, done: exporting.Exported) -> None:
         )
         print_line(out, f"{table.name:<28}version {inert(table.version)}: {change}")
     for table in done.holding:
-        held = counted(len(table.holding), "older snapshot")
-        names = ", ".join(map(inert, (table.holding[0], table.holding[-1])[: len(table.holding)]))
-        print_line(out, f"{table.name}: {held} with rows that were deleted for good: {names}")
+        many, names = len(table.holding), ", ".join(map(inert, table.holding[:2]))
+        print_line(out, f"{table.name}: rows deleted for good in {many:,} older snapshots: {names}")
     if done.holding:
         out.print("remove them with --expire, or with the table's own expiry")
     elif not done.tables:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -41,5 +41,5 @@ def opened(name: str, lake: Lake) -> Lakehouse:
     except ModuleNotFoundError as error:
         missing = str(error.name)
         raise HarvesterError(f"{missing} is not installed", f"pip install {missing}") from None
-    make: Callable[[Lake], Lakehouse] = module.Tables
-    return make(lake)
+    tables: Lakehouse = module.Tables(lake)
+    return tables

@@ -175,13 +175,15 @@ def sentence(view: View, version: str) -> str:
     """Return the state of all accounts in one sentence."""
     states = Counter(account.state for account in view.found.accounts)
     name = "sentence.more" if states["backfilling"] or states["paused"] else "sentence"
-    return view.words[name if states else "sentence.nothing"].format(
+    found = view.words[name if states else "sentence.nothing"].format(
         day=day_text(view.columns.begin + view.columns.many - 1),
         accounts=f"{states.total():,}",
         time=f"{dt.datetime.fromtimestamp(view.now, _BEIJING):%H:%M}",
         version=version,
         **{state: f"{states[state]:,}" for state in STATES},
     )
+    unmet = sum(not each.is_met for each in view.found.expectations)
+    return view.words["sentence.unmet"].format(sentence=found, count=unmet) if unmet else found
 
 
 def _beijing(moment: str) -> str:
