@@ -27,13 +27,14 @@ REPEATED = (
     "--shard",
     "--processes",
     "--max-duration",
+    "--lang",
 )
-"""Arguments that a next command repeats: what it is about, and how long it may take."""
+"""Arguments that a next command repeats: what it is about, how long it may take, its language."""
 
 PROPOSED = {
     "run": REPEATED,
     "check": REPEATED[:7],
-    "status": REPEATED[:7],
+    "status": (*REPEATED[:7], "--lang"),
     "verify": REPEATED[:2],
     "forget": (*REPEATED[:2], "--accounts", "--datasets"),
 }

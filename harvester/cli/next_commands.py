@@ -92,9 +92,8 @@ def first_rows(output: str, dataset: str) -> NextCommand:
     files = f"{output}/{dataset}/ref_month=*/*.parquet".replace("'", "''")
     query = f"from read_parquet('{files}') limit 10"
     # Double quotes read better, and suffice where nothing in them acts.
-    quoted = (
-        shell_word(query) if set(query) & {*'"$`\\!'} or inert(query) != query else f'"{query}"'
-    )
+    is_plain = not set(query) & {*'"$`\\!'} and inert(query) == query
+    quoted = f'"{query}"' if is_plain else shell_word(query)
     return NextCommand(said("the first rows"), f"duckdb -c {quoted}")
 
 
