@@ -108,7 +108,7 @@ def told(page: Path) -> str:
 
 
 def _printed(line: str) -> str:
-    """Return what a command prints, without what differs from run to run."""
+    """Return what a command prints, as the page has it."""
     name, *words = shlex.split(line, comments=True)
     if name != "harvester":
         os.system(line)
@@ -116,7 +116,11 @@ def _printed(line: str) -> str:
     out = io.StringIO()
     with redirect_stdout(out), redirect_stderr(out):
         invoke(words)
-    text = out.getvalue()
+    return usual(out.getvalue())
+
+
+def usual(text: str) -> str:
+    """Return what was printed, without log lines, and with the rid and the duration of the page."""
     text = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{8}){2}\b", RID, text)
     text = re.sub(r"^\d\d:\d\d:\d\dZ .*\n", "", text, flags=re.MULTILINE)
     text = text.lstrip("\n")
