@@ -1,8 +1,8 @@
 """Makes the pictures of docs: ``python -m tests.browser.pictures [NAME …]``.
 
 They show runs against the emulator and made-up accounts, always of the same day. Needs Chromium,
-Node, the packages of tests/browser, promtool, pngquant, which makes them small, and for the
-workbook what spreadsheet.py names.
+Node, the packages of tests/browser, promtool, pngquant, which makes them small, for the workbook
+what spreadsheet.py names, and for the site the MkDocs that `.ci/full site` installs.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import harvester
 from harvester.cli import invoke
-from tests.browser import alerts, spreadsheet, stories
+from tests.browser import alerts, site, spreadsheet, stories
 from tests.browser.made_pages import Made
 from tests.browser.visits import HERE, missing, visit
 
@@ -118,6 +119,22 @@ def _workbook(picture: Path) -> None:
         spreadsheet.picture(Path(folder, "晨光 2026-05.xlsx"), picture)
 
 
+def _site(page: str, picture: Path, *steps: list[Any]) -> None:
+    """Show the site of the documentation, which is built anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        site.build(Path(folder))
+        with site.served(Path(folder)) as address:
+            taken = ["screenshot", str(picture)]
+            visit(f"{address}/{page}", *steps, ["wait", 500], taken, quiet=False, drawn=False)
+
+
+def _search(picture: Path) -> None:
+    """Show what the Chinese site finds of a Chinese word."""
+    field = ".md-search__input"
+    typed = [["click", field], ["fill", field, "额度"], ["press", "End"]]
+    _site("zh/index.html", picture, *typed, ["appears", ".md-search-result__link"])
+
+
 def _rendered(markdown: str) -> str:
     """Return Markdown as the page that a site makes of it."""
     command = ["node", str(HERE / "markdown.mjs")]
@@ -135,6 +152,11 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "summary": _summary,
     "alerts": _alerts,
     "workbook": _workbook,
+    "site": partial(_site, "index.html"),
+    "site-zh": partial(_site, "zh/index.html"),
+    "site-tutorial": partial(_site, "tutorial.html"),
+    "site-tutorial-zh": partial(_site, "zh/tutorial.html"),
+    "site-search-zh": _search,
 }
 
 

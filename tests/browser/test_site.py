@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
-import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from tests.browser.site import MKDOCS, build, served
 from tests.browser.visits import visit
-from tests.support.doc_pages import ROOT
 
 pytestmark = pytest.mark.slow
-
-MKDOCS = ROOT / "build/site-venv/bin/mkdocs"
-SETTINGS = ROOT / "tools/website/mkdocs.yml"
 
 # Read here, because no test sees the variables of harvester.
 REQUIRED = os.environ.get("HARVESTER_REQUIRE_SITE", "") not in {"", "0"}
@@ -29,48 +22,21 @@ LOADED = re.compile(
 )
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    """A handler of files that writes no log."""
-
-    def log_message(self, *arguments: object) -> None:
-        """Write nothing."""
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built anew; `.ci/full site` installs MkDocs and requires it."""
     if not MKDOCS.exists():
         (pytest.fail if REQUIRED else pytest.skip)("`.ci/full site` installs MkDocs in build/")
     folder = tmp_path_factory.mktemp("site")
-    command: list[str | Path] = [
-        MKDOCS,
-        "build",
-        "--quiet",
-        "--strict",
-        "-f",
-        SETTINGS,
-        "-d",
-        folder,
-    ]
-    environ = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "WARNING" not in done.stderr
+    build(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def address(site: Path) -> Iterator[str]:
     """The address at which the site is served."""
-    handler = functools.partial(QuietHandler, directory=str(site))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served(site) as found:
+        yield found
 
 
 def test_no_page_loads_anything_from_another_host(site: Path) -> None:
@@ -90,9 +56,11 @@ def test_no_page_loads_anything_from_another_host(site: Path) -> None:
         ("index.html", "wheelhouse", "install.html"),
         ("index.html", "authoriser", "glossary.html"),
         ("index.html", "stable_token", "credentials.html"),
+        ("reference/run.html", "--until-complete", "cli.html"),
         ("zh/glossary.html", "已隔离", "zh/glossary.html"),
         ("zh/glossary.html", "历史数据补采", "zh/glossary.html"),
         ("zh/glossary.html", "公众号", "zh/glossary.html"),
+        ("zh/index.html", "额度", "zh/glossary.html"),
     ],
 )
 def test_search_finds_a_word(

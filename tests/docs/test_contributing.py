@@ -40,7 +40,7 @@ def test_every_recipe_can_be_read(recipe: str) -> None:
 
 def test_every_path_that_the_page_names_exists() -> None:
     """Files and folders in backquotes or commands are where the page says."""
-    words = re.findall(r"(?:harvester|tests|docs|benchmarks|scheduling|cli)/[\w/.]*", PAGE)
+    words = re.findall(r"(?:harvester|tests|docs|benchmarks|scheduling|cli)/[\w/.-]*", PAGE)
     assert len(words) > 10
     for word in words:
         path = word.rstrip(".").replace("VERB", "check")

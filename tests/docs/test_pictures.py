@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 
 from tests.browser.pictures import FOLDER, MAX_BYTES, PICTURES
-from tests.support.doc_pages import PAGES, README
+from tests.support.doc_pages import PAGES, README, ROOT
 from tools.website import cast
+
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 
 
 def test_pictures_are_small_and_shown() -> None:
     """A picture that no page shows, or that no script makes, would grow old unseen."""
     shown = {
         name
-        for page in PAGES
+        for page in (*PAGES, CONTRIBUTING)
         for name in re.findall(
             r"!\[.+?\]\((?:docs/)?pictures/([\w-]+)\.png\)", page.read_text("utf-8")
         )

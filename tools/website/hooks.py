@@ -23,6 +23,9 @@ LINK = re.compile(r"(\]\()((?:\.\./)+[^)\s#]*)")
 def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
     """Rewrite links out of docs/, and drop the words after a language that tell a test its part."""
     folder = posixpath.dirname(page.file.src_uri)
+    if folder == "decisions":
+        # Who searches for a word wants to use harvester, and its history last.
+        page.meta["search"] = {"boost": 0.1}
     if page.file.src_uri.endswith(".zh.md"):
         markdown = _with_anchors(markdown, ROOT / "docs" / page.file.src_uri)
     markdown = FENCE.sub(r"\1", markdown)
@@ -30,10 +33,11 @@ def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
 
 
 def on_post_build(config: Any) -> None:
-    """Give the Chinese pages the sitemap, for which the theme asks beside them."""
+    """Give each folder of pages the sitemap, for which the theme asks beside them."""
     site = Path(config.site_dir)
-    if (site / "sitemap.xml").exists() and (site / "zh").is_dir():
-        shutil.copy(site / "sitemap.xml", site / "zh")
+    for folder in {page.parent for page in site.rglob("*.html")} - {site}:
+        if (site / "sitemap.xml").exists():
+            shutil.copy(site / "sitemap.xml", folder)
 
 
 def _with_anchors(markdown: str, page: Path) -> str:
