@@ -10,7 +10,7 @@ from tests.support.doc_pages import ROOT, section
 
 RELIABILITY = ROOT / "docs/reliability.md"
 SECURITY = ROOT / "SECURITY.md"
-THEMES = ("## Rows", "## Calls", "## The word of a run", "## Foreign input", "## Package")
+THEMES = ("## Rows", "## Calls", "## What a run says", "## Foreign input", "## Package")
 
 
 @pytest.mark.parametrize("theme", THEMES)
