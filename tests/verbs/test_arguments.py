@@ -143,9 +143,10 @@ def cases() -> list[tuple[str, str, Any]]:
 
 
 def test_a_wrong_value_of_any_argument_is_a_usage_error_that_names_it(
-    harvested: dict[str, Any],
+    harvested: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Never a TypeError out of the middle, never silence, and no word of the command line."""
+    monkeypatch.chdir(tmp_path)
     flaws = []
     for verb, argument, value in cases():
         alone = verb in ("open", "export")
