@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lakehouse.duck import install_extensions
 from tests.lakehouse.exports import Lakeside
 
 
@@ -15,3 +16,17 @@ def lakeside(tmp_path: Path) -> Lakeside:
     made = Lakeside(tmp_path)
     made.harness.run()
     return made
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which DuckDB finds its extensions."""
+    made = tmp_path_factory.mktemp("home")
+    install_extensions(made)
+    return made
+
+
+@pytest.fixture
+def extensions(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Extensions of DuckDB, for whoever connects."""
+    monkeypatch.setenv("HOME", str(home))
