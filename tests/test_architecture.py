@@ -228,7 +228,7 @@ MAX_CODE = {
     "storage": 4_351,
     "engine": 913,
     "runs": 4_469,
-    "verbs": 4_867,
+    "verbs": 4_866,
     "readers": 602,
     "cli": 2_974,
     "sandbox": 1_056,

@@ -76,7 +76,7 @@ class Tables:
         self._run(f"create table if not exists {self._exports} ({_COLUMNS})")
 
     def state(self, table: LakeTable) -> TableState | None:
-        """Return the newest snapshot of a table; its cursor is a row of another table."""
+        """Return the snapshot of the newest export of a table, and the files that it has now."""
         with self._transaction():
             return self._state(table)
 
@@ -84,9 +84,8 @@ class Tables:
         """Swap files in a transaction, which fails if another one changed the table."""
         name = self._name(table.name)
         with self._transaction():
-            found, (_, _, known, erased) = self._state(table), self._row(table)
-            # Everything but the version, which other tables raise too.
-            if (found and found[1:]) != (base and base[1:]):
+            found, (*_, known, erased) = self._state(table), self._row(table)
+            if found != base:
                 where = self._lake.files.display_path(table.name)
                 raise LostRace(f"{where}: another writer was faster", "run again")
             self._prepare(table, name, base)
@@ -134,8 +133,7 @@ class Tables:
         columns = [column for (column,) in self._run(found, schema, table.name)]
         if not columns:
             return None
-        cursor, selection, known, _ = self._row(table)
-        [(version,)] = self._run("from ducklake_current_snapshot('lake')")
+        version, cursor, selection, known, _ = self._row(table)
         month = f"regexp_extract(data_file, '.*{MONTH.name}=([^/]+)/', 1)"
         listed = f"select data_file, {month}, delete_file from ducklake_list_files('lake', ?"
         files = self._run(f"{listed}, schema => ?)", table.name, schema)
@@ -154,12 +152,12 @@ class Tables:
     def _name(self, table: str) -> str:
         return f"lake.{_SQL.view(self._lake.schema, table)}"
 
-    def _row(self, table: LakeTable) -> tuple[str | None, str | None, int, int | None]:
-        """Return what is known of a table: cursor, selection, rows, and what erased."""
+    def _row(self, table: LakeTable) -> tuple[int, str | None, str | None, int, int | None]:
+        """Return what is known of a table: snapshot, cursor, selection, rows, and what erased."""
         erased = "case erased when 0 then snapshot_id else erased end"
-        known = f"select cursor, selection, rows, {erased} from {self._exports}"
+        known = f"select snapshot_id, cursor, selection, rows, {erased} from {self._exports}"
         found = self._run(f"{known} where table_name = ?", table.name)
-        return found[0] if found else (None, None, 0, None)
+        return found[0] if found else (0, None, None, 0, None)
 
     def _prepare(self, table: LakeTable, name: str, base: TableState | None) -> None:
         """Make a table, or add the columns that it lacks."""
