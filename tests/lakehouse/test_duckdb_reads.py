@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 
 from tests.lakehouse.duck import connected
 from tests.lakehouse.exports import DAILY, Lakeside, in_order
@@ -49,3 +51,26 @@ def test_the_lines_of_the_page(lakeside: Lakeside, monkeypatch: pytest.MonkeyPat
     assert len(names["days"].fetchall()) == 2
     assert len(names["snapshots"].project("snapshot_id").fetchall()) > 2
     assert len(names["before"].to_arrow_table()) == len(lakeside.rows())
+
+
+def test_iceberg(lakeside: Lakeside) -> None:
+    """Each table, after a swap too, and a snapshot of before."""
+    done = lakeside.export("iceberg")
+    [version] = [each.version for each in done.tables if each.name == DAILY]
+    before = lakeside.rows()
+    for _ in range(2):
+        for each in done.tables:
+            assert read(f"iceberg_scan('{metadata_of(lakeside, each.name)}')") == lakeside.rows(
+                each.name
+            )
+        lakeside.replace_rows("2026-04-01")
+        done = lakeside.export("iceberg")
+    path = metadata_of(lakeside, DAILY)
+    assert read(f"iceberg_scan('{path}', snapshot_from_id => {version})") == before
+
+
+def metadata_of(lakeside: Lakeside, name: str) -> str:
+    """Return the path of a table's newest metadata."""
+    uri = f"sqlite:///{lakeside.place}/catalog.db"
+    with closing(SqlCatalog("harvester", uri=uri)) as catalog:
+        return catalog.load_table(f"wechat.{name}").metadata_location

@@ -1,0 +1,302 @@
+"""Tables of Iceberg in a catalog, which names the newest metadata of each.
+
+No documented call of pyiceberg swaps single files in one commit, so parts of its own commits are
+used here. docs/decisions/0071 has the list of them, and why the version is bounded.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from os import environ
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+from pyiceberg import exceptions
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.io.pyarrow import _pyarrow_to_schema_without_ids, parquet_file_to_data_file
+from pyiceberg.manifest import DataFile, DataFileContent, ManifestContent, ManifestFile
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import assign_fresh_schema_ids
+from pyiceberg.table import Table, Transaction
+from pyiceberg.table.snapshots import Operation, Snapshot, ancestors_of
+from pyiceberg.table.update.snapshot import _OverwriteFiles, _SnapshotProducer
+from pyiceberg.transforms import MonthTransform
+from pyiceberg.utils.datetime import to_human_month
+
+from harvester.core.errors import HarvesterError, LostRace, StoreError, UsageError
+from harvester.core.text.inert_text import inert
+from harvester.core.text.redaction import redacted
+from harvester.verbs.lakehouse.formats import Lake
+from harvester.verbs.lakehouse.tables import PREFIX, LakeTable, Swap, TableState
+
+_CATALOG = "harvester"
+"""The name of the catalog in pyiceberg's configuration, and in the rows of a SQL catalog."""
+
+_SELECTION, _CURSOR, _ERASED = (f"{PREFIX}.{name}" for name in ("selection", "cursor", "erased"))
+_FORMAT = 2
+_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+_KINDS = {"sqlite": "sql", "postgresql": "sql", "http": "rest", "https": "rest"}
+
+
+class Tables:
+    """Tables of Iceberg below the place of a lake. Raises UsageError for a catalog of no kind."""
+
+    def __init__(self, lake: Lake) -> None:
+        logging.getLogger("pyiceberg").addHandler(logging.NullHandler())
+        self._lake, self._files = lake, lake.files
+        with self._errors(""):
+            self._catalog = _catalog(lake)
+        weakref.finalize(self, self._catalog.close)
+
+    def state(self, table: LakeTable) -> TableState | None:
+        """Return the newest snapshot of a table."""
+        with self._errors(table.name) as where:
+            found = self._opened(table)
+            if found is None:
+                return None
+            selection = found.properties.get(_SELECTION)
+            if selection is None or found.metadata.format_version != _FORMAT:
+                what = "was not made by harvester" if selection is None else "has another version"
+                raise UsageError(f"{where}: the Iceberg table {what}", "export to another --schema")
+            if found.location().rstrip("/") != self._lake.address(table.name):
+                what = f"the catalog has this table at {inert(found.location())}"
+                raise UsageError(f"{where}: {what}", "export to that place, or another --schema")
+            files = _files(found, found.current_snapshot()).values()
+            return TableState(
+                _version(found),
+                {
+                    _name(table, file.file_path): _month(table, found, file)
+                    for file in files
+                    if file.content == DataFileContent.DATA
+                },
+                [field.name for field in found.schema().fields],
+                _cursor(found),
+                selection,
+            )
+
+    def commit(self, table: LakeTable, base: TableState | None, swap: Swap) -> str:
+        """Commit one snapshot, unless the table has another one than ``base``."""
+        with self._errors(table.name):
+            found = self._opened(table)
+            if (found and _version(found)) != (base and base.version):
+                raise exceptions.CommitFailedException
+            change = found.transaction() if found else self._created(table, swap)
+            known = {field.name for field in change.table_metadata.schema().fields}
+            if new := [field for field in _documented(table.schema) if field.name not in known]:
+                with change.update_schema() as columns:
+                    columns.union_by_name(pa.schema(field.with_nullable(True) for field in new))
+            if swap.erases:
+                newest = change.table_metadata.next_sequence_number()
+                change.set_properties({_ERASED: str(newest)})
+            files = _files(found, found.current_snapshot()) if found else {}
+            removed = [file for path, file in files.items() if _name(table, path) in swap.removed]
+            added = [f"{self._lake.address(table.name)}/{copy.name}" for copy in swap.added]
+            return _swapped(change, swap.cursor, added, removed)
+
+    def holding(self, table: LakeTable) -> list[str]:
+        """Return the snapshots before the newest one that erased rows, while their files exist."""
+        with self._errors(table.name):
+            found = self._opened(table)
+            erased = found and found.properties.get(_ERASED)
+            if not found or not erased:
+                return []
+            older = [one for one in found.snapshots() if (one.sequence_number or 0) < int(erased)]
+            if not older and any(name.endswith(".parquet") for name in self._unused(table, found)):
+                return ["snapshots that were removed without their files"]
+            return [f"snapshot {each.snapshot_id} of {_time(each)}" for each in older]
+
+    def expire(self, table: LakeTable) -> None:
+        """Remove snapshots with the table's own expiry, and what only they need.
+
+        The snapshot that remains is a new one, because entries for removed files name accounts.
+        A tag or a branch keeps its snapshot.
+        """
+        with self._errors(table.name):
+            found = self._opened(table)
+            if found is None:
+                return
+            if len(found.snapshots()) > 1 or _ERASED in found.properties:
+                _swapped(found.transaction(), _cursor(found), [], [])
+                found.maintenance.expire_snapshots().older_than(_NEVER).commit()
+            for name in self._unused(table, found):
+                self._files.delete(name)
+            if _ERASED in found.properties and len(found.snapshots()) == 1:
+                with found.transaction() as change:
+                    change.remove_properties(_ERASED)
+
+    def _opened(self, table: LakeTable) -> Table | None:
+        try:
+            return self._catalog.load_table((self._lake.schema, table.name))
+        except (exceptions.NoSuchTableError, exceptions.NoSuchNamespaceError):
+            return None
+
+    def _created(self, table: LakeTable, swap: Swap) -> Transaction:
+        """Return the transaction that makes a table together with its first snapshot."""
+        self._catalog.create_namespace_if_not_exists(self._lake.schema)
+        schema = assign_fresh_schema_ids(_pyarrow_to_schema_without_ids(_documented(table.schema)))
+        parts = [
+            PartitionField(field.field_id, 1000, MonthTransform(), f"{field.name}_month")
+            for field in schema.fields
+            if field.name == table.day
+        ]
+        properties = {
+            # The files have no numbers of columns.
+            "schema.name-mapping.default": schema.name_mapping.model_dump_json(),
+            # An appid is kept whole.
+            "write.metadata.metrics.default": "truncate(18)",
+            "comment": table.comment,
+            _SELECTION: swap.selection,
+        }
+        name, location = (self._lake.schema, table.name), self._lake.address(table.name)
+        return self._catalog.create_table_transaction(
+            name, schema, location, PartitionSpec(*parts), properties=properties
+        )
+
+    def _unused(self, table: LakeTable, found: Table) -> list[str]:
+        """Return the files below the folder of a table that no snapshot needs."""
+        # Listed first, because what another writer commits after that is needed.
+        listed = [file.name for file in self._files.list(table.name)]
+        metadata = found.refresh().metadata
+        needed = {found.metadata_location}
+        needed.update(each.statistics_path for each in metadata.statistics)
+        needed.update(each.statistics_path for each in metadata.partition_statistics)
+        for snapshot in metadata.snapshots:
+            needed.update((snapshot.manifest_list, *_files(found, snapshot)))
+            needed.update(each.manifest_path for each in snapshot.manifests(found.io))
+        names = {f"{table.name}/{_name(table, path)}" for path in needed}
+        return [name for name in listed if name not in names]
+
+    @contextmanager
+    def _errors(self, name: str) -> Iterator[str]:
+        """Raise what the library raises in the block as LostRace or StoreError."""
+        where = self._files.display_path(name)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield where
+        except HarvesterError:
+            raise
+        except (exceptions.CommitFailedException, exceptions.TableAlreadyExistsError):
+            raise LostRace(f"{where}: another writer was faster", "run again") from None
+        except Exception as error:  # its errors have no class in common
+            what = inert(redacted(str(error).partition("\n")[0] or type(error).__name__))
+            raise StoreError(f"{where}: {what}", "see what the message names") from error
+
+
+class _FileSwap(_OverwriteFiles):
+    """A snapshot that adds and removes exactly the files that it is given.
+
+    Entries for files that were removed earlier are left out.
+    """
+
+    def commit(self) -> None:
+        """Stage the snapshot, without what pyiceberg needs to try again on top of other changes."""
+        super(_SnapshotProducer, self).commit()
+
+    def _existing_manifests(self) -> list[ManifestFile]:
+        found = super()._existing_manifests()
+        return [
+            self._live(one) for one in found if one.has_added_files() or one.has_existing_files()
+        ]
+
+    def _live(self, manifest: ManifestFile) -> ManifestFile:
+        if not manifest.deleted_files_count or manifest.content != ManifestContent.DATA:
+            return manifest
+        with self.new_manifest_writer(self.spec(manifest.partition_spec_id)) as writer:
+            for entry in self.fetch_manifest_entry(manifest):
+                writer.existing(entry)
+        return writer.to_manifest_file()
+
+
+def _swapped(
+    change: Transaction, cursor: str | None, added: Sequence[str], removed: Sequence[DataFile]
+) -> str:
+    """Commit a change with a snapshot that adds files and removes others; return its number."""
+    properties = {_CURSOR: cursor} if cursor else {}
+    operation = Operation.OVERWRITE if removed else Operation.APPEND
+    io = change._table.io  # noqa: SLF001 - a table that is being made has it nowhere else
+    metadata = change.table_metadata
+    swap = _FileSwap(operation, change, io, snapshot_properties=properties)
+    for path in added:
+        swap.append_data_file(parquet_file_to_data_file(io, metadata, path))
+    for file in removed:
+        swap.delete_data_file(file)
+    swap.commit()
+    change.commit_transaction()
+    return str(swap.snapshot_id)
+
+
+def _catalog(lake: Lake) -> Catalog:
+    """Return the catalog of a lake. Raises UsageError."""
+    if lake.catalog is None and not isinstance(lake.place, Path):
+        what = f"{lake.place}: Iceberg tables in an object store need a catalog"
+        raise UsageError(what, "name one with --catalog")
+    if str(lake.place).startswith("az://"):
+        raise UsageError(f"{lake.place}: pyiceberg knows no az://", "export to s3:// or gs://")
+    uri = lake.catalog or f"sqlite:///{lake.place}/catalog.db"
+    parts = urlsplit(uri)
+    kind = _KINDS.get(parts.scheme.partition("+")[0])
+    if kind is None:
+        raise UsageError("--catalog: no catalog of Iceberg", "write https://… or postgresql://…")
+    if parts.password or "password" in parts.query:
+        raise UsageError("--catalog: has a password", "set PGPASSWORD, or use ~/.pgpass")
+    given = {
+        "type": kind,
+        "uri": uri,
+        "warehouse": lake.warehouse,
+        # As the store reads them; the keys pyiceberg finds by itself.
+        "s3.endpoint": environ.get("AWS_ENDPOINT_URL") or environ.get("AWS_ENDPOINT"),
+        "s3.region": environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
+    }
+    return load_catalog(_CATALOG, **{name: value for name, value in given.items() if value})
+
+
+def _documented(schema: pa.Schema) -> pa.Schema:
+    """Return columns with their comments where pyiceberg looks for them."""
+    return pa.schema(field.with_metadata({"doc": field.metadata[b"comment"]}) for field in schema)
+
+
+def _files(found: Table, snapshot: Snapshot | None) -> dict[str, DataFile]:
+    """Return the files of a snapshot by path."""
+    manifests = snapshot.manifests(found.io) if snapshot else []
+    entries = (entry for each in manifests for entry in each.fetch_manifest_entry(found.io))
+    return {entry.data_file.file_path: entry.data_file for entry in entries}
+
+
+def _name(table: LakeTable, path: str) -> str:
+    """Return the name of a file below the folder of a table, a path elsewhere as it is."""
+    # Writers differ in how they spell the beginning.
+    return path.rpartition(f"/{table.name}/")[2]
+
+
+def _month(table: LakeTable, found: Table, file: DataFile) -> str:
+    """Return the month of a file by its partition, empty if it is of no single month."""
+    for place, field in enumerate(found.specs()[file.spec_id].fields):
+        source = found.schema().find_column_name(field.source_id)
+        if isinstance(field.transform, MonthTransform) and source == table.day:
+            value = file.partition[place]
+            return "" if value is None else to_human_month(value)
+    return ""
+
+
+def _version(found: Table) -> str:
+    snapshot = found.current_snapshot()
+    return str(snapshot.snapshot_id) if snapshot else ""
+
+
+def _cursor(found: Table) -> str | None:
+    """Return the cursor of the newest snapshot with one; those of compaction have none."""
+    for snapshot in ancestors_of(found.current_snapshot(), found.metadata):
+        if snapshot.summary is not None and (cursor := snapshot.summary[_CURSOR]):
+            return str(cursor)
+    return None
+
+
+def _time(snapshot: Snapshot) -> str:
+    return datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC).isoformat(timespec="seconds")
