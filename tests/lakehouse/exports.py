@@ -18,6 +18,7 @@ from harvester.verbs.erasure import ErasureRequest
 from harvester.verbs.forget import erase
 from harvester.verbs.lakehouse.export import Exported, export
 from harvester.verbs.lakehouse.table_export import ExportedTable
+from harvester.verbs.verify import mended
 from tests.support.run_harness import DAILY, RunHarness
 
 __all__ = ["DAILY", "Lakeside"]
@@ -69,14 +70,27 @@ class Lakeside:
 
     def forget_last(self) -> str:
         """Delete the last account for good; return its appid."""
-        gone, clock = self.harness.appids[-1], self.harness.clock()
+        gone = self.harness.appids[-1]
         self.harness.accounts -= 1
-        manifest, credentials = self.harness.manifest(), CredentialReader()
-        platform = PlatformAtHand(clock, credentials.platform)
-        tree = self.harness.tree
-        project = Project(manifest, tree, clock, platform, lambda _: manifest, credentials)
-        erase(project, ErasureRequest(frozenset({gone}), frozenset(CATALOGUE), everything=True))
+        request = ErasureRequest(frozenset({gone}), frozenset(CATALOGUE), everything=True)
+        erase(self._project(), request)
         return gone
+
+    def repair(self) -> None:
+        """Repair what is damaged or missing in the output."""
+        mended(self._project())
+
+    def _project(self) -> Project:
+        """Return the project of the manifest as it is now."""
+        clock, manifest, credentials = (
+            self.harness.clock(),
+            self.harness.manifest(),
+            CredentialReader(),
+        )
+        platform = PlatformAtHand(clock, credentials.platform)
+        return Project(
+            manifest, self.harness.tree, clock, platform, lambda _: manifest, credentials
+        )
 
     def replace_rows(self, day: str) -> None:
         """Let WeChat count otherwise on a day, and ask for it again."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -139,22 +138,28 @@ class Journal:
     target: Store
     folder: str
 
-    def begin(self, files: Collection[str]) -> None:
+    def begin(self, files: Collection[str], version: str) -> None:
         """Note which copies may stay: those in ``files``, the table, or from before.
 
-        Without an export that was killed, all that are there are from before.
+        Without an export that was killed, all that are there are from before. ``version`` is that
+        of the table.
         """
-        there = self._listed()
-        noted = self._noted()
-        kept = there if noted is None else there & (noted | {*files})
-        self.target.put(self._name, json.dumps(sorted(kept)).encode())
+        there, noted = self._listed(), self._noted(version)
+        self._note(version, there if noted is None else there & (noted | {*files}))
 
-    def end(self, files: Collection[str]) -> None:
-        """Remove copies that are neither in ``files`` nor from before, if an export has begun."""
-        noted = self._noted()
-        if noted is None:
+    def commit(self, added: Collection[str], version: str) -> None:
+        """Note that copies are about to be committed on top of a version."""
+        self._note(version, self._noted(version) or (), added)
+
+    def end(self, files: Collection[str], version: str) -> None:
+        """Remove copies that are neither in ``files`` nor from before, if an export has begun.
+
+        ``version`` is that of the table before this export.
+        """
+        if read_bytes(self.target, self._name) is None:
             return
-        for name in sorted(self._listed() - noted - {*files}):
+        noted = self._noted(version)
+        for name in sorted(set() if noted is None else self._listed() - noted - {*files}):
             self.target.delete(f"{self.folder}/{name}")
         self.target.delete(self._name)
 
@@ -167,13 +172,31 @@ class Journal:
         names = (file.name.removeprefix(start) for file in self.target.list(self.folder))
         return {name for name in names if source_of(name) is not None}
 
-    def _noted(self) -> set[str] | None:
-        """Return the names in the journal, None without one; if it is damaged, all that exist."""
-        data = read_bytes(self.target, self._name)
-        if data is None:
-            return None
+    def _note(self, version: str, kept: Collection[str], added: Collection[str] = ()) -> None:
+        lists = [version], sorted(kept), sorted(added)
+        self.target.put(self._name, json.dumps(lists).encode())
+
+    def _noted(self, version: str) -> set[str] | None:
+        """Return what may stay by the journal, None without one that can be read.
+
+        Where the table has another version, an export has died after its commit, or another writer
+        was there: a version may need what was about to be committed.
+        """
         try:
-            found: Any = json.loads(data)
-            return {*map(str, found)}
-        except ValueError:
-            return self._listed()
+            before, kept, added = json.loads(read_bytes(self.target, self._name) or b"[]")
+            return {*kept} if before == [version] else {*kept, *added}
+        except (TypeError, ValueError):
+            return None
+
+
+def accounts_in(store: Store, names: Iterable[str]) -> set[str]:
+    """Return the accounts in files of a table beside the datasets. Raises StoreError."""
+    found = set[str]()
+    for name in names:
+        with (
+            store.local_copy(name) as copy,
+            parquet_errors_as_store_errors(store.display_path(name)),
+        ):
+            if copy is not None:
+                found.update(pq.ParquetFile(copy.path).read(["appid"])["appid"].to_pylist())
+    return found

@@ -130,6 +130,9 @@ class Tables:
             if found is None:
                 return int(base.version)
             found.alter.add_columns(added)
+            if found.version() != int(base.version) + 1:
+                where = self._files.display_path(table.name)
+                raise LostRace(f"{where}: another writer was faster", "run again")
             return found.version()
 
     def _opened(self, table: LakeTable) -> deltalake.DeltaTable | None:

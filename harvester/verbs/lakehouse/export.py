@@ -93,6 +93,8 @@ def export(
     target, labels = open_tree(Output(path=place)), [BESIDE, *change_reader.ends(source)[0]]
     stream = new_run_log(Path("export"), project.clock, verb="export").stream
     with locked(target, [0], stream, timeout) as held:
+        # A killed export may have left rows that are deleted for good since.
+        layout.clean_temp(held)
         lake = opened(to, Lake(held.store, place, labels, catalog, warehouse, space, stream.now))
         one = TableExport(source, held, lake, chosen, _selection(chosen), Feed(source, chosen))
         wanted = chosen.datasets

@@ -64,7 +64,8 @@ class Feed:
         StoreError, and UsageError for a newer version.
         """
         before = parse_cursor(at) if at else None
-        mark = before.pop(BESIDE, None) if before else None
+        # A cursor has no place of a table without files.
+        mark = None if before is None else before.pop(BESIDE, LogPosition())
         read = self._read if again else self._read_once
         found = None if before is None else read(cursor(before))
         if found is None:
@@ -78,7 +79,7 @@ class Feed:
         else:
             entries = [entry for entry in entries if entry.dataset == table]
             changed = frozenset(self._chosen(table, (entry.path for entry in entries)))
-        erases = any(map(self._erases, entries))
+        erases = any(map(_erases, entries))
         return News(changed, cursor(positions), erases, len(found.entries))
 
     def _read(self, at: str) -> FeedNews | None:
@@ -108,11 +109,11 @@ class Feed:
             if not month or first <= month <= last:
                 yield source
 
-    def _erases(self, entry: LogEntry) -> bool:
-        """Return whether an entry is of rows that were deleted for good.
 
-        A file is deleted with its last account. `rewrite` deletes files of other buckets,
-        whose rows are in other files then.
-        """
-        is_current = entry.path.endswith(f"-of-{self._tree.buckets:04d}.parquet")
-        return entry.op == "erased" or (entry.op == "deleted" and is_current)
+def _erases(entry: LogEntry) -> bool:
+    """Return whether an entry is of rows that were deleted for good.
+
+    A file is deleted with its last account. `rewrite` and `verify --repair` delete files too, and
+    count no rows, because those are in other files or fetched again.
+    """
+    return entry.op != "replaced" and entry.rows_before > 0

@@ -9,7 +9,7 @@ table makes files of other names, each of one month where the table is partition
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 _DIGITS = 12
@@ -53,7 +53,7 @@ def month_of(name: str) -> str:
 
 
 def scope_of(
-    files: Mapping[str, str], sources: Collection[str], changed: Iterable[str] | None
+    files: Mapping[str, str], sources: Collection[str], changed: Collection[str] | None
 ) -> Scope:
     """Return what a commit replaces.
 
@@ -64,9 +64,10 @@ def scope_of(
     compacted = frozenset(month for name, month in files.items() if source_of(name) is None)
     touched = known if changed is None else known.intersection(changed)
     # A file of compaction of no single month may hold rows of any source.
-    if changed is None or (touched and "" in compacted):
+    if changed is None or (changed and "" in compacted):
         return Scope(known, compacted)
-    months = compacted.intersection(map(month_of, touched))
+    # Of a source that is gone the rows may be in a file of compaction alone.
+    months = compacted.intersection(map(month_of, changed))
     return Scope(touched | {source for source in known if month_of(source) in months}, months)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from harvester.core.errors import LostRace, UsageError
-from harvester.storage.layout import Tree
+from harvester.storage.derived import derived_files
+from harvester.storage.layout import ACCOUNTS, COVERAGE, Tree
 from harvester.verbs.changes import ChosenChanges
-from harvester.verbs.lakehouse.copies import Copier, Journal
+from harvester.verbs.lakehouse.copies import Copier, Journal, accounts_in
 from harvester.verbs.lakehouse.news import Feed
 from harvester.verbs.lakehouse.plan import removed, scope_of
 from harvester.verbs.lakehouse.tables import Copy, Lakehouse, LakeTable, Swap, TableState
@@ -62,12 +63,15 @@ class TableExport:
         swap = self._swap(table, state)
         if swap is None and state is None:
             return None
-        version, files = state.version if state else "", {*state.files} if state else set[str]()
+        version, files = _version(state), {*state.files} if state else set[str]()
+        journal = Journal(self.target.store, table.name)
         if swap is not None:
+            added = {copy.name for copy in swap.added}
+            journal.commit(added, version)
             self.target.hold.check()
             version = self.lake.commit(table, state, swap)
-            files = files - {*swap.removed} | {copy.name for copy in swap.added}
-        Journal(self.target.store, table.name).end(files)
+            files = files - {*swap.removed} | added
+        journal.end(files, _version(state))
         if expire:
             self.target.hold.check()
             self.lake.expire(table)
@@ -79,12 +83,14 @@ class TableExport:
     def _swap(self, table: LakeTable, state: TableState | None) -> Swap | None:
         """Copy what changed since the last commit of a table; None if nothing did."""
         files: Mapping[str, str] = {} if state is None else state.files
+        if state is None and not self.feed.sources(table.name):
+            return None
         news = self.feed.since(table.name, None if state is None else state.cursor)
         changed, erases = news.changed, news.erases
         scope = scope_of(files, self.feed.sources(table.name), changed)
-        if not scope.sources and (state is None or news.many < _MAX_BEHIND):
+        if not (scope.sources or scope.months) and (state is None or news.many < _MAX_BEHIND):
             return None
-        Journal(self.target.store, table.name).begin(files)
+        Journal(self.target.store, table.name).begin(files, _version(state))
         copier = Copier(self.source.store, self.target.store, table.name, self.chosen)
         copies, waiting = dict[str, Copy | None](), scope.sources
         for _ in range(_MAX_ROUNDS):
@@ -104,6 +110,22 @@ class TableExport:
         made = [copy for copy in copies.values() if copy is not None]
         gone = removed(files, scope, {copy.name for copy in made})
         added = [copy for copy in made if copy.name not in files]
+        erases = erases or self._has_forgotten(table.name, gone)
         # Runs and codes name no account.
         erases = erases and bool(gone) and "appid" in table.schema.names
         return Swap(added, gone, news.cursor, self.selection, erases)
+
+    def _has_forgotten(self, table: str, names: Iterable[str]) -> bool:
+        """Return whether files of a table beside the datasets name accounts that were forgotten.
+
+        The feed tells of the files of datasets alone, in which some accounts never had a row.
+        """
+        if table not in (ACCOUNTS, COVERAGE):
+            return False
+        known = (file.name for file in derived_files.files(self.source.store, ACCOUNTS))
+        named = accounts_in(self.target.store, (f"{table}/{name}" for name in names))
+        return not named <= accounts_in(self.source.store, known)
+
+
+def _version(state: TableState | None) -> str:
+    return "" if state is None else state.version

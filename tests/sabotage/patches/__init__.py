@@ -10,6 +10,7 @@ from tests.sabotage.patches import (
     answers,
     attention,
     durability,
+    lakehouse,
     limits,
     metrics,
     outcomes,
@@ -36,4 +37,5 @@ SABOTAGES = (
     *metrics.SABOTAGES,
     *queries.SABOTAGES,
     *tables.SABOTAGES,
+    *lakehouse.SABOTAGES,
 )

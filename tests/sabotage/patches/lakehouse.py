@@ -1,0 +1,110 @@
+"""Tables of a lakehouse: rows lost or doubled, deletions hidden, versions that lose their files."""
+
+from __future__ import annotations
+
+from tests.sabotage.run import Sabotage
+
+ROOM = "harvester/verbs/lakehouse"
+COPIES = f"{ROOM}/copies.py"
+DELTA = f"{ROOM}/delta.py"
+NEWS = f"{ROOM}/news.py"
+PLAN = f"{ROOM}/plan.py"
+TABLE = f"{ROOM}/table_export.py"
+
+OF_DELTA = "tests/lakehouse/test_delta.py"
+OF_TABLE = "tests/lakehouse/test_table_export.py"
+OF_DELETION = f"{OF_DELTA}::test_rows_that_were_deleted_for_good_are_named_until_they_are_gone"
+
+SABOTAGES = (
+    Sabotage(
+        "cursor-without-its-files",
+        DELTA,
+        "for copy in swap.added)",
+        "for copy in swap.added[1:])",
+        f"{OF_DELTA}::test_each_table_has_the_rows_of_its_files",
+    ),
+    Sabotage(
+        "log-over-that-of-another-writer",
+        DELTA,
+        "os.link(temp, final)",
+        "os.replace(temp, final)",
+        f"{OF_DELTA}::test_another_writer_that_is_faster_wins",
+    ),
+    Sabotage(
+        "race-unnoticed-while-columns-are-added",
+        DELTA,
+        "if found.version() != int(base.version) + 1:",
+        "if False:",
+        f"{OF_TABLE}::test_a_race_is_lost_where_columns_are_added_too",
+    ),
+    Sabotage(
+        "compacted-rows-twice",
+        PLAN,
+        "return month in self.months if source is None else source in self.sources",
+        "return source in self.sources",
+        f"{OF_DELTA}::test_a_month_that_was_compacted_is_replaced_as_a_whole",
+    ),
+    Sabotage(
+        "compacted-rows-of-a-month-that-is-gone",
+        PLAN,
+        "compacted.intersection(map(month_of, changed))",
+        "compacted.intersection(map(month_of, touched))",
+        f"{OF_TABLE}::test_a_month_that_is_gone_leaves_a_compacted_table",
+    ),
+    Sabotage(
+        "snapshot-of-two-publish-rounds",
+        TABLE,
+        "again=True",
+        "again=False",
+        f"{OF_TABLE}::test_no_table_mixes_what_was_published_at_two_times",
+    ),
+    Sabotage(
+        "commit-of-what-was-not-copied-again",
+        TABLE,
+        "raise LostRace(f",
+        "str(f",
+        f"{OF_TABLE}::test_runs_without_end_lose_no_row",
+    ),
+    Sabotage(
+        "deletion-that-is-not-told",
+        NEWS,
+        "and entry.rows_before > 0",
+        "and entry.rows_before < 0",
+        OF_DELETION,
+    ),
+    Sabotage(
+        "deletion-without-rows-that-is-not-told",
+        TABLE,
+        "if table not in (ACCOUNTS, COVERAGE):",
+        "if table:",
+        f"{OF_TABLE}::test_an_account_without_a_row_is_deleted_for_good",
+    ),
+    Sabotage(
+        "deletion-in-a-gap-that-is-not-told",
+        NEWS,
+        "self._end(table), erases=True",
+        "self._end(table), erases=False",
+        f"{OF_TABLE}::test_where_the_history_has_a_gap_a_deletion_may_be_in_it",
+    ),
+    Sabotage(
+        "version-without-its-copies",
+        COPIES,
+        "else {*kept, *added}",
+        "else {*kept}",
+        f"{OF_TABLE}::test_what_a_version_since_then_may_need_stays",
+    ),
+    Sabotage(
+        "copies-of-a-killed-export-stay",
+        COPIES,
+        "self._listed() - noted - {*files}",
+        "self._listed() - noted - {*files} - self._listed()",
+        f"{OF_TABLE}::test_the_copies_of_a_killed_export_are_removed",
+    ),
+    Sabotage(
+        "log-that-names-who-is-forgotten",
+        DELTA,
+        "if version < newest:",
+        "if version < 0:",
+        OF_DELETION,
+    ),
+)
