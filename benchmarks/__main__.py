@@ -24,6 +24,7 @@ NAMES = (
     "plan",
     "tables",
     "report",
+    "export",
     "store",
     "pace",
     "help",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import deltalake
 import pytest
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.errors import LostRace, UsageError
+from harvester.core.errors import LeaseLost, LostRace, UsageError
+from harvester.core.hold import Hold
 from harvester.runs.record.record import Record
-from harvester.runs.run_log import RunLog
+from harvester.runs.run_log import RunLog, locked
 from harvester.runs.stream import Stream
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import CHANGES, Tree
@@ -182,6 +185,26 @@ def test_a_race_is_lost_where_columns_are_added_too(
     )
     with pytest.raises(LostRace, match="faster"):
         lakeside.export()
+
+
+def test_nothing_is_committed_once_the_lease_has_ended(
+    lakeside: Lakeside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another export may work there, and commits are not all conditional."""
+    lakeside.export()
+    before = newest(lakeside, DAILY)
+    lakeside.replace_rows("2026-04-01")
+
+    @contextmanager
+    def lost(*given: Any) -> Iterator[Tree]:
+        with locked(*given) as held:
+            yield replace(held, hold=Hold(lambda: False))
+
+    monkeypatch.setattr("harvester.verbs.lakehouse.export.locked", lost)
+    for expire in (False, True):
+        with pytest.raises(LeaseLost):
+            lakeside.export(expire=expire)
+    assert newest(lakeside, DAILY) == before
 
 
 @pytest.mark.parametrize("feature", ["DeletionVectors", "ColumnMapping"])

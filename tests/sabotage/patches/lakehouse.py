@@ -101,6 +101,13 @@ SABOTAGES = (
         f"{OF_TABLE}::test_the_copies_of_a_killed_export_are_removed",
     ),
     Sabotage(
+        "commit-without-the-lease",
+        f"{ROOM}/export.py",
+        "TableExport(source, held, ",
+        "TableExport(source, target, ",
+        f"{OF_TABLE}::test_nothing_is_committed_once_the_lease_has_ended",
+    ),
+    Sabotage(
         "log-that-names-who-is-forgotten",
         DELTA,
         "if version < newest:",
