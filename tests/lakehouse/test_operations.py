@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from harvester.storage.backends import atomic_files
-from tests.support.lake_readers import READERS
-from tests.support.lake_stories import Story, seeds
+from tests.support.lake_stories import FORMATS, Story, seeds
 from tests.support.nights import few_by_day
 
 OPERATIONS = 200
@@ -22,7 +21,7 @@ def _no_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(atomic_files, "sync", lambda _: None)
 
 
-@pytest.mark.parametrize("to", few_by_day(READERS, ["delta", "iceberg"]))
+@pytest.mark.parametrize("to", few_by_day(FORMATS, ["delta"]))
 def test_a_short_story(tmp_path: Path, to: str) -> None:
     """Some operations of each kind."""
     Story(tmp_path, to, seed=0).play(15)
@@ -30,7 +29,7 @@ def test_a_short_story(tmp_path: Path, to: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("to", READERS)
+@pytest.mark.parametrize("to", FORMATS)
 def test_two_hundred_operations(tmp_path: Path, to: str, seed: int) -> None:
     """Each snapshot stays what was published then."""
     Story(tmp_path, to, seed).play(OPERATIONS)

@@ -33,9 +33,13 @@ from harvester.verbs import forget, rewrite, verify
 from harvester.verbs.erasure import ErasureRequest
 from harvester.verbs.lakehouse.copies import Copier
 from harvester.verbs.lakehouse.export import Exported, export
+from tests.support.lake_iceberg import IcebergReader
 from tests.support.lake_kills import DIED_COMMITTING, Zygote, export_raised_at
 from tests.support.lake_readers import LAKE_TABLES, READERS, LakeReader, Rows, rows_of_output
 from tests.support.run_harness import RunHarness, appid
+
+FORMATS: dict[str, type[LakeReader]] = {**READERS, "iceberg": IcebergReader}
+"""Readers by format."""
 
 DATASETS = ("interface_summary", "biz_summary")
 COUNTED = {"interface_summary": "callback_count"}
@@ -76,7 +80,7 @@ class Story:
         self.chance = random.Random(f"{self.to} {self.seed}")
         self.accounts = [*range(1, self.chance.randrange(3, 13) + 1)]
         self.lake = self.folder / "lake"
-        self.reader = READERS[self.to](self.lake)
+        self.reader = FORMATS[self.to](self.lake)
         self.lab = RunHarness(
             self.folder / "0",
             begin="2026-03-20",
