@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -442,6 +444,10 @@ def test_a_catalog_that_cannot_be_read_is_an_error_with_its_place(tmp_path: Path
         opened(tmp_path, None)
     with pytest.raises(StoreError, match=f"{tmp_path}: .*refused"):
         opened(tmp_path, "http://127.0.0.1:1")
+    with warnings.catch_warnings():
+        # pyiceberg leaves the connection of a catalog that it could not read to the collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def opened(place: Path | str, catalog: str | None) -> iceberg.Tables:

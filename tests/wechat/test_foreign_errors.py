@@ -192,10 +192,9 @@ def _bypasses(module: Module) -> Iterator[str]:
     }
     if module.name not in REDACTING:
         handlers = {name for name in calls if name.endswith("Handler") or name == "basicConfig"}
-        # The one that prints nothing, as the library asks it of the logging of its host.
-        yield from handlers - (
-            {"NullHandler", "addHandler"} if module.name == "__init__" else set()
-        )
+        # The one that prints nothing, for harvester itself and for a library that it calls.
+        is_silent = module.name in {"__init__", "verbs.lakehouse.iceberg"}
+        yield from handlers - ({"NullHandler", "addHandler"} if is_silent else set())
     yield from calls & {"captureWarnings", "print_exception", "print_tb"}
     # Two functions hand their arguments on.
     if module.name not in {"verbs.run", "readers.spark"}:
