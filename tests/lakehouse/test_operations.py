@@ -21,6 +21,13 @@ def _no_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(atomic_files, "sync", lambda _: None)
 
 
+@pytest.fixture(autouse=True)
+def _installed(request: pytest.FixtureRequest) -> None:
+    """Skip DuckLake without DuckDB's extensions."""
+    if request.getfixturevalue("to") == "ducklake":
+        request.getfixturevalue("extensions")
+
+
 @pytest.mark.parametrize("to", few_by_day(FORMATS, ["delta"]))
 def test_a_short_story(tmp_path: Path, to: str) -> None:
     """Some operations of each kind."""

@@ -33,12 +33,17 @@ from harvester.verbs import forget, rewrite, verify
 from harvester.verbs.erasure import ErasureRequest
 from harvester.verbs.lakehouse.copies import Copier
 from harvester.verbs.lakehouse.export import Exported, export
+from tests.support.lake_ducklake import DuckLakeReader
 from tests.support.lake_iceberg import IcebergReader
 from tests.support.lake_kills import DIED_COMMITTING, Zygote, export_raised_at
 from tests.support.lake_readers import LAKE_TABLES, READERS, LakeReader, Rows, rows_of_output
 from tests.support.run_harness import RunHarness, appid
 
-FORMATS: dict[str, type[LakeReader]] = {**READERS, "iceberg": IcebergReader}
+FORMATS: dict[str, type[LakeReader]] = {
+    **READERS,
+    "iceberg": IcebergReader,
+    "ducklake": DuckLakeReader,
+}
 """Readers by format."""
 
 DATASETS = ("interface_summary", "biz_summary")
