@@ -28,5 +28,5 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def extensions(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Extensions of DuckDB, for whoever connects."""
+    """Extensions of DuckDB, for each connection."""
     monkeypatch.setenv("HOME", str(home))

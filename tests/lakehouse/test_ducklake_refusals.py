@@ -15,7 +15,7 @@ from tests.lakehouse.exports import Lakeside
 
 def test_what_ducklake_does_not_have_is_refused(lakeside: Lakeside) -> None:
     """A warehouse, and a catalog in an object store."""
-    with pytest.raises(UsageError, match="no warehouse"):
+    with pytest.raises(UsageError, match="warehouse: DuckLake tables have none"):
         lakeside.export("ducklake", warehouse="one")
     lake = Lake(lakeside.harness.tree.store, "s3://bucket/x", [], None, None, "wechat", lambda: 0.0)
     with pytest.raises(UsageError, match="none can be in an object store"):

@@ -416,10 +416,10 @@ def test_a_table_of_somebody_else_is_left_alone(
 @pytest.mark.parametrize(
     ("catalog", "problem"),
     [
-        ("catalog.db", "--catalog: no catalog of Iceberg"),
-        ("mysql://host/lake", "--catalog: no catalog of Iceberg"),
-        ("postgresql://harvester:never-shown@host/lake", "--catalog: has a password"),
-        ("postgresql://host/lake?password=never-shown", "--catalog: has a password"),
+        ("catalog.db", "catalog: no catalog of Iceberg"),
+        ("mysql://host/lake", "catalog: no catalog of Iceberg"),
+        ("postgresql://harvester:never-shown@host/lake", "catalog: has a password"),
+        ("postgresql://host/lake?password=never-shown", "catalog: has a password"),
     ],
 )
 def test_a_catalog_without_a_password(tmp_path: Path, catalog: str, problem: str) -> None:

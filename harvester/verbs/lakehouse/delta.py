@@ -52,10 +52,8 @@ class Tables:
         found = self._opened(table)
         if found is None:
             return None
-        metadata = found.metadata()
-        selection = metadata.configuration.get(_SELECTION)
-        protocol = found.protocol()
-        if selection is None or protocol.min_writer_version > _MAX_WRITER:
+        selection = found.metadata().configuration.get(_SELECTION)
+        if selection is None or found.protocol().min_writer_version > _MAX_WRITER:
             what = "was not made by harvester" if selection is None else "needs a newer writer"
             where = self._files.display_path(table.name)
             raise UsageError(f"{where}: the Delta table there {what}", "export to another place")

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from harvester.core.errors import LostRace, StoreError, UsageError
 from harvester.core.text.inert_text import inert
+from harvester.manifest.option_values import spelled
 from harvester.verbs.lakehouse.formats import Lake
 from harvester.verbs.lakehouse.plan import source_of
 from harvester.verbs.lakehouse.tables import MONTH, PREFIX, LakeTable, Swap, TableState
@@ -24,7 +25,10 @@ from harvester.verbs.sql.dialects import dialect_of
 from harvester.verbs.sql.duckdb_stores import load_extension, reach_store
 
 _COLUMNS = "table_name varchar, cursor varchar, selection varchar, rows bigint, erased bigint"
-"""What is known of each exported table: the rows of its files, and the snapshot that erased."""
+"""Columns of the table of exports, one row per exported table.
+
+``rows`` are those of its files, and ``erased`` is the newest snapshot that deleted for good.
+"""
 
 _SERVERS = {"sqlite", "postgres", "mysql"}
 """Beginnings of catalogs that need an extension of this name; any other is a file of DuckDB."""
@@ -58,11 +62,11 @@ class Tables:
 
     def __init__(self, lake: Lake) -> None:
         if lake.warehouse:
-            raise UsageError("DuckLake tables have no warehouse", "leave out --warehouse")
+            raise UsageError(f"{spelled('warehouse')}: DuckLake tables have none", "leave it out")
         is_folder = isinstance(lake.place, Path)
         if not lake.catalog and not is_folder:
             problem = "the catalog of DuckLake is a database, and none can be in an object store"
-            raise UsageError(problem, "name one with --catalog postgres:… or sqlite:…")
+            raise UsageError(problem, f"name one with {spelled('catalog')}: postgres:… or sqlite:…")
         self._lake, self._con = lake, duckdb.connect()
         self._catalog = lake.catalog or lake.address("catalog.ducklake")
         self._kind, _, self._address = self._catalog.partition(":")

@@ -97,11 +97,10 @@ def export(
         layout.clean_temp(held)
         lake = opened(to, Lake(held.store, place, labels, catalog, warehouse, space, stream.now))
         one = TableExport(source, held, lake, chosen, _selection(chosen), Feed(source, chosen))
-        wanted = chosen.datasets
         tables = [
             one.run(table, expire=expire)
             for name, table in lake_tables().items()
-            if wanted is None or name in wanted or name in TABLES
+            if name in TABLES or chosen.datasets is None or name in chosen.datasets
         ]
     return Exported(target.store.display_path(), to, [table for table in tables if table])
 

@@ -32,6 +32,7 @@ from pyiceberg.utils.datetime import to_human_month
 from harvester.core.errors import HarvesterError, LostRace, StoreError, UsageError
 from harvester.core.text.inert_text import inert
 from harvester.core.text.redaction import redacted
+from harvester.manifest.option_values import spelled
 from harvester.verbs.lakehouse.formats import Lake
 from harvester.verbs.lakehouse.tables import PREFIX, LakeTable, Swap, TableState
 
@@ -236,17 +237,18 @@ def _catalog(lake: Lake) -> Catalog:
     """Return the catalog of a lake. Raises UsageError."""
     if lake.catalog is None and not isinstance(lake.place, Path):
         what = f"{lake.place}: Iceberg tables in an object store need a catalog"
-        raise UsageError(what, "name one with --catalog")
+        raise UsageError(what, f"name one with {spelled('catalog')}")
     if str(lake.place).startswith("az://"):
         raise UsageError(f"{lake.place}: pyiceberg knows no az://", "export to s3:// or gs://")
     uri = lake.catalog or f"sqlite:///{lake.place}/catalog.db"
     parts = urlsplit(uri)
     kind = _KINDS.get(parts.scheme.partition("+")[0])
+    given = spelled("catalog")
     if kind is None:
-        raise UsageError("--catalog: no catalog of Iceberg", "write https://… or postgresql://…")
+        raise UsageError(f"{given}: no catalog of Iceberg", "write https://… or postgresql://…")
     if parts.password or "password" in parts.query:
-        raise UsageError("--catalog: has a password", "set PGPASSWORD, or use ~/.pgpass")
-    given = {
+        raise UsageError(f"{given}: has a password", "set PGPASSWORD, or use ~/.pgpass")
+    options = {
         "type": kind,
         "uri": uri,
         "warehouse": lake.warehouse,
@@ -254,7 +256,7 @@ def _catalog(lake: Lake) -> Catalog:
         "s3.endpoint": environ.get("AWS_ENDPOINT_URL") or environ.get("AWS_ENDPOINT"),
         "s3.region": environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
     }
-    return load_catalog(_CATALOG, **{name: value for name, value in given.items() if value})
+    return load_catalog(_CATALOG, **{name: value for name, value in options.items() if value})
 
 
 def _documented(schema: pa.Schema) -> pa.Schema:
