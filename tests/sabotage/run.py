@@ -22,6 +22,9 @@ ROOT = Path(__file__).parents[2]
 MAX_SECONDS = 1800.0
 """Seconds after which the tests of a copy are stopped."""
 
+BROWSER_PACKAGES = "tests/browser/node_modules"
+"""The folder of what npm installed, which git ignores and a copy needs."""
+
 _PASSED, _FAILED = 0, 1
 _FAILURE = re.compile(r"^(?:FAILED|ERROR) (tests/.+?)(?: - |$)", re.MULTILINE)
 
@@ -79,6 +82,8 @@ def copied_tree(root: Path = ROOT) -> Iterator[Path]:
             if source.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
+        if (root / BROWSER_PACKAGES).is_dir():
+            (tree / BROWSER_PACKAGES).symlink_to(root / BROWSER_PACKAGES)
         yield tree
 
 
@@ -92,8 +97,8 @@ def environment(tree: Path) -> dict[str, str]:
 
 def run_tests(tree: Path, tests: Iterable[str]) -> PytestResult:
     """Run tests of a tree until one of them fails; what they write goes beside the tree."""
-    options = ["-x", "-q", "--tb=line", "-p", "no:cacheprovider", f"--basetemp={tree}.temp"]
-    command = [sys.executable, "-m", "pytest", *options, *tests]
+    options = ["-x", "-q", "--tb=line", "-m", "", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, f"--basetemp={tree}.temp", *tests]
     try:
         ended = subprocess.run(
             command,

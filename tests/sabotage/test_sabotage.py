@@ -43,7 +43,7 @@ def test_the_test_of_every_sabotage_exists() -> None:
 
 def test_every_sabotage_leaves_a_module_that_can_be_compiled(tmp_path: Path) -> None:
     """A test that fails because of a SyntaxError has noticed nothing."""
-    for sabotage in SABOTAGES:
+    for sabotage in (each for each in SABOTAGES if each.file.endswith(".py")):
         target = tmp_path / sabotage.file
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((ROOT / sabotage.file).read_bytes())
