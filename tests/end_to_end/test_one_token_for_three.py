@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 from pathlib import Path
 
 import duckdb
@@ -24,6 +25,7 @@ from harvester.core.model import bucket_of
 from harvester.sandbox import Rules
 from harvester.sandbox.server import serve
 from tests.support.faulty_wechat import Fault, FaultyWeChat
+from tests.support.nights import by_night, few_by_day
 from tests.support.run_harness import (
     DAILY,
     HOURLY,
@@ -57,6 +59,9 @@ CREDENTIALS = {
     "command": '{token_command: [cat, "tokens/{appid}"]}',
     "url": '{token_url: "URL/{appid}"}',
 }
+KINDS = list(product(["1", "2"], CREDENTIALS))
+FEW_KINDS = [("1", "variable"), ("1", "command"), ("2", "url")]
+MORE_RENEWALS = [("1", 20), ("1", 80), ("2", 80)]
 
 
 class _TokenServer(ThreadingHTTPServer):
@@ -157,8 +162,7 @@ def placed(
         server.server_close()
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
-@pytest.mark.parametrize("kind", CREDENTIALS)
+@pytest.mark.parametrize(("processes", "kind"), few_by_day(KINDS, FEW_KINDS))
 def test_one_token_for_three_accounts_publishes_no_row(
     place: Place, kind: str, processes: str
 ) -> None:
@@ -197,8 +201,7 @@ def test_check_names_both_accounts(place: Place) -> None:
     assert f"{ACCOUNTS[0]} First and {ACCOUNTS[1]} Second have the same token" in done.stdout
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
-@pytest.mark.parametrize("calls", [20, 80])
+@pytest.mark.parametrize(("processes", "calls"), [("2", 20), *by_night(MORE_RENEWALS)])
 def test_a_renewal_that_gives_the_token_of_another_account(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection, calls: int, processes: str
 ) -> None:

@@ -18,7 +18,7 @@ from harvester.planning.ledger import Ledger, Moment
 from harvester.sandbox import Rules
 from harvester.storage.state import quota_ledger
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
-from tests.support.nights import by_night
+from tests.support.nights import by_night, few_by_day
 from tests.support.run_harness import HOURLY
 
 TODAY = parse_day("2026-05-20")
@@ -90,7 +90,7 @@ EVENTS = {
 }
 
 
-@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("event", few_by_day(EVENTS, [*EVENTS][::2]))
 @pytest.mark.parametrize("seconds", [5.0, *by_night([50.0])])
 def test_the_first_period_is_held_off_whatever_happened_in_between(
     lab: VirtualTimeHarness, event: str, seconds: float
@@ -106,7 +106,7 @@ def test_the_first_period_is_held_off_whatever_happened_in_between(
     assert is_within_the_limit(lab)
 
 
-@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("event", few_by_day(EVENTS, [*EVENTS][1::2]))
 def test_a_killed_run_is_held_off_too(lab: VirtualTimeHarness, event: str) -> None:
     """And a run that was stopped while it waited says so to the next one."""
     with pytest.raises(Killed):

@@ -23,6 +23,7 @@ from harvester.core.exit_codes import Exit
 from harvester.testing import Sandbox, sandbox
 from tests.cli.test_metrics import PROMTOOL, needs_promtool
 from tests.support.doc_pages import FENCED, ROOT
+from tests.support.nights import few_by_day
 
 FOLDER = ROOT / "examples/prometheus"
 RULES = FOLDER / "alerts.yaml"
@@ -132,7 +133,7 @@ PINGS = {Exit.DONE, Exit.INCOMPLETE, Exit.AGAIN, Exit.ATTENTION}
 CODES = [*sorted(PINGS), Exit.UNAUTHORISED, Exit.USAGE]
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", few_by_day(CODES, [Exit.DONE, Exit.ATTENTION]))
 def test_the_metrics_of_every_end_are_pushed(
     code: Exit, wechat: Sandbox, receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -146,7 +147,7 @@ def test_the_metrics_of_every_end_are_pushed(
     assert sample.value == code
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", few_by_day(CODES, [Exit.AGAIN, Exit.USAGE]))
 def test_a_run_that_came_to_its_end_pings(
     code: Exit, wechat: Sandbox, receiver: Receiver, tmp_path: Path
 ) -> None:

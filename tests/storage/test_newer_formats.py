@@ -19,6 +19,7 @@ from tests.support.answers import appid, of_day
 from tests.support.cli import CommandLine, JobScope, command_line
 from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.group_files import group_bytes
+from tests.support.nights import by_night
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import DAILY, HOURLY
 
@@ -114,7 +115,7 @@ def refused(here: CommandLine, words: tuple[str, ...], *said: str) -> None:
 
 
 @pytest.mark.parametrize("words", DATA_VERBS, ids=" ".join)
-@pytest.mark.parametrize("what", MAKE_NEWER)
+@pytest.mark.parametrize("what", ["coverage", *by_night(["schema"])])
 def test_a_newer_data_file(here: CommandLine, words: tuple[str, ...], what: str) -> None:
     """Each verb that reads it names the file, its version and the newest one that is read."""
     MAKE_NEWER[what](here.output / DATA_FILE)
@@ -130,7 +131,7 @@ def test_a_newer_raw_group(here: CommandLine, group: Path, words: tuple[str, ...
     refused(here, words, group.relative_to(here.output).as_posix(), version)
 
 
-@pytest.mark.parametrize("what", MAKE_NEWER)
+@pytest.mark.parametrize("what", ["schema", *by_night(["coverage"])])
 @pytest.mark.parametrize("words", [DATA_VERBS[0], DATA_VERBS[6], DATA_VERBS[7]], ids=" ".join)
 def test_a_newer_data_file_beside_answers_that_wait(
     here: CommandLine, group: Path, words: tuple[str, ...], what: str

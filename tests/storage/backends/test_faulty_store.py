@@ -48,7 +48,7 @@ DAYS = [
     for seed in range(20)
     for shards in (1, 2)
 ]
-FEW = [f"{fault} 0.1 0 1" for fault in ("409", "failed", "cut", "mixed")] + ["500 0.1 0 2"]
+FEW = [f"{fault} 0.1 0 1" for fault in ("409", "cut", "mixed")] + ["500 0.1 0 2"]
 
 
 @pytest.mark.parametrize("day", few_by_day(DAYS, FEW))
