@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import re
 import shlex
 import subprocess
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -200,6 +203,22 @@ def test_enter_opens_a_detail_and_escape_closes_it(written: Written) -> None:
     assert "Ask the client to authorise the account again." in text
     assert text.index("Ask the client") < text.index("harvester run")
     assert (focused, faults, is_open, after) == ("map-detail", [], False, "map-canvas")
+
+
+def test_detail_tells_the_code_of_its_own_dataset(written: Written) -> None:
+    """What one dataset was refused for is told of no other."""
+    script = """(async () => {
+      facts.causes = facts.causes.filter(([dataset]) => dataset === 0);
+      const told = [];
+      for (const { name } of datasets) {
+        await choose({ dataset: name });
+        moveTo(0, periodCount(choice.zoom) - 1);
+        await openDetail();
+        told.push(detail.innerText.includes("WeChat's code 48001"));
+      }
+      return told;
+    })()"""
+    assert visit(written(sets=2), ["evaluate", script]).results == [[True, False]]
 
 
 @pytest.mark.parametrize(
@@ -411,9 +430,12 @@ def test_hostile_names_are_text(browser: None, tmp_path: Path) -> None:
     for appid, title, line in told:
         words = shlex.split(line)
         assert title == appid or (title, appid) == ("wx0", "wx0")
-        given = next(word for word in words if word.startswith("--accounts"))
-        following = words[words.index(given) + 1]
-        assert (given, following) == ("--accounts", appid) or given == f"--accounts={appid}"
+        given = words[words.index("jobs.yaml") + 1 :]
+        # What begins with a dash would be an option behind a blank.
+        is_joined = appid.startswith("-")
+        assert given[:2] == (
+            [f"--accounts={appid}", "--datasets"] if is_joined else ["--accounts", appid]
+        )
         assert words[-4:] == ["--begin-date", "2026-09-30", "--end-date", "2026-11-28"]
 
 
@@ -485,10 +507,14 @@ def test_old_page_says_so(written: Written) -> None:
         assert visit(written(made_at=now - age * 86400), ["texts", ".old"]).results == [expected]
 
 
-def test_damaged_days_are_told(written: Written) -> None:
+@pytest.mark.parametrize(
+    "days", ["AAAA", base64.b64encode(zlib.compress(bytes(7))).decode()], ids=["torn", "short"]
+)
+def test_damaged_days_are_told(written: Written, days: str) -> None:
     """The page says that there is no map, and why."""
     page = written()
-    page.write_text(page.read_text("utf-8").replace('id="days-0">', 'id="days-0">AAAA'), "utf-8")
+    text = re.sub('(?<=id="days-0">)[^<]+', days, page.read_text("utf-8"))
+    page.write_text(text, "utf-8")
     found = visit(page, ["texts", "#map > .old"], quiet=False)
     assert found.results[0][0].startswith("The map cannot be drawn: ")
 

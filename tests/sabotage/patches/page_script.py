@@ -11,6 +11,7 @@ OF_WORST = f"{OF_BROWSER}::test_each_cell_is_the_worst_of_its_days"
 OF_LEGEND = f"{OF_BROWSER}::test_legend_counts_what_is_selected"
 OF_KEYS = f"{OF_BROWSER}::test_keyboard_reads_each_cell"
 OF_DETAIL = f"{OF_BROWSER}::test_enter_opens_a_detail_and_escape_closes_it"
+OF_CODES = f"{OF_BROWSER}::test_detail_tells_the_code_of_its_own_dataset"
 OF_LINE = f"{OF_BROWSER}::test_press_gives_the_line_that_fills_a_gap"
 OF_FILTERS = f"{OF_BROWSER}::test_filters_are_in_the_address_and_come_back"
 OF_HOSTILE = f"{OF_BROWSER}::test_hostile_names_are_text"
@@ -57,11 +58,7 @@ SABOTAGES = (
     Sabotage("screen-reader-hears-no-move", SCRIPT, "status.textContent = cellText(", "(", OF_KEYS),
     Sabotage("escape-loses-the-focus", SCRIPT, "  canvas.focus();", "  canvas.blur();", OF_DETAIL),
     Sabotage(
-        "gap-of-another-account-explained",
-        SCRIPT,
-        "dataset === run.dataset && who",
-        "who",
-        OF_DETAIL,
+        "code-of-another-dataset-told", SCRIPT, "dataset === run.dataset && who", "who", OF_CODES
     ),
     Sabotage(
         "line-does-not-ask-refused-days-again",
