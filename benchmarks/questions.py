@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import statistics
 import time
 from collections.abc import Iterator
@@ -61,7 +62,9 @@ def run(settings: Settings) -> Result:
     rows = dict(made(output, accounts, [*_months(months)]))
     seconds = time.perf_counter() - began
     con = harvester.open(output).duckdb()
-    found = [(block.text, asked(con, block.text)) for block in blocks(READING, "sql views")]
+    questions = [block.text for block in blocks(READING, "sql views")]
+    questions += map(over_all_months, questions[1:3])
+    found = [(question, asked(con, question)) for question in questions]
     titles = [text.partition("\n")[0].removeprefix("-- ") for text, _ in found]
     table = Table(
         f"Ten questions over {rows['user_summary']:,} rows of user_summary and"
@@ -76,6 +79,13 @@ def run(settings: Settings) -> Result:
     limits = (Limit("the slowest question", slowest, "s", 0.5, 0.5),)
     figures = {title: taken for title, (_, (_, taken)) in zip(titles, found, strict=True)}
     return Result("questions", (table,), limits, {"rows": rows, "seconds": figures})
+
+
+def over_all_months(question: str) -> str:
+    """Return a question without its filter: all rows of a dataset are read."""
+    return re.sub(r"^where .*\n", "", question, flags=re.MULTILINE).replace(
+        "\n", ", all months\n", 1
+    )
 
 
 def asked(con: duckdb.DuckDBPyConnection, question: str) -> tuple[int, float]:

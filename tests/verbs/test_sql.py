@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 from pathlib import Path
@@ -181,6 +182,29 @@ def test_a_month_that_is_not_asked_for_is_not_read(two_months: Path) -> None:
     [(_, plan)] = con.execute(f"explain select sum(callback_count) {query}").fetchall()
     assert "Scanning Files: 1/2" in plan
     assert "appid = 'wx1'" in plan
+
+
+def test_names_and_states_are_joined_where_they_are_asked_for_alone(two_months: Path) -> None:
+    """A query over millions of rows pays for none of both, and for one join of small tables."""
+    account = {"appid": "wx0000000000000001", "name": "One", "attributes": [("client", "Acme")]}
+    day = dt.date(2026, 5, 2)
+    about = {"dataset": "interface_summary", "params": "", "state": "provisional"}
+    days = {"appid": account["appid"], "begin_date": day, "end_date": day, **about}
+    for folder, row in {"accounts": account, "coverage/ref_month=2026-05": days}.items():
+        schema = SCHEMAS[folder.partition("/")[0]]
+        write(two_months, folder, pa.Table.from_pylist([row], schema))
+    con = loaded(sql(manifest_of(two_months), engine="duckdb"))
+
+    def joins(columns: str) -> int:
+        [(_, plan)] = con.execute(f"explain {AGGREGATE.format(columns)}").fetchall()
+        return int(plan.lower().count("hash_join") + plan.lower().count("hash join"))
+
+    assert [joins("ref_month"), joins("account_name, provisional")] == [0, 1]
+    found = con.execute(AGGREGATE.format("account_name, provisional")).fetchall()
+    assert sorted(found, key=str) == [("One", False, 12), ("One", True, 4), (None, False, 32)]
+
+
+AGGREGATE = "select {}, sum(callback_count)::int from wechat.interface_summary group by all"
 
 
 def test_a_replaced_file_is_read_anew(two_months: Path) -> None:

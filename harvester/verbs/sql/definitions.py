@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from string import Template
 from typing import Any, TypeAlias
@@ -40,7 +40,7 @@ _DERIVED = {
 """Columns that are easily computed wrongly, for datasets that have all of some columns."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Views:
     """The views of an output in a dialect, of what is ``chosen`` of it.
 
@@ -112,12 +112,11 @@ class Views:
         own = {"account_name": "name", "account_tags": "tags"}
         return own | {name: f"coalesce({', '.join(each)})" for name, each in found.items()} | own
 
-    def _names(self) -> str:
-        """Return the labels of the accounts as a table, one row per account."""
-        quoted, labels = self.dialect.quoted, self._labels().items()
-        columns = ", ".join(f"any_value({how}) as {quoted(name)}" for name, how in labels)
-        rows = self._rows("accounts")
-        return f"(select appid, {columns} from {rows} group by appid)"  # noqa: S608 - all is quoted
+    def _grouped(self, labels: Mapping[str, str]) -> str:
+        """Return the columns of labels in a table that is grouped by account."""
+        # The largest, because in Spark any value may be null.
+        found = (f"max({how}) as {self.dialect.quoted(name)}" for name, how in labels.items())
+        return ", ".join(found)
 
     def _plain(self, names: Sequence[str], table: str = "d") -> _Columns:
         return {name: (f"{table}.{self.dialect.quoted(name)}", comment_of(name)) for name in names}
@@ -137,7 +136,7 @@ class Views:
         for added, (how, needed) in _DERIVED.items():
             if needed <= own:
                 columns[added] = how, comment_of(added)
-        provisional = "coalesce(array_contains(p.days, d.ref_date), false)"
+        provisional = "coalesce(array_contains(a.days, d.ref_date), false)"
         columns["provisional"] = provisional, comment_of("provisional")
         columns |= self._plain(["_fetched_at", "_run_id", "_extra", "ref_month"])
         about = " ".join((f"{dataset.description}.", *dataset.notes))
@@ -165,12 +164,10 @@ class Views:
 
     def _label(self, dataset: Dataset, name: str, value: str, language: Language) -> str:
         """Return the label of a code as an expression."""
-        columns = members(dataset_in(dataset, language).columns)
-        labels = next(column.labels for _, column in columns if column.name == name)
         text = self.dialect.text
         cases = (
             f"when {code if isinstance(code, int) else text(code)} then {text(label)}"
-            for code, label in labels.items()
+            for code, label in _columns_of(dataset.name, language)[name].labels.items()
         )
         return f"case {value} {' '.join(cases)} end"
 
@@ -193,14 +190,21 @@ class Views:
 
     def _query(self, name: str, **values: str) -> str:
         """Return the query of a file, with the names of the views in their places."""
-        views = {each: self._name(each) for each in (*CATALOGUE, *TABLES)}
-        return Template(_file(f"{name}.sql")).substitute(
-            {**views, **self.dialect.words},
-            names=self._names(),
-            rows_of_articles=self._rows("article_total_detail"),
-            rows_of_coverage=self._rows("coverage"),
-            **values,
-        )
+        return Template(_file(f"{name}.sql")).substitute(self._places, **values)
+
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        """Names in queries with what they stand for: other views, rows, and labels of accounts."""
+        labels, accounts = self._labels(), self._rows("accounts")
+        return {
+            **{each: self._name(each) for each in (*CATALOGUE, *TABLES)},
+            **self.dialect.words,
+            "names": f"(select appid, {self._grouped(labels)} from {accounts} group by appid)",  # noqa: S608
+            "grouped": self._grouped({name: self.dialect.quoted(name) for name in labels}),
+            "nulls": ", ".join(["null"] * len(labels)),
+            "rows_of_articles": self._rows("article_total_detail"),
+            "rows_of_coverage": self._rows("coverage"),
+        }
 
 
 _MONTH = pa.field("ref_month", pa.string())
@@ -212,8 +216,7 @@ def _is_by_month(folder: str) -> bool:
 
 def about_table(name: str) -> str:
     """Return the English comment of a table beside the datasets."""
-    found: str = _words()["tables"][name]
-    return found
+    return str(_words()["tables"][name])
 
 
 def comment_of(column: str) -> str:
@@ -222,8 +225,7 @@ def comment_of(column: str) -> str:
     if column in words["columns"]:
         return "{}: {}".format(*words["columns"][column])
     attribute = f"the accounts' attribute {column.removeprefix('account_')}"
-    found: str = words["others"].get(column, attribute)
-    return found
+    return str(words["others"].get(column, attribute))
 
 
 def _heading(column: str, datasets: Sequence[str], language: Language) -> tuple[str, str]:
@@ -232,14 +234,17 @@ def _heading(column: str, datasets: Sequence[str], language: Language) -> tuple[
     if column in _words()["columns"]:
         chinese, *comments = _words()["columns"][column]
         return chinese if is_chinese else column, comments[is_chinese]
-    own = next(
-        own
-        for dataset in datasets
-        for own in dataset_in(CATALOGUE[dataset], language).columns
-        if own.name == column
-    )
+    all_columns = (_columns_of(dataset, language) for dataset in datasets)
+    own = next(columns[column] for columns in all_columns if column in columns)
     name = column_label(datasets[0], column, language) if is_chinese else column
     return name, meaning_of(own, language)
+
+
+@cache
+def _columns_of(dataset: str, language: Language) -> dict[str, Column]:
+    """Return the columns of a dataset and the members of its lists by their own names."""
+    found = members(dataset_in(CATALOGUE[dataset], language).columns)
+    return {column.name: column for _, column in found}
 
 
 def meaning_of(column: Column, language: Language) -> str:
@@ -249,6 +254,7 @@ def meaning_of(column: Column, language: Language) -> str:
     return words[form if column.unit else "plain"].format(column.meaning, column.unit)
 
 
+@cache
 def _file(name: str) -> str:
     return (resources.files(__package__) / name).read_text("utf-8").strip()
 

@@ -91,7 +91,7 @@ class Dialect:
 
 
 def _doubled(value: str, characters: str) -> str:
-    return "".join(each * 2 if each in characters else each for each in value)
+    return value.translate({ord(each): each * 2 for each in characters})
 
 
 @cache

@@ -47,7 +47,7 @@ SABOTAGES = (
     Sabotage(
         "provisional-day-called-final",
         DEFINITIONS,
-        '"coalesce(array_contains(p.days, d.ref_date), false)"',
+        '"coalesce(array_contains(a.days, d.ref_date), false)"',
         '"false"',
         OF_MONTH,
     ),
