@@ -224,7 +224,7 @@ MAX_CODE = {
     "manifest": 1_745,
     "planning": 772,
     "scheduling": 1_465,
-    "tables": 2_273,
+    "tables": 2_222,
     "wechat": 1_717,
     "storage": 4_351,
     "engine": 913,

@@ -127,7 +127,7 @@ def _decode_fast(layout: RecordLayout, window: Window, elements: list[Any]) -> D
     try:
         columns, texts = _with_dates(layout, elements)
         _check_columns(layout, columns)
-        one_day = window.begin == window.end or layout.single_day_answers
+        one_day = window.begin == window.end
         if one_day:
             days = [parse_day(texts[0])]
             if texts.count(texts[0]) < len(texts):
@@ -146,7 +146,7 @@ def _decode_fast(layout: RecordLayout, window: Window, elements: list[Any]) -> D
     if days[0] < window.begin or days[-1] > window.end:
         return None
     found = DayRows(tuple(columns), [None] * len(texts), 0, len(texts))
-    return DecodeResult({days[0]: found} if len(days) == 1 else _by_day(layout, days, found), {})
+    return DecodeResult({days[0]: found} if len(days) == 1 else _by_day(days, found), {})
 
 
 def _with_dates(layout: RecordLayout, elements: list[Any]) -> tuple[list[list[Any]], list[Any]]:
@@ -208,14 +208,9 @@ def _sort_order(count: int, keys: list[list[Any]]) -> list[int] | None:
     return sorted(range(count), key=rows.__getitem__)
 
 
-def _by_day(layout: RecordLayout, days: list[Day], rows: DayRows) -> dict[Day, DayRows]:
+def _by_day(days: list[Day], rows: DayRows) -> dict[Day, DayRows]:
     """Cut rows into days; ``days`` has the day of each row, in order."""
     columns, extra, _, stop = rows
-    if not layout.key:
-        # The day alone is the key, so each row is another day. tuple.__new__ takes two thirds of
-        # the time of DayRows(…).
-        new = tuple.__new__
-        return {day: new(DayRows, (columns, extra, at, at + 1)) for at, day in enumerate(days)}
     edges = [place for place in range(1, stop) if days[place] != days[place - 1]]
     bounds = pairwise((0, *edges, stop))
     return {days[begin]: DayRows(columns, extra, begin, end) for begin, end in bounds}

@@ -21,7 +21,7 @@ from harvester.core.calendar import Day
 from harvester.core.dataset import DATE_COLUMN, Dataset, Kind, Nesting
 from harvester.core.model import RawAnswer, Window
 from harvester.tables.columns import Slice, arrow_schema, neighbours, numbers_of
-from harvester.tables.day_rows import DayRows, Decoded, DecodeResult
+from harvester.tables.day_rows import Decoded, DecodeResult
 from harvester.tables.decode import Decoder, decoder
 from harvester.tables.oddities import OddityCheck, check_of
 from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
@@ -33,10 +33,10 @@ BATCH_BYTES = 1 << 20
 """Bytes of bodies at which a batch ends."""
 
 _PIECE_BYTES = 256 << 10
-"""Bytes of nested answers that are kept as Python objects before they become Arrow."""
+"""Bytes of answers that are kept as Python objects before they become Arrow."""
 
 SourcedAnswer: TypeAlias = tuple[RawAnswer, Provenance]
-BatchResult: TypeAlias = DecodeResult[DayRows | Slice]
+BatchResult: TypeAlias = DecodeResult[Slice]
 BatchDecoder: TypeAlias = Callable[[Sequence[SourcedAnswer]], Iterable[BatchResult]]
 
 # The kinds of flat datasets. TEXT is not among them: Arrow does not check that a text is UTF-8.
@@ -60,18 +60,19 @@ class _BatchLayout(NamedTuple):
 def batch_decoder(dataset: Dataset) -> BatchDecoder:
     """Return the decoder of batches of a dataset's answers, which never raises an exception.
 
-    The days of a regular batch are slices (`Slice`) of one Arrow batch in the dataset's schema.
+    All days of a regular batch are slices of one Arrow batch in the dataset's schema, and those of
+    another one of a few.
     """
-    one_by_one = decoder(dataset)
+    schema = arrow_schema(dataset)
+    in_pieces = partial(_decode_in_pieces, schema, check_of(dataset), decoder(dataset))
     if dataset.nesting is not Nesting.FLAT:
-        return partial(_decode_in_pieces, arrow_schema(dataset), check_of(dataset), one_by_one)
+        return in_pieces
     members = [(column.name, _PARSED_TYPES[column.kind]) for column in dataset.columns]
     options = pj.ParseOptions(
         explicit_schema=pa.schema([("list", pa.list_(pa.struct(members)))]),
         unexpected_field_behavior="error",
     )
-    layout = _BatchLayout(dataset, arrow_schema(dataset), options)
-    return partial(_decode_guarded, layout, one_by_one)
+    return partial(_decode_guarded, _BatchLayout(dataset, schema, options), in_pieces)
 
 
 def batches(
@@ -90,10 +91,6 @@ def batches(
         yield batch
 
 
-def _decode_each(one_by_one: Decoder, batch: Sequence[SourcedAnswer]) -> Iterator[Decoded]:
-    return (one_by_one(answer.window, answer.body) for answer, _ in batch)
-
-
 def _decode_in_pieces(
     schema: pa.Schema,
     check: OddityCheck | None,
@@ -102,7 +99,8 @@ def _decode_in_pieces(
 ) -> Iterator[BatchResult]:
     # Each piece becomes Arrow before the next is decoded: Python's objects take 8 times the memory.
     for piece in batches(batch, _PIECE_BYTES):
-        yield from _to_arrow(schema, check, piece, list(_decode_each(one_by_one, piece)))
+        decoded = [one_by_one(answer.window, answer.body) for answer, _ in piece]
+        yield from _to_arrow(schema, check, piece, decoded)
 
 
 def _to_arrow(
@@ -123,7 +121,7 @@ def _to_arrow(
     start = 0
     for found in decoded:
         begin = start
-        days: dict[Day, DayRows | Slice] = {}
+        days: dict[Day, Slice] = {}
         for day, rows in found.days.items():
             days[day] = Slice(table, start, rows.stop - rows.start)
             start += rows.stop - rows.start
@@ -135,12 +133,12 @@ def _to_arrow(
 
 
 def _decode_guarded(
-    layout: _BatchLayout, one_by_one: Decoder, batch: Sequence[SourcedAnswer]
+    layout: _BatchLayout, in_pieces: BatchDecoder, batch: Sequence[SourcedAnswer]
 ) -> Iterable[BatchResult]:
     try:
         return _decode_clean(layout, batch)
     except Exception:  # noqa: BLE001 - a bug must not stop the answers that can be decoded
-        return _decode_each(one_by_one, batch)
+        return in_pieces(batch)
 
 
 def _decode_clean(layout: _BatchLayout, batch: Sequence[SourcedAnswer]) -> Sequence[BatchResult]:
@@ -258,7 +256,7 @@ def _slices_by_day(
     """Return the result of each answer, with its days as slices of the table."""
     changes = pc.indices_nonzero(pc.or_(_changed(parents), _changed(day)))
     starts = pa.concat_arrays([pa.array([0], pa.int64()), pc.add(changes.cast(pa.int64()), 1)])
-    found: list[dict[Day, DayRows | Slice]] = [{} for _ in range(count)]
+    found: list[dict[Day, Slice]] = [{} for _ in range(count)]
     begins = _to_ints(starts)
     slices = zip(
         _to_ints(parents.take(starts)),

@@ -24,9 +24,9 @@ from harvester.core.errors import DamagedOutput
 from harvester.core.model import RawAnswer
 from harvester.tables.columns import Slice, numbers_of
 from harvester.tables.coverage import OLD_DAYS, AccountDays, AskTimes
-from harvester.tables.day_rows import DayRows, DecodeResult
+from harvester.tables.day_rows import DecodeResult
 from harvester.tables.row_difference import unchanged_days
-from harvester.tables.row_groups import NewRows, Provenance, account_slices, into_row_groups
+from harvester.tables.row_groups import Provenance, account_slices, into_row_groups
 
 OLD_AGE = 30
 """Age in Beijing days that a day must exceed at its first answer to be old."""
@@ -53,7 +53,7 @@ class DecodedAnswer(NamedTuple):
     """An answer, its content, its origin, and its day."""
 
     answer: RawAnswer
-    decoded: DecodeResult[DayRows | Slice]
+    decoded: DecodeResult[Slice]
     provenance: Provenance
     on: AnsweredOn
 
@@ -91,7 +91,7 @@ class AccountChange:
     appid: str
     month: Month
     known: AccountDays
-    rows: dict[Day, NewRows | Slice] = field(default_factory=dict)
+    rows: dict[Day, Slice] = field(default_factory=dict)
     rejected: dict[Day, RejectedDay] = field(default_factory=dict)
     applied: int = 0
     unchanged: set[Day] = field(default_factory=set)
@@ -156,11 +156,7 @@ class AccountChange:
         first = month_begin(self.month)
         for day, rows in decoded.days.items():
             if day >= first and filled >> (day - first) & 1:
-                self.rows[day] = (
-                    rows
-                    if isinstance(rows, Slice)
-                    else NewRows(self.appid, day, rows, new.provenance)
-                )
+                self.rows[day] = rows
 
     def _record_asked_at(self, good: int, final: int, asked_at: int) -> None:
         for bit in _bits(good):
@@ -251,7 +247,7 @@ def merged(
     return into_row_groups(schema, _interleave(_ExistingRows(old), changes), rows)
 
 
-def _interleave(old: _ExistingRows, changes: Iterable[AccountChange]) -> Iterator[Slice | NewRows]:
+def _interleave(old: _ExistingRows, changes: Iterable[AccountChange]) -> Iterator[Slice]:
     for change in changes:
         yield from old.rows_before(change.appid)
         new = sorted(change.rows.items(), key=itemgetter(0))
@@ -264,9 +260,9 @@ def _interleave(old: _ExistingRows, changes: Iterable[AccountChange]) -> Iterato
 
 def _replace_days(
     old: Iterable[Slice],
-    new: list[tuple[Day, NewRows | Slice]],
+    new: list[tuple[Day, Slice]],
     replaced: dict[Day, list[Slice]],
-) -> Iterator[Slice | NewRows]:
+) -> Iterator[Slice]:
     """Yield one account's rows in the order of days; ``new`` replaces the old rows of its days.
 
     ``replaced`` gets those old rows.

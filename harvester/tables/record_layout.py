@@ -37,7 +37,7 @@ class RecordLayout(NamedTuple):
     ``own`` and ``nested`` are the levels of an element. Their columns, one level after the other,
     are brought into the dataset's order by ``order``, which is empty if they are in that order.
     ``counts`` are checked together, as are ``nullable_counts``, which may be null; ``others`` have
-    a check each. ``single_day_answers`` is True if an answer is always about one day.
+    a check each.
     """
 
     columns: tuple[Column, ...]
@@ -50,7 +50,6 @@ class RecordLayout(NamedTuple):
     counts: tuple[int, ...]
     nullable_counts: tuple[int, ...]
     others: tuple[tuple[int, Check], ...]
-    single_day_answers: bool
 
 
 def layout_of(dataset: Dataset) -> RecordLayout:
@@ -78,7 +77,6 @@ def layout_of(dataset: Dataset) -> RecordLayout:
             for i, column in enumerate(columns)
             if column.kind is not Kind.COUNT
         ),
-        single_day_answers=any(column.kind is Kind.HOUR for column in columns),
     )
 
 

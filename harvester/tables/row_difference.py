@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from harvester.core.calendar import Day
 from harvester.tables.columns import Slice
-from harvester.tables.row_groups import NewRows, to_record_batch
 
 _PROVENANCE = ("_fetched_at", "_run_id")
 """Columns that say how a row came, and nothing of what it says."""
 
 
-def unchanged_days(old: Mapping[Day, list[Slice]], new: Mapping[Day, NewRows | Slice]) -> set[Day]:
+def unchanged_days(old: Mapping[Day, list[Slice]], new: Mapping[Day, Slice]) -> set[Day]:
     """Return the days whose new rows say the same as their old ones, which are in key order."""
     contents: dict[int, pa.RecordBatch] = {}
 
@@ -37,29 +36,7 @@ def unchanged_days(old: Mapping[Day, list[Slice]], new: Mapping[Day, NewRows | S
             offset += piece.length
         return offset == after.offset + after.length
 
-    # A list, because the batches of new rows must not be freed while their identity counts.
-    slices = list(_in_arrow(old, new))
-    return {day for day, rows in slices if is_same(old[day], rows)}
-
-
-def _in_arrow(
-    old: Mapping[Day, list[Slice]], new: Mapping[Day, NewRows | Slice]
-) -> Iterator[tuple[Day, Slice]]:
-    """Yield the new rows of the days that have old ones, as slices."""
-    listed: list[NewRows] = []
-    for day in old:
-        rows = new[day]
-        if isinstance(rows, NewRows):
-            listed.append(rows)
-        else:
-            yield day, rows
-    if listed:
-        schema = old[listed[0].day][0].batch.schema
-        batch, offset = to_record_batch(schema, listed), 0
-        for rows in listed:
-            length = rows.rows.stop - rows.rows.start
-            yield rows.day, Slice(batch, offset, length)
-            offset += length
+    return {day for day, before in old.items() if is_same(before, new[day])}
 
 
 class ChangedValue(NamedTuple):

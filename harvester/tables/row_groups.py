@@ -1,7 +1,7 @@
-"""Row groups: collects slices of old batches and new rows, in key order, into tables.
+"""Row groups: collects slices of batches, in key order, into tables; and makes batches of new rows.
 
-New rows are collected as Python lists and converted to Arrow together, because a small Arrow array
-costs as much time as a large one.
+New rows are converted to Arrow together, because a small Arrow array costs as much time as a large
+one.
 """
 
 from __future__ import annotations
@@ -22,9 +22,6 @@ from harvester.tables.day_rows import DayRows
 
 ROW_GROUP_ROWS = 131_072
 """Rows in a row group: measured best both for reading one account and for reading one day."""
-
-_MAX_LISTED_ROWS = 16_384
-"""New rows kept as Python objects, which take ten times the memory, before the conversion."""
 
 _ROWS_PER_LIST = 8
 """Rows without a list column that take as much memory as one row with such a column."""
@@ -72,80 +69,46 @@ def account_slices(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, Sli
 
 
 def into_row_groups(
-    schema: pa.Schema, pieces: Iterable[Slice | NewRows], rows: int | None = None
+    schema: pa.Schema, pieces: Iterable[Slice], rows: int | None = None
 ) -> Iterator[pa.Table]:
     """Yield all pieces in order, as tables of ``rows`` rows; the last may be shorter.
 
     Without ``rows`` each table is a row group.
     """
-    group = _RowGroup(schema)
     rows = rows or ROW_GROUP_ROWS // _row_weight(schema)
+    group, length = deque[Slice](), 0
     for piece in pieces:
-        if isinstance(piece, Slice):
-            group.add_slice(piece)
-        else:
-            group.add_rows(piece)
-        while group.length >= rows:
-            yield group.cut(rows)
-    if group.length:
-        yield group.cut(group.length)
+        _append(group, piece)
+        length += piece.length
+        while length >= rows:
+            yield _cut(group, rows)
+            length -= rows
+    if length:
+        yield _cut(group, length)
 
 
-class _RowGroup:
-    """Pieces of the next row groups. The batch of a piece is None until it is converted."""
-
-    def __init__(self, schema: pa.Schema) -> None:
-        self.length = 0
-        self._schema = schema
-        self._max_listed_rows = _MAX_LISTED_ROWS // _row_weight(schema)
-        self._pieces: deque[Slice] = deque()
-        self._listed: list[NewRows] = []
-        self._listed_rows = 0
-
-    def add_slice(self, piece: Slice) -> None:
-        """Append rows that are already in Arrow."""
-        self.length += piece.length
-        if self._pieces:
-            # Neighbours in the same batch are joined: each piece costs a chunk.
-            batch, offset, length = self._pieces[-1]
-            if batch is piece.batch and offset + length == piece.offset:
-                self._pieces[-1] = Slice(batch, offset, length + piece.length)
-                return
-        self._pieces.append(piece)
-
-    def add_rows(self, new: NewRows) -> None:
-        """Append new rows."""
-        length = new.rows.stop - new.rows.start
-        self._listed.append(new)
-        self.add_slice(Slice(None, self._listed_rows, length))
-        self._listed_rows += length
-        if self._listed_rows >= self._max_listed_rows:
-            self._flush()
-
-    def cut(self, rows: int) -> pa.Table:
-        """Remove the first rows and return them."""
-        self._flush()
-        self.length -= rows
-        taken: list[pa.RecordBatch] = []
-        while rows:
-            batch, offset, length = self._pieces.popleft()
-            taken.append(batch.slice(offset, min(length, rows)))
-            # The rest begins the next group: groups are of equal length, whatever the pieces are.
-            if length > rows:
-                self._pieces.appendleft(Slice(batch, offset + rows, length - rows))
-            rows -= len(taken[-1])
-        table = pa.Table.from_batches(taken)
-        return table.combine_chunks() if len(taken) > _MAX_CHUNKS else table
-
-    def _flush(self) -> None:
-        """Convert listed rows to Arrow, and set the batch of the pieces that refer to them."""
-        if not self._listed:
+def _append(group: deque[Slice], piece: Slice) -> None:
+    """Append rows to a group. Neighbours in the same batch are joined: each costs a chunk."""
+    if group:
+        batch, offset, length = group[-1]
+        if batch is piece.batch and offset + length == piece.offset:
+            group[-1] = Slice(batch, offset, length + piece.length)
             return
-        batch = to_record_batch(self._schema, self._listed)
-        self._listed, self._listed_rows = [], 0
-        self._pieces = deque(
-            piece._replace(batch=batch) if piece.batch is None else piece for piece in self._pieces
-        )
+    group.append(piece)
+
+
+def _cut(group: deque[Slice], rows: int) -> pa.Table:
+    """Remove the first rows of a group and return them."""
+    taken: list[pa.RecordBatch] = []
+    while rows:
+        batch, offset, length = group.popleft()
+        taken.append(batch.slice(offset, min(length, rows)))
+        # The rest begins the next group: groups are of equal length, whatever the pieces are.
+        if length > rows:
+            group.appendleft(Slice(batch, offset + rows, length - rows))
+        rows -= len(taken[-1])
+    table = pa.Table.from_batches(taken)
+    return table.combine_chunks() if len(taken) > _MAX_CHUNKS else table
 
 
 def to_record_batch(schema: pa.Schema, news: list[NewRows]) -> pa.RecordBatch:

@@ -9,24 +9,22 @@ import pytest
 from hypothesis import given
 
 from harvester.core import calendar
-from harvester.core.calendar import Day, instant, month_of, parse_day
+from harvester.core.calendar import instant, month_of, parse_day
 from harvester.core.errors import StoreError
 from harvester.core.model import RawAnswer, Window
 from harvester.storage.publish import answered_on
-from harvester.tables import merge, row_groups
-from harvester.tables.columns import arrow_schema
+from harvester.tables import merge
+from harvester.tables.columns import Slice, arrow_schema
 from harvester.tables.coverage import OLD_DAYS, AccountDays, AskTimes
-from harvester.tables.day_rows import DayRows
+from harvester.tables.decode_batch import batch_decoder
 from harvester.tables.merge import AccountChange, DecodedAnswer, EmptyAnswer
-from harvester.tables.row_groups import NewRows, Provenance
+from harvester.tables.row_groups import Provenance
 from tests.support.answers import (
     DAILY,
     LONG_AFTER,
     MARCH,
     answer,
     appid,
-    as_tuples,
-    decode,
     row,
     times,
 )
@@ -52,15 +50,17 @@ def given_answers(*answers: RawAnswer, known: AccountDays | None = None) -> Acco
     for each in answers:
         accepted = change.accepted_days(each)
         on = answered_on(DAILY, MONTH, calendar.today(each.asked_at))
-        reply = DecodedAnswer(each, decode(DAILY, each.window, each.body), NEW, on)
-        change.apply(accepted, reply)
+        [decoded] = batch_decoder(DAILY)([(each, NEW)])
+        change.apply(accepted, DecodedAnswer(each, decoded, NEW, on))
     return change
 
 
 def numbers(change: AccountChange) -> dict[int, int]:
     """The first metric of each replaced day, counted from 0."""
-    found = {day - MARCH: new for day, new in change.rows.items() if isinstance(new, NewRows)}
-    return {day: as_tuples(new.rows)[0][0] for day, new in found.items()}
+    return {
+        day - MARCH: new.batch.column("callback_count")[new.offset].as_py()
+        for day, new in change.rows.items()
+    }
 
 
 def test_settled_days_become_final() -> None:
@@ -214,13 +214,8 @@ def changes_of(model: Model) -> list[AccountChange]:
     """The same as changes, account by account."""
     changes: dict[int, AccountChange] = {}
     for (account, day), value in sorted(model.items()):
-        rows = 1 + value % 2
         change = changes.setdefault(account, AccountChange(appid(account), MONTH, AccountDays()))
-        columns = tuple([value] * rows for _ in range(4))
-        found: Day = MARCH + day
-        change.rows[found] = NewRows(
-            appid(account), found, DayRows(columns, [None] * rows, 0, rows), NEW
-        )
+        change.rows[MARCH + day] = Slice(in_arrow({(account, day): value}, NEW), 0, 1 + value % 2)
     return list(changes.values())
 
 
@@ -250,14 +245,6 @@ def test_days_of_one_answer_stay_together() -> None:
     tables = list(merge.merged(SCHEMA, [], [given_answers(long, short)]))
     expected = [0, 1, 2, 3, 44, 5, 6, 7, 8, 9]
     assert tables[0].column("callback_count").to_pylist() == expected
-
-
-def test_new_rows_become_arrow_before_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python's objects are bounded, and what is in the file does not change."""
-    monkeypatch.setattr(row_groups, "_MAX_LISTED_ROWS", 4)
-    sent = answer(window(0, 9), [row(MARCH + day, number=day) for day in range(10)])
-    [table] = merge.merged(SCHEMA, [], [given_answers(sent)])
-    assert table.column("callback_count").to_pylist() == list(range(10))
 
 
 def test_nulls_stay_null() -> None:
