@@ -7,6 +7,7 @@ its own; with ``day`` a few accounts have one more empty day among them.
 
 from __future__ import annotations
 
+import gc
 import json
 import resource
 import sys
@@ -39,6 +40,8 @@ SOME = 7
 
 def main(broad: Broad, root: Path, step: str) -> None:
     """Read the coverage as a run does, then write the tables."""
+    # As the command has it.
+    gc.set_threshold(200_000, 20, 50)
     manifest = manifest_of(broad, root)
     tree, now = open_tree(manifest.output), calendar.instant(broad.end + 1, 12 * 60)
     if step in ("month", "day"):

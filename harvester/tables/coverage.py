@@ -255,10 +255,12 @@ def _parse_payload(payload: bytes) -> Coverage:
     edges = list(itertools.accumulate(sizes))
     if edges[-1] != len(payload):
         raise ValueError("payload has another length than its arrays")
-    packed, *rest = (payload[begin:end] for begin, end in itertools.pairwise(edges))
-    kinds = "I" * len(_MASKS) + "QII"
-    arrays = (array(kind, part) for kind, part in zip(kinds, rest, strict=True))
-    found = Coverage(month, packed, *map(_little_endian, arrays))
+    # Of a month whose every day is another one a copy would take much memory.
+    packed, *rest = (memoryview(payload)[begin:end] for begin, end in itertools.pairwise(edges))
+    arrays = [array(kind) for kind in "I" * len(_MASKS) + "QII"]
+    for values, part in zip(arrays, rest, strict=True):
+        values.frombytes(part)
+    found = Coverage(month, bytes(packed), *map(_little_endian, arrays))
     # Otherwise a day would be looked for at an account that is not there.
     if max(found.asked, default=0) >> 32 >= max(1, _DAYS_PER_ACCOUNT * accounts):
         raise ValueError("a day of no account")

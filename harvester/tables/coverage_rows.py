@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import zlib
 from array import array
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -30,11 +31,12 @@ from harvester.core.day_states import (
     KnownDays,
     answered_states,
 )
+from harvester.tables.columns import neighbours, numbers_of
 from harvester.tables.coverage import OLD_DAYS, Coverage
 from harvester.tables.derived import COVERAGE
 
-PIECE_ROWS = 1 << 16
-"""Rows of a row group of the table."""
+PIECE_ROWS = 1 << 15
+"""Most rows of a row group of the table, before equal ranges are joined."""
 
 _EVERY_DAY = -1
 _SECONDS = 0xFFFFFFFF
@@ -49,19 +51,20 @@ class DatasetDays:
     accounts: Mapping[str, DaysBeside]
 
     @cached_property
-    def _kinds(self) -> dict[DaysBeside, int]:
-        distinct = dict.fromkeys((DaysBeside(), *self.accounts.values()))
-        return {days: number for number, days in enumerate(distinct)}
+    def _kinds(self) -> dict[int, DaysBeside]:
+        """The days of each kind of account by their identity: hashes of long sets take time."""
+        return {id(days): days for days in (DaysBeside(), *self.accounts.values())}
 
     @cached_property
     def _whose(self) -> list[int]:
         """The number of the kind of each account."""
-        return [self._kinds[days] for days in self.accounts.values()]
+        numbers = {key: number for number, key in enumerate(self._kinds)}
+        return [numbers[id(days)] for days in self.accounts.values()]
 
     @cached_property
-    def _places(self) -> dict[bytes, _Places]:
-        # Most months have the same accounts.
-        return {}
+    def _split(self) -> Callable[[bytes], tuple[pa.Array, ...]]:
+        # Cached, because most months have the same accounts.
+        return functools.cache(self._split_accounts)
 
     def marks(self) -> dict[Month, int]:
         """Return a number for each month, another one if any account has other days there.
@@ -72,7 +75,7 @@ class DatasetDays:
         for appid, kind in zip(self.accounts, self._whose, strict=True):
             salts[kind] += _salt(appid)
         steps = Counter[Day]()
-        for (wanted, settled, causes), salt in zip(self._kinds, salts, strict=True):
+        for (wanted, settled, causes), salt in zip(self._kinds.values(), salts, strict=True):
             for cause in (Cause(wanted, "wanted"), Cause(settled, "settled"), *causes):
                 part = salt * zlib.crc32(repr(cause[1:]).encode())
                 for begin, end in calendar.day_ranges(cause.days):
@@ -88,63 +91,45 @@ class DatasetDays:
 
     def rows(self, known: Coverage) -> Iterator[pa.Table]:
         """Yield the rows of a month by their key, of which the footer of the file knows this."""
+        # Most manifests have a few datasets.
+        if not known.packed and not self.accounts:
+            return
         month, grain = known.month, self.dataset.grain
         # Of accounts that began on days of their own most are the same in a month.
-        found = [_masks_of(days, month) for days in self._kinds]
+        found = [_masks_of(days, month) for days in self._kinds.values()]
         distinct = {each: number for number, each in enumerate(dict.fromkeys(found))}
         numbers = pa.array([distinct[each] for each in found], pa.int64())
         appids, whose = self._joined(known, pa.array([bool(each.wanted) for each in found]))
         kinds, of_each = _distinct(known.masks, numbers.take(whose))
         beside = [*distinct]
-        rows = [
-            _rows_of_kind(month, grain, _FileDays(*masks), beside[number])
-            for *masks, number in kinds
-        ]
+        rows = _KindRows.of(
+            _rows_of_kind(month, grain, kind[:-1], beside[kind[-1]]) for kind in kinds
+        )
         order = pc.array_sort_indices(appids)
-        picked = _Picked.of(rows, of_each.take(order))
-        if any(known.provisional):
-            picked = picked.with_times(known, order)
-            picked = picked.joined() if _has_ranges(grain) else picked
-        # Of a month whose every day is another one the texts take much memory.
-        for begin in range(0, len(picked.own), PIECE_ROWS):
-            part = (column[begin : begin + PIECE_ROWS] for column in picked[1:])
-            yield _Picked(picked.kinds, *part).table(self.dataset.name, appids.take(order))
+        of_each, times = of_each.take(order), _times(known, len(order))
+        for part in rows.parts(of_each):
+            picked = _Picked.of(rows, of_each[part])
+            if times is not None:
+                picked = picked.with_times(times, order[part], calendar.month_begin(month))
+                picked = picked.joined() if _has_ranges(grain) else picked
+            yield picked.table(self.dataset.name, appids.take(order[part]))
 
     def _joined(self, known: Coverage, has_days: pa.Array) -> tuple[pa.Array, pa.Array]:
         """Return the accounts of a footer, then all others with wanted days, and their kinds."""
-        if known.packed not in self._places:
-            theirs, every = _appids(known.packed), pa.array([*self.accounts], pa.string())
-            whose = pa.array(self._whose, pa.int64())
-            kinds = whose.take(pc.index_in(theirs, every)).fill_null(0)
-            is_other = pc.invert(pc.is_in(every, theirs))
-            others = every.filter(is_other), whose.filter(is_other)
-            self._places[known.packed] = _Places(theirs, kinds, *others)
-        found = self._places[known.packed]
-        chosen = has_days.take(found.kinds_of_others)
+        theirs, kinds, others, of_others = self._split(known.packed)
+        chosen = has_days.take(of_others)
         return (
-            pa.concat_arrays([found.appids, found.others.filter(chosen)]),
-            pa.concat_arrays([found.kinds, found.kinds_of_others.filter(chosen)]),
+            pa.concat_arrays([theirs, others.filter(chosen)]),
+            pa.concat_arrays([kinds, of_others.filter(chosen)]),
         )
 
-
-class _Places(NamedTuple):
-    """Accounts of a footer and all others, with the numbers of their kinds."""
-
-    appids: pa.Array
-    kinds: pa.Array
-    others: pa.Array
-    kinds_of_others: pa.Array
-
-
-class _FileDays(NamedTuple):
-    """Masks of an account's days in a month, as a footer has them."""
-
-    final: int
-    provisional: int
-    quarantined: int
-    with_rows: int
-    confirmed: int
-    again: int
+    def _split_accounts(self, packed: bytes) -> tuple[pa.Array, ...]:
+        """Return the accounts of a footer with their kinds, and all others with theirs."""
+        theirs, every = _appids(packed), pa.array([*self.accounts], pa.string())
+        whose = pa.array(self._whose, pa.int64())
+        kinds = whose.take(pc.index_in(theirs, every)).fill_null(0)
+        is_other = pc.invert(pc.is_in(every, theirs))
+        return theirs, kinds, every.filter(is_other), whose.filter(is_other)
 
 
 class _Row(NamedTuple):
@@ -172,24 +157,23 @@ def _masks_of(days: DaysBeside, month: Month) -> DaysBeside:
 
 @functools.lru_cache(maxsize=16_384)
 def _rows_of_kind(
-    month: Month, grain: Grain, days: _FileDays, beside: DaysBeside
+    month: Month, grain: Grain, masks: tuple[int, ...], beside: DaysBeside
 ) -> Sequence[_Row]:
     """Return the rows of all accounts with these days; provisional days have one each."""
+    final, provisional, quarantined, with_rows, confirmed, _ = masks
     wanted, settled, causes = beside
-    done = days.provisional & settled
-    final, provisional = days.final | done, days.provisional & ~done
-    known = KnownDays(final | provisional, provisional, days.quarantined, days.with_rows)
+    known = KnownDays(final | provisional, provisional & ~settled, quarantined, with_rows)
     rows = list[_Row]()
     for item in answered_states(known):
-        sure = days.confirmed | settled
+        sure = confirmed | settled
         # Only of empty days it matters whether evidence confirms them.
         parts = {True: sure, False: ~sure} if item.has_rows is False else {None: _EVERY_DAY}
-        for confirmed, part in parts.items():
+        for is_sure, part in parts.items():
             for is_wanted, mask in ((True, wanted), (False, ~wanted)):
                 found = _ranges(month, grain, item.days & part & mask, item.state)
-                about = item.state, item.has_rows, confirmed, is_wanted
+                about = item.state, item.has_rows, is_sure, is_wanted
                 rows += (_Row(begin, end, *about) for begin, end in found)
-    missing = wanted & ~(final | provisional | days.quarantined)
+    missing = wanted & ~(final | provisional | quarantined)
     for mask, reason, errcode, retry_at in (*causes, Cause(_EVERY_DAY, NOT_ASKED)):
         found = _ranges(month, grain, mask & missing, "missing")
         why = "missing", None, None, True, reason, errcode, retry_at
@@ -218,6 +202,8 @@ def _salt(appid: str) -> int:
     return hash((int.from_bytes(appid.encode()),))
 
 
+# Cached, because most datasets have the same accounts.
+@functools.lru_cache(maxsize=2)
 def _appids(packed: bytes) -> pa.Array:
     text = packed.hex()
     return pa.array([f"wx{text[i : i + 16]}" for i in range(0, len(text), 16)], pa.string())
@@ -238,9 +224,6 @@ def _distinct(
     for column in (*(pa.concat_arrays([each, rest]) for each in columns), beside):
         encoded = column.dictionary_encode()
         values, indices = encoded.dictionary.to_pylist(), encoded.indices.cast(pa.int64())
-        if len(values) == 1:
-            kinds = [(*kind, *values) for kind in kinds]
-            continue
         both = pc.add(pc.multiply(places, len(values)), indices).dictionary_encode()
         pairs = (divmod(code, len(values)) for code in both.dictionary.to_pylist())
         kinds = [(*kinds[one], values[other]) for one, other in pairs]
@@ -252,84 +235,120 @@ def _numbers(kind: pa.DataType, found: array[int]) -> pa.Array:
     return pa.Array.from_buffers(kind, len(found), [None, pa.py_buffer(found)])
 
 
-class _Picked(NamedTuple):
-    """Rows of accounts: what each says is in ``kinds``, at the places of ``own``.
+def _times(known: Coverage, accounts: int) -> pa.Array | None:
+    """Return the times of the answers that provisional days rest on, None without such days.
 
-    ``whose`` are the places of the accounts, and ``ends`` are days. ``asked_at`` is in seconds
-    since the Unix epoch, and null unless the day is provisional.
+    Day ``n`` of a place in the footer is at place × 32 + n. Times are in seconds since the Unix
+    epoch, and 0 if they are unknown.
+    """
+    if not any(known.provisional):
+        return None
+    asked, own = _numbers(pa.uint64(), known.asked), _numbers(pa.uint32(), known.rests_on)
+    last = pc.bit_wise_and(asked, pa.scalar(_SECONDS, pa.uint64())).cast(pa.uint32())
+    times = pc.if_else(pc.equal(own, 0), last, pc.min_element_wise(own, last))
+    keys = pc.shift_right(asked, pa.scalar(32, pa.uint64())).cast(pa.int32())
+    return pc.scatter(times, keys, max_index=32 * accounts - 1)
+
+
+class _KindRows(NamedTuple):
+    """The rows of each kind of account, one kind after the other.
+
+    ``places`` has a list for each kind, of the places of its rows. ``what`` is a number that is the
+    same for rows that differ in their days alone.
     """
 
-    kinds: Sequence[_Row]
-    own: pa.Array
+    rows: pa.RecordBatch
+    what: pa.Array
+    places: pa.ListArray
+
+    @classmethod
+    def of(cls, kinds: Iterable[Sequence[_Row]]) -> _KindRows:
+        """Return the rows of these kinds."""
+        kinds = [*kinds]
+        flat = [row for kind in kinds for row in kind]
+        ends = pa.array([0, *accumulate(map(len, kinds))], pa.int32())
+        names = _Row._fields
+        values = zip(*flat, strict=True) if flat else [()] * len(names)
+        types = (COVERAGE.field(name).type for name in names)
+        numbers = {what: number for number, what in enumerate({row[2:] for row in flat})}
+        return cls(
+            pa.RecordBatch.from_arrays([*map(pa.array, values, types)], names=[*names]),
+            pa.array([numbers[row[2:]] for row in flat], pa.int32()),
+            pa.ListArray.from_arrays(ends, pa.array(range(len(flat)), pa.int64())),
+        )
+
+    def parts(self, of_each: pa.Array) -> Iterator[slice]:
+        """Yield the accounts whose rows are a row group, given the kind of each account."""
+        lengths = pc.list_value_length(self.places).take(of_each)
+        ends, begin, done = numbers_of(pc.cumulative_sum(lengths), "i"), 0, 0
+        while begin < len(ends):
+            # Of a month whose every day is another one the rows take much memory.
+            end = max(begin + 1, bisect_right(ends, done + PIECE_ROWS))
+            yield slice(begin, end)
+            begin, done = end, ends[end - 1]
+
+
+class _Picked(NamedTuple):
+    """Rows of accounts: their first and last days are those of ``kinds`` at two places.
+
+    ``whose`` are the places of the accounts. ``asked_at`` is in seconds since the Unix epoch, and
+    null unless the day is provisional.
+    """
+
+    kinds: _KindRows
+    first: pa.Array
+    last: pa.Array
     whose: pa.Array
-    ends: pa.Array
     asked_at: pa.Array
 
     @classmethod
-    def of(cls, kinds: Sequence[Sequence[_Row]], of_each: pa.Array) -> _Picked:
-        """Return the rows of accounts that have those of one of the ``kinds`` each."""
-        ends = [0, *accumulate(map(len, kinds))]
-        flat = [row for kind in kinds for row in kind]
-        # An account gets the places of its rows, as a list.
-        places = pa.ListArray.from_arrays(
-            pa.array(ends, pa.int32()), pa.array(range(len(flat)), pa.int64())
-        )
-        lists = places.take(of_each)
-        own, whose = lists.flatten(), pc.list_parent_indices(lists)
-        last = pa.array([row.end_date for row in flat], pa.int32()).take(own)
-        return cls(flat, own, whose, last, pa.nulls(len(own), pa.int64()))
+    def of(cls, kinds: _KindRows, of_each: pa.Array) -> _Picked:
+        """Return the rows of accounts of these kinds."""
+        lists = kinds.places.take(of_each)
+        own = lists.flatten()
+        none = pa.nulls(len(own), pa.uint32())
+        return cls(kinds, own, own, pc.list_parent_indices(lists), none)
 
-    def _column(self, values: Iterable[object], kind: pa.DataType) -> pa.Array:
-        return pa.array(values, kind).take(self.own)
-
-    def with_times(self, known: Coverage, order: pa.Array) -> _Picked:
+    def with_times(self, times: pa.Array, order: pa.Array, begin: Day) -> _Picked:
         """Return the rows with the times of the answers that provisional days rest on.
 
-        ``order`` has the places of the accounts in the footer.
+        ``times`` are those of `_times`, ``order`` has the places of the accounts in the footer, and
+        the month begins on the day ``begin``.
         """
-        asked = _numbers(pa.uint64(), known.asked)
-        last = pc.bit_wise_and(asked, pa.scalar(_SECONDS, pa.uint64())).cast(pa.uint32())
-        own = _numbers(pa.uint32(), known.rests_on)
-        times = pc.if_else(pc.equal(own, 0), last, pc.min_element_wise(own, last))
-        keys = pc.shift_right(asked, pa.scalar(32, pa.uint64())).cast(pa.int64())
-        # By account and day, as the numbers of a footer are.
-        by_day = pc.scatter(times, keys, max_index=32 * len(order) - 1)
-        begin = calendar.month_begin(known.month)
-        days = (x.begin_date - begin if x.state == "provisional" else None for x in self.kinds)
+        rows = self.kinds.rows
+        days = pc.subtract(rows["begin_date"].cast(pa.int32()), begin)
+        days = pc.if_else(pc.equal(rows["state"], "provisional"), days, None).take(self.first)
         account = pc.multiply(order.take(self.whose).cast(pa.int32()), 32)
-        found = by_day.take(pc.add(account, self._column(days, pa.int32())))
         # Old days that were asked once have one time together.
-        is_old = pa.scalar(OLD_DAYS, pa.int32()), pa.scalar(None, pa.int32())
-        old = self._column((x.state == "provisional" for x in self.kinds), pa.bool_())
-        old = by_day.take(pc.add(account, pc.if_else(old, *is_old)))
-        found = pc.coalesce(found, old)
-        return self._replace(asked_at=pc.if_else(pc.equal(found, 0), None, found).cast(pa.int64()))
+        old = pc.if_else(pc.is_valid(days), pa.scalar(OLD_DAYS, pa.int32()), None)
+        found = (times.take(pc.add(account, each)) for each in (days, old))
+        asked_at = pc.coalesce(*found)
+        return self._replace(asked_at=pc.if_else(pc.equal(asked_at, 0), None, asked_at))
 
     def joined(self) -> _Picked:
         """Return the rows with neighbouring ranges of equal days as one."""
-        numbers = {what: number for number, what in enumerate({row[2:] for row in self.kinds})}
-        begins = self._column((row.begin_date for row in self.kinds), pa.int32())
-        what = self._column((numbers[row[2:]] for row in self.kinds), pa.int32())
-        is_same = pc.equal(pc.add(self.ends[:-1], 1), begins[1:])
-        for column in (what, self.whose, self.asked_at.fill_null(0)):
-            is_same = pc.and_(is_same, pc.equal(column[:-1], column[1:]))
-        is_new, edge = pc.invert(is_same), pa.array([True] * bool(len(begins)), pa.bool_())
+        begins, ends = (self.kinds.rows[name].cast(pa.int32()) for name in _Row._fields[:2])
+        behind = pc.add(ends, 1).take(self.last[:-1])
+        is_same = pc.equal(behind, begins.take(self.first[1:]))
+        for column in (self.kinds.what.take(self.first), self.whose, self.asked_at.fill_null(0)):
+            is_same = pc.and_(is_same, pc.equal(*neighbours(column)))
+        is_new, edge = pc.invert(is_same), pa.array([True] * bool(len(self.first)), pa.bool_())
         first = pc.indices_nonzero(pa.concat_arrays([edge, is_new]))
         last = pc.indices_nonzero(pa.concat_arrays([is_new, edge]))
-        own, whose, asked_at = (x.take(first) for x in (self.own, self.whose, self.asked_at))
-        return _Picked(self.kinds, own, whose, self.ends.take(last), asked_at)
+        whose, asked_at = self.whose.take(first), self.asked_at.take(first)
+        return _Picked(self.kinds, self.first.take(first), self.last.take(last), whose, asked_at)
 
     def table(self, dataset: str, appids: pa.Array) -> pa.Table:
         """Return the rows as they are in a file."""
-        types = {name: COVERAGE.field(name).type for name in COVERAGE.names}
+        rows, count = self.kinds.rows, len(self.first)
         columns = {
-            "dataset": pa.repeat(pa.scalar(dataset, pa.string()), len(self.own)),
+            "dataset": pa.repeat(pa.scalar(dataset, pa.string()), count),
             "appid": appids.take(self.whose),
-            "params": pa.repeat(pa.scalar("", pa.string()), len(self.own)),
+            "params": pa.repeat(pa.scalar("", pa.string()), count),
+            **dict(zip(_Row._fields, rows.take(self.first).columns, strict=True)),
+            "end_date": rows["end_date"].take(self.last),
+            "asked_at": pc.multiply(self.asked_at.cast(pa.int64()), 1_000_000).cast(
+                COVERAGE.field("asked_at").type
+            ),
         }
-        values = zip(*self.kinds, strict=True) if self.kinds else [()] * len(_Row._fields)
-        for name, column in zip(_Row._fields, values, strict=True):
-            columns[name] = self._column(column, types[name])
-        columns["end_date"] = self.ends.cast(types["end_date"])
-        columns["asked_at"] = pc.multiply(self.asked_at, 1_000_000).cast(types["asked_at"])
         return pa.table(columns, schema=COVERAGE)

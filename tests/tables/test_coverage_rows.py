@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import date_of, from_month_mask, month_of
 from harvester.core.day_states import Cause, DaysBeside
-from harvester.tables import coverage
+from harvester.tables import coverage, coverage_rows
 from harvester.tables.coverage import OLD_DAYS, AccountDays, AskTimes
 from harvester.tables.coverage_rows import DatasetDays
 from tests.support.answers import MARCH, appid
@@ -49,15 +49,18 @@ def beside() -> st.SearchStrategy[DaysBeside]:
 @given(
     st.dictionaries(st.integers(0, 5).map(appid), in_footer()),
     st.dictionaries(st.integers(0, 5).map(appid), beside()),
+    st.sampled_from([1, 40, coverage_rows.PIECE_ROWS]),
 )
 def test_each_day_is_told_once_and_as_it_is(
-    known: dict[str, AccountDays], others: dict[str, DaysBeside]
+    known: dict[str, AccountDays], others: dict[str, DaysBeside], most: int
 ) -> None:
-    """By their key, as ranges that could not be longer."""
+    """By their key, as ranges that could not be longer, whatever the row groups are."""
     days = DatasetDays(CATALOGUE["user_summary"], others)
-    rows = [
-        row for piece in days.rows(coverage.of_accounts(MONTH, known)) for row in piece.to_pylist()
-    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coverage_rows, "PIECE_ROWS", most)
+        pieces = [*days.rows(coverage.of_accounts(MONTH, known))]
+    assert all(len(piece) <= most or not piece["appid"].unique()[1:] for piece in pieces)
+    rows = [row for piece in pieces for row in piece.to_pylist()]
     found = {}
     for row in rows:
         span = range((row["end_date"] - row["begin_date"]).days + 1)

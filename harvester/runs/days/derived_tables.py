@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harvester.core import calendar
-from harvester.core.calendar import DaySet
+from harvester.core.calendar import NO_DAYS, DaySet
 from harvester.core.config.settings import Manifest
 from harvester.core.day_states import NOT_ASKED, Cause, DaysBeside, ExplainedDays
 from harvester.core.model import Refusal, bucket_of
@@ -83,7 +83,9 @@ class TablesUpdate:
         missing: dict[tuple[str, str], DaySet] = {}
         for name, states in self.states.items():
             for appid, state in states.items():
-                days = self.want[name][appid] & ~state.covered
+                wanted = self.want[name][appid]
+                # Nearly all accounts lack none, and sets of eleven years are long.
+                days = NO_DAYS if state.answered == wanted else wanted & ~state.covered
                 if days and accounts[appid].pauses(name):
                     found[name, appid].append(Cause(days, "paused"))
                 elif days:
@@ -110,7 +112,6 @@ def result_of(record: Record) -> RunResult:
 
 def _given_up(item: AbandonedDays) -> GivenUp:
     begin, end = map(calendar.date_of, (item.begin, item.end))
-    rule, why = item.rule, item.why
-    code = why.errcode if isinstance(why, Refusal) else None
-    kind = rule.action.value, rule.scope.value
+    code = item.why.errcode if isinstance(item.why, Refusal) else None
+    kind = item.rule.action.value, item.rule.scope.value
     return GivenUp(item.appid, item.dataset, begin, end, *kind, code)

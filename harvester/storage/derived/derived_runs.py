@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -69,26 +70,21 @@ def update_runs(tree: Tree, record: dict[str, Any]) -> None:
     there = {file.name for file in tree.store.list(RUN_ROWS)}
     lost = {each for each in run_records.months(tree) if derived_files.runs_name(each) not in there}
     for month in lost | {f"{own.started_at:%Y-%m}"}:
-        derived_files.replace(tree, derived_files.runs_name(month), _Month(tree, month, own))
+        change = partial(_with_runs, tree, month, own)
+        derived_files.replace(tree, derived_files.runs_name(month), change)
 
 
-@dataclass(frozen=True, slots=True)
-class _Month:
-    """The runs that began in a month like ``2026-05``; ``own`` may be one of them."""
-
-    tree: Tree
-    month: str
-    own: RecordedRun
-
-    def __call__(self, old: pq.ParquetFile | None) -> Iterable[pa.Table]:
-        """Yield the rows of the month; those of ``old`` are there."""
-        rows = {_key(row): row for row in derived_files.rows_of(old, RUNS).to_pylist()}
-        # A run without an outcome went on when it was recorded, or was killed.
-        known = {run_id for (run_id, _), row in rows.items() if row["outcome"]}
-        found = run_records.of_month(self.tree, self.month, RecordedRun, HEAD_BYTES, known)
-        runs = [run for run in (*found, self.own) if f"{run.started_at:%Y-%m}" == self.month]
-        rows |= {_key(row): row for row in runs_table(runs).to_pylist()}
-        yield pa.Table.from_pylist([rows[key] for key in sorted(rows)], schema=RUNS)
+def _with_runs(
+    tree: Tree, month: str, own: RecordedRun, old: pq.ParquetFile | None
+) -> Iterator[pa.Table]:
+    """Yield the runs that began in a month like ``2026-05``, of which ``old`` are there."""
+    rows = {_key(row): row for row in derived_files.rows_of(old, RUNS).to_pylist()}
+    # A run without an outcome went on when it was recorded, or was killed.
+    known = {run_id for (run_id, _), row in rows.items() if row["outcome"]}
+    found = run_records.of_month(tree, month, RecordedRun, HEAD_BYTES, known)
+    runs = [run for run in (*found, own) if f"{run.started_at:%Y-%m}" == month]
+    rows |= {_key(row): row for row in runs_table(runs).to_pylist()}
+    yield pa.Table.from_pylist([rows[key] for key in sorted(rows)], schema=RUNS)
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str]:
