@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
-from harvester.core.calendar import day_text
+from harvester.core.calendar import day_text, newest, oldest
 from harvester.core.errors import HarvesterError, places
 from harvester.core.model import MAX_ODDITIES, OddityKind
 from harvester.core.text.inert_text import inert
@@ -113,16 +113,16 @@ class Narrator:
         self._tell(events.RunStarted(*stamp, plan.windows, plan.account_days, *plan.bound))
 
     def _publish(self, item: publication.Published, stamp: Stamp) -> None:
-        days = [*map(day_text, sorted(item.days))]
-        first, last = (days[0], days[-1]) if days else (None, None)
+        first = day_text(oldest(item.days)) if item.days else None
+        last = day_text(newest(item.days)) if item.days else None
         place = item.dataset, item.ref_month, item.path
         rows = item.rows_before, item.rows_after
         self._tell(events.Published(*stamp, *place, first, last, len(item.appids), *rows))
         self._tell_once(causes.quarantined(item.quarantined, stamp))
         known = self._odd[item.dataset]
-        for seen in item.oddities:
-            if seen.key not in known and len(known) < MAX_ODDITIES:
-                known.add(seen.key)
+        for key, seen in item.oddities.items():
+            if key not in known and len(known) < MAX_ODDITIES:
+                known.add(key)
                 _log_of_run.warning("%s", odd_line(seen))
 
     def _tell_news(self, told: Told) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
 from harvester.core import calendar
-from harvester.core.calendar import Day, Month
-from harvester.core.model import OddityKind, Window
+from harvester.core.calendar import Day, DaySet, Month
+from harvester.core.model import MAX_ODDITIES, OddityKind, Window
 from harvester.core.results import Op
+from harvester.tables.decode_batch import BatchResult
 
 
 class QuarantinedDay(NamedTuple):
@@ -29,11 +32,6 @@ class SeenOddity(NamedTuple):
     value: str
     window: Window
 
-    @property
-    def key(self) -> tuple[OddityKind, str]:
-        """The kind and the name, of which one oddity is kept."""
-        return self.kind, self.name
-
 
 class RowlessElement(NamedTuple):
     """An element of an answer that has no row. ``key`` has its own members of the key."""
@@ -46,37 +44,69 @@ class RowlessElement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Result of publishing a partition.
+    """Result of publishing a partition, collected answer by answer, and unchanged once returned.
 
     ``path`` is relative to the root. ``days`` and ``appids`` are those with an applied answer;
     ``changed_days`` and ``changed_appids`` those whose rows differ from the file before, or may
-    differ: readers that follow the files read them again. ``dropped`` counts rows outside their
-    window, ``unknown`` has undeclared members, ``missing`` required members without a value,
-    ``delayed`` the windows whose last answer said that WeChat is still computing, and ``damaged``
-    the paths in quarantine of groups that could not be read. ``oddities`` has the first one of each
-    kind and name, ``without_rows`` the elements without rows in the last answers.
+    differ: readers that follow the files read them again. ``damaged`` has the paths in quarantine
+    of groups that could not be read. ``dropped`` counts rows outside of each window, ``unknown``
+    has undeclared members, ``missing`` required members without a value, and ``delayed`` the
+    windows whose last answer said that WeChat is still computing. ``oddities`` has the first one
+    of each kind and name, ``rowless`` the elements without rows in the last answer to each window.
     """
 
     dataset: str
     month: Month
     path: str
-    days: tuple[Day, ...]
-    appids: tuple[str, ...]
-    rows_before: int
-    rows_after: int
-    quarantined: tuple[QuarantinedDay, ...] = ()
-    dropped: int = 0
-    unknown: frozenset[str] = frozenset()
-    missing: frozenset[str] = frozenset()
-    delayed: tuple[Window, ...] = ()
-    damaged: tuple[str, ...] = ()
-    oddities: tuple[SeenOddity, ...] = ()
-    without_rows: tuple[RowlessElement, ...] = ()
-    changed_days: tuple[Day, ...] = ()
-    changed_appids: tuple[str, ...] = ()
+    rows_before: int = 0
+    rows_after: int = 0
     op: Op = "replaced"
+    days: DaySet = calendar.NO_DAYS
+    appids: set[str] = field(default_factory=set)
+    changed_days: DaySet = calendar.NO_DAYS
+    changed_appids: set[str] = field(default_factory=set)
+    quarantined: list[QuarantinedDay] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    dropped: Counter[Window] = field(default_factory=Counter)
+    unknown: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
+    delayed: set[Window] = field(default_factory=set)
+    oddities: dict[tuple[OddityKind, str], SeenOddity] = field(default_factory=dict)
+    rowless: dict[Window, tuple[tuple[Day, str], ...]] = field(default_factory=dict)
 
     @property
     def ref_month(self) -> str:
         """The month as in the path, ``2026-05``."""
         return calendar.month_text(self.month)
+
+    @property
+    def without_rows(self) -> Iterator[RowlessElement]:
+        """The elements without rows of the month, by window."""
+        for window, elements in sorted(self.rowless.items()):
+            for day, key in elements:
+                if calendar.month_of(day) == self.month:
+                    yield RowlessElement(window.appid, window.dataset, day, key)
+
+    def note(self, window: Window, decoded: BatchResult) -> None:
+        """Note dropped rows, schema drift, oddities and delay of an answer; the oldest comes first.
+
+        Only answers that count are noted.
+        """
+        # A window over two months is decoded twice: its dropped rows count in the first one.
+        if decoded.dropped and calendar.month_of(window.begin) == self.month:
+            self.dropped[window] += decoded.dropped
+        if decoded.unknown or decoded.missing:
+            self.unknown.update(decoded.unknown)
+            self.missing.update(decoded.missing)
+        for kind, name, value in decoded.oddities:
+            if len(self.oddities) < MAX_ODDITIES:
+                self.oddities.setdefault((kind, name), SeenOddity(kind, name, value, window))
+        # The last answer to a window tells which of its elements have no row.
+        if decoded.without_rows or self.rowless:
+            self.rowless[window] = decoded.without_rows
+        # A mark that is not known does not say that WeChat is still computing.
+        unknown = OddityKind.UNKNOWN_MARK
+        if decoded.delayed and not any(odd.kind is unknown for odd in decoded.oddities):
+            self.delayed.add(window)
+        elif self.delayed:
+            self.delayed.discard(window)

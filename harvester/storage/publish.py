@@ -10,21 +10,20 @@ import heapq
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import groupby
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from harvester.core import calendar
-from harvester.core.calendar import Clock, Day, Month
+from harvester.core.calendar import Clock, Day, DaySet, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import LostRace, StoreError
 from harvester.core.model import RawAnswer
 from harvester.core.readiness import period_begin, settled_before
 from harvester.core.text.inert_text import inert
 from harvester.storage import partition_reader, partition_writer, quarantine, raw_log
-from harvester.storage.answer_notes import AnswerNotes
 from harvester.storage.backends.base import retry_races
 from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, Partition, Tree
@@ -83,15 +82,14 @@ def publish(
     def attempt(lost: int) -> Published:
         # The winner of a race may have published some of these groups too, and removed them.
         left = raw_log.existing(tree, touching) if lost else touching
-        notes = AnswerNotes(partition.month)
-        return _publish_once(_PartitionUpdate(tree, dataset, partition, notes, trusted), left)
+        done = Published(dataset.name, partition.month, tree.name(partition))
+        return _publish_once(_PartitionUpdate(tree, dataset, partition, trusted, done), left)
 
     return retry_races(attempt)
 
 
 def _publish_once(update: _PartitionUpdate, touching: list[Group]) -> Published:
-    name = update.tree.name(update.partition)
-    with partition_reader.opened(update.tree.store, name) as stored:
+    with partition_reader.opened(update.tree.store, update.done.path) as stored:
         # Once the file is read, because another run may have asked for its rows a moment ago.
         update.now = update.trusted.now()
         old = stored.footer.groups if stored else {}
@@ -105,7 +103,13 @@ def _publish_once(update: _PartitionUpdate, touching: list[Group]) -> Published:
             if stored and group.id in old:
                 update.record_replayed(group, stored.footer.coverage)
     _forget_healed(update)
-    return update.published(before, after)
+    return replace(
+        update.done,
+        rows_before=before,
+        rows_after=after,
+        days=update.days,
+        changed_days=update.changed_days,
+    )
 
 
 def recover(
@@ -147,24 +151,19 @@ def recover(
 
 @dataclass(slots=True)
 class _PartitionUpdate:
-    """Progress of publishing one partition.
+    """Progress of publishing one partition: its result, and what that does not have yet.
 
-    ``applied`` is the mask of days with an applied answer, ``changed`` of those whose rows differ,
-    ``unread`` the names of damaged groups.
+    ``unread`` has the names of damaged groups.
     """
 
     tree: Tree
     dataset: Dataset
     partition: Partition
-    notes: AnswerNotes
     trusted: TrustedTimes
+    done: Published
+    days: DaySet = calendar.NO_DAYS
+    changed_days: DaySet = calendar.NO_DAYS
     known: dict[str, AccountDays] = field(default_factory=dict)
-    appids: set[str] = field(default_factory=set)
-    applied: int = 0
-    quarantined: list[QuarantinedDay] = field(default_factory=list)
-    damaged: list[str] = field(default_factory=list)
-    changed_appids: set[str] = field(default_factory=set)
-    changed: int = 0
     unread: set[str] = field(default_factory=set)
     now: float = 0.0
     empty: dict[str, dict[int, EmptyAnswer]] = field(default_factory=dict)
@@ -186,13 +185,13 @@ class _PartitionUpdate:
         if change.empty:
             self.empty[change.appid] = change.empty
         if change.applied:
-            self.appids.add(change.appid)
-            self.applied |= change.applied
+            self.done.appids.add(change.appid)
+            self.days |= calendar.from_month_mask(change.applied, self.month)
         for day, rejected in change.rejected.items():
             quarantine.keep(self.tree, QuarantinedAnswer(day, *rejected))
             date = calendar.date_of(day)
             bad_day = QuarantinedDay(change.appid, self.dataset.name, date, rejected.reason)
-            self.quarantined.append(bad_day)
+            self.done.quarantined.append(bad_day)
 
     def record_replayed(self, group: Group, known: Coverage) -> None:
         """Report the days of a group that an earlier run published.
@@ -200,14 +199,15 @@ class _PartitionUpdate:
         That run may have been killed before it reported them, or before it removed the quarantined
         answers that they replace.
         """
+        month = calendar.month_days(self.month)
         for answer, _ in _answers(self, group):
-            appid = answer.window.appid
-            mask = merge.span_mask(answer.window.begin, answer.window.end, self.month)
-            self.applied |= mask
-            self.appids.add(appid)
+            appid, begin, end = answer.window.appid, answer.window.begin, answer.window.end
+            days = calendar.day_range(begin, end) & month
+            self.days |= days
+            self.done.appids.add(appid)
             # What differed is not known any more.
-            self.changed |= mask
-            self.changed_appids.add(appid)
+            self.changed_days |= days
+            self.done.changed_appids.add(appid)
             # A new answer of this account, merged a moment ago, knows more than the old footer.
             if appid not in self.known:
                 self.known[appid] = known.account(appid)
@@ -221,37 +221,12 @@ class _PartitionUpdate:
             known = every[self.dataset.name] = known.with_month(self.month, self.known)
         known.settle(self.month, self.empty, self.known, self.answered_at)
 
-    def published(self, before: int, after: int) -> Published:
-        """Return the result."""
-        return Published(
-            dataset=self.dataset.name,
-            month=self.month,
-            path=self.tree.name(self.partition),
-            days=self._days(self.applied),
-            appids=tuple(sorted(self.appids)),
-            rows_before=before,
-            rows_after=after,
-            quarantined=tuple(self.quarantined),
-            dropped=self.notes.dropped,
-            unknown=frozenset(self.notes.unknown),
-            missing=frozenset(self.notes.missing),
-            delayed=tuple(sorted(self.notes.delayed)),
-            damaged=tuple(self.damaged),
-            oddities=tuple(self.notes.oddities.values()),
-            without_rows=self.notes.without_rows(),
-            changed_days=self._days(self.changed),
-            changed_appids=tuple(sorted(self.changed_appids)),
-        )
-
-    def _days(self, mask: int) -> tuple[Day, ...]:
-        return tuple(calendar.each_day(calendar.from_month_mask(mask, self.month)))
-
 
 def _write_merged(update: _PartitionUpdate, stored: DataFile | None, fresh: list[Group]) -> int:
     """Write the partition with these groups merged in; return its rows."""
     schema = arrow_schema(update.dataset)
     known, merged_in = stored.footer if stored else Footer(coverage.empty(update.month), {})
-    store, name = update.tree.store, update.tree.name(update.partition)
+    store = update.tree.store
 
     def footer() -> Footer:
         there = {file.name for file in store.list(RAW)}
@@ -271,7 +246,7 @@ def _write_merged(update: _PartitionUpdate, stored: DataFile | None, fresh: list
 
     old = stored.batches(schema) if stored else ()
     replaces = stored.version if stored else None
-    new = NewFile(store, name, update.dataset, replaces)
+    new = NewFile(store, update.done.path, update.dataset, replaces)
     tables = merge.merged(schema, old, _changes(update, known, fresh))
     return partition_writer.write(new, tables, footer)
 
@@ -293,7 +268,7 @@ def _changes(
         for answer, stamp, decoded in sorted(replies, key=_asking_order):
             accepted = change.accepted_days(answer)
             if accepted:
-                update.notes.add(answer.window, decoded)
+                update.done.note(answer.window, decoded)
                 on = day_of(calendar.today(answer.asked_at - stamp.behind))
                 if answer.asked_at < empty_from:
                     # An empty answer settles nothing.
@@ -307,8 +282,8 @@ def _changes(
         # The account is merged when the next one is asked for.
         if changed := change.changed:
             change.record_news()
-            update.changed_appids.add(appid)
-            update.changed |= changed
+            update.done.changed_appids.add(appid)
+            update.changed_days |= calendar.from_month_mask(changed, update.month)
 
 
 def answered_on(dataset: Dataset, month: Month, day: Day) -> AnsweredOn:
@@ -359,7 +334,8 @@ def _answers(update: _PartitionUpdate, group: Group) -> Iterator[tuple[RawAnswer
     except DamagedGroup:
         update.unread.add(group.name)
         moved = quarantine.quarantine_group(update.tree, group.name)
-        update.damaged += [moved] if moved else []
+        if moved:
+            update.done.damaged.append(moved)
 
 
 def _asking_order(item: tuple[RawAnswer, Provenance, BatchResult]) -> tuple[int, float]:

@@ -30,7 +30,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from harvester.core import calendar
-from harvester.core.calendar import Day, Month
+from harvester.core.calendar import DaySet, Month
 from harvester.core.errors import DamagedOutput, OtherVersion
 from harvester.core.model import is_appid
 
@@ -129,11 +129,11 @@ class Coverage:
         """Appids of all accounts that have a state, sorted."""
         return _unpack(self.packed)
 
-    def filled(self) -> tuple[tuple[Day, ...], tuple[str, ...]]:
+    def filled(self) -> tuple[DaySet, list[str]]:
         """Return the days on which any account has rows, and those accounts."""
         mask = functools.reduce(int.__or__, self.with_rows, 0)
-        days = calendar.each_day(calendar.from_month_mask(mask, self.month))
-        return tuple(days), tuple(itertools.compress(self.appids, self.with_rows))
+        days = calendar.from_month_mask(mask, self.month)
+        return days, [*itertools.compress(self.appids, self.with_rows)]
 
     def account(self, appid: str) -> AccountDays:
         """Return a copy of an account's state; all days are unknown if it was never asked."""

@@ -116,14 +116,14 @@ class _Erasure:
     def change(self, partition: Partition, before: int, after: int, op: Op = "erased") -> Published:
         """Return the change of a file that loses accounts; it names no account and no day."""
         name, (dataset, month, _) = self.tree.name(partition), partition
-        return Published(dataset, month, name, (), (), before, after, op=op)
+        return Published(dataset, month, name, before, after, op)
 
     def without_names(self, item: Published) -> Published:
         """Return a change without the accounts that are forgotten."""
         # Recovery publishes answers of theirs too, and the feed must not have the appids once more.
         hit = self.request.has(item.dataset, calendar.month_end(item.month))
         if hit and not self.request.appids.isdisjoint(item.changed_appids):
-            return replace(item, op="erased", changed_days=(), changed_appids=())
+            return replace(item, op="erased", changed_days=calendar.NO_DAYS, changed_appids=set())
         return item
 
 

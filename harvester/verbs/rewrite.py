@@ -272,11 +272,11 @@ def _record_made(rewriting: _Rewriting, rows: Mapping[str, int], run_log: RunLog
         tree.store.delete(found.pop(other).name)
     footers = partition_reader.footers(tree.store, found.values())
     for (partition, file), footer in zip(found.items(), footers, strict=True):
-        days, appids = footer.coverage.filled() if footer else ((), ())
+        days, appids = footer.coverage.filled() if footer else (calendar.NO_DAYS, [])
         # With as many buckets the name stood in the copied history already, with these rows.
         before = rows[file.name] if rewriting.source.buckets == tree.buckets else 0
-        item = Published(name, partition.month, file.name, (), (), before, rows[file.name])
-        run_log.record_published(replace(item, changed_days=days, changed_appids=appids))
+        item = Published(name, partition.month, file.name, before, rows[file.name])
+        run_log.record_published(replace(item, changed_days=days, changed_appids={*appids}))
 
 
 def _make_month(rewriting: _Rewriting, month: Month) -> dict[str, int]:

@@ -236,7 +236,7 @@ def _repaired(tree: Tree, damage: Damage, run_log: RunLog) -> Damage:
         moved_to = quarantine.quarantine_group(tree, damage.path)
         return replace(damage, moved_to=moved_to, repaired=True)
     month = calendar.parse_month(damage.ref_month)
-    gone = Published(damage.dataset, month, damage.path, (), (), 0, 0, op="deleted")
+    gone = Published(damage.dataset, month, damage.path, op="deleted")
     # A missing file is recorded too: else each later verification would report it again.
     run_log.announce(gone)
     moved_to = quarantine.quarantine_file(tree, damage.path, run_log.run_id)

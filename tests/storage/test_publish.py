@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.calendar import date_of, day_of, instant, month_of, today
+from harvester.core.calendar import date_of, day_of, day_range, instant, month_of, today
 from harvester.core.dataset import Dataset
 from harvester.core.errors import StoreError
 from harvester.core.model import RawAnswer, Window, bucket_of
@@ -95,12 +95,12 @@ def test_a_month_of_hours(tree: Tree) -> None:
         dataset=HOURLY.name,
         month=MONTH,
         path="interface_summary_hour/ref_month=2024-03/part-0000-of-0001.parquet",
-        days=tuple(range(MARCH, MARCH + 31)),
-        appids=(appid(1), appid(2)),
+        days=day_range(MARCH, MARCH + 30),
+        appids={appid(1), appid(2)},
         rows_before=0,
         rows_after=2 * 31 * 24,
-        changed_days=tuple(range(MARCH, MARCH + 31)),
-        changed_appids=(appid(1), appid(2)),
+        changed_days=day_range(MARCH, MARCH + 30),
+        changed_appids={appid(1), appid(2)},
     )
     assert done.ref_month == "2024-03"
 
@@ -113,8 +113,8 @@ def test_a_window_over_two_months(tree: Tree) -> None:
     march, april = put(tree, [group]), put(tree, [group], month=MONTH + 1)
     assert [each["callback_count"] for each in read(tree)] == list(range(20, 31))
     assert [each["callback_count"] for each in read(tree, month=MONTH + 1)] == list(range(31, 50))
-    assert (march.dropped, april.dropped) == (1, 0)
-    assert (len(march.days), len(april.days)) == (11, 19)
+    assert (march.dropped.total(), april.dropped.total()) == (1, 0)
+    assert (march.days.bit_count(), april.days.bit_count()) == (11, 19)
 
 
 def test_publishing_twice_changes_nothing(tree: Tree) -> None:
@@ -170,7 +170,7 @@ def test_quarantine_and_healing(tree: Tree) -> None:
     bad = answer(days_of(0, 1), [row(MARCH, number=-1), row(MARCH + 1)], LONG_AFTER)
     done = put(tree, [write_group(tree, 0, "b", [bad])])
     reason = "callback_count: a negative count"
-    assert done.quarantined == ((appid(1), DAILY.name, date_of(MARCH), reason),)
+    assert done.quarantined == [(appid(1), DAILY.name, date_of(MARCH), reason)]
     assert list(quarantine.entries(tree, DAILY.name)) == [
         quarantine.QuarantinedAnswer(MARCH, reason, bad, "b"),
     ]
@@ -224,14 +224,14 @@ def test_a_damaged_group_costs_calls_not_data(tree: Tree) -> None:
         raw[place] ^= 0xFF
     bad.path.write_bytes(raw)
     done = put(tree, [bad, good], HOURLY)
-    assert done.damaged == (f"_harvester/quarantine/groups/bad.{bad.path.name}",)
+    assert done.damaged == [f"_harvester/quarantine/groups/bad.{bad.path.name}"]
     covered = {name: each.final.bit_count() * 24 for name, each in known(tree, HOURLY).items()}
     rows = read(tree, HOURLY)
     assert covered == {
         name: sum(each["appid"] == name for each in rows) for name in {r["appid"] for r in rows}
     }
     assert {appid(20), appid(21)} < covered.keys()
-    assert put(tree, [bad], DAILY).damaged == ()
+    assert put(tree, [bad], DAILY).damaged == []
     raw_log.delete(tree, bad)
 
 

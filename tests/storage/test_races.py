@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.calendar import month_of
+from harvester.core.calendar import month_of, one_day
 from harvester.core.config.settings import Output
 from harvester.core.errors import LostRace
 from harvester.core.model import Window
@@ -99,7 +99,7 @@ def test_both_sides_of_a_race_are_in_the_file(
     done = put(race, group(ours, 1))
     assert [name for name, _ in counts(ours)] == [appid(n) for n in (1, 2, *[9] * before)]
     assert (done.rows_before, done.rows_after) == (before + 1, before + 2)
-    assert done.appids == (appid(1),)
+    assert done.appids == {appid(1)}
 
 
 def test_a_put_whose_answer_was_lost(ours: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_a_put_whose_answer_was_lost(ours: Tree, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ours.store, "put", forgotten)
     done = put(ours, mine)
     assert counts(ours) == [(appid(1), 1)]
-    assert (done.days, done.appids) == ((MARCH,), (appid(1),))
+    assert (done.days, done.appids) == (one_day(MARCH), {appid(1)})
 
 
 def test_a_group_that_another_run_recovered(ours: Tree, theirs: Tree) -> None:
@@ -126,7 +126,7 @@ def test_a_group_that_another_run_recovered(ours: Tree, theirs: Tree) -> None:
     assert all_names(ours, layout.RAW) == []
     done = put(ours, mine)
     assert counts(ours) == [(appid(1), 1)]
-    assert done.damaged == ()
+    assert done.damaged == []
 
 
 @pytest.mark.parametrize("call", ["local_copy", "list", "put"])

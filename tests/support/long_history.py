@@ -40,7 +40,7 @@ from harvester.storage import coverage_scan, publish, quarantine, raw_log
 from harvester.storage.backends.base import META_DIR
 from harvester.storage.coverage_scan import States
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.publication import Published, RowlessElement
+from harvester.storage.publication import Published
 from harvester.storage.publish import TrustedTimes
 from harvester.storage.quarantine import QuarantinedAnswer
 from harvester.tables.evidence import Evidence
@@ -178,23 +178,24 @@ class LongHistory:
         some = [
             appid for appid in self.appids if appid not in self.refused or newest < self.lost_at
         ]
-        appids = tuple(sorted(self.chance.sample(some, len(some) // 5) if is_late else some))
-        rowless = [
-            RowlessElement(appid, dataset, newest - self.chance.randrange(7), "2247483650_1")
-            for appid in self.chance.sample(self.appids, self.count // 20)
-        ]
+        appids = set(self.chance.sample(some, len(some) // 5) if is_late else some)
+        rowless: dict[Window, tuple[tuple[Day, str], ...]] = {}
+        if dataset == "biz_summary":
+            for appid in self.chance.sample(self.appids, self.count // 20):
+                day = newest - self.chance.randrange(7)
+                rowless[Window(appid, dataset, day, day)] = ((day, "2247483650_1"),)
         rows = self.chance.randrange(10_000)
         return Published(
             dataset,
             month_of(newest),
             Tree(None).name(Partition(dataset, month_of(newest), 0)),  # type: ignore[arg-type]  # a name alone
-            (newest,),
-            appids,
             rows,
             rows + len(appids),
-            changed_days=(newest,),
+            days=one_day(newest),
+            appids=appids,
+            changed_days=one_day(newest),
             changed_appids=appids,
-            without_rows=tuple(rowless) if dataset == "biz_summary" else (),
+            rowless=rowless,
         )
 
     def _abandoned(self, newest: Day) -> list[AbandonedDays]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import reduce
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 
 from harvester.catalogue.error_codes import rule_for
-from harvester.core.calendar import Day, date_of
+from harvester.core.calendar import Day, date_of, day_range, month_of
 from harvester.core.errors import INTERNAL_ERROR
 from harvester.core.model import DayRange, OddityKind, Refusal, Window
 from harvester.core.results import PausedAccount, PendingDays
@@ -32,7 +32,7 @@ from harvester.runs.record.record import Record
 from harvester.runs.stream import Stream
 from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
 from harvester.scheduling.standing import Standing
-from harvester.storage.publication import Published, QuarantinedDay, RowlessElement, SeenOddity
+from harvester.storage.publication import Published, QuarantinedDay, SeenOddity
 from tests.support.run_harness import appid
 
 T = TypeVar("T")
@@ -390,25 +390,22 @@ def _published(choose: _Choices, whose: str) -> Published:
     oddity = SeenOddity(OddityKind.UNKNOWN_MARK, name, choose.one(_WORDS), window)
     return Published(
         window.dataset,
-        672,
+        month_of(window.begin),
         f"{window.dataset}/{whose}.parquet",
-        tuple(days),
-        (whose,),
         choose.number(),
         choose.number(),
-        quarantined=tuple(
+        days=day_range(window.begin, window.end),
+        appids={whose},
+        quarantined=[
             QuarantinedDay(*window[:2], date_of(window.begin), reason) for reason in reasons
-        ),
-        dropped=choose.number(),
-        unknown=frozenset(choose.some("xyz")),
-        missing=frozenset(choose.some("xyz")),
-        delayed=tuple(choose.some([choose.window(whose)])),
-        damaged=tuple(choose.some(["group"])),
-        oddities=tuple(choose.some([oddity])),
-        without_rows=tuple(
-            RowlessElement(whose, window.dataset, day, choose.one(_WORDS))
-            for day in choose.some(days)
-        ),
+        ],
+        dropped=Counter({window: choose.number()}),
+        unknown={*choose.some("xyz")},
+        missing={*choose.some("xyz")},
+        delayed={*choose.some([choose.window(whose)])},
+        damaged=choose.some(["group"]),
+        oddities={oddity[:2]: oddity for _ in choose.some([1])},
+        rowless={window: tuple((day, choose.one(_WORDS)) for day in choose.some(days))},
     )
 
 

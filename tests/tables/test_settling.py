@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.calendar import day_text, instant, month_of, parse_day
+from harvester.core.calendar import day_text, instant, month_of, one_day, parse_day
 from harvester.core.dataset import Dataset
 from harvester.core.model import MAX_ODDITIES, RawAnswer, Window
 from harvester.storage.layout import Partition, Tree
@@ -82,13 +82,13 @@ def test_a_delayed_answer_settles_nothing(tree: Tree, mark: Any) -> None:
     done = put(tree, SHARE, late)
     assert known(tree, SHARE) == AccountDays(provisional=1, with_rows=1, asked={0: times(at(300))})
     assert done.rows_after == 1
-    assert done.delayed == (late.window,)
+    assert done.delayed == {late.window}
 
 
 def test_an_empty_delayed_answer_settles_nothing(tree: Tree) -> None:
     """An account without rows yet is asked again too, for as long as WeChat is computing."""
     late = answer(BIZ, (3, 20), [], at(300), is_delay=True)
-    assert put(tree, BIZ, late).delayed == (late.window,)
+    assert put(tree, BIZ, late).delayed == {late.window}
     state = known(tree, BIZ)
     assert (state.final, state.with_rows) == (0, 0)
     assert state.provisional == (1 << 21) - (1 << 3)
@@ -99,11 +99,11 @@ def test_a_complete_answer_replaces_a_delayed_one(tree: Tree) -> None:
     """After a later complete answer, the delayed one is not reported any more."""
     late = answer(SHARE, (0, 0), [shares(0, 1)], at(2), is_delay=True)
     whole = answer(SHARE, (0, 0), [shares(0, 2)], at(3), is_delay=False)
-    assert put(tree, SHARE, whole, late).delayed == ()
+    assert put(tree, SHARE, whole, late).delayed == set()
     assert known(tree, SHARE) == AccountDays(final=1, with_rows=1)
     assert [each["share_user"] for each in rows(tree, SHARE)] == [2]
     again = answer(SHARE, (0, 0), [shares(0, 3)], at(4), is_delay=True)
-    assert put(tree, SHARE, again).delayed == ()
+    assert put(tree, SHARE, again).delayed == set()
     assert known(tree, SHARE) == AccountDays(final=1, with_rows=1)
 
 
@@ -111,7 +111,7 @@ def test_a_delayed_answer_to_a_refetch(tree: Tree) -> None:
     """Rows that a user asked for again are provisional again, if they come from a delayed one."""
     put(tree, SHARE, answer(SHARE, (0, 0), [shares(0)], at(3)))
     late = answer(SHARE, (0, 0), [shares(0, 9)], at(5), is_delay=True, refetch=-1)
-    assert put(tree, SHARE, late).delayed == (late.window,)
+    assert put(tree, SHARE, late).delayed == {late.window}
     assert known(tree, SHARE) == AccountDays(provisional=1, with_rows=1, asked={0: times(at(5))})
     nothing = answer(SHARE, (0, 0), [], at(6), is_delay=True, refetch=-1)
     put(tree, SHARE, nothing)
@@ -153,10 +153,10 @@ def test_a_mark_that_is_not_known_settles_nothing(tree: Tree) -> None:
     odd = answer(SHARE, (0, 0), [shares(0)], at(300), is_delay=0)
     empty = answer(BIZ, (3, 4), [], at(300), is_delay="soon")
     done = put(tree, SHARE, odd)
-    assert (done.rows_after, done.quarantined, done.delayed) == (1, (), ())
-    assert [(seen.name, seen.window) for seen in done.oddities] == [("0", odd.window)]
+    assert (done.rows_after, done.quarantined, done.delayed) == (1, [], set())
+    assert [(seen.name, seen.window) for seen in done.oddities.values()] == [("0", odd.window)]
     assert known(tree, SHARE) == AccountDays(provisional=1, with_rows=1, asked={0: times(at(300))})
-    assert put(tree, BIZ, empty).delayed == ()
+    assert put(tree, BIZ, empty).delayed == set()
     assert known(tree, BIZ).provisional == 0b11000
     put(tree, SHARE, answer(SHARE, (0, 0), [shares(0)], at(301), is_delay=False))
     assert known(tree, SHARE) == AccountDays(final=1, with_rows=1)
@@ -168,8 +168,8 @@ def test_the_last_answer_to_a_window_decides_what_is_said_of_it(tree: Tree) -> N
     early = answer(DETAIL, (0, 0), [bare], at(10), is_delay=True)
     late = answer(DETAIL, (0, 0), [], at(11), is_delay="soon")
     done = put(tree, DETAIL, late, early)
-    assert (done.without_rows, done.delayed) == ((), ())
-    assert [seen.name for seen in done.oddities] == ['"soon"']
+    assert ([*done.without_rows], done.delayed) == ([], set())
+    assert [seen.name for seen in done.oddities.values()] == ['"soon"']
 
 
 def test_marks_without_number_are_kept_up_to_a_limit(tree: Tree) -> None:
@@ -179,14 +179,16 @@ def test_marks_without_number_are_kept_up_to_a_limit(tree: Tree) -> None:
         for day in range(MAX_ODDITIES + 5)
     ]
     done = put(tree, SHARE, *answers)
-    assert [seen.name for seen in done.oddities] == [str(1000 + day) for day in range(MAX_ODDITIES)]
+    assert [seen.name for seen in done.oddities.values()] == [
+        str(1000 + day) for day in range(MAX_ODDITIES)
+    ]
 
 
 def test_an_article_without_readers_has_no_row(tree: Tree) -> None:
     """An article without any reader gives no row, and its day counts as answered."""
     bare = {"ref_date": day_text(MAY), "msgid": "1_1", "publish_type": 0, "detail_list": []}
     done = put(tree, DETAIL, answer(DETAIL, (0, 0), [bare], at(10)))
-    assert (done.rows_after, done.quarantined, done.days) == (0, (), (MAY,))
+    assert (done.rows_after, done.quarantined, done.days) == (0, [], one_day(MAY))
     assert known(tree, DETAIL) == AccountDays(provisional=1, asked={0: times(at(10))})
     [rowless] = done.without_rows
     assert rowless == (appid(1), DETAIL.name, MAY, "1_1")

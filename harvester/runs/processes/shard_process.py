@@ -207,11 +207,11 @@ class _ShardProcess:
 
 def _masked(fact: Fact) -> Fact:
     """Return a fact with its secrets masked, because the parent does not know all of them."""
-    if isinstance(fact, Published):
-        fact = replace(fact, unknown=frozenset(map(safe_text, fact.unknown)))
     if isinstance(fact, Published | CoverageRead):
-        days = tuple(day._replace(reason=safe_text(day.reason)) for day in fact.quarantined)
-        fact = replace(fact, quarantined=days)
+        days = [day._replace(reason=safe_text(day.reason)) for day in fact.quarantined]
+        if isinstance(fact, CoverageRead):
+            return replace(fact, quarantined=tuple(days))
+        return replace(fact, unknown={*map(safe_text, fact.unknown)}, quarantined=days)
     return fact
 
 

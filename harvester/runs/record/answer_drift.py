@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
 
@@ -44,8 +45,8 @@ class AnswerDrift:
     """
 
     dropped: int
-    unknown_members: frozenset[str]
-    missing_members: frozenset[str]
+    unknown_members: AbstractSet[str]
+    missing_members: AbstractSet[str]
     oddities: Mapping[tuple[OddityKind, str], SeenOddity]
 
     def joined(self, other: AnswerDrift) -> AnswerDrift:

@@ -164,22 +164,20 @@ class Record(Members):
         self.undecodable_days += sum(
             day.reason.startswith(INTERNAL_ERROR) for day in item.quarantined
         )
-        appids, days = {*item.appids}, {*item.days}
 
         def is_answered(found: Window) -> bool:
             """Return whether the answers of the file are about a day of a window."""
-            about = found.dataset == item.dataset and found.appid in appids
-            return about and any(found.begin <= day <= found.end for day in days)
+            about = found.dataset == item.dataset and found.appid in item.appids
+            return about and bool(item.days & calendar.day_range(found.begin, found.end))
 
         # What was published anew is delayed or has no row only if its last answer says so.
-        self.delayed = {each for each in self.delayed if not is_answered(each)} | {*item.delayed}
+        self.delayed = {each for each in self.delayed if not is_answered(each)} | item.delayed
         self.without_rows = [
             each
             for each in self.without_rows
             if not is_answered(Window(each.appid, each.dataset, each.day, each.day))
         ] + [*item.without_rows]
-        oddities = {seen.key: seen for seen in item.oddities}
-        drift = AnswerDrift(item.dropped, item.unknown, item.missing, oddities)
+        drift = AnswerDrift(item.dropped.total(), item.unknown, item.missing, item.oddities)
         self.drift = joins()["drift"](self.drift, {item.dataset: drift})
 
     def _begin_anew(self, offset: float, run_id: str) -> None:

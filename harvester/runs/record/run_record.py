@@ -226,8 +226,8 @@ def feed_entry(item: Published) -> LogEntry:
         dataset=item.dataset,
         ref_month=item.ref_month,
         path=item.path,
-        days=tuple(map(calendar.day_text, item.changed_days)),
-        appids=item.changed_appids,
+        days=tuple(map(calendar.day_text, calendar.each_day(item.changed_days))),
+        appids=tuple(sorted(item.changed_appids)),
         rows_before=item.rows_before,
         rows_after=item.rows_after,
     )

@@ -329,14 +329,12 @@ def test_facts_are_passed_on_without_secrets(shard: _ShardProcess, peer: Channel
     """Names and reasons that WeChat has sent may hold them; the other process knows them not."""
     secret = Secret("canary0123456789abcdef").reveal()
     day = QuarantinedDay(appid(1), DAILY, date_of(STARTED_ON), f"the value {secret}")
-    file = Published(
-        DAILY, 24_314, "p", (), (), 0, 2, quarantined=(day,), unknown=frozenset({secret})
-    )
+    file = Published(DAILY, 24_314, "p", 0, 2, quarantined=[day], unknown={secret})
     read = CoverageRead((), (), (day,), (), NO_REQUESTS)
     for fact in (file, read):
         shard._log.stream.report(fact)
     masked = day._replace(reason="the value ***")
-    assert peer.receive() == replace(file, quarantined=(masked,), unknown=frozenset({"***"}))
+    assert peer.receive() == replace(file, quarantined=[masked], unknown={"***"})
     assert peer.receive() == replace(read, quarantined=(masked,))
 
 
