@@ -18,6 +18,7 @@ from orjson import Fragment
 from harvester.core.calendar import Day, day_text, parse_day
 from harvester.core.model import RawAnswer
 from harvester.core.text.redaction import masked_bytes
+from harvester.storage.backends.base import move
 from harvester.storage.layout import QUARANTINE, Partition, Tree, parse_name
 from harvester.storage.state import json_file
 
@@ -88,7 +89,7 @@ def quarantine_group(tree: Tree, group: str) -> str | None:
     None if another run has removed it. Raises StoreError.
     """
     target = f"{QUARANTINE}/{GROUPS}/{'.'.join(group.split('/')[-2:])}"
-    return target if tree.store.move(group, target) else None
+    return target if move(tree.store, group, target) else None
 
 
 def quarantine_file(tree: Tree, name: str, run_id: str) -> str | None:
@@ -98,7 +99,7 @@ def quarantine_file(tree: Tree, name: str, run_id: str) -> str | None:
     """
     stem = name.removesuffix(".parquet").replace("/", ".")
     target = f"{QUARANTINE}/{FILES}/{stem}.{run_id}.damaged"
-    return target if tree.store.move(name, target) else None
+    return target if move(tree.store, name, target) else None
 
 
 def damaged_files(tree: Tree) -> dict[str, tuple[Partition, int] | None]:

@@ -78,12 +78,6 @@ class MortalStore(LocalStore):
         self._change(lambda: made.append(super(MortalStore, self).append(name, data)))
         return made[0]
 
-    def move(self, name: str, to: str) -> bool:
-        """Move, or die."""
-        moved = []
-        self._change(lambda: moved.append(super(MortalStore, self).move(name, to)))
-        return moved[0]
-
     def delete(self, name: str) -> None:
         """Delete, or die."""
         self._change(lambda: super(MortalStore, self).delete(name))

@@ -21,7 +21,7 @@ from harvester.core.model import ReportedQuota, Window, bucket_of
 from harvester.manifest.loader import read
 from harvester.storage import layout, locks, quarantine, raw_log
 from harvester.storage.backends import atomic_files, flock
-from harvester.storage.backends.base import read_bytes, temp_path
+from harvester.storage.backends.base import move, read_bytes, temp_path
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.raw_log import write_group
 from harvester.storage.state import account_cache
@@ -121,9 +121,9 @@ def leave_traces(tree: Tree) -> None:
     copied = read_bytes(tree.store, tree.name(partition))
     assert copied is not None
     tree.store.put("x.parquet", copied)
-    tree.store.move("x.parquet", "x")
+    move(tree.store, "x.parquet", "x")
     assert quarantine.quarantine_file(tree, tree.name(partition), "run")
-    tree.store.move("x", tree.name(partition))
+    move(tree.store, "x", tree.name(partition))
     record = {
         "published": [
             {"dataset": DAILY, "ref_month": "2026-03", "appids": [GONE, STAYS], "days": []}

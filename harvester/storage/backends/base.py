@@ -114,11 +114,11 @@ class Store(Protocol):
         """Provide a local copy for the block; None if there is no file."""
 
     def put(self, name: str, source: Source, over: Version | None = ANY) -> Version:
-        """Put a small file, or a complete file of `scratch`, durably; return its version.
+        """Put a small file, or a complete local file, durably; return its version.
 
-        ``over`` is the version it replaces, None for none. Raises LostRace if another version is
-        there. A store with locks does not compare that of a file of
-        `scratch`, and one with a single writer compares none.
+        A local file may be taken away. ``over`` is the version it replaces, None for none. Raises
+        LostRace if another version is there. A store with locks does not compare that of a local
+        file, and one with a single writer compares none.
         """
 
     def append(self, name: str, data: bytes) -> Path:
@@ -126,9 +126,6 @@ class Store(Protocol):
 
     def copies(self, names: Iterable[str]) -> Iterator[Path | None]:
         """Yield local copies of files that never change, in the order given; None if gone."""
-
-    def move(self, name: str, to: str) -> bool:
-        """Give a file another name, durably; return False if there is none."""
 
     def delete(self, name: str) -> None:
         """Remove a file if it is there, and its folder if that is empty then."""
@@ -144,6 +141,18 @@ def temp_path(store: Store, name: str) -> Path:
     """Return the path at which this process makes a file before that gets its name."""
     # With the process, because one that holds no bucket may write the same file at that moment.
     return store.scratch / f"{name.replace('/', '.')}.{os.getpid()}.tmp"
+
+
+def move(store: Store, name: str, to: str) -> bool:
+    """Give a file another name, durably; return False if there is none. Raises StoreError.
+
+    Killed in between, an object store may have both, and the next call moves it again.
+    """
+    with store.local_copy(name) as copy:
+        if copy is not None:
+            store.put(to, copy.path)
+            store.delete(name)
+    return copy is not None
 
 
 @contextmanager

@@ -108,27 +108,40 @@ def parse_note(data: bytes) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
-def busy(bucket: str, owner: Owner | None, claim: Claim, seconds: float = LOCK_SECONDS) -> Busy:
-    """Return the error for a bucket that another run holds for at least ``seconds`` more."""
-    who = owner or _UNKNOWN
-    until = datetime.fromtimestamp(claim.now(), UTC) + timedelta(seconds=seconds)
-    return Busy(
-        f"{bucket}: another run works on this bucket: {who}",
-        _ADVICE,
-        owner=str(owner or ""),
-        since=owner.since if owner else "",
-        retry_at=until,
-    )
+class Wait:
+    """A wait of a run for the buckets that others hold, for ``seconds`` by ``clock``."""
+
+    def __init__(self, claim: Claim, clock: Clock, seconds: float) -> None:
+        self.claim = claim
+        self._clock = clock
+        self._until = clock() + seconds
+        self._is_told = False
+
+    def left(self, bucket: str, owner: Owner | None, seconds: float = LOCK_SECONDS) -> float:
+        """Return how many seconds the run may go on waiting, and log that once.
+
+        ``owner`` holds the bucket for at least ``seconds`` more. Raises Busy if no time is left,
+        and UsageError if the holder is a shard of another number of shards.
+        """
+        claim, who = self.claim, owner or _UNKNOWN
+        _refuse_other_shards(owner, claim)
+        left = self._until - self._clock()
+        if left <= 0 or claim.is_stopped():
+            raise Busy(
+                f"{bucket}: another run works on this bucket: {who}",
+                _ADVICE,
+                owner=str(owner or ""),
+                since=owner.since if owner else "",
+                retry_at=datetime.fromtimestamp(claim.now(), UTC) + timedelta(seconds=seconds),
+            )
+        if not self._is_told:
+            self._is_told = True
+            until = utc_text(claim.now() + min(left, _LONGEST))
+            _log.info("%s: waiting until %s for another run: %s", bucket, until, who)
+        return left
 
 
-def tell_of_wait(bucket: str, owner: Owner | None, claim: Claim, seconds: float) -> None:
-    """Log until when a run waits for a bucket that another run holds."""
-    until = utc_text(claim.now() + min(seconds, _LONGEST))
-    _log.info("%s: waiting until %s for another run: %s", bucket, until, owner or _UNKNOWN)
-
-
-def refuse_other_shards(owner: Owner | None, claim: Claim) -> None:
-    """Raise UsageError if the holder of a bucket is a shard of another number of shards."""
+def _refuse_other_shards(owner: Owner | None, claim: Claim) -> None:
     ours, theirs = _count_of(claim.shard), _count_of(owner.shard if owner else None)
     if owner is not None and ours and theirs and ours != theirs:
         raise UsageError(

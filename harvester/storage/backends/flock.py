@@ -18,15 +18,7 @@ from pathlib import Path
 from harvester.core.errors import StoreError
 from harvester.core.text.inert_text import inert
 from harvester.storage.backends import atomic_files, regular_files
-from harvester.storage.backends.claims import (
-    Claim,
-    Owner,
-    busy,
-    owner_of,
-    parse_note,
-    refuse_other_shards,
-    tell_of_wait,
-)
+from harvester.storage.backends.claims import Owner, Wait, owner_of, parse_note
 from harvester.storage.backends.elapsed import boot_seconds
 
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT
@@ -38,16 +30,16 @@ _LONGEST_PAUSE = 0.25
 
 
 @contextmanager
-def locked(path: Path, claim: Claim) -> Iterator[None]:
+def locked(path: Path, wait: Wait) -> Iterator[None]:
     """Hold a lock for the block. Raises Busy naming the holder, StoreError, and UsageError.
 
     The name of the file without its end is that of the bucket. A UsageError is about a link or a
     pipe in its place, or about another number of shards.
     """
     with _opened(path, lambda: regular_files.open_regular(path, _LOCK_FLAGS, 0o644)) as descriptor:
-        _acquire(descriptor, path, claim)
+        _acquire(descriptor, path, wait)
         with atomic_files.os_errors_as_store_errors(path):
-            _write_note(descriptor, json.dumps(claim.note()).encode())
+            _write_note(descriptor, json.dumps(wait.claim.note()).encode())
         yield
 
 
@@ -146,23 +138,16 @@ def remove_if_abandoned(path: Path) -> bool:
     return False
 
 
-def _acquire(descriptor: int, path: Path, claim: Claim) -> None:
+def _acquire(descriptor: int, path: Path, wait: Wait) -> None:
     """Lock a file, and wait for that as long as the claim does."""
     begun, pause = boot_seconds(), _FIRST_PAUSE
-    until = begun + (claim.timeout or 0.0)
     while not _try_lock(descriptor, path):
         # Not for ever, because another program may share the lock for as long as it likes.
-        is_patient = boot_seconds() < begun + _LONGEST_LOOK and not claim.is_stopped()
+        is_patient = boot_seconds() < begun + _LONGEST_LOOK and not wait.claim.is_stopped()
         if is_patient and _is_looked_at(descriptor):
             time.sleep(_LOOK)
             continue
-        holder = _holder_of(descriptor, path.stem)
-        refuse_other_shards(holder, claim)
-        left = until - boot_seconds()
-        if left <= 0 or claim.is_stopped():
-            raise busy(path.stem, holder, claim)
-        if pause == _FIRST_PAUSE:
-            tell_of_wait(path.stem, holder, claim, left)
+        left = wait.left(path.stem, _holder_of(descriptor, path.stem))
         time.sleep(min(pause, left))
         pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -210,10 +210,9 @@ class Ownership:
         """
         claim, clock, waiting = self._claim, self._terms.clock, self._waiting
         usual = self._terms.seconds + SPARE_SECONDS
-        until = clock() + (usual if claim.timeout is None else claim.timeout)
+        wait = claims.Wait(claim, clock, usual if claim.timeout is None else claim.timeout)
         pause = max(_LOOK_SECONDS, len(waiting) / _LOOKS_PER_SECOND)
         pause = min(pause, self._terms.seconds / 6)
-        told = False
         self._note = claim.note()
         # Before the first is taken, because to take thousands may last longer than a lease.
         self._keeper.start()
@@ -224,15 +223,10 @@ class Ownership:
                 self._held.append(waiting.pop(0))
             if not waiting:
                 break
-            first, now = waiting[0], clock()
-            claims.refuse_other_shards(first.owner, claim)
-            if now >= until or claim.is_stopped():
-                left = max(0.0, first.ends_at - now)
-                raise claims.busy(first.bucket, first.owner, claim, left)
-            if not told:
-                told = True
-                claims.tell_of_wait(first.bucket, first.owner, claim, until - now)
-            sleep(max(_SHORT_PAUSE, min(pause, until - now, first.ends_at - now)))
+            first = waiting[0]
+            ends_in = first.ends_at - clock()
+            left = wait.left(first.bucket, first.owner, max(0.0, ends_in))
+            sleep(max(_SHORT_PAUSE, min(pause, left, ends_in)))
         self._good_until = self._first_end()
 
     def give_back(self) -> None:

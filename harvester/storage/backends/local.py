@@ -8,7 +8,7 @@ import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from harvester.core.errors import LostRace, UsageError
@@ -28,7 +28,7 @@ from harvester.storage.backends.base import (
     Version,
     temp_path,
 )
-from harvester.storage.backends.claims import Claim, Owner
+from harvester.storage.backends.claims import Claim, Owner, Wait
 from harvester.storage.backends.elapsed import boot_seconds
 
 _LOCK_SUFFIX = ".lock"
@@ -66,12 +66,11 @@ class LocalStore:
     @contextmanager
     def lock(self, names: Iterable[str], claim: Claim) -> Iterator[Hold]:
         """Hold one lock file for each name, taken in order. Raises Busy."""
-        until = boot_seconds() + (claim.timeout or 0.0)
+        wait = Wait(claim, boot_seconds, claim.timeout or 0.0)
         with ExitStack() as stack:
             for name in sorted({*names}):
-                left = replace(claim, timeout=max(0.0, until - boot_seconds()))
                 path = self.path(f"{LOCKS}/{name}{_LOCK_SUFFIX}")
-                stack.enter_context(flock.locked(path, left))
+                stack.enter_context(flock.locked(path, wait))
             yield UNLOSABLE
 
     def owners(self) -> Iterator[Owner]:
@@ -114,7 +113,7 @@ class LocalStore:
         """Yield the bytes of each file, one by one: threads gain nothing on a disk."""
         for file in found:
             blob = self.get(file.name, tail or MAX_READ, is_end=tail > 0)
-            yield None if blob is None else blob.data
+            yield blob and blob.data
 
     @contextmanager
     def local_copy(self, name: str) -> Iterator[LocalCopy | None]:
@@ -146,14 +145,6 @@ class LocalStore:
         """Yield the files' own paths."""
         for path in map(self.path, names):
             yield path if os.path.lexists(path) else None
-
-    def move(self, name: str, to: str) -> bool:
-        """Rename a file, durably; return False if there is none."""
-        path = self.path(name)
-        if not os.path.lexists(path):
-            return False
-        atomic_files.replace_durably(path, self.path(to))
-        return True
 
     def delete(self, name: str) -> None:
         """Remove a file if it is there, and the folder it leaves empty."""

@@ -33,6 +33,7 @@ from harvester.storage.backends.base import (
     Source,
     Version,
     first_contact,
+    read_bytes,
 )
 from harvester.storage.backends.claims import Claim, Owner
 from harvester.storage.backends.concurrently import map_concurrently
@@ -144,10 +145,7 @@ class ObjectStore:
         """Yield the bytes of each file; many files are read at once."""
 
         def read(file: FileInfo) -> bytes | None:
-            if tail:
-                return self._tail_of(file, tail)
-            blob = self.get(file.name)
-            return None if blob is None else blob.data
+            return self._tail_of(file, tail) if tail else read_bytes(self, file.name)
 
         return map_concurrently(read, found)
 
@@ -205,19 +203,6 @@ class ObjectStore:
     def copies(self, names: Iterable[str]) -> Iterator[Path | None]:
         """Yield the copies of files that never change; many files are downloaded at once."""
         return map_concurrently(self._cached_copy, names)
-
-    def move(self, name: str, to: str) -> bool:
-        """Give a file another name; return False if there is none."""
-
-        def copied() -> bool:
-            obstore.copy(self._store, name, to)
-            return True
-
-        # A store has no rename. Killed in between, both are there, and the next run moves it again.
-        is_there = self._if_there(name, copied) is not None
-        if is_there:
-            self.delete(name)
-        return is_there
 
     def delete(self, name: str) -> None:
         """Remove a file if it is there."""

@@ -156,7 +156,7 @@ SABOTAGES = (
     Sabotage(
         "lock-not-taken",
         FLOCK,
-        "_acquire(descriptor, path, claim)",
+        "_acquire(descriptor, path, wait)",
         "pass",
         "tests/storage/test_locks.py::test_a_held_bucket_is_busy",
     ),

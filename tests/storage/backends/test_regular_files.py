@@ -14,6 +14,8 @@ import pytest
 from harvester.core.errors import Busy, UsageError
 from harvester.storage import arrow_files
 from harvester.storage.backends import flock, regular_files
+from harvester.storage.backends.claims import Wait
+from harvester.storage.backends.elapsed import boot_seconds
 from tests.support.claims import claim
 
 
@@ -159,7 +161,7 @@ def test_a_lock_with_a_second_name_is_locked_and_not_changed(tmp_path: Path) -> 
     path, victim = tmp_path / "x.lock", tmp_path / "victim"
     victim.write_bytes(b"precious")
     path.hardlink_to(victim)
-    ours, theirs = claim("ours"), claim("theirs")
+    ours, theirs = (Wait(claim(run), boot_seconds, 0.0) for run in ("ours", "theirs"))
     with flock.locked(path, ours), pytest.raises(Busy), flock.locked(path, theirs):
         pass
     assert victim.read_bytes() == b"precious"
