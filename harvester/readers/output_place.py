@@ -61,9 +61,8 @@ def open_place(
     target = Output(path=place.path, endpoint=place.endpoint, follow_links=place.is_folder)
     tree = layout.open_tree(target, place.options)
     rewrite_journal.refuse_unfinished(tree)
-    if must_exist and not layout.is_harvested(tree.store):
-        where = tree.store.display_path()
-        raise UsageError(f"{where}: nothing was harvested here", "correct the path")
+    if must_exist:
+        layout.refuse_unharvested(tree.store)
     return Harvested(place, tree.store)
 
 

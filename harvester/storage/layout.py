@@ -109,6 +109,26 @@ def is_harvested(store: Store) -> bool:
     return any(map(store.list, (RUNS, META_DIR, *CATALOGUE)))
 
 
+def refuse_unharvested(store: Store) -> None:
+    """Raise UsageError for an output without data, whose path may be mistyped."""
+    if not is_harvested(store):
+        raise UsageError(f"{store.display_path()}: nothing was harvested here", "correct the path")
+
+
+def only_count(store: Store, name: str, counts: Iterable[int]) -> int:
+    """Return the one number of buckets that files are of, 1 without any.
+
+    Raises UsageError for two, naming the folder.
+    """
+    first, *others = sorted({*counts}) or [1]
+    if others:
+        raise UsageError(
+            f"{store.display_path(name)}: files of {first} and of {others[-1]} buckets",
+            "two manifests have written there: move the files of one of them away",
+        )
+    return first
+
+
 def label_of(name: str) -> str:
     """Return the bucket in the name of a data file, ``0003-of-0016``."""
     return name.rpartition("/part-")[2].removesuffix(".parquet")
@@ -201,14 +221,9 @@ def located(store: Store, dataset: str) -> tuple[Tree, dict[Partition, FileInfo]
     """
     named = ((file, parse_name(store, file.name)) for file in store.list(dataset))
     found = [(*place, file) for file, place in named if place is not None]
-    counts = sorted({count for _, count, _ in found}) or [1]
-    if len(counts) > 1:
-        raise UsageError(
-            f"{store.display_path(dataset)}: files of {counts[0]} and of {counts[1]} buckets",
-            "two manifests have written there: move the files of one of them away",
-        )
+    buckets = only_count(store, dataset, (count for _, count, _ in found))
     found.sort(key=lambda item: (-item[0].month, item[0].bucket))
-    return Tree(store, counts[0]), {each: file for each, _, file in found}
+    return Tree(store, buckets), {each: file for each, _, file in found}
 
 
 def unmanaged_files(tree: Tree, datasets: Iterable[str]) -> list[str]:

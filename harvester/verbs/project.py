@@ -28,7 +28,7 @@ from harvester.manifest.text_file import Unreadable, read_text
 from harvester.runs.clock import CheckedClock
 from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.runtime import Project
-from harvester.storage.layout import Tree, is_harvested, open_tree
+from harvester.storage.layout import Tree, open_tree, refuse_unharvested
 from harvester.storage.state import account_cache, change_reader, manifests, rewrite_journal
 from harvester.verbs import arguments
 from harvester.verbs.arguments import ManifestSource
@@ -234,9 +234,7 @@ def open_harvested(
     """
     timeout = arguments.timeout_seconds(lock_timeout)
     project = open_project(manifest, ALL, output)
-    store = project.tree.store
-    if not is_harvested(store):
-        raise UsageError(f"{store.display_path()}: nothing was harvested here", "correct the path")
+    refuse_unharvested(project.tree.store)
     return project._replace(lock_timeout=timeout)
 
 

@@ -37,7 +37,7 @@ from harvester.runs.user_files import UserFile
 from harvester.runs.waits import DEFAULT_WAIT, Waits
 from harvester.storage.coverage_scan import Refetch
 from harvester.storage.state import manifests
-from harvester.storage.state.quota_use import quota_use
+from harvester.storage.state.quota_ledger import quota_use
 from harvester.verbs import arguments, summary_file
 from harvester.verbs.arguments import SELECTING, AnyDay, ManifestSource, Names, Processes, ShardName
 from harvester.verbs.progress import duration_text, show_bar

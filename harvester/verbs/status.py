@@ -39,7 +39,7 @@ from harvester.storage.empty_everywhere import EmptyEverywhere, empty_everywhere
 from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay
 from harvester.storage.state import manifests, run_records
-from harvester.storage.state.quota_use import quota_use
+from harvester.storage.state.quota_ledger import quota_use
 from harvester.storage.state.run_records import RunRecord
 from harvester.verbs import arguments
 from harvester.verbs.account_status import (

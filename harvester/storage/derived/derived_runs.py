@@ -81,7 +81,7 @@ def _with_runs(
     rows = {_key(row): row for row in derived_files.rows_of(old, RUNS).to_pylist()}
     # A run without an outcome went on when it was recorded, or was killed.
     known = {run_id for (run_id, _), row in rows.items() if row["outcome"]}
-    found = run_records.of_month(tree, month, RecordedRun, HEAD_BYTES, known)
+    found = run_records.newest(tree, RecordedRun, HEAD_BYTES, month, known)
     runs = [run for run in (*found, own) if f"{run.started_at:%Y-%m}" == month]
     rows |= {_key(row): row for row in runs_table(runs).to_pylist()}
     yield pa.Table.from_pylist([rows[key] for key in sorted(rows)], schema=RUNS)

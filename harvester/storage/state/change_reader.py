@@ -15,9 +15,8 @@ from sys import intern
 from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.errors import UsageError
 from harvester.storage.backends.base import FileInfo, Store
-from harvester.storage.layout import CHANGES, Tree, label_of, parse_name
+from harvester.storage.layout import CHANGES, Tree, label_of, only_count, parse_name
 from harvester.storage.state import json_file, packed_lines
 from harvester.storage.state.change_entries import (
     BEGIN,
@@ -159,13 +158,8 @@ def whole_tree(store: Store) -> Tree:
     """
     tree = Tree(store)
     labels = data_files(tree) or {label_of(name) for name in not_removed(tree)}
-    counts = sorted({int(label.rpartition("-")[2]) for label in labels}) or [1]
-    if len(counts) > 1:
-        raise UsageError(
-            f"{store.display_path()}: files of {counts[0]} and of {counts[-1]} buckets",
-            "two manifests have written there: move the files of one of them away",
-        )
-    return Tree(store, counts[0])
+    counts = (int(label.rpartition("-")[2]) for label in labels)
+    return Tree(store, only_count(store, "", counts))
 
 
 def heads(store: Store, logs: Mapping[str, Shelf]) -> dict[str, LogPosition]:

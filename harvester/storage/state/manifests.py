@@ -69,13 +69,12 @@ def keep(tree: Tree, manifest: Manifest, now: float) -> None:
     The file is named after the manifest's own. Of two manifests of one name, each has the file with
     accounts that it has. Raises StoreError, and UsageError for a newer version.
     """
-    content = _content(manifest)
-    _, file = _place(tree, manifest, digest := _digest(manifest, content))
+    _, file = _place(tree, manifest, digest := digest_of(manifest))
     if file is not None:
         accounts, since = tuple(map(_account, manifest.accounts)), _since(tree, manifest, now)
         # The other shards of a run write the same.
         with suppress(LostRace):
-            file.write(KeptManifest(digest, accounts, *content, since))
+            file.write(KeptManifest(digest, accounts, *_content(manifest), since))
 
 
 def name_of(tree: Tree, manifest: Manifest) -> str:
@@ -109,7 +108,9 @@ def _short(place: str) -> str:
 
 def digest_of(manifest: Manifest) -> str:
     """Return a digest of what is kept of a manifest."""
-    return _digest(manifest, _content(manifest))
+    # Reading ten thousand accounts back would take a hundred times as long.
+    values = [*map(attrgetter(*_MEMBERS), manifest.accounts)], *_content(manifest)
+    return hashlib.sha256(orjson.dumps(values, default=sorted)).hexdigest()[:16]
 
 
 def _place(
@@ -155,12 +156,6 @@ def paused_since(tree: Tree) -> dict[str, date]:
     for _, kept in read(tree):
         found |= kept.paused_since if kept else {}
     return found
-
-
-def _digest(manifest: Manifest, content: _Content) -> str:
-    # Reading ten thousand accounts back would take a hundred times as long.
-    values = [*map(attrgetter(*_MEMBERS), manifest.accounts)], *content
-    return hashlib.sha256(orjson.dumps(values, default=sorted)).hexdigest()[:16]
 
 
 def _since(tree: Tree, manifest: Manifest, now: float) -> dict[str, date]:

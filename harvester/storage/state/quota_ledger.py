@@ -7,13 +7,18 @@ file, and a run at work finds that when it writes the next time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 
+from harvester.core import calendar
 from harvester.core.calendar import Day
+from harvester.core.config.settings import Manifest
 from harvester.core.errors import LostRace, StoreError
+from harvester.core.model import bucket_of
+from harvester.core.results import QuotaUse
 from harvester.planning.ledger import Calls, Ledger, Moment
+from harvester.planning.quota import DailyQuota
 from harvester.storage.layout import QUOTA, Tree
 from harvester.storage.state.json_file import SideFile
 
@@ -73,6 +78,26 @@ def read(tree: Tree, day: Day, bucket: int) -> Ledger | None:
             ledger.begin(day)
             return ledger
     return None
+
+
+def quota_use(manifest: Manifest, tree: Tree, now: float) -> Iterator[QuotaUse]:
+    """Yield the use of the quotas of the jobs' datasets of which calls were made today.
+
+    ``now`` is in seconds since the Unix epoch. Raises UsageError for a ledger of a newer version.
+    """
+    appids, today = {account.appid for account in manifest.accounts}, calendar.today(now)
+    buckets = sorted({bucket_of(appid, tree.buckets) for appid in appids})
+    ledgers = [each for bucket in buckets if (each := read(tree, today, bucket))]
+    for name in dict.fromkeys(name for job in manifest.jobs for name in job.datasets):
+        quotas = [
+            (calls, DailyQuota(manifest.limits, ledger, name, appid).left(reserve_too=True))
+            for ledger in ledgers
+            for appid, calls in ledger.today.calls.get(name, {}).items()
+            if appid in appids
+        ]
+        if quotas:
+            calls, left = zip(*quotas, strict=True)
+            yield QuotaUse(name, sum(calls), min(left), left.count(0))
 
 
 def enter_check(tree: Tree, check: Ledger, bucket: int) -> None:

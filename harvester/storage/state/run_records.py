@@ -89,43 +89,37 @@ def delete(tree: Tree, run_id: str) -> None:
     tree.store.delete(f"{RUNS}/{run_id}.json")
 
 
-def newest(tree: Tree, kind: type[T], length: int = MAX_READ - 1) -> Iterator[T]:
+def newest(
+    tree: Tree,
+    kind: type[T],
+    length: int = MAX_READ - 1,
+    month: str = "",
+    known: Collection[str] = (),
+) -> Iterator[T]:
     """Yield the records as ``kind``, newest first. Unreadable ones are passed over.
 
     The first ``length`` bytes must hold the members of ``kind``: a record may be larger than
-    memory, and its longest member comes last. Of a folded record the head has them all.
+    memory, and its longest member comes last. Of a folded record the head has them all. With a
+    ``month`` like ``2026-05`` only the records of runs that began in it are read, and of those not
+    the ``known`` ones; who knows some knows the folded ones.
     """
-    whole = set[str]()
+    whole, begin_of = {*known}, f"{RUNS}/{month.replace('-', '')}"
     for file in reversed(tree.store.list(RUNS)):
-        if file.name.endswith(".json"):
-            with suppress(StoreError):
-                begin = read_bytes(tree.store, file.name, length)
-                if begin is None:
-                    continue
-                whole.add(file.name.removeprefix(f"{RUNS}/").removesuffix(".json"))
-                where, is_cut = tree.store.display_path(file.name), len(begin) == length
-                record = json_file.decoded(begin, kind, where, partial=is_cut)
-                if record is not None:
-                    yield record
-    yield from _folded(tree, kind, whole)
-
-
-def of_month(
-    tree: Tree, month: str, kind: type[T], length: int, known: Collection[str]
-) -> Iterator[T]:
-    """Yield the records of runs that began in a month like ``2026-05``, but for known ones."""
-    for file in tree.store.list(RUNS):
-        is_of_month = file.name.startswith(f"{RUNS}/{month.replace('-', '')}")
         run_id = file.name.removeprefix(f"{RUNS}/").removesuffix(".json")
-        if is_of_month and file.name.endswith(".json") and run_id not in known:
-            begin = read_bytes(tree.store, file.name, length) or b""
-            record = json_file.decoded(begin, kind, file.name, partial=len(begin) == length)
+        is_record = file.name.startswith(begin_of) and file.name.endswith(".json")
+        if not is_record or run_id in known:
+            continue
+        with suppress(StoreError):
+            begin = read_bytes(tree.store, file.name, length)
+            if begin is None:
+                continue
+            whole.add(run_id)
+            where, is_cut = tree.store.display_path(file.name), len(begin) == length
+            record = json_file.decoded(begin, kind, where, partial=is_cut)
             if record is not None:
                 yield record
     if not known:
-        heads = by_run(read_bytes(tree.store, f"{RUNS}/{month}{HEADS}") or b"")
-        found = (json_file.value_of(head, kind) for head in heads.values())
-        yield from (record for record in found if record is not None)
+        yield from _folded(tree, kind, whole, month)
 
 
 def months(tree: Tree) -> set[str]:
@@ -134,11 +128,11 @@ def months(tree: Tree) -> set[str]:
     return {f"{each[1]}-{each[2]}" for each in found if each}
 
 
-def _folded(tree: Tree, kind: type[T], whole: set[str]) -> Iterator[T]:
+def _folded(tree: Tree, kind: type[T], whole: set[str], month: str) -> Iterator[T]:
     """Yield the folded records, newest first, without those that are there as a whole."""
     # Listed only now: what was folded since the other listing is in one of these.
     for file in reversed(tree.store.list(RUNS)):
-        if file.name.endswith(HEADS):
+        if file.name.startswith(f"{RUNS}/{month}") and file.name.endswith(HEADS):
             heads = by_run(read_bytes(tree.store, file.name) or b"")
             for run_id in sorted(heads.keys() - whole, reverse=True):
                 record = json_file.value_of(heads[run_id], kind)

@@ -85,9 +85,7 @@ def export(
     given = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
     project = open_project(None, output=output)
     source = project.tree
-    if not layout.is_harvested(source.store):
-        where = source.store.display_path()
-        raise UsageError(f"{where}: nothing was harvested here", "correct the path")
+    layout.refuse_unharvested(source.store)
     chosen = chosen_changes(project.manifest, given, project.clock.started_at)
     place = _beside(project.manifest.output.path, place_named(os.fspath(uri), "uri"))
     target, labels = open_tree(Output(path=place)), [BESIDE, *change_reader.ends(source)[0]]

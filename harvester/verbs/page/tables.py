@@ -15,7 +15,7 @@ from harvester.runs.record.attention import Attention
 from harvester.storage import layout
 from harvester.storage.layout import Tree
 from harvester.storage.state import run_records
-from harvester.storage.state.quota_use import quota_use
+from harvester.storage.state.quota_ledger import quota_use
 from harvester.storage.state.run_records import RunRecord
 from harvester.verbs.account_status import STATES
 from harvester.verbs.page.facts import View
