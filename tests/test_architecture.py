@@ -226,7 +226,7 @@ MAX_CODE = {
     "scheduling": 1_465,
     "tables": 2_222,
     "wechat": 1_717,
-    "storage": 4_279,
+    "storage": 4_273,
     "engine": 913,
     "runs": 4_469,
     "verbs": 5_120,

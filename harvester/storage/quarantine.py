@@ -88,8 +88,7 @@ def quarantine_group(tree: Tree, group: str) -> str | None:
 
     None if another run has removed it. Raises StoreError.
     """
-    target = f"{QUARANTINE}/{GROUPS}/{'.'.join(group.split('/')[-2:])}"
-    return target if move(tree.store, group, target) else None
+    return move(tree.store, group, f"{QUARANTINE}/{GROUPS}/{'.'.join(group.split('/')[-2:])}")
 
 
 def quarantine_file(tree: Tree, name: str, run_id: str) -> str | None:
@@ -98,8 +97,7 @@ def quarantine_file(tree: Tree, name: str, run_id: str) -> str | None:
     None if it is gone. Raises StoreError.
     """
     stem = name.removesuffix(".parquet").replace("/", ".")
-    target = f"{QUARANTINE}/{FILES}/{stem}.{run_id}.damaged"
-    return target if move(tree.store, name, target) else None
+    return move(tree.store, name, f"{QUARANTINE}/{FILES}/{stem}.{run_id}.damaged")
 
 
 def damaged_files(tree: Tree) -> dict[str, tuple[Partition, int] | None]:

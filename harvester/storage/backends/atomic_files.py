@@ -48,12 +48,8 @@ def os_errors_as_store_errors(path: Path) -> Iterator[None]:
 @contextmanager
 def if_there(path: Path) -> Iterator[None]:
     """End the block quietly if a file is missing; otherwise as `os_errors_as_store_errors`."""
-    try:
+    with os_errors_as_store_errors(path), suppress(FileNotFoundError):
         yield
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise store_error(path, error) from error
 
 
 def store_error(path: Path, error: OSError) -> StoreError:

@@ -143,16 +143,17 @@ def temp_path(store: Store, name: str) -> Path:
     return store.scratch / f"{name.replace('/', '.')}.{os.getpid()}.tmp"
 
 
-def move(store: Store, name: str, to: str) -> bool:
-    """Give a file another name, durably; return False if there is none. Raises StoreError.
+def move(store: Store, name: str, to: str) -> str | None:
+    """Give a file another name, durably; return that, None without a file. Raises StoreError.
 
     Killed in between, an object store may have both, and the next call moves it again.
     """
     with store.local_copy(name) as copy:
-        if copy is not None:
-            store.put(to, copy.path)
-            store.delete(name)
-    return copy is not None
+        if copy is None:
+            return None
+        store.put(to, copy.path)
+        store.delete(name)
+        return to
 
 
 @contextmanager

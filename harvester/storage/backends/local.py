@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from harvester.core.errors import LostRace, UsageError
@@ -174,7 +175,8 @@ class LocalStore:
 
         Raises UsageError and StoreError.
         """
-        folders = [top] if all(map(self._is_folder, _ways_to(top))) else []
+        ways = accumulate(top.split("/"), "{}/{}".format) if top else ()
+        folders = [top] if all(map(self._is_folder, ways)) else []
         while folders:
             folder = folders.pop()
             for entry in _entries(self.path(folder)):
@@ -223,12 +225,6 @@ class LocalStore:
                 f"{link}: a symbolic link to a folder that does not exist",
                 "make that folder, or mount its disk",
             ) from None
-
-
-def _ways_to(folder: str) -> Iterator[str]:
-    """Yield the name of a folder after those of the folders above it; none for the root."""
-    parts = folder.split("/") if folder else []
-    return ("/".join(parts[: count + 1]) for count in range(len(parts)))
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
