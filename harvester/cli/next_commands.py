@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from rich.console import Console
-
 from harvester.cli import command_line
 from harvester.cli.command_line import MANIFEST, PROPOSED, shell_word
-from harvester.cli.output.answers import print_line
+from harvester.cli.output.terminal import Terminal
 from harvester.core.calendar import day_text
 from harvester.core.text.inert_text import inert
 from harvester.core.text.wording import Message, counted, entry, indented, said
@@ -103,18 +101,18 @@ def days_of(odd: SuspiciousGaps) -> Message:
     return said("{days} in {accounts}", days=days, accounts=accounts)
 
 
-def print_next(out: Console, commands: Sequence[NextCommand]) -> None:
+def print_next(out: Terminal, commands: Sequence[NextCommand]) -> None:
     """Print commands to type next. No line is wrapped, so that it can be copied as it stands."""
     for command in commands:
-        print_line(out, indented(command.purpose))
-        print_line(out, indented(command.line, 4), whole=True)
+        out.say(indented(command.purpose))
+        out.say(indented(command.line, 4), whole=True)
 
 
-def print_pause_lines(out: Console, lines: Sequence[str], verb: str, *, acknowledge: bool) -> None:
+def print_pause_lines(out: Terminal, lines: Sequence[str], verb: str, *, acknowledge: bool) -> None:
     """Print the lines that pause what was refused, or the command of a verb that does."""
     if acknowledge:
         for line in lines:
-            print_line(out, line, whole=True)
+            out.say(line, whole=True)
     elif lines:
         command = next_command(verb, "--acknowledge")
         print_next(out, [NextCommand(said("lines that pause what was refused"), command)])

@@ -11,7 +11,7 @@ import pytest
 
 from harvester.cli.options import Logging
 from harvester.cli.output import json_lines, logs
-from harvester.cli.output.answers import console
+from harvester.cli.output.terminal import Terminal
 from harvester.core.errors import StoreError
 from harvester.runs.record.events import Problem, RunStarted
 
@@ -89,7 +89,7 @@ def test_a_logged_error_has_its_type_without_its_text(capsys: pytest.CaptureFixt
 def test_log_records_go_above_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
     """A line of text is printed to the console that shows the bar."""
     json_lines.begin(on=False)
-    logs.print_to(console(stderr=True))
+    logs.print_to(Terminal(stderr=True))
     LOG.warning("slow disk")
     assert capsys.readouterr().err.endswith("Z WARNING  slow disk\n")
 
@@ -97,7 +97,7 @@ def test_log_records_go_above_the_bar(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_bar_does_not_take_the_lines_of_json(capsys: pytest.CaptureFixture[str]) -> None:
     """With JSON lines a record stays an object, whatever console there is."""
     json_lines.begin(on=True)
-    logs.print_to(console(stderr=True))
+    logs.print_to(Terminal(stderr=True))
     LOG.warning("slow disk")
     [line] = lines_of(capsys)
     assert (line["event"], line["message"]) == ("problem", "slow disk")

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from harvester.catalogue import CATALOGUE
 from harvester.cli import app, invoke
@@ -22,6 +21,7 @@ from harvester.cli.next_commands import (
     print_next,
     run_again,
 )
+from harvester.cli.output.terminal import Terminal
 from harvester.core import calendar
 from harvester.core.calendar import Day, day_text, parse_day
 from harvester.core.exit_codes import Exit
@@ -152,11 +152,12 @@ def test_a_word_that_is_no_word_of_a_shell_is_quoted(command: CommandLine) -> No
 
 
 @pytest.mark.parametrize("width", [20, 60, 80])
-def test_a_command_is_never_wrapped(width: int) -> None:
+def test_a_command_is_never_wrapped(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     """In a narrow terminal too, and without a colour."""
     out = io.StringIO()
     line = f"harvester run jobs.yaml --accounts {','.join(map(appid, range(5)))}"
-    print_next(Console(file=out, width=width, force_terminal=True), [NextCommand("for this", line)])
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_next(Terminal(file=out, force_terminal=True), [NextCommand("for this", line)])
     assert f"    {line}\n" in out.getvalue()
 
 

@@ -14,8 +14,8 @@ from harvester.cli.commands import check as check_command
 from harvester.cli.commands import fetch as fetch_command
 from harvester.cli.commands.plan import print_plan
 from harvester.cli.output import logs, run_summary
-from harvester.cli.output.answers import console
 from harvester.cli.output.attention_lines import print_attention
+from harvester.cli.output.terminal import Terminal
 from harvester.core.errors import ProcessDied, StoreError
 from harvester.core.exit_codes import Exit
 from harvester.core.plain import plain
@@ -62,19 +62,19 @@ ANSWER = Answer(ONE, "Acme", DAILY, MAY, MAY, "same", 0, 1, raw=b'{"list":[]}')
 def plan_text(capsys: pytest.CaptureFixture[str], quota_questions: int = 0, **price: Any) -> str:
     """Return a plan of thirty requests as it is printed."""
     found = replace(PLAN, quota_questions=quota_questions, price={**PRICE, **price})
-    print_plan(console(), found)
+    print_plan(Terminal(), found)
     return capsys.readouterr().out
 
 
 def answer_text(capsys: pytest.CaptureFixture[str], **members: Any) -> str:
     """Return an answer to a window as it is printed."""
-    fetch_command._show(console(), replace(ANSWER, **members))
+    fetch_command._show(Terminal(), replace(ANSWER, **members))
     return capsys.readouterr().out
 
 
 def check_text(capsys: pytest.CaptureFixture[str], *accounts: AccountCheck) -> str:
     """Return a check of accounts as it is printed."""
-    check_command._print_check(console(), Check([*accounts], calls=7))
+    check_command._print_check(Terminal(), Check([*accounts], calls=7))
     return capsys.readouterr().out
 
 
@@ -259,7 +259,7 @@ def test_lost_shards_are_told_with_their_advice(capsys: pytest.CaptureFixture[st
         ShardOutcome("2/4", Exit.BUG, ("died",), 0, 0, deaths=2, error=died),
         ShardOutcome("3/4", Exit.BUG, ("store",), 0, 0, error=full),
     ]
-    run_summary._print_lost_shards(console(), summary)
+    run_summary._print_lost_shards(Terminal(), summary)
     told = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip()]
     assert told == [
         "shard 2/4: the process ended without a word",
@@ -283,7 +283,7 @@ def test_what_needs_a_person_has_a_line_a_cause_and_beginning(
         replace(old, key=f"failed/{TWO}", cause="failed", accounts=(two,), errcode=None, new=True),
         Attention("clock", "clock", "", since="2026-05-02", new=False),
     ]
-    print_attention(console(), items)
+    print_attention(Terminal(), items)
     assert capsys.readouterr().out.splitlines() == [
         "",
         "needs a person: 4, 1 new",

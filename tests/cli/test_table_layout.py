@@ -17,10 +17,9 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
-from harvester.cli.output.answers import console
-from harvester.cli.output.streams import Terminal
 from harvester.cli.output.styles import STYLES, style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, line_lines, table_lines, wrapped
+from harvester.cli.output.terminal import Terminal
 from harvester.core.text.wording import ENGLISH
 
 WIDTHS = (60, 80, 100, 200)
@@ -186,7 +185,7 @@ def printed(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
     monkeypatch.setenv("TERM", "xterm-256color")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    out = Terminal(file=io.StringIO(), force_terminal=True, highlight=False)
+    out = Terminal(file=io.StringIO(), force_terminal=True)
     out.print(Text("refused", "refused"))
     return out.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
@@ -201,7 +200,7 @@ def test_nothing_is_styled_or_wrapped_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A file gets every line whole, unless COLUMNS says how wide it is."""
-    console().print(Text("word " * 100, "refused"))
+    Terminal().print(Text("word " * 100, "refused"))
     assert capsys.readouterr().out == "word " * 100 + "\n"
     monkeypatch.setenv("COLUMNS", "60")
-    assert console().width == 60
+    assert Terminal().width == 60

@@ -210,7 +210,7 @@ def test_one_function_prints_lines_with_foreign_texts() -> None:
     makers = [module.name for module in MODULES if re.search(r"\bText\(", module.text)]
     assert makers == [
         "cli.commands.datasets",
-        "cli.output.answers",
         "cli.output.table_layout",
+        "cli.output.terminal",
         "verbs.progress",
     ]

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from harvester.catalogue.error_codes import rule_for
 from harvester.cli.output import run_summary
+from harvester.cli.output.terminal import Terminal
 from harvester.core import calendar
 from harvester.core.calendar import Day, parse_day
 from harvester.core.exit_codes import Exit
@@ -182,7 +182,9 @@ def printed(done: Record, root: Path) -> str:
         lambda _: manifest,
         CredentialReader(),
     )
-    run_summary.print_summary(Console(file=sink, width=140), done, project)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "140")
+        run_summary.print_summary(Terminal(file=sink), done, project)
     return sink.getvalue()
 
 

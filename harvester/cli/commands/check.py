@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Annotated, NamedTuple
 
-from rich.console import Console
-
 from harvester.catalogue import CATALOGUE
 from harvester.cli import options
 from harvester.cli.next_commands import print_pause_lines
@@ -15,14 +13,12 @@ from harvester.cli.output import logs
 from harvester.cli.output.answers import (
     answer,
     pause_text,
-    print_line,
-    print_lines,
     print_paused,
-    print_table,
 )
 from harvester.cli.output.phrases import listed
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Own, TableColumn
+from harvester.cli.output.terminal import Terminal
 from harvester.core.exit_codes import Exit
 from harvester.core.model import ReportedQuota
 from harvester.core.text.inert_text import inert, named
@@ -103,22 +99,22 @@ MAX_ROWS = 20
 """Maximum rows of accounts. Those that work have none if not all have one."""
 
 
-def _print_check(out: Console, found: Check, *, acknowledge: bool = False) -> None:
+def _print_check(out: Terminal, found: Check, *, acknowledge: bool = False) -> None:
     worst_first = sorted(found.accounts, key=lambda each: WORST_FIRST.index(each.state))
     shown = [account for account in worst_first if account.state is not State.WORKS]
     if len(worst_first) <= MAX_ROWS:
         shown = worst_first
     rows = [row for account in shown[:MAX_ROWS] for row in _rows(account)]
     if rows:
-        print_table(out, _COLUMNS, rows)
+        out.say_table(_COLUMNS, rows)
     if folded := worst_first[len(shown[:MAX_ROWS]) :]:
         others = counted(len(folded), "account")
-        print_line(out, f"and {others}: {_states(folded)} (--format json lists all)")
+        out.say(f"and {others}: {_states(folded)} (--format json lists all)")
     _print_reasons(out, found)
     _print_paused(out, found.paused)
     states = f": {_states(found.accounts)}" if found.accounts else ""
     accounts = f"{counted(len(found.accounts), 'account')}{states}"
-    print_line(out, f"{accounts}; {counted(found.calls, 'call')}", gap=True)
+    out.say(f"{accounts}; {counted(found.calls, 'call')}", gap=True)
     print_pause_lines(out, found.pause_lines, "check", acknowledge=acknowledge)
 
 
@@ -151,7 +147,7 @@ def _rows(account: AccountCheck) -> Iterator[_Row]:
         yield _Row(account, state, family, scarcest)
 
 
-def _print_reasons(out: Console, found: Check) -> None:
+def _print_reasons(out: Terminal, found: Check) -> None:
     """Print each reason once, with the accounts it is about and the remedy."""
     alike: dict[tuple[object, ...], list[tuple[str, ProbeResult]]] = {}
     for account in found.accounts:
@@ -165,14 +161,12 @@ def _print_reasons(out: Console, found: Check) -> None:
     for reason in alike.values():
         accounts = listed(dict.fromkeys(name for name, _ in reason))
         said, remedy = _reason([finding for _, finding in reason])
-        print_line(out, f"  {accounts}: {said}", gap=True)
-        print_line(out, f"    {remedy}")
+        out.say(f"  {accounts}: {said}", gap=True)
+        out.say(f"    {remedy}")
 
 
-def _print_paused(out: Console, paused: list[AccountCheck]) -> None:
+def _print_paused(out: Terminal, paused: list[AccountCheck]) -> None:
     """Print the paused accounts, those that work again first. They are in no exit code."""
-    if paused:
-        print_line(out, f"paused, in no exit code: {len(paused):,}", gap=True)
     works = State.WORKS
     lines = []
     for account in sorted(paused, key=lambda account: account.state is not works):
@@ -181,7 +175,7 @@ def _print_paused(out: Console, paused: list[AccountCheck]) -> None:
             said = "still: " + "; ".join(_reason([finding])[0] for finding in account.findings)
         why = pause_text(account.paused) if account.paused else ""
         lines.append(f"{named(account.appid, account.name)}: {why} ({said})")
-    print_lines(out, lines)
+    out.say_list(f"paused, in no exit code: {len(paused):,}", lines)
 
 
 def _reason(findings: Sequence[ProbeResult]) -> tuple[str, str]:
@@ -198,17 +192,17 @@ def _reason(findings: Sequence[ProbeResult]) -> tuple[str, str]:
     return f"{', '.join(families)}: {said}", f"{meaning}. {first.advice}"
 
 
-def _offline(out: Console, found: Inputs) -> None:
+def _offline(out: Terminal, found: Inputs) -> None:
     accounts, jobs = counted(found.accounts, "account"), counted(found.jobs, "job")
-    print_line(out, f"{accounts}, {jobs}: no mistakes")
+    out.say(f"{accounts}, {jobs}: no mistakes")
     marks: dict[object, str] = dict.fromkeys(found.unset, "not set")
     marks |= dict.fromkeys(found.missing, "missing")
     for what in ("variables", "files", "programs", "hosts"):
         names = getattr(found, what)
-        print_line(out, what if names else f"no {what}", gap=True)
+        out.say(what if names else f"no {what}", gap=True)
         for name in names:
             mark = f": {marks[name]}" if name in marks else ""
-            print_line(out, f"  {inert(str(name))}{mark}")
+            out.say(f"  {inert(str(name))}{mark}")
     if marks:
-        print_line(out, f"a run would end with 2: set up {len(marks):,} of these first", gap=True)
+        out.say(f"a run would end with 2: set up {len(marks):,} of these first", gap=True)
     print_paused(out, found.paused)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.text import Text
 
 from harvester.catalogue import languages, matching, unknown_dataset
 from harvester.catalogue.descriptions import facts, members, queries, ready_text
 from harvester.catalogue.languages import Language
 from harvester.cli.options import Format, Lang, language_of
-from harvester.cli.output.answers import answer, print_line, print_pairs, print_table
+from harvester.cli.output.answers import answer
 from harvester.cli.output.table_layout import Own, TableColumn
+from harvester.cli.output.terminal import Terminal
 from harvester.core.calendar import day_text
 from harvester.core.dataset import Column, Dataset
 from harvester.core.errors import UsageError
@@ -107,26 +107,26 @@ _MEMBERS: Sequence[TableColumn[tuple[str, Column]]] = (
 )
 
 
-def _print_list(out: Console, chosen: Sequence[Dataset], _: Language) -> None:
-    print_table(out, _CATALOGUE, chosen)
+def _print_list(out: Terminal, chosen: Sequence[Dataset], _: Language) -> None:
+    out.say_table(_CATALOGUE, chosen)
 
 
-def _print_descriptions(out: Console, chosen: Sequence[Dataset], language: Language) -> None:
+def _print_descriptions(out: Terminal, chosen: Sequence[Dataset], language: Language) -> None:
     for dataset in chosen:
-        print_line(out, entry(dataset.name, dataset.description), style="heading")
+        out.say(entry(dataset.name, dataset.description), style="heading")
         out.print()
         label = languages.dataset_label(dataset.name, language)
-        print_pairs(out, {said("label"): label, **facts(dataset)})
+        out.say_pairs({said("label"): label, **facts(dataset)})
         out.print()
         columns = list(members(dataset.columns))
-        print_table(out, _MEMBERS, columns)
+        out.say_table(_MEMBERS, columns)
         for name, column in columns:
             if column.labels:
                 out.print()
-                print_table(out, _label_columns(name), [*column.labels.items()])
+                out.say_table(_label_columns(name), [*column.labels.items()])
         out.print()
         for note in dataset.notes:
-            print_line(out, said("note: {note}", note=note))
+            out.say(said("note: {note}", note=note))
         for query in queries(dataset):
             # Whole, because it is to be copied.
             out.print(Text(f"\n{query}\n"), soft_wrap=True)

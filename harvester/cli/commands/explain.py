@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from harvester.catalogue.error_codes import is_known, rule_for, token_rule_for
 from harvester.catalogue.languages import rule_in
 from harvester.cli.options import Format, Lang, language_of
-from harvester.cli.output.answers import answer, print_line, print_pairs
+from harvester.cli.output.answers import answer
+from harvester.cli.output.terminal import Terminal
 from harvester.core.errors import UsageError
 from harvester.core.rule import Action, Rule
 from harvester.core.text.inert_text import inert
@@ -63,7 +63,7 @@ def _parse_errcode(text: str) -> int:
         ) from None
 
 
-def _print_rules(out: Console, errcode: int, data: Rule, token: Rule) -> None:
+def _print_rules(out: Terminal, errcode: int, data: Rule, token: Rule) -> None:
     """Print the rule for a data call, and the rule for a token call unless it is the same."""
     heading = entry(str(errcode), data.meaning)
     if not is_known(errcode):
@@ -74,10 +74,10 @@ def _print_rules(out: Console, errcode: int, data: Rule, token: Rule) -> None:
         _print_rule(out, heading, token, gap=True)
 
 
-def _print_rule(out: Console, heading: str, rule: Rule, *, gap: bool = False) -> None:
+def _print_rule(out: Terminal, heading: str, rule: Rule, *, gap: bool = False) -> None:
     does = said(DOES[rule.action])
     if rule.repeats:
         does = said("repeats the request once after a delay, then {does}", does=does)
-    print_line(out, heading, gap=gap, style="heading")
+    out.say(heading, gap=gap, style="heading")
     scope = said(rule.scope.value)
-    print_pairs(out, {said("a run"): does, said("scope"): scope, said("advice"): rule.advice})
+    out.say_pairs({said("a run"): does, said("scope"): scope, said("advice"): rule.advice})

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from rich.console import Console
-
 from harvester.cli import options
-from harvester.cli.output.answers import answer, print_line
+from harvester.cli.output.answers import answer
+from harvester.cli.output.terminal import Terminal
 from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert
 from harvester.verbs.lakehouse import export as exporting
@@ -69,16 +68,16 @@ def export(
     return Exit.INCOMPLETE if done.holding else Exit.DONE
 
 
-def _print_tables(out: Console, done: exporting.Exported) -> None:
+def _print_tables(out: Terminal, done: exporting.Exported) -> None:
     for table in done.tables:
         is_changed = table.added or table.removed
         change = (
             f"{table.added:,} files added, {table.removed:,} removed" if is_changed else "as before"
         )
-        print_line(out, f"{table.name:<28}version {inert(table.version)}: {change}")
+        out.say(f"{table.name:<28}version {inert(table.version)}: {change}")
     for table in done.holding:
         many, names = len(table.holding), ", ".join(map(inert, table.holding[:2]))
-        print_line(out, f"{table.name}: rows deleted for good in {many:,} older snapshots: {names}")
+        out.say(f"{table.name}: rows deleted for good in {many:,} older snapshots: {names}")
     if done.holding:
         out.print("remove them with --expire, or with the table's own expiry")
     elif not done.tables:

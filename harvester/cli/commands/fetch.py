@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from harvester.cli import options
 from harvester.cli.output import logs
-from harvester.cli.output.answers import answer, json_text, print_line, print_lines
+from harvester.cli.output.answers import answer, json_text
 from harvester.cli.output.phrases import days_text
 from harvester.cli.output.streams import stdout_output
+from harvester.cli.output.terminal import Terminal
 from harvester.core.config.parsers import AGO, DAY
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert, inert_json, named
@@ -94,11 +94,11 @@ def _print_raw(body: bytes) -> None:
             sys.stdout.buffer.write(body)
 
 
-def _show(out: Console, found: Answer) -> None:
+def _show(out: Terminal, found: Answer) -> None:
     days = days_text(found.begin_date, found.end_date)
-    print_line(out, f"{named(found.appid, found.name)}  {found.dataset}  {days}")
+    out.say(f"{named(found.appid, found.name)}  {found.dataset}  {days}")
     if found.paused:
-        print_line(out, f"the account is paused: {inert(found.paused)}")
+        out.say(f"the account is paused: {inert(found.paused)}")
     if found.outcome in ("refused", "unanswered"):
         _show_refusal(out, found)
         return
@@ -106,34 +106,34 @@ def _show(out: Console, found: Answer) -> None:
     _show_differences(out, found)
 
 
-def _show_refusal(out: Console, found: Answer) -> None:
+def _show_refusal(out: Terminal, found: Answer) -> None:
     said = found.errmsg if found.errcode is None else f"{found.errcode} {found.errmsg}"
     rid = f" (rid {inert(found.rid)})" if found.rid else ""
-    print_line(out, f"{found.outcome}: {said}{rid}", gap=True)
-    print_line(out, f"  {found.meaning}. {found.advice}")
+    out.say(f"{found.outcome}: {said}{rid}", gap=True)
+    out.say(f"  {found.meaning}. {found.advice}")
     if found.retry_at:
-        print_line(out, f"  ask again from {found.retry_at} on")
+        out.say(f"  ask again from {found.retry_at} on")
 
 
-def _show_answer(out: Console, value: Any) -> None:
+def _show_answer(out: Terminal, value: Any) -> None:
     out.print()
     lines = json_text(value).split("\n")
     for line in lines[:_MAX_ANSWER_LINES]:
-        print_line(out, line)
+        out.say(line)
     if len(lines) > _MAX_ANSWER_LINES:
-        print_line(out, f"and {len(lines) - _MAX_ANSWER_LINES:,} more lines: --raw prints all")
+        out.say(f"and {len(lines) - _MAX_ANSWER_LINES:,} more lines: --raw prints all")
 
 
-def _show_differences(out: Console, found: Answer) -> None:
+def _show_differences(out: Terminal, found: Answer) -> None:
     asked = f" (asked {found.published_at})" if found.published_at else ""
     rows = counted(found.rows, "row")
     counts = f"{rows} answered, {found.published:,} published{asked}"
-    print_line(out, f"{found.outcome}: {counts}", gap=True)
+    out.say(f"{found.outcome}: {counts}", gap=True)
     if found.is_delay:
-        print_line(out, "  WeChat is still computing this answer")
+        out.say("  WeChat is still computing this answer")
     for day in found.unusable:
-        print_line(out, f"  {day.day} does not fit the columns: {day.reason}")
-    print_lines(out, list(_changes(found)))
+        out.say(f"  {day.day} does not fit the columns: {day.reason}")
+    out.say_list("", list(_changes(found)))
 
 
 def _changes(found: Answer) -> Iterator[str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from rich.console import Console
-
 from harvester.cli import options
-from harvester.cli.output.answers import answer, print_line
+from harvester.cli.output.answers import answer
+from harvester.cli.output.terminal import Terminal
 from harvester.core.text.wording import counted
 from harvester.verbs import forget as forgetting
 
@@ -56,7 +55,7 @@ def forget(
     answer(format, receipt.to_dict, lambda out: _print_receipt(out, receipt))
 
 
-def _print_receipt(out: Console, receipt: forgetting.Receipt) -> None:
+def _print_receipt(out: Terminal, receipt: forgetting.Receipt) -> None:
     until = "" if receipt.before is None else f" before {receipt.before}"
     owners = counted(len(receipt.accounts), "account")
     verb = "would be" if receipt.dry_run else "were"
@@ -72,11 +71,11 @@ def _print_receipt(out: Console, receipt: forgetting.Receipt) -> None:
         "records": f"{len(receipt.records):,} without the names",
     }
     for name, figure in figures.items():
-        print_line(out, f"  {name:<11}{figure}")
+        out.say(f"  {name:<11}{figure}")
     if receipt.empty:
         out.print("\nnothing is known of them here")
     elif receipt.dry_run:
         out.print("\nnothing was changed")
     out.print("\nnot reached:")
     for place in receipt.not_reached:
-        print_line(out, f"  {place}")
+        out.say(f"  {place}")

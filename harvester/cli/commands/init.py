@@ -8,7 +8,7 @@ from pathlib import Path
 from harvester.cli.command_line import shell_word
 from harvester.cli.next_commands import NextCommand, print_next
 from harvester.cli.output import streams
-from harvester.cli.output.answers import console, print_line
+from harvester.cli.output.terminal import Terminal
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
 
@@ -43,5 +43,6 @@ def init(file: Path | None = None, /) -> None:
         NextCommand("ask it, and write the files", f"harvester run {name}"),
     )
     with streams.stdout_output():
-        print_line(console(), f"{inert(str(file))}: written")
-        print_next(console(), steps)
+        out = Terminal()
+        out.say(f"{inert(str(file))}: written")
+        print_next(out, steps)

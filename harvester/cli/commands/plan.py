@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from rich.console import Console
-
 from harvester.cli import options
-from harvester.cli.output.answers import answer, print_line, print_paused, print_table
+from harvester.cli.output.answers import answer, print_paused
 from harvester.cli.output.phrases import seconds_text
 from harvester.cli.output.table_layout import TableColumn
+from harvester.cli.output.terminal import Terminal
 from harvester.core.config.settings import ASSUMED_QUOTA
 from harvester.core.results import DatasetPlan
 from harvester.core.text.inert_text import named
@@ -59,22 +58,22 @@ def plan(
     answer(format, found.to_dict, lambda out: print_plan(out, found))
 
 
-def print_plan(out: Console, found: Plan) -> None:
+def print_plan(out: Terminal, found: Plan) -> None:
     """Print the requests of a plan, its minimum duration, and the cost of shorter ranges."""
     if found.requests:
-        print_table(out, _COLUMNS, found.datasets)
+        out.say_table(_COLUMNS, found.datasets)
         seconds, limit = seconds_text(found.bound_seconds), _LIMITS[found.bound_by]
         bound = f"{counted(found.requests, 'request')}, at least {seconds}, limited by {limit}"
-        print_line(out, bound, gap=True)
+        out.say(bound, gap=True)
         for line in _price_lines(found, found.price):
-            print_line(out, line)
+            out.say(line)
     elif wanted := sum(row.wanted for row in found.datasets):
         out.print(f"nothing to ask: {counted(wanted, 'wanted account-day')}, all covered")
     else:
         out.print("nothing to ask: no day is wanted")
     print_paused(out, found.paused)
     for warning in found.warnings:
-        print_line(out, f"note: {warning}")
+        out.say(f"note: {warning}")
 
 
 def _day(day: date | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from harvester.cli import options
-from harvester.cli.output.answers import answer, print_line
+from harvester.cli.output.answers import answer
 from harvester.verbs import report as reporting
 
 
@@ -46,4 +46,4 @@ def report(
         source, html=html, for_client=for_client, lang=language, output=output, **selecting.given()
     )
     sentence = f"{found.html}: {found.sentence}"
-    answer(format, found.to_dict, lambda out: print_line(out, sentence))
+    answer(format, found.to_dict, lambda out: out.say(sentence))

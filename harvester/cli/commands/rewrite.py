@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from rich.console import Console
-
 from harvester.cli import options
-from harvester.cli.output.answers import answer, json_text, print_line
+from harvester.cli.output.answers import answer, json_text
+from harvester.cli.output.terminal import Terminal
 from harvester.core.text.inert_text import inert
 from harvester.core.text.wording import counted
 from harvester.verbs import rewrite as rewriting
@@ -61,10 +60,10 @@ def _seen_from(folder: Path, to: str) -> str:
     return f"./{inside}" if inside.startswith("~") else inside
 
 
-def _print_tree(out: Console, made: rewriting.NewTree, manifest: Path, place: str) -> None:
+def _print_tree(out: Terminal, made: rewriting.NewTree, manifest: Path, place: str) -> None:
     kept = f", {made.kept:,} of them made before" if made.kept else ""
     out.print(f"{counted(made.files, 'file')}{kept}, {counted(made.rows, 'row')}")
-    print_line(out, f"to switch to it, set in `output` of {inert(str(manifest))}:", gap=True)
+    out.say(f"to switch to it, set in `output` of {inert(str(manifest))}:", gap=True)
     # A text of JSON is one of YAML, whatever is in it.
-    print_line(out, f"  path: {json_text(place)}")
-    print_line(out, f"  buckets: {made.buckets}")
+    out.say(f"  path: {json_text(place)}")
+    out.say(f"  buckets: {made.buckets}")

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from harvester import signals
 from harvester.catalogue.languages import Language
 from harvester.cli import options
 from harvester.cli.output import json_lines, logs, run_summary, streams, workflow_commands
-from harvester.cli.output.answers import console
 from harvester.cli.output.event_lines import EventLines
 from harvester.cli.output.markdown_summary import run_text
 from harvester.cli.output.run_annotations import annotations_of_run
+from harvester.cli.output.terminal import Terminal
 from harvester.cli.output.termination_message import write_message
 from harvester.core.exit_codes import Exit
 from harvester.runs.record.record import Record
@@ -101,7 +100,7 @@ def run(
     """
     logs.set_up(logging)
     language = options.language_of(running.lang, "text", stderr=True)
-    terminal, lines = console(stderr=True, language=language), EventLines()
+    terminal, lines = Terminal(language, stderr=True), EventLines()
     count = running.processes
     given = {
         **asdict(running),
@@ -178,7 +177,7 @@ def _tell_engine(done: Record, language: Language | None) -> None:
         streams.print_commands(workflow_commands.annotation_commands(annotations_of_run(done)))
 
 
-def _watch(style: ProgressStyle, terminal: Console) -> Watch:
+def _watch(style: ProgressStyle, terminal: Terminal) -> Watch:
     if style == "none" or json_lines.is_on():
         return show_no_progress
     if style == "bar" or (style == "auto" and terminal.is_terminal):

@@ -8,13 +8,11 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
-
-from rich.console import Console
 
 from harvester.cli import options
 from harvester.cli.next_commands import (
@@ -24,19 +22,13 @@ from harvester.cli.next_commands import (
     print_pause_lines,
     run_again,
 )
-from harvester.cli.output.answers import (
-    MAX_LINES,
-    answer,
-    print_line,
-    print_lines,
-    print_paused,
-    print_table,
-)
+from harvester.cli.output.answers import answer, print_paused
 from harvester.cli.output.attention_lines import print_attention
 from harvester.cli.output.coverage_table import print_coverage, print_suspicious
 from harvester.cli.output.phrases import days_text, minute_texts, with_code
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, Own, TableColumn
+from harvester.cli.output.terminal import MAX_LINES, Terminal
 from harvester.core.exit_codes import Exit
 from harvester.core.results import PausedAccount
 from harvester.core.text.inert_text import inert, named
@@ -130,7 +122,7 @@ def status(
         _write_metrics(metrics, found)
     show = partial(_print_accounts, whole=all) if by == "account" else _print_status
 
-    def print_all(out: Console) -> None:
+    def print_all(out: Terminal) -> None:
         # Without a manifest no next command is proposed, because each would need one.
         show(out, found, proposes=source is not None)
         if found.gate is not None:
@@ -160,36 +152,34 @@ def _write_metrics(path: Path, found: Status) -> None:
     file.begin(Record(finished=True), {})
 
 
-def _print_status(out: Console, found: Status, *, proposes: bool) -> None:
+def _print_status(out: Terminal, found: Status, *, proposes: bool) -> None:
     """Print the coverage, missing and suspicious days, the last runs and commands to type next."""
     if any(row.days.wanted for row in found.datasets):
         print_coverage(out, found.datasets)
     else:
-        print_line(out, said("no day is wanted so far"))
-    if found.gaps:
-        days = counted(sum(gap.days for gap in found.gaps), "account-day")
-        accounts = counted(len({gap.appid for gap in found.gaps}), "account")
-        title = said("missing: {days} of {accounts}", days=days, accounts=accounts)
-        print_line(out, title, gap=True)
-        print_lines(out, _day_lines(found.gaps))
+        out.say(said("no day is wanted so far"))
+    days = counted(sum(gap.days for gap in found.gaps), "account-day")
+    accounts = counted(len({gap.appid for gap in found.gaps}), "account")
+    title = said("missing: {days} of {accounts}", days=days, accounts=accounts)
+    out.say_list(title, _day_lines(found.gaps))
     print_suspicious(out, found.next_requests)
-    print_lines(out, _day_lines(found.suspicious))
+    out.say_list("", _day_lines(found.suspicious))
     for silent in found.empty_everywhere:
-        print_line(out, entry(silent.dataset, silent.text), gap=True)
+        out.say(entry(silent.dataset, silent.text), gap=True)
     names = {account.appid: account.name for account in found.accounts}
     for item in found.quarantined[:MAX_LINES]:
         account = named(item.appid, names.get(item.appid, ""))
         where = f"{account}: {item.dataset} {item.day}"
         why = said("quarantined: {where}: {reason}", where=where, reason=safe_text(item.reason))
-        print_line(out, why, gap=item is found.quarantined[0])
+        out.say(why, gap=item is found.quarantined[0])
     foreign = (said("not harvester's: {file}", file=inert(name)) for name in found.foreign)
     for line in (*found.warnings, *foreign):
-        print_line(out, said("note: {note}", note=line), gap=True)
+        out.say(said("note: {note}", note=line), gap=True)
     print_attention(out, found.attention)
     _print_paused(out, found, found.paused)
-    _print_runs(out, found)
+    out.say_list(said("last runs"), [*_run_lines(found)])
     _print_owners(out, found)
-    print_line(out, _completeness(found), gap=True)
+    out.say(_completeness(found), gap=True)
     if proposes:
         missing = sum(gap.days for gap in found.gaps if gap.reason != "refused")
         print_next(out, run_again(found.next_requests, missing, len(found.quarantined)))
@@ -204,7 +194,7 @@ def _completeness(found: Status) -> Message:
     return said("complete")
 
 
-def _print_paused(out: Console, found: Status, paused: Sequence[PausedAccount]) -> None:
+def _print_paused(out: Terminal, found: Status, paused: Sequence[PausedAccount]) -> None:
     """Print paused accounts with their reasons, and since when they are paused."""
     known = {account.appid: account for account in found.accounts}
     aged = (replace(one, reason=_aged(one.reason, known.get(one.appid))) for one in paused)
@@ -221,16 +211,14 @@ def _aged(reason: str, account: AccountStatus | None) -> str:
     return said("{reason} (since {day})", **pause)
 
 
-def _print_runs(out: Console, found: Status) -> None:
-    if found.runs:
-        print_line(out, said("last runs"), gap=True)
+def _run_lines(found: Status) -> Iterator[Message]:
+    """Yield when each of the last runs began, how it ended and what it did."""
     for record in found.runs:
         sign = _SIGNS.get(record.exit_code, "!")
         run = f"{sign} {inert(record.started_at)}  {inert(record.verb)}"
         end = _end(record.outcome, record.exit_code, record.reasons)
         figures = [counted(record.requests, "request"), counted(record.rows, "row")]
-        line = said("{run}  {end}  {figures}", run=run, end=end, figures=figures)
-        print_line(out, indented(line))
+        yield said("{run}  {end}  {figures}", run=run, end=end, figures=figures)
 
 
 def _end(outcome: str | None, code: int | None, reasons: Sequence[str]) -> Message:
@@ -244,32 +232,32 @@ def _end(outcome: str | None, code: int | None, reasons: Sequence[str]) -> Messa
     return said("{outcome}, exit {code} ({reasons})", **end, reasons=words)
 
 
-def _print_owners(out: Console, found: Status) -> None:
+def _print_owners(out: Terminal, found: Status) -> None:
     """Print which run holds which bucket, if that was asked for."""
     if found.owners is None:
         return
     title = said("owners") if found.owners else said("owners: no run holds a bucket")
-    print_line(out, title, gap=True)
+    out.say(title, gap=True)
     for owner in found.owners:
         who = owner.text if owner.run_id else said("its note does not name it")
         line = said("{bucket}  {owner}", bucket=owner.bucket, owner=who)
         if owner.lease_ends_at is not None:
             lease = {"renewed": owner.renewed_at, "end": owner.lease_ends_at}
             line = said("{line}; renewed {renewed}, ends {end} unless renewed", line=line, **lease)
-        print_line(out, indented(line))
+        out.say(indented(line))
 
 
-def _print_gate(out: Console, gate: Gate) -> None:
+def _print_gate(out: Terminal, gate: Gate) -> None:
     """Print whether the required days are there, or may still come, and name the lost ones."""
     day = said("the newest ready day") if gate.day is None else str(gate.day)
     line = "final days up to {day}: {verdict}" if gate.final else "days up to {day}: {verdict}"
-    print_line(out, said(line, day=day, verdict=_verdict(gate)), gap=True)
-    print_lines(out, _lost_lines((*gate.lost, *gate.without)))
+    out.say(said(line, day=day, verdict=_verdict(gate)), gap=True)
+    out.say_list("", _lost_lines((*gate.lost, *gate.without)))
     unmet = [entry(each.dataset, each.text) for each in gate.expectations]
-    print_lines(out, [said("expectation not met: {text}", text=text) for text in unmet])
+    out.say_list("", [said("expectation not met: {text}", text=text) for text in unmet])
     if "clock" in gate.reasons:
         apart = "this machine's clock and WeChat's differ: again from {time} on"
-        print_line(out, said(apart, time=gate.retry_at))
+        out.say(said(apart, time=gate.retry_at))
 
 
 def _verdict(gate: Gate) -> Message:
@@ -313,7 +301,7 @@ _COLUMNS: Sequence[TableColumn[AccountStatus]] = (
 )
 
 
-def _print_accounts(out: Console, found: Status, *, whole: bool, proposes: bool) -> None:
+def _print_accounts(out: Terminal, found: Status, *, whole: bool, proposes: bool) -> None:
     """Print the accounts and their counts, then the owners if these were asked for.
 
     The complete ones are counted alone, unless the ``whole`` list is asked for.
@@ -321,7 +309,7 @@ def _print_accounts(out: Console, found: Status, *, whole: bool, proposes: bool)
     counts = Counter(account.state for account in found.accounts)
     rows = [account for account in found.accounts if whole or account.state != "complete"]
     if rows:
-        print_table(out, _COLUMNS, rows)
+        out.say_table(_COLUMNS, rows)
     states = [
         said("{count:,} {state}", count=number, state=word("account", state))
         for state, number in counts.items()
@@ -329,21 +317,19 @@ def _print_accounts(out: Console, found: Status, *, whole: bool, proposes: bool)
     line = entry(counted(len(found.accounts), "account"), states)
     if len(rows) < len(found.accounts):
         line = said("{line} (--all lists the complete ones)", line=line)
-    print_line(out, line, gap=bool(rows))
+    out.say(line, gap=bool(rows))
 
     shown = {account.appid for account in rows if account.paused}
     _print_paused(out, found, [each for each in found.paused if each.appid not in shown])
-    if found.unlisted:
-        _print_unlisted(out, found.unlisted, proposes=proposes)
+    _print_unlisted(out, found.unlisted or (), proposes=proposes)
     _print_owners(out, found)
 
 
-def _print_unlisted(out: Console, unlisted: Sequence[UnlistedAccount], *, proposes: bool) -> None:
+def _print_unlisted(out: Terminal, unlisted: Sequence[UnlistedAccount], *, proposes: bool) -> None:
     """Print the accounts of no manifest, and the command that deletes them with its price."""
     title = said("in no manifest: {accounts}", accounts=counted(len(unlisted), "account"))
-    print_line(out, title, gap=True)
-    print_lines(out, [entry(one.appid, counted(one.days, "account-day")) for one in unlisted])
-    if proposes:
+    out.say_list(title, [entry(one.appid, counted(one.days, "account-day")) for one in unlisted])
+    if unlisted and proposes:
         days = counted(sum(one.days for one in unlisted), "account-day")
         files = counted(sum(one.files for one in unlisted), "file")
         instead = {"--accounts": [",".join(one.appid for one in unlisted)]}

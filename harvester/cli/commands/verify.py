@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from rich.console import Console
-
 from harvester.cli import options
 from harvester.cli.next_commands import NextCommand, next_command, print_next
-from harvester.cli.output.answers import answer, print_line, print_lines
+from harvester.cli.output.answers import answer
 from harvester.cli.output.phrases import days_text
+from harvester.cli.output.terminal import Terminal
 from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.wording import counted
@@ -57,7 +56,7 @@ def verify(
         lock_timeout=lock_timeout,
     )
 
-    def show(out: Console) -> None:
+    def show(out: Terminal) -> None:
         _print_report(out, found)
         if any(damage.repaired for damage in found.damaged):
             if source is None:
@@ -75,33 +74,33 @@ def verify(
     return Exit.DONE if found.undamaged else Exit.INCOMPLETE
 
 
-def _print_report(out: Console, found: verifying.Report) -> None:
+def _print_report(out: Terminal, found: verifying.Report) -> None:
     for damage in found.damaged:
         _print_damage(out, damage)
     if found.foreign:
         out.print("not harvester's, and left alone; engines may read them")
         for name in found.foreign:
-            print_line(out, f"  {inert(name)}")
+            out.say(f"  {inert(name)}")
         out.print()
     for each in found.equal:
         first, second = map(named, each.appids, each.names)
         days = f"{counted(each.days, 'day')} of {each.dataset}"
         line = f"{first} and {second} have equal rows on {days}"
-        print_line(out, f"{line}: see whether both were asked with one token")
+        out.say(f"{line}: see whether both were asked with one token")
     groups = f", {found.groups:,} raw groups" if found.groups else ""
     verdict = "no damage found" if found.undamaged else f"{len(found.damaged):,} damaged"
     out.print(f"{counted(found.files, 'file')}, {counted(found.rows, 'row')}{groups}: {verdict}")
 
 
-def _print_damage(out: Console, damage: verifying.Damage) -> None:
+def _print_damage(out: Terminal, damage: verifying.Damage) -> None:
     kind = "of another version" if damage.remedy else "missing" if damage.missing else "damaged"
-    print_line(out, f"{kind}: {inert(damage.path)}")
+    out.say(f"{kind}: {inert(damage.path)}")
     for flaw in damage.flaws:
-        print_line(out, f"  {inert(flaw)}")
+        out.say(f"  {inert(flaw)}")
     lost = (f"{inert(x.appid) or 'no account'} {days_text(*x[1:])}" for x in damage.lost)
-    print_lines(out, list(lost), indent=4)
+    out.say_list("", list(lost), indent=4)
     if damage.remedy:
-        print_line(out, f"  undamaged, and stays; {damage.remedy}")
+        out.say(f"  undamaged, and stays; {damage.remedy}")
     if damage.moved_to:
-        print_line(out, f"  moved to {inert(damage.moved_to)}")
+        out.say(f"  moved to {inert(damage.moved_to)}")
     out.print()

@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
-from rich.console import Console
-
-from harvester.cli.output.answers import print_line, print_lines
 from harvester.cli.output.phrases import listed, with_code
+from harvester.cli.output.terminal import Terminal
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.wording import Message, counted, entry, one_or_many, said
 from harvester.runs.record.attention import Attention
@@ -18,11 +16,9 @@ from harvester.runs.record.expectations import CAUSE
 from harvester.runs.record.record import Record
 
 
-def print_attention(out: Console, found: Sequence[Attention]) -> None:
+def print_attention(out: Terminal, found: Sequence[Attention]) -> None:
     """Print the items that have a cause and a beginning in common in one line, if there are any."""
-    if found:
-        print_line(out, attention_title(found), gap=True)
-        print_lines(out, [*map(_line_with_numbers, alike(found, kind_of))])
+    out.say_list(attention_title(found), [*map(_line_with_numbers, alike(found, kind_of))])
 
 
 def attention_title(found: Sequence[Attention]) -> Message:

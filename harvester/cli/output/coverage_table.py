@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from harvester.cli.next_commands import days_of
-from harvester.cli.output.answers import print_line, print_table
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, Own, TableColumn
+from harvester.cli.output.terminal import Terminal
 from harvester.core.text.wording import said
 from harvester.runs.record.account_report import DatasetSummary
 from harvester.runs.record.next_requests import NextRequests
@@ -42,14 +40,14 @@ _COLUMNS: Sequence[TableColumn[DatasetSummary]] = (
 )
 
 
-def print_coverage(out: Console, rows: Sequence[DatasetSummary]) -> None:
+def print_coverage(out: Terminal, rows: Sequence[DatasetSummary]) -> None:
     """Count account-days by state."""
-    print_table(out, _COLUMNS, rows)
+    out.say_table(_COLUMNS, rows)
 
 
-def print_suspicious(out: Console, price: NextRequests) -> None:
+def print_suspicious(out: Terminal, price: NextRequests) -> None:
     """Print how many empty days are odd."""
     if price.suspicious is not None:
         days = days_of(price.suspicious)
         title = said("suspicious gaps: {days}, between days with rows", days=days)
-        print_line(out, title, gap=True)
+        out.say(title, gap=True)

@@ -7,11 +7,9 @@ import sys
 import time
 from contextlib import suppress
 
-from rich.console import Console
-
 from harvester.cli.options import Logging
 from harvester.cli.output import json_lines
-from harvester.cli.output.answers import print_line
+from harvester.cli.output.terminal import Terminal
 from harvester.core.text.redaction import in_no_run
 from harvester.core.text.safe_text import own_text
 
@@ -27,23 +25,23 @@ class _TextLines(logging.Formatter):
 
 
 class _AboveTheBar(logging.Handler):
-    """A handler that prints above the bar which a console may show."""
+    """A handler that prints above the bar which a terminal may show."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, terminal: Terminal) -> None:
         super().__init__()
-        self._console = console
+        self._terminal = terminal
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError):
             # Not wrapped, because a line that is copied must be a line.
             style = _STYLES.get(record.levelno, "")
-            print_line(self._console, self.format(record), style=style, whole=True)
+            self._terminal.say(self.format(record), style=style, whole=True)
 
 
-def print_to(console: Console) -> None:
-    """Send log records to a console that shows a bar, unless they are lines of JSON."""
+def print_to(terminal: Terminal) -> None:
+    """Send log records to a terminal that shows a bar, unless they are lines of JSON."""
     if not json_lines.is_on():
-        _handle_by(_AboveTheBar(console))
+        _handle_by(_AboveTheBar(terminal))
 
 
 def set_up(options: Logging) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rich.console import Console
-
 from harvester.cli.next_commands import (
     NextCommand,
     first_rows,
@@ -14,12 +12,13 @@ from harvester.cli.next_commands import (
     run_again,
     try_refused,
 )
-from harvester.cli.output.answers import print_line, print_pairs, print_paused, print_pending
+from harvester.cli.output.answers import print_paused, print_pending
 from harvester.cli.output.attention_lines import print_attention
 from harvester.cli.output.coverage_table import print_coverage, print_suspicious
 from harvester.cli.output.event_lines import problem_line
 from harvester.cli.output.phrases import VERDICTS, minute_texts, seconds_text
 from harvester.cli.output.styles import style_of
+from harvester.cli.output.terminal import Terminal
 from harvester.core.exit_codes import Exit, Outcome
 from harvester.core.text.wording import Message, counted, entry, indented, said, word
 from harvester.runs.record.account_report import reason_of
@@ -34,7 +33,7 @@ _LIMITS = {"rate": "the rate limit", "cpu": "the processor", "quota": "the daily
 
 
 def print_summary(
-    out: Console, done: Record, project: Project, still_open: Iterable[Problem] = ()
+    out: Terminal, done: Record, project: Project, still_open: Iterable[Problem] = ()
 ) -> None:
     """Print the figures of a run, what kept it, and the next steps.
 
@@ -47,15 +46,15 @@ def print_summary(
     _print_lost_shards(out, done)
     passing = map(problem_line, still_open if done.pending else ())
     for line in (*lost_lines(done, project.manifest.names), *passing):
-        print_line(out, indented(line), gap=not line.startswith(" "))
+        out.say(indented(line), gap=not line.startswith(" "))
     print_attention(out, done.attention)
     print_paused(out, done.paused)
     print_pending(out, done.pending, project.manifest.names)
     print_suspicious(out, done.next_requests)
     for note in notes_of(done, project.manifest.names):
-        print_line(out, indented(said("note: {note}", note=note)), gap=True)
+        out.say(indented(said("note: {note}", note=note)), gap=True)
     out.print()
-    print_line(out, _verdict(done), style=style_of(done.outcome))
+    out.say(_verdict(done), style=style_of(done.outcome))
     print_next(out, _next_steps(done, project))
 
 
@@ -78,7 +77,7 @@ def _again(moment: float) -> Message:
     return said("run again from {here} on ({beijing} in Beijing)", here=here, beijing=beijing)
 
 
-def _print_figures(out: Console, done: Record) -> None:
+def _print_figures(out: Terminal, done: Record) -> None:
     files = len({item.path for item in done.published})
     windows = counted(done.windows, "window")
     figures: dict[str, str] = {
@@ -95,7 +94,7 @@ def _print_figures(out: Console, done: Record) -> None:
     for name in ("questions", "left"):
         if figures[name].startswith("0 "):
             del figures[name]
-    print_pairs(out, figures)
+    out.say_pairs(figures)
 
 
 def _given_up(done: Record, *, refused: bool) -> Message:
@@ -126,15 +125,15 @@ def _time(done: Record) -> Message:
     return said("{time} (lower bound from {limit}: {bound})", time=whole, **bound)
 
 
-def _print_lost_shards(out: Console, done: Record) -> None:
+def _print_lost_shards(out: Terminal, done: Record) -> None:
     """Print what ended shards early, each with its advice."""
     for shard in done.shards:
         if shard.error is not None:
             name = f"shard {shard.shard}"
             problem = shard.error.lines[0]
             whole = problem if problem.startswith(name) else f"{name}: {problem}"
-            print_line(out, indented(whole), gap=True)
-            print_line(out, indented(shard.error.advice, 4))
+            out.say(indented(whole), gap=True)
+            out.say(indented(shard.error.advice, 4))
 
 
 def _next_steps(done: Record, project: Project) -> list[NextCommand]:

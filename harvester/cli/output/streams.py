@@ -7,33 +7,28 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from gettext import NullTranslations
 from io import TextIOWrapper
 from typing import IO, Any
 
 from rich.console import Console
 from rich.theme import Theme
 
-from harvester.catalogue.languages import Language, translations
 from harvester.cli.output import json_lines
 from harvester.cli.output.styles import STYLES
 from harvester.cli.output.workflow_commands import annotations_of
 from harvester.core.errors import HarvesterError
 from harvester.core.text.inert_text import inert_line
 from harvester.core.text.redaction import masked
-from harvester.core.text.wording import ENGLISH
 from harvester.runs.record.events import problems_of
 
 
-class Terminal(Console):
+class PlainConsole(Console):
     """A console that raises write errors, where rich would end the process with 1.
 
-    It is plain if NO_COLOR is set, where rich would still make words bold. ``language`` is that of
-    the messages that are printed to it.
+    It is plain if NO_COLOR is set, where rich would still make words bold.
     """
 
-    def __init__(self, language: Language = "en", **how: Any) -> None:
-        self.words = translations(language)
+    def __init__(self, **how: Any) -> None:
         colours = None if os.environ.get("NO_COLOR") else "auto"
         super().__init__(theme=Theme(STYLES), **{"color_system": colours, **how})
 
@@ -42,12 +37,7 @@ class Terminal(Console):
         raise  # noqa: PLE0704 - as the line above says
 
 
-def words_of(out: Console) -> NullTranslations:
-    """Return the texts of a console's language."""
-    return out.words if isinstance(out, Terminal) else ENGLISH
-
-
-class HelpConsole(Terminal):
+class HelpConsole(PlainConsole):
     """The console of help and usage errors."""
 
     def print(self, *objects: Any, **how: Any) -> None:
