@@ -16,8 +16,8 @@ import pytest
 from harvester.catalogue.error_codes import DATA_RULES
 from harvester.cli import invoke
 from harvester.cli.commands.run import StoppableRun
+from harvester.cli.output.attention_lines import annotations_of_run
 from harvester.cli.output.markdown_summary import MAX_BYTES, MAX_NAMED, run_text
-from harvester.cli.output.run_annotations import annotations_of_run
 from harvester.cli.output.termination_message import MAX_BYTES as MAX_MESSAGE
 from harvester.cli.output.workflow_commands import MAX_ANNOTATIONS, annotation_commands
 from harvester.core.calendar import parse_day, utc_text

@@ -10,11 +10,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.cli import options
 from harvester.cli.next_commands import print_pause_lines
 from harvester.cli.output import logs
-from harvester.cli.output.answers import (
-    answer,
-    pause_text,
-    print_paused,
-)
+from harvester.cli.output.answers import answer, pause_text, print_paused
 from harvester.cli.output.phrases import listed
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Own, TableColumn

@@ -15,9 +15,9 @@ from harvester import signals
 from harvester.catalogue.languages import Language
 from harvester.cli import options
 from harvester.cli.output import json_lines, logs, run_summary, streams, workflow_commands
+from harvester.cli.output.attention_lines import annotations_of_run
 from harvester.cli.output.event_lines import EventLines
 from harvester.cli.output.markdown_summary import run_text
-from harvester.cli.output.run_annotations import annotations_of_run
 from harvester.cli.output.terminal import Terminal
 from harvester.cli.output.termination_message import write_message
 from harvester.core.exit_codes import Exit

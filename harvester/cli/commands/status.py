@@ -24,7 +24,7 @@ from harvester.cli.next_commands import (
 )
 from harvester.cli.output.answers import answer, print_paused
 from harvester.cli.output.attention_lines import print_attention
-from harvester.cli.output.coverage_table import print_coverage, print_suspicious
+from harvester.cli.output.coverage_table import COVERAGE, print_suspicious
 from harvester.cli.output.phrases import days_text, minute_texts, with_code
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, Own, TableColumn
@@ -155,7 +155,7 @@ def _write_metrics(path: Path, found: Status) -> None:
 def _print_status(out: Terminal, found: Status, *, proposes: bool) -> None:
     """Print the coverage, missing and suspicious days, the last runs and commands to type next."""
     if any(row.days.wanted for row in found.datasets):
-        print_coverage(out, found.datasets)
+        out.say_table(COVERAGE, found.datasets)
     else:
         out.say(said("no day is wanted so far"))
     days = counted(sum(gap.days for gap in found.gaps), "account-day")

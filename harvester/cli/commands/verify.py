@@ -49,11 +49,7 @@ def verify(
     """
     source = options.manifest_of(manifest, output)
     found = verifying.verify(
-        source,
-        output=output,
-        footers_only=footers_only,
-        repair=repair,
-        lock_timeout=lock_timeout,
+        source, output=output, footers_only=footers_only, repair=repair, lock_timeout=lock_timeout
     )
 
     def show(out: Terminal) -> None:

@@ -1,9 +1,9 @@
-"""Lines of what needs a person, one for each cause: new ones first."""
+"""Lines and annotations of what needs a person, one for each cause: new ones first."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -11,7 +11,8 @@ from harvester.cli.output.phrases import listed, with_code
 from harvester.cli.output.terminal import Terminal
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.wording import Message, counted, entry, one_or_many, said
-from harvester.runs.record.attention import Attention
+from harvester.runs.record.attention import ENDS_EARLY, Attention
+from harvester.runs.record.events import cause_of as cause_of_error
 from harvester.runs.record.expectations import CAUSE
 from harvester.runs.record.record import Record
 
@@ -87,3 +88,22 @@ def days_missing(done: Record, items: Sequence[Attention]) -> Counter[str]:
         if (row.appid, row.dataset) in pairs:
             found[row.appid] += row.days.missing + row.days.quarantined
     return found
+
+
+def annotations_of_run(done: Record) -> Iterator[tuple[str, str]]:
+    """Yield the level and the text of each annotation, one for each cause.
+
+    What needs a person is an error. What ended the run early and passes by itself is a warning:
+    neither a spent quota nor a day to come. The command itself tells the error that ended it.
+    """
+    told = {cause_of_error(done.failed)} if done.failed else set[str]()
+    found = [item for item in done.attention if item.cause not in told]
+    for items in alike(found, cause_of):
+        days = counted(days_missing(done, items).total(), "account-day")
+        lack = "" if items[0].cause == CAUSE else f"{days} missing: "
+        yield "error", f"{attention_line(items)}: {lack}{items[0].advice}"
+    told |= {item.cause for item in found}
+    for reason in sorted({*ENDS_EARLY, "deferred"} & {*done.reasons()} - told):
+        accounts = counted(len({row.appid for row in done.accounts if row.days.missing}), "account")
+        days = counted(done.missing, "account-day")
+        yield "warning", f"{reason}: {accounts}, {days} missing. A later run goes on by itself."

@@ -27,7 +27,7 @@ def _days_in(name: str, rank: int) -> TableColumn[DatasetSummary]:
     return TableColumn(name, count, rank=rank, may_lack=True)
 
 
-_COLUMNS: Sequence[TableColumn[DatasetSummary]] = (
+COVERAGE: Sequence[TableColumn[DatasetSummary]] = (
     TableColumn("dataset", lambda row: row.dataset, "code"),
     TableColumn("accounts", lambda row: row.accounts, rank=6),
     TableColumn("wanted", lambda row: row.days.wanted, rank=5),
@@ -38,16 +38,11 @@ _COLUMNS: Sequence[TableColumn[DatasetSummary]] = (
     _days_in("suspicious", 3),
     _days_in("empty", 4),
 )
-
-
-def print_coverage(out: Terminal, rows: Sequence[DatasetSummary]) -> None:
-    """Count account-days by state."""
-    out.say_table(_COLUMNS, rows)
+"""Account-days by state."""
 
 
 def print_suspicious(out: Terminal, price: NextRequests) -> None:
     """Print how many empty days are odd."""
     if price.suspicious is not None:
         days = days_of(price.suspicious)
-        title = said("suspicious gaps: {days}, between days with rows", days=days)
-        out.say(title, gap=True)
+        out.say(said("suspicious gaps: {days}, between days with rows", days=days), gap=True)

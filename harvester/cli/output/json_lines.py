@@ -30,6 +30,7 @@ from harvester.runs.record.events import (
     Published,
     RunEnded,
     problems_of,
+    with_texts,
 )
 
 VARIABLE = "HARVESTER_LOG_FORMAT"
@@ -164,18 +165,11 @@ def _write(line: dict[str, Any]) -> None:
     line["run_id"] = line["run_id"] or None
     # Characters outside of a charset would be written as escapes that are not JSON's.
     plain = (sys.stderr.encoding or "").lower() not in {"utf-8", "utf8"}
-    text = inert_json(json.dumps(in_no_run(_safe, line), ensure_ascii=plain))
+    text = inert_json(json.dumps(in_no_run(with_texts, _safe, line), ensure_ascii=plain))
     with _lock, suppress(OSError):
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
 
-def _safe(value: Any) -> Any:
-    """Return a plain value with its texts masked and inert."""
-    if isinstance(value, str):
-        return own_text(value, _MAX_TEXT)
-    if isinstance(value, dict):
-        return {name: _safe(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_safe(inner) for inner in value]
-    return value
+def _safe(text: str) -> str:
+    return own_text(text, _MAX_TEXT)

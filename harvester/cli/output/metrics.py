@@ -95,11 +95,8 @@ def _coverage(
     datasets: Iterable[DatasetSummary], expectations: Iterable[Expectation]
 ) -> Iterator[_Series]:
     for row in datasets:
-        label, counts, newest = (
-            {"dataset": row.dataset},
-            row.days._asdict(),
-            row.complete_days.newest,
-        )
+        label, counts = {"dataset": row.dataset}, row.days._asdict()
+        newest = row.complete_days.newest
         begin = None if newest is None else calendar.instant(newest)
         yield "newest_complete_day_timestamp_seconds", begin, label
         yield "backfill", counts.pop("backfill"), label

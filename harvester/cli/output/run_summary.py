@@ -14,7 +14,7 @@ from harvester.cli.next_commands import (
 )
 from harvester.cli.output.answers import print_paused, print_pending
 from harvester.cli.output.attention_lines import print_attention
-from harvester.cli.output.coverage_table import print_coverage, print_suspicious
+from harvester.cli.output.coverage_table import COVERAGE, print_suspicious
 from harvester.cli.output.event_lines import problem_line
 from harvester.cli.output.phrases import VERDICTS, minute_texts, seconds_text
 from harvester.cli.output.styles import style_of
@@ -40,7 +40,7 @@ def print_summary(
     ``still_open`` are passing causes that were not over at its end, if it was cut short.
     """
     out.print()
-    print_coverage(out, done.datasets)
+    out.say_table(COVERAGE, done.datasets)
     out.print()
     _print_figures(out, done)
     _print_lost_shards(out, done)

@@ -6,7 +6,7 @@ All are frozen and can be pickled. ``time`` is in seconds since the Unix epoch, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
@@ -220,6 +220,15 @@ class RunEnded(_Event):
 
 Event: TypeAlias = RunStarted | Progress | Problem | Published | RunEnded
 """Any event of a run."""
+
+
+def with_texts(change: Callable[[str], str], value: Any) -> Any:
+    """Return a value for JSON with each text in it changed, as to one that does not act."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {change(name): with_texts(change, each) for name, each in value.items()}
+    return [with_texts(change, x) for x in value] if isinstance(value, list | tuple) else value
 
 
 def problems_of(

@@ -12,7 +12,7 @@ from harvester.core.plain import plain
 from harvester.core.results import PendingDays
 from harvester.core.text.inert_text import inert
 from harvester.core.text.safe_text import safe_text
-from harvester.runs.record import labels
+from harvester.runs.record import events, labels
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary, DayCounts
 from harvester.runs.record.complete_days import CompleteDays
 from harvester.runs.record.members import ShardOutcome
@@ -70,7 +70,7 @@ def as_record(record: Record) -> dict[str, Any]:
         "attention": attention_rows(record, MAX_LISTED),
         "datasets": list(map(plain_row, record.datasets)),
         "accounts": [_account(row, record) for row in record.accounts[:MAX_LISTED]],
-        "paused": _inert_texts(plain(record.paused[:MAX_LISTED])),
+        "paused": events.with_texts(inert, plain(record.paused[:MAX_LISTED])),
         "pending": list(map(_pending, record.pending)),
         "exceptions": [_exception(item) for item in record.abandoned[:MAX_LISTED]],
         "left_out": _left_out(record),
@@ -98,16 +98,7 @@ def _origin(record: Record) -> dict[str, Any]:
 
 def attention_rows(record: Record, most: int) -> list[dict[str, Any]]:
     """Return the first items of what needs a person, new ones first."""
-    return [_inert_texts(plain(item)) for item in record.attention[:most]]
-
-
-def _inert_texts(value: Any) -> Any:
-    """Return a value for JSON whose texts can steer neither a terminal nor a runner."""
-    if isinstance(value, str):
-        return inert(value)
-    if isinstance(value, dict):
-        return {inert(name): _inert_texts(each) for name, each in value.items()}
-    return list(map(_inert_texts, value)) if isinstance(value, list) else value
+    return [events.with_texts(inert, plain(item)) for item in record.attention[:most]]
 
 
 def _shard(shard: ShardOutcome) -> dict[str, Any]:
