@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from typing import Any
 
 from harvester.cli import options
@@ -26,8 +25,8 @@ _COLUMNS: Sequence[TableColumn[DatasetPlan]] = (
     TableColumn("wanted", lambda row: row.wanted, rank=1),
     TableColumn("missing", lambda row: row.account_days),
     TableColumn("requests", lambda row: row.requests),
-    TableColumn("from", lambda row: _day(row.begin), "code", rank=3),
-    TableColumn("to", lambda row: _day(row.end), "code", rank=4),
+    TableColumn("from", lambda row: str(row.begin or ""), "code", rank=3),
+    TableColumn("to", lambda row: str(row.end or ""), "code", rank=4),
 )
 """Accounts, wanted and missing account-days, requests, and the first and the last missing day."""
 
@@ -74,10 +73,6 @@ def print_plan(out: Terminal, found: Plan) -> None:
     print_paused(out, found.paused)
     for warning in found.warnings:
         out.say(f"note: {warning}")
-
-
-def _day(day: date | None) -> str:
-    return "" if day is None else str(day)
 
 
 def _price_lines(found: Plan, price: Mapping[str, Any]) -> Iterator[str]:
