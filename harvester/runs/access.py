@@ -23,10 +23,10 @@ from harvester.core.secret import Secret
 from harvester.core.text.inert_text import named
 from harvester.runs.runtime import Credentials, Project, RunContext, Watch, show_no_progress
 from harvester.wechat.auth import TokenDenied, TokenProviders
-from harvester.wechat.auth.app_secret import Budget
 from harvester.wechat.auth.component import Component
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.auth.token_owners import TokenOwners
+from harvester.wechat.auth.token_providers import Budget
 from harvester.wechat.quota_api import QUOTA_PATH, quota_body
 from harvester.wechat.transport import Transport
 

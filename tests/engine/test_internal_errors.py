@@ -17,7 +17,7 @@ from harvester.core.model import Window
 from harvester.tables import decode as rows
 from harvester.wechat import attempt as fetch
 from harvester.wechat.auth import TokenProviders
-from harvester.wechat.auth.provider import IssuedToken
+from harvester.wechat.auth.provider import IssuedToken, TokenProvider
 from tests.storage.state.test_change_feed import all_records
 from tests.support.run_harness import (
     DAILY,
@@ -100,15 +100,16 @@ def test_a_source_with_a_bug_is_asked_once(
     lab = RunHarness(tmp_path, accounts=2, end="2026-04-30", datasets=(HOURLY,), limits=limits)
     source, asked = TokenProviders.provider, list[str]()
 
-    class Broken:
-        async def current(self) -> IssuedToken:
-            asked.append(lab.appids[0])
-            raise TypeError(TOKEN)
+    async def broken(_: object) -> IssuedToken:
+        asked.append(lab.appids[0])
+        raise TypeError(TOKEN)
 
     monkeypatch.setattr(
         TokenProviders,
         "provider",
-        lambda self, appid: Broken() if appid == lab.appids[0] else source(self, appid),
+        lambda self, appid: (
+            TokenProvider(broken) if appid == lab.appids[0] else source(self, appid)
+        ),
     )
     with caplog.at_level(logging.ERROR):
         done = lab.run()

@@ -109,7 +109,7 @@ def test_the_callers_of_the_transport_are_checked() -> None:
     """The test above covers these modules."""
     assert {
         "wechat.transport",
-        "wechat.auth.app_secret",
+        "wechat.auth.token_providers",
         "wechat.attempt",
         "engine.pipeline",
         "runs.harvest",

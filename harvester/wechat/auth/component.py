@@ -24,7 +24,7 @@ from harvester.core.rule import Action
 from harvester.core.secret import Secret
 from harvester.core.text.safe_text import safe_text
 from harvester.wechat.auth import external, provider, refresh_token_store, token_api
-from harvester.wechat.auth.provider import IssuedToken, Meter, TokenDenied, TokenProvider
+from harvester.wechat.auth.provider import IssuedToken, Meter, TokenDenied
 from harvester.wechat.auth.subprocess_secret import command_limiter
 from harvester.wechat.auth.token_api import Grant
 from harvester.wechat.transport import Transport
@@ -46,19 +46,6 @@ _MAX_PAGES = 10_000
 _MAX_NAME_LENGTH = 40
 
 _log = logging.getLogger("harvester.platform")
-
-
-@dataclass(frozen=True)
-class PlatformToken(TokenProvider):
-    """A token that the platform obtains with an account's refresh token."""
-
-    appid: str
-    credential: credentials.RefreshToken
-    component: Component
-
-    async def current(self) -> IssuedToken:
-        """Exchange the account's refresh token for a new token."""
-        return await self.component.refresh(self.appid, self.credential)
 
 
 @dataclass(eq=False)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import anyio
 
-from harvester.core.calendar import Clock
 from harvester.core.config.credentials import Command, HttpSource, SecretReader
 from harvester.core.errors import (
     BadAnswer,
@@ -25,7 +22,7 @@ from harvester.core.model import Refusal
 from harvester.core.rule import Action, Rule, Scope
 from harvester.core.secret import Secret
 from harvester.wechat.auth import provider, subprocess_secret
-from harvester.wechat.auth.provider import IssuedToken, Meter, Rejection, TokenDenied, TokenProvider
+from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_api import Grant, external_grant_of
 from harvester.wechat.transport import Transport
 
@@ -53,51 +50,7 @@ _OUTDATED_TLS = replace(
 _TLS_RULES = {BadTls: _BAD_TLS, OutdatedTls: _OUTDATED_TLS}
 
 # The errcode with which WeChat refuses such a token.
-_EXPIRED = Refusal(42001, "the manifest's token has expired; only its owner can renew it", "")
-
-
-@dataclass(frozen=True)
-class StaticToken(TokenProvider):
-    """A token in a variable or file, used until its owner replaces it there."""
-
-    asks_wechat = False
-    reader: SecretReader
-    clock: Clock
-
-    async def current(self) -> IssuedToken:
-        """Read the token again, unless its end has passed."""
-        end = self.reader.expires_at
-        left = math.inf if end is None else end - self.clock()
-        if left <= 0:
-            raise provider.denied(_EXPIRED)
-        return IssuedToken(await read_secret(self.reader), left)
-
-    async def replace(self, rejection: Rejection) -> IssuedToken:
-        """Read the token again. Raises TokenDenied if it is still the rejected one."""
-        found = await self.current()
-        if found.token == rejection.token:
-            raise provider.denied(_EXPIRED)
-        return found
-
-
-@dataclass(frozen=True)
-class ExternalToken(TokenProvider):
-    """A token that ``read`` gets from a command or a token server.
-
-    It is used for ``longest`` seconds at most.
-    """
-
-    asks_wechat = False
-    read: Callable[[], Awaitable[Grant]]
-    longest: float
-    meter: Meter
-
-    async def current(self) -> IssuedToken:
-        """Get the token anew. One without ``expires_in`` is used for the longest time."""
-        self.meter.calls += 1
-        grant = await self.read()
-        seconds = provider.usable_for(grant.expires_in, self.longest)
-        return IssuedToken(grant.token, min(seconds, self.longest))
+EXPIRED = Refusal(42001, "the manifest's token has expired; only its owner can renew it", "")
 
 
 async def read_secret(reader: SecretReader) -> Secret:

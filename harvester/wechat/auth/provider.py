@@ -1,9 +1,9 @@
-"""Token providers: their protocol, what they return, and what they raise."""
+"""The type of token providers, what they return, and what they raise."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from harvester.catalogue.error_codes import token_rule_for
 from harvester.core.model import Refusal
@@ -66,27 +66,32 @@ class Rejection(NamedTuple):
     errcode: int
 
 
-class TokenProvider(Protocol):
+class TokenProvider(NamedTuple):
     """Source of one account's tokens, made by `TokenProviders` and asked by `TokenCache`.
 
-    Both methods raise TokenDenied if there is no token, and CallError if a call failed that may
-    succeed when it is repeated. ``asks_wechat`` is True if the tokens come from WeChat's endpoint.
+    ``issue`` returns a token, after WeChat rejected the one that it returned last if a rejection is
+    given. It raises TokenDenied if there is none, and CallError if a call failed that may succeed
+    when it is repeated. ``asks_wechat`` is True if the tokens come from WeChat's endpoint.
     """
 
-    asks_wechat: ClassVar[bool] = True
+    issue: Callable[[Rejection | None], Awaitable[IssuedToken]]
+    asks_wechat: bool = True
 
-    async def current(self) -> IssuedToken:
-        """Return a token."""
 
-    async def replace(self, rejection: Rejection) -> IssuedToken:
-        """Return a token after WeChat rejected the one that this provider returned last.
+def once_more(
+    issue: Callable[[], Awaitable[IssuedToken]],
+) -> Callable[[Rejection | None], Awaitable[IssuedToken]]:
+    """Return a source that is asked once more after a rejection, and then no more.
 
-        Unless a provider knows better, it asks once more. If that token is rejected too, it stops:
-        two clients that end each other's tokens would go on forever.
-        """
-        if rejection.rejections > 1:
+    Two clients that end each other's tokens would go on forever.
+    """
+
+    async def unless_conflict(rejection: Rejection | None) -> IssuedToken:
+        if rejection is not None and rejection.rejections > 1:
             raise token_conflict(rejection)
-        return await self.current()
+        return await issue()
+
+    return unless_conflict
 
 
 class Meter:

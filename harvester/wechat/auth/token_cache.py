@@ -235,7 +235,7 @@ class TokenCache:
                 raise TokenWithheld(self._last_failure)
             self._probe_at = self._clock() + PROBE_SECONDS
         try:
-            issued = await (provider.replace(rejection) if rejection else provider.current())
+            issued = await provider.issue(rejection)
         except (CallError, TokenDenied) as error:
             if provider.asks_wechat:
                 self._last_failure, self._probe_at = error, self._clock() + PROBE_SECONDS

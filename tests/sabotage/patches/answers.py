@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.sabotage.run import Sabotage
 
 ACCOUNT_CALLS = "harvester/wechat/account_calls.py"
-APP_SECRET = "harvester/wechat/auth/app_secret.py"
+PROVIDERS = "harvester/wechat/auth/token_providers.py"
 COMPONENT = "harvester/wechat/auth/component.py"
 FORCED = "harvester/storage/state/forced_refreshes.py"
 OWNERS = "harvester/wechat/auth/token_owners.py"
@@ -108,15 +108,15 @@ SABOTAGES = (
     ),
     Sabotage(
         "force-at-once",
-        APP_SECRET,
-        "if rejection.rejections < 2:",
-        "if False:",
+        PROVIDERS,
+        "rejection is not None and rejection.rejections >= 2",
+        "rejection is not None",
         "tests/wechat/auth/test_providers.py::test_a_token_is_replaced_by_force_only_when_its_successor_is_rejected_too",
     ),
     Sabotage(
         "force-beyond-the-budget",
-        APP_SECRET,
-        " or not await self.budget(self.appid)",
+        PROVIDERS,
+        " or not await self._budget(appid)",
         "",
         "tests/wechat/auth/test_providers.py::test_without_a_budget_the_account_stops",
     ),

@@ -1,0 +1,133 @@
+"""Token providers: one for each kind of credential."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeAlias
+
+from harvester.core.calendar import Clock
+from harvester.core.config import credentials
+from harvester.core.errors import UsageError
+from harvester.core.secret import Secret
+from harvester.wechat.auth import external, provider, subprocess_secret, token_api
+from harvester.wechat.auth.component import Component
+from harvester.wechat.auth.provider import IssuedToken, Meter, Rejection, TokenProvider, once_more
+from harvester.wechat.auth.token_api import Grant
+from harvester.wechat.transport import Call, Transport
+
+STABLE_PATH = "/cgi-bin/stable_token"
+LEGACY_PATH = "/cgi-bin/token"
+
+INVALID_TOKEN = 40001
+"""WeChat's errcode for a token that was replaced by another, or that it never issued."""
+
+Budget: TypeAlias = Callable[[str], Awaitable[bool]]
+"""True if an account's token may be replaced by force now, which spends the permission."""
+
+
+class TokenProviders:
+    """Factory of token providers, and what they share: one transport, one count of calls.
+
+    ``access`` returns an account's credential, ``clock`` the seconds since the Unix epoch.
+    ``budget`` decides whether an account's token may be replaced by force; None forbids it.
+    """
+
+    def __init__(
+        self,
+        access: Callable[[str], credentials.Access],
+        transport: Transport,
+        *,
+        clock: Clock,
+        budget: Budget | None = None,
+        component: Component | None = None,
+    ) -> None:
+        self._access = access
+        self._transport = transport
+        self._clock = clock
+        self._budget = budget
+        self._component = component
+        self._meter = component.meter if component else Meter()
+        self._limiter = component.limiter if component else subprocess_secret.command_limiter()
+
+    def provider(self, appid: str) -> TokenProvider:
+        """Return a new provider of the account's tokens."""
+        match self._access(appid):
+            case credentials.AppSecret(secret, legacy=True):
+                return TokenProvider(once_more(partial(self._legacy, appid, secret)))
+            case credentials.AppSecret(secret):
+                return TokenProvider(partial(self._stable, appid, secret))
+            case credentials.SecretReader() as reader:
+                return TokenProvider(partial(self._static, reader), asks_wechat=False)
+            case credentials.Command() as command:
+                read = partial(external.run_command, command, self._limiter, "access_token")
+                # Used until WeChat rejects it, if the command does not say how long it lives.
+                issue = partial(self._external, read, math.inf)
+                return TokenProvider(once_more(issue), asks_wechat=False)
+            case credentials.HttpSource() as source:
+                read = partial(external.ask_server, source, self._transport, "access_token")
+                issue = partial(self._external, read, external.CACHED_SECONDS)
+                return TokenProvider(once_more(issue), asks_wechat=False)
+            case credentials.RefreshToken() as credential:
+                if self._component is None:
+                    raise UsageError(
+                        f"{appid} has a refresh token, but the manifest has no platform",
+                        "add the section `platform` to the manifest",
+                    )
+                return TokenProvider(once_more(partial(self._component.refresh, appid, credential)))
+
+    @property
+    def calls(self) -> int:
+        """Number of calls made for tokens."""
+        return self._meter.calls
+
+    async def _stable(self, appid: str, secret: Secret, rejection: Rejection | None) -> IssuedToken:
+        """Get the token that all services share, by ``stable_token`` in normal mode.
+
+        It is replaced by force, within the budget, only if WeChat rejected two of its own in a row
+        with which no call ever succeeded, because then it works for none of the services.
+        """
+        force = rejection is not None and rejection.rejections >= 2
+        if rejection is not None and force:
+            # A token that expired proves no fault of WeChat's, so only "invalid" justifies force.
+            is_justified = rejection.rejections == 2 and rejection.errcode == INVALID_TOKEN
+            if not is_justified or self._budget is None or not await self._budget(appid):
+                raise provider.token_conflict(rejection)
+        # The body has no name, because it holds secrets and error reporters print variables.
+        return await self._issued(
+            self._transport.post(
+                appid, STABLE_PATH, token_api.stable_body(appid, secret, force=force)
+            )
+        )
+
+    async def _legacy(self, appid: str, secret: Secret) -> IssuedToken:
+        """Get a new token from ``/cgi-bin/token``, which ends that of every other service."""
+        return await self._issued(
+            self._transport.get(appid, LEGACY_PATH, token_api.legacy_query(appid, secret))
+        )
+
+    async def _issued(self, call: Call) -> IssuedToken:
+        """Return the token that WeChat answers. Raises TokenDenied and CallError."""
+        self._meter.calls += 1
+        grant = provider.accepted(token_api.grant_of(*await call))
+        return IssuedToken(grant.token, provider.usable_for(grant.expires_in))
+
+    async def _static(
+        self, reader: credentials.SecretReader, rejection: Rejection | None
+    ) -> IssuedToken:
+        """Read a token that its owner replaces. Raises TokenDenied for one that has ended."""
+        left = math.inf if reader.expires_at is None else reader.expires_at - self._clock()
+        if left > 0:
+            found = await external.read_secret(reader)
+            if rejection is None or found != rejection.token:
+                return IssuedToken(found, left)
+        raise provider.denied(external.EXPIRED)
+
+    async def _external(self, read: Callable[[], Awaitable[Grant]], longest: float) -> IssuedToken:
+        """Get a token from a command or a token server, to be used ``longest`` seconds at most."""
+        self._meter.calls += 1
+        grant = await read()
+        # One without ``expires_in`` is used for the longest time.
+        seconds = provider.usable_for(grant.expires_in, longest)
+        return IssuedToken(grant.token, min(seconds, longest))
