@@ -42,11 +42,7 @@ class HarvesterError(Exception):
 
         As a state and not as arguments, because the result of a run has the error that ended it.
         """
-        return _unpickled, (type(self), self.args), dict(vars(self))
-
-
-def _unpickled(kind: type[HarvesterError], args: tuple[Any, ...]) -> HarvesterError:
-    return kind.__new__(kind, *args)
+        return type(self).__new__, (type(self), *self.args), dict(vars(self))
 
 
 class UsageError(HarvesterError):
@@ -142,11 +138,9 @@ class ManifestError(UsageError):
     def __init__(self, problems: Sequence[Mistake]) -> None:
         self.mistakes = tuple(sorted(problems[:MAX_MISTAKES], key=lambda p: p.place[:3]))
         count = len(self.mistakes)
-        noun = "mistake" if count == 1 else "mistakes"
         more = " and more" if len(problems) > count else ""
-        super().__init__(
-            tuple(map(str, self.mistakes)), f"{count} {noun}{more}; nothing was requested"
-        )
+        advice = f"{count} mistake{'s' * (count != 1)}{more}; nothing was requested"
+        super().__init__(tuple(map(str, self.mistakes)), advice)
 
 
 class Busy(HarvesterError):

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from html import unescape
 from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
 _ESCAPE = re.compile(
-    rb"%(?P<byte>[0-9a-f]{2})"
-    rb"|\\(?:u(?P<code>[0-9a-f]{4})|x(?P<short>[0-9a-f]{2})|(?P<plain>[^0-9a-z\s]))"
-    rb"|&(?:(?P<name>amp|lt|gt|quot|apos)|#(?P<decimal>[0-9]{1,6})|#x(?P<hex>[0-9a-f]{1,5}));"
+    rb"%[0-9a-f]{2}"
+    rb"|\\(?:u[0-9a-f]{4}|x[0-9a-f]{2}|(?P<plain>[^0-9a-z\s]))"
+    rb"|&(?:amp|lt|gt|quot|apos|#[0-9]{1,6}|#x[0-9a-f]{1,5});"
 )
-_NAMES = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'"}
 _MAX_LAYERS = 3
 
 
@@ -56,14 +57,11 @@ def _undone(layer: Layer) -> Layer:
 
 def _plain(match: re.Match[bytes]) -> bytes:
     """Return what an escape stands for, in lower case."""
-    kind, digits = match.lastgroup, match[match.lastgroup or 0]
-    match kind:
-        case "plain":
-            return digits
-        case "name":
-            return _NAMES[digits]
-        case "byte":
-            return bytes([int(digits, 16)]).lower()
-        case _:
-            code = int(digits, 10 if kind == "decimal" else 16)
-            return chr(code).encode("utf-8", "surrogatepass").lower()
+    escape = match[0]
+    if match["plain"]:
+        return match["plain"]
+    if escape.startswith(b"%"):
+        return unquote_to_bytes(escape).lower()
+    is_html = escape.startswith(b"&")
+    text = unescape(escape.decode()) if is_html else escape.decode("unicode_escape")
+    return text.encode("utf-8", "surrogatepass").lower()
