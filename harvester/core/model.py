@@ -8,9 +8,19 @@ import re
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
+
+from pydantic import Field
 
 from harvester.core.calendar import Day, range_text
+
+_MAX_NUMBER = 1 << 40
+
+Count: TypeAlias = Annotated[int, Field(ge=0, le=_MAX_NUMBER)]
+"""A number of calls, or a day. A file of harvester with a greater or negative one is damaged."""
+
+Seconds: TypeAlias = Annotated[float, Field(ge=0, le=_MAX_NUMBER)]
+"""A duration, or a time since the Unix epoch, in seconds, within the same bounds."""
 
 
 class Window(NamedTuple):
@@ -102,7 +112,7 @@ def bucket_of(appid: str, buckets: int) -> int:
 class Refusal(NamedTuple):
     """An error answer of WeChat. ``errmsg`` is safe to print; WeChat's support asks for ``rid``."""
 
-    errcode: int
+    errcode: Annotated[int, Field(ge=-_MAX_NUMBER, le=_MAX_NUMBER)]
     errmsg: str
     rid: str
 
@@ -119,9 +129,9 @@ class LearntRefusal(NamedTuple):
     """
 
     refusal: Refusal
-    since: Day
-    on: Day
-    times: int = 1
+    since: Count
+    on: Count
+    times: Count = 1
     between_answers: bool = False
 
 
@@ -132,10 +142,10 @@ class ReportedQuota(NamedTuple):
     Unix epoch. They include the calls of the account's other services.
     """
 
-    daily_limit: int
-    used: int
-    remain: int
-    asked_at: float
+    daily_limit: Count
+    used: Count
+    remain: Count
+    asked_at: Seconds
 
 
 @dataclass(frozen=True, slots=True)

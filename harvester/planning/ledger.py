@@ -6,13 +6,13 @@ many rather than too few. `quota` decides how many may be spent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from harvester.core import calendar
 from harvester.core.calendar import Day, day_text
-from harvester.core.model import LearntRefusal, Rate, Refusal, ReportedQuota
+from harvester.core.model import Count, LearntRefusal, Rate, Refusal, ReportedQuota, Seconds
 
 T = TypeVar("T")
 
@@ -22,10 +22,7 @@ DATE_ERROR_SECONDS = 2.0
 WRONG_SECONDS = 600.0
 """Offset of a clock in seconds above which the day of a ledger may be wrong."""
 
-_MAX_NUMBER = 1 << 40
-"""No count of calls and no time, in seconds since the Unix epoch, is greater."""
-
-Calls: TypeAlias = dict[str, dict[str, int]]
+Calls: TypeAlias = dict[str, dict[str, Count]]
 """Numbers of calls by dataset and appid."""
 
 
@@ -61,13 +58,13 @@ class KnownQuota(NamedTuple):
     """
 
     reported: ReportedQuota | None = None
-    counted: int = 0
-    asked_on: Day = 0
-    questions: int = 0
-    ask_beyond: int | None = None
+    counted: Count = 0
+    asked_on: Count = 0
+    questions: Count = 0
+    ask_beyond: Count | None = None
     is_refused: bool = False
-    taught: int = 0
-    taught_on: Day = 0
+    taught: Count = 0
+    taught_on: Count = 0
 
 
 _NOTHING_KNOWN = KnownQuota()
@@ -95,34 +92,19 @@ class Ledger:
     that run began.
     """
 
-    day: Day = 0
+    day: Count = 0
     run: str = ""
-    puts: int = 0
+    puts: Count = 0
     in_use: bool = False
-    period: float = 0.0
-    idle_from: float = 0.0
-    recent_calls: int = 0
-    beside: int = 0
+    period: Seconds = 0.0
+    idle_from: Seconds = 0.0
+    recent_calls: Count = 0
+    beside: Count = 0
     written: Moment = _UNKNOWN
     days: dict[str, DayCalls] = field(default_factory=dict)
     deferred: dict[str, dict[str, LearntRefusal]] = field(default_factory=dict)
     known: dict[str, dict[str, KnownQuota]] = field(default_factory=dict)
     checked: dict[str, dict[str, ReportedQuota]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for numbers that no run enters: negative, infinite or beyond all use."""
-        numbers = [self.day, self.puts, self.period, self.idle_from, self.recent_calls, self.beside]
-        for of_day in self.days.values():
-            numbers += (calls for *_, calls in _each(of_day.calls))
-            numbers += (abs(refusal.errcode) for *_, refusal in _each(of_day.exhausted))
-        for *_, learnt in _each(self.deferred):
-            numbers += (learnt.since, learnt.on, learnt.times, abs(learnt.refusal.errcode))
-        for *_, told in _each(self.checked):
-            numbers += told
-        for *_, known in _each(self.known):
-            numbers += (*(known.reported or ()), *(number or 0 for number in known[1:]))
-        if not are_counts(numbers):
-            raise ValueError("numbers that no ledger has")
 
     @property
     def today(self) -> DayCalls:
@@ -301,11 +283,6 @@ class Ledger:
         if then.offset is None or now.offset is None:
             return now.at
         return now.at + now.offset - then.offset - DATE_ERROR_SECONDS
-
-
-def are_counts(numbers: Iterable[float]) -> bool:
-    """Return whether all numbers are counts or times that a file of harvester may have."""
-    return all(0 <= number <= _MAX_NUMBER for number in numbers)
 
 
 def _each(of: Mapping[str, Mapping[str, T]]) -> Iterator[tuple[str, str, T]]:

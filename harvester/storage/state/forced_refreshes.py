@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harvester.core import calendar
-from harvester.planning.ledger import are_counts
+from harvester.core.model import Count, Seconds
 from harvester.storage.layout import FORCED_REFRESHES, Tree
 from harvester.storage.state.json_file import SideFile
 
@@ -23,13 +23,8 @@ class _Spent:
     """The refreshes of a Beijing day, and the time of the last one in seconds since the epoch."""
 
     day: str
-    count: int
-    last: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for numbers that no run has counted."""
-        if not are_counts((self.count, self.last)):
-            raise ValueError("numbers that no count has")
+    count: Count
+    last: Seconds = 0.0
 
 
 def spend(tree: Tree, appid: str, now: float) -> bool:
