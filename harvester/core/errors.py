@@ -96,6 +96,10 @@ class InvalidValue(ValueError):
         self.keys = keys
 
 
+class UnknownName(InvalidValue):
+    """A name that nothing has. ``what`` is a whole sentence."""
+
+
 class Place(NamedTuple):
     """A place in a file. Lines and columns count from one, columns in characters.
 

@@ -9,7 +9,7 @@ from harvester.catalogue import matching, unknown_dataset
 from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import Account
-from harvester.core.errors import InvalidValue
+from harvester.core.errors import InvalidValue, UnknownName
 
 MAX_LISTED = 10
 """Known names that a hint lists."""
@@ -85,10 +85,10 @@ class AccountIndex:
 
 
 def datasets_named(pattern: str) -> list[str]:
-    """Return the datasets that a name or a glob matches. Raises InvalidValue without any."""
+    """Return the datasets that a name or a glob matches. Raises UnknownName without any."""
     found = [dataset.name for dataset in matching(pattern)]
     if not found:
-        raise InvalidValue(*unknown_dataset(pattern))
+        raise UnknownName(*unknown_dataset(pattern))
     return found
 
 

@@ -11,8 +11,8 @@ from harvester.core.config.references import origin, texts_of
 from harvester.core.config.settings import KINDS, Account, Credential, Pause
 from harvester.core.errors import Place
 from harvester.manifest.account_selection import datasets_named
-from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where
-from harvester.manifest.jobs import Names
+from harvester.manifest.diagnostics import LoadContext, Section, Step
+from harvester.manifest.jobs import looked_up
 from harvester.manifest.models import Root
 from harvester.manifest.validation import check, fields_of
 
@@ -27,29 +27,29 @@ _NOT_OWNED = (
 """Mistake and advice for a refresh token that another service may use."""
 
 
-def check_platform(root: Root, bad: set[str], where: Where, mistakes: Diagnostics) -> None:
+def check_platform(root: Root, bad: set[str], section: Section) -> None:
     """Report what prevents `accounts_from` from adding accounts or getting their tokens."""
     if root.accounts_from is None or bad & {"platform", "defaults", "api"}:
         return
-    place = where(("accounts_from",))
+    loc = ("accounts_from",)
     if root.platform is None:
-        mistakes.add(place, "`accounts_from` needs `platform`", "say which platform it is")
+        section.refuse(loc, "`accounts_from` needs `platform`", "say which platform it is")
     if root.api.is_sandbox:
         what = "`accounts_from` needs WeChat: the built-in emulator has no platform"
-        mistakes.add(place, what, "list the accounts")
+        section.refuse(loc, what, "list the accounts")
     elif root.defaults.credential is None and not root.defaults.owns_tokens:
         what, hint = _NOT_OWNED
-        mistakes.add(place, f"{what} under `defaults`", hint)
+        section.refuse(loc, f"{what} under `defaults`", hint)
 
 
-def place_of(credential: Any, where: Where, *loc: Step) -> Place:
+def place_of(credential: Any, section: Section, *loc: Step) -> Place:
     """Return the place of what a credential or a platform refers to."""
     kinds = [kind for kind in KINDS if isinstance(credential, dict) and kind in credential]
-    return where((*loc, *kinds[:1]))
+    return section.place(*loc, *kinds[:1])
 
 
 def validate_accounts(
-    written: Iterable[tuple[Any, Where]],
+    written: Iterable[Section],
     defaults: dict[str, Any],
     root: Root,
     bad: set[str],
@@ -66,46 +66,44 @@ def validate_accounts(
     # One with a mistake counts, or each account that needs it would be a mistake too.
     has_platform = root.platform is not None or "platform" in bad
     accounts: dict[str, Account] = {}
-    mistakes, places = context.mistakes, context.account_places
-    for value, where in written:
-        whole = _with_defaults(value, defaults)
-        account = check(Account, whole, where, context, item_of="accounts")
+    places = context.account_places
+    for section in written:
+        value = section.value
+        whole = Section(_with_defaults(value, defaults), section.find, context)
+        account = check(Account, whole, item_of="accounts")
         if account is None:
             # A job may name it: its own mistake is reported, and not an unknown name as well.
             context.invalid_accounts.update(_raw_names(value))
             continue
         appid, paused = account.appid, account.paused
         if paused is not defaults.get("paused"):
-            account = replace(account, paused=pause_of(paused, ("paused",), where, context))
+            account = replace(account, paused=pause_of(paused, ("paused",), section))
         if appid in accounts:
             hint = f"also in {places[appid]}"
-            mistakes.add(where(("appid",)), f"the account `{appid}` comes twice", hint)
+            section.refuse(("appid",), f"the account `{appid}` comes twice", hint)
             continue
-        accounts[appid], places[appid] = account, where(("appid",))
+        accounts[appid], places[appid] = account, section.place("appid")
         if value.get("credential"):
-            context.credential_places[appid] = place_of(value["credential"], where, "credential")
+            context.credential_places[appid] = place_of(value["credential"], section, "credential")
         begin, end = account.begin_date, account.end_date
         if begin is not None and end is not None and begin > end:
-            what = "the account ends before it begins"
-            mistakes.add(where(("end_date",)), what, "swap the days")
+            section.refuse(("end_date",), "the account ends before it begins", "swap the days")
         if needs_credentials:
-            _check_credential(account, root, where, mistakes, has_platform=has_platform)
-            _check_headers(account.credential, root.defaults.credential, where, mistakes)
+            _check_credential(account, root, section, has_platform=has_platform)
+            _check_headers(account.credential, root.defaults.credential, section)
     return accounts
 
 
-def pause_of(
-    pause: Pause | None, loc: tuple[Step, ...], where: Where, context: LoadContext
-) -> Pause | None:
+def pause_of(pause: Pause | None, loc: tuple[Step, ...], section: Section) -> Pause | None:
     """Return a pause with the full names of its datasets, None if it is over.
 
-    ``loc`` is its place below ``where``; datasets that are unknown are reported.
+    ``loc`` is its path in the section; datasets that are unknown are reported.
     """
-    if pause is None or (pause.until is not None and pause.until < context.today):
+    if pause is None or (pause.until is not None and pause.until < section.context.today):
         return None
     if not pause.datasets:
         return pause
-    names = Names(where, context).found(pause.datasets, (*loc, "datasets"), datasets_named)
+    names = looked_up(section, pause.datasets, (*loc, "datasets"), datasets_named)
     if len(names) == len(CATALOGUE):
         return Pause(pause.reason, until=pause.until)
     # None is left if all are unknown, which is a mistake.
@@ -142,33 +140,31 @@ def _raw_names(value: object) -> Iterator[str]:
 
 
 def _check_credential(
-    account: Account, root: Root, where: Where, mistakes: Diagnostics, *, has_platform: bool
+    account: Account, root: Root, section: Section, *, has_platform: bool
 ) -> None:
     """Report what prevents the use of an account's credential."""
     credential = account.credential
     if credential is None and root.accounts_from is None:
         hint = 'write credential: {secret: "${NAME}"}, here or under defaults'
-        mistakes.add(where(), "the account has no credential", hint)
+        section.refuse((), "the account has no credential", hint)
         return
     if not account.name and any("{name}" in text for text in texts_of(credential)):
-        mistakes.add(where(), "the account has no name, which its credential needs", "name it")
+        section.refuse((), "the account has no name, which its credential needs", "name it")
     command = credential.token_command if credential else None
     # Only at the beginning of a word: anywhere else the hyphen cannot begin an option.
     if account.name.startswith("-") and any(word.startswith("{name}") for word in command or ()):
         what = "`name` begins with `-`, so its token_command would take it for an option"
-        mistakes.add(where(("name",)), what, "write text before {name} in the command")
+        section.refuse(("name",), what, "write text before {name} in the command")
     if account.uses_platform and not has_platform:
         what = "a refresh_token needs `platform`, which can use it"
-        mistakes.add(where(("credential",)), what, "say which platform it belongs to")
+        section.refuse(("credential",), what, "say which platform it belongs to")
     if account.uses_platform and not account.owns_tokens:
-        mistakes.add(where(("credential",)), *_NOT_OWNED)
+        section.refuse(("credential",), *_NOT_OWNED)
 
 
-def _check_headers(
-    own: Credential | None, default: Credential | None, where: Where, mistakes: Diagnostics
-) -> None:
+def _check_headers(own: Credential | None, default: Credential | None, section: Section) -> None:
     """Report a `token_url` without headers whose host is not the host of the defaults' headers."""
     if own and own.token_url and own.headers is None and default and default.headers:
         what = "`token_url` is of another host than that of `defaults`, whose headers stay there"
         hint = "list the account under `accounts`, with headers of its own; {} are none"
-        mistakes.add(where(("credential", "token_url")), what, hint)
+        section.refuse(("credential", "token_url"), what, hint)

@@ -14,7 +14,7 @@ from harvester.core.config.references import quote_safe, quote_safe_name
 from harvester.core.config.settings import Account, Credential
 from harvester.core.errors import Place
 from harvester.core.model import is_appid
-from harvester.manifest.diagnostics import LoadContext, Step, Where
+from harvester.manifest.diagnostics import Find, LoadContext, Section, Step
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.models import AccountsFile
 from harvester.manifest.text_file import SAVE, Unreadable, read_text
@@ -63,10 +63,8 @@ _HeaderMistake: TypeAlias = tuple[int | None, str, str]
 """Index of the cell that is wrong, None for the whole row; the mistake and a hint."""
 
 
-def read_csv(
-    written: AccountsFile, named: Place, context: LoadContext
-) -> Iterator[tuple[Any, Where]]:
-    """Yield the accounts of a CSV file before validation, with the places of their parts.
+def read_csv(written: AccountsFile, named: Place, context: LoadContext) -> Iterator[Section]:
+    """Yield the accounts of a CSV file before validation.
 
     ``named`` is the place of the file's name in the manifest.
     """
@@ -78,7 +76,7 @@ def read_csv(
         named_file = quote_safe_name(written.path) or " a file"
         subject = "this file" if flaw.line else f"`accounts_file` names{named_file}, which"
         hint = _EXCEL if flaw.hint == SAVE else flaw.hint
-        context.mistakes.add(place, f"{subject} {flaw.what}", hint)
+        context.refuse(place, f"{subject} {flaw.what}", hint)
         return
     try:
         refused = () if written.credentials else _TRUSTED
@@ -86,7 +84,7 @@ def read_csv(
     except csv.Error as error:
         [row] = error.args
         place = _Table(file, []).place(row)
-        context.mistakes.add(place, "a quoted cell does not end as it should", _QUOTES)
+        context.refuse(place, "a quoted cell does not end as it should", _QUOTES)
 
 
 def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -109,7 +107,7 @@ def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 def _accounts(
     file: Path, text: str, refused: Collection[str], context: LoadContext
-) -> Iterator[tuple[Any, Where]]:
+) -> Iterator[Section]:
     """Yield the accounts of a text. ``refused`` are the columns that the file may not have."""
     rows = csv_rows(text)
     first, header = next(rows, (1, []))
@@ -119,16 +117,15 @@ def _accounts(
         what = f"the column `{column}` is only for a file that is trusted like the manifest"
         flaws.append((header.index(column), what, _TRUST))
     for index, what, hint in flaws:
-        context.mistakes.add(table.place(first, index), what, hint)
+        context.refuse(table.place(first, index), what, hint)
     for number, cells in rows if not flaws else ():
-        where = table.where(number)
         if len(cells) == len(header):
             value = table.value(cells)
             resolve_all(value, context)
-            yield value, where
+            yield Section(value, table.finder(number), context)
         else:
             what = f"cells in this row: {len(cells)}, columns: {len(header)}"
-            context.mistakes.add(where(), what, _CELLS)
+            context.refuse(table.place(number), what, _CELLS)
 
 
 class _Table(NamedTuple):
@@ -145,10 +142,10 @@ class _Table(NamedTuple):
         name = f"`{column}`" if isinstance(column, str) else str(index + 1)
         return Place(self.file, row, index + 1, f"row {row}, column {name}")
 
-    def where(self, row: int) -> Where:
-        """Return the `Where` of a row: a part's place is its cell, or the row if there is none."""
+    def finder(self, row: int) -> Find:
+        """Return what finds places in a row: a part's is its cell, or the row without one."""
 
-        def find(loc: Sequence[Step] = (), /, *, key: bool = False) -> Place:  # noqa: ARG001
+        def find(loc: Sequence[Step], _key: bool) -> Place:  # noqa: FBT001 - a cell has no key
             steps = [f"{_ATTRIBUTE}{loc[-1]}" if "attributes" in loc[:-1] else "", *reversed(loc)]
             steps.insert(0, ".".join(map(str, loc[:2])))
             # A mistake in the credential as a whole is shown at its first column.

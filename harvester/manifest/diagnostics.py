@@ -1,4 +1,4 @@
-"""The list of mistakes that all readers of a manifest append to, and the state they share.
+"""The state that all readers of a manifest share: the mistakes found, and places in the file.
 
 Readers report every mistake and continue. A message quotes texts of the manifest through
 `harvester.core.config.references.quote_safe`, because a secret may be written in the wrong place.
@@ -6,10 +6,10 @@ Readers report every mistake and continue. A message quotes texts of the manifes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, TypeAlias
 
 from harvester.core.calendar import Day
 from harvester.core.errors import MAX_MISTAKES, ManifestError, Mistake, Place
@@ -31,40 +31,18 @@ Step = str | int
 """A key of a mapping or an index of a list."""
 
 
-class Where(Protocol):
-    """A function that returns the place in the file for the path of a part of a value."""
+Find: TypeAlias = Callable[[Sequence[Step], bool], Place]
+"""Function that returns the place of a part of a value, given its path, or of the part's key.
 
-    def __call__(self, loc: Sequence[Step] = (), /, *, key: bool = False) -> Place:
-        """Return the place of a part, or of its key; for a missing part, of the nearest parent."""
-        ...
-
-
-class Diagnostics:
-    """The mistakes found so far, in the order of finding; `ManifestError` sorts them.
-
-    Reading stops after `MAX_MISTAKES`, because a file that is no manifest may have millions.
-    """
-
-    __slots__ = ("found",)
-
-    def __init__(self) -> None:
-        self.found: list[Mistake] = []
-
-    def add(self, place: Place, what: str, hint: str = "") -> None:
-        """Append a mistake. Raises ManifestError if there are more than MAX_MISTAKES."""
-        self.found.append(Mistake(place, what, hint))
-        if len(self.found) > MAX_MISTAKES:
-            raise ManifestError(self.found)
-
-    def fatal(self, place: Place, what: str, hint: str = "") -> ManifestError:
-        """Return the error for a mistake that ends the reading, with all mistakes found so far."""
-        return ManifestError([*self.found, Mistake(place, what, hint)])
+Of a missing part it is the place of the nearest parent.
+"""
 
 
 @dataclass(slots=True)
 class LoadContext:
     """The inputs and findings of one load of a manifest.
 
+    ``mistakes`` are in the order of finding; `ManifestError` sorts them.
     ``references`` are the texts whose references were resolved. ``invalid_accounts`` holds the
     appids and tags of accounts with mistakes: a job may name these. ``accounts_unknown`` is true if
     some accounts could not be read at all, so that a job may name anything. ``partial`` is true if
@@ -75,7 +53,7 @@ class LoadContext:
     folder: Path
     environ: Mapping[str, str] = field(repr=False)
     today: Day
-    mistakes: Diagnostics = field(default_factory=Diagnostics)
+    mistakes: list[Mistake] = field(default_factory=list)
     references: dict[str, None] = field(default_factory=dict)
     invalid_accounts: set[str] = field(default_factory=set)
     accounts_unknown: bool = False
@@ -83,6 +61,37 @@ class LoadContext:
     credential_places: dict[str, Place] = field(default_factory=dict)
     account_places: dict[str, Place] = field(default_factory=dict)
 
+    def refuse(self, place: Place, what: str, hint: str = "") -> None:
+        """Report a mistake. Raises ManifestError if there are more than MAX_MISTAKES."""
+        self.mistakes.append(Mistake(place, what, hint))
+        # A file that is no manifest may have millions.
+        if len(self.mistakes) > MAX_MISTAKES:
+            raise ManifestError(self.mistakes)
+
+    def fatal(self, place: Place, what: str, hint: str = "") -> ManifestError:
+        """Return the error for a mistake that ends the reading, with all mistakes found so far."""
+        return ManifestError([*self.mistakes, Mistake(place, what, hint)])
+
     def may_have_account(self, name: str) -> bool:
         """Return whether an unknown name may belong to an account with a mistake of its own."""
         return self.accounts_unknown or name in self.invalid_accounts
+
+
+@dataclass(slots=True, repr=False)
+class Section:
+    """A value of a file before validation, and what finds its places.
+
+    It has no repr, because the value may be secret.
+    """
+
+    value: Any
+    find: Find
+    context: LoadContext
+
+    def place(self, *loc: Step) -> Place:
+        """Return the place of a part."""
+        return self.find(loc, False)
+
+    def refuse(self, loc: Sequence[Step], what: str, hint: str = "", *, key: bool = False) -> None:
+        """Report a mistake in a part, or in its key."""
+        self.context.refuse(self.find(loc, key), what, hint)

@@ -9,18 +9,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harvester.catalogue import CATALOGUE, unknown_dataset
+from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.config.expect import Expect
 from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import Account, Api, Job, Manifest
 from harvester.core.dataset import Dataset
-from harvester.core.errors import DEFAULTS, PLATFORM, InvalidValue, ManifestError, Place
+from harvester.core.errors import DEFAULTS, PLATFORM, ManifestError, Place
 from harvester.manifest import models
 from harvester.manifest.account_selection import AccountIndex, datasets_named
 from harvester.manifest.accounts import check_platform, pause_of, place_of, validate_accounts
 from harvester.manifest.accounts_file import read_csv
-from harvester.manifest.diagnostics import Diagnostics, LoadContext, Where
+from harvester.manifest.diagnostics import LoadContext, Section
 from harvester.manifest.external_inputs import secret_variables
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.jobs import job_of
@@ -70,7 +70,7 @@ class Draft:
     context: LoadContext
     root: models.Root
     accounts: dict[str, Account]
-    jobs: list[tuple[models.WrittenJob, Where]]
+    jobs: list[tuple[models.WrittenJob, Section]]
     datasets: dict[str, Dataset]
     expect: dict[str, Expect]
 
@@ -85,8 +85,8 @@ class Draft:
             if appid not in accounts:
                 accounts[appid] = Account(appid=appid, **vars(root.defaults))
         jobs = self._jobs([*accounts.values()])
-        if context.mistakes.found:
-            raise ManifestError(context.mistakes.found)
+        if context.mistakes:
+            raise ManifestError(context.mistakes)
         return Manifest(
             file=self.document.file,
             accounts=tuple(accounts.values()),
@@ -108,48 +108,44 @@ class Draft:
     def _jobs(self, accounts: Sequence[Account]) -> tuple[Job, ...]:
         known = AccountIndex(accounts)
         jobs: dict[str, Job] = {}
-        for index, (written, where) in enumerate(self.jobs):
-            job = job_of(written, index, where, known=known, context=self.context)
+        for index, (written, section) in enumerate(self.jobs):
+            job = job_of(written, index, section, known)
             if job.name in jobs:
                 what = f"the job name{quote_safe(written.name or job.name)} comes twice"
-                hint = "a job without a name is job-1, job-2, …"
-                self.context.mistakes.add(where(("name",)), what, hint)
+                section.refuse(("name",), what, "a job without a name is job-1, job-2, …")
             jobs[job.name] = job
         return tuple(jobs.values())
 
 
 def _draft(document: Document, context: LoadContext) -> Draft:
     """Return the draft of a file. After mistakes it only serves to find further mistakes."""
-    value, where, mistakes = document.value, document.where, context.mistakes
-    context.partial = bool(mistakes.found)
+    value, section = document.value, Section(document.value, document.find, context)
+    context.partial = bool(context.mistakes)
     resolve_all(value, context)
     if not isinstance(value, dict):
-        check(models.Root, value, where, context)
-        raise ManifestError(mistakes.found)
+        check(models.Root, section)
+        raise ManifestError(context.mistakes)
     # The items of these lists are validated one by one, so that a bad one does not hide the others.
     items = {
         name for name in ("accounts", "jobs") if value.get(name) and isinstance(value[name], list)
     }
     head = {name: inner for name, inner in value.items() if name not in items}
-    root, bad = salvage(models.Root, head, where, context)
-    paused = pause_of(root.defaults.paused, ("defaults", "paused"), where, context)
+    root, bad = salvage(models.Root, replace(section, value=head))
+    paused = pause_of(root.defaults.paused, ("defaults", "paused"), section)
     if paused is not root.defaults.paused:
         root = replace(root, defaults=replace(root.defaults, paused=paused))
-    for name in ("datasets", "expect"):
-        if name in bad:
-            _check_names(value[name], name, where, mistakes)
-    _check_files(root.api, where, mistakes)
-    check_platform(root, bad, where, mistakes)
+    _check_files(root.api, section)
+    check_platform(root, bad, section)
     if "jobs" not in value and not is_mistyped("jobs", value, fields_of(models.Root)):
-        mistakes.add(where(), "`jobs` is missing", "one `- datasets: …` each")
+        section.refuse((), "`jobs` is missing", "one `- datasets: …` each")
     return Draft(
         document,
         context,
         root,
-        accounts=_accounts(document, root, bad, context),
+        accounts=_accounts(document, section, root, bad),
         jobs=[*_jobs(document, context)],
-        datasets=_datasets(root.datasets, where, mistakes),
-        expect=_expect(root.expect, where, mistakes),
+        datasets=_datasets(root.datasets),
+        expect=_expect(root.expect),
     )
 
 
@@ -159,11 +155,11 @@ def _document(path: Path, text: str | None, context: LoadContext) -> Document:
     except Unreadable as flaw:
         place = Place(path, max(flaw.line, 1), flaw.column)
         hint = _INIT if flaw.what == MISSING else flaw.hint
-        raise context.mistakes.fatal(place, f"the manifest {flaw.what}", hint) from None
-    return parse(text, path, context.mistakes)
+        raise context.fatal(place, f"the manifest {flaw.what}", hint) from None
+    return parse(text, path, context)
 
 
-def _check_files(api: Api, where: Where, mistakes: Diagnostics) -> None:
+def _check_files(api: Api, section: Section) -> None:
     """Report a missing or unreadable file of certificates."""
     if api.ca_file is None:
         return
@@ -172,18 +168,13 @@ def _check_files(api: Api, where: Where, mistakes: Diagnostics) -> None:
     except OSError as error:
         flaw = f"cannot be read: {error.strerror}"
     if flaw:
-        mistakes.add(where(("api", "ca_file")), f"`ca_file` {flaw}", "a PEM file of certificates")
+        section.refuse(("api", "ca_file"), f"`ca_file` {flaw}", "a PEM file of certificates")
 
 
-def _datasets(
-    overrides: dict[str, models.Override], where: Where, mistakes: Diagnostics
-) -> dict[str, Dataset]:
+def _datasets(overrides: dict[str, models.Override]) -> dict[str, Dataset]:
     """Return the catalogue with the manifest's overrides."""
     known = dict(CATALOGUE)
     for name, override in overrides.items():
-        if name not in known:
-            mistakes.add(where(("datasets", name), key=True), *unknown_dataset(name, known))
-            continue
         changed = _given(override)
         if override.refresh is not None:
             changed["refresh"] = known[name].refresh._replace(**_given(override.refresh))
@@ -191,23 +182,9 @@ def _datasets(
     return known
 
 
-def _check_names(written: object, section: str, where: Where, mistakes: Diagnostics) -> None:
-    """Report unknown datasets of a section that has other mistakes, which leave it out."""
-    for name in written if isinstance(written, dict) else ():
-        try:
-            datasets_named(name)
-        except InvalidValue as flaw:
-            mistakes.add(where((section, name), key=True), flaw.what, flaw.hint)
-
-
-def _expect(written: dict[str, Expect], where: Where, mistakes: Diagnostics) -> dict[str, Expect]:
+def _expect(written: dict[str, Expect]) -> dict[str, Expect]:
     """Return what is expected of each dataset. Entries for fewer datasets are laid over others."""
-    entries: list[tuple[list[str], Expect]] = []
-    for name, own in written.items():
-        try:
-            entries.append((datasets_named(name), own))
-        except InvalidValue as flaw:
-            mistakes.add(where(("expect", name), key=True), flaw.what, flaw.hint)
+    entries = [(datasets_named(name), own) for name, own in written.items()]
     found: dict[str, Expect] = {}
     # The entry of a dataset is laid over that of a glob, and that over all.
     for names, own in sorted(entries, key=lambda entry: -len(entry[0])):
@@ -224,52 +201,51 @@ def _given(written: models.Override | models.WrittenRefresh) -> dict[str, Any]:
 
 
 def _accounts(
-    document: Document, root: models.Root, bad: set[str], context: LoadContext
+    document: Document, section: Section, root: models.Root, bad: set[str]
 ) -> dict[str, Account]:
-    value, where, mistakes = document.value, document.where, context.mistakes
-    before = len(mistakes.found)
-    written = [*_items(document, "accounts")]
+    value, context = document.value, section.context
+    before = len(context.mistakes)
+    written = [*_items(document, "accounts", context)]
     if root.accounts_file is not None:
         # Noted like a reference, because it is a file that the manifest needs.
         context.references[f"${{file:{root.accounts_file.path}}}"] = None
-        written += read_csv(root.accounts_file, where(("accounts_file",)), context)
+        written += read_csv(root.accounts_file, section.place("accounts_file"), context)
         # A row that could not be read may be the account that a job names.
-        context.accounts_unknown |= len(mistakes.found) > before
+        context.accounts_unknown |= len(context.mistakes) > before
     given = {} if "defaults" in bad else value.get("defaults", {})
     shared = root.defaults
     defaults = {**given, "credential": shared.credential, "paused": shared.paused}
     places = context.credential_places
-    places[DEFAULTS] = place_of(given.get("credential"), where, "defaults", "credential")
-    places[PLATFORM] = where(("platform", "secret"))
+    places[DEFAULTS] = place_of(given.get("credential"), section, "defaults", "credential")
+    places[PLATFORM] = section.place("platform", "secret")
     accounts = validate_accounts(written, defaults, root, bad, context)
     sources = [name for name in models.SOURCES if name in value]
     if not sources:
         if not any(is_mistyped(name, value, fields_of(models.Root)) for name in models.SOURCES):
-            hint = "list them, or name an accounts_file"
-            mistakes.add(where(), "`accounts` is missing", hint)
+            section.refuse((), "`accounts` is missing", "list them, or name an accounts_file")
     elif not accounts and not context.accounts_unknown and not value.get("accounts"):
         name = sources[-1]
         # Not if another mistake explains why there is none.
-        if name != "accounts_from" and name not in bad and len(mistakes.found) == before:
-            mistakes.add(where((name,)), f"`{name}` holds no account", "add one")
+        if name != "accounts_from" and name not in bad and len(context.mistakes) == before:
+            section.refuse((name,), f"`{name}` holds no account", "add one")
     # A job may name accounts that authorised the platform, which only WeChat knows.
     context.accounts_unknown |= not sources or "accounts_from" in sources or "accounts" in bad
     return accounts
 
 
-def _jobs(document: Document, context: LoadContext) -> Iterator[tuple[models.WrittenJob, Where]]:
+def _jobs(document: Document, context: LoadContext) -> Iterator[tuple[models.WrittenJob, Section]]:
     """Yield the jobs, each reduced to its valid keys."""
-    for value, where in _items(document, "jobs"):
-        if isinstance(value, dict):
-            yield salvage(models.WrittenJob, value, where, context)[0], where
+    for section in _items(document, "jobs", context):
+        if isinstance(section.value, dict):
+            yield salvage(models.WrittenJob, section)[0], section
         else:
-            check(models.WrittenJob, value, where, context, item_of="jobs")
+            check(models.WrittenJob, section, item_of="jobs")
 
 
-def _items(document: Document, name: str) -> Iterator[tuple[Any, Where]]:
-    """Yield the items of a list in the manifest, each with its `Where`."""
+def _items(document: Document, name: str, context: LoadContext) -> Iterator[Section]:
+    """Yield the items of a list in the manifest."""
     values = document.value.get(name)
     if isinstance(values, list):
         _, of_list = document.positions.parts[name]
         for value, (_, position) in zip(values, of_list.parts.values(), strict=True):
-            yield value, Document(document.file, value, position).where
+            yield Section(value, Document(document.file, value, position).find, context)

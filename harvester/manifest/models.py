@@ -12,11 +12,12 @@ from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, Tag, Val
 from pydantic import WithJsonSchema as Schema
 from pydantic.dataclasses import dataclass
 
-from harvester.catalogue import CATALOGUE
+from harvester.catalogue import CATALOGUE, unknown_dataset
 from harvester.core.calendar import Day
 from harvester.core.config import field_types, parsers, settings
 from harvester.core.config.expect import Expect
-from harvester.core.errors import InvalidValue
+from harvester.core.errors import InvalidValue, UnknownName
+from harvester.manifest.account_selection import datasets_named
 
 _T = TypeVar("_T")
 
@@ -56,6 +57,24 @@ DatasetNames = Annotated[
 PathText = Annotated[
     str, PlainValidator(lambda value: parsers.path(field_types.plain_text(value))), field_types.PATH
 ]
+
+
+def _in_catalogue(name: str) -> str:
+    if name not in CATALOGUE:
+        raise UnknownName(*unknown_dataset(name, CATALOGUE))
+    return name
+
+
+def _pattern(name: str) -> str:
+    datasets_named(name)
+    return name
+
+
+# With their type, the schemas of keys become `propertyNames`.
+_InCatalogue = Annotated[
+    str, AfterValidator(_in_catalogue), Schema({"type": "string", "enum": [*CATALOGUE]})
+]
+_Pattern = Annotated[str, AfterValidator(_pattern), Schema({"type": "string", **_NAMES})]
 _DAY = f"{parsers.DAY}|{parsers.AGO}"
 BeginDay = Annotated[
     WrittenDay[Day], _by_day(parsers.begin_day), field_types.pattern(f"{_DAY}|earliest")
@@ -207,12 +226,8 @@ class Root:
         "output"
     )
     """The place for the files: a directory, s3://…, gs://…, az://…, or a mapping with more."""
-    datasets: Annotated[
-        dict[str, Override], Field(json_schema_extra={"propertyNames": {"enum": [*CATALOGUE]}})
-    ] = Field(default_factory=dict)
+    datasets: dict[_InCatalogue, Override] = Field(default_factory=dict)
     """By dataset: changes of WeChat's that the catalogue does not have yet."""
-    expect: Annotated[dict[str, Expect], Field(json_schema_extra={"propertyNames": _NAMES})] = (
-        Field(default_factory=dict)
-    )
+    expect: dict[_Pattern, Expect] = Field(default_factory=dict)
     """By dataset, glob or all: what is fine, as {all: {complete_by: "12:00"}}. The entry of a
     dataset is laid over that of a glob, and that over all."""

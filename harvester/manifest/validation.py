@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -14,8 +15,8 @@ from pydantic_core import ErrorDetails
 from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import KINDS, Account
-from harvester.core.errors import InvalidValue
-from harvester.manifest.diagnostics import Diagnostics, Invalid, LoadContext, Step, Where
+from harvester.core.errors import InvalidValue, UnknownName
+from harvester.manifest.diagnostics import Invalid, Section, Step
 
 Model = TypeVar("Model")
 
@@ -54,42 +55,36 @@ def fields_of(model: type[Any]) -> dict[str, FieldInfo]:
     return fields
 
 
-def check(
-    model: type[Model], value: object, where: Where, context: LoadContext, *, item_of: str = ""
-) -> Model | None:
+def check(model: type[Model], section: Section, item_of: str = "") -> Model | None:
     """Return the value as a model, or None after every mistake in it is reported.
 
     ``item_of`` is the key of the list that the value is an item of.
     """
     valid: Model | None
-    valid, _ = _validated(model, value, where, context, item_of)
+    valid, _ = _validated(model, section, item_of)
     return valid
 
 
-def salvage(
-    model: type[Model], value: dict[str, Any], where: Where, context: LoadContext
-) -> tuple[Model, set[str]]:
+def salvage(model: type[Model], section: Section) -> tuple[Model, set[str]]:
     """Return the model of the valid keys of a mapping, and the invalid keys, which are reported."""
-    good, flaws = _validated(model, value, where, context)
+    good, flaws = _validated(model, section)
     bad = {str(flaw["loc"][0]) for flaw in flaws}
     if bad:
-        rest = {name: inner for name, inner in value.items() if name not in bad}
-        good, _ = _validated(model, rest, where, context)
+        rest = {name: inner for name, inner in section.value.items() if name not in bad}
+        good, _ = _validated(model, replace(section, value=rest))
     return good, bad
 
 
-def _validated(
-    model: Any, value: object, where: Where, context: LoadContext, item_of: str = ""
-) -> tuple[Any, list[ErrorDetails]]:
+def _validated(model: Any, section: Section, item_of: str = "") -> tuple[Any, list[ErrorDetails]]:
     """Return the value as a model, None for an invalid one, and the flaws, which are reported."""
-    given = {"today": context.today, "folder": context.folder}
+    given = {"today": section.context.today, "folder": section.context.folder}
     try:
         # Called directly, because a TypeAdapter would be made for each of ten thousand accounts.
-        return model.__pydantic_validator__.validate_python(value, context=given), []
+        return model.__pydantic_validator__.validate_python(section.value, context=given), []
     except ValidationError as error:
         flaws = error.errors(include_url=False)
     for flaw in _told_once(model, flaws):
-        _report(model, flaw, where, context.mistakes, item_of)
+        _report(model, flaw, section, item_of)
     return None, flaws
 
 
@@ -115,34 +110,35 @@ def _steps(flaw: ErrorDetails) -> tuple[Step, ...]:
     return tuple(step for step in flaw["loc"] if not str(step).startswith("["))
 
 
-def _report(
-    model: type[Any], flaw: ErrorDetails, where: Where, mistakes: Diagnostics, item_of: str = ""
-) -> None:
+def _report(model: type[Any], flaw: ErrorDetails, section: Section, item_of: str) -> None:
     loc = _steps(flaw)
-    kind = flaw["type"]
+    kind, written = flaw["type"], flaw["input"]
     if kind == "unexpected_keyword_argument":
         what, hint = _unknown_key(_owner(model, loc), str(loc[-1]), in_secret="credential" in loc)
-        mistakes.add(where(loc, key=True), what, hint)
+        section.refuse(loc, what, hint, key=True)
         return
     if kind == "missing":
-        mistakes.add(where(loc), f"`{loc[-1]}` is missing", _MISSING.get(str(loc[-1]), "add it"))
+        section.refuse(loc, f"`{loc[-1]}` is missing", _MISSING.get(str(loc[-1]), "add it"))
         return
     # An item of a list has an index; the message names the key of its list.
     name = next((step for step in reversed(loc) if isinstance(step, str)), item_of)
-    if isinstance(flaw["input"], Invalid):
-        if flaw["input"].what:
-            mistakes.add(where(loc), f"{_label(name)} {flaw['input'].what}", flaw["input"].hint)
+    if isinstance(written, Invalid):
+        if written.what:
+            section.refuse(loc, f"{_label(name)} {written.what}", written.hint)
         return
     reason = flaw.get("ctx", {}).get("error")
+    if isinstance(reason, UnknownName):
+        section.refuse(loc, reason.what, reason.hint, key=flaw["loc"][-1] == "[key]")
+        return
     # Keys that contradict each other: the mistake is shown at the first that is written.
     if isinstance(reason, InvalidValue) and reason.keys:
-        present = next((name for name in reason.keys if name in flaw["input"]), reason.keys[0])
-        mistakes.add(where((*loc, present)), f"`{reason.keys[0]}` {reason.what}", reason.hint)
+        present = next((name for name in reason.keys if name in written), reason.keys[0])
+        section.refuse((*loc, present), f"`{reason.keys[0]}` {reason.what}", reason.hint)
         return
     what, hint = _explain(flaw, name)
     item = "an item of " if (item_of and not loc) or (loc and loc[-1] != name) else ""
     subject = f"{item}{_label(name)}" if name else "the manifest"
-    mistakes.add(where(loc), f"{subject} {what}", hint)
+    section.refuse(loc, f"{subject} {what}", hint)
 
 
 def _label(key: str) -> str:

@@ -22,7 +22,7 @@ import yaml
 
 from harvester.core.config.field_types import AmbiguousScalar
 from harvester.core.errors import Mistake, Place
-from harvester.manifest.diagnostics import Diagnostics, Invalid, Step
+from harvester.manifest.diagnostics import Invalid, LoadContext, Step
 
 MAX_DEPTH = 20
 """Maximum nesting of lists and mappings."""
@@ -49,7 +49,7 @@ class Document:
     value: Any
     positions: Any
 
-    def where(self, loc: Sequence[Step] = (), /, *, key: bool = False) -> Place:
+    def find(self, loc: Sequence[Step], key: bool) -> Place:  # noqa: FBT001 - as `Find` has it
         """Return the place of a part, or of its key; for a missing part, of the nearest parent."""
         position = self.positions
         mark = _mark(position)
@@ -66,25 +66,25 @@ def _mark(position: Any) -> yaml.Mark:
     return mark
 
 
-def parse(text: str, file: Path, mistakes: Diagnostics) -> Document:
+def parse(text: str, file: Path, context: LoadContext) -> Document:
     """Return the document. Raises ManifestError for a mistake that prevents further reading."""
     try:
-        return _Reader(text, file, mistakes).document()
+        return _Reader(text, file, context).document()
     except yaml.MarkedYAMLError as error:
         syntax = error
     # Raised outside of the handler, because the parser's message may repeat a line with secrets.
-    raise mistakes.fatal(*_syntax_mistake(text, Place(file, 1, 1), syntax))
+    raise context.fatal(*_syntax_mistake(text, Place(file, 1, 1), syntax))
 
 
 class _Reader:
     """Reader of the parser's events, which continues after most mistakes."""
 
-    __slots__ = ("events", "file", "mistakes")
+    __slots__ = ("context", "events", "file")
 
-    def __init__(self, text: str, file: Path, mistakes: Diagnostics) -> None:
+    def __init__(self, text: str, file: Path, context: LoadContext) -> None:
         self.events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
         self.file = file
-        self.mistakes = mistakes
+        self.context = context
 
     def document(self) -> Document:
         """Return the only document of the text. Raises ManifestError if it is empty."""
@@ -94,7 +94,7 @@ class _Reader:
             value, positions = self.value(next(self.events), 1)
         if value is None:
             start = Place(self.file, 1, 1)
-            raise self.mistakes.fatal(start, "the manifest is empty", "`harvester init` prints one")
+            raise self.context.fatal(start, "the manifest is empty", "`harvester init` prints one")
         next(self.events)
         after = next(self.events)
         if isinstance(after, yaml.DocumentStartEvent):
@@ -120,7 +120,7 @@ class _Reader:
         if depth > MAX_DEPTH:
             # Not read on, because what is nested without end would end the interpreter's stack.
             what = f"nested deeper than {MAX_DEPTH} levels"
-            raise self.mistakes.fatal(self.place(event), what, "no key of a manifest is")
+            raise self.context.fatal(self.place(event), what, "no key of a manifest is")
         if isinstance(event, yaml.SequenceStartEvent):
             return self.sequence(event, depth)
         return self.mapping(event, depth)
@@ -162,9 +162,9 @@ class _Reader:
         if not isinstance(event, yaml.ScalarEvent):
             self.refuse(event, "a key must be a word", "quote a value that begins with { or [")
             # Read past the key without the mistakes in it, which would follow from this one.
-            before = len(self.mistakes.found)
+            before = len(self.context.mistakes)
             self.value(event, depth + 1)
-            del self.mistakes.found[before:]
+            del self.context.mistakes[before:]
             return None
         if event.anchor is not None or event.tag is not None:
             self.refuse(event, "a key must be a word", "leave the anchor or tag out")
@@ -176,7 +176,7 @@ class _Reader:
 
     def refuse(self, event: Any, what: str, hint: str = "") -> None:
         """Report a mistake at the beginning of an event."""
-        self.mistakes.add(self.place(event), what, hint)
+        self.context.refuse(self.place(event), what, hint)
 
     def place(self, event: Any) -> Place:
         """Return the place where an event begins."""

@@ -60,7 +60,7 @@ SABOTAGES = (
     Sabotage(
         "pause-without-an-end",
         ACCOUNTS,
-        "if pause is None or (pause.until is not None and pause.until < context.today):",
+        "if pause is None or (pause.until is not None and pause.until < section.context.today):",
         "if pause is None:",
         "tests/runs/test_paused_accounts.py::test_a_pause_ends_after_its_last_day",
     ),
