@@ -52,12 +52,10 @@ class Resolver:
         self, token: str, advice: str, expires_at: str | None = None
     ) -> credentials.SecretReader:
         """Return a secret that another service renews."""
-        read = self.reader(token, advice)
-        if expires_at is None:
-            return credentials.SecretReader(read)
-        return credentials.SecretReader(
-            read, parsed(self.whose, expires_at, self._moment, "write when the token ends")
-        )
+        read, end = self.reader(token, advice), None
+        if expires_at is not None:
+            end = parsed(self.whose, expires_at, self._moment, "write when the token ends")
+        return credentials.SecretReader(read, end)
 
     def command(
         self, words: tuple[str, ...], seconds: float | None, advice: str

@@ -19,8 +19,9 @@ from harvester.core.calendar import Day, Month
 from harvester.core.config import parsers
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
-from harvester.readers.output_place import Harvested, OutputPlace, located
+from harvester.readers.output_place import OutputPlace, located
 from harvester.storage import arrow_files, footer
+from harvester.storage.backends.base import Store
 from harvester.storage.layout import Partition
 
 
@@ -86,13 +87,12 @@ def _day(what: str, day: str | dt.date | None, parse: Callable[[str], Day | None
     return parsers.option_value(what, str(day), parse)
 
 
-def arrow_dataset(harvested: Harvested, name: str, chosen: RowFilter) -> ds.Dataset:
+def arrow_dataset(place: OutputPlace, store: Store, name: str, chosen: RowFilter) -> ds.Dataset:
     """Return the rows of a dataset that match a filter; no row is read yet.
 
     Raises as `located`, and StoreError for a file that cannot be read.
     """
-    (tree, found), place = located(harvested.store, name), harvested.place
-    system = _file_system(place)
+    (tree, found), system = located(store, name), _file_system(place)
     kept = chosen.files(found, tree.buckets)
     # Of the newest month, because older files may lack columns that were added since.
     newest = tree.name([*found][-1])

@@ -65,11 +65,8 @@ def _missing(package: str) -> HarvesterError:
 def _polars_options(place: OutputPlace) -> dict[str, str]:
     options = dict(place.options)
     if place.endpoint is not None:
-        options[_ENDPOINTS[_scheme(place)]] = place.endpoint
+        scheme = str(place.path).partition("://")[0]
+        options[_ENDPOINTS[scheme]] = place.endpoint
         if place.endpoint.startswith("http://"):
             options["allow_http"] = "true"
     return options
-
-
-def _scheme(place: OutputPlace) -> str:
-    return str(place.path).partition("://")[0]

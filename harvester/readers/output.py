@@ -9,20 +9,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.results import Change
-from harvester.readers import engines, output_tables
+from harvester.readers import engines
 from harvester.readers.arrow_dataset import arrow_dataset, filter_of
-from harvester.readers.output_place import (
-    Harvested,
-    datasets,
-    located,
-    open_place,
-)
-from harvester.storage.derived import derived_files, derived_runs
-from harvester.storage.layout import ACCOUNTS, Tree
+from harvester.readers.output_place import OutputPlace, datasets, located, open_place
+from harvester.storage.backends.base import Store
+from harvester.storage.derived import derived_files
+from harvester.storage.derived.derived_runs import HEAD_BYTES, RecordedRun, codes, runs_table
+from harvester.storage.layout import ACCOUNTS, COVERAGE, Tree
+from harvester.storage.state import run_records
 from harvester.storage.state.change_reader import whole_tree
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, Names
@@ -45,12 +44,13 @@ class Output:
     """
 
     place: str
-    _harvested: Harvested = field(repr=False, compare=False)
+    _at: OutputPlace = field(repr=False, compare=False)
+    _store: Store = field(repr=False, compare=False)
 
     @property
     def datasets(self) -> tuple[str, ...]:
         """The names of the datasets that the output has."""
-        return datasets(self._harvested.store)
+        return datasets(self._store)
 
     @arguments.checked
     def arrow(
@@ -71,7 +71,7 @@ class Output:
         # Here none is none: a program may have found no account.
         appids = () if accounts in ([], ()) else arguments.names(accounts, "accounts") or None
         chosen = filter_of(begin_date, end_date, appids, time.time())
-        return arrow_dataset(self._harvested, name, chosen)
+        return arrow_dataset(self._at, self._store, name, chosen)
 
     def polars(self, name: str) -> pl.LazyFrame:
         """Return a dataset's rows as a lazy frame of Polars.
@@ -79,10 +79,9 @@ class Output:
         Raises UsageError as `arrow`, and HarvesterError if Polars is not installed.
         """
         arguments.check(Output.arrow, {"name": name})
-        tree, found = located(self._harvested.store, name)
-        place = self._harvested.place
-        paths = [place.location(tree.name(each)) for each in found]
-        return engines.polars_frame(place, paths)
+        tree, found = located(self._store, name)
+        paths = [self._at.location(tree.name(each)) for each in found]
+        return engines.polars_frame(self._at, paths)
 
     def duckdb(
         self, con: duckdb.DuckDBPyConnection | None = None, schema: str = "wechat"
@@ -94,9 +93,8 @@ class Output:
         files at each query. If a later run adds a dataset, call this again. Raises HarvesterError
         if DuckDB, or an extension that it needs for an object store, is not installed.
         """
-        place, store = self._harvested.place, self._harvested.store
-        used = engines.duckdb_connection(place, con, schema)
-        used.execute(views_of(store, "duckdb", schema, str(place.path)).script())
+        used = engines.duckdb_connection(self._at, con, schema)
+        used.execute(views_of(self._store, "duckdb", schema, self.place).script())
         if con is None:
             used.execute("use {}".format(dialect_of("duckdb").quoted(schema)))
         return used
@@ -107,7 +105,7 @@ class Output:
         ``wanted`` is False of an account that its manifest does not have any more, and
         ``updated_at`` is when another column changed last.
         """
-        return derived_files.read_all(self._harvested.store, ACCOUNTS).sort_by("appid")
+        return derived_files.read_all(self._store, ACCOUNTS).sort_by("appid")
 
     @arguments.checked
     def coverage(self, name: str | None = None) -> pa.Table:
@@ -118,21 +116,26 @@ class Output:
         last answer was not usable) or ``missing``, for a ``reason``. ``has_rows`` is null if there
         was no usable answer at all. Raises UsageError as `arrow`, and DamagedOutput.
         """
-        return output_tables.coverage(self._harvested.store, name)
+        found = derived_files.read_all(self._store, COVERAGE)
+        if name is None:
+            return found
+        located(self._store, name)
+        return found.filter(pc.equal(found["dataset"], name))
 
     def codes(self) -> pa.Table:
         """Return the known values of columns with codes, and their labels in both languages.
 
         ``code_int`` is null for codes that are text.
         """
-        return derived_runs.codes()
+        return codes()
 
     def runs(self) -> pa.Table:
         """Return the runs that left a record, oldest first; ``_run_id`` of a row is a ``run_id``.
 
         ``exit_code`` and ``ended_at`` are null for a run that goes on, or was killed.
         """
-        return output_tables.runs(self._harvested.store)
+        newest_first = run_records.newest(Tree(self._store), RecordedRun, HEAD_BYTES)
+        return runs_table(reversed([*newest_first]))
 
     @arguments.checked
     def changes(self, since: str | None = None) -> tuple[list[Change], str]:
@@ -143,7 +146,7 @@ class Output:
         Raises HistoryLost, with a new ``cursor``, if the history since the old one has a gap: read
         everything once and continue from the new cursor.
         """
-        return changes_of(Tree(self._harvested.store), since)
+        return changes_of(Tree(self._store), since)
 
     @arguments.checked
     def verify(self, *, footers_only: bool = False) -> Report:
@@ -152,7 +155,7 @@ class Output:
         Every byte is read, unless ``footers_only``. Repairs nothing. Raises HarvesterError if a
         file cannot be read at all.
         """
-        tree = whole_tree(self._harvested.store)
+        tree = whole_tree(self._store)
         # No wanted days: without a manifest, the days that an unreadable file had are not known.
         return check_tree(tree, CATALOGUE, {}, {}, footers_only=footers_only)
 
@@ -176,5 +179,5 @@ def open(
 
     Raises UsageError if nothing was harvested there, and HarvesterError if it cannot be read.
     """
-    found = open_place(output, endpoint, storage_options, must_exist=must_exist)
-    return Output(str(found.place.path), found)
+    place, store = open_place(output, endpoint, storage_options, must_exist=must_exist)
+    return Output(str(place.path), place, store)

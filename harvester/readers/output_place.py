@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE, unknown_dataset
 from harvester.core.config import parsers
@@ -36,21 +35,14 @@ class OutputPlace:
         return isinstance(self.path, Path)
 
 
-class Harvested(NamedTuple):
-    """An output that exists, opened for reading."""
-
-    place: OutputPlace
-    store: Store
-
-
 def open_place(
     output: str | os.PathLike[str],
     endpoint: str | None = None,
     options: Mapping[str, object] | None = None,
     *,
     must_exist: bool = True,
-) -> Harvested:
-    """Open an output for reading. Creates nothing.
+) -> tuple[OutputPlace, Store]:
+    """Open an output that exists for reading: its place, and its files. Creates nothing.
 
     Raises UsageError if nothing was harvested there and it ``must_exist``, for an unfinished
     rewrite, for an option that the store does not have, and if it may not be read; StoreError if it
@@ -63,7 +55,7 @@ def open_place(
     rewrite_journal.refuse_unfinished(tree)
     if must_exist:
         layout.refuse_unharvested(tree.store)
-    return Harvested(place, tree.store)
+    return place, tree.store
 
 
 def datasets(store: Store) -> tuple[str, ...]:

@@ -147,15 +147,10 @@ class Backlog:
         self.abandoned_by = None
         self.refusals.held = False
 
-    def count_call(self, *, is_retry: bool) -> None:
-        """Count a call that is made."""
-        self.calls += 1
-        self.retries += is_retry
-
-    def take_back_call(self, *, is_retry: bool) -> None:
-        """Take back a call that was not made."""
-        self.calls -= 1
-        self.retries -= is_retry
+    def count_call(self, count: int = 1, *, is_retry: bool) -> None:
+        """Count a call that is made; -1 takes back one that was not."""
+        self.calls += count
+        self.retries += count * is_retry
 
 
 @dataclass(slots=True)

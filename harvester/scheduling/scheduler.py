@@ -286,7 +286,7 @@ class Scheduler:
         # The calls of a day that is over stand in its own ledger.
         if attempt.day_number == self.refusals.day_number:
             attempt.backlog.quota.give_back()
-        attempt.backlog.take_back_call(is_retry=bool(attempt.retry_reason))
+        attempt.backlog.count_call(-1, is_retry=bool(attempt.retry_reason))
         if attempt.backlog.abandoned_by is not None:
             self.abandoned.fail_attempt(attempt, attempt.backlog.abandoned_by, why)
         else:

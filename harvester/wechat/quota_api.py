@@ -20,9 +20,6 @@ from harvester.wechat.protocol import members_of
 _MAX_CALLS = 10**9
 """Maximum of a quota. A longer number may be part of a secret."""
 
-_PASSING = (Action.RETRY, Action.RETRY_NOW, Action.SLOW_DOWN, Action.REFRESH_TOKEN)
-"""Actions after refusals that say nothing about the question."""
-
 _NUMBERS = ("daily_limit", "used", "remain")
 
 QUOTA_PATH = "/cgi-bin/openapi/quota/get"
@@ -47,7 +44,9 @@ def quota_or_reason(status: int, body: bytes, asked_at: float) -> ReportedQuota 
     except BadAnswer as error:
         return str(error)
     if isinstance(answer, Refusal):
-        return None if rule_for(answer.errcode).action in _PASSING else str(answer)
+        rule = rule_for(answer.errcode)
+        # A rejected token says nothing about the question either.
+        return None if rule.is_passing or rule.action is Action.REFRESH_TOKEN else str(answer)
     told = answer.get("quota")
     numbers: list[Any] = [told.get(name) for name in _NUMBERS] if isinstance(told, dict) else [None]
     # A limit of 0 is no answer: an account that may call at all has one.

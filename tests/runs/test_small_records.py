@@ -14,7 +14,8 @@ import pytest
 
 from harvester.core.calendar import instant, parse_day
 from harvester.core.config.settings import Output
-from harvester.readers import output_tables
+from harvester.readers.output import Output as ReadOutput
+from harvester.readers.output_place import OutputPlace
 from harvester.storage.backends.base import Blob, FileInfo, Store, read_bytes
 from harvester.storage.layout import RUNS, Tree, open_tree
 from harvester.storage.state.record_folding import DAYS
@@ -114,7 +115,7 @@ def test_many_more_runs_cost_what_few_records_take(tmp_path: Path) -> None:
     left = [file.size for file in tree.store.list(RUNS) if file.name.endswith(".json")]
     assert len(left) <= 4 * DAYS + 2
     assert side_files(tree) - sum(left) - before < 4 * max(records)
-    assert len(output_tables.runs(tree.store)) == 2 * history.days
+    assert ReadOutput("", OutputPlace(""), tree.store).runs().num_rows == 2 * history.days
     first = tree_at(tmp_path / "first")
     history.live(first, history.last, history.last)
     assert_little_work(history, first, tree)
@@ -141,7 +142,7 @@ def test_four_hundred_days_of_three_hundred_accounts(tmp_path: Path, s3_output: 
     for place in (tree, stored):
         history.live(place, cut + 1, history.last)
         assert side_files(place) <= 0.1 * sizes(place)["data"], sizes(place)
-        assert len(output_tables.runs(place.store)) == 2 * history.days
+        assert ReadOutput("", OutputPlace(""), place.store).runs().num_rows == 2 * history.days
         assert changes_of(place, cursor)[0]
         assert_little_work(history, first, place)
     taken = [seconds(lambda each=each: work_of_status(history, each)) for each in (first, tree)]  # type: ignore[misc]

@@ -8,7 +8,7 @@ and now and then an hour of many. Hours and days without traffic have no row.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import TypeAlias
 
 from harvester.core.calendar import FIRST_DAY, Day, day_text
 from harvester.sandbox.data.account import DAY_SHARES, Profile, Row, digest, profile_of
@@ -19,11 +19,8 @@ PUSH_TIMEOUT = 5000
 _HOURS = struct.Struct("<24Q")
 
 
-class Hour(NamedTuple):
-    """One hour with traffic, and its figures by the names of WeChat's members."""
-
-    hour: int
-    figures: dict[str, int]
+Hour: TypeAlias = tuple[int, dict[str, int]]
+"""One hour with traffic, and its figures by the names of WeChat's members."""
 
 
 def hours_of(appid: str, day: Day) -> list[Hour]:
@@ -84,4 +81,4 @@ def _hour(profile: Profile, hour: int, level: int, word: int) -> Hour | None:
         "total_time_cost": (callbacks - failures) * reply + failures * longest,
         "max_time_cost": longest,
     }
-    return Hour(hour, figures)
+    return hour, figures

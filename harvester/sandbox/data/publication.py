@@ -97,13 +97,15 @@ def articles_of(appid: str, day: Day) -> tuple[Article, ...]:
 
     Most accounts have days without articles; the quietest publish once a month.
     """
-    chance, silent, many = words(f"publish {day} {appid}", 3)
+    chance, quiet, many = words(f"publish {day} {appid}", 3)
     often, usual = _rhythm(appid)
     notified = 1 + many % usual if chance < often else 0
-    unnotified = int(silent < often >> 3)
-    return (
-        *_message(appid, day, notified, silent=False),
-        *_message(appid, day, unnotified, silent=True),
+    unnotified = int(quiet < often >> 3)
+    # A silent message is published without a notification.
+    return tuple(
+        _article(appid, day, index, silent=silent)
+        for silent, count in ((False, notified), (True, unnotified))
+        for index in range(1, count + 1)
     )
 
 
@@ -119,11 +121,6 @@ def _rhythm(appid: str) -> tuple[int, int]:
     often, usual = words(f"rhythm {appid}", 2)
     octave = profile_of(appid).daily.bit_length() - 10  # 0 to 17
     return 1600 + often % 2400 + 220 * octave * octave, 1 + usual % min(8, 1 + octave // 2)
-
-
-def _message(appid: str, day: Day, count: int, *, silent: bool) -> tuple[Article, ...]:
-    """Make the articles of one message; a silent one is published without a notification."""
-    return tuple(_article(appid, day, index, silent=silent) for index in range(1, count + 1))
 
 
 def _article(appid: str, day: Day, index: int, *, silent: bool) -> Article:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from harvester.core.calendar import instant, parse_day, utc_text
-from harvester.readers import output_tables
+from harvester.readers.output import Output
+from harvester.readers.output_place import OutputPlace
 from harvester.storage.backends import atomic_files
 from harvester.storage.backends.base import read_bytes
 from harvester.storage.backends.local import LocalStore
@@ -95,7 +96,11 @@ def written(tree: Tree, days: int) -> Iterator[float]:
 def known(tree: Tree) -> list[object]:
     """Return what `status`, the gate and `runs` read."""
     heads = [*run_records.newest(tree, RunRecord)]
-    return [heads, [*run_records.newest(tree, RunResult)], output_tables.runs(tree.store)]
+    return [
+        heads,
+        [*run_records.newest(tree, RunResult)],
+        Output("", OutputPlace(""), tree.store).runs(),
+    ]
 
 
 def whole(tree: Tree) -> set[str]:
