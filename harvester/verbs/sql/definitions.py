@@ -81,17 +81,18 @@ class Views:
     def _rows(self, folder: str) -> str:
         """Return the chosen rows of a folder as a table."""
         schema = TABLES.get(folder) or arrow_schema(CATALOGUE[folder])
-        by_month = _is_by_month(folder)
+        if by_month := folder == "coverage" or folder in CATALOGUE:
+            schema = schema.append(pa.field("ref_month", pa.string()))
         is_chosen = folder in TABLES or folder in (self.chosen.datasets or CATALOGUE)
         if folder not in self.present or not is_chosen:
-            return self.dialect.no_rows(schema.append(_MONTH) if by_month else schema)
+            return self.dialect.no_rows(schema)
         rows = self.dialect.rows(f"{self.base}/{folder}", by_month=by_month)
         conditions = " and ".join(self._conditions(folder, schema.names))
         # Names of columns and texts that are quoted.
         return f"(select * from {rows} where {conditions})" if conditions else rows  # noqa: S608
 
     def _conditions(self, folder: str, names: Sequence[str]) -> Iterator[str]:
-        chosen, by_month = self.chosen, _is_by_month(folder)
+        chosen, by_month = self.chosen, "ref_month" in names
         for name, values in (("appid", chosen.appids), ("dataset", chosen.datasets)):
             if values is not None and name in names:
                 yield f"{name} in ({', '.join(map(self.dialect.text, sorted(values)))})"
@@ -129,12 +130,11 @@ class Views:
         return self._view(name, about_table(name), columns, file)
 
     def _dataset(self, dataset: Dataset) -> View:
-        own = {column.name for column in dataset.columns}
         columns = self._plain(["appid"]) | self._plain([*self._labels()], "a")
         for column in dataset.columns:
             columns |= self._column(dataset, column)
         for added, (how, needed) in _DERIVED.items():
-            if needed <= own:
+            if needed <= columns.keys():
                 columns[added] = how, comment_of(added)
         provisional = "coalesce(array_contains(a.days, d.ref_date), false)"
         columns["provisional"] = provisional, comment_of("provisional")
@@ -205,13 +205,6 @@ class Views:
             "rows_of_articles": self._rows("article_total_detail"),
             "rows_of_coverage": self._rows("coverage"),
         }
-
-
-_MONTH = pa.field("ref_month", pa.string())
-
-
-def _is_by_month(folder: str) -> bool:
-    return folder == "coverage" or folder not in TABLES
 
 
 def about_table(name: str) -> str:

@@ -76,11 +76,14 @@ def keep(tree: Tree, output: Output) -> None:
 
     Raises as `views_of`.
     """
+    former: Views | None = None
     # Again after a change, because another shard may have brought a dataset its first file.
     for _ in range(_MAX_TRIES):
         # Listed once for all engines, because a store takes its time.
         views = views_of(tree.store, ENGINES[0], "wechat", _address(output))
-        is_same = True
+        if views == former:
+            return
+        former, is_same = views, True
         for engine in ENGINES:
             name = f"{layout.VIEWS}/{engine}.sql"
             made = replace(views, dialect=dialect_of(engine)).script().encode()
