@@ -44,22 +44,20 @@ from harvester.storage.state import forced_refreshes, manifests, quota_ledger
 class RunState:
     """Inputs of one run; ``own`` are the buckets of its shard, and the manifest has their accounts.
 
-    ``manifest_at`` returns that part of the manifest as of another time. ``grant`` is how many
-    requests the run may make, None for any number. What happens goes to the facts of ``run_log``.
-    ``whole`` is the manifest before options narrowed it, for the tables. ``whole_at`` returns it as
-    of another time.
+    ``whole`` is that part of the manifest before options narrowed it, for the tables.
+    ``read_again`` returns both as of another time. ``grant`` is how many requests the run may make,
+    None for any number. What happens goes to the facts of ``run_log``.
     """
 
     manifest: Manifest
+    whole: Manifest
     tree: layout.Tree
     options: runtime.RunOptions
     context: runtime.RunContext
     own: list[int]
     run_log: RunLog
-    manifest_at: Callable[[float], Manifest]
+    read_again: runtime.ReadAgain
     grant: int | None = None
-    whole: Manifest | None = None
-    whole_at: Callable[[float], Manifest | None] = lambda _: None
 
     @property
     def stream(self) -> Stream:
@@ -90,29 +88,27 @@ def run(
     alone = own_buckets(manifest.output.buckets, options.shard), manifest.limits.max_requests
     own, grant = share or alone
     # A process of a run got it with its share.
-    whole = whole_manifest(project) if share is None else project.whole or manifest
-    # Narrowed before secrets are read: the runner of a shard needs those of its own accounts alone.
-    project = project._replace(manifest=of_shard(manifest, own))
-    context = run_context(project, watch)
+    name = name_in_output(project) if share is None else project.whole.file
 
-    def manifest_at(now: float) -> Manifest:
+    def own_parts(mine: Manifest, whole: Manifest) -> tuple[Manifest, Manifest]:
         # The limits of a process are its share of the manifest's.
-        return replace(of_shard(project.manifest_at(now), own), limits=manifest.limits)
+        mine = replace(of_shard(mine, own), limits=manifest.limits)
+        return mine, replace(of_shard(as_kept(whole), own), file=name)
 
-    whole = of_shard(whole, own)
+    mine, whole = own_parts(manifest, project.whole)
+    # Narrowed before secrets are read: the runner of a shard needs those of its own accounts alone.
+    context = run_context(project._replace(manifest=mine), watch)
 
-    def whole_at(now: float) -> Manifest:
-        read = as_kept((project.whole_at or project.manifest_at)(now))
-        return replace(of_shard(read, own), file=whole.file)
+    def read_again(now: float) -> tuple[Manifest, Manifest]:
+        return own_parts(*project.read_again(now))
 
-    place = project.manifest, project.tree, options, context, own, run_log
-    execute(RunState(*place, manifest_at, grant, whole, whole_at))
+    place = project.tree, options, context, own, run_log
+    execute(RunState(mine, whole, *place, read_again, grant))
 
 
-def whole_manifest(project: runtime.Project) -> Manifest:
-    """Return the manifest before it was narrowed, as files have it; its file is its name there."""
-    found = as_kept(project.whole or project.manifest)
-    return replace(found, file=Path(manifests.name_of(project.tree, found)))
+def name_in_output(project: runtime.Project) -> Path:
+    """Return the name that the whole manifest has in the output."""
+    return Path(manifests.name_of(project.tree, as_kept(project.whole)))
 
 
 def execute(state: RunState) -> None:
@@ -150,7 +146,7 @@ def execute(state: RunState) -> None:
 def _conclude(state: RunState, harvested: Harvested) -> None:
     """Report what the files have now, and have the tables made of it once the run ends."""
     manifest, tree, clock = state.manifest, state.tree, state.context.clock
-    whole, want = state.whole or manifest, harvested.want
+    whole, want = state.whole, harvested.want
     is_narrowed = (whole.names.keys(), whole.jobs) != (manifest.names.keys(), manifest.jobs)
     if not is_narrowed and wanted_days.paused_accounts(whole):
         # Read with the others, because the tables have them too.
@@ -190,8 +186,8 @@ def _by_right_clock(state: RunState) -> RunState:
         state.run_log.correct_clock(moved)
         # On days that its clock takes for future ones a manifest may want nothing, and be refused.
         with suppress(UsageError):
-            right = state.manifest_at(state.started_at)
-            state = replace(state, manifest=right, whole=state.whole_at(state.started_at))
+            manifest, whole = state.read_again(state.started_at)
+            state = replace(state, manifest=manifest, whole=whole)
         state.stream.report(begun(state.manifest, state.options, state.started_at))
     return state
 

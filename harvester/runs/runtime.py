@@ -21,6 +21,9 @@ from harvester.wechat.auth.token_owners import TokenOwners
 Watch: TypeAlias = Callable[[Callable[[], Progress]], Coroutine[Any, Any, None]]
 """A task that shows progress until it is cancelled."""
 
+ReadAgain: TypeAlias = Callable[[float], tuple[Manifest, Manifest]]
+"""A function that reads a manifest as of another time, and returns its narrowed and whole forms."""
+
 
 class Credentials(Protocol):
     """A reader of the secrets that a manifest refers to. It can be pickled."""
@@ -38,22 +41,20 @@ class Credentials(Protocol):
 class Project(NamedTuple):
     """A manifest, its output tree, and the clock and platform of one operation over them.
 
-    ``manifest_at`` reads the manifest again as of another time, in seconds since the Unix epoch,
-    ``whole_at`` does so without narrowing it, and ``credentials`` reads the secrets that it refers
-    to.
+    ``whole`` is the manifest before it was narrowed. ``read_again`` reads both as of another time,
+    in seconds since the Unix epoch, and ``credentials`` reads the secrets that they refer to.
     ``lock_timeout`` is how many seconds a verb other than a run waits for buckets that another run
     holds, None for what is usual in the store. ``owners`` compare the tokens of the accounts; None
-    compares them within this process. ``whole`` is the manifest before it was narrowed.
+    compares them within this process.
     """
 
     manifest: Manifest
+    whole: Manifest
     tree: Tree
     clock: CheckedClock
     platform: PlatformAtHand
-    manifest_at: Callable[[float], Manifest]
+    read_again: ReadAgain
     credentials: Credentials
-    whole: Manifest | None = None
-    whole_at: Callable[[float], Manifest] | None = None
     lock_timeout: float | None = None
     owners: TokenOwners | None = None
 

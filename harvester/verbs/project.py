@@ -46,7 +46,7 @@ Authorised: TypeAlias = Literal["asked", "remembered", "optional"]
 
 @dataclass(frozen=True, slots=True)
 class ManifestReader:
-    """A function that reads a manifest again as of another time, in this process or another.
+    """A `ReadAgain` for this process or another.
 
     ``appids`` are the accounts that authorised the platform.
     """
@@ -56,11 +56,11 @@ class ManifestReader:
     appids: tuple[str, ...]
     selection: Selection
 
-    def __call__(self, now: float) -> Manifest:
-        """Return the manifest as of a time in seconds since the Unix epoch. Raises as `read`."""
+    def __call__(self, now: float) -> tuple[Manifest, Manifest]:
+        """Return both as of a time in seconds since the Unix epoch. Raises UsageError."""
         draft = arguments.draft_of(self.source, now)
         again = replace(draft.manifest(self.appids), output=self.output)
-        return narrowed(again, self.selection, now)
+        return narrowed(again, self.selection, now), again
 
 
 @arguments.checked
@@ -115,11 +115,10 @@ class Opened(NamedTuple):
                     "`harvester check` and `harvester run` fetch the list of accounts from WeChat",
                 )
 
-        manifest_at = ManifestReader(self.source, output, appids, selection)
         mine = narrowed(manifest, selection, self.clock.started_at)
-        whole_at = replace(manifest_at, selection=ALL)
-        place = mine, self.tree, self.clock, platform
-        return Project(*place, manifest_at, credentials, manifest, whole_at)
+        read_again = ManifestReader(self.source, output, appids, selection)
+        place = self.tree, self.clock, platform
+        return Project(mine, manifest, *place, read_again, credentials)
 
 
 def open_project(
@@ -164,7 +163,7 @@ def open_alone(output: str | os.PathLike[str] | None) -> Project:
     tree = change_reader.whole_tree(tree.store)
     whole = union(tree, Output(path=path, buckets=tree.buckets), clock.started_at)
     platform = PlatformAtHand(clock, credentials.platform)
-    return Project(whole, tree, clock, platform, lambda _: whole, credentials, whole)
+    return Project(whole, whole, tree, clock, platform, lambda _: (whole, whole), credentials)
 
 
 def union(tree: Tree, output: Output, now: float) -> Manifest:

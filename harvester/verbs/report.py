@@ -85,7 +85,7 @@ def _command(manifest: ManifestSource | None, output: str | os.PathLike[str] | N
 
 def _target(html: str | os.PathLike[str], project: Project) -> Path | str:
     """Return the file or the URL of the page. Raises UsageError if it may not be written."""
-    text, manifest, name = os.fspath(html), project.whole or project.manifest, spelled("html")
+    text, manifest, name = os.fspath(html), project.whole, spelled("html")
     if "://" not in text:
         path = summary_file.usable(Path(text), manifest.file, name)
         summary_file.refuse_place(path, manifest, name)

@@ -265,7 +265,7 @@ class Run:
             lambda file: summary_file.refuse_place(file.path, opened.manifest, file.option)
         )
         self.project = opened.project(chosen, "asked")
-        self._log.whole = whole = as_kept(self.project.whole or self.project.manifest)
+        self._log.whole = whole = as_kept(self.project.whole)
         words = chosen.texts(names=whole.output.account_names)
         digest = manifests.digest_of(whole)
         self._log.stream.report(Begun({}, selection=words, manifest_digest=digest))

@@ -182,7 +182,7 @@ def open_to_read(
 
 def _unlisted(project: Project) -> list[UnlistedAccount]:
     """Return the accounts that neither the whole manifest nor one that a run has kept has."""
-    known = {account.appid for account in (project.whole or project.manifest).accounts}
+    known = {account.appid for account in project.whole.accounts}
     for _, kept in manifests.read(project.tree):
         known |= kept.appids if kept else set()
     return unlisted_accounts(project.tree, known)

@@ -88,9 +88,8 @@ class Lakeside:
             CredentialReader(),
         )
         platform = PlatformAtHand(clock, credentials.platform)
-        return Project(
-            manifest, self.harness.tree, clock, platform, lambda _: manifest, credentials
-        )
+        place = self.harness.tree, clock, platform
+        return Project(manifest, manifest, *place, lambda _: (manifest, manifest), credentials)
 
     def replace_rows(self, day: str) -> None:
         """Let WeChat count otherwise on a day, and ask for it again."""

@@ -176,10 +176,11 @@ def printed(done: Record, root: Path) -> str:
     manifest = lab.manifest()
     project = Project(
         manifest,
+        manifest,
         lab.tree,
         clock,
         PlatformAtHand(clock, CredentialReader().platform),
-        lambda _: manifest,
+        lambda _: (manifest, manifest),
         CredentialReader(),
     )
     with pytest.MonkeyPatch.context() as patch:

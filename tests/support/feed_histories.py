@@ -309,4 +309,5 @@ class History:
         manifest = Manifest(Path("jobs.yaml"), (), (), output, dict(CATALOGUE))
         clock = CheckedClock(lambda: self.now, lambda: self.now, "boot")
         platform = PlatformAtHand(clock, CredentialReader().platform)
-        return Project(manifest, tree, clock, platform, lambda _: manifest, CredentialReader())
+        both = manifest, manifest
+        return Project(*both, tree, clock, platform, lambda _: both, CredentialReader())

@@ -409,7 +409,8 @@ class Story:
         clock = self.lab.clock()
         platform = PlatformAtHand(clock, CredentialReader().platform)
         tree = self.lab.tree
-        return Project(manifest, tree, clock, platform, lambda _: manifest, CredentialReader())
+        both = manifest, manifest
+        return Project(*both, tree, clock, platform, lambda _: both, CredentialReader())
 
     def _log(self) -> RunLog:
         return RunLog(Stream(Record.begun(Path("jobs.yaml"), self.lab.now()), self.lab.now))

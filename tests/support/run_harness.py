@@ -68,7 +68,8 @@ def run_state(
     own = own_buckets(manifest.output.buckets, options.shard)
     mine = of_shard(manifest, own)
     grant = mine.limits.max_requests
-    return RunState(mine, tree, options, context, own, log, lambda _: mine, grant)
+    place = tree, options, context, own, log
+    return RunState(mine, mine, *place, lambda _: (mine, mine), grant)
 
 
 def newest_days(count: int) -> dict[str, str]:

@@ -7,7 +7,6 @@ import pickle
 import socket
 import struct
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -16,7 +15,7 @@ from harvester.core.config.credentials import PlatformCache
 from harvester.core.config.settings import Manifest
 from harvester.core.secret import Secret
 from harvester.runs.facts import Fact, Planned
-from harvester.runs.runtime import Credentials, RunOptions
+from harvester.runs.runtime import Credentials, ReadAgain, RunOptions
 from harvester.wechat.auth.token_owners import SharedToken
 
 PAIR = struct.Struct("!qq")
@@ -45,8 +44,7 @@ class ShardTask:
     plan: Planned
     manifest: Manifest
     whole: Manifest
-    manifest_at: Callable[[float], Manifest]
-    whole_at: Callable[[float], Manifest] | None
+    read_again: ReadAgain
     credentials: Credentials
     options: RunOptions
     log_level: int

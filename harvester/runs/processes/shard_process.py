@@ -184,11 +184,9 @@ class _ShardProcess:
         task, clock = self._task, self._clock
         with recorded(self._log):
             platform = PlatformAtHand(clock, self._shared_platform)
-            place = task.manifest, open_tree(task.manifest.output)
-            project = Project(*place, clock, platform, task.manifest_at, task.credentials)
-            project = project._replace(
-                owners=self._owners, whole=task.whole, whole_at=task.whole_at
-            )
+            place = task.manifest, task.whole, open_tree(task.manifest.output)
+            project = Project(*place, clock, platform, task.read_again, task.credentials)
+            project = project._replace(owners=self._owners)
             harvesting.run(self._log, project, task.options, share=(task.own, task.grant))
 
     def _shared_platform(self, manifest: Manifest) -> PlatformAccess | None:

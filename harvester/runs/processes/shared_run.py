@@ -84,7 +84,7 @@ def _tasks(
     """
     record, manifest, (number, total) = run_log.stream.own, project.manifest, options.shard
     least, more = divmod(manifest.limits.connections, count)
-    whole = harvesting.whole_manifest(project)
+    whole = replace(as_kept(project.whole), file=harvesting.name_in_output(project))
     for index in range(count):
         mine = own[index::count]
         limits = replace(manifest.limits, connections=least + (index < more))
@@ -97,8 +97,7 @@ def _tasks(
             plan=_plan(project.tree, narrowed, options, record.started_at),
             manifest=narrowed,
             whole=of_shard(whole, mine),
-            manifest_at=project.manifest_at,
-            whole_at=project.whole_at,
+            read_again=project.read_again,
             credentials=project.credentials,
             options=replace(options, processes=1),
             log_level=logging.getLogger("harvester").getEffectiveLevel(),

@@ -103,7 +103,7 @@ SABOTAGES = (
     Sabotage(
         "account-of-the-manifest-told-to-be-forgotten",
         STATUS,
-        "(project.whole or project.manifest).accounts",
+        "project.whole.accounts",
         "project.manifest.accounts",
         "tests/verbs/test_kept_manifests.py"
         "::test_an_account_that_is_not_selected_is_in_the_manifest_all_the_same",

@@ -35,7 +35,7 @@ SABOTAGES = (
     Sabotage(
         "tables-of-the-selection",
         HARVEST,
-        "whole, want = state.whole or manifest, harvested.want",
+        "whole, want = state.whole, harvested.want",
         "whole, want = manifest, harvested.want",
         f"{TESTS}::test_a_selection_narrows_no_table",
     ),

@@ -25,7 +25,7 @@ SABOTAGES = (
     Sabotage(
         "kept-selection-in-the-place-of-the-manifest",
         "harvester/verbs/run.py",
-        "as_kept(self.project.whole or self.project.manifest)",
+        "as_kept(self.project.whole)",
         "as_kept(self.project.manifest)",
         "tests/verbs/test_kept_manifests.py::test_a_gate_without_a_manifest_misses_what_no_run_fetched",
     ),
