@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import anyio
 
@@ -14,7 +13,6 @@ from harvester.core.calendar import Clock
 from harvester.core.config.settings import Manifest
 from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.rule import Action, Rule
-from harvester.core.text import redaction
 from harvester.engine.ledger_files import LedgerFiles, Opened
 from harvester.engine.lone_calls import MAX_ATTEMPTS, LoneCalls, Outcome, may_count
 from harvester.planning.ledger import Ledger
@@ -29,14 +27,6 @@ _TOLD_SECONDS = 5.0
 """Seconds of waiting from which on a wait is logged."""
 
 _log = logging.getLogger("harvester.fetch")
-
-
-class Heard(NamedTuple):
-    """The outcome of a question, the bytes of its answer with secrets masked, and its requests."""
-
-    outcome: Outcome
-    raw: bytes
-    requests: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +46,7 @@ class Question:
     tree: Tree
     window: Window
 
-    async def ask(self) -> Heard:
+    async def ask(self) -> Outcome:
         """Return the answer, or why there is none. Raises StoreError and UsageError, in a group."""
         files, rate = self.files, self.manifest.limits.per_token.rate
         bucket = bucket_of(self.window.appid, self.tree.buckets)
@@ -66,7 +56,7 @@ class Question:
         # Midnight may have passed meanwhile.
         ledger.begin(calendar.today(self.now()))
         if (spent := self._spent(ledger)) is not None:
-            return Heard(spent, b"", 0)
+            return spent
 
         async def once() -> Outcome:
             # Durable before the call, because a killed run must have entered too many.
@@ -81,9 +71,7 @@ class Question:
         ledger.expire(self.now())
         ledger.enter_recent(recent + self.calls.made, self.now() + rate.period)
         await files.close(ledger, bucket)
-        if isinstance(outcome, bytes):
-            return Heard(outcome, redaction.redacted_bytes(outcome), self.calls.made)
-        return Heard(outcome, outcome.answer, self.calls.made)
+        return outcome
 
     async def _cool_down(self, opened: Opened) -> int:
         """Wait while the rate of earlier runs leaves no room; return the calls that still count."""

@@ -270,17 +270,21 @@ async def _harvest(state: RunState, queues: list[AccountQueue], evidence: Eviden
     async with open_line(
         context, connections, state.tree.hold, partial(_may_force_refresh, state)
     ) as (transport, tokens, providers):
-        first_token = partial(tokens.request_ahead, queues[0].appid)
-        is_cut_short = not clock.is_checked and await _until_stopped(state, first_token)
+        owed = [(x.appid, each, each.missing) for x in queues for each in x.backlogs]
+        again = partial(token_comparison.ask_again, manifest, state.started_at, owed)
+        context.owners.ask_again = again
+
+        async def get_first_tokens() -> None:
+            if not clock.is_checked:
+                await tokens.request_ahead(queues[0].appid)
+            if not clock.is_off:
+                appids = token_comparison.to_compare(context, manifest, queues)
+                await token_comparison.compare(context, tokens, appids)
+
+        is_cut_short = await _until_stopped(state, get_first_tokens)
         if clock.is_off:
             stream.report(Counted(token_calls=providers.calls))
             return
-        answered = token_comparison.AnsweredDays(manifest, state.started_at, queues)
-        context.owners.ask_again = answered.ask_again
-        appids = token_comparison.to_compare(context, manifest, queues)
-        compare = partial(token_comparison.compare, context, tokens, appids)
-        # After a signal there is time for one wait alone.
-        is_cut_short = is_cut_short or await _until_stopped(state, compare)
         tools = Tools(
             transport=transport,
             tokens=tokens,
@@ -358,8 +362,7 @@ async def _run_watched(pipeline: Pipeline, state: RunState, count: watchers.Coun
         tasks.start_soon(watchers.watch_signals, pipeline, stream.stop)
         tasks.start_soon(watchers.checkpoint, state.run_log)
         tasks.start_soon(watchers.log_stalls, pipeline)
-        tasks.start_soon(watchers.count_often, count)
-        tasks.start_soon(watchers.watch_lease, pipeline, state.tree.hold)
+        tasks.start_soon(watchers.count_often, count, state.tree.hold)
         deadline = anyio.current_time() + _seconds_left(state)
         tasks.start_soon(watchers.stop_at, pipeline, deadline)
         await pipeline.run()

@@ -47,6 +47,12 @@ _LONG_LISTS = {
     "without_rows",
 }
 
+# Members that the event of an end has as the record has them.
+_OF_THE_END = (
+    *("exit_code", "outcome", "retry_at", "requests", "rows", "seconds"),
+    *("attention_new", "attention_total"),
+)
+
 _log = logging.getLogger("harvester.events")
 _log_of_run = logging.getLogger("harvester.run")
 
@@ -142,23 +148,15 @@ class Narrator:
         # The end of a shard is not that of the run, which comes last.
         if not told.is_own:
             return
-        done = told.stream.record
-        record = as_record(done)
+        record = as_record(told.stream.record)
         record["paused"] = record["paused"][:MAX_PAUSED]
         self._tell(
             events.RunEnded(
                 *told.stamp,
-                int(done.exit_code),
-                record["outcome"],
-                tuple(record["reasons"]),
-                record["retry_at"],
-                done.requests,
-                done.rows,
-                round(done.seconds, 3),
-                {name: value for name, value in record.items() if name not in _LONG_LISTS},
-                tuple(record["attention"][:MAX_SHOWN]),
-                record["attention_new"],
-                record["attention_total"],
+                **{name: record[name] for name in _OF_THE_END},
+                reasons=tuple(record["reasons"]),
+                record={name: each for name, each in record.items() if name not in _LONG_LISTS},
+                attention=tuple(record["attention"][:MAX_SHOWN]),
             )
         )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from harvester.core import calendar
+from harvester.core.calendar import DaySet
 from harvester.core.config.credentials import RefreshToken
 from harvester.core.config.settings import Manifest
 from harvester.core.text.wording import counted
 from harvester.planning import wanted_days
 from harvester.planning.wanted_days import Missing
 from harvester.runs.runtime import RunContext
-from harvester.scheduling.account_queue import AccountQueue
+from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.auth.token_owners import may_be_shared
 
@@ -42,41 +43,33 @@ def to_compare(
             yield account.appid
 
 
-class AnsweredDays:
-    """The days for which accounts were answered since the start of a run."""
+def ask_again(
+    manifest: Manifest,
+    started_at: float,
+    owed: Iterable[tuple[str, Backlog, DaySet]],
+    appids: Iterable[str],
+) -> str:
+    """Return the command, with its price, that asks again for what accounts were answered.
 
-    def __init__(
-        self, manifest: Manifest, started_at: float, queues: Iterable[AccountQueue]
-    ) -> None:
-        self._manifest = manifest
-        self._started_at = started_at
-        self._owed = [(x.appid, each, each.missing) for x in queues for each in x.backlogs]
-
-    def ask_again(self, appids: Iterable[str]) -> str:
-        """Return the command, with its price, that asks again for what accounts were answered.
-
-        Returns nothing if there was no answer.
-        """
-        answered, accounts = calendar.NO_DAYS, set(appids)
-        accounts &= {appid for appid, _, _ in self._owed}
-        for appid, backlog, days in self._owed:
-            if appid in accounts:
-                answered |= days & ~(backlog.missing | backlog.in_progress)
-        if not answered:
-            return ""
-        begin = calendar.oldest(answered)
-        price = counted(self._price(accounts, begin), "request")
-        return (
-            "What they were answered before may be of the wrong account. Ask for it again after"
-            f" that, with {price}: harvester run --accounts"
-            f" {','.join(sorted(accounts))} --begin-date {calendar.day_text(begin)} --refetch all"
-        )
-
-    def _price(self, accounts: set[str], begin: calendar.Day) -> int:
-        today = calendar.today(self._started_at)
-        since = calendar.day_range(begin, today)
-        want = {
-            name: {appid: days & since for appid, days in of_dataset.items() if appid in accounts}
-            for name, of_dataset in wanted_days.wanted(self._manifest, self._started_at).items()
-        }
-        return wanted_days.summarise(self._manifest, want, Missing(want, {}, {})).requests
+    Returns nothing if there was no answer. ``owed`` has the backlogs of all accounts by appid, each
+    with the days that were missing when the run began, at ``started_at``.
+    """
+    named = {*appids}
+    owed = [each for each in owed if each[0] in named]
+    answered = calendar.NO_DAYS
+    for _, backlog, days in owed:
+        answered |= days & ~(backlog.missing | backlog.in_progress)
+    if not answered:
+        return ""
+    begin, accounts = calendar.oldest(answered), {appid for appid, _, _ in owed}
+    since = calendar.day_range(begin, calendar.today(started_at))
+    want = {
+        name: {appid: days & since for appid, days in of_dataset.items() if appid in accounts}
+        for name, of_dataset in wanted_days.wanted(manifest, started_at).items()
+    }
+    requests = wanted_days.summarise(manifest, want, Missing(want, {}, {})).requests
+    return (
+        "What they were answered before may be of the wrong account. Ask for it again after"
+        f" that, with {counted(requests, 'request')}: harvester run --accounts"
+        f" {','.join(sorted(accounts))} --begin-date {calendar.day_text(begin)} --refetch all"
+    )

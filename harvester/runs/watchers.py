@@ -32,9 +32,6 @@ PUBLISH_GRACE_SECONDS = 4.5
 _COUNT_SECONDS = 0.5
 """Seconds between two facts of what was counted."""
 
-_LEASE_SECONDS = 1.0
-"""Seconds between two looks at the lease while nothing is asked."""
-
 _POLL_SECONDS = 0.1
 """Seconds between two checks for a signal."""
 
@@ -96,11 +93,14 @@ class Counting:
         return found._replace(done=self.stream.own.wanted_accounts - len(queues) + found.done)
 
 
-async def count_often(count: Counting) -> None:
-    """Report the counts twice a second."""
+async def count_often(count: Counting, hold: Hold) -> None:
+    """Report the counts twice a second, and end a run that has lost its lease."""
     while True:
         await anyio.sleep(_COUNT_SECONDS)
         count()
+        # Here as well as in the pipeline, which looks at it when something is handed out alone.
+        if not hold.is_good:
+            count.pipeline.stop()
 
 
 async def log_stalls(pipeline: Pipeline) -> None:
@@ -138,11 +138,3 @@ async def signalled(stop: StopOrder) -> None:
     # Polled, because a signal handler must not hand anything to a loop that may be gone.
     while stop.code is None:  # noqa: ASYNC110 - as the line above says
         await anyio.sleep(_POLL_SECONDS)
-
-
-async def watch_lease(pipeline: Pipeline, hold: Hold) -> None:
-    """End a run that has lost its lease, also while nothing is handed out."""
-    # Polled, because the thread that renews it knows no event loop.
-    while hold.is_good:  # noqa: ASYNC110 - as the line above says
-        await anyio.sleep(_LEASE_SECONDS)
-    pipeline.stop()

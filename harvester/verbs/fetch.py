@@ -24,10 +24,11 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.plain import Brief, plain
 from harvester.core.rule import Action, Rule, Scope
+from harvester.core.text.redaction import redacted_bytes
 from harvester.core.text.safe_text import safe_text
 from harvester.engine.ledger_files import LedgerFiles
-from harvester.engine.lone_calls import LoneCalls
-from harvester.engine.question import Heard, Question
+from harvester.engine.lone_calls import LoneCalls, Outcome
+from harvester.engine.question import Question
 from harvester.manifest.narrowing import ALL
 from harvester.manifest.option_values import end_day_option
 from harvester.runs.access import open_line, run_context
@@ -165,7 +166,8 @@ def _ask(project: Project, account: str, dataset: str, days: tuple[str, str]) ->
     own = [bucket_of(chosen.appid, tree.buckets)]
     with locked(tree, own, stream, project.lock_timeout) as tree:
         published = list(published_rows(tree, window))
-        heard = run_in_loop(partial(_hear, manifest, context, tree, stream.own.run_id, window))
+        hear = partial(_hear, manifest, context, tree, stream.own.run_id, window)
+        outcome, requests = run_in_loop(hear)
     answer = Answer(
         appid=chosen.appid,
         name=chosen.name,
@@ -174,24 +176,24 @@ def _ask(project: Project, account: str, dataset: str, days: tuple[str, str]) ->
         end_date=calendar.date_of(window.end),
         outcome="unanswered",
         exit_code=int(Exit.INCOMPLETE),
-        requests=heard.requests,
+        requests=requests,
         paused=chosen.paused.reason if chosen.paused and chosen.pauses(known.name) else "",
-        raw=heard.raw,
+        raw=redacted_bytes(outcome) if isinstance(outcome, bytes) else outcome.answer,
     )
-    if isinstance(heard.outcome, bytes):
-        return _compared(answer, known, decode.decoder(known)(window, heard.outcome), published)
-    return _refused(answer, heard.outcome.rule, heard.outcome.why, context.clock())
+    if isinstance(outcome, bytes):
+        return _compared(answer, known, decode.decoder(known)(window, outcome), published)
+    return _refused(answer, outcome.rule, outcome.why, context.clock())
 
 
 async def _hear(
     manifest: Manifest, context: RunContext, tree: Tree, run_id: str, window: Window
-) -> Heard:
-    """Put the question to WeChat. Raises as `Question.ask`."""
+) -> tuple[Outcome, int]:
+    """Put the question to WeChat; returns how many requests it took too. Raises as `ask`."""
     clock = context.clock
     async with open_line(context, hold=tree.hold) as (transport, tokens, _):
         calls = LoneCalls(transport, tokens, manifest, clock)
         files = LedgerFiles(tree, run_id, clock.moment)
-        return await Question(calls, files, manifest, clock, tree, window).ask()
+        return await Question(calls, files, manifest, clock, tree, window).ask(), calls.made
 
 
 def _account(manifest: Manifest, word: str) -> Account:

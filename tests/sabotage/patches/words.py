@@ -14,7 +14,6 @@ GATE = "harvester/verbs/gate.py"
 HOOKS = "harvester/cli/output/hooks.py"
 INERT_TEXT = "harvester/core/text/inert_text.py"
 RECORD = "harvester/runs/record/record.py"
-QUESTION = "harvester/engine/question.py"
 RUN_LOG = "harvester/runs/run_log.py"
 SAFE_TEXT = "harvester/core/text/safe_text.py"
 SECRET = "harvester/core/secret.py"
@@ -94,9 +93,9 @@ SABOTAGES = (
     ),
     Sabotage(
         "fetched-answer-unmasked",
-        QUESTION,
-        "redaction.redacted_bytes(outcome)",
-        "outcome",
+        "harvester/verbs/fetch.py",
+        "redacted_bytes(outcome) if",
+        "outcome if",
         "tests/end_to_end/test_secrets_are_hidden.py::test_an_answer_that_repeats_secrets_is_shown_without_them",
     ),
     Sabotage(
