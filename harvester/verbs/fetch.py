@@ -27,8 +27,7 @@ from harvester.core.rule import Action, Rule, Scope
 from harvester.core.text.redaction import redacted_bytes
 from harvester.core.text.safe_text import safe_text
 from harvester.engine.ledger_files import LedgerFiles
-from harvester.engine.lone_calls import LoneCalls, Outcome
-from harvester.engine.question import Question
+from harvester.engine.lone_calls import LoneCalls, Outcome, Question
 from harvester.manifest.narrowing import ALL
 from harvester.manifest.option_values import end_day_option
 from harvester.runs.access import open_line, run_context

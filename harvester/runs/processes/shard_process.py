@@ -33,13 +33,12 @@ from harvester.core.text import redaction
 from harvester.core.text.safe_text import safe_text
 from harvester.runs import harvest as harvesting
 from harvester.runs.clock import CheckedClock
-from harvester.runs.facts import CoverageRead, Fact
+from harvester.runs.facts import ClockCorrected, CoverageRead, Fact
 from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.processes import messages
 from harvester.runs.processes.messages import Channel, Question, ShardTask
-from harvester.runs.processes.shard_log import ShardLog
 from harvester.runs.record.record import Record
-from harvester.runs.run_log import recorded
+from harvester.runs.run_log import OpenRecord, RunLog, log_store_errors, recorded
 from harvester.runs.runtime import Project
 from harvester.runs.stream import StopOrder, Stream
 from harvester.storage.layout import open_tree
@@ -139,6 +138,43 @@ class Parent:
         if not self._order.is_graceful:
             os._exit(code)
         self._order.code = Exit(code)
+
+
+class ShardLog(RunLog):
+    """The changes of one shard. ``ask`` puts a question to the process that writes the record."""
+
+    def __init__(self, stream: Stream, ask: Callable[[messages.Question], Any]) -> None:
+        super().__init__(stream)
+        self._ask = ask
+
+    def correct_clock(self, offset: float) -> None:
+        """Go on under the id that all shards take after the clock was corrected."""
+        # In all, because the other shards count from the machine's clock too.
+        whole = self.stream.own.clock_offset + offset
+        run_id = self._ask(messages.ClockMoved(whole))
+        self.stream.report(ClockCorrected(offset, run_id))
+        with self._lock:
+            if self._place is not None:
+                self._place.changes.run_id = run_id
+
+    def close(self, error: Exception | None = None) -> None:
+        """End the shard, once, and wait until that is recorded. Raises EOFError."""
+        is_first = not self._closed
+        super().close(error)
+        # The locks are released after this. A run that took the buckets sooner would find the
+        # changes in their logs and no record of the run that made them.
+        if is_first:
+            self._ask(messages.Recorded())
+
+    def _close(self) -> None:
+        """Fold the change logs: the record is written elsewhere."""
+        if self._place is not None:
+            with log_store_errors():
+                self._write_tables()
+                self._place.changes.close()
+
+    def _write(self, place: OpenRecord) -> None:
+        """Write nothing: the facts are told as they happen."""
 
 
 class _OwnersOfAll(TokenOwners):

@@ -9,8 +9,8 @@ FETCH = "harvester/verbs/fetch.py"
 LEASE = "harvester/storage/backends/lease.py"
 LEARNING = "harvester/scheduling/refusal_learning.py"
 DEATHS = "tests/runs/processes/test_deaths.py"
+LONE_CALLS = "harvester/engine/lone_calls.py"
 LIMITER = "harvester/engine/rate_limiter.py"
-QUESTION = "harvester/engine/question.py"
 QUOTA = "harvester/planning/quota.py"
 RATE = "harvester/scheduling/rate_state.py"
 REFUSAL = "harvester/scheduling/refusal_policy.py"
@@ -35,7 +35,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "fetch-counts-no-call",
-        QUESTION,
+        LONE_CALLS,
         "ledger.add(self.window.dataset, self.window.appid, 1)",
         "pass",
         "tests/verbs/test_fetch.py::test_a_question_counts_in_the_ledger",
@@ -368,7 +368,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "recent-calls-of-before-a-fetch-forgotten",
-        QUESTION,
+        LONE_CALLS,
         "ledger.enter_recent(recent + self.calls.made,",
         "ledger.enter_recent(self.calls.made,",
         "tests/verbs/test_fetch.py::test_a_question_counts_in_the_ledger",
