@@ -1,7 +1,8 @@
 """An export of a large month in steps, each in a process of its own; prints the seconds.
 
-``change`` publishes the answers of `large_month` as a run does, with an entry of the change feed.
-``copy`` reads the file, writes it beside and flushes it. ``export`` exports into a format.
+``begin`` is a run that publishes nothing, and brings the tables beside the datasets. ``change``
+publishes the answers of `large_month` as a run does, with an entry of the change feed. ``copy``
+reads the file, writes it beside, flushes it and has its digest. ``export`` exports into a format.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ from tests.support.output_helpers import ANY_TIME
 BLOCK = 1 << 20
 
 
-def change(root: Path) -> None:
-    """Publish the groups, and record that."""
+def run(root: Path, *, publishes: bool) -> None:
+    """Record a run, and publish the groups in it."""
     tree = Tree(LocalStore(root))
     log = RunLog(Stream(Record.begun(Path("jobs.yaml"), time.time()), time.time))
     with recorded(log):
         log.open(tree, [0])
+        if not publishes:
+            return
         groups = raw_log.unpublished(tree, [0])[0]
         log.record_published(publish.publish(tree, DATASET, HERE, groups, ANY_TIME))
 
@@ -56,8 +59,8 @@ def main(step: str, root: Path, to: str) -> None:
     # Start-up counts for the command alone.
     import_module(f"harvester.verbs.lakehouse.{to}")
     begun, changed = time.perf_counter(), 0
-    if step == "change":
-        change(root)
+    if step in ("begin", "change"):
+        run(root, publishes=step == "change")
     elif step == "copy":
         copy(root)
     else:
