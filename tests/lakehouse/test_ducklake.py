@@ -86,7 +86,7 @@ def test_a_table_of_somebody_else_is_left_alone(lakeside: Lakeside) -> None:
     """With the name of a dataset."""
     export(lakeside, datasets=["interface_summary_hour"])
     run(lakeside, f"create table {DAILY} as select 1 as a")
-    with pytest.raises(UsageError, match="made by another program"):
+    with pytest.raises(UsageError, match="was not made by harvester"):
         export(lakeside)
     assert run(lakeside, f"from {DAILY}") == [(1,)]
 
@@ -102,7 +102,7 @@ def test_rows_that_others_changed_are_refused(
     export(lakeside)
     run(lakeside, f"call lake.set_option('data_inlining_row_limit', {inlined})")
     run(lakeside, change.format("interface_summary_hour", lakeside.harness.appids[0]))
-    with pytest.raises(UsageError, match="rows were changed by another program"):
+    with pytest.raises(UsageError, match="rows that another program changed"):
         export(lakeside)
 
 
@@ -172,6 +172,17 @@ def test_rows_that_were_deleted_for_good_are_named_until_they_are_gone(
     lakeside.replace_rows("2026-04-01")
     export(lakeside, **given)
     assert rows(lakeside, catalog=catalog or "") == lakeside.rows()
+
+
+def test_an_account_in_a_merged_file_is_deleted_for_good(lakeside: Lakeside) -> None:
+    """It has no row in a dataset, and DuckLake's own files are not below the folder of copies."""
+    lakeside.harness.accounts = 7
+    lakeside.harness.sandbox.fail(lakeside.harness.appids[-1], 48001)
+    lakeside.harness.run()
+    export(lakeside)
+    run(lakeside, "call ducklake_merge_adjacent_files('lake', 'accounts', schema => 'wechat')")
+    lakeside.forget_last()
+    assert "accounts" in {each.name for each in export(lakeside).holding}
 
 
 def test_an_account_that_comes_after_expiry_is_found(lakeside: Lakeside) -> None:

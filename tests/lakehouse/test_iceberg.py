@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -378,6 +379,32 @@ def test_an_expiry_keeps_what_is_committed_meanwhile(
     assert shore.rows() == shore.side.rows()
 
 
+def test_an_expiry_keeps_what_another_writer_is_about_to_commit(shore: Shore) -> None:
+    """Until it is three days old; what only old snapshots need and what a killed export left goes.
+
+    Once rows were deleted for good, no file without a snapshot stays.
+    """
+    shore.export()
+    shore.compact()
+    shore.change()
+    shore.export()
+    folder = shore.side.place / DAILY
+    new, old = folder / "data" / "new.parquet", folder / "data" / "old.parquet"
+    copy = next(folder.rglob("part-*.parquet"))
+    ours = copy.with_name("part-0000-of-0002-0123456789ab.parquet")
+    swapped = folder / "metadata" / f"{iceberg._MARK}0000-000000000000-m0.avro"
+    for path in (new, old, ours, swapped):
+        path.write_bytes(b"x")
+    ancient = shore.side.harness.now() - 4 * 86_400
+    os.utime(old, (ancient, ancient))
+    shore.export(expire=True)
+    assert [path.exists() for path in (new, old, ours, swapped)] == [True, False, False, False]
+    assert shore.rows() == shore.side.rows()
+    shore.side.forget_last()
+    shore.export(expire=True)
+    assert not new.exists()
+
+
 def in_one_manifest(swap: Any) -> list[ManifestFile]:
     """Write entries for files that stay and that were removed into one manifest, as Java does."""
     found = _OverwriteFiles._manifests(swap)
@@ -404,7 +431,7 @@ def test_a_table_of_somebody_else_is_left_alone(
         shore.export(schema="other")
     shore.export()
     catalog = f"sqlite:///{shore.side.place}/catalog.db"
-    with pytest.raises(UsageError, match=f"the catalog has this table at {shore.side.place}"):
+    with pytest.raises(UsageError, match=f"is at {shore.side.place}.* by the catalog"):
         exporting.export(
             tmp_path / "elsewhere", to="iceberg", output=shore.side.output, catalog=catalog
         )

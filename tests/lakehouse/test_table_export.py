@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import deltalake
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.errors import LeaseLost, LostRace, UsageError
+from harvester.core.errors import HarvesterError, LeaseLost, LostRace, UsageError
 from harvester.core.hold import Hold
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog, locked
 from harvester.runs.stream import Stream
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import CHANGES, Tree
-from harvester.verbs.lakehouse import delta, table_export
+from harvester.verbs.lakehouse import delta, formats, table_export
 from harvester.verbs.lakehouse.copies import Copier, Journal
 from harvester.verbs.lakehouse.tables import LakeTable
 from harvester.verbs.rewrite import rewrite_tree
@@ -163,6 +165,37 @@ def test_an_account_without_a_row_is_deleted_for_good(lakeside: Lakeside) -> Non
     gone = lakeside.forget_last()
     assert {"accounts", "coverage"} <= holding(lakeside)
     assert not any(gone in row for row in newest(lakeside, "accounts"))
+
+
+def test_an_account_in_the_label_of_a_run_is_deleted_for_good(lakeside: Lakeside) -> None:
+    """Forgetting removes the label from the output, and older versions of `runs` hold it."""
+    gone = lakeside.harness.appids[-1]
+    (path,) = (lakeside.output / "runs").rglob("*.parquet")
+    found = pq.ParquetFile(path).read()
+    named = [{**row, "labels": [("team", "growth"), ("for", gone)]} for row in found.to_pylist()]
+    pq.write_table(pa.Table.from_pylist(named, schema=found.schema), path)
+    lakeside.export()
+    assert any(gone in row for row in newest(lakeside, "runs"))
+    lakeside.harness.run()
+    assert "runs" not in holding(lakeside)
+    assert lakeside.forget_last() == gone
+    assert "runs" in holding(lakeside)
+    assert not any(gone in row for row in newest(lakeside, "runs"))
+    assert not lakeside.export(expire=True).holding
+
+
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(
+    lakeside: Lakeside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package alone may not be enough: a SQL catalog of Iceberg needs more."""
+
+    def missing(_: str) -> Any:
+        raise ModuleNotFoundError(name="sqlalchemy")
+
+    monkeypatch.setattr(formats, "import_module", missing)
+    with pytest.raises(HarvesterError, match="sqlalchemy is not installed") as caught:
+        lakeside.export("iceberg")
+    assert "'.[iceberg]'" in caught.value.advice
 
 
 def test_a_race_is_lost_where_columns_are_added_too(

@@ -286,7 +286,8 @@ class Story:
 
     def expire(self) -> None:
         """Export with `--expire`: no file has a byte of what was erased."""
-        self.half_expired = False
+        # What a killed one left of other writers' files in Iceberg tables stays for three days.
+        self.half_expired = self.half_expired and self.to == "iceberg"
         self.export(expire=True)
         self.has_erased = False
         for table in LAKE_TABLES:

@@ -11,6 +11,9 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
+from itertools import chain
+from operator import and_
 from pathlib import Path
 
 import pyarrow as pa
@@ -121,10 +124,7 @@ def _condition(folder: str, schema: pa.Schema, chosen: ChosenChanges) -> pc.Expr
         parts.append(pc.field(first) >= _date(chosen.begin_date))
     if last in schema.names and chosen.end_date != ALL_CHANGES.end_date:
         parts.append(pc.field(last) <= _date(chosen.end_date))
-    whole: pc.Expression | None = None
-    for part in parts:
-        whole = part if whole is None else whole & part
-    return whole
+    return reduce(and_, parts) if parts else None
 
 
 def _date(day: str) -> pa.Scalar:
@@ -189,14 +189,15 @@ class Journal:
             return None
 
 
-def accounts_in(store: Store, names: Iterable[str]) -> set[str]:
-    """Return the accounts in files of a table beside the datasets. Raises StoreError."""
-    found = set[str]()
+def values_in(store: Store, names: Iterable[str], column: str) -> set[object]:
+    """Return the values of a column in files, pairs for a map. Raises StoreError."""
+    found = set[object]()
     for name in names:
         with (
             store.local_copy(name) as copy,
             parquet_errors_as_store_errors(store.display_path(name)),
         ):
             if copy is not None:
-                found.update(pq.ParquetFile(copy.path).read(["appid"])["appid"].to_pylist())
+                values = pq.ParquetFile(copy.path).read([column])[column].to_pylist()
+                found.update(chain(*values) if column == "labels" else values)
     return found

@@ -10,27 +10,24 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import deltalake
 import pyarrow as pa
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import TableNotFoundError
 
-from harvester.core.errors import LostRace, StoreError, UsageError
-from harvester.core.text.inert_text import inert
+from harvester.core.errors import UsageError
 from harvester.manifest.option_values import spelled
 from harvester.storage.backends import atomic_files
-from harvester.storage.backends.base import Store, temp_path
+from harvester.storage.backends.base import temp_path
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.state.change_entries import LogPosition, cursor, parse_cursor
-from harvester.verbs.lakehouse.formats import Lake
+from harvester.verbs.lakehouse.formats import Lake, Lakehouse
 from harvester.verbs.lakehouse.tables import MONTH, PREFIX, Copy, LakeTable, Swap, TableState
 
 _LOG = "_delta_log"
 _VERSION = re.compile(rf"{_LOG}/(\d{{20}})\.(?:json|checkpoint\.)")
-_SELECTION = f"{PREFIX}.selection"
+_SELECTION, _ERASED = f"{PREFIX}.selection", f"{PREFIX}/erased"
 _MAX_WRITER = 2
 """The version of the protocol above which adding and removing files may not be enough."""
 
@@ -38,34 +35,37 @@ _EVERY = 10
 """Commits after which a checkpoint is made, as the protocol recommends."""
 
 
-class Tables:
+class Tables(Lakehouse):
     """Tables of Delta Lake in the folders of a lake. Raises UsageError for a catalog."""
 
+    _RACE = re.compile("^CommitFailedError")
+
     def __init__(self, lake: Lake) -> None:
+        super().__init__(lake)
         if lake.catalog or lake.warehouse:
             given = spelled("catalog" if lake.catalog else "warehouse")
             raise UsageError(f"{given}: Delta tables have none", "leave it out")
-        self._lake, self._files = lake, lake.files
 
     def state(self, table: LakeTable) -> TableState | None:
         """Return the newest snapshot of a table; its cursor is kept as transactions."""
-        found = self._opened(table)
-        if found is None:
-            return None
+        with self._errors(table.name):
+            try:
+                found = deltalake.DeltaTable(self._lake.address(table.name))
+            except TableNotFoundError:
+                return None
         selection = found.metadata().configuration.get(_SELECTION)
         if selection is None or found.protocol().min_writer_version > _MAX_WRITER:
             what = "was not made by harvester" if selection is None else "needs a newer writer"
-            where = self._files.display_path(table.name)
-            raise UsageError(f"{where}: the Delta table there {what}", "export to another place")
+            raise self._refused(table, what)
         actions = _actions(found)
-        names = actions["path"]
-        months = actions.get(f"partition.{MONTH.name}", [""] * len(names))
+        months = actions.get(f"partition.{MONTH.name}", [""] * len(actions["path"]))
         return TableState(
             str(found.version()),
-            dict(zip(names, months, strict=True)),
+            dict(zip(actions["path"], months, strict=True)),
             [field.name for field in found.schema().fields],
             self._cursor(found),
             selection,
+            bool(found.transaction_version(_ERASED)),
         )
 
     def commit(self, table: LakeTable, base: TableState | None, swap: Swap) -> str:
@@ -74,44 +74,42 @@ class Tables:
         A table is made, and columns are added, in versions of their own before it.
         """
         version = self._prepared(table, base, swap) + 1
-        lines = [
-            {"commitInfo": {"timestamp": self._millis(), "operation": "WRITE"}},
-            *self._transactions(swap, version),
-            *(self._remove(name, base) for name in swap.removed),
-            *(self._add(table, copy) for copy in swap.added),
-        ]
+        lines = self._lines(swap, base, version)
         text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
-        self._create(f"{table.name}/{_LOG}/{version:020d}.json", text.encode())
+        self._create(table, f"{version:020d}.json", text.encode())
         if version % _EVERY == 0:
-            self._checkpoint(table)
+            with self._errors(table.name):
+                self._opened(table).create_checkpoint()
         return str(version)
 
     def holding(self, table: LakeTable) -> list[str]:
         """Return the versions before the newest one that erased rows, while their files exist."""
         found = self._opened(table)
-        erased = found and found.transaction_version(f"{PREFIX}/erased")
-        if not found or not erased or not self._unused(table, found):
+        erased = found.transaction_version(_ERASED) or 0
+        used = {f"{table.name}/{name}" for name in _actions(found)["path"]}
+        names = {file.name for file in self._files.list(table.name)} - used
+        if not any(name.endswith(".parquet") and f"/{_LOG}/" not in name for name in names):
             return []
-        return [f"version {version}" for version in self._versions(table) if version < erased]
+        versions = sorted({version for version, _ in self._log(table)})
+        return [f"version {version}" for version in versions if version < erased]
 
     def expire(self, table: LakeTable) -> None:
         """Remove files with the table's own vacuum, and the log before a new checkpoint."""
         found = self._opened(table)
-        if found is None:
-            return
-        with _errors(self._files, table):
+        with self._errors(table.name):
             found.vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
-        newest = self._checkpoint(table)
+            found = self._opened(table)
+            found.create_checkpoint()
         # Statistics in older entries name accounts.
         for version, name in self._log(table):
-            if version < newest:
+            if version < found.version():
                 self._files.delete(name)
 
     def _prepared(self, table: LakeTable, base: TableState | None, swap: Swap) -> int:
         """Make a table, or add the columns that it lacks; return the version that there is then."""
         schema = table.schema if table.day is None else table.schema.append(MONTH)
         fields = deltalake.Schema.from_arrow(schema).fields
-        with _errors(self._files, table):
+        with self._errors(table.name):
             if base is None:
                 made = deltalake.DeltaTable.create(
                     self._lake.address(table.name),
@@ -123,44 +121,21 @@ class Tables:
                     raise_if_key_not_exists=False,
                 )
                 return made.version()
-            added = [field for field in fields if field.name not in base.columns]
-            found = self._opened(table) if added else None
-            if found is None:
-                return int(base.version)
-            found.alter.add_columns(added)
-            if found.version() != int(base.version) + 1:
-                where = self._files.display_path(table.name)
-                raise LostRace(f"{where}: another writer was faster", "run again")
-            return found.version()
+            version = int(base.version)
+            if added := [field for field in fields if field.name not in base.columns]:
+                self._opened(table).alter.add_columns(added)
+                # If another writer was faster the version behind this one is there.
+                version += 1
+            return version
 
-    def _opened(self, table: LakeTable) -> deltalake.DeltaTable | None:
-        with _errors(self._files, table):
-            if not self._versions(table):
-                return None
+    def _opened(self, table: LakeTable) -> deltalake.DeltaTable:
+        with self._errors(table.name):
             return deltalake.DeltaTable(self._lake.address(table.name))
-
-    def _checkpoint(self, table: LakeTable) -> int:
-        """Make a checkpoint of the newest version, and return that."""
-        with _errors(self._files, table):
-            found = self._opened(table)
-            if found is None:
-                return 0
-            found.create_checkpoint()
-            return found.version()
 
     def _log(self, table: LakeTable) -> Iterator[tuple[int, str]]:
         for file in self._files.list(f"{table.name}/{_LOG}"):
             if match := _VERSION.match(file.name.removeprefix(f"{table.name}/")):
                 yield int(match[1]), file.name
-
-    def _versions(self, table: LakeTable) -> list[int]:
-        return sorted({version for version, _ in self._log(table)})
-
-    def _unused(self, table: LakeTable, found: deltalake.DeltaTable) -> bool:
-        """Return whether there are data files that the newest version does not have."""
-        used = {f"{table.name}/{name}" for name in _actions(found)["path"]}
-        names = {file.name for file in self._files.list(table.name)} - used
-        return any(name.endswith(".parquet") and f"/{_LOG}/" not in name for name in names)
 
     def _cursor(self, found: deltalake.DeltaTable) -> str | None:
         positions = dict[str, LogPosition]()
@@ -171,69 +146,47 @@ class Tables:
                 positions[label] = LogPosition(seq, f"{mark:010x}" if mark >= 0 else "")
         return cursor(positions) if positions else None
 
-    def _transactions(self, swap: Swap, version: int) -> Iterator[dict[str, Any]]:
-        """Yield the positions in the change feed as versions, which are numbers, of transactions.
+    def _lines(
+        self, swap: Swap, base: TableState | None, version: int
+    ) -> Iterator[dict[str, dict[str, Any]]]:
+        """Yield the actions of a version of the log.
 
+        The positions in the change feed are versions, which are numbers, of transactions.
         Compaction keeps them, whereas it hides the details of older commits.
         """
-        versions = {f"{PREFIX}/erased": version} if swap.erases else {}
+        now = int(self._lake.now() * 1000)
+        yield {"commitInfo": {"timestamp": now, "operation": "WRITE"}}
+        versions = {_ERASED: version} if swap.erases else {}
         for label, (seq, mark) in (parse_cursor(swap.cursor) or {}).items():
             versions[f"{PREFIX}/{label}"] = seq
             versions[f"{PREFIX}/{label}/mark"] = int(mark, 16) if mark else -1
         for app, number in versions.items():
-            yield {"txn": {"appId": app, "version": number, "lastUpdated": self._millis()}}
+            yield {"txn": {"appId": app, "version": number, "lastUpdated": now}}
+        for name in swap.removed:
+            about = {"deletionTimestamp": now, "extendedFileMetadata": True}
+            yield {"remove": _file(name, base.files[name] if base else "") | about}
+        for copy in swap.added:
+            known = {"size": copy.size, "modificationTime": now, "stats": _statistics(copy)}
+            yield {"add": _file(copy.name, copy.month) | known}
 
-    def _add(self, table: LakeTable, copy: Copy) -> dict[str, Any]:
-        return {
-            "add": {
-                "path": copy.name,
-                "partitionValues": {MONTH.name: copy.month} if table.day else {},
-                "size": copy.size,
-                "modificationTime": self._millis(),
-                "dataChange": True,
-                "stats": json.dumps(_statistics(copy), ensure_ascii=False),
-            }
-        }
-
-    def _remove(self, name: str, base: TableState | None) -> dict[str, Any]:
-        month = base.files[name] if base else ""
-        return {
-            "remove": {
-                "path": name,
-                "deletionTimestamp": self._millis(),
-                "dataChange": True,
-                "extendedFileMetadata": True,
-                "partitionValues": {MONTH.name: month} if month else {},
-            }
-        }
-
-    def _millis(self) -> int:
-        return int(self._lake.now() * 1000)
-
-    def _create(self, name: str, data: bytes) -> None:
-        """Put a file under a name that no file has. Raises LostRace."""
+    def _create(self, table: LakeTable, version: str, data: bytes) -> None:
+        """Put a version into the log, unless it has one. Raises LostRace."""
+        name = f"{table.name}/{_LOG}/{version}"
         if not isinstance(self._files, LocalStore):
             self._files.put(name, data, None)
             return
         # Linked, because other writers of Delta tables know nothing of the locks of harvester.
         temp, final = temp_path(self._files, name), self._files.path(name)
-        for folder in (temp.parent, final.parent):
-            atomic_files.make_folder(folder)
         with atomic_files.os_errors_as_store_errors(final):
-            temp.write_bytes(data)
-            atomic_files.sync(temp)
-        try:
-            _link(temp, final)
-        except FileExistsError:
-            where = self._files.display_path(name)
-            raise LostRace(f"{where}: another writer was faster", "run again") from None
-        finally:
-            atomic_files.unlink_quietly(temp)
-
-
-def _link(temp: Path, final: Path) -> None:
-    os.link(temp, final)
-    atomic_files.sync(final.parent)
+            try:
+                temp.write_bytes(data)
+                atomic_files.sync(temp)
+                os.link(temp, final)
+                atomic_files.sync(final.parent)
+            except FileExistsError:
+                raise self._lost(table.name) from None
+            finally:
+                atomic_files.unlink_quietly(temp)
 
 
 def _actions(found: deltalake.DeltaTable) -> dict[str, list[Any]]:
@@ -242,18 +195,15 @@ def _actions(found: deltalake.DeltaTable) -> dict[str, list[Any]]:
     return columns
 
 
-def _statistics(copy: Copy) -> dict[str, Any]:
+def _file(name: str, month: str) -> dict[str, Any]:
+    """Return what an action of the log says of a file that is added or removed."""
+    values = {MONTH.name: month} if month else {}
+    return {"path": name, "dataChange": True, "partitionValues": values}
+
+
+def _statistics(copy: Copy) -> str:
     """Return the number of rows, and the bounds of accounts and days, by which readers skip."""
     lowest = {name: bounds[0] for name, bounds in copy.bounds.items()}
     highest = {name: bounds[1] for name, bounds in copy.bounds.items()}
-    return {"numRecords": copy.rows, "minValues": lowest, "maxValues": highest}
-
-
-@contextmanager
-def _errors(files: Store, table: LakeTable) -> Iterator[None]:
-    """Raise what the library raises in the block as StoreError."""
-    try:
-        yield
-    except (DeltaError, OSError, ValueError) as error:
-        where = files.display_path(table.name)
-        raise StoreError(f"{where}: {inert(str(error))}", "see what the message names") from error
+    found = {"numRecords": copy.rows, "minValues": lowest, "maxValues": highest}
+    return json.dumps(found, ensure_ascii=False)

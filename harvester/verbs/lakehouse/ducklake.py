@@ -15,10 +15,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from harvester.core.errors import LostRace, StoreError, UsageError
-from harvester.core.text.inert_text import inert
+from harvester.core.errors import UsageError
 from harvester.manifest.option_values import spelled
-from harvester.verbs.lakehouse.formats import Lake
+from harvester.verbs.lakehouse.formats import Lake, Lakehouse
 from harvester.verbs.lakehouse.plan import source_of
 from harvester.verbs.lakehouse.tables import MONTH, PREFIX, LakeTable, Swap, TableState
 from harvester.verbs.sql.dialects import dialect_of
@@ -34,7 +33,6 @@ _SERVERS = {"sqlite", "postgres", "mysql"}
 """Beginnings of catalogs that need an extension of this name; any other is a file of DuckDB."""
 
 _INSTEAD = "or export tables of another format, which need no extension"
-_IN_USE = re.compile(r"conflict|\block|retry count", re.IGNORECASE)
 _SQL = dialect_of("duckdb")
 
 _INLINED = "ducklake_inlined_data_"
@@ -57,17 +55,20 @@ Files without bounds leave them as they are: without bounds DuckLake takes a col
 _SNAPSHOTS = "from ducklake_snapshots('lake')"
 
 
-class Tables:
+class Tables(Lakehouse):
     """Tables of DuckLake in a catalog. Raises UsageError for a warehouse."""
 
+    _RACE = re.compile(r"conflict|\block|retry count", re.IGNORECASE)
+
     def __init__(self, lake: Lake) -> None:
+        super().__init__(lake)
         if lake.warehouse:
             raise UsageError(f"{spelled('warehouse')}: DuckLake tables have none", "leave it out")
         is_folder = isinstance(lake.place, Path)
         if not lake.catalog and not is_folder:
             problem = "the catalog of DuckLake is a database, and none can be in an object store"
             raise UsageError(problem, f"name one with {spelled('catalog')}: postgres:… or sqlite:…")
-        self._lake, self._con = lake, duckdb.connect()
+        self._con = duckdb.connect()
         self._catalog = lake.catalog or lake.address("catalog.ducklake")
         self._kind, _, self._address = self._catalog.partition(":")
         for extension in ("ducklake", *({self._kind} & _SERVERS)):
@@ -90,8 +91,7 @@ class Tables:
         with self._transaction():
             found, (*_, known, erased) = self._state(table), self._row(table)
             if found != base:
-                where = self._lake.files.display_path(table.name)
-                raise LostRace(f"{where}: another writer was faster", "run again")
+                raise self._lost(table.name)
             self._prepare(table, name, base)
             rows = (known if base else 0) + sum(copy.rows for copy in swap.added)
             for removed in swap.removed:
@@ -137,21 +137,20 @@ class Tables:
         columns = [column for (column,) in self._run(found, schema, table.name)]
         if not columns:
             return None
-        version, cursor, selection, known, _ = self._row(table)
+        version, cursor, selection, known, erased = self._row(table)
         month = f"regexp_extract(data_file, '.*{MONTH.name}=([^/]+)/', 1)"
         listed = f"select data_file, {month}, delete_file from ducklake_list_files('lake', ?"
         files = self._run(f"{listed}, schema => ?)", table.name, schema)
         count = f"select count(*) from {name}"
         rows = self._run(count), self._run(f"{count} where starts_with(filename, '{_INLINED}')")
         is_changed = rows != ([(known,)], [(0,)]) or any(deletes for *_, deletes in files)
-        if selection is None or is_changed:
-            what = "its rows were changed" if selection is not None else "it was made"
-            where = f"{self._lake.files.display_path()}: table {schema}.{table.name}"
-            advice = "export to another place, or name another --schema"
-            raise UsageError(f"{where}: {what} by another program than harvester", advice)
+        if selection is None:
+            raise self._refused(table, "was not made by harvester")
+        if is_changed:
+            raise self._refused(table, "has rows that another program changed")
         start = self._lake.address(f"{table.name}/")
         months = {path.removeprefix(start): month for path, month, _ in files}
-        return TableState(str(version), months, columns, cursor, selection)
+        return TableState(str(version), months, columns, cursor, selection, erased is not None)
 
     def _name(self, table: str) -> str:
         return f"lake.{_SQL.view(self._lake.schema, table)}"
@@ -177,11 +176,12 @@ class Tables:
             if table.day:
                 self._run(f"alter table {name} set partitioned by ({MONTH.name})")
         for field in fields:
-            if base and field.name not in base.columns:
+            if base and field.name in base.columns:
+                continue
+            if base:
                 self._run(f"alter table {name} add column {columns[field.name]}")
-            if not base or field.name not in base.columns:
-                comment = _SQL.text(field.metadata[b"comment"].decode())
-                self._run(f"comment on column {name}.{_SQL.quoted(field.name)} is {comment}")
+            comment = _SQL.text(field.metadata[b"comment"].decode())
+            self._run(f"comment on column {name}.{_SQL.quoted(field.name)} is {comment}")
 
     def _path(self, table: LakeTable, name: str) -> str:
         """Return the path of a file; one of compaction has it as its name."""
@@ -224,17 +224,6 @@ class Tables:
         with self._errors():
             return self._con.execute(statement, values).fetchall()
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Raise what databases raise in the block as StoreError."""
-        try:
-            yield
-        except (duckdb.Error, sqlite3.Error, OSError) as error:
-            # A database quotes its address, which may have a password.
-            text = inert(str(error).replace(self._address or self._catalog, "…"))
-            where = self._lake.files.display_path()
-            if _IN_USE.search(text):
-                problem = f"{where}: another program has the catalog in use: {text}"
-                raise LostRace(problem, "run again") from None
-            problem = f"{where}: DuckLake has refused: {text}"
-            raise StoreError(problem, "see what the message names") from None
+    def _shown(self, error: Exception) -> str:
+        # A database quotes its address, which may have a password.
+        return f"DuckLake has refused: {error}".replace(self._address or self._catalog, "…")

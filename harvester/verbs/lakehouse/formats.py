@@ -1,16 +1,23 @@
-"""Formats of tables: each writer is loaded when it is first used, because it needs an extra."""
+"""Formats of tables: what their writers have in common, and how one is loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import ClassVar
 
 from harvester.core.calendar import Clock
-from harvester.core.errors import HarvesterError
+from harvester.core.errors import HarvesterError, LostRace, StoreError, UsageError
+from harvester.core.text.inert_text import inert
+from harvester.core.text.redaction import redacted
 from harvester.storage.backends.base import Store
-from harvester.verbs.lakehouse.tables import Lakehouse
+from harvester.verbs.lakehouse.tables import LakeTable, Swap, TableState
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +41,82 @@ class Lake:
         return f"{self.place}/{name}"
 
 
+class Lakehouse(ABC):
+    """Writer of tables in one format. Its methods raise StoreError and UsageError."""
+
+    _RACE: ClassVar[re.Pattern[str]]
+    """Matches the class and the text of an error which means that another writer was faster."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake, self._files = lake, lake.files
+
+    @abstractmethod
+    def state(self, table: LakeTable) -> TableState | None:
+        """Return the newest snapshot of a table, None if there is no such table.
+
+        Raises UsageError for a table that harvester did not make, or cannot write.
+        """
+
+    @abstractmethod
+    def commit(self, table: LakeTable, base: TableState | None, swap: Swap) -> str:
+        """Swap files in one commit on top of ``base``; return the version that it makes.
+
+        Makes the table where ``base`` is None, and adds columns that the table lacks. Raises
+        LostRace if the table was changed since ``base``.
+        """
+
+    @abstractmethod
+    def holding(self, table: LakeTable) -> list[str]:
+        """Return the snapshots that can still be read and hold rows that were deleted for good.
+
+        Only for a table whose newest state ``has_erased``.
+        """
+
+    @abstractmethod
+    def expire(self, table: LakeTable) -> None:
+        """Remove all snapshots of a table but the newest, and all files that it does not need."""
+
+    def stored(self, table: str, name: str) -> str:
+        """Return the name in the store of a file of a table, which may have its whole address."""
+        below = name.removeprefix(self._lake.address(""))
+        return f"{table}/{name}" if below == name else below
+
+    def _lost(self, table: str, why: str = "") -> LostRace:
+        where = self._files.display_path(table)
+        return LostRace(f"{where}: another writer was faster{why}", "run again")
+
+    def _refused(self, table: LakeTable, problem: str) -> UsageError:
+        where = self._files.display_path(table.name)
+        advice = "export to another place, or another --schema"
+        return UsageError(f"{where}: the table there {problem}", advice)
+
+    def _shown(self, error: Exception) -> str:
+        """Return the text of a library's error, without secrets."""
+        return redacted(str(error).partition("\n")[0])
+
+    @contextmanager
+    def _errors(self, table: str = "") -> Iterator[None]:
+        """Raise what a library raises in the block as LostRace or StoreError."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        except HarvesterError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the errors have no class in common
+            text = inert(self._shown(error) or type(error).__name__)
+            if self._RACE.search(f"{type(error).__name__}: {error}"):
+                raise self._lost(table, f", or has the catalog in use: {text}") from None
+            where = self._files.display_path(table)
+            raise StoreError(f"{where}: {text}", "see what the message names") from None
+
+
 def opened(name: str, lake: Lake) -> Lakehouse:
     """Return the writer of a format. Raises HarvesterError if its library is not installed."""
     try:
         module = import_module(f"harvester.verbs.lakehouse.{name}")
     except ModuleNotFoundError as error:
-        missing = str(error.name)
-        raise HarvesterError(f"{missing} is not installed", f"pip install {missing}") from None
+        advice = f"pip install '.[{name}]' in a clone, or the wheel with [{name}] behind its name"
+        raise HarvesterError(f"{error.name} is not installed", advice) from None
     tables: Lakehouse = module.Tables(lake)
     return tables

@@ -7,19 +7,24 @@ used here. docs/decisions/0071 has the list of them, and why the version is boun
 from __future__ import annotations
 
 import logging
-import warnings
+import re
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from os import environ
+from os import environ, urandom
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pyarrow as pa
 from pyiceberg import exceptions
 from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.io.pyarrow import _pyarrow_to_schema_without_ids, parquet_file_to_data_file
+from pyiceberg.io.pyarrow import (
+    PyArrowFileIO,
+    _pyarrow_to_schema_without_ids,
+    parquet_file_to_data_file,
+)
 from pyiceberg.manifest import DataFile, DataFileContent, ManifestContent, ManifestFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import assign_fresh_schema_ids
@@ -29,11 +34,11 @@ from pyiceberg.table.update.snapshot import _OverwriteFiles, _SnapshotProducer
 from pyiceberg.transforms import MonthTransform
 from pyiceberg.utils.datetime import to_human_month
 
-from harvester.core.errors import HarvesterError, LostRace, StoreError, UsageError
+from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
-from harvester.core.text.redaction import redacted
 from harvester.manifest.option_values import spelled
-from harvester.verbs.lakehouse.formats import Lake
+from harvester.verbs.lakehouse.formats import Lake, Lakehouse
+from harvester.verbs.lakehouse.plan import source_of
 from harvester.verbs.lakehouse.tables import PREFIX, LakeTable, Swap, TableState
 
 _CATALOG = "harvester"
@@ -41,52 +46,61 @@ _CATALOG = "harvester"
 
 _SELECTION, _CURSOR, _ERASED = (f"{PREFIX}.{name}" for name in ("selection", "cursor", "erased"))
 _FORMAT = 2
+_SAFE_AGE = 3 * 86_400
+"""Seconds after which a file without a snapshot is removed, as other engines do by default."""
+
+_MARK_BYTES = b"harvestr"
+_MARK = str(UUID(bytes=_MARK_BYTES * 2))[:19]
+"""Beginning of the number in the names of manifests that an export writes."""
+
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 _KINDS = {"sqlite": "sql", "postgresql": "sql", "http": "rest", "https": "rest"}
 
 
-class Tables:
+class Tables(Lakehouse):
     """Tables of Iceberg below the place of a lake. Raises UsageError for a catalog of no kind."""
 
+    _RACE = re.compile("^(CommitFailedException|TableAlreadyExistsError)")
+
     def __init__(self, lake: Lake) -> None:
+        super().__init__(lake)
         logging.getLogger("pyiceberg").addHandler(logging.NullHandler())
-        self._lake, self._files = lake, lake.files
-        with self._errors(""):
+        with self._errors():
             self._catalog = _catalog(lake)
         weakref.finalize(self, self._catalog.close)
 
     def state(self, table: LakeTable) -> TableState | None:
         """Return the newest snapshot of a table."""
-        with self._errors(table.name) as where:
-            found = self._opened(table)
-            if found is None:
+        with self._errors(table.name):
+            try:
+                found = self._opened(table)
+            except (exceptions.NoSuchTableError, exceptions.NoSuchNamespaceError):
                 return None
             selection = found.properties.get(_SELECTION)
             if selection is None or found.metadata.format_version != _FORMAT:
                 what = "was not made by harvester" if selection is None else "has another version"
-                raise UsageError(f"{where}: the Iceberg table {what}", "export to another --schema")
+                raise self._refused(table, what)
             if found.location().rstrip("/") != self._lake.address(table.name):
-                what = f"the catalog has this table at {inert(found.location())}"
-                raise UsageError(f"{where}: {what}", "export to that place, or another --schema")
-            files = _files(found, found.current_snapshot()).values()
+                raise self._refused(table, f"is at {inert(found.location())} by the catalog")
             return TableState(
                 _version(found),
                 {
                     _name(table, file.file_path): _month(table, found, file)
-                    for file in files
+                    for file in _files(found, found.current_snapshot()).values()
                     if file.content == DataFileContent.DATA
                 },
                 [field.name for field in found.schema().fields],
                 _cursor(found),
                 selection,
+                _ERASED in found.properties,
             )
 
     def commit(self, table: LakeTable, base: TableState | None, swap: Swap) -> str:
         """Commit one snapshot, unless the table has another one than ``base``."""
         with self._errors(table.name):
-            found = self._opened(table)
-            if (found and _version(found)) != (base and base.version):
-                raise exceptions.CommitFailedException
+            found = self._opened(table) if base else None
+            if found and base and _version(found) != base.version:
+                raise self._lost(table.name)
             change = found.transaction() if found else self._created(table, swap)
             known = {field.name for field in change.table_metadata.schema().fields}
             if new := [field for field in _documented(table.schema) if field.name not in known]:
@@ -104,10 +118,10 @@ class Tables:
         """Return the snapshots before the newest one that erased rows, while their files exist."""
         with self._errors(table.name):
             found = self._opened(table)
-            erased = found and found.properties.get(_ERASED)
-            if not found or not erased:
+            erased = int(found.properties.get(_ERASED, 0))
+            if not erased:
                 return []
-            older = [one for one in found.snapshots() if (one.sequence_number or 0) < int(erased)]
+            older = [one for one in found.snapshots() if (one.sequence_number or 0) < erased]
             if not older and any(name.endswith(".parquet") for name in self._unused(table, found)):
                 return ["snapshots that were removed without their files"]
             return [f"snapshot {each.snapshot_id} of {_time(each)}" for each in older]
@@ -116,26 +130,27 @@ class Tables:
         """Remove snapshots with the table's own expiry, and what only they need.
 
         The snapshot that remains is a new one, because entries for removed files name accounts.
-        A tag or a branch keeps its snapshot.
+        A tag or a branch keeps its snapshot. Files that no snapshot has had may be of a writer that
+        has not committed yet. They stay for a while, unless they may name who was deleted.
         """
         with self._errors(table.name):
             found = self._opened(table)
-            if found is None:
-                return
-            if len(found.snapshots()) > 1 or _ERASED in found.properties:
+            has_erased = _ERASED in found.properties
+            log = [each.metadata_file for each in found.metadata.metadata_log]
+            before = self._needed(table, found, log)
+            if len(found.snapshots()) > 1 or has_erased:
                 _swapped(found.transaction(), _cursor(found), [], [])
                 found.maintenance.expire_snapshots().older_than(_NEVER).commit()
             for name in self._unused(table, found):
-                self._files.delete(name)
-            if _ERASED in found.properties and len(found.snapshots()) == 1:
+                is_ours = name in before or _MARK in name or source_of(name)
+                if has_erased or is_ours or self._is_old(table, found, name):
+                    self._files.delete(f"{table.name}/{name}")
+            if has_erased and len(found.snapshots()) == 1:
                 with found.transaction() as change:
                     change.remove_properties(_ERASED)
 
-    def _opened(self, table: LakeTable) -> Table | None:
-        try:
-            return self._catalog.load_table((self._lake.schema, table.name))
-        except (exceptions.NoSuchTableError, exceptions.NoSuchNamespaceError):
-            return None
+    def _opened(self, table: LakeTable) -> Table:
+        return self._catalog.load_table((self._lake.schema, table.name))
 
     def _created(self, table: LakeTable, swap: Swap) -> Transaction:
         """Return the transaction that makes a table together with its first snapshot."""
@@ -162,32 +177,27 @@ class Tables:
     def _unused(self, table: LakeTable, found: Table) -> list[str]:
         """Return the files below the folder of a table that no snapshot needs."""
         # Listed first, because what another writer commits after that is needed.
-        listed = [file.name for file in self._files.list(table.name)]
-        metadata = found.refresh().metadata
-        needed = {found.metadata_location}
-        needed.update(each.statistics_path for each in metadata.statistics)
-        needed.update(each.statistics_path for each in metadata.partition_statistics)
+        listed = [_name(table, f"/{file.name}") for file in self._files.list(table.name)]
+        needed = self._needed(table, found.refresh())
+        return [name for name in listed if name not in needed]
+
+    def _needed(self, table: LakeTable, found: Table, more: Sequence[str] = ()) -> set[str]:
+        """Return the files that the snapshots of a table need, its metadata, and more."""
+        metadata = found.metadata
+        needed = {found.metadata_location, *more}
+        statistics = (*metadata.statistics, *metadata.partition_statistics)
+        needed.update(each.statistics_path for each in statistics)
         for snapshot in metadata.snapshots:
             needed.update((snapshot.manifest_list, *_files(found, snapshot)))
             needed.update(each.manifest_path for each in snapshot.manifests(found.io))
-        names = {f"{table.name}/{_name(table, path)}" for path in needed}
-        return [name for name in listed if name not in names]
+        return {_name(table, path) for path in needed}
 
-    @contextmanager
-    def _errors(self, name: str) -> Iterator[str]:
-        """Raise what the library raises in the block as LostRace or StoreError."""
-        where = self._files.display_path(name)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield where
-        except HarvesterError:
-            raise
-        except (exceptions.CommitFailedException, exceptions.TableAlreadyExistsError):
-            raise LostRace(f"{where}: another writer was faster", "run again") from None
-        except Exception as error:  # its errors have no class in common
-            what = inert(redacted(str(error).partition("\n")[0] or type(error).__name__))
-            raise StoreError(f"{where}: {what}", "see what the message names") from error
+    def _is_old(self, table: LakeTable, found: Table, name: str) -> bool:
+        """Return whether a file is older than any commit takes."""
+        io = cast("PyArrowFileIO", found.io)
+        scheme, host, path = io.parse_location(self._lake.address(f"{table.name}/{name}"))
+        made = io.fs_by_scheme(scheme, host).get_file_info(path).mtime
+        return made is not None and made.timestamp() < self._lake.now() - _SAFE_AGE
 
 
 class _FileSwap(_OverwriteFiles):
@@ -223,7 +233,8 @@ def _swapped(
     operation = Operation.OVERWRITE if removed else Operation.APPEND
     io = change._table.io  # noqa: SLF001 - a table that is being made has it nowhere else
     metadata = change.table_metadata
-    swap = _FileSwap(operation, change, io, snapshot_properties=properties)
+    mark = UUID(bytes=_MARK_BYTES + urandom(8))
+    swap = _FileSwap(operation, change, io, mark, snapshot_properties=properties)
     for path in added:
         swap.append_data_file(parquet_file_to_data_file(io, metadata, path))
     for file in removed:

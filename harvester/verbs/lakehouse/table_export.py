@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from harvester.core.errors import LostRace, UsageError
 from harvester.storage.derived import derived_files
-from harvester.storage.layout import ACCOUNTS, COVERAGE, Tree
+from harvester.storage.layout import ACCOUNTS, CODES, RUN_ROWS, TABLES, Tree
 from harvester.verbs.changes import ChosenChanges
-from harvester.verbs.lakehouse.copies import Copier, Journal, accounts_in
+from harvester.verbs.lakehouse.copies import Copier, Journal, values_in
+from harvester.verbs.lakehouse.formats import Lakehouse
 from harvester.verbs.lakehouse.news import Feed
 from harvester.verbs.lakehouse.plan import removed, scope_of
-from harvester.verbs.lakehouse.tables import Copy, Lakehouse, LakeTable, Swap, TableState
+from harvester.verbs.lakehouse.tables import Copy, LakeTable, Swap, TableState
 
 _MAX_BEHIND = 200
 """Entries of the feed after which a table that did not change commits its cursor alone."""
@@ -37,6 +38,10 @@ class ExportedTable(NamedTuple):
     holding: list[str]
 
 
+_NONE = TableState("", {}, (), None, "", has_erased=False)
+_NOTHING = Swap((), (), "", "", erases=False)
+
+
 @dataclass(frozen=True, slots=True)
 class TableExport:
     """Export of tables of ``source`` into ``lake``, whose files are in ``target``.
@@ -54,43 +59,41 @@ class TableExport:
     def run(self, table: LakeTable, *, expire: bool) -> ExportedTable | None:
         """Bring a table up to date; None if there is neither a table nor a file of it."""
         state = self.lake.state(table)
-        if state is not None and state.selection != self.selection:
+        known = state or _NONE
+        if state is not None and known.selection != self.selection:
             where = self.target.store.display_path(table.name)
             raise UsageError(
                 f"{where}: the table was made of other accounts or days",
                 "name the same --accounts, --begin-date and --end-date, or another place",
             )
-        swap = self._swap(table, state)
+        swap = self._swap(table, known)
         if swap is None and state is None:
             return None
-        version, files = _version(state), {*state.files} if state else set[str]()
-        journal = Journal(self.target.store, table.name)
+        journal, done = Journal(self.target.store, table.name), swap or _NOTHING
+        version, added = known.version, {copy.name for copy in done.added}
         if swap is not None:
-            added = {copy.name for copy in swap.added}
             journal.commit(added, version)
             self.target.hold.check()
             version = self.lake.commit(table, state, swap)
-            files = files - {*swap.removed} | added
-        journal.end(files, _version(state))
+        journal.end(known.files.keys() - {*done.removed} | added, known.version)
         if expire:
             self.target.hold.check()
             self.lake.expire(table)
-        done = swap or Swap((), (), "", "", erases=False)
         rows = sum(copy.rows for copy in done.added)
-        holding = self.lake.holding(table)
-        return ExportedTable(table.name, version, len(done.added), len(done.removed), rows, holding)
+        holding = self.lake.holding(table) if known.has_erased or done.erases else []
+        return ExportedTable(table.name, version, len(added), len(done.removed), rows, holding)
 
-    def _swap(self, table: LakeTable, state: TableState | None) -> Swap | None:
+    def _swap(self, table: LakeTable, known: TableState) -> Swap | None:
         """Copy what changed since the last commit of a table; None if nothing did."""
-        files: Mapping[str, str] = {} if state is None else state.files
-        if state is None and not self.feed.sources(table.name):
+        files, sources = known.files, self.feed.sources(table.name)
+        if known is _NONE and not sources:
             return None
-        news = self.feed.since(table.name, None if state is None else state.cursor)
+        news = self.feed.since(table.name, known.cursor)
         changed, erases = news.changed, news.erases
-        scope = scope_of(files, self.feed.sources(table.name), changed)
-        if not (scope.sources or scope.months) and (state is None or news.many < _MAX_BEHIND):
+        scope = scope_of(files, sources, changed)
+        if not any(scope) and news.many < _MAX_BEHIND:
             return None
-        Journal(self.target.store, table.name).begin(files, _version(state))
+        Journal(self.target.store, table.name).begin(files, known.version)
         copier = Copier(self.source.store, self.target.store, table.name, self.chosen)
         copies, waiting = dict[str, Copy | None](), scope.sources
         for _ in range(_MAX_ROUNDS):
@@ -110,22 +113,20 @@ class TableExport:
         made = [copy for copy in copies.values() if copy is not None]
         gone = removed(files, scope, {copy.name for copy in made})
         added = [copy for copy in made if copy.name not in files]
+        # The feed tells of the files of datasets alone.
+        erases = erases and "appid" in table.schema.names
         erases = erases or self._has_forgotten(table.name, gone)
-        # Runs and codes name no account.
-        erases = erases and bool(gone) and "appid" in table.schema.names
-        return Swap(added, gone, news.cursor, self.selection, erases)
+        return Swap(added, gone, news.cursor, self.selection, erases and bool(gone))
 
     def _has_forgotten(self, table: str, names: Iterable[str]) -> bool:
         """Return whether files of a table beside the datasets name accounts that were forgotten.
 
-        The feed tells of the files of datasets alone, in which some accounts never had a row.
+        Some accounts never had a row in a dataset, and those in labels of runs may be of others.
         """
-        if table not in (ACCOUNTS, COVERAGE):
+        if table == CODES or table not in TABLES:
             return False
-        known = (file.name for file in derived_files.files(self.source.store, ACCOUNTS))
-        named = accounts_in(self.target.store, (f"{table}/{name}" for name in names))
-        return not named <= accounts_in(self.source.store, known)
-
-
-def _version(state: TableState | None) -> str:
-    return "" if state is None else state.version
+        about, column = (table, "labels") if table == RUN_ROWS else (ACCOUNTS, "appid")
+        now = (file.name for file in derived_files.files(self.source.store, about))
+        named = (self.lake.stored(table, name) for name in names)
+        before = values_in(self.target.store, named, column)
+        return not before <= values_in(self.source.store, now, column)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -40,7 +40,7 @@ class TableState(NamedTuple):
     ``files`` are the names of its data files below its folder, with their months, and ``columns``
     the names of its columns. ``cursor`` is the position in the change feed up to which it was
     exported, None if that is not known. ``selection`` is what the export is limited to, empty for
-    everything.
+    everything. ``has_erased`` is True if a snapshot removed rows that were deleted for good.
     """
 
     version: str
@@ -48,6 +48,7 @@ class TableState(NamedTuple):
     columns: Sequence[str]
     cursor: str | None
     selection: str
+    has_erased: bool
 
 
 class Copy(NamedTuple):
@@ -75,29 +76,6 @@ class Swap:
     cursor: str
     selection: str
     erases: bool
-
-
-class Lakehouse(Protocol):
-    """Writer of tables in one format. Its methods raise StoreError and UsageError."""
-
-    def state(self, table: LakeTable) -> TableState | None:
-        """Return the newest snapshot of a table, None if there is no such table.
-
-        Raises UsageError for a table that harvester did not make, or cannot write.
-        """
-
-    def commit(self, table: LakeTable, base: TableState | None, swap: Swap) -> str:
-        """Swap files in one commit on top of ``base``; return the version that it makes.
-
-        Makes the table where ``base`` is None, and adds columns that the table lacks. Raises
-        LostRace if the table was changed since ``base``.
-        """
-
-    def holding(self, table: LakeTable) -> list[str]:
-        """Return the snapshots that can still be read and hold rows that were deleted for good."""
-
-    def expire(self, table: LakeTable) -> None:
-        """Remove all snapshots but the newest, and all files that it does not need."""
 
 
 def lake_tables() -> dict[str, LakeTable]:

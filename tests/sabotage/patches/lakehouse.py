@@ -19,8 +19,8 @@ SABOTAGES = (
     Sabotage(
         "cursor-without-its-files",
         DELTA,
-        "for copy in swap.added)",
-        "for copy in swap.added[1:])",
+        "for copy in swap.added:",
+        "for copy in swap.added[1:]:",
         f"{OF_DELTA}::test_each_table_has_the_rows_of_its_files",
     ),
     Sabotage(
@@ -33,8 +33,8 @@ SABOTAGES = (
     Sabotage(
         "race-unnoticed-while-columns-are-added",
         DELTA,
-        "if found.version() != int(base.version) + 1:",
-        "if False:",
+        "version += 1",
+        "version = self._opened(table).version()",
         f"{OF_TABLE}::test_a_race_is_lost_where_columns_are_added_too",
     ),
     Sabotage(
@@ -75,9 +75,16 @@ SABOTAGES = (
     Sabotage(
         "deletion-without-rows-that-is-not-told",
         TABLE,
-        "if table not in (ACCOUNTS, COVERAGE):",
+        "if table == CODES or table not in TABLES:",
         "if table:",
         f"{OF_TABLE}::test_an_account_without_a_row_is_deleted_for_good",
+    ),
+    Sabotage(
+        "deletion-in-a-label-that-is-not-told",
+        TABLE,
+        '(table, "labels") if table == RUN_ROWS',
+        '(table, "run_id") if table == RUN_ROWS',
+        f"{OF_TABLE}::test_an_account_in_the_label_of_a_run_is_deleted_for_good",
     ),
     Sabotage(
         "deletion-in-a-gap-that-is-not-told",
@@ -108,9 +115,17 @@ SABOTAGES = (
         f"{OF_TABLE}::test_nothing_is_committed_once_the_lease_has_ended",
     ),
     Sabotage(
+        "expiry-of-what-another-writer-is-about-to-commit",
+        f"{ROOM}/iceberg.py",
+        "made.timestamp() < self._lake.now() - _SAFE_AGE",
+        "made.timestamp() < self._lake.now() + _SAFE_AGE",
+        "tests/lakehouse/test_iceberg.py"
+        "::test_an_expiry_keeps_what_another_writer_is_about_to_commit",
+    ),
+    Sabotage(
         "log-that-names-who-is-forgotten",
         DELTA,
-        "if version < newest:",
+        "if version < found.version():",
         "if version < 0:",
         OF_DELETION,
     ),
