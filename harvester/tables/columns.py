@@ -94,7 +94,7 @@ def fast_check_of(column: Column) -> Check:
 
 def neighbours(values: Values) -> tuple[Values, Values]:
     """Return a column without its last value, and without its first one."""
-    return values.slice(0, len(values) - 1), values.slice(1)
+    return values[:-1], values[1:]
 
 
 def numbers_of(values: pa.Array, form: Literal["i", "q"]) -> memoryview:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harvester.catalogue import CATALOGUE
@@ -18,6 +18,7 @@ from harvester.tables.coverage_rows import DatasetDays
 from tests.support.answers import MARCH, appid
 
 MONTH = month_of(MARCH)
+ASKED = AccountDays(provisional=1, asked={0: AskTimes(1, 2, 1)})
 MASKS = st.integers(0, 2**31 - 1) | st.sampled_from([0, 2**31 - 1])
 
 
@@ -51,6 +52,7 @@ def beside() -> st.SearchStrategy[DaysBeside]:
     st.dictionaries(st.integers(0, 5).map(appid), beside()),
     st.sampled_from([1, 40, coverage_rows.PIECE_ROWS]),
 )
+@example({appid(0): AccountDays(), appid(1): ASKED}, {}, 1)
 def test_each_day_is_told_once_and_as_it_is(
     known: dict[str, AccountDays], others: dict[str, DaysBeside], most: int
 ) -> None:
