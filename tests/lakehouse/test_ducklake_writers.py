@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from harvester.core.config.settings import Output
@@ -62,6 +63,28 @@ def test_of_two_exporters_with_one_base_one_wins(
     found = second.state(table)
     assert found is not None
     assert (found.cursor, len(found.files)) == ("first", len(base.files) - len(removed))
+
+
+@pytest.mark.parametrize("catalog", [None, "sqlite:{}/catalog.sqlite"])
+def test_a_file_that_comes_back_outlives_the_snapshots_in_which_it_was(
+    lakeside: Lakeside, table: LakeTable, tmp_path: Path, catalog: str | None
+) -> None:
+    """Copies with the same bytes have the same name."""
+    catalog = catalog and catalog.format(tmp_path)
+    export(lakeside, **({"catalog": catalog} if catalog else {}))
+    lake = tables(lakeside, catalog)
+    base = lake.state(table)
+    assert base is not None
+    (name, month), selection = min(base.files.items()), base.selection or ""
+    rows = pq.read_metadata(lakeside.place / DAILY / name).num_rows
+    back = Copy(name, month, 0, rows, {})
+    lake.commit(table, base, Swap((), [name], "gone", selection, erases=False))
+    lake.commit(table, lake.state(table), Swap([back], (), "back", selection, erases=False))
+    lake.expire(table)
+    found = lake.state(table)
+    assert found is not None
+    assert found.files == base.files
+    assert (lakeside.place / DAILY / name).is_file()
 
 
 def test_of_two_exporters_in_one_moment_one_wins(

@@ -52,6 +52,16 @@ _NARROW = """
 
 Files without bounds leave them as they are: without bounds DuckLake takes a column as empty."""
 
+_KEEP = """
+    delete from __ducklake_metadata_lake.ducklake_files_scheduled_for_deletion
+    where if(path_is_relative, ? || path, path) in (
+        select path from __ducklake_metadata_lake.ducklake_data_file where not path_is_relative
+    )
+"""
+"""Keeps the files of expired snapshots that came back into a table, under the name of a copy.
+
+DuckLake removes files by the entries of expired snapshots, and does not look for newer ones."""
+
 _SNAPSHOTS = "from ducklake_snapshots('lake')"
 
 
@@ -124,6 +134,7 @@ class Tables(Lakehouse):
         if older := [number for (number,) in found[:-1]]:
             expire = "select count(*) from ducklake_expire_snapshots('lake', versions => ?)"
             self._run(expire, older)
+        self._run(_KEEP, self._lake.address(""))
         self._run("call ducklake_cleanup_old_files('lake', cleanup_all => true)")
         if self._row(table)[-1] is not None:
             self._run(_NARROW)
