@@ -18,14 +18,15 @@ class DuckLakeReader:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._stamp: tuple[int, ...] | None = None
+        self._stamp: list[tuple[int, int, int]] | None = None
         self._versions: dict[str, list[str]] = {}
 
     def versions(self, table: str) -> list[str]:
         """Return the snapshots in which the table changed, or the next one that was not expired."""
-        place = self._root / "catalog.ducklake"
-        found = place.stat() if place.exists() else None
-        stamp = found and (found.st_ino, found.st_size, found.st_mtime_ns)
+        # A killed process leaves its last commits in the second one.
+        places = (self._root / f"catalog.ducklake{end}" for end in ("", ".wal"))
+        found = [place.stat() for place in places if place.exists()]
+        stamp = [(each.st_ino, each.st_size, each.st_mtime_ns) for each in found]
         # The catalog is one file for all tables, and takes its time to be opened.
         if stamp != self._stamp:
             self._stamp, self._versions = stamp, self._read_versions()
