@@ -148,6 +148,27 @@ def test_a_repair_deletes_nothing_for_good(lakeside: Lakeside) -> None:
     assert holding(lakeside) == set()
 
 
+@pytest.mark.parametrize("is_exported", [True, False])
+def test_a_deletion_is_told_where_a_repair_came_before_it(
+    lakeside: Lakeside, *, is_exported: bool
+) -> None:
+    """The newest version has no file of the dataset then, and older ones have the account."""
+    lakeside.harness.accounts = 1
+    lakeside.harness.root = lakeside.harness.root.with_name("small")
+    lakeside.harness.run()
+    lakeside.export()
+    shutil.rmtree(lakeside.output / DAILY)
+    lakeside.repair()
+    assert lakeside.table().removed
+    lakeside.harness.run()
+    if is_exported:
+        assert lakeside.table().added
+    lakeside.forget_last()
+    assert {DAILY, HOURLY} <= holding(lakeside)
+    assert not lakeside.export(expire=True).holding
+    assert holding(lakeside) == set()
+
+
 def test_where_the_history_has_a_gap_a_deletion_may_be_in_it(lakeside: Lakeside) -> None:
     """So the older versions are named."""
     lakeside.export()

@@ -91,7 +91,10 @@ class TableExport:
         news = self.feed.since(table.name, known.cursor)
         changed, erases = news.changed, news.erases
         scope = scope_of(files, sources, changed)
-        if not any(scope) and news.many < _MAX_BEHIND:
+        # Older snapshots of a dataset may have rows that the newest had lost before they were
+        # deleted for good. Of chosen accounts only a removed file tells, as the feed names none.
+        is_enough = known is not _NONE and table.name not in TABLES and not self.selection
+        if not (any(scope) or (erases and is_enough)) and news.many < _MAX_BEHIND:
             return None
         Journal(self.target.store, table.name).begin(files, known.version)
         copier = Copier(self.source.store, self.target.store, table.name, self.chosen)
@@ -116,7 +119,7 @@ class TableExport:
         # The feed tells of the files of datasets alone.
         erases = erases and "appid" in table.schema.names
         erases = erases or self._has_forgotten(table.name, gone)
-        return Swap(added, gone, news.cursor, self.selection, erases and bool(gone))
+        return Swap(added, gone, news.cursor, self.selection, erases and (is_enough or bool(gone)))
 
     def _has_forgotten(self, table: str, names: Iterable[str]) -> bool:
         """Return whether files of a table beside the datasets name accounts that were forgotten.
