@@ -14,7 +14,7 @@ from typing import Any
 
 import deltalake
 import pyarrow as pa
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from harvester.core.errors import UsageError
 from harvester.manifest.option_values import spelled
@@ -38,6 +38,7 @@ _EVERY = 10
 class Tables(Lakehouse):
     """Tables of Delta Lake in the folders of a lake. Raises UsageError for a catalog."""
 
+    _ERRORS = (DeltaError, OSError, ValueError)
     _RACE = re.compile("^CommitFailedError")
 
     def __init__(self, lake: Lake) -> None:

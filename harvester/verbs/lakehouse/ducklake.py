@@ -54,9 +54,8 @@ Files without bounds leave them as they are: without bounds DuckLake takes a col
 
 _KEEP = """
     delete from __ducklake_metadata_lake.ducklake_files_scheduled_for_deletion
-    where if(path_is_relative, ? || path, path) in (
-        select path from __ducklake_metadata_lake.ducklake_data_file where not path_is_relative
-    )
+    where if(path_is_relative, ? || path, path)
+    in (select path from __ducklake_metadata_lake.ducklake_data_file)
 """
 """Keeps the files of expired snapshots that came back into a table, under the name of a copy.
 
@@ -68,6 +67,7 @@ _SNAPSHOTS = "from ducklake_snapshots('lake')"
 class Tables(Lakehouse):
     """Tables of DuckLake in a catalog. Raises UsageError for a warehouse."""
 
+    _ERRORS = (duckdb.Error, sqlite3.Error, OSError)
     _RACE = re.compile(r"conflict|\block|retry count", re.IGNORECASE)
 
     def __init__(self, lake: Lake) -> None:

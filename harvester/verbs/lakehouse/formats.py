@@ -44,6 +44,9 @@ class Lake:
 class Lakehouse(ABC):
     """Writer of tables in one format. Its methods raise StoreError and UsageError."""
 
+    _ERRORS: ClassVar[tuple[type[Exception], ...]]
+    """What its libraries raise; any other error is a bug of ours."""
+
     _RACE: ClassVar[re.Pattern[str]]
     """Matches the class and the text of an error which means that another writer was faster."""
 
@@ -103,7 +106,7 @@ class Lakehouse(ABC):
                 yield
         except HarvesterError:
             raise
-        except Exception as error:  # noqa: BLE001 - the errors have no class in common
+        except self._ERRORS as error:
             text = inert(self._shown(error) or type(error).__name__)
             if self._RACE.search(f"{type(error).__name__}: {error}"):
                 raise self._lost(table, f", or has the catalog in use: {text}") from None

@@ -60,6 +60,8 @@ _KINDS = {"sqlite": "sql", "postgresql": "sql", "http": "rest", "https": "rest"}
 class Tables(Lakehouse):
     """Tables of Iceberg below the place of a lake. Raises UsageError for a catalog of no kind."""
 
+    # They have no class in common: of pyiceberg, pyarrow, SQLAlchemy, requests and others.
+    _ERRORS = (Exception,)
     _RACE = re.compile("^(CommitFailedException|TableAlreadyExistsError)")
 
     def __init__(self, lake: Lake) -> None:
@@ -119,10 +121,9 @@ class Tables(Lakehouse):
         with self._errors(table.name):
             found = self._opened(table)
             erased = int(found.properties.get(_ERASED, 0))
-            if not erased:
-                return []
             older = [one for one in found.snapshots() if (one.sequence_number or 0) < erased]
-            if not older and any(name.endswith(".parquet") for name in self._unused(table, found)):
+            unused = self._unused(table, found) if erased and not older else []
+            if any(name.endswith(".parquet") for name in unused):
                 return ["snapshots that were removed without their files"]
             return [f"snapshot {each.snapshot_id} of {_time(each)}" for each in older]
 

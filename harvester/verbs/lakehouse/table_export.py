@@ -62,10 +62,8 @@ class TableExport:
         known = state or _NONE
         if state is not None and known.selection != self.selection:
             where = self.target.store.display_path(table.name)
-            raise UsageError(
-                f"{where}: the table was made of other accounts or days",
-                "name the same --accounts, --begin-date and --end-date, or another place",
-            )
+            advice = "name the same --accounts, --begin-date and --end-date, or another place"
+            raise UsageError(f"{where}: the table was made of other accounts or days", advice)
         swap = self._swap(table, known)
         if swap is None and state is None:
             return None
