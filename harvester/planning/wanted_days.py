@@ -71,7 +71,7 @@ def wanted(manifest: Manifest, now: float, *, paused_too: bool = False) -> Wante
             asked = _of_job(accounts, job) if paused_too else _asked(accounts, job, name)
             for account in asked:
                 if found := wanted_days(account, job, dataset, now):
-                    # Unless two jobs want days, the accounts share one object: they take memory.
+                    # Accounts with equal days share one object, which saves memory.
                     other = of_dataset.get(account.appid)
                     of_dataset[account.appid] = found | other if other else found
     return result

@@ -98,7 +98,7 @@ async def count_often(count: Counting, hold: Hold) -> None:
     while True:
         await anyio.sleep(_COUNT_SECONDS)
         count()
-        # Here as well as in the pipeline, which looks at it when something is handed out alone.
+        # The pipeline looks at the lease only where it hands out a request.
         if not hold.is_good:
             count.pipeline.stop()
 

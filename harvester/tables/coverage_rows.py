@@ -289,8 +289,9 @@ class _KindRows(NamedTuple):
 
 
 class _Picked(NamedTuple):
-    """Rows of accounts: their first and last days are those of ``kinds`` at two places.
+    """Rows of accounts.
 
+    ``first`` and ``last`` are the places in ``kinds`` of the rows with their first and last days.
     ``whose`` are the places of the accounts. ``asked_at`` is in seconds since the Unix epoch, and
     null unless the day is provisional.
     """

@@ -60,8 +60,8 @@ class _BatchLayout(NamedTuple):
 def batch_decoder(dataset: Dataset) -> BatchDecoder:
     """Return the decoder of batches of a dataset's answers, which never raises an exception.
 
-    All days of a regular batch are slices of one Arrow batch in the dataset's schema, and those of
-    another one of a few.
+    The days of a regular batch are slices of one Arrow batch in the dataset's schema. Those of an
+    irregular one are slices of a few.
     """
     schema = arrow_schema(dataset)
     in_pieces = partial(_decode_in_pieces, schema, check_of(dataset), decoder(dataset))

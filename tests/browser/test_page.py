@@ -206,7 +206,7 @@ def test_enter_opens_a_detail_and_escape_closes_it(written: Written) -> None:
 
 
 def test_detail_tells_the_code_of_its_own_dataset(written: Written) -> None:
-    """A refusal of one dataset is told of no other."""
+    """The detail of another dataset does not have it."""
     script = """(async () => {
       facts.causes = facts.causes.filter(([dataset]) => dataset === 0);
       const told = [];

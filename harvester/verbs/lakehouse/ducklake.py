@@ -26,7 +26,7 @@ from harvester.verbs.sql.duckdb_stores import load_extension, reach_store
 _COLUMNS = "table_name varchar, cursor varchar, selection varchar, rows bigint, erased bigint"
 """Columns of the table of exports, one row per exported table.
 
-``rows`` are those of its files, and ``erased`` is the newest snapshot that deleted for good.
+``rows`` counts those of its files. ``erased`` is the newest snapshot that deleted rows for good.
 """
 
 _SERVERS = {"sqlite", "postgres", "mysql"}
