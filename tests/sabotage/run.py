@@ -14,9 +14,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+from harvester.runs.processes.cores import usable_cores
 
 ROOT = Path(__file__).parents[2]
 MAX_SECONDS = 1800.0
@@ -153,7 +157,10 @@ def chosen(names: Sequence[str], known: Mapping[str, Sabotage]) -> list[Sabotage
 def report(
     sabotages: Sequence[Sabotage], tell: Callable[[str], object] = print, root: Path = ROOT
 ) -> int:
-    """Try sabotages, tell a line about each, and return the exit code: 1 if one is not caught."""
+    """Try sabotages, one for each core at a time, and tell a line about each.
+
+    Returns the exit code: 1 if one is not caught.
+    """
     broken = faults_without_sabotage(sabotages, root)
     if broken:
         tell(f"the tests fail without any sabotage:\n{broken}")
@@ -161,9 +168,10 @@ def report(
     width = max(len(sabotage.name) for sabotage in sabotages)
     tell(f"{'sabotage':{width}}  {'seconds':>7}  caught by")
     uncaught = 0
-    for sabotage in sabotages:
-        caught_by, fault, seconds = outcome_of(sabotage, root)
-        uncaught += bool(fault)
-        tell(f"{sabotage.name:{width}}  {seconds:7.1f}  {caught_by or f'NOTHING: {fault}'}")
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        outcomes = pool.map(partial(outcome_of, root=root), sabotages)
+        for sabotage, (caught_by, fault, seconds) in zip(sabotages, outcomes, strict=True):
+            uncaught += bool(fault)
+            tell(f"{sabotage.name:{width}}  {seconds:7.1f}  {caught_by or f'NOTHING: {fault}'}")
     tell(f"{len(sabotages) - uncaught} of {len(sabotages)} caught")
     return 1 if uncaught else 0
