@@ -56,7 +56,8 @@ def wechat(context: dg.AssetExecutionContext):
     for item in result.attention:
         if item.new:
             # Once for each trouble. Here your pager may be called.
-            context.log.error("needs a person: %s: %s", item.key, item.advice)
+            whose = [account.name or account.appid for account in item.accounts[:3]]
+            context.log.error("needs a person: %s %s: %s", item.key, whose, item.advice)
     for row in result.datasets:
         yield materialised(result, row)
     if result.outcome == "unfinished":

@@ -20,6 +20,7 @@ from tests.support.doc_pages import ROOT
 from tests.support.example_tools import (
     AIRFLOW,
     AIRFLOW_2,
+    absent_lines,
     needs_airflow,
     needs_airflow_2,
 )
@@ -80,7 +81,7 @@ print("FOUND", json.dumps({"tasks": found, "reschedules": moments, "dags": sorte
 
 
 def run_dag(python: str, file: str, dag_id: str, wechat: Sandbox, folder: Path) -> dict[str, Any]:
-    """Run a DAG with an Airflow, and return the tasks that it left."""
+    """Run a DAG with an Airflow, and return the tasks that it left, and their log."""
     manifest = wechat.manifest(["interface_summary"], output=str(folder / "output"))
     manifest["output"] = {"path": manifest["output"], "buckets": 4}
     (folder / "jobs.yaml").write_text(json.dumps(manifest))
@@ -102,7 +103,7 @@ def run_dag(python: str, file: str, dag_id: str, wechat: Sandbox, folder: Path) 
     lines = [line for line in done.stdout.splitlines() if line.startswith("FOUND ")]
     assert lines, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(lines[-1].removeprefix("FOUND "))
-    return found
+    return {**found, "log": done.stdout + done.stderr}
 
 
 def is_after_midnight(moment: str) -> bool:
@@ -184,8 +185,9 @@ def test_a_backfill_waits_for_quota(python: str, file: str, dag_id: str, tmp_pat
 @needs_airflow
 @pytest.mark.slow
 def test_a_backfill_that_no_run_completes_fails(tmp_path: Path) -> None:
-    """Refused accounts end it, and no retry is spent."""
+    """Refused accounts end it, and no retry is spent; its log says which, why, and what to do."""
     with sandbox(accounts=8) as wechat:
         wechat.fail("*", 48001)
         found = run_dag(AIRFLOW, "retry_policy_dags.py", "wechat_backfill", wechat, tmp_path)
         assert {task["state"] for task in found["tasks"]} == {"failed"}
+    assert not [*absent_lines(EXAMPLE / "README.md", found["log"])]

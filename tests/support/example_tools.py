@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.doc_pages import blocks
 
 VARIABLES = {
     name: os.environ.get(name, "")
@@ -39,6 +43,15 @@ needs_airflow, needs_airflow_2, needs_dagster, needs_tools = map(_needs, VARIABL
 def tool(name: str) -> str:
     """Return the path of a program that checks files."""
     return str(Path(TOOLS, "bin", name))
+
+
+def absent_lines(page: Path, log: str) -> Iterator[str]:
+    """Yield the lines of a page's logs that are not in a log; a ``…`` stands for anything."""
+    for block in blocks(page, "log"):
+        for line in block.text.splitlines():
+            parts = [re.escape(part.strip()) for part in line.split("…")]
+            if not re.search(".*".join(parts), log):
+                yield line
 
 
 def python_with(*modules: str) -> str:
