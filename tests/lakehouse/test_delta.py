@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 from harvester.core.config.settings import Output
 from harvester.core.errors import LostRace, UsageError
 from harvester.verbs.lakehouse import delta
+from harvester.verbs.lakehouse import export as lake_export
 from harvester.verbs.lakehouse.export import export
+from harvester.verbs.lakehouse.formats import Lake
 from harvester.verbs.lakehouse.tables import LakeTable, Swap
 from tests.lakehouse.exports import DAILY, Lakeside, in_order
 from tests.support.doc_pages import ROOT, blocks
@@ -137,6 +140,25 @@ def test_rows_that_were_deleted_for_good_are_named_until_they_are_gone(lakeside:
     assert rows(lakeside) == lakeside.rows()
     holding = [path for path in files_of(lakeside.place) if gone.encode() in path.read_bytes()]
     assert not holding
+
+
+def test_an_expiry_removes_what_a_clock_that_was_ahead_removed(
+    lakeside: Lakeside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table's own vacuum keeps files whose removal is in its future."""
+    lakeside.export()
+    gone = lakeside.forget_last()
+
+    def lake_of_tomorrow(*of: Any) -> Lake:
+        lake = Lake(*of)
+        return replace(lake, now=lambda: lake.now() + 86_400)
+
+    with monkeypatch.context() as ahead:
+        ahead.setattr(lake_export, "Lake", lake_of_tomorrow)
+        lakeside.export()
+    assert not lakeside.export(expire=True).holding
+    assert rows(lakeside) == lakeside.rows()
+    assert not [path for path in files_of(lakeside.place) if gone.encode() in path.read_bytes()]
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -395,8 +396,9 @@ def test_an_expiry_keeps_what_another_writer_is_about_to_commit(shore: Shore) ->
     swapped = folder / "metadata" / f"{iceberg._MARK}0000-000000000000-m0.avro"
     for path in (new, old, ours, swapped):
         path.write_bytes(b"x")
-    ancient = shore.side.harness.now() - 4 * 86_400
-    os.utime(old, (ancient, ancient))
+    now = time.time()
+    os.utime(new, (now, now))
+    os.utime(old, (now - 4 * 86_400,) * 2)
     shore.export(expire=True)
     assert [path.exists() for path in (new, old, ours, swapped)] == [True, False, False, False]
     assert shore.rows() == shore.side.rows()

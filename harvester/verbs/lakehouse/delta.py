@@ -85,26 +85,23 @@ class Tables(Lakehouse):
 
     def holding(self, table: LakeTable) -> list[str]:
         """Return the versions before the newest one that erased rows, while their files exist."""
-        found = self._opened(table)
-        erased = found.transaction_version(_ERASED) or 0
-        used = {f"{table.name}/{name}" for name in _actions(found)["path"]}
-        names = {file.name for file in self._files.list(table.name)} - used
-        if not any(name.endswith(".parquet") and f"/{_LOG}/" not in name for name in names):
-            return []
-        versions = sorted({version for version, _ in self._log(table)})
-        return [f"version {version}" for version in versions if version < erased]
+        erased = self._opened(table).transaction_version(_ERASED) or 0
+        known = {version for version, _ in self._log(table)} if self._unused(table) else ()
+        return [f"version {version}" for version in sorted(known) if version < erased]
 
     def expire(self, table: LakeTable) -> None:
         """Remove files with the table's own vacuum, and the log before a new checkpoint."""
-        found = self._opened(table)
         with self._errors(table.name):
-            found.vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
+            self._opened(table).vacuum(
+                0, dry_run=False, enforce_retention_duration=False, full=True
+            )
             found = self._opened(table)
             found.create_checkpoint()
-        # Statistics in older entries name accounts.
-        for version, name in self._log(table):
-            if version < found.version():
-                self._files.delete(name)
+        # It keeps files whose removal is in its future, as after a clock that was ahead. Statistics
+        # in older entries of the log name accounts.
+        log = [name for version, name in self._log(table) if version < found.version()]
+        for name in (*self._unused(table), *log):
+            self._files.delete(name)
 
     def _prepared(self, table: LakeTable, base: TableState | None, swap: Swap) -> int:
         """Make a table, or add the columns that it lacks; return the version that there is then."""
@@ -132,6 +129,12 @@ class Tables(Lakehouse):
     def _opened(self, table: LakeTable) -> deltalake.DeltaTable:
         with self._errors(table.name):
             return deltalake.DeltaTable(self._lake.address(table.name))
+
+    def _unused(self, table: LakeTable) -> set[str]:
+        """Return the data files that the newest version does not need."""
+        used = {f"{table.name}/{name}" for name in _actions(self._opened(table))["path"]}
+        names = {file.name for file in self._files.list(table.name)} - used
+        return {x for x in names if x.endswith(".parquet") and f"/{_LOG}/" not in x}
 
     def _log(self, table: LakeTable) -> Iterator[tuple[int, str]]:
         for file in self._files.list(f"{table.name}/{_LOG}"):

@@ -125,8 +125,15 @@ SABOTAGES = (
     Sabotage(
         "log-that-names-who-is-forgotten",
         DELTA,
-        "if version < found.version():",
-        "if version < 0:",
+        "if version < found.version()]",
+        "if version < 0]",
         OF_DELETION,
+    ),
+    Sabotage(
+        "files-that-were-removed-in-the-future",
+        DELTA,
+        "(*self._unused(table), *log)",
+        "log",
+        "tests/lakehouse/test_delta.py::test_an_expiry_removes_what_a_clock_that_was_ahead_removed",
     ),
 )
