@@ -378,7 +378,7 @@ def test_the_wait_is_a_day_if_none_is_given(stage: Stage) -> None:
 
 def test_max_duration_bounds_each_run_and_wait_all_of_them(stage: Stage) -> None:
     """A run that is cut short is followed by another one, until the wait ends."""
-    stage.write(end="2026-05-06")
+    stage.write(quota=1000)
     slow = stage.manifest.read_text().replace("rate: 100000/s, burst: 1000", "rate: 1/s, burst: 1")
     stage.manifest.write_text(slow)
     code, said = stage.until_complete("--wait", "80s", "--max-duration", "300ms")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -44,22 +45,36 @@ def days_of_table(root: Path) -> Days:
 
 def days_expected(root: Path, now: float, *manifests: Manifest) -> Days:
     """Return what footers and manifests say of each day, a bit at a time."""
-    found: Days = {}
-    for path in files_of(root):
-        known = coverage.decode(pq.read_metadata(path).metadata[b"harvester.coverage"])
-        begin = month_begin(known.month)
-        for appid in known.appids:
-            days = known.account(appid)
-            for bit in range(31):
-                if days.covered >> bit & 1:
-                    key = path.parts[-3], appid, date_of(begin + bit)
-                    found[key] = *_state(days, bit), False
+    found = _days_of_footers(root)
     for manifest in manifests:
         for dataset, of_dataset in wanted_days.wanted(manifest, now, paused_too=True).items():
             for appid, wanted in of_dataset.items():
                 for key in ((dataset, appid, date_of(day)) for day in each_day(wanted)):
                     state, has_rows, _ = found.get(key, ("missing", None, True))
                     found[key] = state, has_rows, True
+    return found
+
+
+def _days_of_footers(root: Path) -> Days:
+    """Return the days of the footers, none of them wanted.
+
+    Old days that were empty once are final if all of an account come before its first row.
+    """
+    found: Days = {}
+    old = defaultdict[tuple[str, str], list[dt.date]](list)
+    for path in files_of(root):
+        known = coverage.decode(pq.read_metadata(path).metadata[b"harvester.coverage"])
+        begin, dataset = month_begin(known.month), path.parts[-3]
+        for appid in known.appids:
+            days = known.account(appid)
+            for bit in (bit for bit in range(31) if days.covered >> bit & 1):
+                found[dataset, appid, date_of(begin + bit)] = *_state(days, bit), False
+                if days.once >> bit & 1:
+                    old[dataset, appid].append(date_of(begin + bit))
+    for whose, empty in old.items():
+        full = [key[2] for key, each in found.items() if key[:2] == whose and each[1]]
+        if max(empty) < min(full, default=dt.date.max):
+            found |= {(*whose, day): ("final", False, False) for day in empty}
     return found
 
 
