@@ -222,8 +222,7 @@ def _sharing_a_token(manifest: Manifest, found: Mapping[str, Access]) -> Iterabl
 
 
 def _names_account(account: Account) -> bool:
-    texts = texts_of(account.credential)
-    return any("{appid}" in text or "{name}" in text for text in texts)
+    return any("{appid}" in text or "{name}" in text for text in texts_of(account.credential))
 
 
 def _shared(place: Place, accounts: list[Account]) -> Mistake:

@@ -66,14 +66,19 @@ class TablesUpdate:
         """Return what is known beside the files, by bucket, dataset and appid."""
         explained = self._explained()
         buckets = {name: bucket_of(name, self.tree.buckets) for name in self.whole.names}
-        # Nearly all accounts have the same.
-        kinds: dict[DaysBeside, DaysBeside] = {}
+        # Nearly all accounts have the same, and the same set of wanted days: hashes of sets of
+        # eleven years take time.
+        same, kinds = dict[object, DaysBeside](), dict[DaysBeside, DaysBeside]()
         found = {bucket: defaultdict[str, dict[str, DaysBeside]](dict) for bucket in self.own}
         for name, of_dataset in self.want.items():
+            states = self.states[name]
             for appid, wanted in of_dataset.items():
-                causes = tuple(explained.get((name, appid), ()))
-                days = DaysBeside(wanted, self.states[name][appid].settled, causes)
-                found[buckets[appid]][name][appid] = kinds.setdefault(days, days)
+                settled, causes = states[appid].settled, explained.get((name, appid), ())
+                key = id(wanted), settled, *causes
+                if key not in same:
+                    days = DaysBeside(wanted, settled, tuple(causes))
+                    same[key] = kinds.setdefault(days, days)
+                found[buckets[appid]][name][appid] = same[key]
         return {bucket: dict(days) for bucket, days in found.items()}
 
     def _explained(self) -> Mapping[tuple[str, str], list[Cause]]:
@@ -98,16 +103,14 @@ class TablesUpdate:
 
 
 def _cause(item: ExplainedDays) -> Cause:
-    is_open = item.at is None or item.word == NOT_ASKED
-    retry_at = None if is_open else int(item.at or 0) * 1_000_000
+    retry_at = None if item.at is None else int(item.at) * 1_000_000
     return Cause(item.days, item.word, item.errcode, retry_at)
 
 
 def result_of(record: Record) -> RunResult:
     """Return what a run that ends gave up, as its record says it."""
     ended = dt.datetime.fromtimestamp(int(record.ended_at), dt.UTC)
-    given_up = tuple(map(_given_up, record.abandoned))
-    return RunResult(record.run_id, ended, "finished", given_up)
+    return RunResult(record.run_id, ended, "finished", tuple(map(_given_up, record.abandoned)))
 
 
 def _given_up(item: AbandonedDays) -> GivenUp:

@@ -169,8 +169,7 @@ class Supervisor:
         """Read the coverage of a crashed shard from its files."""
         want = wanted_days.wanted(task.manifest, self._stream.own.started_at)
         record, clock = self._stream.shard(task.shard), self._context.clock
-        asked = Harvested(want, {}, ())
-        return read_coverage(record, task.manifest, self._tree, asked, clock)
+        return read_coverage(record, task.manifest, self._tree, Harvested(want, {}, ()), clock)
 
     async def _harvest(self, shard: Shard) -> None:
         """Have a shard harvested, by another process if the first one dies."""
