@@ -290,8 +290,7 @@ def answered_on(dataset: Dataset, month: Month, day: Day) -> AnsweredOn:
     """Return what an answer that was asked for on a Beijing day settles in a month."""
 
     def before(end: Day) -> int:
-        days = calendar.day_range(calendar.month_begin(month), end - 1)
-        return calendar.month_mask(days, month)
+        return calendar.month_mask(calendar.day_range(calendar.month_begin(month), end - 1), month)
 
     settled = settled_before(dataset, calendar.instant(day), empty=False)
     old = before(period_begin(dataset.grain, day - OLD_AGE))

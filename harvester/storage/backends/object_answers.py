@@ -62,5 +62,4 @@ def version_if_same(answer: GetResult, data: Path | bytes) -> Version | None:
 def file_info(name: str, meta: ObjectMeta) -> FileInfo:
     """Return a file as in a listing."""
     # Azure quotes the tag in an answer and not in a listing.
-    version = (meta["e_tag"] or str(meta["last_modified"])).strip('"')
-    return FileInfo(name, meta["size"], version)
+    return FileInfo(name, meta["size"], (meta["e_tag"] or str(meta["last_modified"])).strip('"'))

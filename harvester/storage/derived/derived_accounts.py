@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,12 +31,14 @@ def update(tree: Tree, buckets: Iterable[int], manifest: Manifest, now: float) -
 def _update(
     tree: Tree, bucket: int, accounts: Iterable[Account], manifest: str, now: float
 ) -> None:
-    at = dt.datetime.fromtimestamp(now, dt.UTC)
+    at = int(now * 1_000_000)
     own = {account.appid: _row(account) for account in accounts}
 
     def change(old: pq.ParquetFile | None) -> Iterable[pa.Table]:
-        there = derived_files.rows_of(old, ACCOUNTS).to_pydict()
-        rows = {appid: row for appid, *row in zip(*there.values(), strict=True)}
+        *columns, moments = derived_files.rows_of(old, ACCOUNTS).columns
+        # Arrow turns numbers into moments slowly.
+        values = [each.to_pylist() for each in (*columns, moments.cast(pa.int64()))]
+        rows = {appid: row for appid, *row in zip(*values, strict=True)}
         for appid, (*row, _, origin, _) in rows.items():
             if origin == manifest:
                 own.setdefault(appid, [*row, False])

@@ -21,8 +21,7 @@ def read(tree: Tree) -> tuple[str, ...]:
 
     Raises StoreError, and UsageError for a newer version.
     """
-    found = _document(tree).read() or {}
-    return tuple(filter(is_appid, found.get(_MEMBER, ())))
+    return tuple(filter(is_appid, (_document(tree).read() or {}).get(_MEMBER, ())))
 
 
 def _document(tree: Tree) -> SideFile[dict[str, list[str]]]:
