@@ -96,7 +96,7 @@ def run(
         return mine, replace(of_shard(as_kept(whole), own), file=name)
 
     mine, whole = own_parts(manifest, project.whole)
-    # Narrowed before secrets are read, because a shard has those of its own accounts alone.
+    # Narrowed before secrets are read: a shard may have the secrets of its own accounts only.
     context = run_context(project._replace(manifest=mine), watch)
 
     def read_again(now: float) -> tuple[Manifest, Manifest]:

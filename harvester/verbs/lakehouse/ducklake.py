@@ -26,7 +26,8 @@ from harvester.verbs.sql.duckdb_stores import load_extension, reach_store
 _COLUMNS = "table_name varchar, cursor varchar, selection varchar, rows bigint, erased bigint"
 """Columns of the table of exports, one row per exported table.
 
-``rows`` counts those of its files. ``erased`` is the newest snapshot that deleted rows for good.
+``rows`` is the number of rows in its files, and ``erased`` the newest snapshot that deleted some
+for good.
 """
 
 _SERVERS = {"sqlite", "postgres", "mysql"}

@@ -45,7 +45,7 @@ class Lakehouse(ABC):
     """Writer of tables in one format. Its methods raise StoreError and UsageError."""
 
     _ERRORS: ClassVar[tuple[type[Exception], ...]]
-    """What its libraries raise; any other error is a bug of ours."""
+    """Errors of its libraries. Any other error is a bug of harvester."""
 
     _RACE: ClassVar[re.Pattern[str]]
     """Matches the class and the text of an error which means that another writer was faster."""
