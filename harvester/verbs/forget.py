@@ -13,13 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
-from harvester.core.plain import Brief, plain
 from harvester.core.results import Op
 from harvester.core.text.inert_text import inert
 from harvester.manifest.narrowing import meant
@@ -44,6 +43,7 @@ from harvester.tables.columns import arrow_schema
 from harvester.verbs import erasure
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names, checked, names
 from harvester.verbs.project import open_harvested
+from harvester.verbs.results import VerbResult
 
 
 class Rewritten(NamedTuple):
@@ -63,7 +63,7 @@ class Rewritten(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Receipt(Brief):
+class Receipt(VerbResult):
     """Everything that was deleted, or would be: files, unpublished answers, quarantine, names.
 
     ``damaged`` are unreadable files of the quarantine, removed because they may hold some of it;
@@ -88,10 +88,6 @@ class Receipt(Brief):
         return not (
             self.rewritten or self.answers or self.quarantined or self.damaged or self.records
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the receipt as `forget --format json` prints it."""
-        return dict(plain(self))
 
 
 @dataclass(frozen=True, slots=True)

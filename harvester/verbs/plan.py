@@ -11,7 +11,7 @@ from typing import Any
 from harvester.core import calendar
 from harvester.core.config.settings import Manifest
 from harvester.core.model import bucket_of
-from harvester.core.plain import Brief, plain
+from harvester.core.plain import plain
 from harvester.core.results import DatasetPlan, PausedAccount
 from harvester.manifest.doubts import doubts
 from harvester.planning import cost, wanted_days
@@ -25,10 +25,11 @@ from harvester.storage.state import quota_ledger
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names, ShardName
 from harvester.verbs.project import open_project
+from harvester.verbs.results import VerbResult
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Plan(Brief):
+class Plan(VerbResult):
     """The requests that a run would make now, and what limits it, as `plan --format json` has it.
 
     ``requests`` are data calls without retries, and ``quota_questions`` those that ask for a quota.
@@ -52,10 +53,6 @@ class Plan(Brief):
     warnings: tuple[str, ...]
     paused: tuple[PausedAccount, ...]
     price: Mapping[str, Any] = field(repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the plan as `plan --format json` prints it."""
-        return dict(plain(self))
 
 
 _OF_THE_PRICE = ("bound_seconds", "bound_by", "quota_questions", "calendar_days", "complete_on")

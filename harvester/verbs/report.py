@@ -6,13 +6,11 @@ import os
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from harvester import __version__
 from harvester.catalogue.languages import Language
 from harvester.core.config import parsers
 from harvester.core.errors import UsageError
-from harvester.core.plain import Brief, plain
 from harvester.core.text.inert_text import inert
 from harvester.manifest.option_values import option, spelled
 from harvester.planning import wanted_days
@@ -23,21 +21,17 @@ from harvester.verbs import arguments, summary_file
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
 from harvester.verbs.page import assembly, tables
 from harvester.verbs.page.facts import View
+from harvester.verbs.results import VerbResult
 from harvester.verbs.status import find, open_to_read
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class ReportPage(Brief):
+class ReportPage(VerbResult):
     """A page that a report wrote: its place ``html``, its length, and the sentence at its head."""
 
     html: str
     bytes: int
     sentence: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as `report --format json` prints it."""
-        members: dict[str, Any] = plain(self)
-        return members
 
 
 @arguments.checked

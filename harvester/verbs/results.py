@@ -17,7 +17,7 @@ from harvester.core.errors import (
     UsageError,
 )
 from harvester.core.exit_codes import Exit, Outcome
-from harvester.core.plain import Brief
+from harvester.core.plain import Brief, plain
 from harvester.core.text.wording import counted
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary
 from harvester.runs.record.attention import Attention
@@ -26,6 +26,16 @@ from harvester.runs.record.labels import safe
 from harvester.runs.record.members import PublishedFile
 from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import as_record
+
+
+class VerbResult(Brief):
+    """The result of a verb, whose members are those of its JSON."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as the verb prints it with `--format json`."""
+        return dict(plain(self))
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -17,7 +17,6 @@ from datetime import timedelta
 from math import gcd
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -27,7 +26,6 @@ from harvester.core.config.settings import Output
 from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
-from harvester.core.plain import plain
 from harvester.core.text.inert_text import inert
 from harvester.manifest.option_values import place_named, spelled
 from harvester.runs.run_log import RunLog, locked, new_run_log, recorded
@@ -45,6 +43,7 @@ from harvester.tables.coverage import AccountDays, Coverage
 from harvester.verbs import tree_copy
 from harvester.verbs.arguments import ManifestSource, checked
 from harvester.verbs.project import open_harvested
+from harvester.verbs.results import VerbResult
 
 BATCH_ROWS = 16_384
 """Rows of each old file that are in memory at once."""
@@ -53,7 +52,8 @@ MAX_BUCKETS = 9_999
 """Maximum number of buckets that a manifest may name."""
 
 
-class NewTree(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class NewTree(VerbResult):
     """The new tree: its place and contents; ``kept`` counts the files that an earlier try made."""
 
     path: str
@@ -61,10 +61,6 @@ class NewTree(NamedTuple):
     files: int
     kept: int
     rows: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the tree as `rewrite --format json` prints it."""
-        return dict(plain(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +167,7 @@ def rewrite_tree(
         kept = sum([_make_dataset(each, new) for each in rewritings])
         tree_copy.retire_former_names(source, target, datasets, new)
     rewrite_journal.write(target, {**begun, "finished": True})
-    return _summed(target, datasets)._replace(kept=kept)
+    return replace(_summed(target, datasets), kept=kept)
 
 
 def _rewriting(source: Tree, target: Tree, dataset: Dataset) -> _Rewriting:

@@ -297,7 +297,7 @@ def test_the_copies_of_a_killed_export_are_removed(tmp_path: Path) -> None:
     one.target.put(f"codes/{NEW}", b"new")
     one.end([], "3")
     assert files(tmp_path) == {OLD}
-    assert not (tmp_path / "_harvester/export/codes.json").exists()
+    assert not (tmp_path / "_harvester/export-codes.json").exists()
 
 
 def test_a_killed_export_begins_again(tmp_path: Path) -> None:
@@ -339,10 +339,10 @@ def test_what_was_not_about_to_be_committed_goes_whatever_others_do(tmp_path: Pa
 def test_a_damaged_journal_removes_nothing(tmp_path: Path, text: str) -> None:
     """It is no list of what may stay."""
     one = journal(tmp_path)
-    one.target.put("_harvester/export/codes.json", text.encode())
+    one.target.put("_harvester/export-codes.json", text.encode())
     one.end([], "3")
     assert files(tmp_path) == {OLD}
-    assert not (tmp_path / "_harvester/export/codes.json").exists()
+    assert not (tmp_path / "_harvester/export-codes.json").exists()
 
 
 def test_an_export_that_was_killed_after_its_commit_keeps_every_version(

@@ -375,7 +375,7 @@ class Story:
             # An `--expire` that was killed may leave files to the next one.
             is_right = self.half_expired or there <= needed
             assert is_right, f"{table}: needless {sorted(there - needed)}"
-        assert not [*self.lake.glob("_harvester/export/*")], "a journal that stays"
+        assert not [*self.lake.glob("_harvester/export-*")], "a journal that stays"
 
     def _has_erased(self, rows: Rows) -> bool:
         return any(name in row for name in self.erased for row in rows)

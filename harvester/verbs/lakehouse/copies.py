@@ -165,7 +165,7 @@ class Journal:
 
     @property
     def _name(self) -> str:
-        return f"{META_DIR}/export/{self.folder}.json"
+        return f"{META_DIR}/export-{self.folder}.json"
 
     def _listed(self) -> set[str]:
         start = f"{self.folder}/"

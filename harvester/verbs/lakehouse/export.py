@@ -11,17 +11,16 @@ import os
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
-from harvester.core.plain import Brief, plain
 from harvester.manifest.option_values import place_named
 from harvester.runs.run_log import locked, new_run_log
 from harvester.storage import layout
-from harvester.storage.layout import TABLES, open_tree
+from harvester.storage.layout import CHANGES, TABLES, open_tree
 from harvester.storage.state import change_reader
-from harvester.storage.state.change_entries import mark_of
+from harvester.storage.state.change_entries import mark_of, shelves
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, Names
 from harvester.verbs.changes import ALL_CHANGES, ChosenChanges, chosen_changes
@@ -30,13 +29,14 @@ from harvester.verbs.lakehouse.news import BESIDE, Feed
 from harvester.verbs.lakehouse.table_export import ExportedTable, TableExport
 from harvester.verbs.lakehouse.tables import lake_tables
 from harvester.verbs.project import open_project
+from harvester.verbs.results import VerbResult
 from harvester.verbs.sql.script import usable
 
 Format: TypeAlias = Literal["iceberg", "delta", "ducklake"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Exported(Brief):
+class Exported(VerbResult):
     """The tables that an output has in a lakehouse."""
 
     place: str
@@ -47,10 +47,6 @@ class Exported(Brief):
     def holding(self) -> list[ExportedTable]:
         """The tables whose older snapshots hold rows that were deleted for good."""
         return [table for table in self.tables if table.holding]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the tables as `export --format json` prints them."""
-        return dict(plain(self))
 
 
 @arguments.checked
@@ -88,7 +84,8 @@ def export(
     layout.refuse_unharvested(source.store)
     chosen = chosen_changes(project.manifest, given, project.clock.started_at)
     place = _beside(project.manifest.output.path, place_named(os.fspath(uri), "uri"))
-    target, labels = open_tree(Output(path=place)), [BESIDE, *change_reader.ends(source)[0]]
+    target, logs = open_tree(Output(path=place)), shelves(source.store.list(CHANGES))
+    labels = {BESIDE, *logs, *change_reader.data_files(source)}
     stream = new_run_log(Path("export"), project.clock, verb="export").stream
     with locked(target, [0], stream, timeout) as held:
         # A killed export may have left rows that are deleted for good since.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from harvester.storage import layout
 from harvester.storage.backends.base import FileInfo
 from harvester.storage.derived import derived_files
-from harvester.storage.layout import TABLES, Tree
+from harvester.storage.layout import CHANGES, TABLES, Tree
 from harvester.storage.state import change_reader
 from harvester.storage.state.change_entries import (
     BrokenHistory,
@@ -52,6 +52,7 @@ class Feed:
         self._months = chosen.begin_date[:7], chosen.end_date[:7]
         # Tables that were exported together have the same cursor, and entries name many accounts.
         self._read_once = lru_cache(4)(self._read)
+        self._end = "", list[FileInfo]()
 
     def sources(self, table: str) -> set[str]:
         """Return the files that a table is made of. Raises StoreError and UsageError."""
@@ -70,7 +71,7 @@ class Feed:
         found = None if before is None else read(cursor(before))
         if found is None:
             # Rows may have been deleted in what is not known of the history.
-            return News(None, self._end(table), erases=True)
+            return News(None, self._behind(table), erases=True)
         entries, positions = found
         if table in TABLES:
             now = self._mark(table)
@@ -83,12 +84,18 @@ class Feed:
         return News(changed, cursor(positions), erases, len(found.entries))
 
     def _read(self, at: str) -> FeedNews | None:
+        positions, listed = parse_cursor(at) or {}, self._tree.store.list(CHANGES)
+        # Only the newest entry tells where a log ends, and it may name all accounts.
+        if (at, listed) == self._end:
+            return FeedNews([], positions)
         try:
-            return change_reader.since(self._tree.store, parse_cursor(at) or {})
+            found = change_reader.since(self._tree.store, positions)
         except BrokenHistory:
             return None
+        self._end = cursor(found.positions), listed
+        return found
 
-    def _end(self, table: str) -> str:
+    def _behind(self, table: str) -> str:
         """Return the cursor behind everything."""
         positions, _ = change_reader.ends(self._tree)
         return cursor(positions | ({BESIDE: self._mark(table)} if table in TABLES else {}))

@@ -89,8 +89,8 @@ SABOTAGES = (
     Sabotage(
         "deletion-in-a-gap-that-is-not-told",
         NEWS,
-        "self._end(table), erases=True",
-        "self._end(table), erases=False",
+        "self._behind(table), erases=True",
+        "self._behind(table), erases=False",
         f"{OF_TABLE}::test_where_the_history_has_a_gap_a_deletion_may_be_in_it",
     ),
     Sabotage(
