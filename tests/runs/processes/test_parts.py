@@ -130,16 +130,16 @@ def test_a_forkserver_whose_parent_is_killed_ends_in_silence() -> None:
     assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
 
 
-def test_a_forkserver_that_is_stopped_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forkserver_that_is_stopped_is_replaced() -> None:
     """It would keep the run waiting for ever."""
     with Launcher() as launcher:
         first, connection = launcher.start()
         connection.close()
-        monkeypatch.setattr("harvester.runs.processes.launcher._ANSWER_SECONDS", 2.0)
         server = psutil.Process(first).parent()
         assert server is not None
         server.suspend()
         assert launcher._control is not None
+        # Of the stopped one alone: its successor may take as long as the machine needs.
         launcher._control.settimeout(0.5)
         second, connection = launcher.start()
         connection.close()
