@@ -134,9 +134,8 @@ def _present(
         if found is not None:
             rows, known = found[0], found[1].coverage
             days, appids = known.filled()
-            label = layout.label_of(file.name)
             yield Change(
-                seq=positions.get(label, LogPosition()).seq,
+                seq=positions.get(layout.label_of(file.name), LogPosition()).seq,
                 op="replaced",
                 dataset=file.name.partition("/")[0],
                 ref_month=calendar.month_text(known.month),

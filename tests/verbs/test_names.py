@@ -11,6 +11,7 @@ from typing import get_args
 import pytest
 
 import harvester
+from tools.reference.pages import is_ours
 
 SIGNATURES = Path(__file__).with_name("signatures.txt")
 
@@ -78,7 +79,9 @@ def described() -> str:
         if inspect.isclass(value):
             members = [
                 f"    {member}{inspect.signature(getattr(value, member))}"
-                for member in sorted(vars(value))
+                for member in sorted(
+                    {x for each in value.__mro__ if is_ours(each) for x in vars(each)}
+                )
                 if not member.startswith("_") and inspect.isroutine(getattr(value, member))
             ]
             lines += [f"class {name}", *members]
@@ -130,6 +133,7 @@ def test_a_harvest_on_spark_takes_the_arguments_of_run() -> None:
         assert of_spark[name] == of_run[name]
 
 
+@pytest.mark.long
 def test_a_program_s_type_checker_sees_everything(tmp_path: Path) -> None:
     """In strict mode, from outside of the package."""
     file = tmp_path / "program.py"

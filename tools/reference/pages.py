@@ -197,12 +197,17 @@ def _parts(parameters: Iterable[inspect.Parameter]) -> Iterator[str]:
         yield f"{parameter.name}: {parameter.annotation}{default}"
 
 
+def is_ours(value: type[Any]) -> bool:
+    """Return whether a class is one of harvester."""
+    return value.__module__.partition(".")[0] == "harvester"
+
+
 def _members(value: Any) -> Iterator[str]:
     if inspect.isclass(value):
         names = [
             *getattr(value, "__dataclass_fields__", ()),
             *getattr(value, "_fields", ()),
-            *vars(value),
+            *(name for owner in value.__mro__ if is_ours(owner) for name in vars(owner)),
         ]
         yield from (name for name in dict.fromkeys(names) if not name.startswith("_"))
 
