@@ -136,6 +136,7 @@ def test_a_step_that_runs_again_keeps_the_last_summary(run: Stage, page: Path) -
     assert first.count("complete (0)") == 2
 
 
+@pytest.mark.long
 def test_several_processes_leave_one_summary(run: Stage, page: Path) -> None:
     """The head writes it, of all shards."""
     run.manifest["output"] = {"path": run.manifest["output"], "buckets": 2}

@@ -162,6 +162,7 @@ def test_a_hanging_resolver_does_not_delay_the_end(tmp_path: Path) -> None:
         assert stop(process, signal.SIGINT) == Exit.SIGINT
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "what",
     [
@@ -320,6 +321,7 @@ def stop_at_random(tmp_path: Path, duck: duckdb.DuckDBPyConnection, times: int, 
     check_exact(tmp_path / "output", 4, duck, begin)
 
 
+@pytest.mark.long
 def test_a_signal_at_a_random_moment(tmp_path: Path, duck: duckdb.DuckDBPyConnection) -> None:
     """At any moment the code is the signal's, and the next run is exact."""
     stop_at_random(tmp_path, duck, 1, "2025-09-01")
@@ -331,6 +333,7 @@ def test_signals_at_twenty_random_moments(tmp_path: Path, duck: duckdb.DuckDBPyC
     stop_at_random(tmp_path, duck, 20, "2024-08-01")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("style", ["bar", *by_night(["log"])])
 def test_a_terminal_that_goes_away_ends_the_run_in_order(tmp_path: Path, style: str) -> None:
     """After SIGHUP every write to the terminal fails; the answers are published and recorded."""

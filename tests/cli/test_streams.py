@@ -52,6 +52,7 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "redirected",
     [
@@ -82,6 +83,7 @@ def test_the_state_of_the_streams_changes_no_exit_code(refused: Path, redirected
     assert locks.read_bytes().endswith(b"}")
 
 
+@pytest.mark.long
 def test_an_old_charset_and_a_dumb_terminal(refused: Path) -> None:
     """Characters outside of the charset are escaped, and the exit code is the same."""
     ended = shell(f"harvester run {refused}", **OLD_CHARSET)
@@ -91,6 +93,7 @@ def test_an_old_charset_and_a_dumb_terminal(refused: Path) -> None:
     assert (shown.returncode, shown.stderr) == (0, "")
 
 
+@pytest.mark.long
 def test_a_gate_keeps_its_exit_code_with_a_closed_pipe(refused: Path) -> None:
     """The exit code is 3, as without the pipe."""
     assert shell(f"harvester run {refused}").returncode == Exit.INCOMPLETE
@@ -108,6 +111,7 @@ def test_an_answer_that_cannot_be_written_is_a_failure(refused: Path) -> None:
     assert ended.stderr == "error: stdout: No space left on device\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("line", "code"),
     [

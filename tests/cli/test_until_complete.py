@@ -237,6 +237,7 @@ def seconds_of(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
+@pytest.mark.long
 def test_days_that_became_ready_meanwhile_are_wanted_too(
     stage: Stage, duck: duckdb.DuckDBPyConnection
 ) -> None:
@@ -269,6 +270,7 @@ def connections_to(address: str) -> int:
     return sum(row[2].endswith(port) and row[3] == "01" for row in rows)
 
 
+@pytest.mark.long
 def test_a_secret_that_breaks_on_the_second_day_is_told_then(stage: Stage) -> None:
     """As a problem in the run that meets it first; the other goes on for its eleven days."""
     stage.write(begin="2026-03-23")
@@ -301,6 +303,7 @@ def test_until_attention_is_a_part_of_until_complete(stage: Stage) -> None:
     assert (code, "add --until-complete" in said) == (Exit.USAGE, True)
 
 
+@pytest.mark.long
 def test_a_secret_that_is_mended_meanwhile_is_read_again(stage: Stage) -> None:
     """The account goes on where it stood, without another command."""
     stage.life.actions = [
@@ -376,6 +379,7 @@ def test_the_wait_is_a_day_if_none_is_given(stage: Stage) -> None:
     assert stage.life.elapsed() < DAY
 
 
+@pytest.mark.long
 def test_max_duration_bounds_each_run_and_wait_all_of_them(stage: Stage) -> None:
     """A run that is cut short is followed by another one, until the wait ends."""
     stage.write(quota=1000)
@@ -415,6 +419,7 @@ def test_a_wrong_wait_is_refused(stage: Stage, options: tuple[str, ...], words: 
     assert not stage.world.counters.requests
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_wait_at_once(tmp_path: Path, number: signal.Signals) -> None:
     """With the code of the signal; the outputs of the step are those of the last run.

@@ -295,6 +295,7 @@ def test_two_runs_in_one_process_do_not_share_their_secrets() -> None:
     in_a_run(first)
 
 
+@pytest.mark.long
 def test_secrets_leave_memory_with_their_run() -> None:
     """No object that is left holds the value, not even in part."""
 

@@ -93,6 +93,7 @@ def test_a_cause_is_an_event(
     assert (last["cause"], last["scope"]) == ("deferred", "run")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("columns", [60, pytest.param(120, marks=pytest.mark.slow)])
 def test_a_cause_stands_above_the_bar(
     columns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -230,6 +231,7 @@ def test_a_proxy_of_the_environment_that_is_ignored_is_told_once(  # noqa: PLR09
     assert SECRET not in told
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("accounts", [60, *by_night([300])])
 def test_a_run_of_many_accounts_is_a_page_of_lines(
     tmp_path: Path,

@@ -168,6 +168,7 @@ jobs:
 """
 
 
+@pytest.mark.long
 def test_a_signal_does_not_wait_for_a_command(tmp_path: Path) -> None:
     """SIGTERM ends the run in time, and the command with it."""
     with serving(world()) as (address, _):

@@ -392,6 +392,7 @@ def server_of_words() -> Iterator[str]:
         server.server_close()
 
 
+@pytest.mark.long
 @each_way
 @pytest.mark.usefixtures("runner")
 def test_words_of_token_servers_and_proxies(shown: Shown, tmp_path: Path, words: Words) -> None:

@@ -230,6 +230,7 @@ def test_commands_that_read_need_no_lock_and_create_nothing(interrupted: Interru
         assert state(interrupted.folder) == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", ["interface_summary", MONTH])
 def test_a_linked_folder_of_data_needs_the_manifests_word(
     target: InterruptedOutput, outside: Path, duck: duckdb.DuckDBPyConnection, place: str

@@ -99,6 +99,7 @@ KILLS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("kills", "begin", "processes"), KILLS)
 def test_many_kills_in_a_row_then_one_run_is_exact(

@@ -150,6 +150,7 @@ def until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_two_full_attempts_at_once(
     tmp_path: Path, s3_output: Output, duck: duckdb.DuckDBPyConnection
 ) -> None:
@@ -169,6 +170,7 @@ def test_two_full_attempts_at_once(
         assert all(leases), "a lease was put without a condition"
 
 
+@pytest.mark.long
 def test_a_holder_that_is_killed(
     tmp_path: Path, s3_output: Output, duck: duckdb.DuckDBPyConnection
 ) -> None:

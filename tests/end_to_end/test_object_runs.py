@@ -167,6 +167,7 @@ def test_two_runs_at_once_both_finish(
             assert_exact(duck, output, tmp_path / str(number), 3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("times", "processes"), [(2, 1), *by_night([(40, 1), (20, 2)])])
 def test_kills_in_a_row_then_one_run_is_exact(
     tmp_path: Path,
@@ -204,6 +205,7 @@ def verify(manifest: Path) -> int:
     return subprocess.run(command, check=False, capture_output=True, env=ENVIRONMENT).returncode
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [40, *by_night([1])])
 def test_a_run_that_dies_at_any_change_of_the_store_is_mended_by_the_next(
     tmp_path: Path, s3_output: Output, duck: duckdb.DuckDBPyConnection, step: int

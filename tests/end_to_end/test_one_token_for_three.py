@@ -201,6 +201,7 @@ def test_check_names_both_accounts(place: Place) -> None:
     assert f"{ACCOUNTS[0]} First and {ACCOUNTS[1]} Second have the same token" in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("processes", "calls"), [("2", 20), *by_night(MORE_RENEWALS)])
 def test_a_renewal_that_gives_the_token_of_another_account(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection, calls: int, processes: str

@@ -101,6 +101,7 @@ def kept(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in (folder / "refresh").iterdir()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "accounts",
     [

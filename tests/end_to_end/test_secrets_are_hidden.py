@@ -337,6 +337,7 @@ def field(tmp_path: Path) -> Iterator[Callable[[int], tuple[Field, FaultyWeChat]
         yield make
 
 
+@pytest.mark.long
 def test_a_run_in_which_everything_goes_wrong_shows_no_secret(
     field: Callable[[int], tuple[Field, FaultyWeChat]],
 ) -> None:
@@ -402,6 +403,7 @@ def live_secrets() -> int:
     return sum(isinstance(item, Secret) for item in gc.get_objects())
 
 
+@pytest.mark.long
 def test_a_run_forgets_its_secrets(
     field: Callable[[int], tuple[Field, FaultyWeChat]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -143,6 +143,7 @@ def test_the_reserve_is_left_to_others(lab: VirtualTimeHarness) -> None:
     assert str(done.abandoned[0].why) == "10 calls a day (set), 3 of them reserved"
 
 
+@pytest.mark.long
 def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualTimeHarness) -> None:
     """Ten calls before it and ten after it, while another account is still at work."""
     slow = Pace(Rate(1, 60.0), 1, concurrency=1)
@@ -204,6 +205,7 @@ def test_the_new_day_is_begun_as_soon_as_the_pace_allows(lab: VirtualTimeHarness
     assert calls[10] == pytest.approx(30, abs=2)
 
 
+@pytest.mark.long
 def test_a_quota_that_comes_back_a_little_after_our_midnight_is_waited_for(
     lab: VirtualTimeHarness,
 ) -> None:
@@ -224,6 +226,7 @@ def test_a_quota_that_comes_back_a_little_after_our_midnight_is_waited_for(
     assert lab.run().exit_code is Exit.DONE
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("store_seconds", "before", "buckets"),
     [(0.2, 10, 5), *by_night(product([0.0, 0.2], [10, 20], [16]))],
@@ -249,6 +252,7 @@ def test_a_slow_store_at_midnight_costs_time_and_no_calls(
             assert note.spent(HOURLY, name) >= calls[name, PATH]
 
 
+@pytest.mark.long
 def test_a_store_that_is_far_away_is_asked_for_many_notes_at_once(tmp_path: Path) -> None:
     """Thirty-two buckets at 0.2 s a question: the first call is made after two seconds, not 30."""
     lab = VirtualTimeHarness(tmp_path, accounts=100, begin=FAR[0], end=FAR[1], buckets=32)

@@ -89,6 +89,7 @@ def test_the_question_comes_before_the_two_hundred_and_first_call(lab: VirtualTi
     assert max(late - early for early, late in pairwise(times)) < 0.5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("store_seconds", [3.0, *by_night([0.0])])
 def test_a_tenth_of_the_limit_is_left_to_others(
     lab: VirtualTimeHarness, store_seconds: float
@@ -107,6 +108,7 @@ def test_a_tenth_of_the_limit_is_left_to_others(
     assert lab.sandbox.counters.errcodes == Counter()
 
 
+@pytest.mark.long
 def test_the_limit_is_kept_for_later_days(lab: VirtualTimeHarness) -> None:
     """On the next day nothing is asked before a quarter of the limit, or 200 calls, are spent."""
     lab.run()
@@ -116,6 +118,7 @@ def test_the_limit_is_kept_for_later_days(lab: VirtualTimeHarness) -> None:
     assert made(lab) == (200, 0)
 
 
+@pytest.mark.long
 def test_no_more_than_four_questions_on_a_day_however_many_runs(lab: VirtualTimeHarness) -> None:
     """Also if runs are killed while they ask."""
     dice = random.Random(1)
@@ -189,6 +192,7 @@ def test_never_more_than_remained_less_the_reserve(tmp_path: Path, seed: int) ->
         assert calls - before <= max(0, remain - reserve)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "answer",
     [
@@ -246,6 +250,7 @@ def longest_pause(lab: VirtualTimeHarness, name: str, path: str) -> float:
     return max(late - early for early, late in pairwise(times))
 
 
+@pytest.mark.long
 def test_a_question_without_an_answer_stalls_its_own_dataset_alone(
     lab: VirtualTimeHarness,
 ) -> None:
@@ -287,6 +292,7 @@ def test_a_busy_answer_is_no_refusal(lab: VirtualTimeHarness) -> None:
     assert lab.sandbox.counters.errcodes == Counter({-1: 1})
 
 
+@pytest.mark.long
 def test_questions_keep_to_the_rate_of_the_account(lab: VirtualTimeHarness) -> None:
     """Counted together with its data calls, by a rate of ten in a minute."""
     lab.limits = Limits(Pace(Rate(10, 60.0), 5, concurrency=4), daily_quota=None)
@@ -347,6 +353,7 @@ def test_a_later_day_that_allows_more_is_believed(lab: VirtualTimeHarness) -> No
     assert known.taught == 0
 
 
+@pytest.mark.long
 def test_a_user_who_knows_better_lets_a_run_forget(lab: VirtualTimeHarness) -> None:
     """Forgotten are the spent calls, the remaining and the taught ones; the limit stays known."""
     lab.run()

@@ -180,6 +180,7 @@ def test_many_more_histories_end_with_every_row_once(
     survives(seed, tmp_path, duck)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(10))
 def test_a_history_with_a_surprise_ends_with_every_row_once(
     seed: int, tmp_path: Path, duck: duckdb.DuckDBPyConnection

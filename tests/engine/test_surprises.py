@@ -87,6 +87,7 @@ def is_whole(
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("errcode", few_by_day(CODES, (CODES[0], 61503)))
 def test_a_code_for_every_window_costs_a_handful_of_calls(
     lab: VirtualTimeHarness, errcode: int, duck: duckdb.DuckDBPyConnection
@@ -158,6 +159,7 @@ def test_after_two_accounts_the_others_are_asked_once(tmp_path: Path) -> None:
     assert len(lab.net.calls) <= 60 + 10 * SAMPLES
 
 
+@pytest.mark.long
 def test_an_answer_forgets_what_was_learnt(lab: VirtualTimeHarness) -> None:
     """The day after a surprise that was healed meanwhile, another one is unfinished again."""
     lab.net.refuse = always(UNKNOWN)
@@ -272,6 +274,7 @@ def released(*given: Any, **named: Any) -> Backlog:
     return backlog
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("accounts", [3, *by_night([300])])
 def test_the_probe_costs_a_backfill_hardly_any_time(
     tmp_path: Path, accounts: int, monkeypatch: pytest.MonkeyPatch

@@ -187,6 +187,7 @@ def said(folder: Path) -> list[str]:
     return (folder / "termination-log").read_text().splitlines()
 
 
+@pytest.mark.long
 def test_a_container_leaves_its_outcome(tmp_path: Path) -> None:
     """The shard of its index; 0 for what is not finished, and the truth in its message."""
     with sandbox(accounts=8) as wechat:
@@ -206,6 +207,7 @@ def test_a_container_leaves_its_outcome(tmp_path: Path) -> None:
         assert re.fullmatch(r"Run again from 20\S+ 16:05 UTC \(.* in Beijing\) on\.", retry_at)
 
 
+@pytest.mark.long
 def test_the_alert_fails_once_for_each_trouble(tmp_path: Path) -> None:
     """After the run in which it begins, with its key and what to do, and after no later one."""
     [alert] = documents("alert.yaml")

@@ -45,7 +45,7 @@ def processes(stage: Stage) -> None:
     stage.run_in_processes()
 
 
-@scene()
+@scene(when="long")
 def processes_partial(stage: Stage) -> None:
     """One account of each shard is refused: of its data, and of its token."""
     in_buckets(stage)
@@ -54,7 +54,7 @@ def processes_partial(stage: Stage) -> None:
     stage.run_in_processes()
 
 
-@scene(loose=("advice",), is_slow=True)
+@scene(loose=("advice",), when="slow")
 def processes_unauthorised(stage: Stage) -> None:
     """No account of any shard gets a token."""
     in_buckets(stage)
@@ -62,7 +62,7 @@ def processes_unauthorised(stage: Stage) -> None:
     stage.run_in_processes()
 
 
-@scene(is_slow=True)
+@scene(when="slow")
 def processes_too_many_requests(stage: Stage) -> None:
     """The plan of all shards is larger than ``max_requests``."""
     in_buckets(stage)
@@ -73,7 +73,7 @@ def processes_too_many_requests(stage: Stage) -> None:
 
 
 # The shard that waits for its lock and the one that plans are processes that race.
-@scene(loose=("first",), is_slow=True)
+@scene(loose=("first",), when="slow")
 def processes_busy(stage: Stage) -> None:
     """Another run holds the first shard; then one holds both."""
     in_buckets(stage)
@@ -94,7 +94,7 @@ def _run_beside(stage: Stage, other: subprocess.Popen[str]) -> None:
     other.communicate()
 
 
-@scene()
+@scene(when="long")
 def processes_stopped(stage: Stage) -> None:
     """SIGTERM while each shard awaits its last answer; the next run asks for nothing else."""
     in_buckets(stage)
@@ -108,7 +108,7 @@ def processes_stopped(stage: Stage) -> None:
     stage.run_in_processes()
 
 
-@scene(is_slow=True)
+@scene(when="slow")
 def processes_out_of_time(stage: Stage) -> None:
     """The first answer of each shard comes late, and the other accounts are not asked."""
     in_buckets(stage)
@@ -117,7 +117,7 @@ def processes_out_of_time(stage: Stage) -> None:
     stage.run_in_processes("--max-duration", "30s")
 
 
-@scene(loose=OF_A_KILLED_PROCESS, is_slow=True)
+@scene(loose=OF_A_KILLED_PROCESS, when="slow")
 def process_is_killed(stage: Stage) -> None:
     """The process of the second shard dies at its first request, and another one goes on."""
     in_buckets(stage)
@@ -125,7 +125,7 @@ def process_is_killed(stage: Stage) -> None:
     _run_with_deaths(stage, 1)
 
 
-@scene(loose=OF_A_KILLED_PROCESS, is_slow=True)
+@scene(loose=OF_A_KILLED_PROCESS, when="slow")
 def process_is_killed_twice(stage: Stage) -> None:
     """So does the other one, and the shard is given up; the next run has all of it."""
     in_buckets(stage)

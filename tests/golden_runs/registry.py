@@ -11,12 +11,15 @@ from tests.golden_runs.stage import Stage
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A story to play on a stage; ``loose`` are figures that depend on the moment of a failure."""
+    """A story to play on a stage; ``loose`` are figures that depend on the moment of a failure.
+
+    ``when`` is the mark of its test: ``"long"``, ``"slow"``, or empty.
+    """
 
     play: Callable[[Stage], None]
     rules: Rules
     loose: frozenset[str]
-    is_slow: bool
+    when: str
     is_on_spark: bool
 
 
@@ -27,14 +30,14 @@ def scene(
     *,
     rules: Rules | None = None,
     loose: tuple[str, ...] = (),
-    is_slow: bool = False,
+    when: str = "",
     is_on_spark: bool = False,
 ) -> Callable[[Callable[[Stage], None]], Callable[[Stage], None]]:
     """Add a function to the scenes, under its own name."""
 
     def add(play: Callable[[Stage], None]) -> Callable[[Stage], None]:
         name, figures = play.__name__, frozenset(loose)
-        SCENES[name] = Scene(play, rules or Rules(), figures, is_slow, is_on_spark)
+        SCENES[name] = Scene(play, rules or Rules(), figures, when, is_on_spark)
         return play
 
     return add

@@ -225,7 +225,7 @@ def computing(stage: Stage) -> None:
     stage.run()
 
 
-@scene(loose=OUTAGE_FIGURES)
+@scene(loose=OUTAGE_FIGURES, when="long")
 def bad_gateway(stage: Stage) -> None:
     """WeChat answers 503 to everything."""
     stage.at("2026-05-20", factor=QUICK)
@@ -233,7 +233,7 @@ def bad_gateway(stage: Stage) -> None:
     stage.run()
 
 
-@scene(loose=OUTAGE_FIGURES)
+@scene(loose=OUTAGE_FIGURES, when="long")
 def closed_connections(stage: Stage) -> None:
     """WeChat answers, and then closes every connection."""
     stage.at("2026-05-20", factor=QUICK)
@@ -243,7 +243,7 @@ def closed_connections(stage: Stage) -> None:
     stage.run()
 
 
-@scene(loose=OUTAGE_FIGURES, is_slow=True)
+@scene(loose=OUTAGE_FIGURES, when="slow")
 def failure_becomes_outage(stage: Stage) -> None:
     """A failed window is told, and is over when the run ends in an outage, which defers it."""
     stage.at("2026-05-20", factor=4.0)
@@ -255,7 +255,7 @@ def failure_becomes_outage(stage: Stage) -> None:
     stage.run()
 
 
-@scene(loose=OUTAGE_FIGURES, is_slow=True)
+@scene(loose=OUTAGE_FIGURES, when="slow")
 def foreign_page(stage: Stage) -> None:
     """A page of a sign-in stands between this machine and WeChat."""
     stage.at("2026-05-20", factor=4.0)
@@ -265,7 +265,7 @@ def foreign_page(stage: Stage) -> None:
     stage.run()
 
 
-@scene(loose=("progress",), is_slow=True)
+@scene(loose=("progress",), when="slow")
 def minute_limit(stage: Stage) -> None:
     """45011 once: the account waits for the next minute."""
     stage.at("2026-05-20", 12 * 60 + 0.7, factor=6.0)
@@ -321,14 +321,14 @@ def learnt(stage: Stage) -> None:
     stage.run()
 
 
-@scene(is_slow=True)
+@scene(when="slow")
 def time_budget(stage: Stage) -> None:
     """The first account is done, the second one's answer does not come in time."""
     stage.world.fail(appid(2), Fault(delay=6.0))
     stage.run("--max-duration", "4s")
 
 
-@scene()
+@scene(when="long")
 def stopped(stage: Stage) -> None:
     """SIGTERM while an answer is awaited."""
     stage.world.fail(appid(2), Fault(delay=60.0))
@@ -340,7 +340,7 @@ def stopped(stage: Stage) -> None:
     stage.run()
 
 
-@scene(is_slow=True)
+@scene(when="slow")
 def stopped_by_other_signals(stage: Stage) -> None:
     """SIGINT, then SIGHUP, while an answer is awaited."""
     stage.world.fail(appid(2), Fault(delay=60.0))
@@ -353,7 +353,7 @@ def stopped_by_other_signals(stage: Stage) -> None:
         stage.finish(process)
 
 
-@scene()
+@scene(when="long")
 def busy_and_killed(stage: Stage) -> None:
     """Another run holds the output; it is killed, and what it has asked is not asked again."""
     stage.world.fail(appid(2), Fault(delay=60.0))

@@ -8,7 +8,7 @@ from tests.golden_runs.spark_driver import driver
 from tests.golden_runs.stage import Stage, appid
 
 
-@scene(is_slow=True, is_on_spark=True)
+@scene(when="slow", is_on_spark=True)
 def spark(stage: Stage) -> None:
     """A shard is partial; that is no accepted outcome; a worker is lost; nothing is left."""
     in_buckets(stage)

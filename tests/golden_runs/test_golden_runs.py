@@ -46,12 +46,12 @@ def play() -> Iterator[Player]:
         process.stdin.close()
 
 
+MARKS = {"long": pytest.mark.long, "slow": pytest.mark.slow}
+
+
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if scene.is_slow else ())
-        for name, scene in SCENES.items()
-    ],
+    [pytest.param(name, marks=MARKS.get(scene.when, ())) for name, scene in SCENES.items()],
 )
 def test_a_run_is_as_its_golden_file(
     name: str, play: Player, request: pytest.FixtureRequest

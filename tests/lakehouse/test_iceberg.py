@@ -328,6 +328,7 @@ def test_a_new_column_is_added(shore: Shore, monkeypatch: pytest.MonkeyPatch) ->
     assert '"tomorrow"' in shore.table().properties["schema.name-mapping.default"]
 
 
+@pytest.mark.long
 def test_rows_that_were_deleted_for_good_are_named_until_they_are_gone(
     shore: Shore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,6 +361,7 @@ def test_rows_that_were_deleted_for_good_are_named_until_they_are_gone(
     assert {str(shore.side.place / DAILY / name) for name in shore.side.copies()} == needed
 
 
+@pytest.mark.long
 def test_an_expiry_keeps_what_is_committed_meanwhile(
     shore: Shore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -466,6 +468,7 @@ def test_an_object_store_needs_a_catalog() -> None:
         opened("az://container/lake", "sqlite:///catalog.db")
 
 
+@pytest.mark.long
 def test_a_catalog_that_cannot_be_read_is_an_error_with_its_place(tmp_path: Path) -> None:
     """A file that is no database, and a server that is not there."""
     (tmp_path / "catalog.db").write_bytes(b"no database" * 100)
@@ -485,6 +488,7 @@ def opened(place: Path | str, catalog: str | None) -> iceberg.Tables:
     return iceberg.Tables(Lake(files, place, [], catalog, None, "wechat", lambda: 0.0))
 
 
+@pytest.mark.long
 def test_a_rest_catalog(shore: Shore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its token comes from the environment of pyiceberg."""
     monkeypatch.setattr(

@@ -72,6 +72,7 @@ def test_no_table_mixes_what_was_published_at_two_times(
     assert newest(lakeside, HOURLY) == rows_of_output(lakeside.output, HOURLY)
 
 
+@pytest.mark.long
 def test_a_deletion_beside_an_export_is_told(
     lakeside: Lakeside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_deletion_beside_an_export_is_told(
     assert {DAILY, HOURLY} <= holding(lakeside)
 
 
+@pytest.mark.long
 def test_runs_without_end_lose_no_row(lakeside: Lakeside, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table stays as it is, and the next export has everything."""
     lakeside.export()
@@ -148,6 +150,7 @@ def test_a_repair_deletes_nothing_for_good(lakeside: Lakeside) -> None:
     assert holding(lakeside) == set()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_exported", [True, False])
 def test_a_deletion_is_told_where_a_repair_came_before_it(
     lakeside: Lakeside, *, is_exported: bool

@@ -119,6 +119,7 @@ def everything_in(error: BaseException | None) -> str:
     return "\n".join(parts) + everything_in(error.__context__) + everything_in(error.__cause__)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("as_key", [False, True], ids=["value", "key"])
 @pytest.mark.parametrize(
     ("secret", "style"),
@@ -142,6 +143,7 @@ def test_a_secret_in_the_wrong_place(
     assert refused > 60
 
 
+@pytest.mark.long
 @hypothesis.given(data=st.data())
 @hypothesis.settings(
     max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]

@@ -150,6 +150,7 @@ def test_each_cause_is_told_by_itself(lab: VirtualTimeHarness) -> None:
     assert found[48001].message.startswith("the account may not use this API (2 datasets): 48001")
 
 
+@pytest.mark.long
 def test_a_quota_that_midnight_renews_is_resolved(lab: VirtualTimeHarness) -> None:
     """The cause comes when the quota is spent, and once more after midnight."""
     lab.accounts = 2

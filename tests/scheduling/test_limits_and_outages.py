@@ -167,6 +167,7 @@ def test_a_clock_that_was_put_back_makes_no_run_wait_longer_than_a_period(
     assert lab.net.calls[before].at <= restarted + 1.1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("limit", "concurrency"),
     few_by_day(product([(60, 60.0), (5, 1.0), (2, 3.0)], [1, 4]), [((2, 3.0), 1)]),
@@ -372,6 +373,7 @@ TABLE = list(product([60, 480], [1, 10], KINDS))
 """Seconds of an outage, accounts, and what is answered meanwhile; None: connections are cut."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seconds", "accounts", "answer"), few_by_day(TABLE, [TABLE[0], TABLE[7]]))
 def test_an_outage_amid_three_thousand_windows_costs_the_budget_and_no_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, accounts: int, answer: Reply
@@ -389,6 +391,7 @@ def test_an_outage_amid_three_thousand_windows_costs_the_budget_and_no_window(
     assert 0 < beyond <= BUDGET + 4 * accounts + 2 * (seconds / 60 + 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("accounts", [10, *by_night([1])])
 def test_an_hour_of_503_costs_runs_at_their_retry_at_what_it_costs_one(
     tmp_path: Path, accounts: int
@@ -427,6 +430,7 @@ def test_the_waits_of_calls_that_were_not_made_count_once(lab: VirtualTimeHarnes
     assert 0 < sum(done.waits.values()) <= lab.accounts * (lab.now() - began)
 
 
+@pytest.mark.long
 def test_tokens_that_end_while_their_endpoint_is_dead_stop_no_other_account(
     lab: VirtualTimeHarness,
 ) -> None:
@@ -734,6 +738,7 @@ def test_one_slow_account_costs_the_other_29_nothing(
         assert last_of_others(lab) <= 1.05 * float(str(alone["seconds"]))
 
 
+@pytest.mark.long
 def test_one_account_with_years_to_ask_costs_the_other_29_nothing(
     tmp_path: Path, alone: dict[str, object]
 ) -> None:

@@ -53,6 +53,7 @@ def rewritten(published: list[PublishedFile]) -> float:
     return sum(each.rows_after for each in published) / sum(final.values())
 
 
+@pytest.mark.long
 def test_a_month_is_written_once(tmp_path: Path, duck: duckdb.DuckDBPyConnection) -> None:
     """Accounts differ in speed and in what they lack: at most 1.2 rows are written for each."""
     dice = random.Random(6)

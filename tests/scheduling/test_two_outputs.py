@@ -77,6 +77,7 @@ class Outputs:
         return reply
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("delay", [0.0, *by_night([90.0])])
 @pytest.mark.parametrize(
     ("rules", "outputs", "most"),

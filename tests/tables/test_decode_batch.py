@@ -114,6 +114,7 @@ def test_batches_are_bounded_by_their_answers_and_by_their_bytes() -> None:
     assert [len(batch) for batch in cut] == [256, 256, 88 + 3, 3, 1]
 
 
+@pytest.mark.long
 @given(st.sampled_from(FLAT), st.data())
 def test_one_irregular_answer_does_not_change_the_others(dataset: str, data: st.DataObject) -> None:
     """A batch with an irregular value anywhere is decoded like its answers one by one."""
@@ -126,6 +127,7 @@ def test_one_irregular_answer_does_not_change_the_others(dataset: str, data: st.
     assert same(dataset, answers)
 
 
+@pytest.mark.long
 @given(st.sampled_from(FLAT), st.data())
 def test_both_decoders_find_missing_counts_and_long_extras(
     dataset: str, data: st.DataObject

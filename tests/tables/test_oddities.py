@@ -134,6 +134,7 @@ def test_a_mark_and_a_fall_are_told_together() -> None:
 numbers = st.lists(st.integers(0, 3) | st.none(), min_size=1, max_size=4)
 
 
+@pytest.mark.long
 @settings(max_examples=200)
 @given(st.lists(st.lists(numbers, min_size=1, max_size=3), min_size=1, max_size=4))
 def test_the_columns_agree_with_a_loop(answers: list[list[list[int | None]]]) -> None:

@@ -183,6 +183,7 @@ BY_DAY = {
 FEW = [odd for odd in ODD if odd.name in BY_DAY]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("odd", few_by_day(ODD, FEW), ids=[odd.name for odd in ODD])
 def test_an_unusable_answer_is_kept_reported_and_replaced(
     week: CommandLine, odd: Odd, duck: duckdb.DuckDBPyConnection

@@ -106,6 +106,7 @@ def test_an_answer_like_the_published_rows_is_the_same(cli: CommandLine) -> None
     assert files(cli) == before
 
 
+@pytest.mark.long
 def test_every_dataset_is_compared(cli: CommandLine) -> None:
     """Nested answers, lists, weeks and months too."""
     text = cli.manifest.read_text().replace(f"{DAILY}, {HOURLY}", "all")

@@ -205,6 +205,7 @@ def test_nothing_is_left_of_an_account(
     assert "nothing is known of them here" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_files_damaged_before_a_rewrite_are_removed(write: Write) -> None:
     """A data file's name keeps the old number of buckets; a group's says none, so any may hold it.
 
@@ -329,6 +330,7 @@ class Killed(BaseException):
     """The end of a process, as far as one process can play it."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [11, *by_night([3])])
 def test_a_killed_forget_is_completed_by_repeating_it(
     write: Write, monkeypatch: pytest.MonkeyPatch, duck: duckdb.DuckDBPyConnection, step: int

@@ -356,6 +356,7 @@ def test_raw_groups_with_impossible_answers(
     recovered(here, capsys, duck, groups=len(ROWS))
 
 
+@pytest.mark.long
 def test_raw_groups_with_an_impossible_index(
     here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
 ) -> None:

@@ -146,6 +146,7 @@ def test_a_notebook(manifest: dict[str, Any], tmp_path: Path) -> None:
     assert output_of(NOTEBOOK, tmp_path, json.dumps(manifest)) == "complete 0"
 
 
+@pytest.mark.long
 def test_a_test_of_the_user_s_own(tmp_path: Path) -> None:
     """Pytest in a process of its own finds the emulator and needs nothing else."""
     (tmp_path / "test_mine.py").write_text(OWN_TEST)

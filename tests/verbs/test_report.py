@@ -505,6 +505,7 @@ def test_the_words_are_data_of_the_package() -> None:
         assert resources.files(f"harvester.{package}").joinpath(name).is_file()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "most"), [("random", 900), ("life", 70)])
 def test_a_page_is_small(tmp_path: Path, kind: str, most: int) -> None:
     """Half a byte a day before it is deflated: a decade of an account is less than a kilobyte.

@@ -114,6 +114,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("old", "new"), [(1, 4), (6, 4), *by_night([(1, 1), (4, 1), (4, 6), (3, 3)])]
 )
@@ -205,6 +206,7 @@ def killed_at(patch: pytest.MonkeyPatch, at: int) -> bool:
     return False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [37, *by_night([5])])
 def test_a_killed_rewrite_continues_when_it_is_repeated(
     harvest: Callable[[int], Tree],
@@ -252,6 +254,7 @@ def kill_before_it_is_finished(patch: pytest.MonkeyPatch, command: list[str]) ->
             invoke(command)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("buckets", [16, *by_night([1, 4])])
 def test_accounts_forgotten_since_a_kill_are_not_in_the_new_tree(
     harvest: Callable[[int], Tree], monkeypatch: pytest.MonkeyPatch, buckets: int

@@ -254,6 +254,7 @@ def what_it_says(path: Path) -> tuple[Any, ...] | None:
         return None
 
 
+@pytest.mark.long
 def test_every_flipped_bit_that_changes_anything_is_reported(published: Tree) -> None:
     """Rows, coverage, merged groups, statistics, indexes: 300 bits anywhere in three files."""
     seed = random.randrange(2**32)
@@ -291,6 +292,7 @@ def footer_or_refusal(tree: Tree, found: FileInfo) -> Footer | None:
     return footer
 
 
+@pytest.mark.long
 def test_a_flipped_footer_is_never_read_as_an_empty_file(published: Tree) -> None:
     """A plan from a damaged file is refused, or reads exactly what was written."""
     [found] = layout.partitions(published, DAILY.name).values()

@@ -162,6 +162,7 @@ def test_an_account_whose_tokens_are_all_rejected_stops(
     assert others_are_exact(lab, duck)
 
 
+@pytest.mark.long
 def test_the_minute_limit_is_waited_out(lab: RunHarness, duck: duckdb.DuckDBPyConnection) -> None:
     """45011 pauses its account until the next minute and loses no window."""
     lab.sandbox.fail(SICK, 45011, dataset=HOURLY, times=1)

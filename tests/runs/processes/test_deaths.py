@@ -80,6 +80,7 @@ def ended_at(place: Workplace) -> datetime:
     return datetime.fromisoformat(place.record()["ended_at"])
 
 
+@pytest.mark.long
 def test_a_process_that_dies_is_started_again(
     place: Workplace, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_process_that_dies_is_started_again(
     assert not shard_processes()
 
 
+@pytest.mark.long
 def test_a_shard_whose_process_dies_twice_is_reported(place: Workplace) -> None:
     """The other shard is harvested, it is no bug, what to set is said, and a run goes on."""
     events: list[harvester.Event] = []
@@ -160,6 +162,7 @@ def quick_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "TICK_SECONDS", 0.1)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("quick_ticks")
 def test_a_process_that_is_stopped_is_killed_and_another_one_goes_on(
     place: Workplace, stopped: list[psutil.Process], caplog: pytest.LogCaptureFixture
@@ -178,6 +181,7 @@ def test_a_process_that_is_stopped_is_killed_and_another_one_goes_on(
     assert not shard_processes()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("quick_ticks")
 def test_a_process_that_cannot_even_be_killed_is_not_waited_for(
     place: Workplace, stopped: list[psutil.Process], monkeypatch: pytest.MonkeyPatch
@@ -290,6 +294,7 @@ def test_a_signal_ends_all_processes_in_order(place: Workplace, number: signal.S
     assert {line["shard"] for line in lines if line["event"] == "published"} == {"1/2", "2/2"}
 
 
+@pytest.mark.long
 def test_no_process_is_left_when_the_first_one_is_killed(place: Workplace) -> None:
     """They publish what they have and end; the next run goes on and records their files."""
     with place.start() as run:

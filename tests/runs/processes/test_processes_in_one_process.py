@@ -558,6 +558,7 @@ def open_files() -> int:
     return len([*Path("/proc/self/fd").iterdir()])
 
 
+@pytest.mark.long
 def test_a_forkserver_that_cannot_be_started_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

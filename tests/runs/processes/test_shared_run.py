@@ -87,6 +87,7 @@ def test_a_shard_s_own_shards_are_those_that_could_be_named(place: Workplace) ->
     assert found.rows + rest.rows == place.expected_rows()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("days_ahead", [0, 40])
 def test_the_connections_are_shared_out(tmp_path: Path, days_ahead: int) -> None:
     """As many requests are in flight as the manifest allows, after a clock correction too."""
@@ -186,6 +187,7 @@ def test_the_exit_code_is_the_most_severe_of_all_shards(place: Workplace) -> Non
     assert [shard["exit_code"] for shard in place.record()["shards"]] == [0, 3]
 
 
+@pytest.mark.long
 def test_no_account_authorised_is_said_of_all_shards_alone(place: Workplace) -> None:
     """A shard in which no account could be authorised leaves the others theirs."""
     for each in place.appids:
@@ -197,6 +199,7 @@ def test_no_account_authorised_is_said_of_all_shards_alone(place: Workplace) -> 
     assert harvester.run(place.manifest(), processes=2).outcome == "unauthorised"
 
 
+@pytest.mark.long
 def test_a_shard_that_is_locked_leaves_the_others_to_go_on(place: Workplace) -> None:
     """The run is unfinished and names the shard; if all are locked it does not begin."""
     tree = open_tree(harvester.read_manifest(place.manifest()).output)
@@ -233,6 +236,7 @@ def test_a_clock_that_is_off_is_corrected_for_all(tmp_path: Path) -> None:
     assert place.publishers() == {found.run_id}
 
 
+@pytest.mark.long
 def test_a_time_budget_reaches_all_shards(tmp_path: Path) -> None:
     """Answers that came are published."""
     with workplace(tmp_path, Rules(latency=0.2)) as place:
@@ -244,6 +248,7 @@ def test_a_time_budget_reaches_all_shards(tmp_path: Path) -> None:
     assert {shard["exit_code"] for shard in place.record()["shards"]} == {75}
 
 
+@pytest.mark.long
 def test_no_secret_leaves_its_process(place: Workplace, caplog: pytest.LogCaptureFixture) -> None:
     """Log lines come with their shard, and without what only the shard knows."""
     caplog.set_level(logging.DEBUG)

@@ -51,6 +51,7 @@ DAYS = [
 FEW = [f"{fault} 0.1 0 1" for fault in ("409", "cut", "mixed")] + ["500 0.1 0 2"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("day", few_by_day(DAYS, FEW))
 def test_a_run_on_a_bad_day(
     tmp_path: Path,
@@ -129,6 +130,7 @@ def test_the_probe_judges_clean_answers_alone(s3_output: Output, fault: str, see
             pass
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["slow", *by_night(["silent"])])
 def test_one_slow_answer_does_not_end_a_start_under_a_short_lease(
     s3_output: Output, fault: str
@@ -143,6 +145,7 @@ def test_one_slow_answer_does_not_end_a_start_under_a_short_lease(
                 pass
 
 
+@pytest.mark.long
 @dataclass
 class _At(Weather):
     """Faults at the requests of some numbers alone."""

@@ -96,6 +96,7 @@ def told(lab: RunHarness) -> set[tuple[str, str, str]]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [3, *by_night([1])])
 def test_whatever_a_killed_run_replaced_stands_in_the_feed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int

@@ -220,6 +220,7 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+@pytest.mark.long
 async def test_a_command_that_is_cancelled_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
     """No process, open file or task is left, whether it was starting or running."""
     limiter = anyio.CapacityLimiter(1)
