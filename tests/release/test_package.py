@@ -151,6 +151,15 @@ def test_the_metadata_are_whole(built: Built) -> None:
     assert "](docs/" not in text
 
 
+def test_the_action_that_uploads_knows_the_metadata(built: Built) -> None:
+    """Its release of `packaging` refuses a version after 2.4, in the job that publishes."""
+    with tarfile.open(built.sdist) as archive:
+        file = archive.extractfile(f"{NAME}/PKG-INFO")
+        assert file
+        of_sdist = BytesParser().parsebytes(file.read())
+    assert of_sdist["Metadata-Version"] == metadata(built.wheel)["Metadata-Version"] == "2.4"
+
+
 def test_a_build_without_an_address_claims_none(tmp_path: Path) -> None:
     """A checkout does not know where it will be released."""
     assert metadata(build(ROOT, tmp_path).wheel).get_all("Project-URL") is None
