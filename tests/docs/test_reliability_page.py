@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from tests.sabotage.patches import SABOTAGES
 from tests.support.doc_pages import ROOT, section
 
 RELIABILITY = ROOT / "docs/reliability.md"
@@ -23,6 +24,11 @@ def test_every_promise_names_its_proof_and_its_size(theme: str) -> None:
         assert promise
         assert size
         assert "](../tests/" in proof
+
+
+def test_the_page_counts_the_sabotages() -> None:
+    """A fault that is planted anew changes the number."""
+    assert f"each of {len(SABOTAGES)} one-line faults" in RELIABILITY.read_text()
 
 
 def test_the_threat_model_says_of_each_actor_what_it_cannot_do() -> None:
