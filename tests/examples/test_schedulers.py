@@ -91,6 +91,17 @@ def test_systemd_gives_a_harvest_time_and_no_right() -> None:
     assert unit("harvester.service")["Unit"]["OnFailure"] == "harvester-alert.service"
 
 
+def test_the_service_may_read_the_manifest_that_root_installs() -> None:
+    """It runs as a user of its own; the AppSecrets alone are closed to all but root."""
+    page = (SYSTEMD / "README.md").read_text("utf-8")
+    found = re.findall(r"^install -D -m (\d+) \S+ (\S+)$", page, re.MULTILINE)
+    open_to_all = {path: bool(int(mode, 8) & 0o004) for mode, path in found}
+    assert open_to_all == {
+        "/etc/harvester/jobs.yaml": True,
+        "/etc/harvester/secrets/wx0000000000000001": False,
+    }
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze")
 def test_systemd_knows_every_line(tmp_path: Path) -> None:
     """No unknown key and no wrong value; a misspelt one is told."""
