@@ -3,7 +3,7 @@
 python := ".venv/bin/python"
 
 _list:
-    @just --list --unsorted
+    @{{just_executable()}} --list --unsorted
 
 # create .venv with everything pinned
 setup:
@@ -15,7 +15,7 @@ setup:
 test *arguments:
     {{python}} -m pytest {{arguments}}
 
-# run the slow tests as well: kills, simulation, power cuts (about an hour)
+# run the slow tests as well: kills, simulation, power cuts (hours)
 slow *arguments:
     {{python}} -m pytest -o faulthandler_timeout=4000 -m slow {{arguments}}
 
@@ -34,7 +34,7 @@ format:
     .venv/bin/ruff check --fix .
     .venv/bin/ruff format .
 
-# run a benchmark: `just bench cpu`; without a name it lists them
+# run a benchmark: `just bench cpu`; without a name nearly all
 bench *name:
     {{python}} -m benchmarks {{name}}
 

@@ -38,6 +38,14 @@ def test_every_recipe_can_be_read(recipe: str) -> None:
         assert line.split()[0] in {"python3", ".venv/bin/python", ".venv/bin/ruff", ".ci/run"}
 
 
+def test_just_alone_lists_the_recipes_where_no_just_is_in_the_path() -> None:
+    """As the page has it typed: `.venv/bin/just`, in an environment that is not activated."""
+    command = [str(JUST), "--justfile", str(ROOT / "justfile")]
+    environ = {"PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert "lint " in done.stdout
+
+
 def test_every_path_that_the_page_names_exists() -> None:
     """Files and folders in backquotes or commands are where the page says."""
     words = re.findall(r"(?:harvester|tests|docs|benchmarks|scheduling|cli)/[\w/.-]*", PAGE)
