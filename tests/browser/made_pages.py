@@ -48,7 +48,7 @@ class Made:
     """Facts and cells of accounts. ``shape``: ``realistic``, or ``random``: there, or 35% empty.
 
     ``columns``: days, the last of which is ``NEWEST``. ``named`` replaces members of the first
-    accounts.
+    accounts. ``grain``: ``day``, ``week`` or ``month``.
     """
 
     accounts: int
@@ -59,6 +59,7 @@ class Made:
     for_client: bool = False
     made_at: float = field(default_factory=time.time)
     named: list[dict[str, Any]] = field(default_factory=list)
+    grain: str = "day"
 
     @cached_property
     def datasets(self) -> list[tuple[int, str, str, int]]:
@@ -130,7 +131,8 @@ class Made:
             "client": self.for_client,
             "accounts": [self._account(x) for x in range(self.accounts)],
             "datasets": [
-                {"name": name, "label": label, "grain": "day", "span": span, "cells": f"days-{x}"}
+                {"name": name, "label": label, "grain": self.grain, "span": span}
+                | {"cells": f"days-{x}"}
                 for x, name, label, span in self.datasets
             ],
             "causes": [

@@ -10,6 +10,7 @@ import subprocess
 import time
 import zlib
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.browser import stories
 from tests.browser.made_pages import (
     DEFERRED,
     FAILED,
+    NEWEST,
     NOT_ASKED,
     QUARANTINED,
     QUOTA,
@@ -261,6 +263,44 @@ def test_press_gives_the_line_that_fills_a_gap(
     assert f"{requests} requests" in boxes[0]
     assert line in boxes[0]
     assert copied == line
+
+
+@pytest.mark.parametrize(
+    ("period", "gap", "told"),
+    [
+        (("week", 1), ("2026-09-28", "2026-10-18"), ("2026-09-28", "2026-10-18", "3 requests:")),
+        (("week", 15), ("2026-09-28", "2026-10-18"), ("2026-09-28", "2026-10-18", "1 request:")),
+        (("week", 1), ("2026-10-26", "2026-11-08"), ("2026-10-26", "2026-10-31", "1 request:")),
+        (("month", 1), ("2026-10-01", "2026-10-31"), ("2026-10-01", "2026-10-31", "1 request:")),
+    ],
+)
+def test_weeks_and_months_are_asked_for_by_their_first_day(
+    browser: None,
+    tmp_path: Path,
+    period: tuple[str, int],
+    gap: tuple[str, str],
+    told: tuple[str, str, str],
+) -> None:
+    """That is their price, and a week that began in the month before is in the line too."""
+    grain, span = period
+    made = Made(1, 100, grain=grain)
+    first, last = (99 - (NEWEST - date.fromisoformat(day)).days for day in gap)
+    states = [ROWS] * first + [NOT_ASKED] * (last + 1 - first) + [ROWS] * (99 - last)
+    made.cells[0][0] = bytes(states)
+    made.datasets[0] = (*made.datasets[0][:3], span)
+    page = made.write(tmp_path / "report.html")
+    found = visit(
+        page,
+        ["evaluate", f"choose({{ zoom: 'month' }}).then(() => {{ {cell(0, 2)} }})"],
+        ["wait", 100],
+        ["text", "#map-detail li"],
+        ["texts", "#map-detail .map-command"],
+    )
+    _, _, item, (box,) = found.results
+    begin, end, price = told
+    assert f"{begin} – {end}" in item
+    assert f"--begin-date {begin} --end-date {end}" in box
+    assert price in box
 
 
 def test_press_on_a_month_of_all_datasets_fills_all(written: Written) -> None:

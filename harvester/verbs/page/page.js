@@ -64,12 +64,8 @@ const yearOfMonth = starts.month.map((column) => periodAt("year", column));
 
 // ---------------------------------------------------------------- days, months, counts
 
-const CLASS_OF_MASK = new Uint8Array(1 << 16);
-for (let mask = 1; mask < CLASS_OF_MASK.length; mask++) {
-  const rest = mask & (mask - 1);
-  CLASS_OF_MASK[mask] = Math.max(CLASS_OF_MASK[rest], CLASS_OF[31 - Math.clz32(mask ^ rest)]);
-}
-const PAIR_MASK = Uint16Array.from({ length: 256 }, (_, pair) => (1 << (pair & 15)) | (1 << (pair >> 4)));
+// The worse class of the two days of a byte.
+const CLASS_OF_PAIR = Uint8Array.from({ length: 256 }, (_, pair) => Math.max(CLASS_OF[pair & 15], CLASS_OF[pair >> 4]));
 
 /** The days of a dataset. Base64 is decoded in pieces: a text of megabytes at once is slow. */
 async function unpack(dataset) {
@@ -130,17 +126,17 @@ function aggregate(packed) {
       counts[account * CLASSES.length + CLASS_OF[pair >> 4]] += pairs[pair];
     }
   }
-  return { days: packed, month, year, counts, order: {} };
+  return { days: packed, month, year, counts };
 }
 
 function aggregateMonths(row, months, years) {
   for (let month = 0; month < periodCount("month"); month++) {
     const [begin, end] = [starts.month[month], starts.month[month + 1]];
-    let mask = begin & 1 ? 1 << (row[begin >> 1] >> 4) : 0;
-    for (let i = (begin + 1) >> 1; i < end >> 1; i++) mask |= PAIR_MASK[row[i]];
-    if (end & 1) mask |= 1 << (row[end >> 1] & 15);
-    months[month] = CLASS_OF_MASK[mask];
-    years[yearOfMonth[month]] = Math.max(years[yearOfMonth[month]], months[month]);
+    let worst = begin & 1 ? CLASS_OF[row[begin >> 1] >> 4] : 0;
+    for (let i = (begin + 1) >> 1; i < end >> 1; i++) worst = Math.max(worst, CLASS_OF_PAIR[row[i]]);
+    if (end & 1) worst = Math.max(worst, CLASS_OF[row[end >> 1] & 15]);
+    months[month] = worst;
+    years[yearOfMonth[month]] = Math.max(years[yearOfMonth[month]], worst);
   }
 }
 
@@ -167,6 +163,7 @@ const choice = { ...DEFAULTS }; // what the address says behind its #
 // The cursor is on a row and a day. Bands are the counts above the columns, by period. A paint is asked for once.
 const view = {
   cube: null, classAt: null, level: "", rows: [], row: 0, column: facts.columns - 1, bands: new Map(), isAsked: false };
+const byName = [...accounts.keys()].sort((a, b) => collator.compare(accounts[a].name, accounts[b].name));
 const haystacks = accounts.map(({ appid, name }) => `${name}\n${appid}`.toLowerCase());
 const pairsOf = ({ attributes }) => Object.entries(attributes).map(([key, value]) => `${key}=${value}`);
 const datasetIndex = () => datasets.findIndex(({ name }) => name === choice.dataset); // ALL if none has the name
@@ -190,11 +187,9 @@ function choose(changes) {
 
 /** All accounts in the order asked for. */
 function ordered() {
-  const { order } = view.cube;
+  if (choice.sort === "name") return byName;
   const worse = (a, b, state) => countOf(b, state) - countOf(a, state);
-  order.name ??= [...accounts.keys()].sort((a, b) => collator.compare(accounts[a].name, accounts[b].name));
-  order.worst ??= order.name.toSorted((a, b) => worse(a, b, PERSON) || worse(a, b, ITSELF));
-  return order[choice.sort] ?? order.worst;
+  return (view.cube.worst ??= byName.toSorted((a, b) => worse(a, b, PERSON) || worse(a, b, ITSELF)));
 }
 
 function selected() {
@@ -262,9 +257,7 @@ function legendButton(name) {
 }
 
 function labelled(key, control) {
-  controls[key] = control;
-  control.id = `map-${key}`;
-  control.oninput = () => choose({ [key]: control.value });
+  controls[key] = Object.assign(control, { id: `map-${key}`, oninput: () => choose({ [key]: control.value }) });
   return make("label", {}, make("span", {}, t(key)), control);
 }
 
@@ -540,9 +533,7 @@ function onKey(event) {
   KEYS[event.key](event);
 }
 
-function cellAt({ clientX, clientY }) {
-  const box = canvas.getBoundingClientRect();
-  const [x, y] = [clientX - box.left, clientY - box.top];
+function cellAt({ offsetX: x, offsetY: y }) {
   const period = Math.floor((x - fit.label + scroller.scrollLeft) / fit.column);
   const row = Math.floor((y - HEAD - BAND + scroller.scrollTop) / fit.row);
   const isColumn = x >= fit.label && period < periodCount(choice.zoom);
@@ -578,11 +569,15 @@ function onWheel(event) {
 
 // ---------------------------------------------------------------- the detail of a cell
 
+const weekdayOf = (column) => (new Date(dates[column]).getUTCDay() + 6) % 7; // 0: Monday
+
 /** Stretches of equal days of one dataset in the columns given; a single day is widened to its whole stretch. */
 function runsOf(dataset, { days: packed }, account, [begin, end]) {
   const at = (column) => (column < 0 || column >= facts.columns ? -1 : nibbleAt({ days: packed }, account, column));
   const runs = [];
-  for (let column = begin; column < end; column++) {
+  // A week that began before is shown from its first day, because that is the day to ask for.
+  const first = datasets[dataset].grain === "week" ? Math.max(0, begin - weekdayOf(begin)) : begin;
+  for (let column = first; column < end; column++) {
     if (runs.at(-1)?.nibble === at(column)) runs.at(-1).last = column;
     else runs.push({ dataset, nibble: at(column), first: column, last: column });
   }
@@ -648,6 +643,15 @@ function runItems(account, runs) {
 /** A word as a POSIX shell takes it for itself. */
 const quote = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
+/** The fewest requests for stretches of days of a dataset; of a week or a month the first day is asked for. */
+function priceOf({ grain, span }, runs) {
+  const firsts = { day: () => true, week: (at) => !weekdayOf(at), month: (at) => dates[at].endsWith("-01") };
+  const columns = runs.flatMap(({ first, last }) => [...dates.keys()].slice(first, last + 1)).sort((a, b) => a - b);
+  let [price, end] = [0, 0]; // of the last request
+  for (const column of columns.filter(firsts[grain])) if (column >= end) [price, end] = [price + 1, column + span];
+  return price;
+}
+
 /** The lines that fill what is missing, each with its price: none where a run changes nothing. */
 function commandsOf(account, runs) {
   const { appid } = accounts[account];
@@ -655,7 +659,8 @@ function commandsOf(account, runs) {
   const groups = Map.groupBy(fillable, ({ nibble }) => REFETCH[nibble] ?? "");
   return [...groups].map(([refetch, own]) => {
     const names = distinct(own.map(({ dataset }) => datasets[dataset].name)).map(quote).join(",");
-    const price = own.reduce((sum, run) => sum + Math.ceil((run.last - run.first + 1) / datasets[run.dataset].span), 0);
+    const priceAt = (each, at) => priceOf(each, own.filter(({ dataset }) => dataset === at));
+    const price = datasets.map(priceAt).reduce((sum, requests) => sum + requests);
     const line = [
       `${facts.command} --accounts${appid.startsWith("-") ? "=" : " "}${quote(appid)} --datasets ${names}`,
       `--begin-date ${dates[Math.min(...own.map(({ first }) => first))]}`,

@@ -13,6 +13,7 @@ OF_KEYS = f"{OF_BROWSER}::test_keyboard_reads_each_cell"
 OF_DETAIL = f"{OF_BROWSER}::test_enter_opens_a_detail_and_escape_closes_it"
 OF_CODES = f"{OF_BROWSER}::test_detail_tells_the_code_of_its_own_dataset"
 OF_LINE = f"{OF_BROWSER}::test_press_gives_the_line_that_fills_a_gap"
+OF_PERIODS = f"{OF_BROWSER}::test_weeks_and_months_are_asked_for_by_their_first_day"
 OF_FILTERS = f"{OF_BROWSER}::test_filters_are_in_the_address_and_come_back"
 OF_HOSTILE = f"{OF_BROWSER}::test_hostile_names_are_text"
 OF_PAPER = f"{OF_BROWSER}::test_dark_differs_from_light_and_paper_is_light"
@@ -23,22 +24,22 @@ SABOTAGES = (
     Sabotage(
         "map-shows-the-best-of-a-month",
         SCRIPT,
-        "CLASS_OF_MASK[mask] = Math.max(",
-        "CLASS_OF_MASK[mask] = Math.min(",
+        "worst = Math.max(worst, CLASS_OF_PAIR[row[i]])",
+        "worst = Math.min(worst, CLASS_OF_PAIR[row[i]])",
         OF_WORST,
     ),
     Sabotage(
         "map-shows-the-last-month-as-the-year",
         SCRIPT,
-        "Math.max(years[yearOfMonth[month]], months[month])",
-        "months[month]",
+        "Math.max(years[yearOfMonth[month]], worst)",
+        "worst",
         OF_WORST,
     ),
     Sabotage(
         "map-loses-the-first-day-of-a-month",
         SCRIPT,
-        "let mask = begin & 1 ? 1 << (row[begin >> 1] >> 4) : 0",
-        "let mask = 0",
+        "let worst = begin & 1 ? CLASS_OF[row[begin >> 1] >> 4] : 0",
+        "let worst = 0",
         OF_WORST,
     ),
     Sabotage(
@@ -67,7 +68,9 @@ SABOTAGES = (
         "",
         OF_LINE,
     ),
-    Sabotage("price-of-a-gap-too-low", SCRIPT, "sum + Math.ceil(", "sum + Math.floor(", OF_LINE),
+    Sabotage("price-of-a-gap-too-low", SCRIPT, "column + span", "column + span + 1", OF_LINE),
+    Sabotage("price-of-each-day-of-a-week", SCRIPT, "!weekdayOf(at)", "true", OF_PERIODS),
+    Sabotage("week-without-its-first-day", SCRIPT, "begin - weekdayOf(begin)", "begin", OF_PERIODS),
     Sabotage("line-for-days-that-are-there", SCRIPT, ">= ITSELF", ">= 2", OF_LINE),
     Sabotage(
         "name-is-more-than-one-word-of-a-shell",
