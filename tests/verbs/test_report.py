@@ -452,6 +452,9 @@ def test_the_chinese_page_has_the_terms_of_the_reports(lab: Troubles) -> None:
     assert [row for row in page.rows("attention") if "被微信拒绝（40125：" in row[1]]
     for row in page.rows("attention"):
         assert re.search("[\u4e00-\u9fff]。", row[4]), row
+    assert page.facts["texts"]
+    for text in page.facts["texts"]:
+        assert not re.search("[\u4e00-\u9fff][.,] ", text), text
     [run] = page.rows("runs")
     assert run[2] == "未完成"
     assert "接口调用额度已用完" in run[4]

@@ -37,8 +37,7 @@ def pieces(view: View, sentence: str, tree: Tree) -> Iterator[str]:
     if not view.for_client:
         yield tables.runs(view, tree) + tables.quota(view, tree) + tables.sizes(view, tree)
     yield "\n</main>\n"
-    facts = inert_script(facts_of(view))
-    yield f'<script type="application/json" id="facts">{facts}</script>\n'
+    yield f'<script type="application/json" id="facts">{inert_script(facts_of(view))}</script>\n'
     for place, dataset in enumerate(view.datasets.values()):
         yield f'<script type="text/plain" id="days-{place}">'
         yield from compressed(rows_of(view, dataset))

@@ -20,6 +20,7 @@ from harvester.core.dataset import Dataset, Grain
 from harvester.core.day_states import NOT_ASKED, ExplainedDays, day_states
 from harvester.core.rule import Rule
 from harvester.core.text.safe_text import safe_text
+from harvester.core.text.wording import render, sentences
 from harvester.storage.coverage_scan import States
 from harvester.verbs.page.cells import Columns, row, whole_periods
 from harvester.verbs.status import Findings
@@ -150,7 +151,8 @@ def _text(view: View, errcode: int | None) -> str:
     if errcode is None:
         return ""
     rule = view.rule(errcode)
-    return rule.meaning if view.for_client else f"{rule.meaning}. {rule.advice}"
+    both = render(sentences(rule.meaning, rule.advice), languages.translations(view.lang))
+    return rule.meaning if view.for_client else both
 
 
 def data(name: str) -> str:

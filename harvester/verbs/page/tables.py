@@ -120,8 +120,7 @@ def expectations(view: View) -> Html:
         counts = {"there": f"{each.there:,}", "accounts": f"{each.accounts:,}"}
         there = words["there.share"].format(**counts, share=_percent(each.share))
         kind, met = words[f"expectation.{each.kind}"], words["yes" if each.is_met else "no"]
-        expected = _percent(each.expected)
-        rows.append((each.dataset, kind, str(each.day), expected, there, met))
+        rows.append((each.dataset, kind, str(each.day), _percent(each.expected), there, met))
     heads = "dataset expectation day expected there met"
     return _table(view, "expectations", heads, rows)
 
