@@ -66,7 +66,7 @@ def report(
     # A path may have bytes that are no text.
     written = page.encode(errors="backslashreplace")
     _write(target, written, project)
-    return ReportPage(inert(os.fspath(html)), len(written), sentence)
+    return ReportPage(os.fspath(html), len(written), sentence)
 
 
 def _command(manifest: ManifestSource | None, output: str | os.PathLike[str] | None) -> str:

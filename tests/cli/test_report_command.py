@@ -14,6 +14,7 @@ from harvester.cli import invoke
 from harvester.core.config.settings import Output
 from harvester.core.errors import StoreAway, UsageError
 from harvester.core.exit_codes import Exit
+from harvester.core.text.inert_text import inert
 from harvester.storage.backends import object_client
 from harvester.storage.backends.object_store import ObjectStore
 from tests.support.report_pages import Page
@@ -70,6 +71,19 @@ def test_it_prints_the_sentence_and_the_place(
         "sentence": head,
     }
     assert {path.name for path in here.iterdir()} == {"jobs.yaml", "out", "page.html", "secret"}
+
+
+def test_a_place_of_any_name_is_told_as_it_is(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A program gets the name of the file, and a terminal one that acts on nothing."""
+    for name in ("-page.html", "=page.html", "page\x1b[2J.html", "pa::error::ge.html"):
+        assert invoke(["report", f"--html={name}", "--format", "json"]) == Exit.DONE
+        assert json.loads(capsys.readouterr().out)["html"] == name
+        assert Path(name).exists()
+        assert harvester.report("jobs.yaml", html=name).html == name
+        assert invoke(["report", f"--html={name}"]) == Exit.DONE
+        assert capsys.readouterr().out.startswith(f"{inert(name)}: 2026-03-04")
 
 
 def test_it_resolves_no_secret_and_asks_nothing(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from harvester.cli import options
 from harvester.cli.output.answers import answer
+from harvester.core.text.inert_text import inert
 from harvester.verbs import report as reporting
 
 
@@ -41,9 +42,9 @@ def report(
         lang: The language of the page.
     """
     source = options.manifest_of(manifest, output)
-    language = options.language_of(lang)
+    language, given = options.language_of(lang), selecting.given()
     found = reporting.report(
-        source, html=html, for_client=for_client, lang=language, output=output, **selecting.given()
+        source, html=html, for_client=for_client, lang=language, output=output, **given
     )
-    sentence = f"{found.html}: {found.sentence}"
+    sentence = f"{inert(found.html)}: {found.sentence}"
     answer(format, found.to_dict, lambda out: out.say(sentence))

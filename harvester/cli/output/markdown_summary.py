@@ -83,8 +83,7 @@ def _row(
     accounts = [f"{text(appid)} {text(names[appid], 100)}".rstrip() for appid in worst]
     if len(days) > most:
         accounts.append(render(counted(len(days) - most, "more account"), words))
-    day = text(items[0].since[:10])
-    yield said("**new**") if items[0].new else said("since {day}", day=day)
+    yield said("**new**") if items[0].new else said("since {day}", day=text(items[0].since[:10]))
     yield told.cause_text(items[0])
     yield "<br>".join(accounts)
     yield text(", ".join(told.datasets_of(items)))
