@@ -62,11 +62,10 @@ def report(
     command = "" if for_client else _command(manifest, output)
     view = View(project.manifest, found, now, lang, for_client, command)
     sentence = tables.sentence(view, __version__)
-    page = "".join(assembly.pieces(view, sentence, project.tree))
     # A path may have bytes that are no text.
-    written = page.encode(errors="backslashreplace")
-    _write(target, written, project)
-    return ReportPage(os.fspath(html), len(written), sentence)
+    page = "".join(assembly.pieces(view, sentence, project.tree)).encode(errors="backslashreplace")
+    _write(target, page, project)
+    return ReportPage(os.fspath(html), len(page), sentence)
 
 
 def _command(manifest: ManifestSource | None, output: str | os.PathLike[str] | None) -> str:

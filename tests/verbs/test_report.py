@@ -278,7 +278,10 @@ def test_expectations_are_listed_with_what_is_there_the_unmet_ones_first(lab: Tr
 
 
 def test_a_trouble_of_whole_runs_is_not_for_a_client(lab: Troubles) -> None:
-    """Nor a trouble of a dataset that is not selected; each is told of in the page of all."""
+    """Nor a trouble of a dataset that is not selected; each is told of in the page of all.
+
+    An unmet expectation that more than 200 accounts lack names none of them, and not all are late.
+    """
     items = (
         Attention("store", "store", "advice of a store", since="2026-03-01T04:00:00Z", new=False),
         Attention("empty_everywhere/user_summary", "empty_everywhere", "x", (), ("user_summary",)),
@@ -289,7 +292,7 @@ def test_a_trouble_of_whole_runs_is_not_for_a_client(lab: Troubles) -> None:
     assert store == [
         *("2026-03-01 12:00", "the output is away", "all accounts", "", "advice of a store")
     ]
-    assert planted == ["soon (new)", "planted <b>", "all accounts", DAILY, "y"]
+    assert planted == ["soon (new)", "planted <b>", "", DAILY, "y"]
     client = page_of(lab.manifest(), lab.tree, lab.now(), attention=items, for_client=True)
     assert client.rows("attention") == [planted[:4]]
 

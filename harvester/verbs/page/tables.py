@@ -98,7 +98,9 @@ def _row(view: View, items: Sequence[Attention]) -> list[object]:
     appids = dict.fromkeys(label.appid for item in items for label in item.accounts)
     datasets = view.datasets.keys() & {name for item in items for name in item.datasets}
     when = words["new"].format(time=since) if first.new else since
-    cells: list[object] = [when, cause, _accounts(view, appids), ", ".join(sorted(datasets))]
+    # An expectation names its accounts if they are few, and its dataset otherwise.
+    whose = _accounts(view, appids) if appids or not datasets else ""
+    cells: list[object] = [when, cause, whose, ", ".join(sorted(datasets))]
     return cells + [recorded(first.advice, view.lang)] * (not view.for_client)
 
 
