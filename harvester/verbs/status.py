@@ -69,12 +69,12 @@ class Status(Brief):
 
     ``datasets`` counts account-days by state, ``gaps`` has the missing days by account and reason,
     and ``suspicious`` the empty days between days with rows that no evidence confirms. ``runs`` are
-    the last five, newest first. ``warnings`` are about files that would grow too large.
-    ``accounts`` has the worst ones first and the paused ones last. ``unusable`` counts the
-    quarantined account-days without an earlier good answer. ``foreign`` are files in the datasets'
-    folders that are not harvester's. ``gate`` is the answer about required days, if some were.
-    ``paused`` accounts are in none of the others but ``accounts``. ``next_requests`` is the price
-    of a next run. ``owners`` are the holders of buckets, and ``unlisted`` the accounts of the
+    the last five, newest first, and the last finished one. ``warnings`` are about files that would
+    grow too large. ``accounts`` has the worst ones first and the paused ones last. ``unusable``
+    counts the quarantined account-days without an earlier good answer. ``foreign`` are files in the
+    datasets' folders that are not harvester's. ``gate`` is the answer about required days, if some
+    were. ``paused`` accounts are in none of the others but ``accounts``. ``next_requests`` is the
+    price of a next run. ``owners`` are the holders of buckets, and ``unlisted`` the accounts of the
     output that are in no manifest, ``quota`` the use of today's quotas, each None if they were not
     asked for. ``empty_everywhere`` are days without rows of nearly all accounts, ``expectations``
     those of the manifest that were judged. ``attention`` is what needs a person, and

@@ -94,6 +94,27 @@ def test_the_status_of_an_output_alone_has_the_metrics_too(here: CommandLine) ->
         assert of_status[name] == of_run[name], name
 
 
+def test_the_last_finished_run_stays_behind_those_that_are_under_way(here: CommandLine) -> None:
+    """Shards that run now, or were killed, end no run; the last one to end may have begun first."""
+    here("run")
+    [first] = Path("out/_harvester/runs").glob("*.json")
+    record = json.loads(first.read_bytes())
+    late = {**record, "ended_at": "2030-01-01T00:00:00Z", "requests": 77}
+    first.with_name(f"20200101T000000Z-{'a' * 6}.json").write_text(json.dumps(late))
+    for number in range(6):
+        running = {**record, "state": "running", "outcome": None, "exit_code": None}
+        name = f"20400101T00000{number}Z-{'b' * 6}"
+        first.with_name(f"{name}.json").write_text(json.dumps({**running, "run_id": name}))
+    here("status", "--metrics", "s.prom")
+    assert series("s.prom")["last_run_requests"] == record["requests"]
+    for path in first.parent.glob("204*5Z*.json"):
+        path.unlink()
+    for path in first.parent.glob("204*[2-4]Z*.json"):
+        path.unlink()
+    here("status", "--metrics", "s.prom")
+    assert series("s.prom")["last_run_requests"] == 77
+
+
 def test_the_metrics_of_the_run_before_stay_until_the_end(tmp_path: Path) -> None:
     """Half of a run would look like a loss, and a killed one must not look like a finished one."""
     file = tmp_path / "m.prom"

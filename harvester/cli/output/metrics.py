@@ -72,12 +72,14 @@ def of_status(found: Status, states: Iterable[str]) -> bytes:
     """
     counts = Counter(account.state for account in found.accounts)
     runs = [run for run in found.runs if run.verb == "run" and run.state == "finished"]
+    # Of shards the last one to start need not be the last one to end.
+    runs.sort(key=lambda run: run.ended_at)
     return _text(
         *_coverage(found.datasets, found.expectations),
         *(("accounts", counts[state], {"state": state}) for state in states),
         *_attention(found.attention),
         *_quota(found.quota or ()),
-        *(series for run in runs[:1] for series in _last_run(asdict(run))),
+        *(series for run in runs[-1:] for series in _last_run(asdict(run))),
     )
 
 

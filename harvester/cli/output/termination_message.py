@@ -11,8 +11,6 @@ from harvester.cli.output.markdown import first_lines
 MAX_BYTES = 4_096
 """Maximum bytes of a message; Kubernetes cuts a longer one in the middle of a character."""
 
-_DEFAULT = "/dev/termination-log"
-
 
 def write_message(text: bytes) -> None:
     """Leave the first lines of a summary as the message, if this is a container of Kubernetes.
@@ -20,7 +18,7 @@ def write_message(text: bytes) -> None:
     Its file is there before the container starts. It is the one that ``TERMINATION_LOG_PATH`` names
     where the pod has another ``terminationMessagePath`` than the usual one.
     """
-    file = Path(environ.get("TERMINATION_LOG_PATH") or _DEFAULT)
+    file = Path(environ.get("TERMINATION_LOG_PATH") or "/dev/termination-log")
     # A message that cannot be written changes nothing about what was done.
     with suppress(OSError, ValueError):
         if "KUBERNETES_SERVICE_HOST" in environ and file.is_file():

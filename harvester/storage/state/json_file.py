@@ -16,12 +16,7 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from harvester.core.errors import StoreError, UsageError
-from harvester.storage.backends.base import (
-    MAX_SIDE_FILE,
-    Store,
-    Version,
-    retry_races,
-)
+from harvester.storage.backends.base import MAX_SIDE_FILE, Store, Version, retry_races
 
 VERSION = 1
 """The version that is written, and the newest one that is read."""

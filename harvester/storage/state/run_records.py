@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import orjson
@@ -148,8 +148,19 @@ def by_run(data: bytes) -> dict[str, Any]:
 
 
 def last(tree: Tree, count: int) -> list[RunRecord]:
-    """Return the newest records, newest first. Unreadable ones are passed over."""
-    return list(islice(newest(tree, RunRecord, _HEAD_BYTES), count))
+    """Return the newest records, newest first, and the last finished run if it is older.
+
+    Unreadable ones are passed over.
+    """
+    records = newest(tree, RunRecord, _HEAD_BYTES)
+    found = [*islice(records, count)]
+    # Shards that are under way, or runs that were killed, may be the newest ones.
+    finished = next(filter(_is_finished, chain(found, records)), None)
+    return found if finished is None or finished in found else [*found, finished]
+
+
+def _is_finished(record: RunRecord) -> bool:
+    return record.verb == "run" and record.state == "finished"
 
 
 def text(record: Mapping[str, Any]) -> bytes:
