@@ -10,7 +10,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.config.references import origin, texts_of
 from harvester.core.config.settings import KINDS, Account, Credential, Pause
 from harvester.core.errors import Place
-from harvester.manifest.account_selection import datasets_named
+from harvester.manifest.account_selection import TAG, datasets_named
 from harvester.manifest.diagnostics import LoadContext, Section, Step
 from harvester.manifest.jobs import looked_up
 from harvester.manifest.models import Root
@@ -73,7 +73,7 @@ def validate_accounts(
         account = check(Account, whole, item_of="accounts")
         if account is None:
             # A job may name it: its own mistake is reported, and not an unknown name as well.
-            context.invalid_accounts.update(_raw_names(value))
+            context.invalid_accounts.update(_raw_names(whole.value))
             continue
         appid, paused = account.appid, account.paused
         if paused is not defaults.get("paused"):
@@ -133,10 +133,10 @@ def _raw_names(value: object) -> Iterator[str]:
     tags, attributes = given.get("tags"), given.get("attributes")
     for name, text in attributes.items() if isinstance(attributes, dict) else ():
         yield f"{name}={text}"
-    tags = tags if isinstance(tags, list) else [tags]
-    for name in (given.get("appid"), given.get("name"), *tags):
-        if isinstance(name, str):
-            yield str(name)
+    # A job names a tag by itself, or as an account with `tag:` before it.
+    for tag in tags if isinstance(tags, list) else [tags]:
+        yield from (f"{tag}", f"{TAG}{tag}")
+    yield from (f"{given.get('appid')}", f"{given.get('name')}")
 
 
 def _check_credential(

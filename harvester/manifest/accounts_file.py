@@ -14,7 +14,7 @@ from harvester.core.config.references import quote_safe, quote_safe_name
 from harvester.core.config.settings import Account, Credential
 from harvester.core.errors import Place
 from harvester.core.model import is_appid
-from harvester.manifest.diagnostics import Find, LoadContext, Section, Step
+from harvester.manifest.diagnostics import Find, Invalid, LoadContext, Section, Step
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.models import AccountsFile
 from harvester.manifest.text_file import SAVE, Unreadable, read_text
@@ -184,13 +184,12 @@ def _value_of(column: str, cell: str) -> Any:
     return {"true": True, "false": False}.get(cell, cell) if column in _TRUTHS else cell
 
 
-def _split_command(cell: str) -> list[str] | str:
-    """Split a command as a shell does. Return the cell itself if a quote is unbalanced."""
+def _split_command(cell: str) -> list[str] | Invalid:
+    """Split a command as a shell does. A quote that is not closed is a mistake of the cell."""
     try:
         return shlex.split(cell)
     except ValueError:
-        # Validation refuses a text in the place of a list, with the place of the cell.
-        return cell
+        return Invalid("has a quote or a backslash that nothing ends", "quote as in a shell")
 
 
 def _mistakes_in(header: Sequence[str]) -> Iterator[_HeaderMistake]:

@@ -10,6 +10,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import Manifest
 from harvester.core.text.inert_text import inert
+from harvester.core.text.wording import counted
 
 
 def doubts(manifest: Manifest) -> Iterator[str]:
@@ -25,7 +26,8 @@ def doubts(manifest: Manifest) -> Iterator[str]:
             yield f"{count:,} accounts have the name{quote_safe(name)}: only appids tell them apart"
     for name, dataset in manifest.datasets.items():
         if dataset.span > (known := CATALOGUE[name].span):
-            yield f"`span` of {name} is {dataset.span}, and WeChat's page says at most {known} days"
+            most = counted(known, "day")
+            yield f"`span` of {name} is {dataset.span}, and WeChat's page says at most {most}"
     path, file = manifest.output.path, manifest.file.absolute()
     if isinstance(path, Path) and file.exists() and file.resolve().is_relative_to(path.resolve()):
         yield (

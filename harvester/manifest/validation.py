@@ -28,7 +28,7 @@ _TYPES = {
     "too_short": "is empty",
 }
 _MISSING = {
-    "appid": "each account begins `- appid: wx…`",
+    "appid": "write appid: wx…",
     "jobs": "one `- datasets: …` each",
     "reason": "say why it is paused; in a CSV file in the column `paused`",
 }
@@ -60,8 +60,7 @@ def check(model: type[Model], section: Section, item_of: str = "") -> Model | No
 
     ``item_of`` is the key of the list that the value is an item of.
     """
-    valid: Model | None
-    valid, _ = _validated(model, section, item_of)
+    valid: Model | None = _validated(model, section, item_of)[0]
     return valid
 
 
@@ -137,7 +136,7 @@ def _report(model: type[Any], flaw: ErrorDetails, section: Section, item_of: str
         return
     what, hint = _explain(flaw, name)
     item = "an item of " if (item_of and not loc) or (loc and loc[-1] != name) else ""
-    subject = f"{item}{_label(name)}" if name else "the manifest"
+    subject = f"{item}{_label(name)}" if loc or item_of else "the manifest"
     section.refuse(loc, f"{subject} {what}", hint)
 
 

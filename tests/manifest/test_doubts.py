@@ -16,12 +16,13 @@ accounts:
   - {{appid: {appid(1)}, name: Same, tags: ["retail,food"]}}
   - {{appid: {appid(2)}, name: Same}}
 jobs: [{{datasets: [{DAILY}], begin_date: -2d}}]
-datasets: {{{DAILY}: {{span: 60}}}}
+datasets: {{{DAILY}: {{span: 60}}, upstream_msg_week: {{span: 60}}}}
 """
 WARNINGS = (
     "the tag `retail,food` has a comma",
     "2 accounts have the name `Same`",
     f"`span` of {DAILY} is 60, and WeChat's page says at most 30 days",
+    "`span` of upstream_msg_week is 60, and WeChat's page says at most 1 day\n",
     "holds the manifest",
 )
 
@@ -43,6 +44,6 @@ def test_a_sound_manifest_raises_no_doubt(
 ) -> None:
     """The output is beside it, names differ, and a span may be smaller than WeChat's."""
     text = DOUBTFUL.replace("Same, tags", "Other, tags").replace("retail,food", "retail")
-    (tmp_path / "jobs.yaml").write_text(text.replace("60", "7") + "output: out\n")
+    (tmp_path / "jobs.yaml").write_text(text.replace("60", "1") + "output: out\n")
     assert invoke(["plan", str(tmp_path / "jobs.yaml")]) == Exit.DONE
     assert "note:" not in capsys.readouterr().out

@@ -158,7 +158,7 @@ def test_calls_kept_for_the_day_ignore_the_selection_of_jobs(
         (
             Selection(begin_date="2014-11-30"),
             "begin_date `2014-11-30` is before 2014-12-01, when WeChat's statistics begin",
-            "write earliest",
+            "write 2024-01-31, -30d or earliest",
         ),
         (
             Selection(end_date="2026-06-15"),

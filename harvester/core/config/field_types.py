@@ -130,8 +130,8 @@ def _reason(value: object, info: pydantic.ValidationInfo) -> str:
 
 
 def _attribute(value: object) -> str:
-    name = str(plain_text(value)).strip()
-    if "=" in name or "," in name:
+    name = text_of(value).strip()
+    if not name or "=" in name or "," in name:
         raise InvalidValue("must have a name without `=` and `,`", "as in {client: Acme}")
     return name
 

@@ -106,8 +106,8 @@ def _job_day(text: str, today: Day, hint: str) -> Day:
         return max(FIRST_DAY, today - int(text[1:-1]))
     explicit = day(text, hint)
     if explicit < FIRST_DAY:
-        first = day_text(FIRST_DAY)
-        raise InvalidValue(f"is before {first}, when WeChat's statistics begin", "write earliest")
+        what = f"is before {day_text(FIRST_DAY)}, when WeChat's statistics begin"
+        raise InvalidValue(what, hint)
     if explicit >= today:
         what = f"is after yesterday, which is {day_text(today - 1)} in Beijing"
         raise InvalidValue(what, hint)
