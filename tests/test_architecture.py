@@ -230,7 +230,7 @@ MAX_CODE = {
     "storage": 4_270,
     "engine": 897,
     "runs": 4_443,
-    "verbs": 5_116,
+    "verbs": 5_115,
     "readers": 581,
     "cli": 2_915,
     "sandbox": 1_053,

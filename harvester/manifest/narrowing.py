@@ -172,6 +172,6 @@ def _chosen_jobs(jobs: tuple[Job, ...], names: Sequence[str]) -> tuple[Job, ...]
     known = [job.name for job in jobs]
     for name in names:
         if name not in known:
-            flaw = unknown("job", name, known, f"the manifest has {listed(known)}")
+            flaw = unknown("job", name, known, f"the manifest has {listed(known) or 'no job'}")
             raise UsageError(f"{spelled('jobs')}: {flaw.what}", flaw.hint)
     return tuple(job for job in jobs if not names or job.name in names)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
-from harvester.core.config.manifest_text import ManifestText
 from harvester.core.config.settings import Manifest, Output
 from harvester.core.errors import HistoryLost
 from harvester.core.model import bucket_of
@@ -24,6 +23,7 @@ from harvester.storage.state import account_cache, change_reader, rewrite_journa
 from harvester.storage.state.change_entries import BrokenHistory, LogPosition, cursor, parse_cursor
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
+from harvester.verbs.project import union
 
 FROM_THE_BEGINNING = "begin"
 """Cursor before everything: each file that exists is listed once."""
@@ -83,13 +83,12 @@ def changes(
 ) -> tuple[list[Change], str]:
     """Return the changes since a cursor, and the next cursor. Creates nothing.
 
-    Without a manifest no account is known by name, and ``output`` names the output. One that does
-    not exist yet has no changes. Raises UsageError for words that match nothing and for an
+    Without a manifest, accounts and jobs are those that the last runs kept in ``output``. One that
+    does not exist yet has no changes. Raises UsageError for words that match nothing and for an
     unfinished rewrite, and as `changes_of`.
     """
     selection = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
-    given = None if manifest is None else arguments.source(manifest)
-    tree, chosen = _open_feed(given, selection, output)
+    tree, chosen = _open_feed(manifest, selection, output)
     return changes_of(tree, since, chosen)
 
 
@@ -149,22 +148,25 @@ def _present(
 
 
 def _open_feed(
-    source: ManifestText | None, selection: Selection, output: str | os.PathLike[str] | None
+    manifest: ManifestSource | None, selection: Selection, output: str | os.PathLike[str] | None
 ) -> tuple[Tree, ChosenChanges]:
     """Open the feed of a manifest or of an output alone, and read what is chosen of it."""
     now = CheckedClock().started_at
-    draft = source and arguments.draft_of(source, now)
-    manifest = Manifest(Path(), (), (), Output(), dict(CATALOGUE))
-    if draft is not None:
-        manifest = draft.manifest()
-    place = manifest.output
+    draft = None if manifest is None else arguments.draft_of(arguments.source(manifest), now)
+    known = draft.manifest() if draft else Manifest(Path(), (), (), Output(), dict(CATALOGUE))
+    place = known.output
     if output is not None:
-        place = replace(place, path=place_named(os.fspath(output)))
+        path = place_named(os.fspath(output))
+        # Folders may be links to other disks, which only a manifest has to allow.
+        follow_links = place.follow_links if draft else isinstance(path, Path)
+        place = replace(place, path=path, follow_links=follow_links)
     tree = open_tree(replace(place, must_exist=False))
     rewrite_journal.refuse_unfinished(tree)
-    if draft is not None and manifest.from_platform:
-        manifest = draft.manifest(account_cache.read(tree))
-    return tree, chosen_changes(manifest, selection, now)
+    if draft is None and (selection.accounts or selection.jobs):
+        known = union(tree, place, now)
+    elif draft is not None and known.from_platform:
+        known = draft.manifest(account_cache.read(tree))
+    return tree, chosen_changes(known, selection, now)
 
 
 def chosen_changes(manifest: Manifest, selection: Selection, now: float) -> ChosenChanges:

@@ -141,14 +141,12 @@ def open_project(
         Unauthorised, Unanswered: WeChat was asked, and refused the platform or did not answer.
     """
     if manifest is None:
-        alone = open_alone(output)
-        mine = narrowed(alone.manifest, selection, alone.clock.started_at)
-        return alone._replace(manifest=mine)
+        return _open_alone(selection, output)
     opened = open_quietly(arguments.source(manifest), output, CheckedClock())
     return opened.project(selection, authorised)
 
 
-def open_alone(output: str | os.PathLike[str] | None) -> Project:
+def _open_alone(selection: Selection, output: str | os.PathLike[str] | None) -> Project:
     """Open an output that exists, with the union of the manifests that runs have kept in it.
 
     No account and no job is in that of an output without any. Raises UsageError and StoreError.
@@ -163,7 +161,8 @@ def open_alone(output: str | os.PathLike[str] | None) -> Project:
     tree = change_reader.whole_tree(tree.store)
     whole = union(tree, Output(path=path, buckets=tree.buckets), clock.started_at)
     platform = PlatformAtHand(clock, credentials.platform)
-    return Project(whole, whole, tree, clock, platform, lambda _: (whole, whole), credentials)
+    mine = narrowed(whole, selection, clock.started_at)
+    return Project(mine, whole, tree, clock, platform, lambda _: (whole, whole), credentials)
 
 
 def union(tree: Tree, output: Output, now: float) -> Manifest:

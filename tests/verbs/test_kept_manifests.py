@@ -196,6 +196,55 @@ def test_an_output_in_which_nothing_was_kept_is_no_complete_one(
     assert invoke(["verify", "--output", harvested]) == Exit.DONE
 
 
+def feed(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
+    """The lines of `changes` without the cursor."""
+    assert invoke(["changes", *words]) == Exit.DONE
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()][:-1]
+
+
+@pytest.mark.parametrize("word", ["Account 1", "tag:retail", "client=Acme", appid(1)])
+def test_changes_of_an_output_alone_know_the_accounts_of_the_last_runs(
+    harvested: str, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    """By each word that the other readers of an output take, and its jobs."""
+    (file,) = Path(harvested, MANIFESTS).iterdir()
+    whole = json.loads(file.read_text("utf-8"))
+    whole["accounts"][0] |= {"tags": ["retail"], "attributes": {"client": "Acme"}}
+    file.write_text(json.dumps(whole), "utf-8")
+    everything = feed(capsys, "--output", harvested)
+    assert {change["dataset"] for change in everything} == {"user_summary", "user_cumulate"}
+    assert feed(capsys, "--output", harvested, "--accounts", word) == everything
+    assert feed(capsys, "--output", harvested, "--accounts", "Account 2") == []
+    assert feed(capsys, "--output", harvested, "--jobs", "job-1") == everything
+    assert invoke(["changes", "--output", harvested, "--accounts", "Nobody"]) == Exit.USAGE
+    assert "unknown account `Nobody`" in capsys.readouterr().err
+
+
+def test_changes_of_an_output_in_which_nothing_was_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No account and no job is known there, and the whole feed is empty."""
+    monkeypatch.chdir(tmp_path)
+    assert feed(capsys, "--output", "none") == []
+    assert invoke(["changes", "--output", "none", "--jobs", "job-1"]) == Exit.USAGE
+    assert "the manifest has no job" in capsys.readouterr().err
+    assert not Path("none").exists()
+
+
+def test_the_changes_of_an_output_alone_follow_links(
+    harvested: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only a manifest has to allow that a dataset is on another disk."""
+    everything = feed(capsys, "--output", harvested)
+    moved = tmp_path / "another disk"
+    Path(harvested, "user_summary").rename(moved)
+    Path(harvested, "user_summary").symlink_to(moved)
+    assert feed(capsys, "--output", harvested) == everything
+    Path("jobs.yaml").write_text(json.dumps(manifest(1, 2)))
+    assert invoke(["changes", "--output", harvested]) == Exit.USAGE
+    assert "follow_links" in capsys.readouterr().err
+
+
 def test_verify_repairs_an_output_alone(harvested: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The lost days are named, although the file does not say which it had."""
     data = next(Path(harvested, "user_summary").rglob("*.parquet"))
