@@ -65,7 +65,7 @@ def test_a_summary_and_status_speak_chinese(stage: Stage, monkeypatch: pytest.Mo
     assert re.search(r"^    harvester status .* --lang zh$", summary, re.MULTILINE)
     shown = stage("status", "--lang", "zh")
     assert "不完整：有缺失日期\n" in shown
-    assert "  新：被微信拒绝（48001）、" in shown
+    assert "  新：被微信拒绝（48001），" in shown
     assert "部分完成，退出码 3（被拒绝）" in shown
     monkeypatch.setenv("HARVESTER_LANG", "zh")
     assert stage("status") == shown.replace(" --lang zh", "")

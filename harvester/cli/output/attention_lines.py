@@ -51,18 +51,18 @@ def _line_with_numbers(items: Sequence[Attention]) -> str:
 
 def attention_line(items: Sequence[Attention]) -> Message:
     """Return the cause of the items, their accounts and their datasets in a line."""
-    first, names, datasets = items[0], names_of(items), datasets_of(items)
-    parts: list[str] = [cause_text(first)]
+    first, names = items[0], names_of(items)
+    text = cause_text(first)
     if names:
         shown = listed(named(appid, name) for appid, name in names.items())
         count = counted(len(names), "account")
         many = said("{count} ({accounts})", count=count, accounts=shown)
-        parts.append(shown if len(names) == 1 else many)
-    if datasets:
-        parts.append(one_or_many([*map(inert, datasets)], "dataset"))
+        text = said("{text}, {more}", text=text, more=shown if len(names) == 1 else many)
+    if datasets := [*map(inert, datasets_of(items))]:
+        text = said("{text}, {more}", text=text, more=one_or_many(datasets, "dataset"))
     if first.new:
-        return said("new: {parts}", parts=parts)
-    return said("since {time}: {parts}", time=inert(first.since), parts=parts)
+        return said("new: {text}", text=text)
+    return said("since {time}: {text}", time=inert(first.since), text=text)
 
 
 def cause_text(item: Attention) -> Message:

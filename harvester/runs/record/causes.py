@@ -286,7 +286,7 @@ def lost_lines(record: Record, names: Mapping[str, str]) -> Iterator[str]:
     found, told = lost_days(record, names), {""}
     for cause in found[:MAX_CAUSES]:
         days = counted(cause.days, "day")
-        yield said("{whose}: {days}: {why}", whose=cause.whose, days=days, why=cause.why)
+        yield entry(cause.whose, entry(days, cause.why))
         if cause.advice not in told:
             yield said("  {advice}", advice=cause.advice)
         told.add(cause.advice)
@@ -332,7 +332,7 @@ def _subject(items: Sequence[AbandonedDays | QuarantinedDay], names: Mapping[str
     if len(appids) > 1:
         accounts = counted(len(appids), "account")
         whose = said("{count} ({accounts})", count=accounts, accounts=whose)
-    return said("{items}", items=[whose, one_or_many(datasets, "dataset")])
+    return said("{text}, {more}", text=whose, more=one_or_many(datasets, "dataset"))
 
 
 def _key_of(item: AbandonedDays) -> _Key:
