@@ -171,9 +171,11 @@ def test_a_tag_repeats_the_version(
     """A release with another tag, without notes or without an address is refused."""
     monkeypatch.setenv("PROJECT_URL", HOME)
     log = tmp_path / "CHANGELOG.md"
-    log.write_text("## Unreleased\n\n## [1.2.3] - 2026-12-01\n\n- one\n\n## [1.2.2] - 2026-11-01\n")
+    section = "## [1.2.3] - 2026-12-01\n\n- [one](docs/one.md)\n\n"
+    log.write_text(f"## Unreleased\n\n{section}## [1.2.2] - 2026-11-01\n")
     assert versions.mistakes("v1.2.3", "1.2.3", tmp_path) == []
-    assert versions.changes("1.2.3", tmp_path) == "- one\n"
+    assert versions.changes("1.2.3", tmp_path) == "- [one](docs/one.md)\n"
+    assert versions.notes("1.2.3", tmp_path) == f"- [one]({HOME}/blob/v1.2.3/docs/one.md)\n"
     assert len(versions.mistakes("v1.2.4", "1.2.3", tmp_path)) == 1
     assert len(versions.mistakes("v1.2.1", "1.2.1", tmp_path)) == 1
     monkeypatch.delenv("PROJECT_URL")

@@ -1,7 +1,8 @@
 """Programs that make a release.
 
 ``python -m tools.release check TAG`` compares a tag with the version and the change log.
-``python -m tools.release notes`` prints the section of the version in CHANGELOG.md.
+``python -m tools.release notes`` prints the section of the version in CHANGELOG.md, with links to
+PROJECT_URL.
 ``python -m tools.release wheelhouse WHEEL FOLDER [PYTHON [ARCHITECTURE]]`` puts a wheel and all
 that it needs into FOLDER, with a requirements.txt of their hashes, for CPython PYTHON (3.13) on
 Linux (x86_64). Exit codes: 0, 1 if the tag is wrong or pip fails, 2 for wrong arguments.
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.release.versions import changes, mistakes
+from tools.release.versions import mistakes, notes
 from tools.release.wheelhouse import make_wheelhouse
 
 
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
             sys.stderr.writelines(f"{mistake}\n" for mistake in found)
             return 1 if found else 0
         case ["notes"]:
-            sys.stdout.buffer.write(changes().encode())
+            sys.stdout.buffer.write(notes().encode())
             return 0
         case ["wheelhouse", wheel, folder, *target] if len(target) <= 2:
             return make_wheelhouse(Path(wheel), Path(folder), *target)

@@ -19,6 +19,12 @@ def changes(version: str = __version__, root: Path = ROOT) -> str:
     return f"{found[1].strip()}\n" if found else ""
 
 
+def notes(version: str = __version__, root: Path = ROOT) -> str:
+    """Return the section of a version for the page of its release, with whole links."""
+    text, home = changes(version, root), os.environ.get("PROJECT_URL")
+    return re.sub(r"\]\((?![a-z]+:|#)", f"]({home}/blob/v{version}/", text) if home else text
+
+
 def mistakes(tag: str, version: str = __version__, root: Path = ROOT) -> list[str]:
     """Return what is wrong with a tag: another version than the package's, or one without notes."""
     found = []
