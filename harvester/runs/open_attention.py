@@ -27,9 +27,9 @@ Pairs: TypeAlias = Collection[tuple[str, str]]
 
 def former_runs(tree: Tree, most: int = MAX_FORMER) -> Iterator[FormerRun]:
     """Yield the finished runs among the newest records, newest first. Raises StoreError."""
-    for run in islice(run_records.newest(tree, FormerRun), most):
-        if run.state == "finished":
-            yield run
+    newest = islice(run_records.newest(tree, FormerRun), most)
+    # Another verb, such as `forget`, asks for no day and meets no trouble.
+    return (each for each in newest if (each.verb, each.state) == ("run", "finished"))
 
 
 def open_attention(

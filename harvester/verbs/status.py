@@ -53,14 +53,11 @@ from harvester.verbs.account_status import (
     unlisted_accounts,
 )
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
-from harvester.verbs.gate import Gate, Required, read_gate, share_of
+from harvester.verbs.gate import MAX_RECORDS, Gate, Required, read_gate, share_of
 from harvester.verbs.project import open_project
 
 LAST_RUNS = 5
 """Number of run records that are shown, newest first."""
-
-SEARCHED_RUNS = 20
-"""Maximum run records that are searched for the causes of missing days."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -228,7 +225,7 @@ def find(manifest: Manifest, tree: Tree, want: Wanted, now: float) -> Findings:
     }
     history = RunHistory(manifest, tree, now, states)
     lacks = defaultdict[str, list[ExplainedDays]](list)
-    for item in history.explain(lacking, SEARCHED_RUNS):
+    for item in history.explain(lacking, MAX_RECORDS):
         lacks[item.appid].append(item)
     judged = judge(manifest, want, states, _lost(lacks), now)
     rejected = tuple(coverage_scan.quarantined_days(tree, states))

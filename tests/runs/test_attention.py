@@ -19,6 +19,7 @@ from harvester.runs.attention_of_run import attention_of
 from harvester.runs.record.attention import Attention, FormerRun, in_order
 from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import as_record, key_figures
+from harvester.runs.run_log import locked_and_recorded, new_run_log
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage.empty_everywhere import EmptyEverywhere
 from harvester.verbs import status
@@ -275,6 +276,35 @@ def test_the_last_run_of_one_shard_does_not_hide_what_the_others_left(lab: RunHa
     assert keys(first) == {REVOKED: True}
     assert keys(lab.run(shard=(2 - own, 2))) == {}
     assert judged(lab).attention == first.attention
+
+
+@pytest.mark.parametrize("verb", ["forget", "rewrite", "verify --repair"])
+def test_what_asks_for_no_day_ends_no_trouble(lab: RunHarness, verb: str) -> None:
+    """Its record is one of the same manifest, and names no trouble because it met none."""
+    lab.sandbox.fail(SICK, 48001)
+    first = lab.run()
+    lab.advance(DAY)
+    log = new_run_log(lab.manifest().file, lab.clock(), verb=verb)
+    with locked_and_recorded(log, lab.tree, [0], None):
+        pass
+    assert judged(lab).attention == first.attention
+    assert keys(lab.run()) == {REVOKED: False}
+
+
+def test_many_runs_of_another_manifest_hide_no_trouble(lab: RunHarness) -> None:
+    """A status has the account as refused throughout, and the next run dates it as before."""
+    lab.sandbox.fail(SICK, 48001)
+    first = lab.run()
+    [path] = (lab.root / "_harvester/runs").glob("*.json")
+    members = {"manifest": "/b/others.yaml", "attention": [], "exceptions": []}
+    other = orjson.dumps({**orjson.loads(path.read_bytes()), **members})
+    for number in range(64):
+        path.with_name(f"20260521T0000{number:02}Z-0.json").write_bytes(other)
+    seen = judged(lab)
+    assert seen.attention == first.attention
+    assert {gap.reason for gap in seen.gaps} == {"refused"}
+    lab.advance(DAY)
+    assert keys(lab.run()) == {REVOKED: False}
 
 
 def test_a_status_pauses_no_more_than_was_refused(lab: RunHarness) -> None:

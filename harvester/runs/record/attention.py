@@ -14,8 +14,9 @@ from typing import Any
 
 from harvester.core.exit_codes import Outcome
 
-MAX_FORMER = 50
-"""Maximum earlier run records that are read for the beginning of a trouble."""
+MAX_FORMER = 500
+"""Maximum earlier run records that are read for the beginning of a trouble. Those of a day are
+among them where a run comes every three minutes, or sixty shards every three hours."""
 
 ENDS_EARLY = {"store", "locked", "lease", "unanswered", "died"}
 """Reasons of a run that an error ended before it had asked for all that it wanted."""
@@ -66,6 +67,7 @@ class FormerRun:
     selection: Mapping[str, Any] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     attention: tuple[Attention, ...] = ()
+    verb: str = "run"
 
     @property
     def scope(self) -> tuple[str, ...]:
