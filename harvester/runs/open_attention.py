@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import PurePath
 from typing import TypeAlias
 
 from harvester.core.config.settings import Manifest
-from harvester.runs.record.attention import MAX_FORMER, Attention, FormerRun, in_order
+from harvester.runs.record.attention import MAX_FORMER, Attention, FormerRun, in_order, scope_of
 from harvester.runs.record.expectations import CAUSE
 from harvester.storage.layout import Tree
 from harvester.storage.state import run_records
@@ -76,7 +75,7 @@ def _told(former: Iterable[FormerRun], manifest: str) -> Mapping[str, Attention]
         # What this run did not meet is gone.
         if run.is_whole:
             known.add(run.scope)
-            if not run.selection and PurePath(run.manifest).name == manifest:
+            if run.scope == scope_of(manifest, run.shard, {}):
                 shards.add(run.shard)
         if run.shard in shards and len(shards) >= _shard_count(run.shard):
             break

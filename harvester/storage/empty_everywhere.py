@@ -27,7 +27,7 @@ class EmptyEverywhere:
     ``accounts`` counts those that were asked, the first of them at ``since``. ``meaning`` is
     "again" while a run may obtain rows, from ``retry_at`` on; "person" if the user should look; and
     "note" if other datasets have rows for these days, so that they are likely to be empty. Times
-    are in seconds since the Unix epoch.
+    are in seconds since the Unix epoch; in JSON they are RFC 3339 in UTC.
     """
 
     dataset: str

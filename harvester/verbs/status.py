@@ -30,7 +30,7 @@ from harvester.runs.record.account_report import DatasetSummary, summarise_state
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import Expectation
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, next_requests
-from harvester.runs.record.run_record import plain_row
+from harvester.runs.record.run_record import plain_row, plain_silence
 from harvester.runs.runtime import Project
 from harvester.storage import coverage_scan, layout
 from harvester.storage.backends.claims import Owner
@@ -111,10 +111,10 @@ class Status(Brief):
         members = plain(self)
         del members["unusable"], members["next_requests"]
         members["datasets"] = list(map(plain_row, self.datasets))
-        members["expectations"] = [each.to_dict() for each in self.expectations]
-        if self.gate is not None:
-            unmet = [each.to_dict() for each in self.gate.expectations]
-            members["gate"]["expectations"] = unmet
+        for found, own in ((self, members), (self.gate, members["gate"])):
+            if isinstance(found, Status | Gate):
+                own["expectations"] = [each.to_dict() for each in found.expectations]
+                own["empty_everywhere"] = plain_silence(found.empty_everywhere)
         members["attention_new"] = sum(item.new for item in self.attention)
         members["attention_total"] = len(self.attention)
         return {"complete": self.complete, **members}

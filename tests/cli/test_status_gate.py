@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
+from typing import Any
 
 import pytest
 
 from harvester.cli import invoke
 from harvester.core.exit_codes import Exit
+from harvester.storage.empty_everywhere import EmptyEverywhere
+from harvester.verbs import status as surveying
+from harvester.verbs.gate import Gate
+from harvester.verbs.status import Status
 from tests.end_to_end.test_kills import sandbox_process, start, write_manifest
 from tests.support.run_harness import appid
 
@@ -64,6 +70,32 @@ def test_a_gate_is_about_the_selected_accounts(
     gate = ["status", manifest, "--require", "yesterday", "--final", "--accounts", WELL]
     assert invoke(gate) == Exit.DONE
     assert "final days up to the newest ready day: all of them are there" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("meaning", "code", "said"),
+    [
+        ("note", Exit.DONE, "all of them are there"),
+        ("again", Exit.AGAIN, "WeChat may still fill days that are empty everywhere"),
+        ("person", Exit.INCOMPLETE, "nothing more comes by itself"),
+    ],
+)
+def test_the_verdict_on_days_empty_everywhere_is_that_of_the_code(
+    meaning: Any,
+    code: Exit,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From the third day on no run obtains them by itself, although each has an answer."""
+    day = date(2026, 5, 17)
+    at = 1_779_249_600.0 if meaning == "again" else None
+    silent = EmptyEverywhere("user_summary", day, day, 6, 1_779_163_200, meaning, at)
+    gate = Gate(None, final=False, empty_everywhere=(silent,))
+    nothing = Status((), (), (), (), (), 0, (), gate=gate, empty_everywhere=(silent,))
+    monkeypatch.setattr(surveying, "status", lambda *_, **__: nothing)
+    assert invoke(["status", "jobs.yaml", "--require", "yesterday"]) == code
+    assert f"days up to the newest ready day: {said}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

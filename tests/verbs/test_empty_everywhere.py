@@ -113,9 +113,12 @@ def test_five_accounts_are_needed(tmp_path: Path) -> None:
 
 
 def test_the_record_has_days_and_moments_as_text(tmp_path: Path) -> None:
-    """In the words of `status`."""
-    done = run_on(lab_of(tmp_path, (HOURLY,)), SILENT + 1)
+    """As `status` and its gate have them."""
+    lab = lab_of(tmp_path, (HOURLY,))
+    done = run_on(lab, SILENT + 1)
     [found] = as_record(done)["empty_everywhere"]
+    told = status.survey(lab.manifest(), lab.tree, lab.now(), Required()).to_dict()
+    assert told["empty_everywhere"] == told["gate"]["empty_everywhere"] == [found]
     [days] = done.empty_everywhere
     assert found == {
         "dataset": HOURLY,

@@ -45,6 +45,7 @@ MORE: Mapping[str, Mapping[str, str]] = {
         "attention_new": "integer",
         "attention_total": "integer",
     },
+    "EmptyEverywhere": {"since": "text", "retry_at": "text or null"},
     "Answer": {"answer": "any"},
     "Report": {"undamaged": "true or false"},
 }

@@ -236,8 +236,7 @@ def _print_owners(out: Terminal, found: Status) -> None:
     """Print which run holds which bucket, if that was asked for."""
     if found.owners is None:
         return
-    title = said("owners") if found.owners else said("owners: no run holds a bucket")
-    out.say(title, gap=True)
+    out.say(said("owners") if found.owners else said("owners: no run holds a bucket"), gap=True)
     for owner in found.owners:
         who = owner.text if owner.run_id else said("its note does not name it")
         line = said("{bucket}  {owner}", bucket=owner.bucket, owner=who)
@@ -273,7 +272,8 @@ def _verdict(gate: Gate) -> Message:
     if any(each.meaning == "again" for each in gate.empty_everywhere):
         coming = "WeChat may still fill days that are empty everywhere, from {time}"
         return said(coming, time=gate.retry_at)
-    return said("nothing more comes by itself") if gate.lost else said("all of them are there")
+    is_lost = gate.lost or any(each.meaning == "person" for each in gate.empty_everywhere)
+    return said("nothing more comes by itself") if is_lost else said("all of them are there")
 
 
 def _reason_text(account: AccountStatus) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from harvester import __version__
@@ -19,6 +20,7 @@ from harvester.runs.record.members import ShardOutcome
 from harvester.runs.record.notes import notes_of
 from harvester.runs.record.record import Record
 from harvester.scheduling.listener import AbandonedDays
+from harvester.storage.empty_everywhere import EmptyEverywhere
 from harvester.storage.footer import SCHEMA_VERSION
 from harvester.storage.publication import Published, SeenOddity
 from harvester.storage.state.change_entries import LogEntry
@@ -107,9 +109,7 @@ def _shard(shard: ShardOutcome) -> dict[str, Any]:
 
 
 def _pending(days: PendingDays) -> dict[str, Any]:
-    found: dict[str, Any] = plain(days)
-    del found["first"]
-    return found
+    return {name: value for name, value in plain(days).items() if name != "first"}
 
 
 def _days_in_doubt(record: Record) -> dict[str, Any]:
@@ -118,14 +118,10 @@ def _days_in_doubt(record: Record) -> dict[str, Any]:
         for item in record.quarantined
         if item in record.rejected
     ]
-    silent = [
-        {**plain(days), "since": _time(days.since), "retry_at": _time(days.retry_at)}
-        for days in record.empty_everywhere
-    ]
     return {
         "quarantined": rejected,
         "suspicious": plain(record.suspicious),
-        "empty_everywhere": silent,
+        "empty_everywhere": plain_silence(record.empty_everywhere),
         "expectations": [each.to_dict() for each in record.expectations],
     }
 
@@ -178,6 +174,14 @@ def _account(row: AccountSummary, record: Record) -> dict[str, Any]:
     midnight = calendar.utc_text(calendar.instant(calendar.today(asked) + 1))
     found["quota_resets_at"] = midnight if found.pop("waits_for_quota") else None
     return found
+
+
+def plain_silence(found: Iterable[EmptyEverywhere]) -> list[dict[str, Any]]:
+    """Return days that are empty everywhere, with their times as text."""
+    return [
+        {**plain(days), "since": _time(days.since), "retry_at": _time(days.retry_at)}
+        for days in found
+    ]
 
 
 def plain_row(row: AccountSummary | DatasetSummary) -> dict[str, Any]:
