@@ -65,9 +65,10 @@ def _lines(manifest: Manifest, account: Account, pause: dict[str, Any]) -> Itera
         return
     # YAML reads JSON.
     value = inert_json(json.dumps(pause, ensure_ascii=False))
-    if place is None:
+    if place is None and manifest.from_platform:
         yield f"# {whose}, under `accounts`"
         yield f"  - {{appid: {account.appid}, paused: {value}}}"
     else:
-        yield f"# {whose}, {place.file.name}:{place.line}"
+        # What a run has kept of a manifest has no places; a second entry would be a mistake.
+        yield f"# {whose}, {place.file.name}:{place.line}" if place else f"# {whose}, in its entry"
         yield f"    paused: {value}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from harvester.core import calendar
@@ -93,3 +94,12 @@ def test_what_was_refused_is_paused_by_the_lines(tmp_path: Path) -> None:
     }
     assert after[appid(2)] == Pause(f'not "yet" ::; {REASON}', (DAILY, HOURLY), UNTIL)
     assert not any("::" in line or "\n" in line for line in lines)
+
+
+def test_an_account_whose_place_is_not_known_gets_no_second_entry(tmp_path: Path) -> None:
+    """A manifest as runs have kept it names no lines, and an appid comes once."""
+    (tmp_path / "a.csv").write_text(f"appid\n{appid(4)}\n")
+    kept = replace(read(tmp_path, ACCOUNTS), account_places={}, from_platform=False)
+    where, line = pause_lines(kept, [Refused(appid(3), (), 48001, "not granted")], TODAY)
+    assert where == f"# {appid(3)}, in its entry"
+    assert line == f'    paused: {{"reason": "{REASON}"}}'
