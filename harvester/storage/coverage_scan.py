@@ -131,7 +131,7 @@ def read(tree: Tree, want: Wanted, now: float, datasets: Mapping[str, Dataset]) 
             appid: History(each.states.answered, each.states.with_rows)
             for appid, each in accounts.items()
         }
-        evidence = Evidence(datasets[name], now, histories, histories)
+        evidence = Evidence(datasets[name], now, histories, histories, of_dataset)
         found.evidence[name] = evidence
         states = found.states[name] = {}
         for appid, wanted in of_dataset.items():
@@ -181,7 +181,8 @@ def _coverages(
     # Nearly all accounts want the same days.
     for of_account in set(wanted.values()):
         everything |= of_account
-    months = set(calendar.each_month(everything))
+    # The months beside them too: what confirms a day may lie there, and options narrow a run.
+    months = {month + step for month in calendar.each_month(everything) for step in (-1, 0, 1)}
     located = layout.partitions(tree, dataset)
     wanted_files = {each: found for each, found in located.items() if each.month in months}
     footers = partition_reader.footers(tree.store, wanted_files.values())
@@ -205,9 +206,7 @@ class _AccountScan:
 
     def add_asked(self, begin: Day, asked: dict[int, AskTimes]) -> None:
         """Add the times of the provisional days of a month that begins on a day."""
-        old = asked.pop(OLD_DAYS, None)
-        if old is not None:
-            self.old_asked = max(self.old_asked, old.last)
+        self.old_asked = max(self.old_asked, asked.pop(OLD_DAYS, AskTimes(0, 0)).last)
         self.states.asked.update((begin + day, times) for day, times in asked.items())
 
     def judged(self, appid: str, evidence: Evidence) -> States:

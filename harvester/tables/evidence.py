@@ -14,12 +14,12 @@ import functools
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import NamedTuple
 
 from harvester.core import calendar, readiness
-from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet, Month
+from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet, Month, has_day
 from harvester.core.dataset import Dataset
 from harvester.tables.coverage import AccountDays, AskTimes
 from harvester.tables.merge import EmptyAnswer
@@ -72,7 +72,7 @@ class _DayCounts:
         self._planes.append(carry)
 
     def __getitem__(self, day: Day) -> int:
-        return sum(_has(plane, day) << place for place, plane in enumerate(self._planes))
+        return sum(has_day(plane, day) << place for place, plane in enumerate(self._planes))
 
 
 @dataclass
@@ -80,14 +80,15 @@ class Evidence:
     """Days of one dataset of all accounts of a run's buckets, as the files have them.
 
     ``histories`` are by appid, and ``before`` is what they were when the run began at ``now``, in
-    seconds since the Unix epoch. ``known_usual`` are the usual accounts by day, as far as they were
-    looked up.
+    seconds since the Unix epoch. ``wanted`` has the days that the run wants of its accounts.
+    ``known_usual`` are the usual accounts by day, as far as they were looked up.
     """
 
     dataset: Dataset
     now: float
     histories: Mapping[str, History]
     before: Mapping[str, History]
+    wanted: Mapping[str, DaySet]
     known_usual: dict[Day, tuple[str, ...]] = field(default_factory=dict)
     # Kept, because thousands of accounts have the same empty day.
     _verdicts: dict[Day, bool] = field(default_factory=dict, init=False)
@@ -109,7 +110,9 @@ class Evidence:
             found[appid] = History(
                 old.answered & ~inside | answered, old.with_rows & ~inside | with_rows
             )
-        return Evidence(self.dataset, self.now, found, self.before, self.known_usual)
+        # Too few are looked up again: new accounts have no rows before their first publish.
+        usual = {day: of for day, of in self.known_usual.items() if len(of) >= MIN_USUAL}
+        return replace(self, histories=found, known_usual=usual)
 
     def reaches(self, month: Month) -> bool:
         """Return whether days of a month say anything about recent ones."""
@@ -117,30 +120,30 @@ class Evidence:
 
     def usual(self, day: Day) -> tuple[str, ...]:
         """Return the accounts that usually have rows around a day."""
-        found = self.known_usual.get(day)
-        # Looked up again in a new output, whose accounts have no rows before their first publish.
-        if found is None or (len(found) < MIN_USUAL and self._is_new):
+        if day not in self.known_usual:
             quiet = self._quiet | calendar.one_day(day)
-            found = tuple(
+            self.known_usual[day] = tuple(
                 appid
                 for appid, history in self.histories.items()
-                if history.with_rows and _is_usual(history, quiet, day)
+                # One that left the manifest says nothing of the days since then.
+                if history.with_rows
+                and has_day(history.answered | self.wanted.get(appid, NO_DAYS), day)
+                and _is_usual(history, quiet, day)
             )
-            self.known_usual[day] = found
-        return found
+        return self.known_usual[day]
 
     def is_empty_everywhere(self, day: Day) -> bool:
         """Return whether a day is empty for 90% of the usual accounts that were asked for it."""
-        if not _has(self._quiet, day):
+        if not has_day(self._quiet, day):
             return False
         if day not in self._verdicts:
             self._verdicts[day] = self._judge(day)
         return self._verdicts[day]
 
     def _judge(self, day: Day) -> bool:
-        asked = [each for each in self._of_usual(day) if _has(each.answered, day)]
-        empty = sum(not _has(each.with_rows, day) for each in asked)
-        return len(asked) >= MIN_USUAL and empty >= _EMPTY_SHARE * len(asked)
+        filled = self._usual_asked(day).values()
+        empty = len(filled) - sum(filled)
+        return len(filled) >= MIN_USUAL and empty >= _EMPTY_SHARE * len(filled)
 
     @cached_property
     def empty_everywhere(self) -> DaySet:
@@ -155,12 +158,9 @@ class Evidence:
         These are all as soon as one usual account has rows for it.
         """
         if day not in self._sentinels:
-            chosen: Iterable[str] = self.histories
-            if not any(_has(each.with_rows, day) for each in self._of_usual(day)):
-                usual = self.usual(day)
-                chosen = sorted(usual, key=lambda x: hashlib.sha256(x.encode()).digest())[
-                    :MIN_USUAL
-                ]
+            asked = self._usual_asked(day)
+            by_digest = sorted(asked, key=lambda x: hashlib.sha256(x.encode()).digest())
+            chosen = self.histories if any(asked.values()) else by_digest[:MIN_USUAL]
             self._sentinels[day] = frozenset(chosen)
         return self._sentinels[day]
 
@@ -182,13 +182,13 @@ class Evidence:
             days = known[appid]
             for bit, answer in answers.items():
                 day, mask = first + bit, 1 << bit
-                if self._is_confirmed(appid, day, answer, half_at(day)):
-                    days.confirmed |= mask
                 asked = days.asked.get(bit)
+                age = answer.on - calendar.today(asked.first if asked else 0)
+                if self._confirms(appid, day, answer, half_at(day), age):
+                    days.confirmed |= mask
                 # A day that is final already was asked again by a user.
                 if asked is None:
                     continue
-                age = answer.on - calendar.today(asked.first)
                 is_confirmed = bool(days.confirmed & mask)
                 if age >= self.dataset.refresh.empty[-1] or (
                     is_confirmed and self._may_settle(appid, day, answer.on)
@@ -205,7 +205,7 @@ class Evidence:
             return False
         if last == self.today:
             return first < last or not self._is_due_this_hour(appid, day, asked)
-        if _has(self.histories[appid].with_rows, day):
+        if has_day(self.histories[appid].with_rows, day):
             # After its last age it is asked every day, as while WeChat calls its rows preliminary.
             is_new = day >= self._settled_before(last, empty=False)
             is_late = is_new or self.today - first > refresh.rows[-1]
@@ -225,16 +225,22 @@ class Evidence:
         hour, since = self.now // _HOUR, asked.first // _HOUR
         return asked.last // _HOUR < hour <= since + HOURLY_RUNS
 
-    def _is_confirmed(self, appid: str, day: Day, answer: EmptyAnswer, half_at: float) -> bool:
-        """Return whether evidence confirms an empty answer. See `_half_at`."""
+    def _confirms(self, appid: str, day: Day, empty: EmptyAnswer, half_at: float, age: int) -> bool:
+        """Return whether evidence confirms an empty answer ``age`` days after the first one.
+
+        See `_half_at`.
+        """
         history, before = self.histories[appid], self.before.get(appid, History())
-        if self.dataset.gapless and history.with_rows & _before(day):
+        # Wanted days that are not answered yet may have rows.
+        owed = self.wanted.get(appid, NO_DAYS) & ~history.answered
+        if self.dataset.gapless and (history.with_rows | owed) & _before(day):
             return False
-        is_followed = answer.is_followed or bool(before.with_rows & _after(day))
-        # While few accounts were asked it is not known whether the day is empty everywhere.
-        is_known = 2 * self._answered[day] >= len(self.histories)
+        is_followed = empty.is_followed or bool(before.with_rows & _after(day))
+        # While few accounts were asked it is not known whether the day is empty everywhere. On a
+        # later day all were asked that can be.
+        is_known = age > 0 or 2 * self._answered[day] >= len(self.histories)
         is_isolated = is_known and not self.is_empty_everywhere(day)
-        return (is_followed and is_isolated) or half_at <= answer.asked_at
+        return (is_followed and is_isolated) or half_at <= empty.asked_at
 
     def _half_at(self, day: Day, answered_at: Mapping[str, int]) -> float:
         """Return when half of the usual accounts had rows for a day, 0 before the run.
@@ -247,7 +253,7 @@ class Evidence:
             return math.inf
         times = sorted(
             0.0
-            if _has(self.before.get(appid, History()).with_rows, day)
+            if has_day(self.before.get(appid, History()).with_rows, day)
             else answered_at.get(appid, math.inf)
             for appid in usual
         )
@@ -258,9 +264,11 @@ class Evidence:
         if day >= self._settled_before(on, empty=True):
             return False
         history = self.histories[appid]
-        older, newer = history.answered & _before(day), history.answered & _after(day)
-        is_alone = (not older or _has(history.with_rows, calendar.newest(older))) and (
-            not newer or _has(history.with_rows, calendar.oldest(newer))
+        # As if those that are not answered yet were empty.
+        older = (history.answered | self.wanted.get(appid, NO_DAYS)) & _before(day)
+        newer = history.answered & _after(day)
+        is_alone = (not older or has_day(history.with_rows, calendar.newest(older))) and (
+            not newer or has_day(history.with_rows, calendar.oldest(newer))
         )
         resumed = history.with_rows & _after(day)
         return is_alone or bool(resumed and on >= calendar.oldest(resumed) + _RESUMED_DAYS)
@@ -268,12 +276,10 @@ class Evidence:
     def _settled_before(self, on: Day, *, empty: bool) -> Day:
         return readiness.settled_before(self.dataset, calendar.instant(on), empty=empty)
 
-    def _of_usual(self, day: Day) -> Iterable[History]:
-        return (self.histories.get(appid, History()) for appid in self.usual(day))
-
-    @cached_property
-    def _is_new(self) -> bool:
-        return not any(history.with_rows for history in self.before.values())
+    def _usual_asked(self, day: Day) -> dict[str, bool]:
+        """Return the usual accounts that were asked for a day, and whether they have rows of it."""
+        usual = ((appid, self.histories[appid]) for appid in self.usual(day))
+        return {appid: has_day(x.with_rows, day) for appid, x in usual if has_day(x.answered, day)}
 
     @cached_property
     def _answered(self) -> _DayCounts:
@@ -348,10 +354,6 @@ def _newest(days: DaySet) -> DaySet:
 def _is_due(ages: Iterable[int], first: Day, last: Day, today: Day) -> bool:
     """Return whether an age passed since a day was asked last. Ages count from its first answer."""
     return any(last - first < age <= today - first for age in ages)
-
-
-def _has(days: DaySet, day: Day) -> bool:
-    return bool(days >> (day - FIRST_DAY) & 1)
 
 
 def _before(day: Day) -> DaySet:

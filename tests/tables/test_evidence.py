@@ -24,6 +24,7 @@ ARTICLES = CATALOGUE["article_read"]
 MONTH = month_of(MARCH)
 TODAY = MARCH + 25
 BEFORE = day_range(MARCH - 40, MARCH - 1)
+MARCH_DAYS = day_range(MARCH, MARCH + 24)
 
 
 def days_of(*found: int) -> calendar.DaySet:
@@ -45,7 +46,7 @@ def history(empty: Iterable[int] = (), last: int = 24) -> History:
 def evidence(*histories: History, dataset: Dataset = HOURLY, today: Day = TODAY) -> Evidence:
     """The evidence of accounts 1, 2, … at noon of a day."""
     found = {appid(number): each for number, each in enumerate(histories, 1)}
-    return Evidence(dataset, instant(today, 720), found, found)
+    return Evidence(dataset, instant(today, 720), found, found, dict.fromkeys(found, MARCH_DAYS))
 
 
 def settled(
@@ -101,7 +102,7 @@ def test_rows_that_come_later_are_no_evidence() -> None:
         **{appid(number): history() for number in range(2, 7)},
         appid(1): history([24]),
     }
-    known = Evidence(HOURLY, instant(TODAY, 720), now, before)
+    known = Evidence(HOURLY, instant(TODAY, 720), now, before, {})
     for others, is_confirmed in ((at(25, 719), True), (at(25, 721), False)):
         times = {MARCH + 24: {appid(number): others for number in range(2, 7)}}
         days = AccountDays(provisional=1 << 24, asked={24: AskTimes(at(25), at(25))})
@@ -198,6 +199,60 @@ def test_an_answer_before_most_accounts_were_asked_is_not_confirmed_by_a_later_d
     unasked = [History()] * 9
     assert settled(evidence(history([20]), *unasked), 20, 25).confirmed == 0
     assert settled(evidence(history([20]), *[history()] * 9), 20, 25).confirmed
+    # On a later day those without an answer are refused or gone.
+    assert settled(evidence(history([20]), *unasked), 20, 25, first=24).confirmed
+
+
+def left_on(day: int, *accounts: str) -> Evidence:
+    """The evidence of twelve accounts, of which those left before a day; it is empty for all."""
+    found = {appid(number): history([20]) for number in range(1, 13)}
+    found |= dict.fromkeys(accounts, history([20], last=day - 1))
+    stay = dict.fromkeys(found.keys() - {*accounts}, MARCH_DAYS)
+    return Evidence(HOURLY, instant(TODAY, 720), found, found, stay)
+
+
+def test_accounts_that_left_the_manifest_are_no_sentinels() -> None:
+    """They are not asked any more, so nobody would learn that WeChat has filled the day."""
+    sentinels = left_on(25).sentinels(MARCH + 20)
+    gone = left_on(15, *sentinels)
+    assert gone.is_empty_everywhere(MARCH + 20)
+    assert len(gone.sentinels(MARCH + 20)) == 5
+    assert not gone.sentinels(MARCH + 20) & sentinels
+    assert not {*gone.usual(MARCH + 20)} & sentinels
+
+
+def test_accounts_that_left_the_manifest_are_not_waited_for() -> None:
+    """Half of those that stay confirm a day; an account that is wanted and refused counts."""
+    newest, others = history([24]), history()
+    of = newest, *[others] * 5, *[history(last=15)] * 9
+    assert not settled(evidence(*of), 24, 25).confirmed
+    stay = dict.fromkeys([appid(number) for number in range(1, 7)], MARCH_DAYS)
+    assert settled(replace(evidence(*of), wanted=stay), 24, 25).confirmed
+
+
+def test_new_accounts_are_usual_once_they_have_rows() -> None:
+    """Of three accounts nothing is told; with those that joined the day is empty everywhere."""
+    old = {appid(number): history([20]) for number in range(1, 4)}
+    new = {appid(number): AccountDays(final=(1 << 25) - 1) for number in range(4, 11)}
+    for days in new.values():
+        days.with_rows = days.final & ~(1 << 20)
+    joined = dict.fromkeys(old.keys() | new.keys(), MARCH_DAYS)
+    known = Evidence(HOURLY, instant(TODAY, 720), old, old, joined)
+    assert not known.is_empty_everywhere(MARCH + 20)
+    assert known.with_month(MONTH, new).is_empty_everywhere(MARCH + 20)
+
+
+def test_days_that_are_still_owed_may_be_empty_or_have_rows() -> None:
+    """Newer months are published first, so the days before may be in no file yet."""
+    whole = history([0])
+    late = History(MARCH_DAYS, whole.with_rows & MARCH_DAYS)
+    for dataset in (HOURLY, CUMULATE):
+        known = evidence(late, *[history()] * 5, dataset=dataset)
+        owed = replace(known, wanted={appid(1): MARCH_DAYS | BEFORE})
+        begins = replace(known, wanted={appid(1): MARCH_DAYS})
+        assert settled(begins, 0, 5, followed=True).final == 1
+        assert settled(owed, 0, 5, followed=True).final == 0
+        assert bool(settled(owed, 0, 5, followed=True).confirmed) is (dataset is HOURLY)
 
 
 def test_rows_are_asked_again_at_their_ages_until_they_are_settled() -> None:
@@ -282,7 +337,7 @@ def test_sentinels_ask_twice_more_on_the_first_day(
     """At full hours, as the run says by which the day is found to be empty everywhere."""
     minutes = [60 * hour + minute for hour, minute in (first, last, now)]
     found = {appid(number): history([24]) for number in range(1, 21)}
-    known = Evidence(HOURLY, instant(TODAY, minutes[2]), found, found)
+    known = Evidence(HOURLY, instant(TODAY, minutes[2]), found, found, {})
     times = AskTimes(at(25, minutes[0]), at(25, minutes[1]))
     asked = {name for name in found if not known.waits(name, MARCH + 24, times, confirmed=False)}
     assert asked == (known.sentinels(MARCH + 24) if is_asked else set())

@@ -169,7 +169,7 @@ def _states_of(lab: RunHarness, monkeypatch: pytest.MonkeyPatch) -> Wanted:
                 covered = wanted & ~gone.get(name, calendar.NO_DAYS)
                 rows = covered & ~quiet[name, known.family]
                 states[name] = States(covered, covered, rows, sparse=known.sparse)
-        evidence = {dataset: Evidence(CATALOGUE[dataset], now, {}, {}) for dataset in want}
+        evidence = {dataset: Evidence(CATALOGUE[dataset], now, {}, {}, {}) for dataset in want}
         return coverage_scan.Scan(found, evidence)
 
     monkeypatch.setattr(coverage_scan, "read", read)

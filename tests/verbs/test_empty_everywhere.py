@@ -7,7 +7,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from harvester.core.calendar import Day, day_of, day_text, instant, parse_day, utc_text
+from harvester.core.calendar import (
+    Day,
+    date_of,
+    day_of,
+    day_text,
+    instant,
+    parse_day,
+    utc_text,
+)
 from harvester.core.exit_codes import Exit
 from harvester.runs.record.notes import notes_of
 from harvester.runs.record.record import Record
@@ -27,6 +35,7 @@ from tests.support.run_harness import (
 
 SILENT = parse_day("2026-05-19")
 NOON = 12 * 60
+FOLLOWERS = "user_cumulate"
 
 
 def lab_of(root: Path, datasets: tuple[str, ...], *, last: int = SILENT) -> RunHarness:
@@ -110,6 +119,19 @@ def test_five_accounts_are_needed(tmp_path: Path) -> None:
     done = run_on(lab, SILENT + 1)
     assert (done.exit_code, done.empty_everywhere) == (Exit.DONE, ())
     assert run_on(lab, SILENT + 2).requests >= 4 + 4
+
+
+def test_a_narrowed_run_knows_the_months_beside(tmp_path: Path) -> None:
+    """Of the followers an account has a row for each day: behind its first row no gap is sure."""
+    first = parse_day("2026-05-01")
+    lab = RunHarness(tmp_path, accounts=1, begin="2026-04-20", end=None, datasets=(FOLLOWERS,))
+    lab.sandbox.add_data_fault(Outage(datasets=(FOLLOWERS,), begin=first, end=first))
+    run_on(lab, first + 5)
+    lab.begin = day_text(first)
+    run_on(lab, first + 6)
+    lab.begin = "2026-04-20"
+    [found] = status.survey(lab.manifest(), lab.tree, lab.now(), None).suspicious
+    assert (found.datasets, found.days) == ((FOLLOWERS,), 1)
 
 
 def test_the_record_has_days_and_moments_as_text(tmp_path: Path) -> None:

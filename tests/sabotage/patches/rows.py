@@ -76,7 +76,7 @@ SABOTAGES = (
     Sabotage(
         "late-rows-are-evidence",
         EVIDENCE,
-        "half_at <= answer.asked_at",
+        "half_at <= empty.asked_at",
         "half_at < math.inf",
         "tests/tables/test_evidence.py::test_rows_that_come_later_are_no_evidence",
     ),
