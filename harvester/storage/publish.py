@@ -16,12 +16,12 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-from harvester.core import calendar
+from harvester.core import calendar, readiness
 from harvester.core.calendar import Clock, Day, DaySet, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import LostRace, StoreError
 from harvester.core.model import RawAnswer
-from harvester.core.readiness import period_begin, settled_before
+from harvester.core.readiness import settled_before
 from harvester.core.text.inert_text import inert
 from harvester.storage import partition_reader, partition_writer, quarantine, raw_log
 from harvester.storage.backends.base import retry_races
@@ -103,13 +103,8 @@ def _publish_once(update: _PartitionUpdate, touching: list[Group]) -> Published:
             if stored and group.id in old:
                 update.record_replayed(group, stored.footer.coverage)
     _forget_healed(update)
-    return replace(
-        update.done,
-        rows_before=before,
-        rows_after=after,
-        days=update.days,
-        changed_days=update.changed_days,
-    )
+    done = replace(update.done, rows_before=before, rows_after=after)
+    return replace(done, days=update.days, changed_days=update.changed_days)
 
 
 def recover(
@@ -288,13 +283,12 @@ def _changes(
 
 def answered_on(dataset: Dataset, month: Month, day: Day) -> AnsweredOn:
     """Return what an answer that was asked for on a Beijing day settles in a month."""
-
-    def before(end: Day) -> int:
-        return calendar.month_mask(calendar.day_range(calendar.month_begin(month), end - 1), month)
-
-    settled = settled_before(dataset, calendar.instant(day), empty=False)
-    old = before(period_begin(dataset.grain, day - OLD_AGE))
-    return AnsweredOn(day, before(settled), old, dataset.refresh.rows[-1])
+    first, last = calendar.month_begin(month), calendar.month_end(month)
+    open_from = settled_before(dataset, calendar.instant(day), empty=False)
+    old_before = readiness.period_begin(dataset.grain, day - OLD_AGE)
+    settled, old = (merge.span_mask(first, end - 1, month) for end in (open_from, old_before))
+    periods = calendar.month_mask(readiness.periods(dataset.grain, first, last), month)
+    return AnsweredOn(day, settled, old, dataset.refresh.rows[-1], periods)
 
 
 def _decoded_answers(

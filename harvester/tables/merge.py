@@ -40,13 +40,15 @@ class AnsweredOn(NamedTuple):
 
     ``settled`` is the mask of the days that are final if the answer has rows of them, and ``old``
     that of the days that lie more than `OLD_AGE` days before it. ``last_age`` is the one of the
-    dataset's days with rows. ``day`` is 0 if an empty answer may settle nothing.
+    dataset's days with rows. ``day`` is 0 if an empty answer may settle nothing. Only days of
+    ``periods`` can be empty: a week or a month is its first day.
     """
 
     day: Day
     settled: int
     old: int
     last_age: int
+    periods: int
 
 
 class DecodedAnswer(NamedTuple):
@@ -127,9 +129,11 @@ class AccountChange:
         without a count settles its day only at the day's last age.
         """
         decoded, known = new.decoded, self.known
+        with_rows = _mask_of(decoded.days, self.month)
+        accepted &= new.on.periods | with_rows
         bad = accepted & _mask_of(decoded.quarantined, self.month) if decoded.quarantined else 0
         good = accepted & ~bad
-        filled = good & _mask_of(decoded.days, self.month)
+        filled = good & with_rows
         settled = 0 if decoded.delayed else new.on.settled
         if decoded.incomplete:
             settled &= ~self._unripe(decoded.incomplete, new)

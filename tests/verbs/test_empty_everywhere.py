@@ -35,6 +35,7 @@ from tests.support.run_harness import (
 
 SILENT = parse_day("2026-05-19")
 NOON = 12 * 60
+WEEKLY = "upstream_msg_dist_week"
 FOLLOWERS = "user_cumulate"
 
 
@@ -119,6 +120,27 @@ def test_five_accounts_are_needed(tmp_path: Path) -> None:
     done = run_on(lab, SILENT + 1)
     assert (done.exit_code, done.empty_everywhere) == (Exit.DONE, ())
     assert run_on(lab, SILENT + 2).requests >= 4 + 4
+
+
+def test_a_week_that_is_empty_for_all_is_filled_late(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """A window spans three weeks: the days between their Mondays are no empty periods."""
+    monday = parse_day("2026-05-18")
+    lab = RunHarness(tmp_path, accounts=5, begin="2026-01-05", end=None, datasets=(WEEKLY,))
+    hole = Outage(datasets=(WEEKLY,), begin=monday, end=monday)
+    lab.sandbox.add_data_fault(hole)
+    for age in (-7, 0):
+        run_on(lab, monday + age)
+    for age in (7, 8, 9, 10, 14):
+        done = run_on(lab, monday + age)
+        assert [each.begin for each in done.empty_everywhere] == [date_of(monday)]
+    lab.sandbox.remove_data_fault(hole)
+    run_on(lab, monday + 21)
+    done = run_on(lab, monday + 22)
+    assert (done.exit_code, done.empty_everywhere) == (Exit.DONE, ())
+    days = days_between("2026-01-05", day_text(monday + 15))
+    assert published_rows(duck, lab.root, WEEKLY) == expected(WEEKLY, lab.appids, days)
 
 
 def test_a_narrowed_run_knows_the_months_beside(tmp_path: Path) -> None:
