@@ -39,6 +39,15 @@ def test_every_key_of_the_manifest_is_there_with_its_meaning() -> None:
             assert key["description"], name
 
 
+def test_the_type_of_a_key_names_each_form_that_it_takes() -> None:
+    """A number or a share is not called a number alone, and a reference is in no type."""
+    types = {name: row.split(" | ")[1] for name, row in table_rows(pages.manifest_keys()).items()}
+    assert types["daily_reserve"] == "integer or text"
+    assert types["daily_quota"] == "`auto` or 1 to 1,000,000,000"
+    assert types["rate"] == "text"
+    assert types["follow_links"] == "true or false"
+
+
 def test_every_answer_has_its_members_with_types() -> None:
     """The names of the JSON, also where a result in Python has others."""
     found = answers.members(harvester.DatasetPlan)

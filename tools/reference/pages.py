@@ -11,6 +11,7 @@ from typing import Any, get_args
 import harvester
 from harvester.catalogue.error_codes import DATA_RULES, PLATFORM_RULES, TOKEN_RULES
 from harvester.cli.commands.explain import DOES
+from harvester.core.config.field_types import REFERENCE
 from harvester.core.rule import Rule
 from harvester.manifest.json_schema import json_schema
 from harvester.runs.record import events
@@ -103,7 +104,7 @@ def _type(key: Mapping[str, Any]) -> str:
         return " or ".join(f"`{value}`" for value in key["enum"])
     for union in ("anyOf", "oneOf"):
         if union in key:
-            kinds = (_type(each) for each in key[union] if "{" not in each.get("pattern", ""))
+            kinds = (_type(each) for each in key[union] if each != REFERENCE)
             return " or ".join(dict.fromkeys(kinds)) or "text"
     names = {"string": "text", "array": "list", "object": "mapping", "boolean": "true or false"}
     kind = str(key.get("type", "text"))
