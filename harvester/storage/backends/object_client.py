@@ -57,7 +57,8 @@ T = TypeVar("T")
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
-_WITHOUT_CREDENTIALS = re.compile(r"credential|metadata|169\.254|token", re.IGNORECASE)
+# No other word of an address, because that has the names of the bucket and the object in it.
+_WITHOUT_CREDENTIALS = re.compile(r"\s(credential|token)|//169\.254|//[^/\s]+/latest/api/token")
 _UNKNOWN_HOST = re.compile(r"name or service not known|nodename nor servname", re.IGNORECASE)
 _ELSEWHERE = {"301", "PermanentRedirect", "AuthorizationHeaderMalformed"}
 _REFUSED = {"401", "403", "ExpiredToken", "InvalidToken"}

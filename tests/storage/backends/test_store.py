@@ -433,10 +433,32 @@ def test_errors_of_a_store_become_messages_with_advice(
     assert "hush" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_where_no_credentials_are_found() -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Error performing PUT http://169.254.169.254/latest/api/token in 1ms - HTTP error",
+        "Error performing PUT http://127.0.0.1:9/latest/api/token in 1ms - HTTP error",
+        "Error performing token request: Error performing GET http://metadata/x in 1ms",
+        "Failed to read token file '/run/token': No such file or directory (os error 2)",
+    ],
+)
+def test_where_no_credentials_are_found(said: str) -> None:
     """Without any, the machine's own are asked for; that there are none is told as that."""
-    said = GenericError(
-        "Generic S3 error: Error after 1 retries: PUT http://169.254.169.254/latest"
-    )
+    error = GenericError(f"Generic S3 error: {said}")
     with pytest.raises(StoreRefused, match="no credentials were found"):
-        object_client.answered("s3://b", "x", Mock(side_effect=said), patience=0.0)
+        object_client.answered("s3://b", "x", Mock(side_effect=error), patience=0.0)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Error performing GET https://tokens.host/wx-metadata/credential/x in 1ms - HTTP error",
+        "Error performing GET https://host/b?continuation-token=x in 1ms - HTTP error",
+        "Unable to extract metadata from headers: ETag Header missing from response",
+    ],
+)
+def test_a_store_that_is_away_lacks_no_credentials_whatever_its_addresses_hold(said: str) -> None:
+    """A name, or a page of a listing, is no sign of anything."""
+    error = GenericError(f"Generic S3 error: {said}\n\nDebug source:\nGeneric {{\n  {said}\n}}")
+    with pytest.raises(StoreAway, match="the store cannot be reached"):
+        object_client.answered("s3://b", "x", Mock(side_effect=error), patience=0.0)
