@@ -97,8 +97,8 @@ class ConnectionPool:
         """Close a connection after a failed request: a late answer must not become the next one."""
         if pooled.reused:
             # The beginning of a surplus answer may have arrived before the request was sent, and
-            # then its rest is no HTTP.
-            self._count_surplus(pooled.protocol)
+            # then its rest is no HTTP. A whole answer is that of this request, and came too late.
+            self.surplus += isinstance(pooled.protocol.exception(), HttpProcessingError)
         self._close(pooled.connection)
 
     def distrust(self, account: str) -> None:

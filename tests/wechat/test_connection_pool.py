@@ -163,6 +163,25 @@ async def test_the_rest_of_a_surplus_answer_is_a_surplus_answer() -> None:
         assert await call(transport) == ROWS
 
 
+async def test_an_answer_that_comes_as_its_call_is_given_up_is_no_surplus_answer() -> None:
+    """As after a pause of the process, when the time limit of the call has passed as well."""
+    async with fault_server(say(http())) as server, to(server) as transport:
+        await call(transport)
+        pooled = transport.pool.take_idle(ONE)
+        assert pooled is not None
+        transport.pool.give_back(ONE, pooled)
+        # To be cancelled at once, as by its deadline: a task group would let it read the answer.
+        calling = asyncio.create_task(call(transport))  # noqa: TID251
+        while not len(pooled.protocol):
+            await anyio.lowlevel.checkpoint()
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+        assert transport.pool.surplus == 0
+        assert await call(transport) == ROWS
+    assert server.connections == 2
+
+
 async def test_an_answer_that_comes_before_any_request_is_noticed() -> None:
     """A server that speaks first is found out at the latest by the answer to the first request."""
     async with (
