@@ -229,7 +229,7 @@ def test_an_object_is_read_as_it_was_opened(s3_output: Output, tmp_path: Path) -
         assert file.read(4) == b"PAR1"
         lab.end = "2026-03-09"
         lab.run()
-        with pytest.raises(harvester.HarvesterError, match="a run has replaced it"):
+        with pytest.raises(harvester.HarvesterError, match="replaced or removed it"):
             file.read()
 
 
@@ -242,10 +242,24 @@ def test_a_dataset_never_mixes_two_versions_of_a_file(outputs: Outputs, tmp_path
     before = dataset.to_table()
     lab.end = "2026-03-31"
     lab.run()
-    with pytest.raises(harvester.HarvesterError, match="a run has replaced it") as caught:
+    with pytest.raises(harvester.HarvesterError, match="replaced or removed it") as caught:
         dataset.to_table()
     assert caught.value.advice == "open the dataset again: a new one has the new rows"
     assert out.arrow(DAILY).to_table().num_rows > len(before)
+
+
+def test_a_file_that_is_gone_is_no_fault_of_the_disk_or_the_bucket(
+    outputs: Outputs, tmp_path: Path
+) -> None:
+    """As after `forget`: the reader is told to open the dataset again."""
+    lab = RunHarness(tmp_path, output=outputs.output, end="2026-03-20", datasets=(DAILY,))
+    lab.run()
+    dataset = opened(outputs.output).arrow(DAILY)
+    [file] = outputs().store.list(DAILY)
+    outputs().store.delete(file.name)
+    with pytest.raises(harvester.HarvesterError, match="removed") as caught:
+        dataset.to_table()
+    assert "open the dataset again" in caught.value.advice
 
 
 def test_nothing_is_written_through_a_dataset(lab: Lab) -> None:

@@ -20,6 +20,7 @@ from harvester.core.text.inert_text import inert
 from harvester.storage.backends.base import META_DIR, PRIVATE_FOLDERS
 
 _ADVICE = {
+    errno.ENOENT: "it was removed meanwhile: run again, or open the dataset again",
     errno.EACCES: "give this user read and write permission there",
     errno.EPERM: "give this user read and write permission there",
     errno.EROFS: "the file system is read-only: mount it for writing, or choose another output",

@@ -64,17 +64,14 @@ _ELSEWHERE = {"301", "PermanentRedirect", "AuthorizationHeaderMalformed"}
 _REFUSED = {"401", "403", "ExpiredToken", "InvalidToken"}
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
 
-_MAKE_BUCKET = "make it, or correct `output.path`"
 _CREDENTIALS = (
     "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, GOOGLE_APPLICATION_CREDENTIALS,"
     " or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, to credentials"
     " that may list, read, write and delete there"
 )
-_REGION = "set AWS_REGION to the bucket's region"
 _OPTIONS = "write those of obstore, each once, such as aws_access_key_id, aws_region or allow_http"
 _NETWORK = "check `output.endpoint` and the network, then run again"
 _HOST = "correct `output.endpoint` or the region"
-_RENAME = "remove that object"
 _AGAIN = "look the code up in the store's manual, then run again"
 
 
@@ -178,17 +175,17 @@ def _as_store_error(uri: str, where: str, error: Exception) -> StoreError:
     number, word = status(error), code(error)
     # Where an object may be missing the caller has ignored that, so here it is the bucket.
     if word in _NO_BUCKET or isinstance(error, FileNotFoundError):
-        return StoreRefused(f"{uri}: there is no such bucket", _MAKE_BUCKET)
+        return StoreRefused(f"{uri}: there is no such bucket", "make it, or correct `output.path`")
     # By the code too, because S3 answers an expired token with 400.
     if _REFUSED & {number, word}:
         return StoreRefused(f"{where}: refused ({f'{number} {word}'.strip()})", _CREDENTIALS)
     if _ELSEWHERE & {number, word}:
-        return StoreRefused(f"{uri}: the bucket is in another region", _REGION)
+        return StoreRefused(f"{uri}: the bucket is in another region", "set AWS_REGION to that one")
     if number:
         kind = StoreAway if number in _BUSY else StoreRefused
         return kind(f"{where}: the store said {f'{number} {word}'.strip()}", _AGAIN)
     if isinstance(error, InvalidPathError):
-        return StoreRefused(f"{where}: a name with an empty part in it", _RENAME)
+        return StoreRefused(f"{where}: a name with an empty part in it", "remove that object")
     # Credentials are looked for at the first request, and only a text says that there are none.
     if _WITHOUT_CREDENTIALS.search(str(error)):
         return StoreRefused(f"{uri}: no credentials were found", _CREDENTIALS)

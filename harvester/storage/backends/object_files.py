@@ -84,10 +84,7 @@ class _Objects(VersionedFiles):
             options["if_match"] = meta["e_tag"]
 
         def read() -> bytes:
-            try:
-                return bytes(obstore.get(self._store, self._name(path), options=options).bytes())
-            except PreconditionError:
-                raise StoreError(f"{self.display_path(path)}: {REPLACED}", AGAIN) from None
+            return bytes(obstore.get(self._store, self._name(path), options=options).bytes())
 
         return self._answered(path, read)
 
@@ -107,4 +104,11 @@ class _Objects(VersionedFiles):
 
     def _answered(self, path: str, request: Callable[[], _T]) -> _T:
         where, patience = self.display_path(path), object_client.LIMITS.patience
-        return object_client.answered(self.root, where, request, patience)
+
+        def current() -> _T:
+            try:
+                return request()
+            except (PreconditionError, FileNotFoundError):
+                raise StoreError(f"{where}: {REPLACED}", AGAIN) from None
+
+        return object_client.answered(self.root, where, current, patience)

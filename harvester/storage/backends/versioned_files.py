@@ -17,7 +17,7 @@ from pyarrow import fs
 from harvester.core.errors import StoreError
 from harvester.core.text.inert_text import inert
 
-REPLACED = "a run has replaced it since this dataset was opened"
+REPLACED = "a command has replaced or removed it since this dataset was opened"
 AGAIN = "open the dataset again: a new one has the new rows"
 
 
