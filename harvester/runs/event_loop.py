@@ -24,4 +24,5 @@ def run_in_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         error: BaseException = ours
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        raise error from None
+        # Its cause tells a lack of descriptors from a disk that fails.
+        raise error from error.__cause__

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import orjson
 import pytest
 from hypothesis import given
@@ -21,6 +22,7 @@ from harvester.core.model import Window
 from harvester.core.rule import Action, Rule, Scope
 from harvester.runs import facts
 from harvester.runs.clock import CheckedClock
+from harvester.runs.event_loop import run_in_loop
 from harvester.runs.harvest import execute
 from harvester.runs.record.account_report import (
     AccountSummary,
@@ -39,6 +41,7 @@ from harvester.sandbox import TOKEN, Rules
 from harvester.sandbox.calls import Reply
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage import locks
+from harvester.storage.backends.atomic_files import os_errors_as_store_errors
 from harvester.verbs import gate, status
 from harvester.verbs.gate import Required
 from tests.support.claims import claim
@@ -468,3 +471,20 @@ def test_what_the_system_refuses_to_a_run_is_no_bug(error: Exception) -> None:
     done = log.stream.record
     assert (done.outcome, [*done.reasons()]) == ("unfinished", ["died"])
     assert done.retry_at == done.ended_at + 600
+
+
+def test_a_file_that_cannot_be_opened_for_want_of_descriptors_is_no_bug() -> None:
+    """Nor in a task of the loop, out of which the error of a file comes."""
+
+    async def write() -> None:
+        with os_errors_as_store_errors(Path("x")):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    async def work() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(write)
+
+    log = new_run_log(Path("jobs.yaml"), CheckedClock())
+    with pytest.raises(errors.Shortage), recorded(log):
+        run_in_loop(work)
+    assert [*log.stream.record.reasons()] == ["died"]
