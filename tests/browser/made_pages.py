@@ -160,6 +160,7 @@ class Made:
             "tags": ["retail"] if index % 3 else ["retail", "north"],
             "attributes": {"client": ("acme", "lotus", "harbour")[index % 3]},
             "state": state.get(gap[2], "complete") if gap else "complete",
+            "paused": "moving <b>" if index % 23 == 15 else "",
         }
         return account | (self.named[index] if index < len(self.named) else {})
 

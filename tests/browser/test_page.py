@@ -54,7 +54,7 @@ new Set(new Uint32Array(pen.getImageData(0, 0, canvas.width, canvas.height).data
 """
 
 
-def cell(row: int, period: int) -> str:
+def cell(row: int | str, period: int) -> str:
     """Return the script that presses on a cell of the map."""
     return f"moveTo({row}, {period}); openDetail()"
 
@@ -263,6 +263,26 @@ def test_press_gives_the_line_that_fills_a_gap(
     assert f"{requests} requests" in boxes[0]
     assert line in boxes[0]
     assert copied == line
+
+
+def test_paused_days_tell_the_reason(written: Written) -> None:
+    """And the days before the pause do not."""
+    found = visit(
+        written(),
+        ["evaluate", "choose({ zoom: 'day', sort: 'name' })"],
+        ["evaluate", "view.rows.indexOf(15)"],
+        ["evaluate", f"{cell('view.rows.indexOf(15)', 390)}"],
+        ["wait", 100],
+        ["texts", "#map-detail li"],
+        ["evaluate", f"{cell('view.rows.indexOf(15)', 100)}"],
+        ["wait", 100],
+        ["texts", "#map-detail li"],
+    )
+    paused, before = found.results[4], found.results[7]
+    assert "paused" in paused[0]
+    assert paused[0].endswith("moving <b>")
+    assert before
+    assert "moving" not in "".join(before)
 
 
 @pytest.mark.parametrize(

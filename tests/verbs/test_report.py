@@ -355,6 +355,23 @@ def test_a_client_gets_no_command_no_remedy_no_run_no_quota(lab: Troubles) -> No
         assert canary not in words, canary
 
 
+def test_a_paused_account_has_its_reason_and_since_when(lab: Troubles) -> None:
+    """Not for a client, because it is a note of the house."""
+    found = status.find(
+        lab.manifest(), lab.tree, wanted_days.wanted(lab.manifest(), lab.now()), lab.now()
+    )
+    dated = [replace(each, paused_since="2026-03-01") for each in found.accounts]
+    for accounts, told in (
+        (found.accounts, "no secret yet"),
+        (dated, "no secret yet (since 2026-03-01)"),
+    ):
+        page = page_of(lab.manifest(), lab.tree, lab.now(), accounts=accounts)
+        reasons = {each["appid"]: each["paused"] for each in page.facts["accounts"]}
+        assert reasons == {**dict.fromkeys(lab.appids, ""), PAUSED: told}
+    client = page_of(lab.manifest(), lab.tree, lab.now(), for_client=True)
+    assert "no secret yet" not in client.everything()
+
+
 def test_foreign_texts_are_text(tmp_path: Path) -> None:
     """Names, tags, attributes and WeChat's words open no element and set no attribute."""
     lab = RunHarness(tmp_path, accounts=2, end="2026-03-02", datasets=(DAILY,))

@@ -96,9 +96,12 @@ def facts_of(view: View) -> dict[str, Any]:
 
 def _accounts(view: View) -> Iterator[dict[str, Any]]:
     for account in view.found.accounts:
+        given, since = view.accounts[account.appid], account.paused_since
         known = {"appid": account.appid, "name": account.name, "tags": account.tags}
-        attributes = view.accounts[account.appid].attributes
-        yield {**known, "attributes": attributes, "state": account.state}
+        # The reason is a note of the house, and may name people and other clients.
+        why = given.paused.reason if given.paused and not view.for_client else ""
+        why += f" ({view.words['since']} {since})" if why and since else ""
+        yield {**known, "attributes": given.attributes, "state": account.state, "paused": why}
 
 
 def _dataset(view: View, place: int, dataset: Dataset) -> dict[str, Any]:
@@ -114,8 +117,7 @@ def rows_of(view: View, dataset: Dataset) -> Iterator[bytes]:
         wanted = found.want[name].get(appid, calendar.NO_DAYS)
         states = found.states[name].get(appid, States())
         lacks = (each for each in found.missing.get(appid, ()) if each.dataset == name)
-        is_paused = view.accounts[appid].pauses(name)
-        days = day_states(wanted, states.known, lacks, is_paused=is_paused)
+        days = day_states(wanted, states.known, lacks, is_paused=view.accounts[appid].pauses(name))
         yield row(days, dataset.grain, view.columns)
 
 

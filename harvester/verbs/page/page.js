@@ -267,7 +267,7 @@ const menu = (key, options) =>
 const distinct = (values) => [...new Set(values)].sort();
 const pairUp = (values) => distinct(values).map((value) => [value]);
 
-function toolbar() {
+function tools() {
   const [tags, pairs] = [pairUp(accounts.flatMap(({ tags: own }) => own)), pairUp(accounts.flatMap(pairsOf))];
   const names = datasets.map(({ name, label }) => [name, label && label !== name ? `${name} · ${label}` : name]);
   const states = distinct(accounts.map(({ state }) => state)).map((state) => [state, t(`account.${state}`)]);
@@ -618,13 +618,14 @@ function closeDetail() {
   canvas.focus();
 }
 
-/** What is known of a stretch: WeChat's code, when it can be asked again, what it means and the remedy. */
+/** What is known of a stretch: WeChat's code, when it can be asked again, its meaning and remedy; why it is paused. */
 function notesOf(account, run) {
   const cause = facts.causes.find(([dataset, who, first, last]) =>
     dataset === run.dataset && who === account && first <= run.last && last >= run.first);
   const [code, retryAt, text] = cause?.slice(5) ?? [];
   const time = retryAt && new Date(Date.parse(retryAt) + 8 * HOUR_MS).toISOString().slice(0, 16).replace("T", " ");
-  return [code && t("code", { code }), time && t("retry_at", { time }), facts.texts[text]].filter(Boolean);
+  const pause = STATE_OF[run.nibble] === "paused" && accounts[account].paused;
+  return [code && t("code", { code }), time && t("retry_at", { time }), facts.texts[text], pause].filter(Boolean);
 }
 
 /** Stretches of several datasets that differ in nothing else are told once. */
@@ -722,8 +723,7 @@ async function start() {
   canvas.setAttribute("aria-describedby", "map-about map-keys");
   detail.setAttribute("aria-labelledby", "map-detail-title");
   legend.append(...CLASSES.slice(1).reverse().map(legendButton));
-  const frame = make("div", { className: "map-frame" }, scroller, tip);
-  section.append(toolbar(), legend, frame, status, detail, about, keys);
+  section.append(tools(), legend, make("div", { className: "map-frame" }, scroller, tip), status, detail, about, keys);
   takeColours();
   await show();
   listen();
