@@ -647,9 +647,9 @@ const quote = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replace
 /** The fewest requests for stretches of days of a dataset; of a week or a month the first day is asked for. */
 function priceOf({ grain, span }, runs) {
   const firsts = { day: () => true, week: (at) => !weekdayOf(at), month: (at) => dates[at].endsWith("-01") };
-  const columns = runs.flatMap(({ first, last }) => [...dates.keys()].slice(first, last + 1)).sort((a, b) => a - b);
+  const isAsked = (at) => firsts[grain](at) && runs.some(({ first, last }) => first <= at && at <= last);
   let [price, end] = [0, 0]; // of the last request
-  for (const column of columns.filter(firsts[grain])) if (column >= end) [price, end] = [price + 1, column + span];
+  for (const column of dates.keys()) if (column >= end && isAsked(column)) [price, end] = [price + 1, column + span];
   return price;
 }
 
