@@ -68,7 +68,8 @@ def _told(former: Iterable[FormerRun], manifest: str) -> Mapping[str, Attention]
     found: dict[str, Attention] = {}
     known, shards = set[object](), set[str | None]()
     for run in former:
-        if run.scope in known:
+        # One of the whole manifest has asked for all that one of a selection asks for.
+        if known & {run.scope, scope_of(run.manifest, run.shard, {})}:
             continue
         for item in run.attention:
             found.setdefault(item.key, item)

@@ -278,6 +278,20 @@ def test_the_last_run_of_one_shard_does_not_hide_what_the_others_left(lab: RunHa
     assert judged(lab).attention == first.attention
 
 
+def test_a_run_of_the_whole_manifest_ends_what_one_of_a_selection_met(lab: RunHarness) -> None:
+    """Also in a status without a manifest, which knows no name of one."""
+    lab.run()
+    [path] = (lab.root / "_harvester/runs").glob("*.json")
+    item = {"key": "clock", "cause": "clock", "advice": "set it"}
+    members = {"selection": {"accounts": [SICK]}, "attention": [item]}
+    record = orjson.dumps({**orjson.loads(path.read_bytes()), **members})
+    path.with_name("20260519T000000Z-0.json").write_bytes(record)
+    alone = replace(lab.manifest(), file=Path("kept-manifests"))
+    assert status.survey(alone, lab.tree, lab.now()).attention == ()
+    path.with_name("20260521T000000Z-0.json").write_bytes(record)
+    assert [each.key for each in status.survey(alone, lab.tree, lab.now()).attention] == ["clock"]
+
+
 @pytest.mark.parametrize("verb", ["forget", "rewrite", "verify --repair"])
 def test_what_asks_for_no_day_ends_no_trouble(lab: RunHarness, verb: str) -> None:
     """Its record is one of the same manifest, and names no trouble because it met none."""
