@@ -166,5 +166,5 @@ def _check_headers(own: Credential | None, default: Credential | None, section: 
     """Report a `token_url` without headers whose host is not the host of the defaults' headers."""
     if own and own.token_url and own.headers is None and default and default.headers:
         what = "`token_url` is of another host than that of `defaults`, whose headers stay there"
-        hint = "list the account under `accounts`, with headers of its own; {} are none"
+        hint = "give the account headers of its own, under `accounts`; {} are none"
         section.refuse(("credential", "token_url"), what, hint)
