@@ -8,7 +8,7 @@ from datetime import date
 from itertools import groupby
 from typing import Literal
 
-from harvester.core import calendar
+from harvester.core import calendar, readiness
 from harvester.core.calendar import Day
 from harvester.core.exit_codes import Exit
 from harvester.core.text.wording import Message, said
@@ -55,7 +55,7 @@ def empty_everywhere(scan: Scan, now: float) -> list[EmptyEverywhere]:
     """Return the days that are empty everywhere and not final yet, each dataset's oldest first."""
     found: list[EmptyEverywhere] = []
     for dataset, states in scan.states.items():
-        days = scan.evidence[dataset].empty_everywhere
+        days, grain = scan.evidence[dataset].empty_everywhere, scan.evidence[dataset].dataset.grain
         for day in calendar.each_day(days):
             asked = [
                 state.asked[day].first
@@ -64,10 +64,11 @@ def empty_everywhere(scan: Scan, now: float) -> list[EmptyEverywhere]:
             ]
             if not asked:
                 continue
-            is_first, since = not calendar.has_day(days, day - 1), min(asked)
+            before, since = readiness.period_begin(grain, day - 1), min(asked)
             is_told = any(
                 _have_rows(other, day) for name, other in scan.states.items() if name != dataset
             )
+            is_first = not calendar.has_day(days, before)
             meaning = _meaning(since, now, is_told=is_told, is_first=is_first)
             at = _retry_at(scan, dataset, since, now) if meaning == "again" else None
             date = calendar.date_of(day)

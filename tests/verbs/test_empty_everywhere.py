@@ -99,6 +99,18 @@ def test_it_is_asked_again_at_two_full_hours_and_then_at_the_ready_hour(tmp_path
     assert run_on(lab, SILENT + 1, 13 * 60).requests == 0
 
 
+def test_the_second_of_two_silent_weeks_is_a_note(tmp_path: Path) -> None:
+    """The stretch of a dataset of weeks goes on with the next week."""
+    monday = parse_day("2026-05-04")
+    lab = RunHarness(tmp_path, accounts=5, begin="2026-02-02", end=None, datasets=(WEEKLY, DAILY))
+    lab.sandbox.add_data_fault(Outage(datasets=(WEEKLY,), begin=monday, end=monday + 7))
+    first = run_on(lab, monday + 7)
+    assert meanings(first) == [(WEEKLY, monday, monday, "again")]
+    second = run_on(lab, monday + 14)
+    assert [meaning for _, _, _, meaning in meanings(second)] == ["note", "note"]
+    assert second.exit_code is Exit.DONE
+
+
 @pytest.mark.parametrize("days", [1, 3])
 def test_a_holiday_is_75_on_its_first_day_and_a_note_later(tmp_path: Path, days: int) -> None:
     """Another dataset has rows of these days, so this one is likely to have none."""
