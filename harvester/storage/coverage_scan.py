@@ -225,20 +225,22 @@ class _AccountScan:
                 # WeChat called its last answer preliminary: it gets a window of its own.
                 states.boundary = max(states.boundary, day + 1)
         if self.once or self.again:
-            self._judge_old(evidence.today)
+            self._judge_old(evidence)
         return states
 
-    def _judge_old(self, today: Day) -> None:
+    def _judge_old(self, evidence: Evidence) -> None:
         states = self.states
         history = History(states.answered, states.with_rows)
         due = old_days_to_ask(history, self.once, self.again)
         states.no_ask_today |= self.once & ~due
-        if calendar.today(self.old_asked) == today:
+        if calendar.today(self.old_asked) == evidence.today:
             states.no_ask_today |= due
         if not due:
             states.provisional &= ~self.once
             states.settled = (self.once | self.again) & states.empty
-            states.confirmed |= states.settled
+            # A gap in a dataset that has none stays one, however often it is asked.
+            if not evidence.dataset.gapless:
+                states.confirmed |= states.settled
 
 
 def _add_month(accounts: dict[str, _AccountScan], month: Month, coverage: Coverage) -> None:

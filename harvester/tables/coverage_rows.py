@@ -102,9 +102,8 @@ class DatasetDays:
         appids, whose = self._joined(known, pa.array([bool(each.wanted) for each in found]))
         kinds, of_each = _distinct(known.masks, numbers.take(whose))
         beside = [*distinct]
-        rows = _KindRows.of(
-            _rows_of_kind(month, grain, kind[:-1], beside[kind[-1]]) for kind in kinds
-        )
+        rows_of = functools.partial(_rows_of_kind, month, grain, gapless=self.dataset.gapless)
+        rows = _KindRows.of(rows_of(kind[:-1], beside[kind[-1]]) for kind in kinds)
         order = pc.array_sort_indices(appids)
         of_each, times = of_each.take(order), _times(known, len(order))
         for part in rows.parts(of_each):
@@ -157,15 +156,18 @@ def _masks_of(days: DaysBeside, month: Month) -> DaysBeside:
 
 @functools.lru_cache(maxsize=16_384)
 def _rows_of_kind(
-    month: Month, grain: Grain, masks: tuple[int, ...], beside: DaysBeside
+    month: Month, grain: Grain, masks: tuple[int, ...], beside: DaysBeside, *, gapless: bool
 ) -> Sequence[_Row]:
-    """Return the rows of all accounts with these days; provisional days have one each."""
+    """Return the rows of all accounts with these days; provisional days have one each.
+
+    Nothing beside the files confirms a day of a ``gapless`` dataset.
+    """
     final, provisional, quarantined, with_rows, confirmed, _ = masks
     wanted, settled, causes = beside
     known = KnownDays(final | provisional, provisional & ~settled, quarantined, with_rows)
     rows = list[_Row]()
     for item in answered_states(known):
-        sure = confirmed | settled
+        sure = confirmed if gapless else confirmed | settled
         # Only of empty days it matters whether evidence confirms them.
         parts = {True: sure, False: ~sure} if item.has_rows is False else {None: _EVERY_DAY}
         for is_sure, part in parts.items():

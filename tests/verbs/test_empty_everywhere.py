@@ -168,6 +168,27 @@ def test_a_narrowed_run_knows_the_months_beside(tmp_path: Path) -> None:
     assert (found.datasets, found.days) == ((FOLLOWERS,), 1)
 
 
+def test_an_old_gap_of_followers_ends_unconfirmed(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """However often it is asked: an account has a row for each day behind its first one."""
+    first, last = parse_day("2026-03-10"), parse_day("2026-03-12")
+    lab = RunHarness(tmp_path, accounts=1, datasets=(FOLLOWERS, DAILY))
+    lab.sandbox.add_data_fault(Outage(begin=first, end=last))
+    for age in range(2):
+        run_on(lab, SILENT + age)
+    done = run_on(lab, SILENT + 2)
+    assert (done.exit_code, done.requests) == (Exit.DONE, 0)
+    [found] = status.survey(lab.manifest(), lab.tree, lab.now(), None).suspicious
+    assert (found.datasets, found.days) == ((FOLLOWERS,), 3)
+    glob = tmp_path / "coverage" / "*" / "*.parquet"
+    empty = f"select dataset, state, confirmed from read_parquet('{glob}') where not has_rows"
+    assert sorted(duck.sql(empty).fetchall()) == [
+        (DAILY, "final", True),
+        (FOLLOWERS, "final", False),
+    ]
+
+
 def test_the_record_has_days_and_moments_as_text(tmp_path: Path) -> None:
     """As `status` and its gate have them."""
     lab = lab_of(tmp_path, (HOURLY,))
