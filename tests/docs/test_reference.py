@@ -54,6 +54,9 @@ def test_every_answer_has_its_members_with_types() -> None:
     assert found["begin_date"] == "day or null"
     assert "begin" not in found
     assert answers.members(harvester.Status)["datasets"].startswith("list of [DatasetSummary]")
+    # A member of Python alone is in no sentence either.
+    assert "next_requests" in answers.INNER["Status"]
+    assert "`next_requests`" not in answers.answers()
 
 
 def test_every_error_code_is_there() -> None:

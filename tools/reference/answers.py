@@ -80,7 +80,11 @@ def members(kind: type) -> dict[str, str]:
 
 
 def _kind(kind: type) -> str:
-    text = re.sub(r"``(.*?)``", r"`\1`", inspect.getdoc(kind) or "")
+    text = inspect.getdoc(kind) or ""
+    for name in INNER.get(kind.__name__, ()):
+        # The sentence about it, which the page of the Python API has.
+        text = re.sub(rf"``{name}``\s[^.]*\.\s", "", text)
+    text = re.sub(r"``(.*?)``", r"`\1`", text)
     for word, json in (("None", "null"), ("True", "true"), ("False", "false")):
         text = re.sub(rf"\b{word}\b", json, text)
     rows = "".join(f"| `{name}` | {words} |\n" for name, words in members(kind).items())
