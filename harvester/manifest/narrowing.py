@@ -35,15 +35,22 @@ class Selection:
     datasets: tuple[str, ...] = ()
     jobs: tuple[str, ...] = ()
 
+    def days(self, now: float) -> tuple[calendar.Day | None, calendar.Day | None]:
+        """Return the first and the last day, None for no limit. Raises UsageError."""
+        begin = day_option("begin_date", self.begin_date, now)
+        end = end_day_option("end_date", self.end_date, now)
+        if begin is not None and end is not None and begin > end:
+            problem = f"{spelled('begin_date')} is after {spelled('end_date')}"
+            raise UsageError(problem, "swap them")
+        return begin, end
+
     def texts(self, *, names: bool = True) -> dict[str, Any]:
         """Return the filters that are set as values for JSON, or without ``names`` of accounts."""
-        given = {name: value for name, value in asdict(self).items() if value}
-        if not names and self.accounts:
-            shown = (word if is_appid(word) else _HIDDEN for word in self.accounts)
-            given["accounts"] = tuple(shown)
+        accounts = tuple(word if names or is_appid(word) else _HIDDEN for word in self.accounts)
         return {
             name: [*value] if isinstance(value, tuple) else str(value)
-            for name, value in given.items()
+            for name, value in asdict(replace(self, accounts=accounts)).items()
+            if value
         }
 
 
@@ -59,11 +66,7 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
     and if no job is left.
     """
     today = calendar.today(now)
-    begin = day_option("begin_date", selection.begin_date, now)
-    end = end_day_option("end_date", selection.end_date, now)
-    if begin is not None and end is not None and begin > end:
-        problem = f"{spelled('begin_date')} is after {spelled('end_date')}"
-        raise UsageError(problem, "swap them")
+    begin, end = selection.days(now)
     accounts = _chosen_accounts(manifest.accounts, selection.accounts)
     chosen = _chosen_jobs(manifest.jobs, selection.jobs)
     # Of all jobs: a dataset that only another job has is no unknown one.
@@ -110,8 +113,7 @@ def _refuse_nothing(
     if not pairs:
         both = (f"{listed(job.datasets)} of {counted(len(job.appids), 'account')}" for job in whole)
         hint = f"the jobs have {'; '.join(both)}"
-        names = f"{spelled('accounts')} and {spelled('datasets')}"
-        raise UsageError(f"{names}: no job has both", hint)
+        raise UsageError(f"{spelled('accounts')} and {spelled('datasets')}: no job has both", hint)
     begin = min(job.begin for job, _ in pairs)
     end = max(_last_day(job, today) for job, _ in pairs)
     first, last = spelled("begin_date"), spelled("end_date")

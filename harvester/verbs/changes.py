@@ -14,7 +14,7 @@ from harvester.core.errors import HistoryLost
 from harvester.core.model import bucket_of
 from harvester.core.results import Change
 from harvester.manifest.narrowing import Selection, meant, narrow
-from harvester.manifest.option_values import day_option, end_day_option, place_named
+from harvester.manifest.option_values import place_named
 from harvester.runs.clock import CheckedClock
 from harvester.storage import layout, partition_reader
 from harvester.storage.backends.base import FileInfo
@@ -177,8 +177,7 @@ def chosen_changes(manifest: Manifest, selection: Selection, now: float) -> Chos
         jobs = narrow(manifest, selection, now).jobs
         appids = frozenset(appid for job in jobs for appid in job.appids)
         datasets = frozenset(name for job in jobs for name in job.datasets)
-    begin = day_option("begin_date", selection.begin_date, now)
-    end = end_day_option("end_date", selection.end_date, now)
+    begin, end = selection.days(now)
     return ChosenChanges(
         appids if accounts or selection.jobs else None,
         datasets if selection.datasets or selection.jobs else None,

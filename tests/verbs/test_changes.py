@@ -240,6 +240,16 @@ def test_options_narrow_the_feed(tmp_path: Path) -> None:
     assert {each[1] for each in told_of(end_date="2026-03-31")} == {"2026-03"}
 
 
+def test_days_in_the_wrong_order_are_a_mistake(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are not a feed without changes."""
+    lab_of(elsewhere / "out").run()
+    days = ["--begin-date", "2026-04-02", "--end-date", "2026-04-01"]
+    assert invoke(["changes", "--output", "out", *days]) == Exit.USAGE
+    assert "--begin-date is after --end-date" in capsys.readouterr().err
+
+
 def test_names_need_a_manifest(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An appid is known without one, and a name is not."""
     lab_of(elsewhere / "out").run()
