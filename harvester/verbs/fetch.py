@@ -28,7 +28,6 @@ from harvester.core.text.redaction import redacted_bytes
 from harvester.core.text.safe_text import safe_text
 from harvester.engine.ledger_files import LedgerFiles
 from harvester.engine.lone_calls import LoneCalls, Outcome, Question
-from harvester.manifest.narrowing import ALL
 from harvester.manifest.option_values import end_day_option
 from harvester.runs.access import open_line, run_context
 from harvester.runs.event_loop import run_in_loop
@@ -140,7 +139,7 @@ def fetch(
     days = str(begin), str(begin if end is None else end)
 
     def ask() -> Answer:
-        project = open_project(manifest, ALL, output)._replace(lock_timeout=timeout)
+        project = open_project(manifest, output=output)._replace(lock_timeout=timeout)
         return _ask(project, account, dataset, days)
 
     return arguments.in_own_record(ask)

@@ -85,9 +85,7 @@ class Receipt(VerbResult):
     @property
     def empty(self) -> bool:
         """True if there was nothing to forget."""
-        return not (
-            self.rewritten or self.answers or self.quarantined or self.damaged or self.records
-        )
+        return not any((self.rewritten, self.answers, self.quarantined, self.damaged, self.records))
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,6 +219,12 @@ def open_quietly(
     return Opened(draft, manifest, tree, clock, source)
 
 
+def is_inside(place: Path | str, around: Path | str) -> bool:
+    """Return whether a place is in another one, be it by a link, or the same."""
+    at, whole = (str(x.resolve()) if isinstance(x, Path) else x for x in (place, around))
+    return f"{at}/".startswith(f"{whole}/")
+
+
 def open_harvested(
     manifest: ManifestSource | None,
     output: str | os.PathLike[str] | None,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from math import gcd
 from operator import itemgetter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -39,10 +39,10 @@ from harvester.storage.publication import Published
 from harvester.storage.state import rewrite_journal
 from harvester.tables import coverage, row_groups, schema_upgrade
 from harvester.tables.columns import arrow_schema
-from harvester.tables.coverage import AccountDays, Coverage
+from harvester.tables.coverage import Coverage
 from harvester.verbs import tree_copy
 from harvester.verbs.arguments import ManifestSource, checked
-from harvester.verbs.project import open_harvested
+from harvester.verbs.project import is_inside, open_harvested
 from harvester.verbs.results import VerbResult
 
 BATCH_ROWS = 16_384
@@ -81,21 +81,20 @@ class _Rewriting:
 def rewrite(
     manifest: ManifestSource,
     *,
-    to: str | os.PathLike[str] | None,
+    to: str | os.PathLike[str],
     buckets: int | None = None,
     output: str | os.PathLike[str] | None = None,
     lock_timeout: str | timedelta | None = None,
 ) -> NewTree:
     """Make a new tree at the place ``to``, with ``buckets`` buckets or as many as the old one has.
 
-    Raises UsageError for a missing or unusable place and for a bad number of buckets, Busy if a run
+    Raises UsageError for an unusable place and for a bad number of buckets, Busy if a run
     is at work in either tree for longer than ``lock_timeout``, LeaseLost once it may be, and as
     `rewrite_tree`.
     """
     project = open_harvested(manifest, output, lock_timeout)
     old, clock, file = project.tree, project.clock, project.manifest.file
-    place = None if to is None else os.fspath(to)
-    new = open_tree(_place(project.manifest.output, place, buckets))
+    new = open_tree(_place(project.manifest.output, os.fspath(to), buckets))
     timeout = project.lock_timeout
     old_log, new_log = (new_run_log(file, clock, verb="rewrite") for _ in range(2))
     with (
@@ -109,10 +108,8 @@ def rewrite(
         return made
 
 
-def _place(old: Output, to: str | None, buckets: int | None) -> Output:
+def _place(old: Output, to: str, buckets: int | None) -> Output:
     """Return the output of the new tree, which must not overlap with the old one."""
-    if to is None:
-        raise UsageError(f"{spelled('to')} is missing", "name a new place for the tree")
     if "${" in to:
         problem = f"{inert(to)}: a manifest would fill in what ${{…}} means"
         raise UsageError(problem, "name another place")
@@ -120,11 +117,7 @@ def _place(old: Output, to: str | None, buckets: int | None) -> Output:
         problem = f"{spelled('buckets')} {buckets}: must be from 1 to {MAX_BUCKETS:,}"
         raise UsageError(problem, "look at `harvester plan`")
     new = replace(old, path=place_named(to), buckets=buckets or old.buckets, must_exist=False)
-    one, other = (
-        PurePosixPath(place.path) if isinstance(place.path, str) else place.path.resolve()
-        for place in (old, new)
-    )
-    if type(one) is type(other) and (one.is_relative_to(other) or other.is_relative_to(one)):
+    if is_inside(new.path, old.path) or is_inside(old.path, new.path):
         raise UsageError(
             f"{inert(to)}: inside of {inert(str(old.path))}, or around it", "name a place beside it"
         )
@@ -323,10 +316,8 @@ def _make_file(rewriting: _Rewriting, partition: Partition, parts: list[Partitio
 
 def _coverage(month: Month, stored: list[DataFile], is_mine: Callable[[str], bool]) -> Coverage:
     """Collect the coverage of the new file's accounts from the old files."""
-    accounts: dict[str, AccountDays] = {}
-    for each in stored:
-        known = each.footer.coverage
-        accounts |= {appid: known.account(appid) for appid in known.appids if is_mine(appid)}
+    every = (each.footer.coverage for each in stored)
+    accounts = {x: known.account(x) for known in every for x in known.appids if is_mine(x)}
     return coverage.of_accounts(month, accounts)
 
 

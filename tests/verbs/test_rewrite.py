@@ -390,7 +390,7 @@ def test_a_finished_rewrite_changes_nothing_and_refuses_a_changed_source(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "--to is missing"),
+        ([], "needs --to"),
         (["--to", "old"], "inside of"),
         (["--to", "old/new"], "inside of"),
         (["--to", "."], "or around it"),

@@ -17,7 +17,7 @@ def rewrite(
     manifest: options.ManifestPath = options.JOBS,
     /,
     *,
-    to: Annotated[str | None, options.value("HARVESTER_TO")] = None,
+    to: Annotated[str, options.value("HARVESTER_TO")],
     buckets: Annotated[int | None, options.value("HARVESTER_BUCKETS")] = None,
     output: options.Output = None,
     lock_timeout: options.LockTimeout = None,
@@ -43,7 +43,7 @@ def rewrite(
     made = rewriting.rewrite(
         manifest, to=to, buckets=buckets, output=output, lock_timeout=lock_timeout
     )
-    place = _seen_from(manifest.parent, to or "")
+    place = _seen_from(manifest.parent, to)
     answer(format, made.to_dict, lambda out: _print_tree(out, made, manifest, place))
 
 
