@@ -143,7 +143,7 @@ class Logging:
     ] = "info"
 
 
-_PLACES = {"begin": "DAY", "end": "DAY", "manifest": "MANIFEST"}
+_PLACES = {"begin": "DAY", "end": "DAY", "manifest": "MANIFEST", "uri": "URI"}
 """Words of usage for arguments that are no options."""
 
 ALL = Selecting()

@@ -91,12 +91,19 @@ def test_a_choice_of_accounts_and_days_is_a_table_of_its_own(
         ([*DELTA, "--catalog", "x"], "--catalog: Delta tables have none"),
         ([*DELTA, "--datasets", "no_such"], "no_such"),
         ([*DELTA, "--accounts", "no_such"], "no_such"),
+        (["export", "link/lake", "--to", "delta", "--output", "output"], "inside of the output"),
+        (["export", " ", "--to", "delta", "--output", "output"], "URI is empty"),
+        (
+            [*DELTA, "--begin-date", "2026-04-02", "--end-date", "2026-04-01"],
+            "--begin-date is after --end-date",
+        ),
     ],
 )
 def test_a_mistake_is_named_and_nothing_is_written(
     lakeside: Lakeside, capsys: pytest.CaptureFixture[str], options: list[str], words: str
 ) -> None:
     """Neither beside the output nor in it."""
+    Path("link").symlink_to("output")
     assert invoke(options) == Exit.USAGE
     assert words in capsys.readouterr().err
     assert not list(lakeside.place.rglob("*.parquet"))

@@ -222,6 +222,29 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(
     assert "'.[iceberg]'" in caught.value.advice
 
 
+@pytest.mark.parametrize("other", [("delta", "wechat"), ("iceberg", "other")])
+def test_a_place_has_the_tables_of_one_format_and_schema(
+    lakeside: Lakeside, other: tuple[str, str]
+) -> None:
+    """Else the expiry of one table would remove files of the other, in the same folder."""
+    lakeside.export("iceberg")
+    before = sorted(lakeside.place.rglob("*"))
+    to, schema = other
+    with pytest.raises(UsageError, match="has tables of iceberg in the schema wechat already"):
+        lakeside.export(to, schema=schema)
+    assert {*before} == {path for path in lakeside.place.rglob("*") if path.name[0] != "."}
+    assert not any(table.added for table in lakeside.export("iceberg").tables)
+
+
+def test_days_of_all_datasets_are_in_one_table(lakeside: Lakeside) -> None:
+    """Whichever were exported first: the output does not change before the next export."""
+    lakeside.export(datasets=DAILY)
+    lakeside.export()
+    assert newest(lakeside, "coverage") == rows_of_output(lakeside.output, "coverage")
+    lakeside.export(datasets=HOURLY)
+    assert newest(lakeside, "coverage") == rows_of_output(lakeside.output, "coverage")
+
+
 def test_a_race_is_lost_where_columns_are_added_too(
     lakeside: Lakeside, monkeypatch: pytest.MonkeyPatch
 ) -> None:

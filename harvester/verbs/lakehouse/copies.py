@@ -114,11 +114,13 @@ def _bounds(metadata: pq.FileMetaData) -> dict[str, tuple[str, str]]:
 
 
 def _condition(folder: str, schema: pa.Schema, chosen: ChosenChanges) -> pc.Expression | None:
-    """Return the condition on the rows that are chosen, None if all are."""
+    """Return the condition on the rows that are chosen, None if all are.
+
+    Datasets choose tables alone: else `coverage` would lack those of the next export.
+    """
     parts = list[pc.Expression]()
-    for name, values in (("appid", chosen.appids), ("dataset", chosen.datasets)):
-        if values is not None and name in schema.names:
-            parts.append(pc.field(name).isin(sorted(values)))
+    if chosen.appids is not None and "appid" in schema.names:
+        parts.append(pc.field("appid").isin(sorted(chosen.appids)))
     first, last = ("end_date", "begin_date") if folder == COVERAGE else [DATE_COLUMN] * 2
     if last in schema.names and chosen.begin_date:
         parts.append(pc.field(first) >= _date(chosen.begin_date))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
+from harvester.core.text.inert_text import inert
 from harvester.manifest.option_values import place_named
 from harvester.runs.run_log import locked, new_run_log
 from harvester.storage import layout
@@ -28,7 +29,7 @@ from harvester.verbs.lakehouse.formats import Lake, opened
 from harvester.verbs.lakehouse.news import BESIDE, Feed
 from harvester.verbs.lakehouse.table_export import ExportedTable, TableExport
 from harvester.verbs.lakehouse.tables import lake_tables
-from harvester.verbs.project import open_project
+from harvester.verbs.project import is_inside, open_project
 from harvester.verbs.results import VerbResult
 from harvester.verbs.sql.script import usable
 
@@ -91,7 +92,8 @@ def export(
         # A killed export may have left rows that are deleted for good since.
         layout.clean_temp(held)
         lake = opened(to, Lake(held.store, place, labels, catalog, warehouse, space, stream.now))
-        one = TableExport(source, held, lake, chosen, _selection(chosen), Feed(source, chosen))
+        feed, owner = Feed(source, chosen), f"{to} in the schema {space}"
+        one = TableExport(source, held, lake, chosen, _selection(chosen), feed, owner)
         tables = [
             one.run(table, expire=expire)
             for name, table in lake_tables().items()
@@ -102,17 +104,15 @@ def export(
 
 def _beside(output: Path | str, place: Path | str) -> Path | str:
     """Return the place of the tables as an absolute one. Raises UsageError inside of the output."""
-    whole = place.absolute() if isinstance(place, Path) else place
-    around = output.absolute() if isinstance(output, Path) else output
-    if f"{whole}/".startswith(f"{around}/"):
-        raise UsageError(f"{whole}: inside of the output", "name a place beside it")
-    return whole
+    if is_inside(place, output):
+        raise UsageError(f"{inert(str(place))}: inside of the output", "name a place beside it")
+    # Links stay in it, because it is what a catalog keeps.
+    return place.absolute() if isinstance(place, Path) else place
 
 
 def _selection(chosen: ChosenChanges) -> str:
     """Return what tells one choice of accounts and days from another; empty for everything."""
-    days = chosen.begin_date, chosen.end_date
-    if chosen.appids is None and days == (ALL_CHANGES.begin_date, ALL_CHANGES.end_date):
+    if replace(chosen, datasets=None) == ALL_CHANGES:
         return ""
     appids = None if chosen.appids is None else sorted(chosen.appids)
-    return mark_of(json.dumps([appids, *days]))
+    return mark_of(json.dumps([appids, chosen.begin_date, chosen.end_date]))

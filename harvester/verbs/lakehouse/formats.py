@@ -90,7 +90,7 @@ class Lakehouse(ABC):
 
     def _refused(self, table: LakeTable, problem: str) -> UsageError:
         where = self._files.display_path(table.name)
-        advice = "export to another place, or another --schema"
+        advice = "export to another place, in a catalog with another --schema"
         return UsageError(f"{where}: the table there {problem}", advice)
 
     def _shown(self, error: Exception) -> str:

@@ -34,6 +34,7 @@ from pyiceberg.table.update.snapshot import _OverwriteFiles, _SnapshotProducer
 from pyiceberg.transforms import MonthTransform
 from pyiceberg.utils.datetime import to_human_month
 
+from harvester.core.calendar import utc_text
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
 from harvester.manifest.option_values import spelled
@@ -125,7 +126,7 @@ class Tables(Lakehouse):
             unused = self._unused(table, found) if erased and not older else []
             if any(name.endswith(".parquet") for name in unused):
                 return ["snapshots that were removed without their files"]
-            return [f"snapshot {each.snapshot_id} of {_time(each)}" for each in older]
+            return [f"snapshot {x.snapshot_id} of {utc_text(x.timestamp_ms / 1000)}" for x in older]
 
     def expire(self, table: LakeTable) -> None:
         """Remove snapshots with the table's own expiry, and what only they need.
@@ -247,7 +248,7 @@ def _swapped(
 
 def _catalog(lake: Lake) -> Catalog:
     """Return the catalog of a lake. Raises UsageError."""
-    if lake.catalog is None and not isinstance(lake.place, Path):
+    if not lake.catalog and not isinstance(lake.place, Path):
         what = f"{lake.place}: Iceberg tables in an object store need a catalog"
         raise UsageError(what, f"name one with {spelled('catalog')}")
     if str(lake.place).startswith("az://"):
@@ -310,7 +311,3 @@ def _cursor(found: Table) -> str | None:
         if snapshot.summary is not None and (cursor := snapshot.summary[_CURSOR]):
             return str(cursor)
     return None
-
-
-def _time(snapshot: Snapshot) -> str:
-    return datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC).isoformat(timespec="seconds")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from harvester.core.errors import LostRace, UsageError
+from harvester.core.text.inert_text import inert
+from harvester.storage.backends.base import META_DIR, read_bytes
 from harvester.storage.derived import derived_files
 from harvester.storage.layout import ACCOUNTS, CODES, RUN_ROWS, TABLES, Tree
 from harvester.verbs.changes import ChosenChanges
@@ -15,6 +17,9 @@ from harvester.verbs.lakehouse.formats import Lakehouse
 from harvester.verbs.lakehouse.news import Feed
 from harvester.verbs.lakehouse.plan import removed, scope_of
 from harvester.verbs.lakehouse.tables import Copy, LakeTable, Swap, TableState
+
+_OWNER = f"{META_DIR}/owner"
+"""File at the place of tables that says whose they are: format and schema."""
 
 _MAX_BEHIND = 200
 """Entries of the feed after which a table that did not change commits its cursor alone."""
@@ -46,7 +51,8 @@ _NOTHING = Swap((), (), "", "", erases=False)
 class TableExport:
     """Export of tables of ``source`` into ``lake``, whose files are in ``target``.
 
-    ``selection`` names what is ``chosen`` of the rows, in a table's property.
+    ``selection`` names what is ``chosen`` of the rows, in a table's property. ``owner`` is the
+    format and the schema of all tables there.
     """
 
     source: Tree
@@ -55,6 +61,7 @@ class TableExport:
     chosen: ChosenChanges
     selection: str
     feed: Feed
+    owner: str
 
     def run(self, table: LakeTable, *, expire: bool) -> ExportedTable | None:
         """Bring a table up to date; None if there is neither a table nor a file of it."""
@@ -84,8 +91,10 @@ class TableExport:
     def _swap(self, table: LakeTable, known: TableState) -> Swap | None:
         """Copy what changed since the last commit of a table; None if nothing did."""
         files, sources = known.files, self.feed.sources(table.name)
-        if known is _NONE and not sources:
-            return None
+        if known is _NONE:
+            if not sources:
+                return None
+            self._claim()
         news = self.feed.since(table.name, known.cursor)
         changed, erases = news.changed, news.erases
         scope = scope_of(files, sources, changed)
@@ -118,6 +127,18 @@ class TableExport:
         erases = erases and "appid" in table.schema.names
         erases = erases or self._has_forgotten(table.name, gone)
         return Swap(added, gone, news.cursor, self.selection, erases and (is_enough or bool(gone)))
+
+    def _claim(self) -> None:
+        """Keep the place for tables of one owner. Raises UsageError if there are those of another.
+
+        An expiry removes each file below the folder of a table that this very table does not need.
+        """
+        store, mine = self.target.store, self.owner.encode()
+        if (found := read_bytes(store, _OWNER) or mine) != mine:
+            whose = inert(found.decode(errors="replace"))
+            where = store.display_path()
+            raise UsageError(f"{where}: has tables of {whose} already", "name another place")
+        store.put(_OWNER, mine)
 
     def _has_forgotten(self, table: str, names: Iterable[str]) -> bool:
         """Return whether files of a table beside the datasets name accounts that were forgotten.
