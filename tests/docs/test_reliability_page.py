@@ -27,8 +27,10 @@ def test_every_promise_names_its_proof_and_its_size(theme: str) -> None:
 
 
 def test_the_page_counts_the_sabotages() -> None:
-    """A fault that is planted anew changes the number."""
-    assert f"each of {len(SABOTAGES)} one-line faults" in RELIABILITY.read_text()
+    """It is round, so that not each new fault changes it, and not out of date."""
+    found = re.search(r"each of over (\d+) one-line faults", RELIABILITY.read_text())
+    assert found
+    assert int(found[1]) < len(SABOTAGES) <= int(found[1]) + 40
 
 
 def test_the_threat_model_says_of_each_actor_what_it_cannot_do() -> None:
