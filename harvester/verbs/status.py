@@ -277,6 +277,7 @@ def _refused(manifest: Manifest, lacks: Mapping[str, list[ExplainedDays]]) -> It
         lost = [each for each in lacks.get(account.appid, ()) if each.at is None]
         for errcode in dict.fromkeys(each.errcode for each in lost if each.reason == "refused"):
             datasets = {each.dataset for each in lost if each.errcode == errcode}
-            meaning = "no answer of WeChat" if errcode is None else rule_for(errcode).meaning
+            # Only tokens are refused without a code: none came, it was shared, or it was not kept.
+            meaning = "no token to use" if errcode is None else rule_for(errcode).meaning
             some = () if datasets == {*names} else tuple(sorted(datasets))
             yield Refused(account.appid, some, errcode, meaning)

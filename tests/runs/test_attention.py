@@ -331,6 +331,18 @@ def test_a_status_pauses_no_more_than_was_refused(lab: RunHarness) -> None:
     assert "datasets" not in whole
 
 
+def test_a_pause_for_want_of_a_token_does_not_speak_of_an_answer(lab: RunHarness) -> None:
+    """As after a command of a credential that failed: WeChat was not asked."""
+    lab.sandbox.fail(SICK, 48001)
+    lab.run()
+    [path] = (lab.root / "_harvester/runs").glob("*.json")
+    record = orjson.loads(path.read_bytes())
+    record["exceptions"] = [{**each, "errcode": None} for each in record["exceptions"]]
+    path.write_bytes(orjson.dumps(record))
+    _, line = judged(lab).pause_lines
+    assert "refused on 2026-05-20: no token to use" in line
+
+
 def test_a_gate_is_not_kept_by_trouble_of_other_days(lab: RunHarness) -> None:
     """Days up to the 10th are there, and what is lost is younger."""
     lab.run()
