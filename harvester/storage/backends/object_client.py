@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 BEYOND_THE_END = "416"
 """Status for a range outside of an object."""
 
-_NOT_IMPLEMENTED = {"405", "501"}
-
 # For the requests for credentials. Those to the store are repeated here, where it is known which
 # of them may be, and what an answer means after one that got lost.
 _RETRY: RetryConfig = {"max_retries": 2}
@@ -91,7 +89,9 @@ def connect(
         "timeout": timedelta(seconds=limits.request),
         "read_timeout": timedelta(seconds=limits.silence),
     }
-    retry: RetryConfig = {**_RETRY, "retry_timeout": timedelta(seconds=limits.patience)}
+    # Not what was silent: `answered` repeats that, and both together would take a minute.
+    quick = timedelta(seconds=min(limits.silence, limits.patience))
+    retry: RetryConfig = {**_RETRY, "retry_timeout": quick}
     # obstore reads this variable only if no options are given.
     if (endpoint or "").startswith("http://") or environ.get("AWS_ALLOW_HTTP") == "true":
         options["allow_http"] = True
@@ -160,7 +160,7 @@ def if_there(request: Callable[[], T]) -> T | None:
 
 def is_not_implemented(error: Exception) -> bool:
     """Return whether the store does not know the request."""
-    return status(error) in _NOT_IMPLEMENTED
+    return status(error) in {"405", "501"}
 
 
 def is_conflict(error: Exception) -> bool:

@@ -184,3 +184,13 @@ def test_a_store_that_stays_away_is_no_mistake(s3_output: Output, fault: str) ->
         assert len(weather.requests) > 1
         with pytest.raises(StoreAway), store.lock([], claim("ours")):
             pass
+
+
+def test_a_silent_store_is_waited_for_no_longer_than_the_patience(s3_output: Output) -> None:
+    """The library below repeats no request that was silent: each would take several times that."""
+    with ExitStack() as stack:
+        weather = Weather(("silent",), 1, 0)
+        store = store_with(stack, s3_output, weather, TimeLimits(silence=0.2, patience=0.5))
+        with pytest.raises(StoreAway):
+            store.get("x")
+        assert 1 < len(weather.requests) < 4
