@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -165,22 +165,22 @@ def _rows_of_kind(
     final, provisional, quarantined, with_rows, confirmed, _ = masks
     wanted, settled, causes = beside
     known = KnownDays(final | provisional, provisional & ~settled, quarantined, with_rows)
-    rows = list[_Row]()
+    days = Counter[tuple[Any, ...]]()
     for item in answered_states(known):
         sure = confirmed if gapless else confirmed | settled
         # Only of empty days it matters whether evidence confirms them.
         parts = {True: sure, False: ~sure} if item.has_rows is False else {None: _EVERY_DAY}
         for is_sure, part in parts.items():
             for is_wanted, mask in ((True, wanted), (False, ~wanted)):
-                found = _ranges(month, grain, item.days & part & mask, item.state)
-                about = item.state, item.has_rows, is_sure, is_wanted
-                rows += (_Row(begin, end, *about) for begin, end in found)
+                days[item.state, item.has_rows, is_sure, is_wanted] = item.days & part & mask
     missing = wanted & ~(final | provisional | quarantined)
-    for mask, reason, errcode, retry_at in (*causes, Cause(_EVERY_DAY, NOT_ASKED)):
-        found = _ranges(month, grain, mask & missing, "missing")
-        why = "missing", None, None, True, reason, errcode, retry_at
-        rows += (_Row(begin, end, *why) for begin, end in found)
+    # Several runs, or windows, may have left days missing for one and the same reason.
+    for mask, *why in (*causes, Cause(_EVERY_DAY, NOT_ASKED)):
+        days["missing", None, None, True, *why] |= mask & missing
         missing &= ~mask
+    rows = list[_Row]()
+    for about, mask in days.items():
+        rows += (_Row(*each, *about) for each in _ranges(month, grain, mask, about[0]))
     return sorted(rows, key=itemgetter(0))
 
 

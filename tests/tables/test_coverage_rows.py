@@ -37,14 +37,16 @@ def in_footer(draw: st.DrawFn) -> AccountDays:
 
 
 def beside() -> st.SearchStrategy[DaysBeside]:
-    """Return what a run knows of an account; causes share no day."""
+    """Return what a run knows of an account; causes share no day, and may share their reason."""
 
     def made(masks: tuple[int, ...]) -> DaysBeside:
-        wanted, settled, one, other = (from_month_mask(mask, MONTH) for mask in masks)
-        causes = (Cause(one, "refused", 48001), Cause(other & ~one, "quota", None, 7))
+        wanted, settled, one, other = (from_month_mask(mask, MONTH) for mask in masks[:4])
+        first = from_month_mask(masks[4], MONTH) & one
+        refused = (Cause(days, "refused", 48001) for days in (first, one & ~first))
+        causes = (*refused, Cause(other & ~one, "quota", None, 7))
         return DaysBeside(wanted, settled, causes)
 
-    return st.tuples(MASKS, MASKS, MASKS, MASKS).map(made)
+    return st.tuples(*[MASKS] * 5).map(made)
 
 
 @given(
