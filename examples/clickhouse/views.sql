@@ -22,7 +22,11 @@ select * from wechat.coverage where {day:Date32} between begin_date and end_date
 
 create or replace view wechat.days as
 select dataset, appid, state, wanted, reason,
-       arrayJoin(arrayMap(n -> begin_date + n, range(toUInt32(dateDiff('day', begin_date, end_date) + 1)))) as ref_date
+       arrayJoin(arrayMap(
+           n -> begin_date + n,
+           -- A week or a month is its first day, as in the rows of its dataset.
+           range(if(match(dataset, '_(week|month)$'), 1, toUInt32(dateDiff('day', begin_date, end_date) + 1)))
+       )) as ref_date
 from wechat.coverage;
 
 -- The newest day on which at least 95% of the accounts are complete that are neither paused nor refused.

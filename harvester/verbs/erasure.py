@@ -260,22 +260,21 @@ def erase_rows(tree: Tree, request: ErasureRequest, *, dry: bool) -> Iterator[st
     """
     found = {ACCOUNTS: _accounts_left, COVERAGE: _days_left, RUN_ROWS: _runs_left}
     for folder, left in found.items():
+        kept = partial(left, request=request)
         for file in derived_files.files(tree.store, folder):
             with suppress(DamagedOutput):
                 rows = derived_files.read(tree.store, file.name)
-                if left(rows, request).equals(rows):
+                if kept(rows).equals(rows):
                     continue
             if not dry:
-                derived_files.replace(tree, file.name, partial(_pieces_left, left, request))
+                derived_files.replace(tree, file.name, partial(_pieces_left, kept))
             yield file.name
 
 
 def _pieces_left(
-    left: Callable[[pa.Table, ErasureRequest], pa.Table],
-    request: ErasureRequest,
-    old: pq.ParquetFile | None,
+    kept: Callable[[pa.Table], pa.Table], old: pq.ParquetFile | None
 ) -> Iterator[pa.Table]:
-    return (left(piece, request) for piece in derived_files.pieces(old))
+    return map(kept, derived_files.pieces(old))
 
 
 def _accounts_left(rows: pa.Table, request: ErasureRequest) -> pa.Table:

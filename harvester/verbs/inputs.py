@@ -43,15 +43,8 @@ def inputs(
     """
     narrowed = open_project(manifest, chosen, output, "optional").manifest
     warn_of_doubts(narrowed)
-    found = touched(narrowed)
-    return Inputs(
-        accounts=len(narrowed.accounts),
-        jobs=len(narrowed.jobs),
-        paused=paused_accounts(narrowed),
-        variables=found.variables,
-        files=found.files,
-        programs=found.programs,
-        hosts=found.hosts,
-        unset=tuple(name for name in found.required if not environ.get(name)),
-        missing=tuple(file for file in found.files if not file.exists()),
-    )
+    variables, files, programs, hosts, required = touched(narrowed)
+    about = len(narrowed.accounts), len(narrowed.jobs), paused_accounts(narrowed)
+    unset = tuple(name for name in required if not environ.get(name))
+    missing = tuple(file for file in files if not file.exists())
+    return Inputs(*about, variables, files, programs, hosts, unset, missing)

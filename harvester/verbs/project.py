@@ -99,13 +99,12 @@ class Opened(NamedTuple):
 
     def project(self, selection: Selection, authorised: Authorised) -> Project:
         """Add the accounts of the platform and narrow the manifest. Raises as `open_project`."""
-        manifest, credentials = self.manifest, CredentialReader()
+        manifest, tree, credentials = self.manifest, self.tree, CredentialReader()
         platform = PlatformAtHand(self.clock, credentials.platform)
         output, appids = manifest.output, tuple[str, ...]()
         if manifest.from_platform:
             # `plan`, `status` and similar verbs make no call, so they use the cached list.
             asked = authorised == "asked"
-            tree = self.tree
             found = platform.authorised(manifest, tree) if asked else account_cache.read(tree)
             appids = tuple(found)
             manifest = replace(self.draft.manifest(appids), output=output)
@@ -117,7 +116,7 @@ class Opened(NamedTuple):
 
         mine = narrowed(manifest, selection, self.clock.started_at)
         read_again = ManifestReader(self.source, output, appids, selection)
-        place = self.tree, self.clock, platform
+        place = tree, self.clock, platform
         return Project(mine, manifest, *place, read_again, credentials)
 
 

@@ -122,6 +122,18 @@ def test_no_name_and_no_path_acts(tmp_path: Path) -> None:
     assert names == [("'; drop", attributes)]
 
 
+def test_an_attribute_in_small_letters_comes_first(tmp_path: Path) -> None:
+    """Of those whose names differ in case alone, which are one column: reports have `client`."""
+    row = {"appid": "wx0000000000000001", "attributes": [("Client", "A"), ("client", "b")]}
+    write(tmp_path, "accounts", pa.Table.from_pylist([row], SCHEMAS["accounts"]))
+    day = {"appid": row["appid"], "ref_date": dt.date(2026, 5, 1)}
+    schema = arrow_schema(CATALOGUE["interface_summary"])
+    month = "interface_summary/ref_month=2026-05"
+    write(tmp_path, month, pa.Table.from_pylist([day], schema))
+    con = loaded(sql(manifest_of(tmp_path), engine="duckdb"))
+    assert con.sql("select account_client from wechat.server_daily").fetchall() == [("b",)]
+
+
 @pytest.mark.parametrize("schema", ["", " ", "a\nb", "\x1b[31m", "\u202e"])
 def test_a_name_that_cannot_be_shown_is_refused(tmp_path: Path, schema: str) -> None:
     """It would steer a terminal, or end a line."""
@@ -173,6 +185,40 @@ def test_what_is_not_selected_is_in_no_view(two_months: Path) -> None:
     assert rows(begin_date="2026-05-01") == 6
     assert rows(begin_date="2026-04-02", end_date="2026-05-01") == 6
     assert rows(datasets="user_*") == 0
+
+
+def test_ranges_are_cut_at_the_chosen_days(tmp_path: Path) -> None:
+    """A week or a month is whole, and chosen by its first day, which is the day of its rows."""
+    ranges = (
+        ("user_summary", "2026-04-01", "2026-04-30"),
+        ("upstream_msg_week", "2026-04-13", "2026-04-19"),
+        ("upstream_msg_week", "2026-04-20", "2026-04-26"),
+        ("upstream_msg_month", "2026-04-01", "2026-04-30"),
+    )
+    names = ("dataset", "begin_date", "end_date")
+    rows = [
+        {"appid": "wx0000000000000001", "params": "", "state": "final", "wanted": True}
+        | {"dataset": name, **dict(zip(names[1:], map(dt.date.fromisoformat, days), strict=True))}
+        for name, *days in ranges
+    ]
+    month = pa.Table.from_pylist(rows, SCHEMAS["coverage"])
+    write(tmp_path, "coverage/ref_month=2026-04", month)
+    manifest = manifest_of(tmp_path)
+
+    def found(begin: str | None, end: str | None) -> tuple[list[Any], dict[str, str]]:
+        con = loaded(sql(manifest, engine="duckdb", begin_date=begin, end_date=end))
+        told = con.sql(f"select {', '.join(names)} from wechat.coverage").fetchall()
+        newest = con.sql("from wechat.newest_complete_day").fetchall()
+        days = [(name, str(first), str(last)) for name, first, last in told]
+        return sorted(days), {name: str(day) for name, day in newest}
+
+    firsts = {"upstream_msg_week": "2026-04-20", "upstream_msg_month": "2026-04-01"}
+    assert found(None, None) == (sorted(ranges), {**firsts, "user_summary": "2026-04-30"})
+    cut = ("user_summary", "2026-04-16", "2026-04-22")
+    assert found("2026-04-16", "2026-04-22") == (
+        [ranges[2], cut],
+        {"upstream_msg_week": "2026-04-20", "user_summary": "2026-04-22"},
+    )
 
 
 def test_a_month_that_is_not_asked_for_is_not_read(two_months: Path) -> None:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.descriptions import members
 from harvester.catalogue.languages import Language, column_label, dataset_in, dataset_label
-from harvester.core.dataset import Column, Dataset
+from harvester.core.dataset import Column, Dataset, Grain
 from harvester.storage.derived.derived_files import SCHEMAS as TABLES
 from harvester.tables.columns import arrow_schema
 from harvester.verbs.changes import ALL_CHANGES, ChosenChanges
@@ -38,6 +38,12 @@ _DERIVED = {
     "average_ms": ("total_time_cost / nullif(callback_count, 0)", {"total_time_cost"}),
 }
 """Columns that are easily computed wrongly, for datasets that have all of some columns."""
+
+
+_PERIODS = [name for name, each in CATALOGUE.items() if each.grain in (Grain.WEEK, Grain.MONTH)]
+_IS_PERIOD = f"dataset in {tuple(_PERIODS)}"
+_LAST_DAY = f"case when {_IS_PERIOD} then begin_date else end_date end"
+"""The last day of a range of `coverage`; that of a week or a month is the day of its rows."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,7 @@ class Views:
         yield from map(self._table, TABLES)
         yield from map(self._dataset, CATALOGUE.values())
         for name in _words()["reports"]:
-            yield self._report(name, "en")
-            yield self._report(name, "zh")
+            yield from (self._report(name, "en"), self._report(name, "zh"))
         columns = {name: comment_of(name) for name in ("dataset", "newest_complete_day")}
         query = self._query("newest_complete_day")
         yield View("newest_complete_day", columns["newest_complete_day"], columns, query)
@@ -96,18 +101,17 @@ class Views:
         for name, values in (("appid", chosen.appids), ("dataset", chosen.datasets)):
             if values is not None and name in names:
                 yield f"{name} in ({', '.join(map(self.dialect.text, sorted(values)))})"
-        first, last = ("end_date", "begin_date") if folder == "coverage" else ["ref_date"] * 2
+        late, early = (_LAST_DAY, "begin_date") if folder == "coverage" else ["ref_date"] * 2
         if by_month and chosen.begin_date:
-            yield f"{first} >= date '{chosen.begin_date}'"
-            yield f"ref_month >= '{chosen.begin_date[:7]}'"
+            yield f"{late} >= date '{chosen.begin_date}' and ref_month >= '{chosen.begin_date[:7]}'"
         if by_month and chosen.end_date != ALL_CHANGES.end_date:
-            yield f"{last} <= date '{chosen.end_date}' and ref_month <= '{chosen.end_date[:7]}'"
+            yield f"{early} <= date '{chosen.end_date}' and ref_month <= '{chosen.end_date[:7]}'"
 
     def _labels(self) -> dict[str, str]:
         """Return the columns with names, tags and attributes of accounts, and their expressions."""
         found = defaultdict[str, list[str]](list)
-        for name in sorted(filter(str.isprintable, self.attributes)):
-            # Names of columns ignore case in both engines.
+        for name in sorted(filter(str.isprintable, self.attributes), key=str.swapcase):
+            # Names of columns ignore case in both engines: small letters come first.
             text = self.dialect.text(name)
             found[f"account_{name}".lower()].append(f"attributes[{text}]")
         own = {"account_name": "name", "account_tags": "tags"}
@@ -126,6 +130,15 @@ class Views:
         columns = self._plain(TABLES[name].names)
         if name == "coverage":
             columns |= self._plain([*self._labels()], "a") | self._plain(["ref_month"])
+            # Ranges that lie across an end of the chosen days have only the chosen ones: a period
+            # is whole.
+            if self.chosen.begin_date:
+                cut = f"greatest(d.begin_date, date '{self.chosen.begin_date}')"
+                columns["begin_date"] = cut, comment_of("begin_date")
+            if self.chosen.end_date != ALL_CHANGES.end_date:
+                cut = f"least(d.end_date, date '{self.chosen.end_date}')"
+                cut = f"case when {_IS_PERIOD} then d.end_date else {cut} end"
+                columns["end_date"] = cut, comment_of("end_date")
         file = "coverage" if name == "coverage" else "table"
         return self._view(name, about_table(name), columns, file)
 
@@ -204,6 +217,7 @@ class Views:
             "nulls": ", ".join(["null"] * len(labels)),
             "rows_of_articles": self._rows("article_total_detail"),
             "rows_of_coverage": self._rows("coverage"),
+            "last_day": _LAST_DAY,
         }
 
 

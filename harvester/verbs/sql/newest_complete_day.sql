@@ -1,6 +1,6 @@
 with ranges as (
     select
-        dataset, begin_date, end_date,
+        dataset, begin_date, $last_day as end_date,
         case when state in ('final', 'provisional') then 1 else 0 end as complete
     from $coverage
     where wanted and coalesce(reason, '') not in ('paused', 'refused')

@@ -33,8 +33,8 @@ SABOTAGES = (
     Sabotage(
         "unprintable-attribute-in-a-view",
         DEFINITIONS,
-        "sorted(filter(str.isprintable, self.attributes))",
-        "sorted(self.attributes)",
+        "sorted(filter(str.isprintable, self.attributes), key",
+        "sorted(self.attributes, key",
         OF_NAMES,
     ),
     Sabotage(
