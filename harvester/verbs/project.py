@@ -101,7 +101,7 @@ class Opened(NamedTuple):
         """Add the accounts of the platform and narrow the manifest. Raises as `open_project`."""
         manifest, tree, credentials = self.manifest, self.tree, CredentialReader()
         platform = PlatformAtHand(self.clock, credentials.platform)
-        output, appids = manifest.output, tuple[str, ...]()
+        output, tree, appids = manifest.output, self.tree, tuple[str, ...]()
         if manifest.from_platform:
             # `plan`, `status` and similar verbs make no call, so they use the cached list.
             asked = authorised == "asked"

@@ -72,7 +72,8 @@ def _command(manifest: ManifestSource | None, output: str | os.PathLike[str] | N
     """Return the run of a manifest for a shell; empty if it is not a file."""
     if not isinstance(manifest, str | os.PathLike):
         return ""
-    words = ["harvester", "run", os.fspath(manifest)]
+    path = os.fspath(manifest)
+    words = ["harvester", "run", f"./{path}" if path.startswith("-") else path]
     return shlex.join(words if output is None else [*words, f"--output={os.fspath(output)}"])
 
 

@@ -261,6 +261,9 @@ def test_the_function_has_the_same_answer(here: Path) -> None:
     assert found.sentence == page().texts["h1"]
     assert found.bytes == Path("page.html").stat().st_size
     assert page().facts["command"] == "harvester run jobs.yaml"
+    Path("-x y.yaml").write_text(Path("jobs.yaml").read_text())
+    harvester.report("-x y.yaml", html="page.html", output="-o")
+    assert page().facts["command"] == "harvester run './-x y.yaml' --output=-o"
     read = harvester.read_manifest("jobs.yaml")
     harvester.report(read, html="page.html", output="out")
     assert "command" not in page().facts
