@@ -104,6 +104,13 @@ SABOTAGES = (
         OF_CLIENT,
     ),
     Sabotage(
+        "client-gets-the-reason-of-a-pause",
+        FACTS,
+        "if given.paused and not view.for_client else",
+        "if given.paused else",
+        f"{OF_PAGE}::test_a_paused_account_has_its_reason_and_since_when",
+    ),
+    Sabotage(
         "page-may-load-anything",
         ASSEMBLY,
         "default-src 'none'; ",
