@@ -25,6 +25,7 @@ import harvester
 from harvester.catalogue.error_codes import rule_for
 from harvester.core.exit_codes import Outcome
 from harvester.core.model import Refusal
+from harvester.core.rule import Action, Rule, Scope
 from harvester.runs.record.causes import lost_lines
 from harvester.runs.record.record import Record
 from harvester.scheduling.listener import AbandonedDays
@@ -458,3 +459,15 @@ def test_a_remedy_is_told_once_however_many_causes_have_it() -> None:
     assert causes[0] == "wx1 Acme, user_summary: 1 day: 48001 no"
     assert causes[1].startswith("  the account may not use this API. ")
     assert causes[2:] == ["wx1 Acme, user_cumulate: 1 day: 48004 no"]
+
+
+def test_accounts_of_one_meaning_are_not_said_to_have_the_words_of_the_first() -> None:
+    """One account's command fails, and the token server of another has no such page."""
+    rule = Rule(Action.STOP, Scope.ACCOUNT, "no token came", "Check the credential.")
+    whys = ["the command failed", "the server answered 404", "the command failed"]
+    days = [
+        AbandonedDays(f"wx{number}", "user_summary", 1, 1, 1, rule, why)
+        for number, why in enumerate(whys)
+    ]
+    first, *_ = lost_lines(Record(abandoned=days), {})
+    assert first.endswith("3 days: the command failed; the server answered 404")

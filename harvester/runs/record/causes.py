@@ -300,9 +300,11 @@ def _given_up(abandoned: Iterable[AbandonedDays], names: Mapping[str, str]) -> I
         said = item.why.errcode if isinstance(item.why, Refusal) else item.rule.meaning
         alike[said, item.rule.meaning, item.rule.action].append(item)
     for items in alike.values():
-        rule, why = items[0].rule, items[0].why
+        rule, whys = items[0].rule, dict.fromkeys(str(item.why) for item in items)
         days, whose = sum(item.count for item in items), _subject(items, names)
-        yield LostDays(days, whose, str(why), remedy(rule))
+        # The messages of a code differ by a rid alone; without a code each says something else.
+        most = 1 if isinstance(items[0].why, Refusal) else _SHOWN
+        yield LostDays(days, whose, "; ".join(islice(whys, most)), remedy(rule))
 
 
 def _in_quarantine(days: Iterable[QuarantinedDay], names: Mapping[str, str]) -> Iterator[LostDays]:
@@ -312,8 +314,7 @@ def _in_quarantine(days: Iterable[QuarantinedDay], names: Mapping[str, str]) -> 
     for reason, items in sorted(alike.items(), key=lambda pair: -len(pair[1])):
         subject, when = _subject(items, names), _days({item.day for item in items})
         whose = said("{subject} {days}", subject=subject, days=when)
-        why = said("quarantined: {reason}", reason=safe_text(reason))
-        yield LostDays(len(items), whose, why)
+        yield LostDays(len(items), whose, said("quarantined: {reason}", reason=safe_text(reason)))
 
 
 def _days(found: set[date]) -> str | list[str]:
