@@ -267,8 +267,7 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
 
 def _lost(missing: Mapping[str, list[ExplainedDays]]) -> set[tuple[str, str, str]]:
     """Return the datasets and appids of missing days, each with the reason."""
-    every = chain.from_iterable(missing.values())
-    return {(item.dataset, item.appid, item.reason) for item in every}
+    return {(item.dataset, item.appid, item.reason) for each in missing.values() for item in each}
 
 
 def _refused(manifest: Manifest, lacks: Mapping[str, list[ExplainedDays]]) -> Iterator[Refused]:
