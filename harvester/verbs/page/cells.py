@@ -32,11 +32,8 @@ class Columns(NamedTuple):
 
 def row(found: Iterable[DaysInState], grain: Grain, columns: Columns) -> bytes:
     """Return the cells of an account; a period of a week or a month is one on each of its days."""
-    cells = 0
-    for item in found:
-        if item.days:
-            # No day is in two states, so that nothing is carried.
-            cells += _number(item) * _spread(whole_periods(item.days, grain), columns)
+    # No day is in two states, so that nothing is carried.
+    cells = sum(_number(item) * _spread(whole_periods(item.days, grain), columns) for item in found)
     return cells.to_bytes((columns.many + 1) // 2, "little")
 
 
