@@ -17,6 +17,7 @@ from harvester.core.config.settings import Account, Manifest
 from harvester.core.day_states import NOT_ASKED, ExplainedDays
 from harvester.planning.wanted_days import Wanted
 from harvester.runs.record.account_report import backfill_of
+from harvester.runs.record.run_record import moment_text
 from harvester.storage import layout, partition_reader
 from harvester.storage.coverage_scan import States
 from harvester.storage.layout import Tree
@@ -135,7 +136,7 @@ def missing_days(
             for begin, end in calendar.day_ranges(item.days)
         )
         account = item.appid, names.get(item.appid, ""), tuple(datasets)
-        cause = item.reason, item.errcode, _time(item.at)
+        cause = item.reason, item.errcode, moment_text(item.at)
         yield MissingDays(*account, calendar.count_days(item.days) * len(datasets), ranges, *cause)
 
 
@@ -200,7 +201,7 @@ def _status(
         # No record of a run explains its days: runs leave a paused account out.
         reason="paused" if paused and done < wanted else lack.reason,
         errcode=lack.errcode,
-        waiting_until=_time(lack.at),
+        waiting_until=moment_text(lack.at),
         paused=paused.reason if paused else "",
         paused_since=None if since is None else str(since),
         paused_days=calendar.today(now) - calendar.day_of(since) if since else 0,
@@ -233,10 +234,6 @@ def _rank(reason: str) -> int:
 def _urgency(account: AccountStatus) -> tuple[int, int, float]:
     percent = 100.0 if account.percent is None else account.percent
     return STATES.index(account.state), _rank(account.reason), percent
-
-
-def _time(moment: float | None) -> str | None:
-    return None if moment is None else calendar.utc_text(moment)
 
 
 def unlisted_accounts(tree: Tree, known: Collection[str]) -> list[UnlistedAccount]:

@@ -23,7 +23,7 @@ from harvester.runs.run_log import RunLog, locked, new_run_log, recorded
 from harvester.runs.runtime import Project
 from harvester.storage import coverage_scan, integrity_check, layout, quarantine, raw_log
 from harvester.storage.integrity_check import FileCheck
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.state import change_reader
 from harvester.tables import integrity
@@ -181,7 +181,7 @@ def check_tree(
         for _, of_month in groupby(partitions, attrgetter("month")):
             checks = list[FileCheck]()
             for partition in of_month:
-                file = _identity(tree, dataset, partition), tree.name(partition)
+                file = FileIdentity(dataset, *partition[1:], tree.buckets), tree.name(partition)
                 checked, damage = _check_file(tree, want, *file, footers_only=footers_only)
                 checks.append(checked)
                 found.append(damage)
@@ -221,7 +221,7 @@ def _missing(
             continue
         # Asked once more, because a run beside a verification may have published it meanwhile.
         if tree.store.get(name, 1) is None:
-            place = _identity(tree, datasets[named[0].dataset], named[0])
+            place = FileIdentity(datasets[named[0].dataset], *named[0][1:], tree.buckets)
             flaw = "missing: the change log says that it was published, and not that it went"
             yield replace(_damage(name, place, [flaw], _wanted_of(want, place)), missing=True)
 
@@ -261,10 +261,6 @@ def _check_file(
         lost = _wanted_of(want, place)
     flaws = list(dict.fromkeys(flaw.what for flaw in found.defects))
     return found, replace(_damage(name, place, flaws, lost), remedy=found.remedy)
-
-
-def _identity(tree: Tree, dataset: Dataset, partition: Partition) -> FileIdentity:
-    return FileIdentity(dataset, partition.month, partition.bucket, tree.buckets)
 
 
 def _damage(name: str, place: FileIdentity, flaws: list[str], lost: dict[str, int]) -> Damage:

@@ -92,6 +92,8 @@ def test_a_choice_of_accounts_and_days_is_a_table_of_its_own(
         ([*DELTA, "--datasets", "no_such"], "no_such"),
         ([*DELTA, "--accounts", "no_such"], "no_such"),
         (["export", "link/lake", "--to", "delta", "--output", "output"], "inside of the output"),
+        (["export", "a?b", "--to", "iceberg", "--output", "output"], "has a `%` or a `?`"),
+        (["export", "a%20b", "--to", "delta", "--output", "output"], "has a `%` or a `?`"),
         (["export", " ", "--to", "delta", "--output", "output"], "URI is empty"),
         (
             [*DELTA, "--begin-date", "2026-04-02", "--end-date", "2026-04-01"],

@@ -230,7 +230,7 @@ def test_a_place_has_the_tables_of_one_format_and_schema(
     lakeside.export("iceberg")
     before = sorted(lakeside.place.rglob("*"))
     to, schema = other
-    with pytest.raises(UsageError, match="has tables of iceberg in the schema wechat already"):
+    with pytest.raises(UsageError, match="has tables of iceberg in the schema wechat"):
         lakeside.export(to, schema=schema)
     assert {*before} == {path for path in lakeside.place.rglob("*") if path.name[0] != "."}
     assert not any(table.added for table in lakeside.export("iceberg").tables)

@@ -57,7 +57,7 @@ def as_record(record: Record) -> dict[str, Any]:
         "clock_offset": round(record.clock_offset, 3),
         "state": "finished" if record.finished else "running",
         **(_end(record) | ({} if record.finished else _NO_END)),
-        "next_ready_at": _time(record.next_ready_at),
+        "next_ready_at": moment_text(record.next_ready_at),
         "windows": record.windows,
         "requests": record.requests,
         "answered": record.answered,
@@ -155,7 +155,7 @@ def _end(record: Record) -> dict[str, Any]:
         "outcome": record.outcome.value,
         "exit_code": int(record.exit_code),
         "reasons": sorted(record.reasons()),
-        "retry_at": _time(record.retry_at),
+        "retry_at": moment_text(record.retry_at),
         "attention_new": sum(item.new for item in record.attention),
         "attention_total": len(record.attention),
     }
@@ -164,7 +164,8 @@ def _end(record: Record) -> dict[str, Any]:
 _NO_END: dict[str, Any] = {"outcome": None, "exit_code": None, "reasons": [], "retry_at": None}
 
 
-def _time(moment: float | None) -> str | None:
+def moment_text(moment: float | None) -> str | None:
+    """Return a moment as RFC 3339 in UTC; None for None."""
     return None if moment is None else calendar.utc_text(moment)
 
 
@@ -179,7 +180,7 @@ def _account(row: AccountSummary, record: Record) -> dict[str, Any]:
 def plain_silence(found: Iterable[EmptyEverywhere]) -> list[dict[str, Any]]:
     """Return days that are empty everywhere, with their times as text."""
     return [
-        {**plain(days), "since": _time(days.since), "retry_at": _time(days.retry_at)}
+        {**plain(days), "since": moment_text(days.since), "retry_at": moment_text(days.retry_at)}
         for days in found
     ]
 

@@ -103,11 +103,15 @@ def export(
 
 
 def _beside(output: Path | str, place: Path | str) -> Path | str:
-    """Return the place of the tables as an absolute one. Raises UsageError inside of the output."""
+    """Return the place of the tables as an absolute one. Raises UsageError for an unusable one."""
     if is_inside(place, output):
         raise UsageError(f"{inert(str(place))}: inside of the output", "name a place beside it")
     # Links stay in it, because it is what a catalog keeps.
-    return place.absolute() if isinstance(place, Path) else place
+    whole = place.absolute() if isinstance(place, Path) else place
+    # Catalogs and tables are opened by URLs, which end at one and read on behind the other.
+    if {"%", "?"}.intersection(str(whole)):
+        raise UsageError(f"{inert(str(whole))}: has a `%` or a `?`", "name another place")
+    return whole
 
 
 def _selection(chosen: ChosenChanges) -> str:

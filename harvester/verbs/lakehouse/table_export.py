@@ -135,9 +135,8 @@ class TableExport:
         """
         store, mine = self.target.store, self.owner.encode()
         if (found := read_bytes(store, _OWNER) or mine) != mine:
-            whose = inert(found.decode(errors="replace"))
-            where = store.display_path()
-            raise UsageError(f"{where}: has tables of {whose} already", "name another place")
+            what = f"{store.display_path()}: has tables of {inert(found.decode(errors='replace'))}"
+            raise UsageError(what, "name another place")
         store.put(_OWNER, mine)
 
     def _has_forgotten(self, table: str, names: Iterable[str]) -> bool:
