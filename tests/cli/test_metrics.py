@@ -115,6 +115,19 @@ def test_the_last_finished_run_stays_behind_those_that_are_under_way(here: Comma
     assert series("s.prom")["last_run_requests"] == 77
 
 
+@pytest.mark.parametrize("member", ["started_at", "ended_at", "retry_at"])
+def test_a_record_with_a_text_that_is_no_time_is_passed_over(
+    here: CommandLine, member: str
+) -> None:
+    """It is damaged, or was planted."""
+    here("run")
+    [good] = Path("out/_harvester/runs").glob("*.json")
+    record = {**json.loads(good.read_bytes()), member: "soon", "requests": 77}
+    good.with_name(f"20400101T000000Z-{'a' * 6}.json").write_text(json.dumps(record))
+    assert here("status", "--metrics", "s.prom").code == Exit.DONE
+    assert 0 < series("s.prom")["last_run_requests"] < 77
+
+
 def test_the_metrics_of_the_run_before_stay_until_the_end(tmp_path: Path) -> None:
     """Half of a run would look like a loss, and a killed one must not look like a finished one."""
     file = tmp_path / "m.prom"

@@ -75,6 +75,11 @@ class RunRecord:
     retry_at: str | None
     verb: str = "run"
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a text that is no time, so that the record counts as unreadable."""
+        for moment in filter(None, (self.started_at, self.ended_at, self.retry_at)):
+            datetime.fromisoformat(moment)
+
 
 def write(tree: Tree, run_id: str, record: dict[str, Any]) -> None:
     """Write a run's record into the tree, in the place of an earlier one. Raises StoreError.
