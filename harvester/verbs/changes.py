@@ -43,26 +43,27 @@ class ChosenChanges:
 
         A deleted or erased file concerns all accounts of its bucket.
         """
-        if self.datasets is not None and change.dataset not in self.datasets:
-            return None
-        if not self.begin_date[:7] <= change.ref_month <= self.end_date[:7]:
+        if not self.has_file(change.path):
             return None
         if change.op != "replaced":
-            return change if self._has_bucket(change.path) else None
+            return change
         days = tuple(day for day in change.days if self.begin_date <= day <= self.end_date)
-        appids = change.appids
-        if self.appids is not None:
-            appids = tuple(appid for appid in appids if appid in self.appids)
+        chosen = self.appids
+        appids = tuple(x for x in change.appids if chosen is None or x in chosen)
         is_narrowed = self.appids is not None or days != change.days
         if is_narrowed and not (days and appids):
             return None
         return replace(change, days=days, appids=appids)
 
-    def _has_bucket(self, path: str) -> bool:
-        bucket, _, count = layout.label_of(path).partition("-of-")
-        return self.appids is None or any(
-            bucket_of(appid, int(count)) == int(bucket) for appid in self.appids
-        )
+    def has_file(self, name: str) -> bool:
+        """Return whether a file may have a chosen day of a chosen account, by its name."""
+        dataset, _, month = name.rpartition("/")[0].partition("/ref_month=")
+        is_of_dataset = self.datasets is None or dataset in self.datasets
+        is_of_month = self.begin_date[:7] <= month <= self.end_date[:7]
+        bucket, _, count = layout.label_of(name).partition("-of-")
+        buckets = (bucket_of(appid, int(count)) for appid in self.appids or ())
+        is_of_account = self.appids is None or int(bucket) in buckets
+        return is_of_dataset and is_of_month and is_of_account
 
 
 ALL_CHANGES = ChosenChanges()

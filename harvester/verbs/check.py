@@ -156,7 +156,7 @@ def _check_project(project: Project) -> Check:
     with suppress(StoreError):
         # What cannot be read is reported when the quotas are saved.
         layout.check_folders(project.tree)
-    found = check_accounts(project.manifest, with_paused(project, run_context(project)))
+    found = anyio.run(check_accounts, project.manifest, with_paused(project, run_context(project)))
     refused, today = _refused(found, project.manifest), calendar.today(project.clock())
     found.pause_lines = [*pause_lines(project.manifest, refused, today)]
     try:
@@ -178,11 +178,6 @@ def _refused(found: Check, manifest: Manifest) -> Iterator[Refused]:
                     if manifest.datasets[name].family == finding.family
                 )
                 yield Refused(account.appid, (*datasets,), finding.errcode, finding.meaning)
-
-
-def check_accounts(manifest: Manifest, context: RunContext) -> Check:
-    """Probe every account that has a job."""
-    return anyio.run(_check, manifest, context)
 
 
 def save(found: Check, manifest: Manifest, tree: Tree, now: Moment) -> None:
@@ -212,7 +207,8 @@ def save(found: Check, manifest: Manifest, tree: Tree, now: Moment) -> None:
         quota_ledger.enter_check(tree, learnt, bucket)
 
 
-async def _check(manifest: Manifest, context: RunContext) -> Check:
+async def check_accounts(manifest: Manifest, context: RunContext) -> Check:
+    """Probe every account that has a job, and again if the clock was wrong."""
     check, pace = await _probe_all(manifest, context), manifest.limits.per_token
     if context.clock.correct():
         # Where tokens come from elsewhere, only the probes show that they asked for other days.

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from harvester.core import calendar
 from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion
+from harvester.core.model import DayRange
 from harvester.core.plain import Brief, plain
 from harvester.core.text.inert_text import inert
 from harvester.planning import wanted_days
@@ -29,16 +30,9 @@ from harvester.storage.state import change_reader
 from harvester.tables import integrity
 from harvester.tables.equal_rows import MIN_DAYS, equal_accounts
 from harvester.tables.integrity import FileIdentity
-from harvester.verbs.arguments import ManifestSource, checked
+from harvester.verbs.arguments import AnyDay, ManifestSource, Names, checked, selection
+from harvester.verbs.changes import ALL_CHANGES, ChosenChanges, chosen_changes
 from harvester.verbs.project import open_harvested, union
-
-
-class Lost(NamedTuple):
-    """Days of an account, both included; no appid if it is unknown."""
-
-    appid: str
-    begin_date: date
-    end_date: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +40,8 @@ class Damage:
     """A damaged or missing file, or one of another version.
 
     ``path`` counts from the output's root. ``flaws`` are the defects that were found.
-    ``lost`` are the days that are asked again unless the file is restored. ``remedy`` is the advice
+    ``lost`` are the days that are asked again unless the file is restored, without an appid if that
+    is unknown. ``remedy`` is the advice
     for an intact file of another version, and empty for all others. ``moved_to`` is the place in
     the quarantine to which a repair has moved it. ``missing`` files were published and are gone; a
     repair records that.
@@ -56,7 +51,7 @@ class Damage:
     dataset: str | None = None
     ref_month: str | None = None
     flaws: tuple[str, ...] = ()
-    lost: tuple[Lost, ...] = ()
+    lost: tuple[DayRange, ...] = ()
     remedy: str = ""
     moved_to: str | None = None
     missing: bool = False
@@ -106,6 +101,11 @@ class Report(Brief):
 def verify(
     manifest: ManifestSource | None = None,
     *,
+    accounts: Names = None,
+    datasets: Names = None,
+    jobs: Names = None,
+    begin_date: AnyDay = None,
+    end_date: AnyDay = None,
     output: str | os.PathLike[str] | None = None,
     footers_only: bool = False,
     repair: bool = False,
@@ -117,22 +117,25 @@ def verify(
     moves damaged files to the quarantine, and the next run asks for the days that are lost; a
     record names the files that are gone then. Files of another version are reported and stay. A
     repair waits for another run as long as ``lock_timeout`` says. Without a manifest, ``output`` is
-    verified by what runs have kept of theirs.
+    verified by what runs have kept of theirs. Of the data files those are checked that may have a
+    selected day of a selected account. Raw groups have all.
 
     Raises UsageError for a wrong argument and for a tree that is empty or has another number of
     buckets, StoreError if a file cannot be read from the disk, and, to repair, Busy if a run is at
     work, and LeaseLost.
     """
+    given = selection(accounts, datasets, jobs, begin_date, end_date)
     project = open_harvested(manifest, output, lock_timeout)
-    return (mended if repair else _check_all)(project, footers_only=footers_only)
+    chosen = chosen_changes(project.manifest, given, project.clock.started_at)
+    return (mended if repair else _check_all)(project, chosen, footers_only=footers_only)
 
 
-def mended(project: Project, *, footers_only: bool = False) -> Report:
+def mended(project: Project, chosen: ChosenChanges, *, footers_only: bool) -> Report:
     """Check the output of a project, and repair what is damaged. Raises as `verify`."""
     run_log = new_run_log(project.manifest.file, project.clock, verb="verify --repair")
     own = list(range(project.tree.buckets))
     with locked(project.tree, own, run_log.stream, project.lock_timeout) as tree:
-        found = _check_all(project, footers_only=footers_only)
+        found = _check_all(project, chosen, footers_only=footers_only)
         # Files of another version stay, so they alone are nothing to record.
         if all(damage.remedy for damage in found.damaged):
             return found
@@ -153,10 +156,10 @@ def _write_coverage(tree: Tree, project: Project, run_log: RunLog) -> None:
     TablesUpdate(tree, own, whole, now, want, states, record).write_coverage({})
 
 
-def _check_all(project: Project, *, footers_only: bool) -> Report:
+def _check_all(project: Project, chosen: ChosenChanges, *, footers_only: bool) -> Report:
     want = wanted_days.wanted(project.manifest, project.clock.started_at, paused_too=True)
     datasets, names = project.manifest.datasets, project.manifest.names
-    return check_tree(project.tree, datasets, want, names, footers_only=footers_only)
+    return check_tree(project.tree, datasets, want, names, chosen, footers_only=footers_only)
 
 
 def check_tree(
@@ -164,6 +167,7 @@ def check_tree(
     datasets: Mapping[str, Dataset],
     want: wanted_days.Wanted,
     names: Mapping[str, str],
+    chosen: ChosenChanges = ALL_CHANGES,
     *,
     footers_only: bool = False,
 ) -> Report:
@@ -173,10 +177,11 @@ def check_tree(
     are those of the accounts, as far as they are known.
     """
     # Read before the files are listed, because a run may publish more of them meanwhile.
-    gone = change_reader.not_removed(tree)
+    gone = set(filter(chosen.has_file, change_reader.not_removed(tree)))
     files, rows, found, days = 0, 0, list[Damage | None](), Counter[tuple[str, str, str]]()
     for dataset in datasets.values():
-        partitions = layout.partitions(tree, dataset.name)
+        listed = layout.partitions(tree, dataset.name)
+        partitions = [each for each in listed if chosen.has_file(tree.name(each))]
         gone.difference_update(map(tree.name, partitions))
         for _, of_month in groupby(partitions, attrgetter("month")):
             checks = list[FileCheck]()
@@ -188,15 +193,14 @@ def check_tree(
             files, rows = files + len(checks), rows + sum(each.rows for each in checks)
             days.update(_equal_days(dataset.name, checks))
     groups = list(_check_groups(tree))
-    damaged = [each for each in (*found, *groups) if each is not None]
-    damaged += _missing(tree, datasets, want, gone)
+    damaged = *filter(None, (*found, *groups)), *_missing(tree, datasets, want, gone)
     foreign = tuple(layout.unmanaged_files(tree, datasets))
     equal = (
         EqualRows(name, (one, other), count, (names.get(one, ""), names.get(other, "")))
         for (name, one, other), count in sorted(days.items())
         if count >= MIN_DAYS
     )
-    return Report(files, rows, len(groups), tuple(damaged), foreign, tuple(equal))
+    return Report(files, rows, len(groups), damaged, foreign, tuple(equal))
 
 
 def _equal_days(dataset: str, checks: list[FileCheck]) -> dict[tuple[str, str, str], int]:
@@ -266,7 +270,7 @@ def _check_file(
 def _damage(name: str, place: FileIdentity, flaws: list[str], lost: dict[str, int]) -> Damage:
     """Return the damage of a data file. ``lost`` are masks of days by appid."""
     days = (
-        Lost(appid, *map(calendar.date_of, between))
+        DayRange(appid, place.dataset.name, *map(calendar.date_of, between))
         for appid in sorted(lost)
         for between in calendar.day_ranges(calendar.from_month_mask(lost[appid], place.month))
     )

@@ -14,6 +14,7 @@ from harvester.manifest.resolve_credentials import CredentialReader
 from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.runtime import Project
 from harvester.sandbox import Row, expected_rows
+from harvester.verbs.changes import ALL_CHANGES
 from harvester.verbs.erasure import ErasureRequest
 from harvester.verbs.forget import erase
 from harvester.verbs.lakehouse.export import Exported, export
@@ -78,7 +79,7 @@ class Lakeside:
 
     def repair(self) -> None:
         """Repair what is damaged or missing in the output."""
-        mended(self._project())
+        mended(self._project(), ALL_CHANGES, footers_only=False)
 
     def _project(self) -> Project:
         """Return the project of the manifest as it is now."""

@@ -352,8 +352,8 @@ def test_damage_is_reported_as_the_command_does(
     assert out.verify(footers_only=True).damaged != report.damaged
     first, second = report.damaged
     assert (first.path, first.ref_month) == (str(damaged.relative_to(lab.root)), "2026-03")
-    assert first.lost[0].begin_date == dt.date(2026, 3, 1)
-    assert first.lost[0].end_date == dt.date(2026, 3, 31)
+    assert first.lost[0].begin == dt.date(2026, 3, 1)
+    assert first.lost[0].end == dt.date(2026, 3, 31)
     assert second.missing
     assert report.foreign == (f"{DAILY}/notes.txt",)
     assert pickle.loads(pickle.dumps(report)) == report

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from harvester.cli import invoke
@@ -137,7 +138,7 @@ def test_no_day_of_a_paused_account_gets_ready(lab: PausingHarness) -> None:
 
 def test_check_tries_a_paused_account_once(lab: PausingHarness) -> None:
     """One token and one call; what they show is in no exit code."""
-    found = check_accounts(lab.manifest(), lab.world())
+    found = anyio.run(check_accounts, lab.manifest(), lab.world())
     assert [account.appid for account in found.accounts] == [WELL]
     assert [(one.paused, one.state) for one in found.paused] == [
         (PausedAccount(SICK, "Acme", REASON), State.WORKS)
@@ -145,7 +146,7 @@ def test_check_tries_a_paused_account_once(lab: PausingHarness) -> None:
     assert lab.sandbox.counters.token_calls[SICK] == lab.sandbox.counters.calls[SICK] == 1
     assert not found.paused[0].allowances
     lab.sandbox.fail(SICK, 48001)
-    found = check_accounts(lab.manifest(), lab.world())
+    found = anyio.run(check_accounts, lab.manifest(), lab.world())
     assert found.exit_code is Exit.DONE
     assert found.paused[0].state is State.REFUSED
 
@@ -154,7 +155,7 @@ def test_a_check_of_nothing_but_paused_accounts_is_no_lack_of_accounts(lab: Paus
     """4 says that no account could be authorised, and none was expected to be."""
     lab.accounts = 1
     lab.sandbox.fail(SICK, 48001)
-    assert check_accounts(lab.manifest(), lab.world()).exit_code is Exit.DONE
+    assert anyio.run(check_accounts, lab.manifest(), lab.world()).exit_code is Exit.DONE
 
 
 def test_every_verb_names_paused_accounts(harvester: CommandLine) -> None:
@@ -265,14 +266,14 @@ def test_a_part_of_an_account_is_paused(tmp_path: Path) -> None:
 def test_check_tries_the_paused_part_of_an_account_once(tmp_path: Path) -> None:
     """Its other datasets are in the exit code, and the paused part is one finding beside it."""
     lab = paused_in_part(tmp_path)
-    found = check_accounts(lab.manifest(), lab.world())
+    found = anyio.run(check_accounts, lab.manifest(), lab.world())
     families = {one.appid: [each.family for each in one.findings] for one in found.accounts}
     assert families == {SICK: ["interface"], WELL: ["interface", "article"]}
     [part] = found.paused
     assert ([each.family for each in part.findings], part.state) == (["article"], State.WORKS)
     assert lab.sandbox.counters.token_calls[SICK] == 1
     lab.sandbox.fail(SICK, 48001, dataset=ARTICLES)
-    found = check_accounts(lab.manifest(), lab.world())
+    found = anyio.run(check_accounts, lab.manifest(), lab.world())
     assert (found.exit_code, found.paused[0].state) == (Exit.DONE, State.REFUSED)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+import anyio
 import pytest
 
 from harvester.core.calendar import parse_day
@@ -178,7 +179,7 @@ def test_a_certificate_that_is_not_accepted_is_75_in_a_run(
 def test_a_certificate_that_is_not_accepted_is_75_in_a_check(tmp_path: Path) -> None:
     """Each account costs one attempt at a token, because a rejected certificate stays rejected."""
     lab = RunHarness(tmp_path / "out")
-    found = check_accounts(lab.manifest(), behind_a_bad_certificate(lab))
+    found = anyio.run(check_accounts, lab.manifest(), behind_a_bad_certificate(lab))
     assert found.exit_code is Exit.AGAIN
     assert [account.state for account in found.accounts] == [State.NO_ANSWER] * 3
     assert found.calls == 3 * 2
@@ -189,6 +190,6 @@ def test_an_account_without_an_answer_is_75_in_a_check_beside_refused_ones(tmp_p
     """Nothing is known of it yet, so the check is worth repeating."""
     lab = RunHarness(tmp_path, datasets=BOTH)
     lab.sandbox.fail(appid(2), 40125, dataset=TOKEN)
-    assert check_accounts(lab.manifest(), lab.world()).exit_code is Exit.INCOMPLETE
+    assert anyio.run(check_accounts, lab.manifest(), lab.world()).exit_code is Exit.INCOMPLETE
     lab.sandbox.fail(SICK, -1)
-    assert check_accounts(lab.manifest(), lab.world()).exit_code is Exit.AGAIN
+    assert anyio.run(check_accounts, lab.manifest(), lab.world()).exit_code is Exit.AGAIN

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import duckdb
 import pytest
 
@@ -446,7 +447,8 @@ def test_a_check_keeps_what_it_learns_by_the_corrected_clock(
         with_given_tokens(lab, monkeypatch)
     lab.skew = skew
     context = lab.world()
-    save(check_accounts(lab.manifest(), context), lab.manifest(), lab.tree, context.clock.moment())
+    found = anyio.run(check_accounts, lab.manifest(), context)
+    save(found, lab.manifest(), lab.tree, context.clock.moment())
     ledger = quota_ledger.read(lab.tree, TODAY, 0)
     assert ledger is not None
     calls = lab.calls_of_day(TODAY)
@@ -463,5 +465,5 @@ def test_a_probe_asks_for_a_day_that_exists(lab: VirtualTimeHarness) -> None:
     """By a clock that is a year ahead all probes would be refused."""
     lab.rules = Rules()
     lab.skew = 365 * DAY
-    found = check_accounts(lab.manifest(), lab.world())
+    found = anyio.run(check_accounts, lab.manifest(), lab.world())
     assert found.exit_code is Exit.DONE

@@ -34,7 +34,7 @@ from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import TrustedTimes
 from harvester.verbs import forget, rewrite, verify
-from harvester.verbs.changes import changes_of
+from harvester.verbs.changes import ALL_CHANGES, changes_of
 from harvester.verbs.erasure import ErasureRequest
 from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, row
 
@@ -272,7 +272,7 @@ class History:
         # A damaged file that stays would end the next run.
         for tree in (self.mortal(self.tree, 10), self.tree):
             with suppress(Killed):
-                verify.mended(self.project(tree))
+                verify.mended(self.project(tree), ALL_CHANGES, footers_only=False)
             # A repair that died after it had moved the file has announced that.
             if is_damaged and not path.exists() and self.chance.random() < 0.5:
                 break

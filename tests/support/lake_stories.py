@@ -30,6 +30,7 @@ from harvester.sandbox import Row, expected_rows
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import CHANGES, Tree
 from harvester.verbs import forget, rewrite, verify
+from harvester.verbs.changes import ALL_CHANGES
 from harvester.verbs.erasure import ErasureRequest
 from harvester.verbs.lakehouse.copies import Copier
 from harvester.verbs.lakehouse.export import Exported, export
@@ -192,7 +193,7 @@ class Story:
         if found:
             path = self.chance.choice(found)
             path.write_bytes(b"PAR1") if self.chance.random() < 0.5 else path.unlink()
-            verify.mended(self.project())
+            verify.mended(self.project(), ALL_CHANGES, footers_only=False)
 
     def rewrite(self) -> None:
         """Make a tree with other buckets, and go on in it."""

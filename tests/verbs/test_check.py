@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from harvester.catalogue import CATALOGUE
@@ -47,7 +48,7 @@ def lab(tmp_path: Path) -> RunHarness:
 
 def look(lab: RunHarness) -> Check:
     """One check of the lab's manifest."""
-    return check_accounts(lab.manifest(), lab.world())
+    return anyio.run(check_accounts, lab.manifest(), lab.world())
 
 
 def states(found: Check, name: str) -> list[State]:

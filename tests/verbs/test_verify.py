@@ -400,6 +400,40 @@ def test_damage_is_reported_repaired_and_asked_again(
     assert invoke(["verify"]) == Exit.DONE
 
 
+@pytest.mark.parametrize(
+    ("chosen", "files"),
+    [
+        (["--datasets", "interface_summary"], 2),
+        (["--begin-date", "2026-04-01"], 2),
+        (["--end-date", "2026-03-31", "--datasets", "interface_summary"], 1),
+        (["--accounts", appid(2)], 4),
+    ],
+)
+def test_only_what_is_selected_is_checked(
+    here: Path, capsys: pytest.CaptureFixture[str], chosen: list[str], files: int
+) -> None:
+    """Other files are neither read nor looked for nor repaired."""
+    assert invoke(["verify", "--format", "json", *chosen]) == Exit.DONE
+    assert told(capsys)["files"] == files
+
+
+def test_damage_outside_of_a_selection_is_left_alone(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that is missing as one that is damaged."""
+    path = damage_one(here)
+    dataset, month = path.parts[-3], path.parts[-2].removeprefix("ref_month=")
+    [other] = {*BOTH} - {dataset}
+    (missing,) = (here / "output" / dataset).glob("ref_month=2026-04/*.parquet")
+    missing.unlink()
+    assert invoke(["verify", "--repair", "--datasets", other]) == Exit.DONE
+    assert path.exists()
+    capsys.readouterr()
+    assert invoke(["verify", "--format", "json", "--end-date", f"{month}-31"]) == Exit.INCOMPLETE
+    [damage] = told(capsys)["damaged"]
+    assert damage["path"] == path.relative_to(here / "output").as_posix()
+
+
 def test_a_truncated_file_costs_the_days_that_the_manifest_wants_of_it(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

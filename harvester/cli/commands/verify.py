@@ -20,6 +20,7 @@ def verify(
     manifest: options.ManifestPath = options.JOBS,
     /,
     *,
+    selecting: options.Selecting = options.ALL,
     output: options.Output = None,
     lock_timeout: options.LockTimeout = None,
     footers_only: Annotated[bool, options.value("HARVESTER_FOOTERS_ONLY")] = False,
@@ -31,6 +32,7 @@ def verify(
 
     Checks names, months, buckets, order, unique keys, rows against coverage, and
     every byte against the file's digests; and that every published file is there.
+    Options narrow it to the files that may have a selected day of a selected account.
     Asks WeChat nothing, and with --output needs no manifest.
 
     For example:
@@ -47,10 +49,9 @@ def verify(
         repair: Move damaged files to quarantine, and record which are gone: the next run asks
             for their days again.
     """
-    source = options.manifest_of(manifest, output)
-    found = verifying.verify(
-        source, output=output, footers_only=footers_only, repair=repair, lock_timeout=lock_timeout
-    )
+    source, given = options.manifest_of(manifest, output), selecting.given()
+    given |= {"footers_only": footers_only, "repair": repair, "lock_timeout": lock_timeout}
+    found = verifying.verify(source, output=output, **given)
 
     def show(out: Terminal) -> None:
         _print_report(out, found)
@@ -93,7 +94,7 @@ def _print_damage(out: Terminal, damage: verifying.Damage) -> None:
     out.say(f"{kind}: {inert(damage.path)}")
     for flaw in damage.flaws:
         out.say(f"  {inert(flaw)}")
-    lost = (f"{inert(x.appid) or 'no account'} {days_text(*x[1:])}" for x in damage.lost)
+    lost = (f"{inert(x.appid) or 'no account'} {days_text(x.begin, x.end)}" for x in damage.lost)
     out.say_list("", list(lost), indent=4)
     if damage.remedy:
         out.say(f"  undamaged, and stays; {damage.remedy}")
