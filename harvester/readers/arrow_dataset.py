@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial, reduce
 from operator import and_
 from pathlib import Path
@@ -34,11 +34,10 @@ class RowFilter(NamedTuple):
 
     def files(self, found: Iterable[Partition], buckets: int) -> list[Partition]:
         """Return the files that may hold such rows."""
-        own: Collection[int] = range(buckets)
-        if self.appids is not None:
-            # Once for all files, because there may be thousands of both.
-            own = {bucket_of(appid, buckets) for appid in self.appids}
-        return [each for each in found if each.bucket in own and self._has_days_of(each.month)]
+        of_days = [each for each in found if self._has_days_of(each.month)]
+        # Once for all files, because there may be thousands of both.
+        own = {bucket_of(appid, buckets) for appid in self.appids or ()}
+        return [each for each in of_days if self.appids is None or each.bucket in own]
 
     def _has_days_of(self, month: Month) -> bool:
         return (self.begin is None or calendar.month_end(month) >= self.begin) and (
@@ -73,10 +72,8 @@ def filter_of(
     last = _day("end_date", end, lambda text: parsers.end_day(text, today))
     if first is not None and last is not None and first > last:
         raise UsageError("begin_date is after end_date", "swap them")
-    if accounts is None:
-        return RowFilter(first, last)
     check = partial(parsers.option_value, "accounts", parse=parsers.appid)
-    return RowFilter(first, last, tuple(map(check, accounts)))
+    return RowFilter(first, last, None if accounts is None else tuple(map(check, accounts)))
 
 
 def _day(what: str, day: str | dt.date | None, parse: Callable[[str], Day | None]) -> Day | None:

@@ -16,12 +16,13 @@ import pyarrow as pa
 from anyio.from_thread import start_blocking_portal
 
 from harvester.catalogue import CATALOGUE, unknown_dataset
-from harvester.core import calendar
-from harvester.core.calendar import EMULATED, Day
+from harvester.core import calendar, readiness
+from harvester.core.calendar import EMULATED
 from harvester.core.config import parsers
 from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
 from harvester.core.model import Window
+from harvester.readers.arrow_dataset import filter_of
 from harvester.sandbox import FakeWeChat, Rules, expected_rows
 from harvester.sandbox.server import serve
 from harvester.verbs import arguments
@@ -68,16 +69,21 @@ class Sandbox:
         }
 
     @arguments.checked
-    def expected(self, dataset: str, begin_date: str | date, end_date: str | date) -> pa.Table:
-        """Return the rows that a harvest of these Beijing days must find.
+    def expected(
+        self, dataset: str, begin_date: str | date = "-30d", end_date: str | date = "yesterday"
+    ) -> pa.Table:
+        """Return the rows that a harvest of these Beijing days must find, if it ran now.
 
-        Columns, their types and the order of rows are as in the files, but without the provenance.
-        Raises UsageError for an unknown dataset and an invalid day.
+        Without days they are those of `manifest`. Columns, their types and the order of rows are as
+        in the files, but without the provenance. Raises UsageError for an unknown dataset and an
+        invalid day.
         """
         known = CATALOGUE.get(dataset)
         if known is None:
             raise UsageError(*unknown_dataset(dataset))
-        begin, end = _day("begin_date", begin_date), _day("end_date", end_date)
+        chosen = filter_of(begin_date, end_date, None, self.server.now())
+        newest = readiness.newest_ready(known, self.server.now())
+        begin, end = chosen.begin or known.first_day, min(chosen.end or newest, newest)
         return pa.concat_tables(
             _expected(known, Window(appid, dataset, begin, end)) for appid in self.accounts
         )
@@ -117,7 +123,7 @@ def sandbox(
         raise UsageError(f"accounts `{accounts}` is not a number from 1 on", "write 3")
     start = begun = time.time()
     if today is not None:
-        start = calendar.instant(_day("today", today), _NOON)
+        start = calendar.instant(parsers.option_value("today", str(today), parsers.day), _NOON)
     server = FakeWeChat(Rules(seed=seed), lambda: start + time.time() - begun)
     # A run goes by it, and is not told that the clock of this machine is wrong.
     server.date_comment = "" if today is None else EMULATED
@@ -133,10 +139,6 @@ def sandbox(
         secret.write_text("sandbox")
         secret.chmod(0o600)
         yield Sandbox(url, names, server, secret)
-
-
-def _day(argument: str, day: str | date) -> Day:
-    return parsers.option_value(argument, str(day), parsers.day)
 
 
 def _expected(dataset: Dataset, window: Window) -> pa.Table:

@@ -49,9 +49,23 @@ def test_what_a_harvest_must_find_is_what_the_files_have(tmp_path: Path) -> None
 def test_days_without_rows_have_the_columns_all_the_same() -> None:
     """A comparison of types needs no row."""
     with sandbox(accounts=1) as wechat:
-        nothing = wechat.expected("user_summary", "2026-03-02", "2026-03-01")
+        nothing = wechat.expected("upstream_msg_week", "2026-03-03", "2026-03-04")
         assert nothing.num_rows == 0
-        assert nothing.schema == wechat.expected("user_summary", "2026-03-01", "2026-03-02").schema
+        assert nothing.schema == wechat.expected("upstream_msg_week").schema
+
+
+def test_what_is_expected_without_days_is_what_a_manifest_without_days_finds(
+    tmp_path: Path,
+) -> None:
+    """From 30 days ago up to the newest day or week that is ready."""
+    names = ["interface_summary", "upstream_msg_week", "user_summary"]
+    with sandbox(accounts=2, today="2026-06-10") as wechat:
+        harvester.run(wechat.manifest(names, output=str(tmp_path)))
+        for name in names:
+            truth = wechat.expected(name)
+            found = harvester.open(tmp_path).arrow(name).to_table(truth.column_names)
+            keys = [(key, "ascending") for key in ("appid", "ref_date", *CATALOGUE[name].key)]
+            assert found.sort_by(keys) == truth.sort_by(keys), name
 
 
 def test_a_wrong_argument_is_a_usage_error_that_names_it() -> None:
@@ -69,7 +83,7 @@ def test_a_wrong_argument_is_a_usage_error_that_names_it() -> None:
         ("expected", MARCH | {"dataset": "user_sumary"}, "unknown dataset"),
         ("expected", MARCH | {"dataset": 5}, "dataset"),
         ("expected", MARCH | {"begin_date": "soon"}, "begin_date"),
-        ("expected", MARCH | {"end_date": None}, "end_date"),
+        ("expected", MARCH | {"end_date": 5}, "end_date"),
         ("manifest", {"datasets": "user_summary"}, "datasets"),
         ("manifest", {"output": 5}, "output"),
         ("fail", {"appid": "*", "errcode": "48001"}, "errcode"),
