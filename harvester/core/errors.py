@@ -37,6 +37,12 @@ class HarvesterError(Exception):
     def __str__(self) -> str:
         return "\n".join(filter(None, (self.problem, self.advice)))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the error as values for JSON; ``result`` is the record of a run that it ended."""
+        told = {"error": type(self).__name__, "message": self.problem, "advice": self.advice}
+        result = self.result and self.result.to_dict()
+        return {**told, "exit_code": int(self.exit_code), "result": result}
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle all members, whatever the arguments of the class are.
 

@@ -28,11 +28,8 @@ class Hold:
     def check(self) -> None:
         """Raise LeaseLost if another run may work on the buckets."""
         if not self.is_good:
-            raise LeaseLost(
-                "another run may work on these buckets, because their lease was not renewed in"
-                " time",
-                "run again: what is done already stays done",
-            )
+            problem = "another run may work on these buckets: their lease was not renewed in time"
+            raise LeaseLost(problem, "run again: what is done already stays done")
 
 
 UNLOSABLE = Hold()

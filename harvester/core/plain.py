@@ -40,9 +40,7 @@ class Brief:
         return f"{type(self).__name__}({given})"
 
     def _repr_html_(self) -> str:
-        rows = (
-            f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in self._members()
-        )
+        rows = (f"<tr><th>{x}</th><td>{escape(text)}</td></tr>" for x, text in self._members())
         return f"<table><caption>{type(self).__name__}</caption>{''.join(rows)}</table>"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import harvester
+from harvester.testing import sandbox
 from harvester.verbs.forget import forget
 from harvester.verbs.rewrite import rewrite
 from harvester.verbs.verify import verify
@@ -47,6 +48,29 @@ def test_to_dict_is_plain_json(manifest: dict[str, Any], tmp_path: Path) -> None
     for found in results(manifest, tmp_path):
         if not isinstance(found, harvester.Manifest):
             assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
+
+
+def test_an_event_and_an_error_are_plain_json_too(manifest: dict[str, Any], tmp_path: Path) -> None:
+    """The error of a run has its record, as `--summary` writes it."""
+    with sandbox(faults={"wx0000000000000002": 48001}) as wechat:
+        events: list[harvester.Event] = []
+        manifest = wechat.manifest(output=str(tmp_path))
+        result = harvester.run(manifest, on_event=events.append)
+    assert harvester.Problem in map(type, events)
+    for event in events:
+        assert json.loads(json.dumps(event.to_dict())) == event.to_dict()
+    with pytest.raises(harvester.PartialFailure) as ended:
+        result.raise_for_outcome()
+    told = ended.value.to_dict()
+    assert json.loads(json.dumps(told)) == told
+    assert (told["error"], told["exit_code"]) == ("PartialFailure", 3)
+    assert told["result"] == result.to_dict()
+    with pytest.raises(harvester.UsageError) as refused:
+        harvester.plan(manifest, datasets="user_sumary")
+    told = refused.value.to_dict()
+    assert (told["error"], told["exit_code"], told["result"]) == ("UsageError", 2, None)
+    assert told["message"] == refused.value.problem
+    assert told["advice"] == refused.value.advice
 
 
 def test_the_library_prints_nothing(manifest: dict[str, Any], tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ All are frozen and can be pickled. ``time`` is in seconds since the Unix epoch, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from harvester.core import errors
 from harvester.core.calendar import utc_text
+from harvester.core.plain import plain
 from harvester.runs.record.prospects import comes_at_text
 
 Cause: TypeAlias = Literal[
@@ -90,10 +91,9 @@ class _Event:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of the event: its time in RFC 3339, its name, its members."""
-        members = asdict(self)
-        when = utc_text(members.pop("time"))
+        when = utc_text(self.time)
         head = {"time": when, "level": self.level, "event": self.event, "version": VERSION}
-        return {**head, **members}
+        return {**head, **plain(self), "time": when}
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,7 +195,7 @@ def plain_row(row: AccountSummary | DatasetSummary) -> dict[str, Any]:
             case CompleteDays(newest=day):
                 found["newest_complete_day"] = None if day is None else calendar.day_text(day)
             case value:
-                found[name] = value
+                found[name] = plain(value)
     return found
 
 
