@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -83,3 +85,15 @@ def test_frames_of_tracebacks_stay_readable() -> None:
     assert inert_line("File x, in <module>") == "File x, in <module>"
     assert inert_line("<module onclick=x>") == "\\x3cmodule onclick=x>"
     assert inert("<module>") == "\\x3cmodule>"
+
+
+def test_what_escapes_needs_is_loaded_before_files_run_out() -> None:
+    """A line that says so has characters to escape."""
+    program = (
+        "import resource; from harvester.core.text.inert_text import inert;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); print(inert('a\\u202eb'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("a\\u202eb\n", "")

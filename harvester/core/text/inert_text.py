@@ -56,6 +56,9 @@ _IN_JSON = re.compile(rf"[:#<\]=+@-](?:{_COMMANDS}|{_TAGS}|{_LINKS}|{_SIGNS})")
 # Most texts are words with single separators between them, and nothing in these acts.
 _PLAIN = re.compile(r"[^\W_]++(?:(?:[ ./()'_-]|[,:] )[^\W_]++)*+")
 
+# Python loads this codec at its first use, which may be where no more files can be opened.
+"".encode("unicode_escape")
+
 
 def inert_line(line: str) -> str:
     """Return a line, foreign parts included, that is one line and in which nothing acts."""
