@@ -7,13 +7,12 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
@@ -25,7 +24,7 @@ from harvester.planning.wanted_days import Wanted
 from harvester.storage.backends.base import META_DIR, FileInfo, read_bytes
 from harvester.storage.derived import derived_files
 from harvester.storage.layout import ACCOUNTS, COVERAGE, QUARANTINE, RAW, RUN_ROWS, Tree
-from harvester.storage.state import json_file
+from harvester.storage.state import json_file, manifests
 from harvester.storage.state.packed_lines import LINES, pack, unpack
 from harvester.tables import derived, row_groups
 from harvester.tables.columns import Slice
@@ -46,12 +45,14 @@ class ErasureRequest:
     """Accounts and datasets to erase, and the first Beijing day that stays; None if no day stays.
 
     ``everything`` is True if the datasets are all that exist: then names are erased as well.
+    ``names`` are those that only the accounts have.
     """
 
     appids: frozenset[str]
     datasets: frozenset[str]
     before: Day | None = None
     everything: bool = False
+    names: frozenset[str] = frozenset()
 
     def buckets(self, buckets: int) -> set[int]:
         """Return the buckets of the accounts."""
@@ -129,7 +130,7 @@ def erase_from_json(
         if hit and value.get("appid") in target.appids:
             return _REMOVED
         members = (
-            (name, (_erase_labels if name == "labels" else erase_from_json)(each, *about))
+            (name, _MEMBERS.get(name, erase_from_json)(each, *about))
             for name, each in value.items()
             if not (hit and name in target.appids)
         )
@@ -152,6 +153,19 @@ def _erase_labels(value: Any, target: ErasureRequest, dataset: str | None, last:
     return {after[0]: after[1] for after in left if len(after) == 2 and after[0] in value}
 
 
+def _erase_chosen(value: Any, target: ErasureRequest, dataset: str | None, last: Day | None) -> Any:
+    """Erase from the words of a selection; only its accounts may be names of accounts."""
+    left = erase_from_json(value, target, dataset, last)
+    if isinstance(left, dict) and isinstance(words := left.get("accounts"), list):
+        gone = target.names if target.has(dataset, last) else ()
+        left["accounts"] = [each for each in words if str(each) not in gone]
+    return left
+
+
+_MEMBERS = {"labels": _erase_labels, "selection": _erase_chosen}
+"""How members of records are erased that are not as all others, by their names."""
+
+
 def _erase_text(text: str, target: ErasureRequest, dataset: str | None, last: Day | None) -> Any:
     named = target.appids.intersection(re.findall(APPID, text))
     # A note begins with its dataset.
@@ -168,14 +182,12 @@ def _erase_text(text: str, target: ErasureRequest, dataset: str | None, last: Da
 
 def _last_day(value: Mapping[str, Any], last: Day | None) -> Day | None:
     """Return the last day of an object of a record, or ``last`` if it names none."""
-    try:
+    with suppress(TypeError, ValueError):
         if "ref_month" in value:
             return calendar.month_end(calendar.parse_month(value["ref_month"]))
         for name in ("end_date", "day"):
             if name in value:
                 return calendar.parse_day(value[name])
-    except (TypeError, ValueError):
-        pass
     return last
 
 
@@ -185,18 +197,27 @@ def erase_names(tree: Tree, request: ErasureRequest, *, dry: bool) -> Iterator[s
     Files that are named after an account are deleted. With ``dry`` nothing is changed. Raises
     StoreError, and UsageError for a newer version.
     """
+    request = replace(request, names=_names_alone(tree, request.appids))
     for name, old in side_files(tree, request):
         if old is None:
             if request.has(None, None):
                 if not dry:
                     tree.store.delete(name)
                 yield name
-            continue
-        new = erase_from_json(old, request)
-        if new != old:
+        elif (new := erase_from_json(old, request)) != old:
             if not dry:
                 tree.store.put(name, _text(name, new))
             yield name
+
+
+def _names_alone(tree: Tree, appids: frozenset[str]) -> frozenset[str]:
+    """Return the names of accounts that no other account has, by all that the output knows."""
+    known = [account for _, kept in manifests.read(tree) if kept for account in kept.accounts]
+    # A killed command may have erased the manifests already; the table is the last to be.
+    with suppress(DamagedOutput):
+        known += derived_files.read_all(tree.store, ACCOUNTS).to_pylist()
+    named = {(str(each.get("appid")) in appids, str(each.get("name"))) for each in known}
+    return frozenset(name for is_theirs, name in named if is_theirs and (False, name) not in named)
 
 
 def side_files(tree: Tree, request: ErasureRequest) -> Iterator[tuple[str, Any]]:
@@ -219,14 +240,12 @@ def side_files(tree: Tree, request: ErasureRequest) -> Iterator[tuple[str, Any]]
             # Another run has removed it since the listing.
             continue
         try:
-            contents = _parsed(store.display_path(found.name), found.name, data)
+            yield found.name, _parsed(store.display_path(found.name), found.name, data)
         except ValueError:
             # Damaged contents cannot be edited, and compressed ones do not show what they name.
             is_packed = found.name.endswith(LINES)
             if is_packed or any(appid.encode() in data for appid in request.appids):
                 yield found.name, None
-            continue
-        yield found.name, contents
 
 
 def refuse_long(tree: Tree, found: Iterable[FileInfo], most: int, advice: str) -> None:
@@ -260,21 +279,20 @@ def erase_rows(tree: Tree, request: ErasureRequest, *, dry: bool) -> Iterator[st
     """
     found = {ACCOUNTS: _accounts_left, COVERAGE: _days_left, RUN_ROWS: _runs_left}
     for folder, left in found.items():
-        kept = partial(left, request=request)
         for file in derived_files.files(tree.store, folder):
-            with suppress(DamagedOutput):
-                rows = derived_files.read(tree.store, file.name)
-                if kept(rows).equals(rows):
-                    continue
-            if not dry:
-                derived_files.replace(tree, file.name, partial(_pieces_left, kept))
-            yield file.name
+            if _shorten(tree, file.name, partial(left, request=request), dry=dry):
+                yield file.name
 
 
-def _pieces_left(
-    kept: Callable[[pa.Table], pa.Table], old: pq.ParquetFile | None
-) -> Iterator[pa.Table]:
-    return map(kept, derived_files.pieces(old))
+def _shorten(tree: Tree, name: str, left: Callable[[pa.Table], pa.Table], *, dry: bool) -> bool:
+    """Leave in a file of a table what ``left`` returns of its rows; whether that is less."""
+    with suppress(DamagedOutput):
+        rows = derived_files.read(tree.store, name)
+        if left(rows).equals(rows):
+            return False
+    if not dry:
+        derived_files.replace(tree, name, lambda old: map(left, derived_files.pieces(old)))
+    return True
 
 
 def _accounts_left(rows: pa.Table, request: ErasureRequest) -> pa.Table:
@@ -303,11 +321,7 @@ def _days_left(rows: pa.Table, request: ErasureRequest) -> pa.Table:
 def _runs_left(rows: pa.Table, request: ErasureRequest) -> pa.Table:
     """Return the runs without labels that name the accounts."""
     runs = [{**row, "labels": dict(row["labels"])} for row in rows.to_pylist()]
-    left = erase_from_json(runs, request)
-    if left == runs:
-        return rows
-    plain = [{**row, "labels": sorted(row["labels"].items())} for row in left]
-    return pa.Table.from_pylist(plain, schema=derived.RUNS)
+    return pa.Table.from_pylist(erase_from_json(runs, request), schema=derived.RUNS)
 
 
 def _is_in(rows: pa.Table, column: str, names: frozenset[str] | list[str]) -> pa.ChunkedArray:

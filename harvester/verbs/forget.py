@@ -166,8 +166,7 @@ def erase(project: Project, request: erasure.ErasureRequest, *, dry_run: bool = 
 def _elsewhere(manifest: Manifest) -> Iterator[str]:
     """Yield the places of copies outside of the output, and of those that a store keeps."""
     yield "copies of run records that `--summary` wrote, backups, and tables made of the files"
-    sink = manifest.platform.sink if manifest.platform else None
-    if sink is not None:
+    if manifest.platform and (sink := manifest.platform.sink):
         words = sink.command[:1] if sink.command else [sink.file or ""]
         yield f"refresh tokens that platform.sink was given: {inert(words[0])}"
     if isinstance(manifest.output.path, str):
@@ -194,9 +193,8 @@ def _forget(erasing: _Erasure) -> Receipt:
     # Counted before recovery publishes them, so that a dry run says the same number.
     answers = sum(1 for _ in _waiting(erasing))
     _refuse_newer(erasing)
-    if erasing.run_log is not None:
+    if (log := erasing.run_log) is not None:
         layout.clean_temp(erasing.tree)
-        log = erasing.run_log
         # Published and then erased from the files: a raw group has answers of other accounts too.
         publish.recover(
             erasing.tree,

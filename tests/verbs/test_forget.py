@@ -505,6 +505,35 @@ def test_labels_are_erased_whatever_their_names_mean() -> None:
     assert erase_from_json(record, part) == record
 
 
+def test_names_that_only_the_accounts_have_leave_the_selections(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run was given them. A word that may mean another account or a job stays, and so labels."""
+    text = Path("jobs.yaml").read_text()
+    Path("other.yaml").write_text(
+        text.replace(STAYS, f"{GONE}, name: both", 1).replace(STAYS, GONE)
+    )
+    assert invoke(["run", "other.yaml"]) == Exit.DONE
+    Path("jobs.yaml").write_text(
+        text.replace(f"{{appid: {STAYS}}}", f"{{appid: {STAYS}, name: both}}")
+        .replace("accounts: [{", f"accounts: [{{appid: {GONE}, name: 服务}}, {{", 1)
+        .replace("datasets: [", "name: 服务\n    datasets: [")
+        .replace(f"accounts: [{STAYS}", f"accounts: [{GONE}, {STAYS}")
+    )
+    command = ["run", "--jobs", "服务", "--accounts"]
+    assert invoke([*command, "服务,both", "--label", "of=服务"]) == Exit.DONE
+    Path("jobs.yaml").write_text(text)
+    capsys.readouterr()
+    assert invoke(["forget", "--accounts", GONE, "--dry-run", "--format", "json"]) == Exit.DONE
+    dry = told(capsys)["records"]
+    assert invoke(["forget", "--accounts", GONE, "--format", "json"]) == Exit.DONE
+    assert told(capsys)["records"] == dry
+    records = [json.loads(x.read_bytes()) for x in Path("output/_harvester/runs").glob("*.json")]
+    [chosen] = [each for each in records if each["selection"]]
+    assert chosen["selection"] == {"accounts": ["both"], "jobs": ["服务"]}
+    assert chosen["labels"] == {"of": "服务"}
+
+
 def test_a_record_is_erased_by_dataset_and_day() -> None:
     """Only what is about the datasets and days goes, wherever it stands."""
     record = {
