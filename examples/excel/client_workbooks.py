@@ -53,16 +53,20 @@ def clients_of(con: duckdb.DuckDBPyConnection) -> list[str]:
     return sorted(client for (client,) in found if client)
 
 
+def days_of(month: str) -> tuple[dt.date, dt.date]:
+    """Return the first day of a month like 2026-05, and that of the next one."""
+    first = dt.date.fromisoformat(f"{month}-01")
+    return first, (first + dt.timedelta(days=32)).replace(day=1)
+
+
 def rows_of(
     con: duckdb.DuckDBPyConnection, view: str, client: str, month: str
 ) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
     """Return the headings of a view, and its rows of a client and a month, by account and day."""
-    first = dt.date.fromisoformat(f"{month}-01")
-    next_first = (first + dt.timedelta(days=32)).replace(day=1)
     found = con.execute(
         'select * from query_table(?) where "客户" = ? and "数据日期" >= ? and "数据日期" < ?'
         " order by all",
-        [view, client, first, next_first],
+        [view, client, *days_of(month)],
     )
     headings = [column[0] for column in found.description]
     return headings, iter(lambda: found.fetchone() or (), ())
@@ -140,6 +144,11 @@ def file_name(client: str, month: str, number: int) -> str:
 
 def main(output: str, month: str, folder: str, *wanted: str) -> None:
     """Write the workbooks, and print their names."""
+    try:
+        days_of(month)
+    except (ValueError, OverflowError):
+        print(f"`{month}` is not a month like 2026-05", file=sys.stderr)
+        sys.exit(2)
     con = harvester.open(output).duckdb()
     known = clients_of(con)
     if not known:

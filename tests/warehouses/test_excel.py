@@ -176,6 +176,18 @@ def test_a_wrong_client_is_named(program: ModuleType, harvested: Path, tmp_path:
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize("month", ["2026-13", "9999-12", "May"])
+def test_a_wrong_month_is_named(
+    program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], month: str
+) -> None:
+    """Exit 2 before anything is read or written."""
+    with pytest.raises(SystemExit) as stopped:
+        program.main(str(tmp_path / "none"), month, str(tmp_path / "books"))
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == f"`{month}` is not a month like 2026-05\n"
+    assert not [*tmp_path.iterdir()]
+
+
 def test_names_of_files_are_names(program: ModuleType) -> None:
     """A client's name leads to no other folder, and two clients to two files."""
     assert program.file_name("晨光/../书店\n", "2026-05", 1) == "晨光_.._书店_ 2026-05.xlsx"
