@@ -127,7 +127,7 @@ def erase_from_json(
         dataset, last = value.get("dataset", dataset), _last_day(value, last)
         # What an object names holds for the objects inside of it, until one names something else.
         hit, about = target.has(dataset, last), (target, dataset, last)
-        if hit and value.get("appid") in target.appids:
+        if hit and str(value.get("appid")) in target.appids:
             return _REMOVED
         members = (
             (name, _MEMBERS.get(name, erase_from_json)(each, *about))

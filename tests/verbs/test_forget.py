@@ -534,6 +534,12 @@ def test_names_that_only_the_accounts_have_leave_the_selections(
     assert chosen["labels"] == {"of": "服务"}
 
 
+def test_a_member_of_another_type_is_erased_as_any_other() -> None:
+    """Another program may have written the file."""
+    whole = ErasureRequest(frozenset({GONE}), frozenset({DAILY}), everything=True)
+    assert erase_from_json({"appid": [GONE, STAYS]}, whole) == {"appid": [STAYS]}
+
+
 def test_a_record_is_erased_by_dataset_and_day() -> None:
     """Only what is about the datasets and days goes, wherever it stands."""
     record = {
