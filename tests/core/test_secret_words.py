@@ -56,12 +56,31 @@ def test_ids_dates_paths_and_hosts_stay_readable(text: str) -> None:
     assert mask_words(text) == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gave no token: a command ended with exit code 1",
+        "cannot write the token: read-only file system",
+        "gave no secret: can't open the vault",
+        "no such secret: wechat/wx5ec2e7c0ffee5ec2",
+        "error at secret: /secret/wechat/wx5ec2e7c0ffee5ec2: permission denied",
+        "no ticket: wx5ec2e7c0ffee5ec2 has none",
+    ],
+)
+def test_a_sentence_goes_on_behind_a_colon(text: str) -> None:
+    """Words and the paths of accounts are no secrets."""
+    assert mask_named(text) == text
+
+
 def test_values_named_like_secrets_are_found() -> None:
     """Names are recognised in a sentence, as a header, and in the query of a URL."""
     assert (
         mask_named("appsecret: x, token='y', ticket=z") == "appsecret: ***, token='***', ticket=***"
     )
     assert mask_named("a key: of the row") == "a key: of the row"
+    assert mask_named("the token: correct-horse-battery") == "the token: ***"
+    assert mask_named("secret=read-only token:read-only") == "secret=*** token:***"
+    assert mask_named("secret: wx5ec2e7c0ffee5ec2e7c0") == "secret: ***"
     assert [is_secret_name(name) for name in ("X-Api-Key", "Cookie", "Accept")] == [1, 1, 0]
     urls = ("https://t/?a=1&sig=x", "https://t/?a=1&sig=${SIG}", "https://t/key?a=1")
     assert [has_secret_parameter(url) for url in urls] == [1, 0, 0]

@@ -25,10 +25,12 @@ _HEX = re.compile(rf"[0-9A-Fa-f]{{{LENGTH},}}")
 _KINDS = [re.compile(kind) for kind in ("[0-9]", "[a-z]", "[A-Z]")]
 
 # Only token, secret and ticket, because key, sign and pass are ordinary words in sentences. Behind
-# a colon and a blank a sentence may go on: "gave no token: a command ended with exit code 1".
+# a colon and a blank a sentence may go on, with a word as in "gave no token: a command ended with
+# exit code 1", two as in "read-only" and "can't", or the path of an account as in a vault.
+_PROSE = r"a|[A-Za-z][a-z]{1,15}(?:[-'][a-z]{1,15})?|/?(?:[a-z]{1,15}/)*wx[0-9a-f]{16}"
 _NAMED = re.compile(
     r"((?i:token|secret|ticket)[\"']?\s*[=:]\s*[\"']?)"
-    r"(?!(?<=:\s)(?:a|[A-Za-z][a-z]{1,15})[.,;:]?(?:\s|$))[^\s\"'&,;{}]+"
+    rf"(?!(?<=:\s)(?:{_PROSE})[.,;:]?(?:\s|$))[^\s\"'&,;{{}}]+"
 )
 _NAME = "auth|token|secret|ticket|key|pass|cookie|sig"
 _NAMES = re.compile(f"(?i){_NAME}")
@@ -37,9 +39,8 @@ _PARAMETER = re.compile(rf"(?i)[?&][^=&]*(?:{_NAME})[^=&]*=[^&$]")
 
 def _is_secret(word: str) -> bool:
     """Return whether a long word is hex with letters, or mixes digits and letters of both cases."""
-    if all(kind.search(word) for kind in _KINDS):
-        return True
-    return any(not run.isdecimal() and not run.isalpha() for run in _HEX.findall(word))
+    is_mixed = all(kind.search(word) for kind in _KINDS)
+    return is_mixed or any(not run.isdecimal() and not run.isalpha() for run in _HEX.findall(word))
 
 
 def holds_secret(text: str) -> bool:
