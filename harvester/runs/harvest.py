@@ -127,7 +127,8 @@ def execute(state: RunState) -> None:
     clock.vouch(agrees=agrees)
     # WeChat may have been asked for the platform's accounts already.
     state = _by_right_clock(state)
-    with locked_and_recorded(state.run_log, tree, state.own, _lock_timeout(state)) as tree:
+    waits = state.options.lock_timeout, _seconds_left(state)
+    with locked_and_recorded(state.run_log, tree, state.own, *waits) as tree:
         state = replace(state, tree=tree)
         layout.clean_temp(tree)
         # What a killed run left is published first, so that the plan finds it covered.
@@ -384,12 +385,6 @@ async def _may_force_refresh(state: RunState, appid: str) -> bool:
     """Return whether the account's token may be replaced by force, and count it: 20 a day may."""
     spend = partial(forced_refreshes.spend, state.tree, appid, state.context.clock())
     return await anyio.to_thread.run_sync(spend)
-
-
-def _lock_timeout(state: RunState) -> float | None:
-    """Return how long to wait for other runs: not beyond the time budget."""
-    timeout = state.options.lock_timeout
-    return None if timeout is None else min(timeout, _seconds_left(state))
 
 
 def _seconds_left(state: RunState) -> float:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -290,15 +291,16 @@ def new_run_log(
 
 
 def locked(
-    tree: Tree, buckets: Iterable[int], stream: Stream, lock_timeout: float | None
+    tree: Tree, buckets: Iterable[int], stream: Stream, timeout: float | None, limit: float = inf
 ) -> AbstractContextManager[Tree]:
     """Hold the locks of buckets for the block; yields the held tree. Raises as `locks.hold`.
 
-    It waits no longer once the run is to stop.
+    It waits ``timeout`` seconds for another run, None for what is usual, at most ``limit``
+    seconds, and no longer once the run is to stop.
     """
     _make_folder(tree)
     run, stop = stream.own, stream.stop
-    claim = Claim(run.run_id, stream.now, run.shard, lock_timeout, lambda: stop.code is not None)
+    claim = Claim(run.run_id, stream.now, run.shard, timeout, lambda: stop.code is not None, limit)
     return locks.hold(tree, buckets, claim)
 
 
@@ -322,13 +324,13 @@ def _make_folder(tree: Tree) -> None:
 
 @contextmanager
 def locked_and_recorded(
-    run_log: RunLog, tree: Tree, own: list[int], lock_timeout: float | None
+    run_log: RunLog, tree: Tree, own: list[int], lock_timeout: float | None, limit: float = inf
 ) -> Iterator[Tree]:
     """Hold the locks of buckets and keep the log open until the block ends.
 
     Raises as `locks.hold`, StoreError, and UsageError for a journal of a newer version.
     """
-    held = locked(tree, own, run_log.stream, lock_timeout)
+    held = locked(tree, own, run_log.stream, lock_timeout, limit)
     # The log is closed under the locks: the next holder must find it complete.
     with held as mine, recorded(run_log):
         run_log.open(tree, own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -16,8 +17,10 @@ from harvester.core.calendar import parse_month
 from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
+from harvester.storage import locks
 from harvester.storage.backends.base import read_bytes
 from harvester.storage.layout import Partition, open_tree
+from tests.support.claims import claim
 from tests.support.run_harness import BOTH, HOURLY, appid, days_between, expected, published_rows
 from tests.support.store_backends import CREDENTIALS, conditions_sent, download, s3_process
 
@@ -245,3 +248,15 @@ def test_a_machine_without_credentials_for_the_output_is_told_their_variables(
     told = capsys.readouterr().err
     assert "error: s3://nobucket/x: no credentials were found" in told
     assert "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION" in told
+
+
+def test_a_run_waits_for_another_no_longer_than_it_may_take(place: Output) -> None:
+    """A lease may last for an hour, and `max_duration` bounds the whole run."""
+    held = replace(place, lease=3600.0)
+    manifest = f"{Path('jobs.yaml').read_text().strip()[:-1]}, lease: 1h}}"
+    Path("jobs.yaml").write_text(manifest)
+    with (
+        locks.hold(open_tree(held), [0], claim("other")),
+        pytest.raises(harvester.Busy, match="run other"),
+    ):
+        harvester.run("jobs.yaml", max_duration="1s")

@@ -34,7 +34,8 @@ class Claim:
 
     ``now`` is in seconds since the Unix epoch. ``shard`` is one like ``2/8``, None if the run is
     no part of several. The run waits ``timeout`` seconds for a bucket that another run holds, None
-    for what is usual in the store, and no longer once ``is_stopped`` returns True.
+    for what is usual in the store; but at most ``limit`` seconds, and no longer once
+    ``is_stopped`` returns True.
     """
 
     run_id: str
@@ -42,6 +43,7 @@ class Claim:
     shard: str | None
     timeout: float | None
     is_stopped: Callable[[], bool]
+    limit: float
 
     def note(self) -> dict[str, Any]:
         """Return what names the run to others, from this moment on."""
@@ -88,11 +90,10 @@ class Owner:
 def owner_of(bucket: str, note: Mapping[str, Any]) -> Owner | None:
     """Return the holder that a note names, None if it names none."""
     try:
-        texts = [inert(str(note[name])) for name in ("host", "since", "run")]
+        host, since, run_id = (inert(str(note[name])) for name in ("host", "since", "run"))
         pid, shard = int(note["pid"]), str(note.get("shard"))
     except (KeyError, TypeError, ValueError):
         return None
-    host, since, run_id = texts
     # A note may be forged, and a message must not show a number of a thousand digits.
     if not 0 <= pid < _MAX_PID:
         return None
@@ -109,12 +110,16 @@ def parse_note(data: bytes) -> dict[str, Any]:
 
 
 class Wait:
-    """A wait of a run for the buckets that others hold, for ``seconds`` by ``clock``."""
+    """A wait of a run for the buckets that others hold, by ``clock``.
 
-    def __init__(self, claim: Claim, clock: Clock, seconds: float) -> None:
+    ``usual`` is how many seconds it takes unless the claim names another number.
+    """
+
+    def __init__(self, claim: Claim, clock: Clock, usual: float) -> None:
+        seconds = usual if claim.timeout is None else claim.timeout
         self.claim = claim
         self._clock = clock
-        self._until = clock() + seconds
+        self._until = clock() + min(seconds, claim.limit)
         self._is_told = False
 
     def left(self, bucket: str, owner: Owner | None, seconds: float = LOCK_SECONDS) -> float:

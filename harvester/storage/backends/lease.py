@@ -209,8 +209,7 @@ class Ownership:
         and StoreError.
         """
         claim, clock, waiting = self._claim, self._terms.clock, self._waiting
-        usual = self._terms.seconds + SPARE_SECONDS
-        wait = claims.Wait(claim, clock, usual if claim.timeout is None else claim.timeout)
+        wait = claims.Wait(claim, clock, self._terms.seconds + SPARE_SECONDS)
         pause = max(_LOOK_SECONDS, len(waiting) / _LOOKS_PER_SECOND)
         pause = min(pause, self._terms.seconds / 6)
         self._note = claim.note()

@@ -67,7 +67,7 @@ class LocalStore:
     @contextmanager
     def lock(self, names: Iterable[str], claim: Claim) -> Iterator[Hold]:
         """Hold one lock file for each name, taken in order. Raises Busy."""
-        wait = Wait(claim, boot_seconds, claim.timeout or 0.0)
+        wait = Wait(claim, boot_seconds, 0.0)
         with ExitStack() as stack:
             for name in sorted({*names}):
                 path = self.path(f"{LOCKS}/{name}{_LOCK_SUFFIX}")

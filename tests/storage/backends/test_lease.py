@@ -379,6 +379,18 @@ def test_a_bucket_that_stays_held_is_busy(timeout: float | None) -> None:
     assert f"{LOCKS}/{BUCKETS[2]}.lease" not in store.files
 
 
+@pytest.mark.parametrize("timeout", [3600.0, None])
+def test_a_run_waits_no_longer_than_it_may_take(timeout: float | None) -> None:
+    """Its time budget bounds the wait that was asked for, and the usual one."""
+    store = FakeStore()
+    hold(store, BUCKETS[0])
+    ours = ownership(store, BUCKETS[:1], "ours", timeout=timeout, limit=10.0)
+    with pytest.raises(Busy):
+        ours.take(passing(store))
+    ours.give_back()
+    assert store.now == pytest.approx(1010, abs=0.1)
+
+
 def test_a_run_that_is_stopped_waits_no_longer() -> None:
     """A signal ends the wait for another run."""
     store = FakeStore()
