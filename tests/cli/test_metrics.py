@@ -18,13 +18,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from harvester.cli.commands.run import StoppableRun, _metrics_file
 from harvester.cli.output.metrics import HELP, of_run
 from harvester.core import calendar
+from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit, Outcome
 from harvester.runs.clock import CheckedClock
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import new_run_log
 from harvester.runs.user_files import UserFile
+from harvester.storage import locks
+from harvester.storage.layout import open_tree
 from harvester.testing import sandbox
 from tests.cli.test_summary_file import REFUSED, contents, make_places
+from tests.support.claims import claim
 from tests.support.cli import CommandLine
 from tests.support.doc_pages import ROOT
 from tests.support.run_harness import DAILY, appid
@@ -183,6 +187,33 @@ def test_a_run_that_is_refused_writes_its_outcome(here: CommandLine) -> None:
     found = series("m.prom")
     assert found["last_run_outcome invalid"] == 1
     assert not [name for name in found if DAILY in name]
+
+
+def test_a_run_that_has_read_no_file_ends_no_alert(here: CommandLine) -> None:
+    """One that is refused or finds the buckets held tells nothing of trouble that stands."""
+    here.world.permit(appid(2), [])
+    assert here("run", "--metrics", "m.prom").code == Exit.INCOMPLETE
+    assert series("m.prom")["attention refused"] == 1
+    with locks.hold(open_tree(Output(here.output)), [0], claim("other")):
+        assert here("run", "--metrics", "m.prom").code == Exit.ATTENTION
+    # A bucket that is held for months is a trouble of its own.
+    busy = series("m.prom")
+    assert (busy.pop("attention locked"), busy.pop("attention_new")) == (1, 1)
+    here.manifest.write_text("version: 1\nnonsense: 2\n")
+    assert here("run", "--metrics", "m.prom").code == Exit.USAGE
+    for found in (busy, series("m.prom")):
+        assert not [name for name in found if name.startswith(("attention", "accounts"))]
+
+
+def test_a_run_that_has_nothing_to_ask_ends_the_alerts(here: CommandLine) -> None:
+    """With all accounts paused nothing needs a person."""
+    here.world.permit(appid(2), [])
+    assert here("run", "--metrics", "m.prom").code == Exit.INCOMPLETE
+    text = here.manifest.read_text()
+    here.manifest.write_text(re.sub(r"(appid: \w+)", r"\1, paused: gone", text))
+    assert here("run", "--metrics", "m.prom").code == Exit.DONE
+    found = series("m.prom")
+    assert (found["attention refused"], found["accounts paused"]) == (0, 2)
 
 
 def test_everyone_may_read_the_file(here: CommandLine) -> None:

@@ -56,10 +56,11 @@ _Series: TypeAlias = tuple[str, float | None, dict[str, str]]
 def of_run(done: Record, members: Mapping[str, Any], quota: Iterable[QuotaUse]) -> bytes:
     """Return the metrics of a run that has ended, with the ``members`` of its record for JSON."""
     paused = sum(not each.datasets for each in done.paused)
+    standing = ("accounts", paused, {"state": "paused"}), *_attention(done.attention)
     return _text(
         *_coverage(done.datasets, done.expectations),
-        ("accounts", paused, {"state": "paused"}),
-        *_attention(done.attention),
+        # What one that has read no file did not meet may stand all the same; a 0 ends its alert.
+        *(series for series in standing if series[1] or done.datasets),
         *_quota(quota),
         *_last_run(members),
     )
