@@ -17,7 +17,7 @@ from typing import TypeAlias
 from harvester.core.rule import Action, Rule, Scope
 from harvester.core.text.wording import said
 
-_WAIT = "Nothing to do; if it lasts for hours, look for news from WeChat and run again later."
+_WAIT = "This run or a later one asks again; if it lasts for hours, look for news from WeChat."
 _BUG = "This is a fault of harvester: report it with the code and WeChat's message."
 _CONSOLE = "Look for the reason in the account's console at mp.weixin.qq.com."
 _SECRET = "Compare the AppSecret with the account's console; a reset makes the old one invalid."

@@ -93,6 +93,15 @@ def test_each_kind_of_lost_days_has_its_item(tmp_path: Path) -> None:
     }
 
 
+def test_a_busy_wechat_that_used_all_attempts_has_a_true_advice(lab: RunHarness) -> None:
+    """It needs a person, who is not told that there is nothing to do."""
+    lab.sandbox.fail(SICK, -1)
+    [item] = lab.run().attention
+    assert item.key == f"failed/{SICK}/-1"
+    assert "This run or a later one asks again" in item.advice
+    assert "Nothing to do" not in item.advice
+
+
 def test_an_unfinished_run_that_lost_something_ends_with_76(lab: RunHarness) -> None:
     """With 75 if nothing but the quota is the matter."""
     lab.sandbox.fail(WELL, 45009)
