@@ -230,8 +230,7 @@ class _AccountScan:
 
     def _judge_old(self, evidence: Evidence) -> None:
         states = self.states
-        history = History(states.answered, states.with_rows)
-        due = old_days_to_ask(history, self.once, self.again)
+        due = old_days_to_ask(History(states.answered, states.with_rows), self.once, self.again)
         states.no_ask_today |= self.once & ~due
         if calendar.today(self.old_asked) == evidence.today:
             states.no_ask_today |= due

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from harvester.core.errors import UsageError
 from harvester.storage import layout
 from harvester.storage.backends.claims import Claim
 from harvester.storage.layout import Tree
@@ -16,8 +17,32 @@ def hold(tree: Tree, buckets: Iterable[int], claim: Claim) -> Iterator[Tree]:
     """Lock these buckets, all or none, until the block ends.
 
     Yields the tree with its hold. Raises as `Store.lock`, StoreError if the file system cannot
-    lock, and as `layout.check_folders`, which comes first.
+    lock, UsageError if a run with another number of buckets is at work, and as
+    `layout.check_folders`, which comes first.
     """
     layout.check_folders(tree)
-    with tree.store.lock(map(tree.bucket_label, buckets), claim) as held:
+    labels = sorted({*map(tree.bucket_label, buckets)})
+    with tree.store.lock(labels, claim) as held:
+        # With the locks held: of two runs that begin at once one sees the other, or both do.
+        _refuse_other_counts(tree, labels[:1])
         yield replace(tree, hold=held)
+
+
+def _refuse_other_counts(tree: Tree, mine: list[str]) -> None:
+    """Raise UsageError if a run of another number of buckets is at work: its locks differ."""
+
+    def is_other(label: str) -> bool:
+        count = label.partition("-of-")[2]
+        return count.isdecimal() and int(count) != tree.buckets
+
+    found = [*tree.store.owners(lambda label: label in mine or is_other(label))]
+    # Our lease was just put, by the store's clock. One that had ended by then is a dead run's.
+    now = [owner.renewed_at or "" for owner in found if owner.bucket in mine]
+    for owner in found:
+        if is_other(owner.bucket) and now and (owner.lease_ends_at or now[0]) >= now[0]:
+            count = int(owner.bucket.partition("-of-")[2])
+            raise UsageError(
+                f"{tree.store.display_path()}: this run has buckets: {tree.buckets}, and a run with"
+                f" buckets: {count} is at work: {owner}",
+                "use one number of buckets for all runs into an output",
+            )

@@ -1,27 +1,31 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harvester.core.config.settings import Output
-from harvester.core.errors import Busy, StoreError
+from harvester.core.errors import Busy, StoreError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.hold import UNLOSABLE
 from harvester.storage.backends import lease
+from harvester.storage.backends.claims import Owner
 from harvester.storage.layout import open_tree
 from harvester.storage.locks import hold
 from tests.support.claims import claim
 from tests.support.output_helpers import tree_at
-from tests.support.store_backends import conditions_sent
+from tests.support.store_backends import Outputs, conditions_sent
 
 LOCKS = "_harvester/locks"
 SINCE = "2026-05-01T02:00:00Z"
@@ -121,6 +125,76 @@ def test_a_folder_where_the_lock_belongs(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught, hold(tree, [0], claim("ours", SINCE)):
         pass
     assert "move it away" in caught.value.advice
+
+
+def test_a_disk_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message has the system's reason, and says where an output can be locked."""
+
+    def flock(descriptor: int, kind: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(StoreError) as caught, hold(tree_at(tmp_path), [0], claim("ours")):
+        pass
+    assert os.strerror(errno.ENOLCK) in caught.value.problem
+    assert "put the output on a local disk" in caught.value.advice
+
+
+def test_another_number_of_buckets_is_refused(outputs: Outputs) -> None:
+    """Its locks have other names, and its files as well: both runs would publish every row."""
+    told = "this run has buckets: 3, and a run with buckets: 2 is at work: .*run theirs"
+    with hold(outputs(2), [1], claim("theirs")):
+        with pytest.raises(UsageError, match=told), hold(outputs(3), [0, 2], claim("ours")):
+            pass
+        with hold(outputs(2), [0], claim("beside")):
+            pass
+    with hold(outputs(3), [0, 2], claim("ours")):
+        pass
+
+
+def test_of_two_numbers_of_buckets_at_once_at_most_one_goes_on(
+    outputs: Outputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run looks for others once it has its own locks, so one of them sees the other."""
+    both, done = threading.Barrier(2, timeout=60), threading.Barrier(2, timeout=60)
+    kind = type(outputs().store)
+    owners, ends = kind.owners, list[str]()
+
+    def owners_at_once(self: object, *given: Callable[[str], bool]) -> list[Owner]:
+        both.wait()
+        return [*owners(self, *given)]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(kind, "owners", owners_at_once)
+
+    def run(count: int) -> None:
+        try:
+            with hold(outputs(count), range(count), claim(f"of {count}")):
+                ends.append("held")
+                done.wait()
+        except UsageError:
+            ends.append("refused")
+            done.wait()
+
+    other = threading.Thread(target=run, args=[2])
+    other.start()
+    run(3)
+    other.join()
+    assert "refused" in ends
+
+
+def test_a_dead_run_with_another_number_of_buckets(s3_output: Output) -> None:
+    """Nobody gives its lease back, so it counts until it ends by the clock of the store."""
+    tree = open_tree(s3_output)
+    note = {**claim("dead").note(), "lease": 0.5}
+    tree.store.put(f"{LOCKS}/0001-of-0002.lease", json.dumps(note).encode())
+    refused = 0
+    while refused < 1000:
+        try:
+            with hold(tree, [0], claim("ours")):
+                break
+        except UsageError:
+            refused += 1
+    assert refused < 1000
 
 
 def leases_sent(output: Output) -> dict[str, list[dict[str, str]]]:

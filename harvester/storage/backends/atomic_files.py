@@ -29,6 +29,8 @@ _ADVICE = {
     errno.ENOTDIR: "there is a file in place of a folder: move it away",
     errno.EISDIR: "there is a folder in place of a file: move it away",
     errno.ENAMETOOLONG: "choose a shorter path",
+    errno.ENOLCK: "this file system cannot lock: put the output on a local disk",
+    errno.EOPNOTSUPP: "this file system cannot lock: put the output on a local disk",
     errno.ELOOP: "a symbolic link there points to itself: correct it",
     errno.EFBIG: "the file is larger than the file system or a limit (ulimit -f) allows",
 }

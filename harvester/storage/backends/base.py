@@ -91,8 +91,11 @@ class Store(Protocol):
         would not notice a lost race.
         """
 
-    def owners(self) -> Iterator[Owner]:
-        """Yield the holders of locked names. A reader may ask for them."""
+    def owners(self, which: Callable[[str], bool] = bool) -> Iterator[Owner]:
+        """Yield the holders of those locked names for which ``which`` is true, of all by default.
+
+        A reader may ask for them.
+        """
 
     def display_path(self, name: str = "") -> str:
         """Return the path or URI of a file, or of the output, for messages."""

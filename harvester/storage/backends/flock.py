@@ -6,7 +6,6 @@ that another process has open would give two runs a lock of the same name.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -16,7 +15,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harvester.core.errors import StoreError
-from harvester.core.text.inert_text import inert
 from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.backends.claims import Owner, Wait, owner_of, parse_note
 from harvester.storage.backends.elapsed import boot_seconds
@@ -37,8 +35,8 @@ def locked(path: Path, wait: Wait) -> Iterator[None]:
     pipe in its place, or about another number of shards.
     """
     with _opened(path, lambda: regular_files.open_regular(path, _LOCK_FLAGS, 0o644)) as descriptor:
-        _acquire(descriptor, path, wait)
         with atomic_files.os_errors_as_store_errors(path):
+            _acquire(descriptor, path, wait)
             _write_note(descriptor, json.dumps(wait.claim.note()).encode())
         yield
 
@@ -139,9 +137,9 @@ def remove_if_abandoned(path: Path) -> bool:
 
 
 def _acquire(descriptor: int, path: Path, wait: Wait) -> None:
-    """Lock a file, and wait for that as long as the claim does."""
+    """Lock a file, and wait for that as long as the claim does. Raises OSError without locks."""
     begun, pause = boot_seconds(), _FIRST_PAUSE
-    while not _try_lock(descriptor, path):
+    while not _take(descriptor, fcntl.LOCK_EX):
         # Not for ever, because another program may share the lock for as long as it likes.
         is_patient = boot_seconds() < begun + _LONGEST_LOOK and not wait.claim.is_stopped()
         if is_patient and _is_looked_at(descriptor):
@@ -163,27 +161,17 @@ def _is_looked_at(descriptor: int) -> bool:
 
 def _take_if_free(descriptor: int, kind: int) -> bool | None:
     """Take a lock if it is free; return whether it is held then, None where there are no locks."""
-    try:
+    with suppress(OSError):
+        return _take(descriptor, kind)
+    return None
+
+
+def _take(descriptor: int, kind: int) -> bool:
+    """Take a lock if it is free; return whether it is held then. Raises OSError without locks."""
+    with suppress(BlockingIOError):
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
-
-
-def _try_lock(descriptor: int, path: Path) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        reason = os.strerror(error.errno or errno.EIO)
-        raise StoreError(
-            f"{inert(str(path))}: this file system cannot lock ({reason})",
-            "put the output on a local disk",
-        ) from error
-    return True
+        return True
+    return False
 
 
 def _holder_of(descriptor: int, bucket: str) -> Owner | None:

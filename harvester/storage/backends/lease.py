@@ -280,12 +280,11 @@ def held(files: NoteFiles, buckets: Iterable[str], claim: Claim, seconds: float)
         ownership.give_back()
 
 
-def owner(name: str, data: bytes, put_at: datetime, usual_seconds: float) -> claims.Owner | None:
-    """Return the holder that a lease of a name names, put at a time of the store; None if free."""
+def owner(bucket: str, data: bytes, put_at: datetime, usual_seconds: float) -> claims.Owner | None:
+    """Return the holder that the lease of a bucket names, put at a time of the store, if any."""
     note = claims.parse_note(data)
     if is_free(note):
         return None
-    bucket = name.rpartition("/")[2].removesuffix(SUFFIX)
     found = claims.owner_of(bucket, note) or claims.Owner(bucket, "", 0, "", "")
     ends_at = put_at.timestamp() + seconds_of(note, usual_seconds)
     return replace(found, renewed_at=utc_text(put_at.timestamp()), lease_ends_at=utc_text(ends_at))

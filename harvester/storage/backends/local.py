@@ -6,7 +6,7 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import accumulate
@@ -74,10 +74,10 @@ class LocalStore:
                 stack.enter_context(flock.locked(path, wait))
             yield UNLOSABLE
 
-    def owners(self) -> Iterator[Owner]:
+    def owners(self, which: Callable[[str], bool] = bool) -> Iterator[Owner]:
         """Yield the holders of lock files."""
-        for file in self.list(LOCKS):
-            if file.name.endswith(_LOCK_SUFFIX) and (owner := flock.owner(self.path(file.name))):
+        for path in (self.path(file.name) for file in self.list(LOCKS)):
+            if path.suffix == _LOCK_SUFFIX and which(path.stem) and (owner := flock.owner(path)):
                 yield owner
 
     def check_folders(self, names: Iterable[str]) -> None:

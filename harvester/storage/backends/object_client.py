@@ -158,11 +158,6 @@ def if_there(request: Callable[[], T]) -> T | None:
         return None
 
 
-def is_not_implemented(error: Exception) -> bool:
-    """Return whether the store does not know the request."""
-    return status(error) in {"405", "501"}
-
-
 def is_conflict(error: Exception) -> bool:
     """Return whether the store could not decide, because of another request at that moment.
 

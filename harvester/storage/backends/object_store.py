@@ -123,14 +123,14 @@ class ObjectStore:
             stack.enter_context(self._scratch.kept())
             yield hold
 
-    def owners(self) -> Iterator[Owner]:
+    def owners(self, which: Callable[[str], bool] = bool) -> Iterator[Owner]:
         """Yield the holders of leases, as their notes name them."""
         put_at = {meta["path"]: meta["last_modified"] for meta in self._listed(LOCKS)}
-        names = sorted(name for name in put_at if name.endswith(lease.SUFFIX))
-        for name, found in zip(names, map_concurrently(self.get, names), strict=True):
-            data = found.data if found else b""
-            owner = lease.owner(name, data, put_at[name], self._lease)
-            if owner is not None:
+        leases = sorted(name for name in put_at if name.endswith(lease.SUFFIX))
+        names = [name for name in leases if which(Path(name).stem)]
+        notes = map_concurrently(partial(read_bytes, self), names)
+        for name, note in zip(names, notes, strict=True):
+            if owner := lease.owner(Path(name).stem, note or b"", put_at[name], self._lease):
                 yield owner
 
     def list(self, folder: str) -> list[FileInfo]:
@@ -271,12 +271,9 @@ class ObjectStore:
         # Refused where an earlier run has put it. From then on nothing fits: it is there, in
         # another version, and the other name stands for nothing.
         is_able = self._accepts(_PROBE, "create") is not None
-        wrong: list[tuple[str, PutMode]] = [
-            (_PROBE, "create"),
-            (_PROBE, _WRONG_VERSION),
-            (f"{_PROBE}-gone", _WRONG_VERSION),
-        ]
-        if not is_able or any(self._accepts(*each) for each in wrong):
+        wrong = [self._accepts(_PROBE, "create")]
+        wrong += [self._accepts(name, _WRONG_VERSION) for name in (_PROBE, f"{_PROBE}-gone")]
+        if not is_able or any(wrong):
             raise UsageError(
                 f"{self._uri}: this store ignores conditions, and two runs at once would lose rows",
                 "name another store; or set `output.single_writer: true`, which gives up the"
@@ -293,7 +290,8 @@ class ObjectStore:
             except LostRace:
                 return False
             except BaseError as error:
-                if isinstance(error, NotSupportedError) or object_client.is_not_implemented(error):
+                is_unknown = object_client.status(error) in {"405", "501"}
+                if is_unknown or isinstance(error, NotSupportedError):
                     return None
                 raise
             return True

@@ -15,12 +15,13 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
+from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import Clock
 from harvester.core.errors import LostRace
 from harvester.core.results import Op
 from harvester.storage.backends.base import retry_races
-from harvester.storage.layout import CHANGES, Tree, label_of, parse_name
+from harvester.storage.layout import CHANGES, Tree, label_of, parse_name, partitions
 from harvester.storage.state import change_folding, change_reader, json_file
 from harvester.storage.state.change_entries import (
     BEGIN,
@@ -62,7 +63,8 @@ class ChangeLog:
         """Begin the logs that do not exist, and report what dead runs could not report.
 
         The buckets must be locked, and none of their files changed yet. ``is_new`` begins the logs
-        of a tree that is being made. Raises StoreError, and UsageError for a newer version.
+        of a tree that is being made. Raises StoreError, and UsageError for a newer version and for
+        files of another number of buckets.
         """
         store, own = self._tree.store, set(labels)
         logs = shelves(store.list(CHANGES))
@@ -70,6 +72,9 @@ class ChangeLog:
         self._heads = change_reader.heads(store, logs)
         lacking = sorted(own - self._heads.keys())
         files = change_reader.data_files(self._tree) if lacking and not is_new else {}
+        for dataset in CATALOGUE if files else ():
+            # Refused here already, so that a run with a wrong number of buckets leaves no log.
+            partitions(self._tree, dataset)
         for label in lacking:
             # The first entry is linked to the files that there were, so a cursor from before it
             # fits.
@@ -86,7 +91,7 @@ class ChangeLog:
         self._count += 1
         label = label_of(item.path)
         name = f"{CHANGES}/{label}/begun/{self.run_id}.{self._count}.entry"
-        begun = replace(item, at=self._at(), run_id=self.run_id)
+        begun = replace(item, at=calendar.utc_text(self._now()), run_id=self.run_id)
         json_file.write(self._tree.store, name, begun)
         self._announced[item.path] = name
 
@@ -120,7 +125,7 @@ class ChangeLog:
         Raises LostRace if the number of the first is taken.
         """
         head = self._heads[label] if label in self._heads and not lost else self._head(label)
-        first, at, size = head.seq + 1, self._at(), 0
+        first, at, size = head.seq + 1, calendar.utc_text(self._now()), 0
         lines: list[bytes] = []
         for entry in entries:
             numbered = replace(entry, seq=head.seq + 1, after=head.mark, at=at)
@@ -162,9 +167,6 @@ class ChangeLog:
                 # Its run may be alive, and may change the file after this.
                 return
         store.delete(name)
-
-    def _at(self) -> str:
-        return calendar.utc_text(self._now())
 
 
 def _label(entry: LogEntry) -> str:

@@ -200,4 +200,11 @@ SABOTAGES = (
         "if len(accounts) > 2)",
         "tests/cli/test_shared_credentials.py::test_the_accounts_of_all_processes_are_compared",
     ),
+    Sabotage(
+        "two-numbers-of-buckets-at-once",
+        "harvester/storage/locks.py",
+        "_refuse_other_counts(tree, labels[:1])",
+        "_refuse_other_counts(tree, [])",
+        "tests/storage/test_locks.py::test_of_two_numbers_of_buckets_at_once_at_most_one_goes_on",
+    ),
 )
