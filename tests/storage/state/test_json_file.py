@@ -36,6 +36,7 @@ from tests.support.run_harness import appid
 
 ONE, DATASET = appid(1), "user_summary"
 DAY = parse_day("2026-05-20")
+TIMES = "2026-05-20T02:00:00Z", "2026-05-20T02:00:01Z"
 NOON = instant(DAY, 12 * 60)
 
 
@@ -145,11 +146,11 @@ FILES = {
     ),
     "record": SideFile(
         "runs/r.json",
-        '{"record_version":7,"run_id":"r","started_at":"a","ended_at":"b","state":"running",'
-        '"exit_code":null,"reasons":["quota"],"requests":1,"rows":2,"outcome":null,"retry_at":null,'
-        '"more":[1],"published":[{}]}',
+        '{"record_version":7,"run_id":"r","started_at":"2026-05-20T02:00:00Z",'
+        '"ended_at":"2026-05-20T02:00:01Z","state":"running","exit_code":null,"reasons":["quota"],'
+        '"requests":1,"rows":2,"outcome":null,"retry_at":null,"more":[1],"published":[{}]}',
         lambda tree: run_records.last(tree, 5),
-        [RunRecord("r", "a", "b", "running", None, ("quota",), 1, 2, None, None)],
+        [RunRecord("r", *TIMES, "running", None, ("quota",), 1, 2, None, None)],
         [],
     ),
     "months": SideFile(
@@ -271,8 +272,8 @@ def test_a_verb_ends_with_the_code_of_a_wrong_usage(
 def test_a_record_larger_than_any_small_file_is_read_by_its_beginning(tmp_path: Path) -> None:
     """The files that a run replaced come last, and may be many."""
     tree = Tree(LocalStore(tmp_path), 1)
-    head: dict[str, Any] = {"run_id": "r", "started_at": "a", "ended_at": "b", "state": "finished"}
-    head |= {"exit_code": 0, "reasons": [], "requests": 1, "rows": 2}
+    head: dict[str, Any] = {"run_id": "r", "started_at": TIMES[0], "ended_at": TIMES[1]}
+    head |= {"state": "finished", "exit_code": 0, "reasons": [], "requests": 1, "rows": 2}
     head |= {"outcome": "complete", "retry_at": None}
     entry = {"path": "x/ref_month=2026-05/part-0000-of-0001.parquet", "appids": [ONE] * 10_000}
     run_records.write(tree, "20260520T000000Z-r", {**head, "published": [entry] * 200})
