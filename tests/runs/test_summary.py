@@ -82,17 +82,17 @@ def test_the_record_tells_of_each_account_that_needs_attention(tmp_path: Path) -
     assert not [key for key in rows if key[0] == appid(1) and not rows[key]["suspicious"]]
     broken = rows[appid(2), HOURLY]
     assert (broken["done"], broken["quarantined"], broken["missing"]) == (5, 1, 0)
-    assert broken["reasons"] == ("quarantined",)
+    assert broken["reasons"] == ["quarantined"]
     assert broken["requests"] == 5
     for dataset in BOTH:
         refused = rows[appid(3), dataset]
-        assert (refused["missing"], refused["reasons"]) == (5, ("refused",))
-        assert refused["errcodes"] == (50002,)
+        assert (refused["missing"], refused["reasons"]) == (5, ["refused"])
+        assert refused["errcodes"] == [50002]
     waiting = rows[appid(4), HOURLY]
-    assert (waiting["missing"], waiting["reasons"]) == (5, ("quota",))
+    assert (waiting["missing"], waiting["reasons"]) == (5, ["quota"])
     assert waiting["quota_resets_at"] == "2026-05-20T16:00:00Z"
     failed = rows[appid(5), DAILY]
-    assert (failed["missing"], failed["reasons"], failed["failed"]) == (5, ("failed",), 1)
+    assert (failed["missing"], failed["reasons"], failed["failed"]) == (5, ["failed"], 1)
     assert failed["quota_resets_at"] is None
     assert set(done.reasons()) == {"refused", "quota", "failed", "quarantined"}
     assert done.exit_code is Exit.ATTENTION
