@@ -35,7 +35,7 @@ PROPOSED = {
     "run": REPEATED,
     "check": REPEATED[:7],
     "status": (*REPEATED[:7], "--lang"),
-    "verify": REPEATED[:2],
+    "verify": REPEATED[:7],
     "forget": (*REPEATED[:2], "--accounts", "--datasets"),
 }
 """The repeated arguments that each verb of a next command has.
