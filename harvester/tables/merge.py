@@ -130,9 +130,9 @@ class AccountChange:
         """
         decoded, known = new.decoded, self.known
         with_rows = _mask_of(decoded.days, self.month)
-        accepted &= new.on.periods | with_rows
-        bad = accepted & _mask_of(decoded.quarantined, self.month) if decoded.quarantined else 0
-        good = accepted & ~bad
+        unusable = _mask_of(decoded.quarantined, self.month) if decoded.quarantined else 0
+        accepted &= new.on.periods | with_rows | unusable
+        bad, good = accepted & unusable, accepted & ~unusable
         filled = good & with_rows
         settled = 0 if decoded.delayed else new.on.settled
         if decoded.incomplete:
