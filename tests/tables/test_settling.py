@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.calendar import day_text, instant, month_of, one_day, parse_day
+from harvester.core.calendar import date_of, day_text, instant, month_of, one_day, parse_day
 from harvester.core.dataset import Dataset
 from harvester.core.model import MAX_ODDITIES, RawAnswer, Window
 from harvester.storage.layout import Partition, Tree
@@ -207,6 +207,15 @@ def test_weeks_settle_by_their_last_day(tree: Tree) -> None:
     assert known(tree, WEEK) == AccountDays(
         bits[0] | bits[1], bits[2], with_rows=sum(bits), asked=asked
     )
+
+
+def test_an_unusable_row_of_a_tuesday_is_no_silence(tree: Tree) -> None:
+    """A week is its Monday, but what WeChat says of another day is kept and told."""
+    tuesday = MONDAYS[0] + 1
+    row = {"ref_date": day_text(tuesday), "count_interval": 1, "msg_user": "many"}
+    done = put(tree, WEEK, answer(WEEK, (3, 17), [row], at(300)))
+    assert [entry.day for entry in done.quarantined] == [date_of(tuesday)]
+    assert known(tree, WEEK).quarantined == 1 << (tuesday - MAY)
 
 
 def test_months_settle_by_their_last_day(tree: Tree) -> None:

@@ -18,6 +18,13 @@ PUBLISH = "harvester/storage/publish.py"
 READINESS = "harvester/core/readiness.py"
 SABOTAGES = (
     Sabotage(
+        "unusable-row-beside-the-periods-is-silent",
+        MERGE,
+        "| with_rows | unusable",
+        "| with_rows",
+        "tests/tables/test_settling.py::test_an_unusable_row_of_a_tuesday_is_no_silence",
+    ),
+    Sabotage(
         "fetch-writes-rows",
         FETCH,
         "answer = Answer(",
