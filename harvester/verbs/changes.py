@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from harvester.storage.state.change_entries import BrokenHistory, LogPosition, c
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
 from harvester.verbs.project import union
+
+_BUCKET = re.compile(r"(\d+)-of-(0*[1-9]\d*)")
 
 FROM_THE_BEGINNING = "begin"
 """Cursor before everything: each file that exists is listed once."""
@@ -48,10 +51,8 @@ class ChosenChanges:
         if change.op != "replaced":
             return change
         days = tuple(day for day in change.days if self.begin_date <= day <= self.end_date)
-        chosen = self.appids
-        appids = tuple(x for x in change.appids if chosen is None or x in chosen)
-        is_narrowed = self.appids is not None or days != change.days
-        if is_narrowed and not (days and appids):
+        appids = tuple(x for x in change.appids if self.appids is None or x in self.appids)
+        if (self.appids is not None or days != change.days) and not (days and appids):
             return None
         return replace(change, days=days, appids=appids)
 
@@ -60,9 +61,9 @@ class ChosenChanges:
         dataset, _, month = name.rpartition("/")[0].partition("/ref_month=")
         is_of_dataset = self.datasets is None or dataset in self.datasets
         is_of_month = self.begin_date[:7] <= month <= self.end_date[:7]
-        bucket, _, count = layout.label_of(name).partition("-of-")
-        buckets = (bucket_of(appid, int(count)) for appid in self.appids or ())
-        is_of_account = self.appids is None or int(bucket) in buckets
+        place = _BUCKET.fullmatch(layout.label_of(name))
+        own = {bucket_of(appid, int(place[2])) for appid in self.appids or () if place}
+        is_of_account = self.appids is None or (place is not None and int(place[1]) in own)
         return is_of_dataset and is_of_month and is_of_account
 
 

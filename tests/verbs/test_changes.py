@@ -240,6 +240,14 @@ def test_options_narrow_the_feed(tmp_path: Path) -> None:
     assert {each[1] for each in told_of(end_date="2026-03-31")} == {"2026-03"}
 
 
+@pytest.mark.parametrize("label", ["", "x-of-y", "1-of-0", "0000-of-"])
+def test_a_planted_name_without_a_bucket_is_of_no_account(label: str) -> None:
+    """It is passed over by a selection of accounts, and ends no command."""
+    name = f"{DAILY}/ref_month=2026-03/part-{label}.parquet"
+    assert not ChosenChanges(frozenset({appid(1)})).has_file(name)
+    assert ChosenChanges().has_file(name)
+
+
 def test_days_in_the_wrong_order_are_a_mistake(
     elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
