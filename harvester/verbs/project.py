@@ -99,7 +99,7 @@ class Opened(NamedTuple):
 
     def project(self, selection: Selection, authorised: Authorised) -> Project:
         """Add the accounts of the platform and narrow the manifest. Raises as `open_project`."""
-        manifest, tree, credentials = self.manifest, self.tree, CredentialReader()
+        manifest, credentials = self.manifest, CredentialReader()
         platform = PlatformAtHand(self.clock, credentials.platform)
         output, tree, appids = manifest.output, self.tree, tuple[str, ...]()
         if manifest.from_platform:
@@ -116,8 +116,7 @@ class Opened(NamedTuple):
 
         mine = narrowed(manifest, selection, self.clock.started_at)
         read_again = ManifestReader(self.source, output, appids, selection)
-        place = tree, self.clock, platform
-        return Project(mine, manifest, *place, read_again, credentials)
+        return Project(mine, manifest, tree, self.clock, platform, read_again, credentials)
 
 
 def open_project(
@@ -219,7 +218,7 @@ def open_quietly(
 
 
 def is_inside(place: Path | str, around: Path | str) -> bool:
-    """Return whether a place is in another one, be it by a link, or the same."""
+    """Return whether a place is another one or inside of it. Links are followed."""
     at, whole = (str(x.resolve()) if isinstance(x, Path) else x for x in (place, around))
     return f"{at}/".startswith(f"{whole}/")
 

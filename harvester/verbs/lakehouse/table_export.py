@@ -129,15 +129,16 @@ class TableExport:
         return Swap(added, gone, news.cursor, self.selection, erases and (is_enough or bool(gone)))
 
     def _claim(self) -> None:
-        """Keep the place for tables of one owner. Raises UsageError if there are those of another.
+        """Keep the place for one owner. Raises UsageError if it has the tables of another owner.
 
         An expiry removes each file below the folder of a table that this very table does not need.
         """
         store, mine = self.target.store, self.owner.encode()
-        if (found := read_bytes(store, _OWNER) or mine) != mine:
+        if (found := read_bytes(store, _OWNER)) is None:
+            store.put(_OWNER, mine)
+        elif found != mine:
             what = f"{store.display_path()}: has tables of {inert(found.decode(errors='replace'))}"
             raise UsageError(what, "name another place")
-        store.put(_OWNER, mine)
 
     def _has_forgotten(self, table: str, names: Iterable[str]) -> bool:
         """Return whether files of a table beside the datasets name accounts that were forgotten.
