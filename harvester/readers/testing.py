@@ -72,11 +72,11 @@ class Sandbox:
     def expected(
         self, dataset: str, begin_date: str | date = "-30d", end_date: str | date = "yesterday"
     ) -> pa.Table:
-        """Return the rows that a harvest of these Beijing days must find, if it ran now.
+        """Return the rows that a harvest of these Beijing days must find now.
 
-        Without days they are those of `manifest`. Columns, their types and the order of rows are as
-        in the files, but without the provenance. Raises UsageError for an unknown dataset and an
-        invalid day.
+        The default days are the defaults of `manifest`. Columns, their types and the order of rows
+        are as in the files of a month, but without the provenance. Raises UsageError for an unknown
+        dataset and an invalid day.
         """
         known = CATALOGUE.get(dataset)
         if known is None:

@@ -163,7 +163,7 @@ def _erase_chosen(value: Any, target: ErasureRequest, dataset: str | None, last:
 
 
 _MEMBERS = {"labels": _erase_labels, "selection": _erase_chosen}
-"""How members of records are erased that are not as all others, by their names."""
+"""Functions that erase from members of a record, by the name of the member."""
 
 
 def _erase_text(text: str, target: ErasureRequest, dataset: str | None, last: Day | None) -> Any:

@@ -29,7 +29,7 @@ from harvester.runs.record.run_record import as_record
 
 
 class VerbResult(Brief):
-    """The result of a verb, whose members are those of its JSON."""
+    """The result of a verb. Its fields are the members of the verb's JSON."""
 
     __slots__ = ()
 

@@ -41,10 +41,9 @@ class Damage:
 
     ``path`` counts from the output's root. ``flaws`` are the defects that were found.
     ``lost`` are the days that are asked again unless the file is restored, without an appid if that
-    is unknown. ``remedy`` is the advice
-    for an intact file of another version, and empty for all others. ``moved_to`` is the place in
-    the quarantine to which a repair has moved it. ``missing`` files were published and are gone; a
-    repair records that.
+    is unknown. ``remedy`` is the advice for an intact file of another version, and empty for all
+    others. ``moved_to`` is the place in the quarantine to which a repair has moved it. ``missing``
+    files were published and are gone; a repair records that.
     """
 
     path: str
@@ -117,8 +116,8 @@ def verify(
     moves damaged files to the quarantine, and the next run asks for the days that are lost; a
     record names the files that are gone then. Files of another version are reported and stay. A
     repair waits for another run as long as ``lock_timeout`` says. Without a manifest, ``output`` is
-    verified by what runs have kept of theirs. Of the data files those are checked that may have a
-    selected day of a selected account. Raw groups have all.
+    verified by what runs have kept of theirs. A selection narrows the data files to those that may
+    hold a selected day of a selected account. Raw groups are always checked.
 
     Raises UsageError for a wrong argument and for a tree that is empty or has another number of
     buckets, StoreError if a file cannot be read from the disk, and, to repair, Busy if a run is at

@@ -251,7 +251,7 @@ def test_a_dataset_never_mixes_two_versions_of_a_file(outputs: Outputs, tmp_path
 def test_a_file_that_is_gone_is_no_fault_of_the_disk_or_the_bucket(
     outputs: Outputs, tmp_path: Path
 ) -> None:
-    """As after `forget`: the reader is told to open the dataset again."""
+    """`forget` removes files. The message says to open the dataset again."""
     lab = RunHarness(tmp_path, output=outputs.output, end="2026-03-20", datasets=(DAILY,))
     lab.run()
     dataset = opened(outputs.output).arrow(DAILY)

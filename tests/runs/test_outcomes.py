@@ -474,7 +474,7 @@ def test_what_the_system_refuses_to_a_run_is_no_bug(error: Exception) -> None:
 
 
 def test_a_file_that_cannot_be_opened_for_want_of_descriptors_is_no_bug() -> None:
-    """Nor in a task of the loop, out of which the error of a file comes."""
+    """An error of a file keeps its cause when it leaves a task of the loop."""
 
     async def write() -> None:
         with os_errors_as_store_errors(Path("x")):

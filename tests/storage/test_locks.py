@@ -183,7 +183,7 @@ def test_of_two_numbers_of_buckets_at_once_at_most_one_goes_on(
 
 
 def test_a_dead_run_with_another_number_of_buckets(s3_output: Output) -> None:
-    """Nobody gives its lease back, so it counts until it ends by the clock of the store."""
+    """The lease of a killed run counts until it ends by the clock of the store."""
     tree = open_tree(s3_output)
     note = {**claim("dead").note(), "lease": 0.5}
     tree.store.put(f"{LOCKS}/0001-of-0002.lease", json.dumps(note).encode())

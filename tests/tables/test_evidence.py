@@ -212,7 +212,7 @@ def left_on(day: int, *accounts: str) -> Evidence:
 
 
 def test_accounts_that_left_the_manifest_are_no_sentinels() -> None:
-    """They are not asked any more, so nobody would learn that WeChat has filled the day."""
+    """They are not asked any more, and the accounts that are asked tell when the day is filled."""
     sentinels = left_on(25).sentinels(MARCH + 20)
     gone = left_on(15, *sentinels)
     assert gone.is_empty_everywhere(MARCH + 20)
@@ -231,7 +231,7 @@ def test_accounts_that_left_the_manifest_are_not_waited_for() -> None:
 
 
 def test_new_accounts_are_usual_once_they_have_rows() -> None:
-    """Of three accounts nothing is told; with those that joined the day is empty everywhere."""
+    """Three accounts are too few for a verdict. With the others the day is empty everywhere."""
     old = {appid(number): history([20]) for number in range(1, 4)}
     new = {appid(number): AccountDays(final=(1 << 25) - 1) for number in range(4, 11)}
     for days in new.values():

@@ -278,7 +278,7 @@ def test_expectations_are_listed_with_what_is_there_the_unmet_ones_first(lab: Tr
 
 
 def test_a_trouble_of_whole_runs_is_not_for_a_client(lab: Troubles) -> None:
-    """Nor a trouble of a dataset that is not selected; each is told of in the page of all.
+    """A page of selected datasets leaves out troubles of the others. The page of all has each.
 
     An unmet expectation that more than 200 accounts lack names none of them, and not all are late.
     """

@@ -15,8 +15,8 @@ from typing import Any
 from harvester.core.exit_codes import Outcome
 
 MAX_FORMER = 500
-"""Maximum earlier run records that are read for the beginning of a trouble. Those of a day are
-among them where a run comes every three minutes, or sixty shards every three hours."""
+"""Maximum earlier run records that are read for the beginning of a trouble. They cover a day of
+runs every three minutes, or of sixty shards every three hours."""
 
 ENDS_EARLY = {"store", "locked", "lease", "unanswered", "died"}
 """Reasons of a run that an error ended before it had asked for all that it wanted."""

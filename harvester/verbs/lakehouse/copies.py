@@ -116,7 +116,7 @@ def _bounds(metadata: pq.FileMetaData) -> dict[str, tuple[str, str]]:
 def _condition(folder: str, schema: pa.Schema, chosen: ChosenChanges) -> pc.Expression | None:
     """Return the condition on the rows that are chosen, None if all are.
 
-    Datasets choose tables alone: else `coverage` would lack those of the next export.
+    Selected datasets choose whole tables, so that `coverage` has the rows of all datasets.
     """
     parts = list[pc.Expression]()
     if chosen.appids is not None and "appid" in schema.names:
