@@ -493,7 +493,7 @@ def test_a_day_on_which_a_fifth_of_all_attempts_fail_runs_at_nearly_full_speed(
     for rate in (0.0, 0.2):
         lab = VirtualTimeHarness(tmp_path / str(rate), accounts=10, datasets=(HOURLY,))
         lab.begin, lab.end = "2026-01-20", "2026-04-29"
-        # Of 1,000 windows one fails six times in a row in one of sixteen runs, and none twelve times.
+        # One of 1,000 windows fails six times in a row in one run of sixteen; none twelve times.
         lab.limits = Limits(Pace(Rate(2, 1.0), 1, concurrency=4))
         lab.retry = Retry(max_attempts=12)
         serve_by(lab, Rules(fault_rate=rate, seed=5))
