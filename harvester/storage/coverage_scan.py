@@ -246,7 +246,7 @@ def _add_month(accounts: dict[str, _AccountScan], month: Month, coverage: Covera
     # Cached, because thousands of accounts have the same mask.
     day_set = cache(partial(calendar.from_month_mask, month=month))
     begin = calendar.month_begin(month)
-    masks = zip(coverage.appids, *coverage.masks, strict=True)
+    masks = zip(coverage.appids, *coverage.masks.values(), strict=True)
     for place, (appid, final, provisional, bad, rows, confirmed, again) in enumerate(masks):
         # A bucket has accounts that this job does not name, and they are evidence for the others.
         account = accounts.get(appid)

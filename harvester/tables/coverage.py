@@ -18,7 +18,6 @@ import base64
 import functools
 import itertools
 import struct
-import sys
 import zlib
 from array import array
 from bisect import bisect_left
@@ -102,45 +101,36 @@ class AccountDays:
 class Coverage:
     """Coverage of one partition and month. The arrays are in the order of ``appids``.
 
-    ``packed`` has 8 bytes for each appid. ``asked`` has a number for each item of
+    ``packed`` has 8 bytes for each appid. ``masks`` are by the names that they have in
+    `AccountDays`, in its order. ``asked`` has a number for each item of
     `AccountDays.asked`: (index of the account × 32 + day) × 2**32 + the time when it was asked
     last, ``first`` the time when it was asked first, and ``rests_on`` that of `AskTimes`.
     """
 
     month: Month
     packed: bytes
-    final: array[int]
-    provisional: array[int]
-    quarantined: array[int]
-    with_rows: array[int]
-    confirmed: array[int]
-    again: array[int]
+    masks: Mapping[str, array[int]]
     asked: array[int]
     first: array[int]
     rests_on: array[int]
 
     @property
-    def masks(self) -> tuple[array[int], ...]:
-        """The arrays of masks, in the order of the members of `AccountDays`."""
-        return tuple(getattr(self, name) for name in _MASKS)
-
-    @property
     def appids(self) -> tuple[str, ...]:
         """Appids of all accounts that have a state, sorted."""
-        return _unpack(self.packed)
+        return appids_of(self.packed)
 
     def filled(self) -> tuple[DaySet, list[str]]:
         """Return the days on which any account has rows, and those accounts."""
-        mask = functools.reduce(int.__or__, self.with_rows, 0)
-        days = calendar.from_month_mask(mask, self.month)
-        return days, [*itertools.compress(self.appids, self.with_rows)]
+        masks = self.masks["with_rows"]
+        days = calendar.from_month_mask(functools.reduce(int.__or__, masks, 0), self.month)
+        return days, [*itertools.compress(self.appids, masks)]
 
     def account(self, appid: str) -> AccountDays:
         """Return a copy of an account's state; all days are unknown if it was never asked."""
         place = bisect_left(self.appids, appid)
         if place == len(self.appids) or self.appids[place] != appid:
             return AccountDays()
-        masks = {name: getattr(self, name)[place] for name in _MASKS}
+        masks = {name: of_accounts[place] for name, of_accounts in self.masks.items()}
         return AccountDays(**masks, asked=self.asked_of(place))
 
     def asked_until(self, now: float) -> Coverage:
@@ -167,7 +157,7 @@ class Coverage:
 
     def asked_of(self, place: int) -> dict[int, AskTimes]:
         """Return `AccountDays.asked` of the account at an index of ``appids``."""
-        if not self.provisional[place]:
+        if not self.masks["provisional"][place]:
             return {}
         begin = place * _DAYS_PER_ACCOUNT
         found: dict[int, AskTimes] = {}
@@ -206,14 +196,13 @@ def of_accounts(month: Month, accounts: Mapping[str, AccountDays]) -> Coverage:
             first.append(times.first)
             rests_on.append(times.rests_on)
     masks = {name: array("I", map(attrgetter(name), known)) for name in _MASKS}
-    return Coverage(month, _pack(appids), **masks, asked=asked, first=first, rests_on=rests_on)
+    return Coverage(month, _pack(appids), masks, asked, first, rests_on)
 
 
 def encode(coverage: Coverage) -> str:
     """Return the text form, which is ASCII."""
-    head = _PAYLOAD.pack(coverage.month, len(coverage.final), len(coverage.asked))
-    times = coverage.asked, coverage.first, coverage.rests_on
-    arrays = map(_little_endian, (*coverage.masks, *times))
+    head = _PAYLOAD.pack(coverage.month, len(coverage.appids), len(coverage.asked))
+    arrays = *coverage.masks.values(), coverage.asked, coverage.first, coverage.rests_on
     payload = b"".join([head, coverage.packed, *(values.tobytes() for values in arrays)])
     squeezed = pa.Codec("zstd", compression_level=3).compress(payload, asbytes=True)
     parts = (_HEADER.pack(VERSION, len(payload)), squeezed, _CRC.pack(zlib.crc32(payload)))
@@ -260,20 +249,13 @@ def _parse_payload(payload: bytes) -> Coverage:
     arrays = [array(kind) for kind in "I" * len(_MASKS) + "QII"]
     for values, part in zip(arrays, rest, strict=True):
         values.frombytes(part)
-    found = Coverage(month, bytes(packed), *map(_little_endian, arrays))
+    *masks, last, first, rests_on = arrays
+    of_days = dict(zip(_MASKS, masks, strict=True))
+    found = Coverage(month, bytes(packed), of_days, last, first, rests_on)
     # Otherwise a day would be looked for at an account that is not there.
     if max(found.asked, default=0) >> 32 >= max(1, _DAYS_PER_ACCOUNT * accounts):
         raise ValueError("a day of no account")
     return found
-
-
-def _little_endian(values: array[int]) -> array[int]:
-    """Convert between the byte order of this machine and that of the text form."""
-    if sys.byteorder == "little":
-        return values
-    swapped = values[:]
-    swapped.byteswap()
-    return swapped
 
 
 def _pack(appids: list[str]) -> bytes:
@@ -284,7 +266,8 @@ def _pack(appids: list[str]) -> bytes:
 
 
 @functools.lru_cache(maxsize=8)
-def _unpack(packed: bytes) -> tuple[str, ...]:
+def appids_of(packed: bytes) -> tuple[str, ...]:
+    """Return the appids that `Coverage.packed` has, sorted."""
     # Consecutive months have the same accounts, so the tuple of their names is shared.
     text = packed.hex()
     return tuple([f"wx{text[i : i + 16]}" for i in range(0, len(text), 16)])

@@ -7,11 +7,12 @@ them for each account.
 from __future__ import annotations
 
 import functools
+import struct
 import zlib
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -32,7 +33,7 @@ from harvester.core.day_states import (
     answered_states,
 )
 from harvester.tables.columns import neighbours, numbers_of
-from harvester.tables.coverage import OLD_DAYS, Coverage
+from harvester.tables.coverage import OLD_DAYS, Coverage, appids_of
 from harvester.tables.derived import COVERAGE
 
 PIECE_ROWS = 1 << 15
@@ -100,7 +101,7 @@ class DatasetDays:
         distinct = {each: number for number, each in enumerate(dict.fromkeys(found))}
         numbers = pa.array([distinct[each] for each in found], pa.int64())
         appids, whose = self._joined(known, pa.array([bool(each.wanted) for each in found]))
-        kinds, of_each = _distinct(known.masks, numbers.take(whose))
+        kinds, of_each = _distinct(known.masks.values(), numbers.take(whose))
         beside = [*distinct]
         rows_of = functools.partial(_rows_of_kind, month, grain, gapless=self.dataset.gapless)
         rows = _KindRows.of(rows_of(kind[:-1], beside[kind[-1]]) for kind in kinds)
@@ -124,7 +125,8 @@ class DatasetDays:
 
     def _split_accounts(self, packed: bytes) -> tuple[pa.Array, ...]:
         """Return the accounts of a footer with their kinds, and all others with theirs."""
-        theirs, every = _appids(packed), pa.array([*self.accounts], pa.string())
+        theirs = pa.array(appids_of(packed), pa.string())
+        every = pa.array([*self.accounts], pa.string())
         whose = pa.array(self._whose, pa.int64())
         kinds = whose.take(pc.index_in(theirs, every)).fill_null(0)
         is_other = pc.invert(pc.is_in(every, theirs))
@@ -204,33 +206,22 @@ def _salt(appid: str) -> int:
     return hash((int.from_bytes(appid.encode()),))
 
 
-# Cached, because most datasets have the same accounts.
-@functools.lru_cache(maxsize=2)
-def _appids(packed: bytes) -> pa.Array:
-    text = packed.hex()
-    return pa.array([f"wx{text[i : i + 16]}" for i in range(0, len(text), 16)], pa.string())
-
-
 def _distinct(
-    masks: Iterable[array[int]], beside: pa.Array
+    masks: Collection[array[int]], beside: pa.Array
 ) -> tuple[list[tuple[int, ...]], pa.Array]:
     """Return the distinct kinds of accounts, and the place of each account's among them.
 
     A kind has the masks of a footer, zeros for accounts that are not in it, and a number of
     ``beside``.
     """
-    kinds: list[tuple[int, ...]] = [()]
-    places = pa.repeat(pa.scalar(0, pa.int64()), len(beside))
-    columns = [_numbers(pa.uint32(), each) for each in masks]
-    rest = pa.repeat(pa.scalar(0, pa.uint32()), len(beside) - len(columns[0]))
-    for column in (*(pa.concat_arrays([each, rest]) for each in columns), beside):
-        encoded = column.dictionary_encode()
-        values, indices = encoded.dictionary.to_pylist(), encoded.indices.cast(pa.int64())
-        both = pc.add(pc.multiply(places, len(values)), indices).dictionary_encode()
-        pairs = (divmod(code, len(values)) for code in both.dictionary.to_pylist())
-        kinds = [(*kinds[one], values[other]) for one, other in pairs]
-        places = both.indices.cast(pa.int64())
-    return kinds, places
+    width, count = len(masks) + 1, len(beside)
+    cells = array("I", bytes(4 * width * count))
+    for place, column in enumerate((*masks, array("I", numbers_of(beside, "q")))):
+        cells[place : width * len(column) : width] = column
+    rows = pa.Array.from_buffers(pa.binary(4 * width), count, [None, pa.py_buffer(cells)])
+    encoded = rows.dictionary_encode()
+    kinds = [struct.unpack(f"{width}I", each) for each in encoded.dictionary.to_pylist()]
+    return kinds, encoded.indices
 
 
 def _numbers(kind: pa.DataType, found: array[int]) -> pa.Array:
@@ -243,7 +234,7 @@ def _times(known: Coverage, accounts: int) -> pa.Array | None:
     Day ``n`` of a place in the footer is at place × 32 + n. Times are in seconds since the Unix
     epoch, and 0 if they are unknown.
     """
-    if not any(known.provisional):
+    if not any(known.masks["provisional"]):
         return None
     asked, own = _numbers(pa.uint64(), known.asked), _numbers(pa.uint32(), known.rests_on)
     last = pc.bit_wise_and(asked, pa.scalar(_SECONDS, pa.uint64())).cast(pa.uint32())

@@ -309,7 +309,7 @@ class Year:
             ):
                 if footer is not None:
                     known = footer.coverage
-                    found[each] = dict(zip(known.appids, known.final, strict=True))
+                    found[each] = dict(zip(known.appids, known.masks["final"], strict=True))
         return found
 
     def compared(self) -> Comparison:

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import base64
-import sys
 import zlib
-from array import array
 
 import hypothesis.strategies as st
 import pyarrow as pa
@@ -127,12 +125,6 @@ def test_arrays_that_are_shorter_than_they_say_are_refused() -> None:
     raw = head + squeezed + coverage._CRC.pack(end)
     with pytest.raises(StoreError, match="damaged coverage"):
         coverage.decode(base64.b64encode(raw))
-
-
-def test_the_text_form_is_the_same_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that counts bytes from the other end turns its numbers around."""
-    monkeypatch.setattr(sys, "byteorder", "big")
-    assert coverage._little_endian(array("I", [1])) == array("I", [1 << 24])
 
 
 def test_a_newer_version_is_refused_by_number() -> None:

@@ -87,14 +87,8 @@ ROWS = [table((1, 0, 0), (1, 0, 1), (1, 1, 0)), table((1, 1, 5), (2, 0, 0))]
 def test_an_account_twice_in_a_coverage_is_a_defect() -> None:
     """Its second entry would never be looked at."""
     twice = known(a1=0b1)
-    twice = replace(
-        twice,
-        packed=2 * twice.packed,
-        final=2 * twice.final,
-        provisional=2 * twice.provisional,
-        quarantined=2 * twice.quarantined,
-        with_rows=2 * twice.with_rows,
-    )
+    masks = {name: 2 * of_accounts for name, of_accounts in twice.masks.items()}
+    twice = replace(twice, packed=2 * twice.packed, masks=masks)
     [found] = integrity.coverage_defects(twice, PLACE)
     assert found == ("its coverage names accounts twice or out of order", {appid(1): 0b1})
 
