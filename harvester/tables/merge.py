@@ -31,8 +31,8 @@ from harvester.tables.row_groups import Provenance, account_slices, into_row_gro
 OLD_AGE = 30
 """Age in Beijing days that a day must exceed at its first answer to be old."""
 
-_AFTER_ALL_APPIDS = "\U0010ffff"
-"""Text that sorts after every appid."""
+_NO_MORE: tuple[str, Iterator[Slice]] = "\U0010ffff", iter(())
+"""What follows the last account of a file: a text that sorts after every appid, and no rows."""
 
 
 class AnsweredOn(NamedTuple):
@@ -237,29 +237,31 @@ def span_mask(begin: Day, end: Day, month: Month) -> int:
 
 
 def merged(
-    schema: pa.Schema,
-    old: Iterable[pa.RecordBatch],
-    changes: Iterable[AccountChange],
-    rows: int | None = None,
+    schema: pa.Schema, old: Iterable[pa.RecordBatch], changes: Iterable[AccountChange]
 ) -> Iterator[pa.Table]:
-    """Yield the old rows with the changes applied, in tables of ``rows`` rows.
+    """Yield the old rows with the changes applied, in row groups.
 
-    The last table may be shorter. ``old`` must be sorted by appid and the dataset's key, and
-    ``changes`` by appid, with each account once. Without ``rows`` each table is a row group. Raises
-    DamagedOutput if the appids of the old rows are not sorted.
+    ``old`` must be sorted by appid and the dataset's key, and ``changes`` by appid, with each
+    account once. Raises DamagedOutput if the appids of the old rows are not sorted.
     """
-    return into_row_groups(schema, _interleave(_ExistingRows(old), changes), rows)
+    return into_row_groups(schema, _interleave(old, changes))
 
 
-def _interleave(old: _ExistingRows, changes: Iterable[AccountChange]) -> Iterator[Slice]:
+def _interleave(old: Iterable[pa.RecordBatch], changes: Iterable[AccountChange]) -> Iterator[Slice]:
+    accounts = _accounts(old)
+    appid, rows = next(accounts, _NO_MORE)
     for change in changes:
-        yield from old.rows_before(change.appid)
+        while appid < change.appid:
+            yield from rows
+            appid, rows = next(accounts, _NO_MORE)
         new = sorted(change.rows.items(), key=itemgetter(0))
         replaced: dict[Day, list[Slice]] = {}
-        yield from _replace_days(old.rows_of(change.appid), new, replaced)
+        yield from _replace_days(rows if appid == change.appid else (), new, replaced)
         if replaced:
             change.unchanged |= unchanged_days(replaced, change.rows)
-    yield from old.rows_before(_AFTER_ALL_APPIDS)
+    yield from rows
+    for _, rows in accounts:
+        yield from rows
 
 
 def _replace_days(
@@ -299,30 +301,10 @@ def _replace_days(
     yield from (rows for _, rows in new[done:])
 
 
-class _ExistingRows:
-    """The rows of a file, read once in their order."""
-
-    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
-        self._accounts = groupby(_in_order(batches), itemgetter(0))
-        self._appid = ""
-        self._slices: Iterator[tuple[str, Slice]] = iter(())
-
-    def rows_before(self, appid: str) -> Iterator[Slice]:
-        """Yield the remaining rows of accounts that sort before this one."""
-        while self._appid < appid:
-            yield from self.rows_of(self._appid)
-            self._appid, self._slices = next(self._accounts, (_AFTER_ALL_APPIDS, iter(())))
-
-    def rows_of(self, appid: str) -> Iterator[Slice]:
-        """Yield the rows of an account, after `rows_before` of the same account."""
-        if self._appid == appid:
-            yield from map(itemgetter(1), self._slices)
-
-
-def _in_order(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, Slice]]:
-    """Yield the rows of each account in each batch. Raises DamagedOutput if they are not sorted."""
+def _accounts(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, Iterator[Slice]]]:
+    """Yield each account with its rows. Raises DamagedOutput if the accounts are not sorted."""
     last = ""
-    for appid, rows in account_slices(batches):
+    for appid, slices in groupby(account_slices(batches), itemgetter(0)):
         # One pass joins old and new in this order: rows out of it would miss their replacement.
         if appid < last:
             raise DamagedOutput(
@@ -330,7 +312,7 @@ def _in_order(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, Slice]]:
                 "move the file away to have its days asked again",
             )
         last = appid
-        yield appid, rows
+        yield appid, map(itemgetter(1), slices)
 
 
 def _mask_of(found: Iterable[Day], month: Month) -> int:

@@ -52,12 +52,6 @@ class NewRows(NamedTuple):
     provenance: Provenance
 
 
-def _row_weight(schema: pa.Schema) -> int:
-    """Return the memory of a row, in rows without a list column."""
-    lists = [kind for kind in schema.types if pa.types.is_list(kind)]
-    return _ROWS_PER_LIST * len(lists) or 1
-
-
 def account_slices(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, Slice]]:
     """Yield the rows of each account in each batch, in their order, with its appid."""
     for batch in batches:
@@ -68,14 +62,10 @@ def account_slices(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, Sli
             start = end
 
 
-def into_row_groups(
-    schema: pa.Schema, pieces: Iterable[Slice], rows: int | None = None
-) -> Iterator[pa.Table]:
-    """Yield all pieces in order, as tables of ``rows`` rows; the last may be shorter.
-
-    Without ``rows`` each table is a row group.
-    """
-    rows = rows or ROW_GROUP_ROWS // _row_weight(schema)
+def into_row_groups(schema: pa.Schema, pieces: Iterable[Slice]) -> Iterator[pa.Table]:
+    """Yield all pieces in order, as tables of equal length; the last may be shorter."""
+    lists = sum(map(pa.types.is_list, schema.types))
+    rows = ROW_GROUP_ROWS // (_ROWS_PER_LIST * lists or 1)
     group, length = deque[Slice](), 0
     for piece in pieces:
         _append(group, piece)

@@ -13,7 +13,7 @@ from harvester.core.calendar import instant, month_of, parse_day
 from harvester.core.errors import StoreError
 from harvester.core.model import RawAnswer, Window
 from harvester.storage.publish import answered_on
-from harvester.tables import merge
+from harvester.tables import merge, row_groups
 from harvester.tables.columns import Slice, arrow_schema
 from harvester.tables.coverage import OLD_DAYS, AccountDays, AskTimes
 from harvester.tables.decode_batch import batch_decoder
@@ -226,7 +226,9 @@ def test_merged_equals_sorting_everything(
     """Any old file with any changes gives what reading all of it and sorting would give."""
     whole = in_arrow(old, OLD)
     batches = [whole.slice(i, batch_rows) for i in range(0, len(whole), batch_rows)]
-    tables = list(merge.merged(SCHEMA, batches, changes_of(new), group_rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_groups, "ROW_GROUP_ROWS", group_rows)
+        tables = list(merge.merged(SCHEMA, batches, changes_of(new)))
     assert all(len(table) == group_rows for table in tables[:-1])
     assert all(tables)
     kept = in_arrow({key: value for key, value in old.items() if key not in new}, OLD)
