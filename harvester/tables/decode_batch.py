@@ -9,9 +9,8 @@ by column. If a check fails, all answers of the batch are decoded one by one: se
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from itertools import repeat
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,7 +21,7 @@ from harvester.core.dataset import DATE_COLUMN, Dataset, Kind, Nesting
 from harvester.core.model import RawAnswer, Window
 from harvester.tables.columns import Slice, arrow_schema, neighbours, numbers_of
 from harvester.tables.day_rows import Decoded, DecodeResult
-from harvester.tables.decode import Decoder, decoder
+from harvester.tables.decode import decoder
 from harvester.tables.oddities import OddityCheck, check_of
 from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
 
@@ -49,22 +48,20 @@ class _NeedsRowDecoding(Exception):
     """A batch whose answers must be decoded one by one."""
 
 
-class _BatchLayout(NamedTuple):
-    """Values that are computed once per dataset for decoding its batches."""
-
-    dataset: Dataset
-    schema: pa.Schema
-    options: pj.ParseOptions
-
-
 def batch_decoder(dataset: Dataset) -> BatchDecoder:
     """Return the decoder of batches of a dataset's answers, which never raises an exception.
 
     The days of a regular batch are slices of one Arrow batch in the dataset's schema. Those of an
     irregular one are slices of a few.
     """
-    schema = arrow_schema(dataset)
-    in_pieces = partial(_decode_in_pieces, schema, check_of(dataset), decoder(dataset))
+    schema, check, one_by_one = arrow_schema(dataset), check_of(dataset), decoder(dataset)
+
+    def in_pieces(batch: Sequence[SourcedAnswer]) -> Iterator[BatchResult]:
+        # Each becomes Arrow before the next is decoded: Python's objects take 8 times the memory.
+        for piece in batches(batch, _PIECE_BYTES):
+            decoded = [one_by_one(answer.window, answer.body) for answer, _ in piece]
+            yield from _to_arrow(schema, check, piece, decoded)
+
     if dataset.nesting is not Nesting.FLAT:
         return in_pieces
     members = [(column.name, _PARSED_TYPES[column.kind]) for column in dataset.columns]
@@ -72,7 +69,14 @@ def batch_decoder(dataset: Dataset) -> BatchDecoder:
         explicit_schema=pa.schema([("list", pa.list_(pa.struct(members)))]),
         unexpected_field_behavior="error",
     )
-    return partial(_decode_guarded, _BatchLayout(dataset, schema, options), in_pieces)
+
+    def whole(batch: Sequence[SourcedAnswer]) -> Iterable[BatchResult]:
+        try:
+            return _decode_clean(dataset, schema, options, batch)
+        except Exception:  # noqa: BLE001 - a bug must not stop the answers that can be decoded
+            return in_pieces(batch)
+
+    return whole
 
 
 def batches(
@@ -89,18 +93,6 @@ def batches(
             batch, size = [], 0
     if batch:
         yield batch
-
-
-def _decode_in_pieces(
-    schema: pa.Schema,
-    check: OddityCheck | None,
-    one_by_one: Decoder,
-    batch: Sequence[SourcedAnswer],
-) -> Iterator[BatchResult]:
-    # Each piece becomes Arrow before the next is decoded: Python's objects take 8 times the memory.
-    for piece in batches(batch, _PIECE_BYTES):
-        decoded = [one_by_one(answer.window, answer.body) for answer, _ in piece]
-        yield from _to_arrow(schema, check, piece, decoded)
 
 
 def _to_arrow(
@@ -132,49 +124,43 @@ def _to_arrow(
         yield result
 
 
-def _decode_guarded(
-    layout: _BatchLayout, in_pieces: BatchDecoder, batch: Sequence[SourcedAnswer]
-) -> Iterable[BatchResult]:
-    try:
-        return _decode_clean(layout, batch)
-    except Exception:  # noqa: BLE001 - a bug must not stop the answers that can be decoded
-        return in_pieces(batch)
-
-
-def _decode_clean(layout: _BatchLayout, batch: Sequence[SourcedAnswer]) -> Sequence[BatchResult]:
+def _decode_clean(
+    dataset: Dataset,
+    schema: pa.Schema,
+    options: pj.ParseOptions,
+    batch: Sequence[SourcedAnswer],
+) -> Sequence[BatchResult]:
     """Decode all answers as one table.
 
     Raises _NeedsRowDecoding, ArrowException or ValueError if an answer is not regular.
     """
-    lists = _parse_lists(layout, [answer.body for answer, _ in batch])
+    lists = _parse_lists(options, [answer.body for answer, _ in batch])
     rows = lists.flatten()
     if not len(rows):
         return [DecodeResult({}, {}) for _ in batch]
     parents = pc.list_parent_indices(lists)
     columns = {
         column.name: _check_column(column.kind, rows.field(i), nulls=not column.required)
-        for i, column in enumerate(layout.dataset.columns)
+        for i, column in enumerate(dataset.columns)
     }
     windows = [answer.window for answer, _ in batch]
     day = columns[DATE_COLUMN].cast(pa.int32())
     _check_windows(day, windows, parents)
-    _check_order(_sort_key(layout.dataset, day, columns), parents)
+    _check_order(_sort_key(dataset, day, columns), parents)
     table = pa.RecordBatch.from_arrays(
         [
             pa.array([window.appid for window in windows]).take(parents),
             *columns.values(),
-            pa.array([source.fetched_at for _, source in batch], layout.schema.types[-3]).take(
-                parents
-            ),
+            pa.array([source.fetched_at for _, source in batch], schema.types[-3]).take(parents),
             pa.array([source.run_id for _, source in batch]).take(parents),
             pa.nulls(len(rows), pa.string()),
         ],
-        schema=layout.schema,
+        schema=schema,
     )
     return _slices_by_day(table, day, parents, len(batch))
 
 
-def _parse_lists(layout: _BatchLayout, bodies: list[bytes]) -> pa.ListArray:
+def _parse_lists(options: pj.ParseOptions, bodies: list[bytes]) -> pa.ListArray:
     """Parse the ``list`` of each body, in order, with one call of Arrow's JSON reader."""
     # Each body must be one line with one document: after a line break inside of a body, or with
     # more or less than one bracket in it, Arrow could read one body as two, or two as one.
@@ -188,7 +174,7 @@ def _parse_lists(layout: _BatchLayout, bodies: list[bytes]) -> pa.ListArray:
         raise _NeedsRowDecoding("a body of more than one line or document")
     data = b"\n".join(bodies)
     whole = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
-    table = pj.read_json(pa.BufferReader(data), read_options=whole, parse_options=layout.options)
+    table = pj.read_json(pa.BufferReader(data), read_options=whole, parse_options=options)
     [lists] = table.column("list").chunks
     if len(lists) != len(bodies) or lists.null_count or lists.flatten().null_count:
         raise _NeedsRowDecoding("an answer without a list, or a row that is no object")
