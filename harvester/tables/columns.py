@@ -164,18 +164,12 @@ def _fast_check_rates(values: list[Any]) -> list[Any]:
 
 def _check_texts(values: list[Any]) -> list[Any]:
     require_type(values, "a text", str)
-    if not is_utf8_encodable("".join(values)):
-        raise ValueMismatch("a text with half a character")
-    return values
-
-
-def is_utf8_encodable(text: str) -> bool:
-    """Return whether a text can be written as UTF-8: lone surrogates cannot."""
     try:
-        text.encode()
+        # UTF-8 has no lone surrogates.
+        "".join(values).encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        raise ValueMismatch("a text with half a character") from None
+    return values
 
 
 def _check_hours(values: list[Any]) -> list[Any]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harvester.core.dataset import Dataset, Kind
+from harvester.core.dataset import Column, Dataset
 from harvester.core.model import OddityKind
 from harvester.tables.columns import neighbours
 from harvester.tables.day_rows import Oddity
@@ -20,18 +20,15 @@ from harvester.tables.day_rows import Oddity
 OddityCheck: TypeAlias = Callable[[pa.RecordBatch], tuple[Oddity, ...]]
 
 
-class _Bounded(NamedTuple):
-    """A column, or the member ``field`` of a LIST, with its documented maximum."""
-
-    column: str
-    field: str
-    maximum: float
-
-
 def check_of(dataset: Dataset) -> OddityCheck | None:
     """Return the check of a dataset's rows, sorted by appid and key; None if there is none."""
     totals = tuple(column.name for column in dataset.columns if column.is_total)
-    bounded = tuple(_bounded(dataset))
+    bounded = [
+        (column, member, member.maximum)
+        for column in dataset.columns
+        for member in (column, *column.fields)
+        if member.maximum is not None
+    ]
     if not totals and not bounded:
         return None
 
@@ -39,15 +36,6 @@ def check_of(dataset: Dataset) -> OddityCheck | None:
         return (*_falling(dataset, totals, rows), *_above(bounded, rows))
 
     return check
-
-
-def _bounded(dataset: Dataset) -> Iterator[_Bounded]:
-    for column in dataset.columns:
-        if column.maximum is not None:
-            yield _Bounded(column.name, "", column.maximum)
-        for member in column.fields if column.kind is Kind.LIST else ():
-            if member.maximum is not None:
-                yield _Bounded(column.name, member.name, member.maximum)
 
 
 def _falling(dataset: Dataset, totals: tuple[str, ...], rows: pa.RecordBatch) -> Iterator[Oddity]:
@@ -71,13 +59,12 @@ def _falling(dataset: Dataset, totals: tuple[str, ...], rows: pa.RecordBatch) ->
             yield Oddity(OddityKind.FALLING_TOTAL, name, value)
 
 
-def _above(bounded: tuple[_Bounded, ...], rows: pa.RecordBatch) -> Iterator[Oddity]:
-    """Yield the columns with a value above their documented maximum."""
-    for name, field, maximum in bounded:
-        values = rows.column(name)
-        if field:
-            values = values.flatten().field(field)
+def _above(bounded: list[tuple[Column, Column, float]], rows: pa.RecordBatch) -> Iterator[Oddity]:
+    """Yield the columns, or members of a LIST, with a value above their documented maximum."""
+    for column, member, maximum in bounded:
+        path, values = column.name, rows.column(column.name)
+        if member is not column:
+            path, values = f"{path}[].{member.name}", values.flatten().field(member.name)
         top = pc.max(values).as_py()
         if top is not None and top > maximum:
-            path = f"{name}[].{field}" if field else name
             yield Oddity(OddityKind.ABOVE_MAXIMUM, path, f"{top:g}")
