@@ -6,16 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from math import ceil
 
-from harvester.core import calendar
 from harvester.core.calendar import DaySet
 from harvester.core.config.settings import Manifest
-from harvester.core.dataset import DATE_COLUMN, Dataset, Kind
+from harvester.core.dataset import DATE_COLUMN, Dataset, Grain, Kind
 from harvester.core.model import bucket_of
 
 MAX_ROWS = 2_000_000
 """Maximum rows of a file: it is replaced as a whole for every new day of its month."""
 
-_MAX_DAYS_OF_MONTH = 31
+_PERIODS_OF_MONTH = {Grain.HOUR: 31, Grain.DAY: 31, Grain.WEEK: 5, Grain.MONTH: 1}
 
 
 def warnings(manifest: Manifest, want: Mapping[str, Mapping[str, DaySet]]) -> Iterator[str]:
@@ -23,10 +22,11 @@ def warnings(manifest: Manifest, want: Mapping[str, Mapping[str, DaySet]]) -> It
     buckets = manifest.output.buckets
     for name, of_dataset in want.items():
         dataset = manifest.datasets[name]
+        # Of a whole month, because the runs of its days fill one file.
+        rows_each = rows_a_day(dataset) * _PERIODS_OF_MONTH[dataset.grain]
         # Most outputs are so small that nothing needs to be counted to see it.
-        if rows_a_day(dataset) * _MAX_DAYS_OF_MONTH * len(of_dataset) <= MAX_ROWS:
+        if rows_each * len(of_dataset) <= MAX_ROWS:
             continue
-        rows_each = rows_a_day(dataset) * _longest_month(of_dataset)
         most = rows_each * _fullest(of_dataset, buckets)
         if most > MAX_ROWS:
             yield (
@@ -56,14 +56,3 @@ def buckets_for(appids: Mapping[str, object], rows_each: int) -> int:
 def _fullest(appids: Mapping[str, object], buckets: int) -> int:
     """Return the number of accounts in the fullest bucket."""
     return max(Counter(bucket_of(appid, buckets) for appid in appids).values())
-
-
-def _longest_month(wanted: Mapping[str, DaySet]) -> int:
-    """Return the largest number of days of one month that an account wants."""
-    longest = 0
-    for of_account in set(wanted.values()):
-        for month in calendar.each_month(of_account):
-            longest = max(longest, calendar.count_days(calendar.month_mask(of_account, month)))
-            if longest == _MAX_DAYS_OF_MONTH:
-                return longest
-    return longest
