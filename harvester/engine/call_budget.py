@@ -20,7 +20,7 @@ from harvester.core.config.settings import Limits
 from harvester.engine.ledger_files import LedgerFiles
 from harvester.engine.quota_questions import QuotaAnswer, QuotaQuestions
 from harvester.planning.ledger import Calls, Ledger
-from harvester.planning.quota import Block, DailyQuota, Need, block
+from harvester.planning.quota import Block, DailyQuota, block
 from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.scheduling.scheduler import Scheduler
 
@@ -197,7 +197,7 @@ class CallBudget:
         owed = backlog.windows_left + backlog.pending_retries
         wanted = block(self._policy.limits.per_token, owed, backlog.calls)
         quota = self._quota(queue, backlog)
-        found = quota.next_block(Need(wanted, owed, backlog.quota.unused))
+        found = quota.next_block(wanted, owed=owed, unused=backlog.quota.unused)
         if found is None:
             quota.asking()
         return found

@@ -37,18 +37,6 @@ class QuotaLimit(NamedTuple):
     origin: str
 
 
-class Need(NamedTuple):
-    """Calls that a dataset of an account needs.
-
-    ``wanted`` is the size of its next block, ``owed`` the minimum that it needs in all, and
-    ``unused`` the calls that it already has.
-    """
-
-    wanted: int
-    owed: int
-    unused: int
-
-
 class Block(NamedTuple):
     """Calls entered into a ledger. ``limit`` is the reason if they are the last, else empty."""
 
@@ -108,15 +96,19 @@ class DailyQuota:
         kept = 0 if reserve_too else self._reserve + self._kept
         return max(0, self._room - kept - self._spent)
 
-    def next_block(self, need: Need) -> Block | None:
-        """Enter the next calls; return None if a question to WeChat must come before them."""
-        calls, left, unasked = need.wanted, self.left(), self._unasked()
+    def next_block(self, calls: int, *, owed: int, unused: int) -> Block | None:
+        """Enter the next calls; return None if a question to WeChat must come before them.
+
+        ``calls`` is the size of the block, ``owed`` the minimum that the dataset needs in all, and
+        ``unused`` the calls that it already has.
+        """
+        left, unasked = self.left(), self._unasked()
         # Not if the limit is known and nothing is left: the answer would not raise it.
         if calls > unasked and (left or self.limit.origin != "read"):
-            if need.owed - need.unused > unasked == 0 == need.unused:
+            if owed > unasked == 0 == unused:
                 return None
             # What it has is used before a question. With none owed, a few are for retries.
-            calls = unasked or (0 if need.unused else _SPARE)
+            calls = unasked or (0 if unused else _SPARE)
         calls = min(calls, left)
         self._ledger.add(*self._pair, calls)
         return Block(calls, self.explain() if calls == left else "")

@@ -9,7 +9,7 @@ from harvester.core.calendar import Day, instant, parse_day
 from harvester.core.config.settings import ASSUMED_QUOTA, Limits
 from harvester.core.model import Refusal, ReportedQuota, Reserve
 from harvester.planning.ledger import KnownQuota, Ledger
-from harvester.planning.quota import MAX_QUESTIONS, UNASKED_CALLS, Block, DailyQuota, Need
+from harvester.planning.quota import MAX_QUESTIONS, UNASKED_CALLS, Block, DailyQuota
 from tests.support.run_harness import DAILY, HOURLY, appid
 
 TODAY = parse_day("2026-05-20")
@@ -81,7 +81,7 @@ def test_no_day_spends_more_than_was_left_by_the_last_answer(
     for size, foreign in steps:
         others += foreign
         spent = ledger.spent(HOURLY, ONE)
-        if quota(ledger).next_block(Need(size, 10_000, 0)) is None:
+        if quota(ledger).next_block(size, owed=10_000, unused=0) is None:
             quota(ledger).asking()
             questions += 1
             remain = max(0, limit - spent - others)
@@ -96,32 +96,32 @@ def test_no_day_spends_more_than_was_left_by_the_last_answer(
 def test_a_pair_that_needs_no_more_is_given_what_its_failures_may_need() -> None:
     """The last calls in flight of two hundred may fail, and that is worth no question."""
     ledger = ledger_of(UNASKED_CALLS)
-    assert quota(ledger, WHOLE).next_block(Need(3, 0, 0)) == Block(3)
-    assert quota(ledger, WHOLE).next_block(Need(20, 1, 0)) is None
+    assert quota(ledger, WHOLE).next_block(3, owed=0, unused=0) == Block(3)
+    assert quota(ledger, WHOLE).next_block(20, owed=1, unused=0) is None
 
 
 def test_a_question_is_due_at_a_quarter_of_what_remained() -> None:
     """Counted from the answer, and for a limit of an earlier day from midnight."""
     ledger = ledger_of(0, told(4_000, 4_000, at=NOON - 86_400))
-    assert quota(ledger, WHOLE).next_block(Need(2_000, 3_000, 0)) == Block(1_000)
-    assert quota(ledger, WHOLE).next_block(Need(2_000, 2_000, 0)) is None
+    assert quota(ledger, WHOLE).next_block(2_000, owed=3_000, unused=0) == Block(1_000)
+    assert quota(ledger, WHOLE).next_block(2_000, owed=2_000, unused=0) is None
     quota(ledger).asking()
     quota(ledger).answered(ReportedQuota(4_000, 1_200, 2_800, NOON), 1_000)
-    assert quota(ledger, WHOLE).next_block(Need(2_000, 2_000, 0)) == Block(700)
+    assert quota(ledger, WHOLE).next_block(2_000, owed=2_000, unused=0) == Block(700)
 
 
 def test_a_refused_question_is_not_repeated_on_the_same_day() -> None:
     """A thousand calls are assumed, less the reserve."""
-    ledger, need = ledger_of(UNASKED_CALLS), Need(5_000, 5_000, 0)
-    assert quota(ledger).next_block(need) is None
+    ledger = ledger_of(UNASKED_CALLS)
+    assert quota(ledger).next_block(5_000, owed=5_000, unused=0) is None
     quota(ledger).asking()
     quota(ledger).answered("76022 no quota")
-    block = quota(ledger).next_block(need)
+    block = quota(ledger).next_block(5_000, owed=5_000, unused=0)
     text = "1,000 calls a day (assumed), 100 of them reserved"
     assert block == Block(ASSUMED_QUOTA - 100 - UNASKED_CALLS, text)
     ledger.begin(TODAY + 1)
     ledger.add(HOURLY, ONE, UNASKED_CALLS)
-    assert quota(ledger).next_block(need) is None
+    assert quota(ledger).next_block(5_000, owed=5_000, unused=0) is None
 
 
 def test_unanswered_questions_let_a_pair_go_on_until_the_next_one() -> None:
@@ -129,7 +129,7 @@ def test_unanswered_questions_let_a_pair_go_on_until_the_next_one() -> None:
     ledger = ledger_of(0)
     spent: list[int] = []
     for _ in range(50):
-        block = quota(ledger).next_block(Need(100, 5_000, 0))
+        block = quota(ledger).next_block(100, owed=5_000, unused=0)
         if block is None:
             quota(ledger).asking()
             quota(ledger).answered(None)
@@ -145,8 +145,8 @@ def test_the_questions_of_a_plan_are_those_of_a_run_without_other_users() -> Non
         expected = quota(ledger, WHOLE).questions(calls)
         for _ in range(100):
             spent = ledger.spent(HOURLY, ONE)
-            need = Need(min(50, calls - spent), calls - spent, 0)
-            if quota(ledger, WHOLE).next_block(need) is None:
+            size = min(50, calls - spent)
+            if quota(ledger, WHOLE).next_block(size, owed=calls - spent, unused=0) is None:
                 quota(ledger, WHOLE).asking()
                 remain = 1_000 - spent
                 quota(ledger).answered(ReportedQuota(1_000, spent, remain, NOON), spent)

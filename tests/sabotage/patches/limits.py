@@ -120,7 +120,7 @@ SABOTAGES = (
     Sabotage(
         "quota-never-asked",
         QUOTA,
-        "if need.owed - need.unused > unasked == 0 == need.unused:",
+        "if owed > unasked == 0 == unused:",
         "if False:",
         "tests/engine/test_quota_questions.py::test_a_day_of_few_calls_asks_nothing",
     ),
