@@ -116,37 +116,28 @@ def _next_ready_at(accounts: list[Account], job: Job, dataset: Dataset, now: flo
     return None
 
 
-def later_today(manifest: Manifest, now: float) -> Wanted:
-    """Return the days that get ready later on this Beijing day."""
+def calls_kept(manifest: Manifest, now: float) -> Calls:
+    """Return the calls that a run leaves for days that get ready later today, retries included."""
     end = calendar.instant(calendar.today(now) + 1) - 1
     changing = {
         name: dataset
         for name, dataset in manifest.datasets.items()
         if readiness.newest_ready(dataset, end) > readiness.newest_ready(dataset, now)
     }
-    jobs = tuple(
-        replace(job, datasets=tuple(name for name in job.datasets if name in changing))
-        for job in manifest.jobs
-    )
-    narrowed = replace(manifest, jobs=jobs)
-    want = wanted(narrowed, now)
-    return {
-        name: {appid: found & ~want[name].get(appid, NO_DAYS) for appid, found in of.items()}
-        for name, of in wanted(narrowed, end).items()
-    }
-
-
-def calls_kept(manifest: Manifest, now: float) -> Calls:
-    """Return the calls that a run leaves for days that get ready later today, retries included."""
     # Options narrow a run and not the needs of the day, so all jobs count.
-    whole = sharding.with_jobs(manifest, manifest.all_jobs or manifest.jobs)
+    jobs = (
+        replace(job, datasets=tuple(name for name in job.datasets if name in changing))
+        for job in manifest.all_jobs or manifest.jobs
+    )
+    whole = sharding.with_jobs(manifest, jobs)
+    want = wanted(whole, now)
     return {
         name: {
-            appid: with_retries(count_windows(found, manifest.datasets[name].span))
+            appid: with_retries(count_windows(later, changing[name].span))
             for appid, found in of_dataset.items()
-            if found
+            if (later := found & ~want[name].get(appid, NO_DAYS))
         }
-        for name, of_dataset in later_today(whole, now).items()
+        for name, of_dataset in wanted(whole, end).items()
     }
 
 
