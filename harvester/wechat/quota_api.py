@@ -7,7 +7,6 @@ WeChat's pages do not publish these quotas, so each account is asked for its own
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from harvester.catalogue.error_codes import rule_for
 from harvester.core.dataset import Dataset
@@ -19,8 +18,6 @@ from harvester.wechat.protocol import members_of
 
 _MAX_CALLS = 10**9
 """Maximum of a quota. A longer number may be part of a secret."""
-
-_NUMBERS = ("daily_limit", "used", "remain")
 
 QUOTA_PATH = "/cgi-bin/openapi/quota/get"
 
@@ -47,12 +44,10 @@ def quota_or_reason(status: int, body: bytes, asked_at: float) -> ReportedQuota 
         rule = rule_for(answer.errcode)
         # A rejected token says nothing about the question either.
         return None if rule.is_passing or rule.action is Action.REFRESH_TOKEN else str(answer)
-    told = answer.get("quota")
-    numbers: list[Any] = [told.get(name) for name in _NUMBERS] if isinstance(told, dict) else [None]
-    # A limit of 0 is no answer: an account that may call at all has one.
-    if not all(type(number) is int and 0 <= number <= _MAX_CALLS for number in numbers) or (
-        not numbers[0]
-    ):
-        return "the answer has no such numbers"
-    limit, used, remain = numbers
-    return ReportedQuota(limit, used, remain, asked_at)
+    match answer.get("quota"):
+        # A limit of 0 is no answer: an account that may call at all has one.
+        case {"daily_limit": limit, "used": used, "remain": remain} if limit and all(
+            type(number) is int and 0 <= number <= _MAX_CALLS for number in (limit, used, remain)
+        ):
+            return ReportedQuota(limit, used, remain, asked_at)
+    return "the answer has no such numbers"

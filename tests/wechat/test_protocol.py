@@ -20,7 +20,7 @@ from harvester.core.model import Refusal, Window
 from harvester.core.secret import Secret
 from harvester.core.text.lenient_json import parse
 from harvester.core.text.safe_text import safe_text
-from harvester.wechat.auth.token_api import Grant, grant_of, stable_body
+from harvester.wechat.auth.token_api import Grant, grant_of, request_body
 from harvester.wechat.protocol import answers_another_window, days_body, refusal_of
 
 JSON = st.recursive(
@@ -44,15 +44,10 @@ def test_a_window_s_body_has_its_first_and_last_day() -> None:
     assert asked == b'{"begin_date":"2024-01-01","end_date":"2024-01-30"}'
 
 
-def test_a_token_s_body_asks_in_normal_mode() -> None:
-    """The current token stays valid, and any characters of the secret are quoted."""
-    body = json.loads(stable_body("wx1", Secret('with "quotes" and \udcff')))
-    assert body == {
-        "grant_type": "client_credential",
-        "appid": "wx1",
-        "secret": 'with "quotes" and \udcff',
-        "force_refresh": False,
-    }
+def test_a_token_s_body_has_the_secret_as_it_is() -> None:
+    """Any characters of it are quoted."""
+    body = json.loads(request_body(appid="wx1", secret=Secret('with "quotes" and \udcff')))
+    assert body == {"appid": "wx1", "secret": 'with "quotes" and \udcff'}
 
 
 # Reading JSON

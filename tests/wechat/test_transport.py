@@ -731,7 +731,6 @@ def test_every_foreign_error_is_translated(kind: type[Exception]) -> None:
         (aiohttp.ClientConnectorCertificateError, BadTls),
         (aiohttp.ClientConnectorSSLError, Unreachable),
         (aiohttp.ClientSSLError, Unreachable),
-        (aiohttp.ServerFingerprintMismatch, Unreachable),
         (aiohttp.ClientConnectorDNSError, NotConnected),
         (aiohttp.ClientConnectorError, Unreachable),
         (aiohttp.ClientProxyConnectionError, NotConnected),

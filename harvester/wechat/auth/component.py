@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -27,7 +26,7 @@ from harvester.wechat.auth import external, provider, refresh_token_store, token
 from harvester.wechat.auth.provider import IssuedToken, Meter, TokenDenied
 from harvester.wechat.auth.subprocess_secret import command_limiter
 from harvester.wechat.auth.token_api import Grant
-from harvester.wechat.transport import Transport
+from harvester.wechat.transport import Call, Transport
 
 COMPONENT_PATH = "/cgi-bin/component/api_component_token"
 REFRESH_PATH = "/cgi-bin/component/api_authorizer_token"
@@ -110,8 +109,12 @@ class Component:
         return provider.accepted(listed.get(appid) or _NOT_LISTED, platform_rule_for)
 
     async def _exchange_refresh_token(self, appid: str, token: Secret) -> IssuedToken | Refusal:
-        body = partial(token_api.refresh_body, self.platform.appid, appid, token)
-        answer = await self._call(REFRESH_PATH, body, token_api.refreshed_of)
+        answer = await self._call(
+            REFRESH_PATH,
+            token_api.refreshed_of,
+            authorizer_appid=appid,
+            authorizer_refresh_token=token,
+        )
         if isinstance(answer, Refusal):
             return answer
         grant, newest = answer
@@ -149,9 +152,11 @@ class Component:
         others: dict[str, None] = {}
         offset = 0
         for _ in range(_MAX_PAGES):
-            body = partial(token_api.list_body, self.platform.appid, offset)
             page = provider.accepted(
-                await self._call(LIST_PATH, body, token_api.page_of), platform_rule_for
+                await self._call(
+                    LIST_PATH, token_api.page_of, offset=offset, count=token_api.PAGE_SIZE
+                ),
+                platform_rule_for,
             )
             before = len(found) + len(others)
             found.update(page.tokens)
@@ -164,19 +169,24 @@ class Component:
         return found
 
     async def _call(
-        self, path: str, body: Callable[[], bytes], read: Callable[[int, bytes], T | Refusal]
+        self, path: str, read: Callable[[int, bytes], T | Refusal], **members: object
     ) -> T | Refusal:
         """Make a call with the platform's token; once more if WeChat rejects that token."""
         rejected: Secret | None = None
         while True:
             own = await self.own_token(rejected)
-            self.meter.calls += 1
-            # The body has no name, because it holds secrets and error reporters print variables.
-            answer = read(*await self.transport.post_as_platform(path, body(), own))
+            answer = read(*await self._post(path, own, members))
             is_rejected = isinstance(answer, Refusal) and answer.errcode in TOKEN_REJECTED
             if rejected is not None or not is_rejected:
                 return answer
             rejected = own
+
+    def _post(self, path: str, own: Secret | None, members: Mapping[str, object]) -> Call:
+        self.meter.calls += 1
+        # The body has no name, because it holds secrets and error reporters print variables.
+        return self.transport.post_as_platform(
+            path, token_api.request_body(component_appid=self.platform.appid, **members), own
+        )
 
     async def own_token(self, rejected: Secret | None) -> Secret:
         """Return the platform's token, and not the rejected one; callers share one request.
@@ -220,13 +230,9 @@ class Component:
         return provider.accepted(answer, platform_rule_for)
 
     async def _exchange_ticket(self, secret: Secret, ticket: Secret) -> Grant | Refusal:
-        self.meter.calls += 1
-        return token_api.grant_of(
-            *await self.transport.post_as_platform(
-                COMPONENT_PATH, token_api.component_body(self.platform.appid, secret, ticket)
-            ),
-            "component_access_token",
-        )
+        asked = {"component_appsecret": secret, "component_verify_ticket": ticket}
+        answer = await self._post(COMPONENT_PATH, None, asked)
+        return token_api.grant_of(*answer, "component_access_token")
 
     async def _read_external(self, source: credentials.ExternalSource, member: str) -> Grant:
         match source:

@@ -6,18 +6,8 @@ from dataclasses import replace
 
 import anyio
 
+from harvester.core import errors
 from harvester.core.config.credentials import Command, HttpSource, SecretReader
-from harvester.core.errors import (
-    BadAnswer,
-    BadTls,
-    ConnectionFailed,
-    ForeignPage,
-    NotConnected,
-    NoTokenServer,
-    OutdatedTls,
-    Unreachable,
-    UsageError,
-)
 from harvester.core.model import Refusal
 from harvester.core.rule import Action, Rule, Scope
 from harvester.core.secret import Secret
@@ -47,7 +37,7 @@ _OUTDATED_TLS = replace(
     advice="Compare this machine's clock with the time. If it is right, renew the certificate.",
 )
 
-_TLS_RULES = {BadTls: _BAD_TLS, OutdatedTls: _OUTDATED_TLS}
+_TLS_RULES = {errors.BadTls: _BAD_TLS, errors.OutdatedTls: _OUTDATED_TLS}
 
 # The errcode with which WeChat refuses such a token.
 EXPIRED = Refusal(42001, "the manifest's token has expired; only its owner can renew it", "")
@@ -57,7 +47,7 @@ async def read_secret(reader: SecretReader) -> Secret:
     """Read a variable or file. Raises TokenDenied."""
     try:
         return await anyio.to_thread.run_sync(reader.read)
-    except UsageError as error:
+    except errors.UsageError as error:
         raise provider.not_provided(error.problem) from None
 
 
@@ -71,7 +61,7 @@ async def run_command(command: Command, limiter: anyio.CapacityLimiter, member: 
         raise provider.not_provided(output)
     try:
         answer = external_grant_of(output.reveal().encode(), member)
-    except BadAnswer:
+    except errors.BadAnswer:
         name = subprocess_secret.name_of(command)
         raise provider.not_provided(
             f"{name} printed neither one word nor JSON with {member}"
@@ -87,20 +77,20 @@ async def ask_server(source: HttpSource, transport: Transport, member: str) -> G
     """
     try:
         status, body = await transport.get_from(source.url, source.headers)
-    except BadTls as error:
+    except errors.BadTls as error:
         raise TokenDenied(_TLS_RULES[type(error)], str(error)) from None
-    except NotConnected as error:
-        raise NoTokenServer(str(error)) from None
-    except ForeignPage as error:
-        raise BadAnswer(str(error)) from None
-    except Unreachable as error:
-        raise ConnectionFailed(str(error)) from None
+    except errors.NotConnected as error:
+        raise errors.NoTokenServer(str(error)) from None
+    except errors.ForeignPage as error:
+        raise errors.BadAnswer(str(error)) from None
+    except errors.Unreachable as error:
+        raise errors.ConnectionFailed(str(error)) from None
     # Passing, so tried again: a refusal would end the account for the whole run.
     if status >= 500 or status in _TEMPORARY_STATUS:
-        raise BadAnswer(f"the token server answered HTTP {status}")
+        raise errors.BadAnswer(f"the token server answered HTTP {status}")
     if status != 200:
         raise provider.not_provided(f"the token server answered HTTP {status}")
     try:
         return provider.accepted(external_grant_of(body, member))
-    except BadAnswer as error:
-        raise BadAnswer(f"the token server: {error}") from None
+    except errors.BadAnswer as error:
+        raise errors.BadAnswer(f"the token server: {error}") from None

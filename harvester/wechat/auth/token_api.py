@@ -41,39 +41,9 @@ class AuthorisedPage(NamedTuple):
     non_account_ids: tuple[str, ...]
 
 
-def stable_body(appid: str, secret: Secret, *, force: bool = False) -> bytes:
-    """Return the body for ``/cgi-bin/stable_token``; by force it ends the current token."""
-    return _json(
-        grant_type="client_credential", appid=appid, secret=secret.reveal(), force_refresh=force
-    )
-
-
-def legacy_query(appid: str, secret: Secret) -> dict[str, str | Secret]:
-    """Return the query for ``/cgi-bin/token``, whose token ends the previous one."""
-    return {"grant_type": "client_credential", "appid": appid, "secret": secret}
-
-
-def component_body(appid: str, secret: Secret, ticket: Secret) -> bytes:
-    """Return the body for ``api_component_token``, which issues the platform's own token."""
-    return _json(
-        component_appid=appid,
-        component_appsecret=secret.reveal(),
-        component_verify_ticket=ticket.reveal(),
-    )
-
-
-def refresh_body(platform: str, appid: str, refresh_token: Secret) -> bytes:
-    """Return the body for ``api_authorizer_token``, which issues an account's token."""
-    return _json(
-        component_appid=platform,
-        authorizer_appid=appid,
-        authorizer_refresh_token=refresh_token.reveal(),
-    )
-
-
-def list_body(platform: str, offset: int) -> bytes:
-    """Return the body for a page of ``api_get_authorizer_list``."""
-    return _json(component_appid=platform, offset=offset, count=PAGE_SIZE)
+def request_body(**members: object) -> bytes:
+    """Return the body of a request, in which secrets stand as they are."""
+    return json.dumps(members, separators=(",", ":"), default=Secret.reveal).encode()
 
 
 def grant_of(status: int, body: bytes, member: str = "access_token") -> Grant | Refusal:
@@ -139,7 +109,3 @@ def external_grant_of(body: bytes, member: str) -> Grant | Refusal:
     if len(text) > _MAX_TOKEN_LENGTH:
         raise BadAnswer(f"the answer is a word of more than {_MAX_TOKEN_LENGTH} characters")
     return Grant(Secret(text), 0)
-
-
-def _json(**fields: object) -> bytes:
-    return json.dumps(fields, separators=(",", ":")).encode()

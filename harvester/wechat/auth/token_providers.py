@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 from harvester.core.calendar import Clock
 from harvester.core.config import credentials
-from harvester.core.errors import UsageError
 from harvester.core.secret import Secret
 from harvester.wechat.auth import external, provider, subprocess_secret, token_api
 from harvester.wechat.auth.component import Component
@@ -71,10 +70,7 @@ class TokenProviders:
                 return TokenProvider(once_more(issue), asks_wechat=False)
             case credentials.RefreshToken() as credential:
                 if self._component is None:
-                    raise UsageError(
-                        f"{appid} has a refresh token, but the manifest has no platform",
-                        "add the section `platform` to the manifest",
-                    )
+                    raise ValueError("a refresh token belongs to a platform")
                 return TokenProvider(once_more(partial(self._component.refresh, appid, credential)))
 
     @property
@@ -94,18 +90,15 @@ class TokenProviders:
             is_justified = rejection.rejections == 2 and rejection.errcode == INVALID_TOKEN
             if not is_justified or self._budget is None or not await self._budget(appid):
                 raise provider.token_conflict(rejection)
+        asked = {**_asked(appid, secret), "force_refresh": force}
         # The body has no name, because it holds secrets and error reporters print variables.
         return await self._issued(
-            self._transport.post(
-                appid, STABLE_PATH, token_api.stable_body(appid, secret, force=force)
-            )
+            self._transport.post(appid, STABLE_PATH, token_api.request_body(**asked))
         )
 
     async def _legacy(self, appid: str, secret: Secret) -> IssuedToken:
         """Get a new token from ``/cgi-bin/token``, which ends that of every other service."""
-        return await self._issued(
-            self._transport.get(appid, LEGACY_PATH, token_api.legacy_query(appid, secret))
-        )
+        return await self._issued(self._transport.get(appid, LEGACY_PATH, _asked(appid, secret)))
 
     async def _issued(self, call: Call) -> IssuedToken:
         """Return the token that WeChat answers. Raises TokenDenied and CallError."""
@@ -131,3 +124,7 @@ class TokenProviders:
         # One without ``expires_in`` is used for the longest time.
         seconds = provider.usable_for(grant.expires_in, longest)
         return IssuedToken(grant.token, min(seconds, longest))
+
+
+def _asked(appid: str, secret: Secret) -> dict[str, str | Secret]:
+    return {"grant_type": "client_credential", "appid": appid, "secret": secret}

@@ -22,7 +22,7 @@ from harvester.core.config.credentials import (
     SecretReader,
 )
 from harvester.core.config.settings import Api
-from harvester.core.errors import BadAnswer, UsageError
+from harvester.core.errors import BadAnswer
 from harvester.core.model import Refusal
 from harvester.core.rule import Action
 from harvester.core.secret import Secret
@@ -31,7 +31,7 @@ from harvester.wechat.auth.component import Component
 from harvester.wechat.auth.provider import Meter
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, FaultServer, fault_server, http, say
-from tests.support.token_harness import FIRST, A, B, Clock, refusal, token_harness
+from tests.support.token_harness import FIRST, A, B, Clock, refusal
 
 PLATFORM = "wx00000000000000ff"
 
@@ -144,14 +144,6 @@ async def test_a_token_server_answers_the_platform_s_token() -> None:
         for _ in range(2):
             assert await office.component.own_token(None) == Secret("served")
         assert office.asked == ["token"]
-
-
-async def test_a_refresh_token_needs_a_platform() -> None:
-    """The error names the account and the section that the manifest lacks."""
-    async with token_harness(FIRST, kinds={A: RefreshToken()}) as harness:
-        with pytest.raises(UsageError, match=f"{A} has a refresh token, but .* no platform") as at:
-            harness.sources.provider(A)
-        assert "`platform`" in at.value.advice
 
 
 @pytest.mark.parametrize(
