@@ -105,7 +105,7 @@ async def open_line(
         providers = TokenProviders(
             access, transport, clock=clock, budget=may_force_refresh, component=component
         )
-        async with TokenCache(providers.provider, clock, context.owners) as tokens:
+        async with TokenCache(providers, clock, context.owners) as tokens:
             yield transport, tokens, providers
 
 

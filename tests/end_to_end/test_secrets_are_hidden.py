@@ -185,7 +185,7 @@ async def test_no_error_of_an_attempt_holds_a_secret(
                 budget=always,
                 component=platform,
             )
-            async with TokenCache(office.provider, now) as tokens:
+            async with TokenCache(office, now) as tokens:
                 try:
                     await tokens.current(appid(1))
                 except (TokenDenied, CallError) as error:

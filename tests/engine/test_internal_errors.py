@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from harvester.core.model import Window
 from harvester.tables import decode as rows
 from harvester.wechat import attempt as fetch
 from harvester.wechat.auth import TokenProviders
-from harvester.wechat.auth.provider import IssuedToken, TokenProvider
+from harvester.wechat.auth.provider import IssuedToken, Rejection
 from tests.storage.state.test_change_feed import all_records
 from tests.support.run_harness import (
     DAILY,
@@ -63,6 +64,19 @@ def test_a_bug_while_asking_costs_its_window(
     assert published_rows(duck, lab.root, HOURLY) == truth
 
 
+def broken_for(sick: str, asked: list[str]) -> Callable[..., Awaitable[IssuedToken]]:
+    """Return a source of tokens with a bug that one account meets; ``asked`` gets each meeting."""
+    source = TokenProviders.issue
+
+    async def broken(self: TokenProviders, appid: str, rejection: Rejection | None) -> IssuedToken:
+        if appid == sick:
+            asked.append(appid)
+            raise TypeError(TOKEN)
+        return await source(self, appid, rejection)
+
+    return broken
+
+
 def test_a_bug_while_a_token_is_asked_for_costs_its_account(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -71,14 +85,7 @@ def test_a_bug_while_a_token_is_asked_for_costs_its_account(
 ) -> None:
     """All who wait for it are told, and the other account does not notice."""
     lab = RunHarness(tmp_path, accounts=2, end="2026-03-05", datasets=(HOURLY,))
-    source = TokenProviders.provider
-
-    def broken(self: TokenProviders, appid: str) -> Any:
-        if appid == lab.appids[0]:
-            raise TypeError(TOKEN)
-        return source(self, appid)
-
-    monkeypatch.setattr(TokenProviders, "provider", broken)
+    monkeypatch.setattr(TokenProviders, "issue", broken_for(lab.appids[0], []))
     with caplog.at_level(logging.ERROR):
         done = lab.run()
     assert done.exit_code is Exit.BUG
@@ -98,19 +105,8 @@ def test_a_source_with_a_bug_is_asked_once(
     """
     limits = replace(FAST, per_token=replace(FAST.per_token, concurrency=1))
     lab = RunHarness(tmp_path, accounts=2, end="2026-04-30", datasets=(HOURLY,), limits=limits)
-    source, asked = TokenProviders.provider, list[str]()
-
-    async def broken(_: object) -> IssuedToken:
-        asked.append(lab.appids[0])
-        raise TypeError(TOKEN)
-
-    monkeypatch.setattr(
-        TokenProviders,
-        "provider",
-        lambda self, appid: (
-            TokenProvider(broken) if appid == lab.appids[0] else source(self, appid)
-        ),
-    )
+    asked = list[str]()
+    monkeypatch.setattr(TokenProviders, "issue", broken_for(lab.appids[0], asked))
     with caplog.at_level(logging.ERROR):
         done = lab.run()
     assert (done.exit_code, done.answered, done.bugs) == (Exit.BUG, 61, 1)

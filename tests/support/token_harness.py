@@ -79,7 +79,7 @@ async def token_harness(
         sources = Sources(
             access.__getitem__, transport, clock=clock, budget=budget, component=office
         )
-        async with TokenCache(sources.provider, clock) as tokens:
+        async with TokenCache(sources, clock) as tokens:
             yield TokenHarness(tokens, server, clock, sources)
 
 

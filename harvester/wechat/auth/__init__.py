@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harvester.wechat.auth.provider import IssuedToken, Rejection, TokenDenied, TokenProvider
+from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_providers import TokenProviders
 
-__all__ = ["IssuedToken", "Rejection", "TokenDenied", "TokenProvider", "TokenProviders"]
+__all__ = ["TokenDenied", "TokenProviders"]

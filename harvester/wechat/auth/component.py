@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -216,15 +216,15 @@ class Component:
 
     async def _request_own_token(self) -> Grant:
         if self.platform.token is not None:
-            return await self._read_external(self.platform.token, "component_access_token")
+            return await self._read(self.platform.token, "component_access_token")
         secret, source = self.platform.secret, self.platform.ticket
         if secret is None or source is None:
             raise ValueError("a platform has a component token, or a secret and a ticket")
-        ticket = await self._read_external(source, "component_verify_ticket")
+        ticket = await self._read(source, "component_verify_ticket")
         answer = await self._exchange_ticket(secret, ticket.token)
         if isinstance(answer, Refusal) and answer.errcode in TICKET_REJECTED:
             # A ticket lives for twelve hours, and WeChat may have pushed a newer one since.
-            newer = await self._read_external(source, "component_verify_ticket")
+            newer = await self._read(source, "component_verify_ticket")
             if newer.token != ticket.token:
                 answer = await self._exchange_ticket(secret, newer.token)
         return provider.accepted(answer, platform_rule_for)
@@ -234,11 +234,5 @@ class Component:
         answer = await self._post(COMPONENT_PATH, None, asked)
         return token_api.grant_of(*answer, "component_access_token")
 
-    async def _read_external(self, source: credentials.ExternalSource, member: str) -> Grant:
-        match source:
-            case credentials.SecretReader():
-                return Grant(await external.read_secret(source), 0)
-            case credentials.Command():
-                return await external.run_command(source, self.limiter, member)
-            case credentials.HttpSource():
-                return await external.ask_server(source, self.transport, member)
+    def _read(self, source: credentials.ExternalSource, member: str) -> Awaitable[Grant]:
+        return external.read(source, member, self.transport, self.limiter)

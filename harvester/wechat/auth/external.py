@@ -7,7 +7,7 @@ from dataclasses import replace
 import anyio
 
 from harvester.core import errors
-from harvester.core.config.credentials import Command, HttpSource, SecretReader
+from harvester.core.config.credentials import Command, ExternalSource, HttpSource, SecretReader
 from harvester.core.model import Refusal
 from harvester.core.rule import Action, Rule, Scope
 from harvester.core.secret import Secret
@@ -41,6 +41,19 @@ _TLS_RULES = {errors.BadTls: _BAD_TLS, errors.OutdatedTls: _OUTDATED_TLS}
 
 # The errcode with which WeChat refuses such a token.
 EXPIRED = Refusal(42001, "the manifest's token has expired; only its owner can renew it", "")
+
+
+async def read(
+    source: ExternalSource, member: str, transport: Transport, limiter: anyio.CapacityLimiter
+) -> Grant:
+    """Return the token that a variable, file, command or token server has. Raises as these do."""
+    match source:
+        case SecretReader():
+            return Grant(await read_secret(source), 0)
+        case Command():
+            return await run_command(source, limiter, member)
+        case HttpSource():
+            return await ask_server(source, transport, member)
 
 
 async def read_secret(reader: SecretReader) -> Secret:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from harvester.catalogue.error_codes import token_rule_for
@@ -64,34 +64,6 @@ class Rejection(NamedTuple):
     token: Secret
     rejections: int
     errcode: int
-
-
-class TokenProvider(NamedTuple):
-    """Source of one account's tokens, made by `TokenProviders` and asked by `TokenCache`.
-
-    ``issue`` returns a token, after WeChat rejected the one that it returned last if a rejection is
-    given. It raises TokenDenied if there is none, and CallError if a call failed that may succeed
-    when it is repeated. ``asks_wechat`` is True if the tokens come from WeChat's endpoint.
-    """
-
-    issue: Callable[[Rejection | None], Awaitable[IssuedToken]]
-    asks_wechat: bool = True
-
-
-def once_more(
-    issue: Callable[[], Awaitable[IssuedToken]],
-) -> Callable[[Rejection | None], Awaitable[IssuedToken]]:
-    """Return a source that is asked once more after a rejection, and then no more.
-
-    Two clients that end each other's tokens would go on forever.
-    """
-
-    async def unless_conflict(rejection: Rejection | None) -> IssuedToken:
-        if rejection is not None and rejection.rejections > 1:
-            raise token_conflict(rejection)
-        return await issue()
-
-    return unless_conflict
 
 
 class Meter:

@@ -9,7 +9,7 @@ still the current one, and its provider is told how many in a row were rejected 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -20,8 +20,9 @@ from harvester.core.calendar import Clock
 from harvester.core.errors import CallError, TokenWithheld
 from harvester.core.rule import Action, Scope
 from harvester.core.secret import Secret
-from harvester.wechat.auth.provider import IssuedToken, Rejection, TokenDenied, TokenProvider
+from harvester.wechat.auth.provider import IssuedToken, Rejection, TokenDenied
 from harvester.wechat.auth.token_owners import TokenOwners
+from harvester.wechat.auth.token_providers import TokenProviders
 
 _INTERNAL_ERROR = replace(INTERNAL_ERROR_RULE, scope=Scope.ACCOUNT)
 
@@ -56,21 +57,16 @@ class _PendingRequest:
 class TokenCache:
     """Holds the current token of each account.
 
-    ``provider_of`` makes an account's provider and is called once per account. ``clock`` returns
-    seconds and never goes back. Each token is entered with ``owners`` before it is used. An async
-    context manager: leaving it cancels pending requests.
+    ``clock`` returns seconds and never goes back. Each token is entered with ``owners`` before it
+    is used. An async context manager: leaving it cancels pending requests.
     """
 
     def __init__(
-        self,
-        provider_of: Callable[[str], TokenProvider],
-        clock: Clock,
-        owners: TokenOwners | None = None,
+        self, providers: TokenProviders, clock: Clock, owners: TokenOwners | None = None
     ) -> None:
         self.owners = owners or TokenOwners()
-        self._provider_of = provider_of
+        self._providers = providers
         self._clock = clock
-        self._providers: dict[str, TokenProvider] = {}
         self._cached: dict[str, _CachedToken] = {}
         self._rejected: dict[str, Rejection] = {}
         self._useless: dict[str, tuple[Secret, ...]] = {}
@@ -120,9 +116,7 @@ class TokenCache:
         That is so after some in a row, of two accounts at least; one that fails alone is the cause.
         """
         is_away = len(self._unanswered) > 1 and self._unanswered.total() >= _FAILURES_TO_WITHHOLD
-        # An account whose provider could not be made has none.
-        provider = self._providers.get(appid)
-        return is_away and provider is not None and provider.asks_wechat
+        return is_away and self._providers.asks_wechat(appid)
 
     async def request_ahead(self, appid: str) -> None:
         """Request an account's first token and wait for it; `current` returns or raises it next."""
@@ -211,14 +205,11 @@ class TokenCache:
             request.done.set()
 
     async def _obtain(self, appid: str) -> Secret:
-        provider = self._providers.get(appid)
-        if provider is None:
-            provider = self._providers[appid] = self._provider_of(appid)
         rejection = self._rejected.get(appid)
         if rejection is not None:
             rejection = rejection._replace(rejections=len(self._useless[appid]))
         asked_at = self._clock()
-        issued = await self._ask(appid, provider, rejection)
+        issued = await self._ask(appid, rejection)
         await self.owners.claim(appid, issued.token)
         self._refuse_shared(appid)
         # Its life counts from the request, because the answer may have been long on its way.
@@ -226,25 +217,24 @@ class TokenCache:
         self._rejected.pop(appid, None)
         return issued.token
 
-    async def _ask(
-        self, appid: str, provider: TokenProvider, rejection: Rejection | None
-    ) -> IssuedToken:
+    async def _ask(self, appid: str, rejection: Rejection | None) -> IssuedToken:
         """Ask the source. Raises TokenWithheld while WeChat answers none, but for one probe."""
         if self.is_withheld(appid):
             if self._clock() < self._probe_at:
                 raise TokenWithheld(self._last_failure)
             self._probe_at = self._clock() + PROBE_SECONDS
+        asks_wechat = self._providers.asks_wechat(appid)
         try:
-            issued = await provider.issue(rejection)
+            issued = await self._providers.issue(appid, rejection)
         except (CallError, TokenDenied) as error:
-            if provider.asks_wechat:
+            if asks_wechat:
                 self._last_failure, self._probe_at = error, self._clock() + PROBE_SECONDS
                 if isinstance(error, TokenDenied) and error.rule.action is not Action.RETRY:
                     self._unanswered.clear()
                 else:
                     self._unanswered[appid] += 1
             raise
-        if provider.asks_wechat:
+        if asks_wechat:
             self._unanswered.clear()
         return issued
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import TypeAlias
 
 from harvester.core.calendar import Clock
@@ -12,8 +11,7 @@ from harvester.core.config import credentials
 from harvester.core.secret import Secret
 from harvester.wechat.auth import external, provider, subprocess_secret, token_api
 from harvester.wechat.auth.component import Component
-from harvester.wechat.auth.provider import IssuedToken, Meter, Rejection, TokenProvider, once_more
-from harvester.wechat.auth.token_api import Grant
+from harvester.wechat.auth.provider import IssuedToken, Meter, Rejection
 from harvester.wechat.transport import Call, Transport
 
 STABLE_PATH = "/cgi-bin/stable_token"
@@ -27,7 +25,7 @@ Budget: TypeAlias = Callable[[str], Awaitable[bool]]
 
 
 class TokenProviders:
-    """Factory of token providers, and what they share: one transport, one count of calls.
+    """Provider of tokens for each kind of credential: one transport, one count of calls.
 
     ``access`` returns an account's credential, ``clock`` the seconds since the Unix epoch.
     ``budget`` decides whether an account's token may be replaced by force; None forbids it.
@@ -50,28 +48,37 @@ class TokenProviders:
         self._meter = component.meter if component else Meter()
         self._limiter = component.limiter if component else subprocess_secret.command_limiter()
 
-    def provider(self, appid: str) -> TokenProvider:
-        """Return a new provider of the account's tokens."""
-        match self._access(appid):
-            case credentials.AppSecret(secret, legacy=True):
-                return TokenProvider(once_more(partial(self._legacy, appid, secret)))
+    def asks_wechat(self, appid: str) -> bool:
+        """Return whether the account's tokens come from WeChat's endpoint."""
+        return isinstance(self._access(appid), credentials.AppSecret | credentials.RefreshToken)
+
+    async def issue(self, appid: str, rejection: Rejection | None) -> IssuedToken:
+        """Return a token of the account, after WeChat rejected its last one if that is given.
+
+        Raises TokenDenied if there is none, and CallError if a call failed that may succeed when it
+        is repeated.
+        """
+        access = self._access(appid)
+        match access:
+            case credentials.AppSecret(secret, legacy=False):
+                return await self._stable(appid, secret, rejection)
+            case credentials.SecretReader():
+                return await self._static(access, rejection)
+        if rejection is not None and rejection.rejections > 1:
+            # Two clients that end each other's tokens would go on forever.
+            raise provider.token_conflict(rejection)
+        match access:
             case credentials.AppSecret(secret):
-                return TokenProvider(partial(self._stable, appid, secret))
-            case credentials.SecretReader() as reader:
-                return TokenProvider(partial(self._static, reader), asks_wechat=False)
-            case credentials.Command() as command:
-                read = partial(external.run_command, command, self._limiter, "access_token")
+                return await self._legacy(appid, secret)
+            case credentials.Command():
                 # Used until WeChat rejects it, if the command does not say how long it lives.
-                issue = partial(self._external, read, math.inf)
-                return TokenProvider(once_more(issue), asks_wechat=False)
-            case credentials.HttpSource() as source:
-                read = partial(external.ask_server, source, self._transport, "access_token")
-                issue = partial(self._external, read, external.CACHED_SECONDS)
-                return TokenProvider(once_more(issue), asks_wechat=False)
-            case credentials.RefreshToken() as credential:
+                return await self._external(access, math.inf)
+            case credentials.HttpSource():
+                return await self._external(access, external.CACHED_SECONDS)
+            case credentials.RefreshToken():
                 if self._component is None:
                     raise ValueError("a refresh token belongs to a platform")
-                return TokenProvider(once_more(partial(self._component.refresh, appid, credential)))
+                return await self._component.refresh(appid, access)
 
     @property
     def calls(self) -> int:
@@ -117,10 +124,10 @@ class TokenProviders:
                 return IssuedToken(found, left)
         raise provider.denied(external.EXPIRED)
 
-    async def _external(self, read: Callable[[], Awaitable[Grant]], longest: float) -> IssuedToken:
+    async def _external(self, source: credentials.ExternalSource, longest: float) -> IssuedToken:
         """Get a token from a command or a token server, to be used ``longest`` seconds at most."""
         self._meter.calls += 1
-        grant = await read()
+        grant = await external.read(source, "access_token", self._transport, self._limiter)
         # One without ``expires_in`` is used for the longest time.
         seconds = provider.usable_for(grant.expires_in, longest)
         return IssuedToken(grant.token, min(seconds, longest))

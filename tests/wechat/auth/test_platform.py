@@ -127,7 +127,7 @@ async def opened(setting: Setting) -> AsyncIterator[Agency]:
         office = TokenProviders(
             setting.access, transport, clock=setting.clock, budget=never, component=component
         )
-        async with TokenCache(office.provider, setting.clock) as tokens:
+        async with TokenCache(office, setting.clock) as tokens:
             yield Agency(setting.world, setting.clock, office, tokens, transport, component)
 
 

@@ -74,10 +74,10 @@ async def harvesters(
             Transport(api, connections=WORKERS) as one,
             Transport(api, connections=WORKERS) as two,
             TokenCache(
-                TokenProviders(lambda _: secret, one, clock=clock, budget=always).provider, clock
+                TokenProviders(lambda _: secret, one, clock=clock, budget=always), clock
             ) as mine,
             TokenCache(
-                TokenProviders(lambda _: secret, two, clock=clock, budget=always).provider, clock
+                TokenProviders(lambda _: secret, two, clock=clock, budget=always), clock
             ) as its,
         ):
             found = [Harvester(mine, one), Harvester(its, two)]

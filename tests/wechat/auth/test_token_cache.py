@@ -287,14 +287,3 @@ def assert_silent(error: BaseException) -> None:
     ours = [frame.locals for frame in report.stack if "/harvester/" in frame.filename]
     assert len(ours) > 0
     assert "canary" not in f"{error!r} {error.__context__!r} {error.__cause__!r} {ours}"
-
-
-async def test_an_account_whose_provider_was_not_made_is_not_withheld() -> None:
-    """That WeChat answers no requests for tokens is no bug where none was made yet."""
-    busy = say(http(b"busy", status="503 Service Unavailable"))
-    async with token_harness(*[busy] * 6) as at:
-        for appid in (A, B) * 3:
-            with pytest.raises(CallError):
-                await at.tokens.current(appid)
-        assert at.tokens.is_withheld(A)
-        assert not at.tokens.is_withheld("wx00000000000000cc")
