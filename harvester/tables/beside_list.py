@@ -6,6 +6,8 @@ WeChat documents ``is_delay`` alone. Its APIs that answer in pages use the other
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 from harvester.core.model import OddityKind
@@ -43,20 +45,16 @@ def has_two_lists(body: bytes) -> bool:
     return bool(names.count("list") > 1)
 
 
-def oddities(answer: dict[str, Any]) -> tuple[Oddity, ...]:
-    """Return the undeclared members, and the totals that are not the number of rows."""
-    return tuple(filter(None, (_oddity(answer, name) for name in sorted(answer))))
-
-
-def _oddity(answer: dict[str, Any], name: str) -> Oddity | None:
-    value, count = answer[name], len(answer["list"])
-    if name in _DECLARED or name == _MORE or name.startswith(_NEXT):
-        return None
-    if name not in _TOTALS or type(value) is not int:
-        return Oddity(OddityKind.BESIDE_LIST, _shown(name))
-    if value == count:
-        return None
-    return Oddity(OddityKind.OTHER_TOTAL, name, f"{value:,} for {count:,} rows")
+def oddities(answer: dict[str, Any]) -> Iterator[Oddity]:
+    """Yield the undeclared members, and the totals that are not the number of rows."""
+    count = len(answer["list"])
+    for name, value in sorted(answer.items(), key=itemgetter(0)):
+        if name in _DECLARED or name == _MORE or name.startswith(_NEXT):
+            continue
+        if name not in _TOTALS or type(value) is not int:
+            yield Oddity(OddityKind.BESIDE_LIST, _shown(name))
+        elif value != count:
+            yield Oddity(OddityKind.OTHER_TOTAL, name, f"{value:,} for {count:,} rows")
 
 
 def _shown(name: str) -> str:
