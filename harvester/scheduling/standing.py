@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import chain, islice
 from typing import Literal, NamedTuple, TypeAlias
 
 from harvester.core import calendar
@@ -78,22 +79,15 @@ def pending(queues: Iterable[AccountQueue]) -> list[PendingDays]:
 
 def merged_pending(parts: Iterable[PendingDays]) -> list[PendingDays]:
     """Return one entry per dataset, for days of different accounts."""
-    found: dict[str, PendingDays] = {}
+    by_dataset = defaultdict[str, list[PendingDays]](list)
     for part in parts:
-        known = found.get(part.dataset)
-        found[part.dataset] = part if known is None else _joined(known, part)
-    return [*found.values()]
-
-
-def _joined(one: PendingDays, other: PendingDays) -> PendingDays:
-    return PendingDays(
-        one.dataset,
-        one.accounts + other.accounts,
-        one.account_days + other.account_days,
-        min(one.begin, other.begin),
-        max(one.end, other.end),
-        (*one.first, *other.first)[:_SHOWN],
-    )
+        by_dataset[part.dataset].append(part)
+    found = []
+    for dataset, of_dataset in by_dataset.items():
+        _, accounts, days, begins, ends, first = zip(*of_dataset, strict=True)
+        shown = (*islice(chain.from_iterable(first), _SHOWN),)
+        found.append(PendingDays(dataset, sum(accounts), sum(days), min(begins), max(ends), shown))
+    return found
 
 
 def _state(queue: AccountQueue, now: float) -> _State:
