@@ -135,7 +135,7 @@ def price(manifest: Manifest, missing: Missing, found: Plan, quotas: Quotas, now
     seconds, binds = found.bound_seconds, found.bound_by
     if later_days:
         seconds, binds = max(seconds, calendar.instant(today + later_days) - now), "quota"
-    origins = Counter(item.quota.limit.origin for item in items)
+    origins = Counter(item.quota.origin for item in items)
     return Price(
         requests_today=sum(min(item.requests(), item.left) for item in items),
         quota_questions=sum(item.quota.questions(item.requests()) for item in items),

@@ -30,13 +30,6 @@ _NEVER = 1 << 62
 _OF_NO_DAY = 0.0
 
 
-class QuotaLimit(NamedTuple):
-    """The size of a quota, and its origin: ``"read"`` from WeChat, ``"set"`` or ``"assumed"``."""
-
-    quota: int
-    origin: str
-
-
 class Block(NamedTuple):
     """Calls entered into a ledger. ``limit`` is the reason if they are the last, else empty."""
 
@@ -48,7 +41,8 @@ class DailyQuota:
     """The quota of one dataset of one account on the day of the ledger.
 
     It has the numbers of the ledger at the time when it is made. ``kept`` is the number of calls
-    left for days that get ready later today. ``limit`` is the size of the quota and its origin.
+    left for days that get ready later today. ``quota`` is the limit of a day, and ``origin`` says
+    where it comes from: ``"read"`` from WeChat, ``"set"`` or ``"assumed"``.
     """
 
     def __init__(
@@ -62,17 +56,17 @@ class DailyQuota:
         self._spent = ledger.spent(dataset, appid)
         told = known.reported if known.reported and known.reported.daily_limit else None
         if limits.daily_quota is not None:
-            self.limit = QuotaLimit(limits.daily_quota, "set")
+            self.quota, self.origin = limits.daily_quota, "set"
         elif told is not None:
-            self.limit = QuotaLimit(told.daily_limit, "read")
+            self.quota, self.origin = told.daily_limit, "read"
         else:
-            self.limit = QuotaLimit(ASSUMED_QUOTA, "assumed")
-        self._reserve = limits.daily_reserve.of(self.limit.quota)
+            self.quota, self.origin = ASSUMED_QUOTA, "assumed"
+        self._reserve = limits.daily_reserve.of(self.quota)
         # The most calls that the ledger may have, the reserve included.
-        self._counted, self._room = 0, self.limit.quota
+        self._counted, self._room = 0, self.quota
         if told is not None and calendar.today(told.asked_at) == ledger.day:
             self._counted = known.counted
-            self._room = min(self.limit.quota, known.counted + told.remain)
+            self._room = min(self.quota, known.counted + told.remain)
 
     @property
     def is_refused(self) -> bool:
@@ -82,7 +76,7 @@ class DailyQuota:
     @property
     def budget(self) -> int:
         """The number of calls that a whole day is expected to allow, without the reserve."""
-        calls = max(0, self.limit.quota - self._reserve)
+        calls = max(0, self.quota - self._reserve)
         # No reserve of it, because it is what the account's other users have left.
         return min(calls, self._known.taught or calls)
 
@@ -104,7 +98,7 @@ class DailyQuota:
         """
         left, unasked = self.left(), self._unasked()
         # Not if the limit is known and nothing is left: the answer would not raise it.
-        if calls > unasked and (left or self.limit.origin != "read"):
+        if calls > unasked and (left or self.origin != "read"):
             if owed > unasked == 0 == unused:
                 return None
             # What it has is used before a question. With none owed, a few are for retries.
@@ -164,10 +158,9 @@ class DailyQuota:
 
     def explain(self) -> str:
         """Return a text with the numbers that limit the calls."""
-        quota, origin = self.limit
-        text = f"{quota:,} calls a day ({origin})"
-        if self._room < quota:
-            text += f", {quota - self._room:,} of them taken by the account's other users"
+        text = f"{self.quota:,} calls a day ({self.origin})"
+        if self._room < self.quota:
+            text += f", {self.quota - self._room:,} of them taken by the account's other users"
         if self._reserve:
             text += f", {self._reserve:,} of them reserved"
         if self._kept:
@@ -184,7 +177,7 @@ class DailyQuota:
 
     def _unasked(self) -> int:
         """Return how many more calls may be entered before the next question."""
-        known, origin = self._known, self.limit.origin
+        known, origin = self._known, self.origin
         of_today = known.asked_on == self._ledger.day
         asked_enough = self._questions() >= MAX_QUESTIONS
         if origin == "set" or asked_enough or (of_today and known.is_refused):

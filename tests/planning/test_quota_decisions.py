@@ -60,7 +60,7 @@ def test_a_number_of_the_manifest_is_the_limit_and_what_remained_still_binds() -
     """The smaller of the two, less the reserve."""
     for number, left in ((2_000, 1_800), (4_000, 2_100)):
         found = quota(ledger_of(0, told(5_000, 2_500)), Limits(daily_quota=number))
-        assert (found.limit, found.left()) == ((number, "set"), left)
+        assert (found.quota, found.origin, found.left()) == (number, "set", left)
 
 
 @st.composite
