@@ -156,7 +156,7 @@ THIRD_PARTY = {
         "verbs.sql.duckdb_stores",
     ),
     "obstore": ("storage.backends",),
-    "orjson": ("core.text.lenient_json", "storage.quarantine", "storage.state", "sandbox.calls"),
+    "orjson": ("core.text.lenient_json", "storage.state", "sandbox.calls"),
     "prometheus_client": ("cli.output.metrics",),
     "polars": ("readers.engines", "readers.output"),
     "pyarrow": ("readers", "verbs", "storage", "tables"),

@@ -277,7 +277,6 @@ def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterat
     """
     for dataset, of_dataset in states.items():
         for entry in quarantine.entries(tree, dataset):
-            appid = entry.answer.window.appid
-            state = of_dataset.get(appid)
-            if state is not None and calendar.has_day(state.quarantined, entry.day):
-                yield QuarantinedDay(appid, dataset, calendar.date_of(entry.day), entry.reason)
+            state, day = of_dataset.get(entry.appid), calendar.day_of(entry.day)
+            if state is not None and calendar.has_day(state.quarantined, day):
+                yield QuarantinedDay(entry.appid, dataset, entry.day, entry.reason)

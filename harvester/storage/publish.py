@@ -30,7 +30,6 @@ from harvester.storage.layout import RAW, Partition, Tree
 from harvester.storage.partition_reader import DataFile
 from harvester.storage.partition_writer import NewFile
 from harvester.storage.publication import Published, QuarantinedDay
-from harvester.storage.quarantine import QuarantinedAnswer
 from harvester.storage.raw_log import DamagedGroup, Group
 from harvester.tables import coverage, decode_batch, merge
 from harvester.tables.columns import arrow_schema
@@ -183,7 +182,7 @@ class _PartitionUpdate:
             self.done.appids.add(change.appid)
             self.days |= calendar.from_month_mask(change.applied, self.month)
         for day, rejected in change.rejected.items():
-            quarantine.keep(self.tree, QuarantinedAnswer(day, *rejected))
+            quarantine.keep(self.tree, day, *rejected)
             date = calendar.date_of(day)
             bad_day = QuarantinedDay(change.appid, self.dataset.name, date, rejected.reason)
             self.done.quarantined.append(bad_day)

@@ -10,12 +10,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from datetime import date
 
-from orjson import Fragment
-
-from harvester.core.calendar import Day, day_text, parse_day
+from harvester.core.calendar import Day, date_of, day_text, parse_day
 from harvester.core.model import RawAnswer
 from harvester.core.text.redaction import masked_bytes
 from harvester.storage.backends.base import move
@@ -31,24 +29,39 @@ FILES = "files"
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedAnswer:
-    """A quarantined day of an account, with the reason and the rejected answer."""
+    """A quarantined day of an account, with the reason and the rejected answer, as it is kept.
 
-    day: Day
+    An answer that is no UTF-8 is in ``body_base64`` and not in ``body``.
+    """
+
+    appid: str
+    dataset: str
+    day: date
+    begin_date: date
+    end_date: date
     reason: str
-    answer: RawAnswer
+    asked_at: int
     run_id: str
+    body: str = ""
+    body_base64: str = ""
 
 
-def keep(tree: Tree, entry: QuarantinedAnswer) -> str:
+def keep(tree: Tree, day: Day, reason: str, answer: RawAnswer, run_id: str) -> str:
     """Write an answer under its day, durably, in the place of an older one; return its name.
 
     Secrets in it are masked. Raises StoreError.
     """
-    window = entry.answer.window
+    appid, dataset, begin, end = answer.window
     # Masked only here, because a server may repeat a token in what it refuses.
-    entry = replace(entry, answer=entry.answer._replace(body=masked_bytes(entry.answer.body)))
-    name = _answer_name(window.dataset, window.appid, entry.day)
-    json_file.write(tree.store, name, _to_members(entry))
+    raw = masked_bytes(answer.body)
+    try:
+        body = raw.decode(), ""
+    except UnicodeDecodeError:
+        body = "", base64.b64encode(raw).decode()
+    days = date_of(day), date_of(begin), date_of(end)
+    kept = QuarantinedAnswer(appid, dataset, *days, reason, answer.asked_at, run_id, *body)
+    name = _answer_name(dataset, appid, day)
+    json_file.write(tree.store, name, kept)
     return name
 
 
@@ -76,11 +89,9 @@ def entries(tree: Tree, dataset: str) -> Iterator[QuarantinedAnswer]:
     """
     store, found = tree.store, tree.store.list(f"{QUARANTINE}/{dataset}")
     for file, data in zip(found, store.get_many(found), strict=True):
-        where = store.display_path(file.name)
-        fields = json_file.decoded(data or b"", dict[str, Any], where) or {}
-        with suppress(ValueError, KeyError, TypeError, AttributeError):
-            if (entry := _from_members(fields)) is not None:
-                yield entry
+        entry = json_file.decoded(data or b"", QuarantinedAnswer, store.display_path(file.name))
+        if entry is not None:
+            yield entry
 
 
 def quarantine_group(tree: Tree, group: str) -> str | None:
@@ -120,33 +131,3 @@ def damaged_files(tree: Tree) -> dict[str, tuple[Partition, int] | None]:
 
 def _answer_name(dataset: str, appid: str, day: Day) -> str:
     return f"{QUARANTINE}/{dataset}/{appid}/{day_text(day)}.json"
-
-
-def _to_members(entry: QuarantinedAnswer) -> dict[str, Any]:
-    answer = entry.answer
-    fields: dict[str, Any] = {
-        "appid": answer.window.appid,
-        "dataset": answer.window.dataset,
-        "day": day_text(entry.day),
-        "reason": entry.reason,
-        "begin_date": day_text(answer.window.begin),
-        "end_date": day_text(answer.window.end),
-        "asked_at": answer.asked_at,
-        # One bit for each day of the window: more than the 64 bits that orjson accepts.
-        "refetch": Fragment(str(answer.refetch)),
-        "run_id": entry.run_id,
-    }
-    try:
-        fields["body"] = answer.body.decode()
-    except UnicodeDecodeError:
-        fields["body_base64"] = base64.b64encode(answer.body).decode()
-    return fields
-
-
-def _from_members(plain: dict[str, Any]) -> QuarantinedAnswer | None:
-    body = plain.get("body")
-    raw = body.encode() if body is not None else base64.b64decode(plain["body_base64"])
-    days = map(parse_day, (plain["begin_date"], plain["end_date"]))
-    window = (plain["appid"], plain["dataset"], *days)
-    answer = (window, plain["asked_at"], plain["refetch"], raw)
-    return json_file.value_of(plain, QuarantinedAnswer, day=parse_day(plain["day"]), answer=answer)

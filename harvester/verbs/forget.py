@@ -312,7 +312,7 @@ def _forget_quarantined(erasing: _Erasure, dataset: str) -> int:
     before = erasing.request.before
     count = 0
     begins = {
-        (entry.answer.window.appid, entry.day): entry.answer.window.begin
+        (entry.appid, calendar.day_of(entry.day)): calendar.day_of(entry.begin_date)
         for entry in quarantine.entries(erasing.tree, dataset)
     }
     for appid, kept in quarantine.quarantined_days(erasing.tree, dataset).items():

@@ -259,8 +259,7 @@ def test_kept_evidence_does_not_quarantine_a_final_day(tmp_path: Path) -> None:
     lab.run()
     day = parse_day("2026-03-02")
     window = Window(lab.appids[0], DAILY, day, day)
-    kept = quarantine.QuarantinedAnswer(day, "why", answer(window, []), "of-old")
-    quarantine.keep(lab.tree, kept)
+    quarantine.keep(lab.tree, day, "why", answer(window, []), "of-old")
     assert survey(lab.manifest(), lab.tree, lab.now()).quarantined == ()
     assert lab.run().quarantined == ()
 

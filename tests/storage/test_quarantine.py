@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import base64
 import json
 from urllib.parse import quote
 
 import pytest
 
-from harvester.core.calendar import parse_month
+from harvester.core.calendar import date_of, parse_month
 from harvester.core.model import RawAnswer, Window
 from harvester.core.secret import Secret
 from harvester.storage import quarantine
@@ -15,21 +16,30 @@ from harvester.storage.quarantine import QuarantinedAnswer
 from tests.support.answers import DAILY, MARCH, appid
 
 
-def entry(
-    day: int, account: int = 1, raw: bytes = b'{"list":[1]}', reason: str = "why"
-) -> QuarantinedAnswer:
-    """An answer that puts a day of the month, counted from 0, into quarantine."""
+def keep(
+    tree: Tree, day: int, account: int = 1, raw: bytes = b'{"list":[1]}', reason: str = "why"
+) -> str:
+    """Put a day of the month, counted from 0, into quarantine; return the name of the file."""
     window = Window(appid(account), DAILY.name, MARCH, MARCH + 29)
-    return QuarantinedAnswer(MARCH + day, reason, RawAnswer(window, 1_700_000_000, 0, raw), "run-1")
+    answer = RawAnswer(window, 1_700_000_000, 0, raw)
+    return quarantine.keep(tree, MARCH + day, reason, answer, "run-1")
+
+
+def body_of(kept: QuarantinedAnswer) -> bytes:
+    """The answer as it came."""
+    return kept.body.encode() or base64.b64decode(kept.body_base64)
 
 
 @pytest.mark.parametrize("raw", [b"", b"\xff\x00", '{"list":["\u8d26"]}'.encode(), b"x" * 100_000])
 def test_an_answer_is_kept_as_it_came(tree: Tree, raw: bytes) -> None:
     """The raw bytes of an answer, whatever they are, come back as they were, with the reason."""
-    kept = entry(0, raw=raw)
-    name = quarantine.keep(tree, kept)
+    name = keep(tree, 0, raw=raw)
     assert name == "_harvester/quarantine/interface_summary/wx0000000000000001/2024-03-01.json"
-    assert list(quarantine.entries(tree, DAILY.name)) == [kept]
+    [kept] = quarantine.entries(tree, DAILY.name)
+    assert (kept.appid, kept.dataset) == (appid(1), DAILY.name)
+    assert (kept.day, kept.reason, kept.run_id) == (date_of(MARCH), "why", "run-1")
+    assert (kept.begin_date, kept.end_date) == (date_of(MARCH), date_of(MARCH + 29))
+    assert (kept.asked_at, body_of(kept)) == (1_700_000_000, raw)
 
 
 @pytest.mark.parametrize("broken", [b"", b"\xff"])
@@ -38,15 +48,15 @@ def test_an_echoed_secret_is_not_kept(tree: Tree, broken: bytes) -> None:
     token = "97_the-token-of-an-account+/="
     Secret(token)
     echo = json.dumps({"list": [{"token": token, "part": token[5:25], "url": quote(token)}]})
-    quarantine.keep(tree, entry(0, raw=echo.encode() + broken))
+    keep(tree, 0, raw=echo.encode() + broken)
     [kept] = quarantine.entries(tree, DAILY.name)
     masked = b'{"list": [{"token": "***", "part": "***", "url": "***"}]}'
-    assert kept.answer.body == masked + broken
+    assert body_of(kept) == masked + broken
 
 
 def test_a_quarantined_answer_is_readable_json(tree: Tree) -> None:
     """The file has the account, the days, the reason and the body as readable JSON."""
-    fields = json.loads(read_bytes(tree.store, quarantine.keep(tree, entry(2))) or "")
+    fields = json.loads(read_bytes(tree.store, keep(tree, 2)) or "")
     assert fields["day"] == "2024-03-03"
     assert (fields["begin_date"], fields["end_date"]) == ("2024-03-01", "2024-03-30")
     assert (fields["reason"], fields["body"]) == ("why", '{"list":[1]}')
@@ -54,16 +64,16 @@ def test_a_quarantined_answer_is_readable_json(tree: Tree) -> None:
 
 def test_the_newest_reason_counts(tree: Tree) -> None:
     """A day is in quarantine for one reason, the last."""
-    quarantine.keep(tree, entry(0))
-    quarantine.keep(tree, entry(0, reason="better"))
+    keep(tree, 0)
+    keep(tree, 0, reason="better")
     assert [kept.reason for kept in quarantine.entries(tree, DAILY.name)] == ["better"]
 
 
 def test_forgetting(tree: Tree) -> None:
     """Forgotten days are gone, the others stay, and so does no empty folder."""
     for day in range(3):
-        quarantine.keep(tree, entry(day))
-    quarantine.keep(tree, entry(0, account=2))
+        keep(tree, day)
+    keep(tree, 0, account=2)
     quarantine.forget(tree, DAILY.name, appid(1), [MARCH, MARCH + 1, MARCH + 20])
     assert quarantine.quarantined_days(tree, DAILY.name) == {
         appid(1): [MARCH + 2],
@@ -76,10 +86,10 @@ def test_forgetting(tree: Tree) -> None:
 
 def test_what_cannot_be_read_is_passed_over(tree: Tree) -> None:
     """Damaged and foreign files in the quarantine do not keep the rest from being read."""
-    folder = quarantine.keep(tree, entry(0)).rpartition("/")[0]
+    folder = keep(tree, 0).rpartition("/")[0]
     for name, data in {"2024-03-02": b"{", "2024-03-03": b'{"day": 5}', "notes": b"{}"}.items():
         tree.store.put(f"{folder}/{name}.json", data)
-    assert list(quarantine.entries(tree, DAILY.name)) == [entry(0)]
+    assert [kept.day for kept in quarantine.entries(tree, DAILY.name)] == [date_of(MARCH)]
 
 
 def test_moving_a_damaged_group_to_the_quarantine(tree: Tree) -> None:

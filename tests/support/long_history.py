@@ -42,7 +42,6 @@ from harvester.storage.coverage_scan import States
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publication import Published
 from harvester.storage.publish import TrustedTimes
-from harvester.storage.quarantine import QuarantinedAnswer
 from harvester.tables.evidence import Evidence
 from tests.support.answers import body
 
@@ -170,7 +169,7 @@ class LongHistory:
         for appid, day in self._rejected:
             window = Window(appid, self.datasets[0], day, day)
             answer = RawAnswer(window, int(instant(day + 2)), 0, body([{"new_user": "many"}]))
-            quarantine.keep(tree, QuarantinedAnswer(day, REASON, answer, "20260101T000000Z-000000"))
+            quarantine.keep(tree, day, REASON, answer, "20260101T000000Z-000000")
 
     @cached_property
     def _rejected(self) -> list[tuple[str, Day]]:

@@ -114,7 +114,7 @@ def leave_traces(tree: Tree) -> None:
     window = Window(GONE, DAILY, day, day)
     write_group(tree, bucket, "dead", [answer(window, [row(day)], refetch=-1)])
     bad = answer(window._replace(begin=day - 1), [row(day - 1, number=-1)])
-    quarantine.keep(tree, quarantine.QuarantinedAnswer(day - 1, "a negative count", bad, "dead"))
+    quarantine.keep(tree, day - 1, "a negative count", bad, "dead")
     damaged = write_group(tree, bucket, "damaged", [answer(window, [row(day)])])
     quarantine.quarantine_group(tree, damaged.name)
     partition = next(iter(layout.partitions(tree, HOURLY, [bucket])))
@@ -312,7 +312,7 @@ def test_a_quarantined_answer_that_begins_before_the_limit_goes_as_a_whole(write
     tree, day = the_tree(), parse_day("2026-04-01")
     window = Window(GONE, DAILY, day - 1, day)
     bad = answer(window, [row(day - 1), row(day, number=-1)])
-    quarantine.keep(tree, quarantine.QuarantinedAnswer(day, "a negative count", bad, "dead"))
+    quarantine.keep(tree, day, "a negative count", bad, "dead")
     assert invoke(["forget", "--accounts", GONE, "--before", "2026-04-01"]) == Exit.DONE
     assert not quarantine.quarantined_days(tree, DAILY)
 

@@ -163,7 +163,7 @@ def test_unpublished_answers_are_published_first_and_side_files_are_copied(
     late = Window(ACCOUNTS[0], DAILY, day + 9, day + 9)
     write_group(source, 0, "dead", [answer(late, [row(day + 9)])])
     bad = answer(Window(ACCOUNTS[0], HOURLY, day, day), [row(day, 1, number=-1)])
-    quarantine.keep(source, quarantine.QuarantinedAnswer(day, "a negative count", bad, "dead"))
+    quarantine.keep(source, day, "a negative count", bad, "dead")
     assert invoke(["rewrite", "--to", "new", "--buckets", "5"]) == Exit.DONE
     target = tree_at(Path("new"), 5)
     assert known(target) == known(source)
@@ -265,7 +265,7 @@ def test_accounts_forgotten_since_a_kill_are_not_in_the_new_tree(
     gone = next(name for name in ACCOUNTS if others.count(bucket_of(name, 16)) == 1)
     day = parse_day("2026-04-01")
     bad = answer(Window(gone, HOURLY, day, day), [row(day, 1, number=-1)])
-    quarantine.keep(source, quarantine.QuarantinedAnswer(day, "a negative count", bad, "dead"))
+    quarantine.keep(source, day, "a negative count", bad, "dead")
     assert forced_refreshes.spend(source, gone, LONG_AFTER)
     command = ["rewrite", "--to", "new", "--buckets", str(buckets)]
     kill_before_it_is_finished(monkeypatch, command)

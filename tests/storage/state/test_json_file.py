@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
 from harvester.core.errors import StoreError, UsageError
 from harvester.core.exit_codes import Exit
-from harvester.core.model import RawAnswer, Refusal, ReportedQuota, Window
+from harvester.core.model import Refusal, ReportedQuota
 from harvester.planning.ledger import DayCalls, KnownQuota, Ledger, Moment
 from harvester.storage import quarantine
 from harvester.storage.backends.base import MAX_READ, read_bytes
@@ -66,16 +67,16 @@ def entries(tree: Tree) -> list[QuarantinedAnswer]:
     return list(quarantine.entries(tree, DATASET))
 
 
-def entry(body: bytes) -> QuarantinedAnswer:
-    """An answer whose window has more days than an integer of 64 bits has bits."""
-    window = Window(ONE, DATASET, parse_day("2026-01-01"), DAY)
-    return QuarantinedAnswer(DAY, "why", RawAnswer(window, 1_779_249_600, 1 << 70, body), "r")
+def entry(*body: str) -> QuarantinedAnswer:
+    """An answer of many days."""
+    days = date(2026, 5, 20), date(2026, 1, 1), date(2026, 5, 20)
+    return QuarantinedAnswer(ONE, DATASET, *days, "why", 1_779_249_600, "r", *body)
 
 
 EVIDENCE = (
     '{"version":1,"appid":"wx0000000000000001","dataset":"user_summary","day":"2026-05-20",'
-    '"reason":"why","begin_date":"2026-01-01","end_date":"2026-05-20","asked_at":1779249600,'
-    '"refetch":1180591620717411303424,"run_id":"r",'
+    '"begin_date":"2026-01-01","end_date":"2026-05-20","reason":"why","asked_at":1779249600,'
+    '"run_id":"r",'
 )
 TOLD = ReportedQuota(10, 1, 9, 1_779_249_600.0)
 FILES = {
@@ -88,7 +89,7 @@ FILES = {
     ),
     "ledger": SideFile(
         "quota/0000-of-0001.json",
-        '{"version":1,"day":20593,"run":"r","puts":4,"in_use":true,"period":1.0,"idle_from":2.5,'
+        '{"version":1,"day":20593,"run":"r","in_use":true,"period":1.0,"idle_from":2.5,'
         '"recent_calls":3,"beside":1,"written":[5.0,"b",2.0,null],'
         '"days":{"2026-05-20":{"calls":{"user_summary":{"wx0000000000000001":7}},'
         '"exhausted":{"user_summary":{"wx0000000000000001":[45009,"quota","rid"]}}}},'
@@ -99,7 +100,6 @@ FILES = {
         Ledger(
             DAY,
             "r",
-            puts=4,
             in_use=True,
             period=1.0,
             idle_from=2.5,
@@ -124,16 +124,16 @@ FILES = {
     ),
     "quarantine": SideFile(
         f"quarantine/user_summary/{ONE}/2026-05-20.json",
-        EVIDENCE + '"body":"{\\"list\\":[\\u8d26]}"}',
+        EVIDENCE + '"body":"{\\"list\\":[\\u8d26]}","body_base64":""}',
         entries,
-        [entry('{"list":[\u8d26]}'.encode())],
+        [entry('{"list":[\u8d26]}')],
         [],
     ),
     "quarantined bytes": SideFile(
         f"quarantine/user_summary/{ONE}/2026-05-20.json",
-        EVIDENCE + '"body_base64":"/w=="}',
+        EVIDENCE + '"body":"","body_base64":"/w=="}',
         entries,
-        [entry(b"\xff")],
+        [entry("", "/w==")],
         [],
     ),
     "announcement": SideFile(
