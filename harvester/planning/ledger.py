@@ -82,19 +82,17 @@ class DayCalls:
 class Ledger:
     """The ledger of one bucket: its calls by day, its quotas, and what its last run left.
 
-    ``run`` is the run that wrote it, ``puts`` times so far, for the Beijing day ``day``. ``in_use``
-    is true until that run has ended in order. WeChat's rate limit may count ``recent_calls`` of
-    each account until ``idle_from``, in seconds since the Unix epoch by the clock of ``written``,
-    the moment of that run's last writing; of a ledger in use their number is unknown, and they
-    count for ``period`` seconds. Checks have made ``beside`` calls of an account since that run
-    began. ``days`` has the calls by ISO day, ``deferred`` the refusals for which the rest of a
-    dataset was not asked, ``known`` the quotas, and ``checked`` what checks were told of them since
-    that run began.
+    ``run`` is the run that wrote it, for the Beijing day ``day``. ``in_use`` is true until that run
+    has ended in order. WeChat's rate limit may count ``recent_calls`` of each account until
+    ``idle_from``, in seconds since the Unix epoch by the clock of ``written``, the moment of that
+    run's last writing; of a ledger in use their number is unknown, and they count for ``period``
+    seconds. Checks have made ``beside`` calls of an account since that run began. ``days`` has the
+    calls by ISO day, ``deferred`` the refusals for which the rest of a dataset was not asked,
+    ``known`` the quotas, and ``checked`` what checks were told of them since that run began.
     """
 
     day: Count = 0
     run: str = ""
-    puts: Count = 0
     in_use: bool = False
     period: Seconds = 0.0
     idle_from: Seconds = 0.0
@@ -171,7 +169,7 @@ class Ledger:
         # If this run is killed, the next one counts what it may have sent: what the rate allows.
         self.recent_calls, self.beside = rate.count if recent is None else recent, 0
         # In use until the unused calls are returned, so that the next run notices a kill.
-        self.run, self.puts, self.in_use, self.period = run, 0, True, rate.period
+        self.run, self.in_use, self.period = run, True, rate.period
         self.idle_from, self.written = now.at + wait, now
         return wait, recent
 
@@ -219,15 +217,6 @@ class Ledger:
             _add_all(mine.calls, of_theirs.calls)
         self.beside, self.checked = theirs.beside, theirs.checked
         self.enter_recent(theirs.recent_calls, theirs.idle_from)
-
-    def join(self, theirs: Ledger) -> None:
-        """Add what another run knows, which has written this ledger after a lost lease."""
-        for day, of_theirs in theirs.days.items():
-            mine = self.days.setdefault(day, DayCalls())
-            mine.exhausted = _union(of_theirs.exhausted, mine.exhausted)
-        self.deferred = _union(theirs.deferred, self.deferred)
-        self.known = _union(theirs.known, self.known)
-        self.in_use |= theirs.in_use
 
     def enter_recent(self, calls: int, idle_from: float) -> None:
         """Enter an account's calls that WeChat's rate limit may count until ``idle_from``."""

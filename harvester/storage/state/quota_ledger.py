@@ -29,43 +29,29 @@ class LedgerFile:
     def __init__(self, tree: Tree, bucket: int) -> None:
         self._file = _document(tree, bucket)
         self._base: dict[str, Calls] = {}
-        self._writer = _writer_of(Ledger())
 
     def read(self) -> Ledger | None:
         """Return the ledger, None if there is none. Raises UsageError for a newer version."""
         found = self._file.read()
-        self._take_as_base(found or Ledger())
+        self._base = (found or Ledger()).copied_calls()
         return found
 
     def write(self, ledger: Ledger) -> None:
         """Put a ledger in the place of what was read or written last.
 
-        What another process has written meanwhile is added to it.
+        Calls that another process has entered meanwhile are added to it.
         """
-        ledger.puts += 1
         try:
             self._file.write(ledger)
         except LostRace:
             self._file.update(partial(self._rebased, ledger))
-        self._take_as_base(ledger)
+        self._base = ledger.copied_calls()
 
     def _rebased(self, ledger: Ledger, theirs: Ledger | None) -> Ledger:
         if theirs is not None:
             ledger.rebase(theirs, self._base)
-            # Checks alone have written since then, or another run too. A check knows nothing that
-            # this run has not read; the union would bring back what the run has forgotten.
-            if theirs.run != ledger.run and _writer_of(theirs) != self._writer:
-                ledger.join(theirs)
-            self._take_as_base(theirs)
+            self._base = theirs.copied_calls()
         return ledger
-
-    def _take_as_base(self, ledger: Ledger) -> None:
-        self._base, self._writer = ledger.copied_calls(), _writer_of(ledger)
-
-
-def _writer_of(ledger: Ledger) -> tuple[str, int]:
-    """Return the run that wrote a ledger and the number of its put, which checks leave alone."""
-    return ledger.run, ledger.puts
 
 
 def read(tree: Tree, day: Day, bucket: int) -> Ledger | None:
