@@ -120,7 +120,8 @@ class ObjectStore:
                 quick = self._within(TimeLimits(seconds, seconds, seconds))
                 hold = stack.enter_context(lease.held(quick, names, claim, self._lease))
             # Behind the lease, so that a run which waits in vain for it makes no folder.
-            stack.enter_context(self._scratch.kept())
+            stack.callback(self._scratch.remove)
+            self._scratch.make()
             yield hold
 
     def owners(self, which: Callable[[str], bool] = bool) -> Iterator[Owner]:
@@ -159,8 +160,6 @@ class ObjectStore:
             yield None if version is None else LocalCopy(temp, version)
         finally:
             atomic_files.unlink_quietly(temp)
-            # A command that only reads leaves no folder behind.
-            self._scratch.remove_if_unused()
 
     def put(self, name: str, source: Source, over: Version | None = ANY) -> Version:
         """Put a file over the version it replaces. Raises LostRace if another one is there.

@@ -18,11 +18,11 @@ LIFE = """
 import sys
 from harvester.storage.backends.scratch import Scratch
 scratch = Scratch()
-with scratch.kept():
-    (scratch.path / "raw").mkdir()
-    (scratch.path / "raw" / "answers").write_bytes(b"of an account")
-    print(scratch.path, flush=True)
-    sys.stdin.read()
+scratch.make()
+(scratch.path / "raw").mkdir()
+(scratch.path / "raw" / "answers").write_bytes(b"of an account")
+print(scratch.path, flush=True)
+sys.stdin.read()
 """
 
 
@@ -31,6 +31,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The temporary folder of this machine."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
+
+
+def make_one() -> None:
+    """Make a folder and remove it."""
+    scratch = Scratch()
+    scratch.make()
+    scratch.remove()
 
 
 @contextmanager
@@ -54,40 +61,48 @@ def test_the_folder_of_a_dead_process_is_removed(place: Path) -> None:
         dead.kill()
         dead.wait()
         assert left.is_dir()
-        with Scratch().kept():
-            assert not left.exists()
-            assert (at_work / "raw" / "answers").read_bytes() == b"of an account"
-    with Scratch().kept():
-        pass
+        make_one()
+        assert not left.exists()
+        assert (at_work / "raw" / "answers").read_bytes() == b"of an account"
+    make_one()
     assert sorted(place.iterdir()) == strangers
 
 
 def test_one_process_may_have_two_folders(place: Path) -> None:
     """Neither takes the other for dead."""
     one, other = Scratch(), Scratch()
-    with one.kept(), other.kept():
-        assert one.path.is_dir()
-        assert other.path.is_dir()
+    one.make()
+    other.make()
+    assert one.path.is_dir()
+    assert other.path.is_dir()
+    one.remove()
+    other.remove()
     assert list(place.iterdir()) == []
 
 
 def test_it_is_there_as_long_as_it_is_needed(place: Path) -> None:
-    """Left while it is empty it is gone, and made again; kept it stays until the end."""
+    """Made when it is needed, and again after it was removed; its files go with it."""
     scratch = Scratch()
     assert list(place.iterdir()) == []
-    scratch.make()
-    assert stat.S_IMODE(scratch.path.stat().st_mode) == 0o700
-    scratch.remove_if_unused()
-    assert list(place.iterdir()) == []
+    for _ in range(2):
+        scratch.make()
+        assert stat.S_IMODE(scratch.path.stat().st_mode) == 0o700
+        (scratch.path / "x").touch()
+        scratch.remove()
+        scratch.remove()
+        assert list(place.iterdir()) == []
     scratch.make()
     (scratch.path / "x").touch()
-    scratch.remove_if_unused()
-    assert scratch.path.is_dir()
-    with scratch.kept():
-        (scratch.path / "x").unlink()
-        scratch.remove_if_unused()
-        assert scratch.path.is_dir()
+    del scratch
     assert list(place.iterdir()) == []
+
+
+def test_a_process_that_ends_leaves_none(place: Path) -> None:
+    """A command that only reads removes it at its end."""
+    with life(place) as (process, folder):
+        assert folder.is_dir()
+        process.communicate()
+        assert list(place.iterdir()) == []
 
 
 def test_what_belongs_to_others_stays(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,13 +115,13 @@ def test_what_belongs_to_others_stays(place: Path, monkeypatch: pytest.MonkeyPat
         dead.kill()
         dead.wait()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with Scratch().kept():
-        assert left.exists()
+    make_one()
+    assert left.exists()
     assert theirs.is_dir()
 
 
 def test_a_place_that_is_gone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that cannot be made is named with its path."""
     monkeypatch.setattr(tempfile, "tempdir", str(place / "gone"))
-    with pytest.raises(StoreError, match="gone"), Scratch().kept():
-        pass
+    with pytest.raises(StoreError, match="gone"):
+        Scratch().make()
