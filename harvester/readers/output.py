@@ -19,7 +19,7 @@ from harvester.readers.arrow_dataset import arrow_dataset, filter_of
 from harvester.readers.output_place import OutputPlace, datasets, located, open_place
 from harvester.storage.backends.base import Store
 from harvester.storage.derived import derived_files
-from harvester.storage.derived.derived_runs import HEAD_BYTES, RecordedRun, codes, runs_table
+from harvester.storage.derived.derived_runs import RecordedRun, codes, runs_table
 from harvester.storage.layout import ACCOUNTS, COVERAGE, Tree
 from harvester.storage.state import run_records
 from harvester.storage.state.change_reader import whole_tree
@@ -134,7 +134,7 @@ class Output:
 
         ``exit_code`` and ``ended_at`` are null for a run that goes on, or was killed.
         """
-        newest_first = run_records.newest(Tree(self._store), RecordedRun, HEAD_BYTES)
+        newest_first = run_records.newest(Tree(self._store), RecordedRun, run_records.HEAD_BYTES)
         return runs_table(reversed([*newest_first]))
 
     @arguments.checked

@@ -20,7 +20,7 @@ from harvester.runs.record.labels import (
 )
 from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import as_record
-from harvester.storage.state.run_records import _HEAD_BYTES
+from harvester.storage.state.run_records import HEAD_BYTES
 from tests.support.hostile_texts import HOSTILE, acts
 
 
@@ -130,4 +130,4 @@ def test_the_longest_labels_leave_room_for_the_head_of_a_record() -> None:
     done.labels = {**engine, **longest}
     record = as_record(done)
     head = {name: record[name] for name in record if name != "datasets"}
-    assert len(orjson.dumps(head, option=orjson.OPT_INDENT_2)) < _HEAD_BYTES
+    assert len(orjson.dumps(head, option=orjson.OPT_INDENT_2)) < HEAD_BYTES

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -17,41 +17,31 @@ from harvester.core.dataset import Dataset
 from harvester.storage.derived import derived_files
 from harvester.storage.layout import RUN_ROWS, Tree
 from harvester.storage.state import json_file, run_records
+from harvester.storage.state.run_records import HEAD_BYTES, RunRecord
 from harvester.tables.derived import CODES, RUNS
 
-HEAD_BYTES = 64 << 10
-"""Bytes of a run record that hold the members of a row of `runs`."""
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRun(RunRecord):
+    """The head of a run record, with the further columns of `runs`."""
 
-@dataclass(frozen=True, slots=True)
-class RecordedRun:
-    """The head of a run record."""
-
-    run_id: str
-    started_at: dt.datetime
-    ended_at: dt.datetime
-    state: str
-    exit_code: int | None
-    reasons: tuple[str, ...]
-    requests: int
     retries: int
-    rows: int
     harvester_version: str
-    outcome: str | None
     shard: str | None
     labels: Mapping[str, str]
-    verb: str = "run"
     manifest_digest: str | None = None
     host: str | None = None
 
     def row(self) -> dict[str, Any]:
         """Return the row of the run."""
-        row = asdict(self)
         # A record says when it was written, which is no end of a run that goes on or was killed.
-        if row.pop("state") == "running":
-            row["ended_at"] = None
-        row["reasons"], row["labels"] = [*self.reasons], sorted(self.labels.items())
-        return row
+        ended_at = None if self.state == "running" else datetime.fromisoformat(self.ended_at)
+        return {
+            **asdict(self),
+            "started_at": datetime.fromisoformat(self.started_at),
+            "ended_at": ended_at,
+            "labels": sorted(self.labels.items()),
+        }
 
 
 def runs_table(runs: Iterable[RecordedRun]) -> pa.Table:
@@ -69,7 +59,7 @@ def update_runs(tree: Tree, record: dict[str, Any]) -> None:
         return
     there = {file.name for file in tree.store.list(RUN_ROWS)}
     lost = {each for each in run_records.months(tree) if derived_files.runs_name(each) not in there}
-    for month in lost | {f"{own.started_at:%Y-%m}"}:
+    for month in lost | {own.started_at[:7]}:
         change = partial(_with_runs, tree, month, own)
         derived_files.replace(tree, derived_files.runs_name(month), change)
 
@@ -82,7 +72,7 @@ def _with_runs(
     # A run without an outcome went on when it was recorded, or was killed.
     known = {run_id for (run_id, _), row in rows.items() if row["outcome"]}
     found = run_records.newest(tree, RecordedRun, HEAD_BYTES, month, known)
-    runs = [run for run in (*found, own) if f"{run.started_at:%Y-%m}" == month]
+    runs = [run for run in (*found, own) if run.started_at[:7] == month]
     rows |= {_key(row): row for row in runs_table(runs).to_pylist()}
     yield pa.Table.from_pylist([rows[key] for key in sorted(rows)], schema=RUNS)
 

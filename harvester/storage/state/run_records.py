@@ -26,7 +26,7 @@ T = TypeVar("T")
 HEADS = f".heads{LINES}"
 """Ending of the file with the heads of a month, and what their runs gave up, a line each."""
 
-_HEAD_BYTES = 64 << 10
+HEAD_BYTES = 64 << 10
 """Bytes of a record that hold the members of `RunRecord`."""
 
 _NAME = re.compile(rf"{RUNS}/(\d{{4}})-?(\d{{2}})(?:\d\dT.*\.json|{re.escape(HEADS)})")
@@ -72,7 +72,7 @@ class RunRecord:
     requests: int
     rows: int
     outcome: str | None
-    retry_at: str | None
+    retry_at: str | None = None
     verb: str = "run"
 
     def __post_init__(self) -> None:
@@ -157,7 +157,7 @@ def last(tree: Tree, count: int) -> list[RunRecord]:
 
     Unreadable ones are passed over.
     """
-    records = newest(tree, RunRecord, _HEAD_BYTES)
+    records = newest(tree, RunRecord, HEAD_BYTES)
     found = [*islice(records, count)]
     # Shards that are under way, or runs that were killed, may be the newest ones.
     finished = next(filter(_is_finished, chain(found, records)), None)
