@@ -7,7 +7,6 @@ back before it gets its name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -78,7 +77,7 @@ def _write_temp(
 ) -> _Expected:
     bounds = []
     rows = 0
-    with pa.OSFile(str(new.temp), "wb") as sink, _open_writer(sink, new.dataset) as writer:
+    with pa.OSFile(str(new.temp), "wb") as sink, _parquet_writer(sink, new.dataset) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=len(table))
             appids = table.column("appid")
@@ -97,19 +96,6 @@ def _write_temp(
         writer.close()
     keys[footer.SEAL] = footer.seal(new.temp, length)
     return _Expected(rows, bounds, final, keys)
-
-
-@contextmanager
-def _open_writer(sink: pa.NativeFile, dataset: Dataset) -> Iterator[pq.ParquetWriter]:
-    writer = _parquet_writer(sink, dataset)
-    try:
-        yield writer
-    except BaseException:
-        # An open writer closes itself when it is collected, and reports its closed file on stderr.
-        # Closed here it writes a valid file with part of the rows, which never gets a final name.
-        with suppress(OSError, pa.ArrowException):
-            writer.close()
-        raise
 
 
 def _parquet_writer(sink: pa.NativeFile, dataset: Dataset) -> pq.ParquetWriter:
