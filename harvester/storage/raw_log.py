@@ -61,7 +61,7 @@ mask of the refetched days, and the body."""
 _MARK = b"HARVGRP1"
 _LZ4 = pa.Codec("lz4")
 _DAMAGE = (FileNotFoundError, ValueError, KeyError, TypeError, struct.error)
-_GROUP_NAME = re.compile(rf"{RAW}/[^/]+/(\d{{4,}})-\d+[^/]*\.group")
+_GROUP_NAME = re.compile(rf"{RAW}/[^/]+/(\d{{4,}})-[^/]+\.group")
 
 
 class DamagedGroup(Exception):
@@ -147,9 +147,7 @@ def write_group(
     }
     index = json.dumps({"version": VERSION, **members}).encode()
     data = b"".join((*packed, index, _END.pack(len(index), zlib.crc32(index), _MARK)))
-    # Numbers restart in an empty folder, so the id keeps a name from standing for two groups.
-    number = _next_group_number(tree, f"{RAW}/{run_id}", bucket)
-    name = f"{RAW}/{run_id}/{bucket:04d}-{number:06d}-{members['id']}.group"
+    name = f"{RAW}/{run_id}/{bucket:04d}-{members['id']}.group"
     return Group(name, tree.store.append(name, data), size=len(data), **members)
 
 
@@ -295,12 +293,6 @@ def _decoded(data: bytes, dataset: str, month: Month) -> Iterator[RawAnswer]:
             yield RawAnswer(window, asked_at, refetch, data[body_at:at])
     if at != len(data):
         raise ValueError("an answer without an end")
-
-
-def _next_group_number(tree: Tree, folder: str, bucket: int) -> int:
-    names = [file.name for file in tree.store.list(folder)]
-    mine = [name for name in names if _bucket_of_name(name) == bucket]
-    return 1 + max((int(name.rpartition("/")[2].split("-")[1]) for name in mine), default=0)
 
 
 def _bucket_of_name(name: str) -> int | None:

@@ -91,23 +91,19 @@ def test_a_group_opened_again_has_the_same_index(outputs: Outputs) -> None:
     again = open_group(group.name, group.path)
     for name in ("id", "run_id", "bucket", "buckets", "fetched_at", "size", "batches", "months"):
         assert getattr(again, name) == getattr(group, name)
-    assert group.name == f"_harvester/raw/run-1/0003-000001-{group.id}.group"
+    assert group.name == f"_harvester/raw/run-1/0003-{group.id}.group"
     assert group.fetched_at == some()[0].asked_at * 1_000_000
     assert group.size == group.path.stat().st_size
     assert group.months == {(HOURLY.name, MONTH)}
     assert write_group(tree, 3, "run-1", some()).id != group.id
 
 
-def test_groups_are_counted_by_bucket(outputs: Outputs) -> None:
-    """Groups of one run and bucket are numbered on, those of another from one."""
+def test_groups_of_a_run_have_names_of_their_own(outputs: Outputs) -> None:
+    """Each begins with its bucket, and no temporary file is left."""
     tree = outputs(2)
-    names = [write_group(tree, bucket, "run", some()).path.name for bucket in (0, 0, 1, 0)]
-    assert [name[:11] for name in names] == [
-        "0000-000001",
-        "0000-000002",
-        "0001-000001",
-        "0000-000003",
-    ]
+    names = [write_group(tree, bucket, "run", some()).path.name for bucket in (0, 0, 1)]
+    assert [name[:5] for name in names] == ["0000-", "0000-", "0001-"]
+    assert len({*names}) == len(names)
     assert not list(tree.store.scratch.glob("*.tmp"))
 
 
