@@ -60,22 +60,9 @@ def damage_as(
 
 def filesystem(folder: Path) -> fs.FileSystem:
     """Return the file system of an output; its paths are absolute. Reading raises StoreError."""
-    return fs.PyFileSystem(_LocalFiles(str(folder)))
+    return fs.PyFileSystem(VersionedFiles(str(folder), _open_version))
 
 
-class _LocalFiles(VersionedFiles):
-    """The regular files of a folder, never through a link."""
-
-    def open_version(self, path: str) -> tuple[str, pa.NativeFile]:
-        """Open a file; its version changes whenever it is replaced."""
-        with atomic_files.os_errors_as_store_errors(Path(path)):
-            return open_version(Path(path))
-
-    def info(self, path: str) -> fs.FileInfo:
-        """Return kind and size of what is at a path."""
-        with atomic_files.os_errors_as_store_errors(Path(path)):
-            if not os.path.lexists(path):
-                return fs.FileInfo(path, fs.FileType.NotFound)
-            is_file = Path(path).is_file()
-            kind = fs.FileType.File if is_file else fs.FileType.Directory
-            return fs.FileInfo(path, kind, size=Path(path).stat().st_size if is_file else None)
+def _open_version(path: str) -> tuple[str, pa.NativeFile]:
+    with atomic_files.os_errors_as_store_errors(Path(path)):
+        return open_version(Path(path))

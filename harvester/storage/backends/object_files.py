@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import obstore
@@ -12,6 +13,7 @@ from obstore.exceptions import PreconditionError
 from pyarrow import fs
 
 from harvester.core.errors import StoreError
+from harvester.core.text.inert_text import inert
 from harvester.storage.backends import object_client
 from harvester.storage.backends.versioned_files import AGAIN, REPLACED, VersionedFiles
 
@@ -27,7 +29,8 @@ def filesystem(uri: str, endpoint: str | None, options: Mapping[str, str]) -> fs
 
     Raises UsageError as `object_client.connect`. Reading raises StoreError.
     """
-    return fs.PyFileSystem(_Objects(uri, object_client.connect(uri, endpoint, options)))
+    objects = _Objects(uri, object_client.connect(uri, endpoint, options))
+    return fs.PyFileSystem(VersionedFiles(uri, objects.open_version))
 
 
 class _ObjectFile(io.RawIOBase):
@@ -61,19 +64,16 @@ class _ObjectFile(io.RawIOBase):
         return data
 
 
-class _Objects(VersionedFiles):
+@dataclass(frozen=True, slots=True)
+class _Objects:
     """The objects below a prefix."""
 
-    def __init__(self, uri: str, store: ObjectStore) -> None:
-        super().__init__(uri)
-        self._store = store
-
-    def __reduce__(self) -> tuple[type[_Objects], tuple[str, ObjectStore]]:  # type: ignore[override]
-        return type(self), (self.root, self._store)
+    uri: str
+    store: ObjectStore
 
     def open_version(self, path: str) -> tuple[str, pa.NativeFile]:
         """Open an object; its version is its tag."""
-        meta = self._answered(path, lambda: obstore.head(self._store, self._name(path)))
+        meta = self._answered(path, lambda: obstore.head(self.store, self._name(path)))
         version = meta["e_tag"] or str(meta["last_modified"])
         return version, pa.PythonFile(_ObjectFile(self, path, meta), mode="r")
 
@@ -84,26 +84,15 @@ class _Objects(VersionedFiles):
             options["if_match"] = meta["e_tag"]
 
         def read() -> bytes:
-            return bytes(obstore.get(self._store, self._name(path), options=options).bytes())
+            return bytes(obstore.get(self.store, self._name(path), options=options).bytes())
 
         return self._answered(path, read)
 
-    def info(self, path: str) -> fs.FileInfo:
-        """Return kind and size of what is at a path."""
-
-        def head() -> ObjectMeta | None:
-            return object_client.if_there(lambda: obstore.head(self._store, self._name(path)))
-
-        meta = self._answered(path, head)
-        if meta is None:
-            return fs.FileInfo(path, fs.FileType.NotFound)
-        return fs.FileInfo(path, fs.FileType.File, size=meta["size"])
-
     def _name(self, path: str) -> str:
-        return path.removeprefix(f"{self.root}/")
+        return path.removeprefix(f"{self.uri}/")
 
     def _answered(self, path: str, request: Callable[[], _T]) -> _T:
-        where, patience = self.display_path(path), object_client.LIMITS.patience
+        where, patience = inert(path), object_client.LIMITS.patience
 
         def current() -> _T:
             try:
@@ -111,4 +100,4 @@ class _Objects(VersionedFiles):
             except (PreconditionError, FileNotFoundError):
                 raise StoreError(f"{where}: {REPLACED}", AGAIN) from None
 
-        return object_client.answered(self.root, where, current, patience)
+        return object_client.answered(self.uri, where, current, patience)

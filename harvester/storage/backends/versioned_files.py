@@ -8,8 +8,8 @@ since it was first opened is an error: docs/decisions/0035-readers-of-an-output.
 from __future__ import annotations
 
 import threading
-from abc import abstractmethod
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, TypeAlias
 
 import pyarrow as pa
 from pyarrow import fs
@@ -18,37 +18,25 @@ from harvester.core.errors import StoreError
 from harvester.core.text.inert_text import inert
 
 REPLACED = "a command has replaced or removed it since this dataset was opened"
+OpenVersion: TypeAlias = Callable[[str], tuple[str, pa.NativeFile]]
+
 AGAIN = "open the dataset again: a new one has the new rows"
 
 
 class VersionedFiles(fs.FileSystemHandler):  # type: ignore[misc] # pyarrow has no types
-    """The files of one output, each in the version that was opened first. Thread-safe."""
+    """The files of one output, each in the version that was opened first. Thread-safe.
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    ``open_version`` returns the version of a file, and the file. It raises StoreError.
+    """
+
+    def __init__(self, root: str, open_version: OpenVersion) -> None:
+        self._root = root
+        self._open_version = open_version
         self._versions: dict[str, str] = {}
         self._guard = threading.Lock()
 
-    @abstractmethod
-    def open_version(self, path: str) -> tuple[str, pa.NativeFile]:
-        """Open a file; return its version and the file. Raises StoreError."""
-
-    @abstractmethod
-    def info(self, path: str) -> fs.FileInfo:
-        """Return kind and size of what is at a path. Raises StoreError."""
-
-    def display_path(self, path: str) -> str:
-        """Return a path as messages show it."""
-        return inert(path)
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.root == getattr(other, "root", None)
-
-    def __hash__(self) -> int:
-        return hash(self.root)
-
-    def __reduce__(self) -> tuple[type[VersionedFiles], tuple[str]]:
-        return type(self), (self.root,)
+    def __reduce__(self) -> tuple[type[VersionedFiles], tuple[str, OpenVersion]]:
+        return type(self), (self._root, self._open_version)
 
     def get_type_name(self) -> str:
         """Return the name of this kind of file system."""
@@ -59,24 +47,29 @@ class VersionedFiles(fs.FileSystemHandler):  # type: ignore[misc] # pyarrow has 
         return path
 
     def get_file_info(self, paths: list[str]) -> list[fs.FileInfo]:
-        """Return kind and size of files. Raises StoreError."""
-        return [self.info(path) for path in paths]
+        """Return kind and size of files. Raises StoreError, also if there is none."""
+        return [fs.FileInfo(path, fs.FileType.File, size=self._size(path)) for path in paths]
+
+    def _size(self, path: str) -> int:
+        with self._open_version(path)[1] as file:
+            size: int = file.size()
+            return size
 
     def open_input_file(self, path: str) -> pa.NativeFile:
         """Open a file for reading at any place. Raises StoreError, also for another version."""
         # Opened before it is compared, because a file that is open cannot be replaced.
-        version, file = self.open_version(path)
+        version, file = self._open_version(path)
         with self._guard:
             known = self._versions.setdefault(path, version)
         if known != version:
             file.close()
-            raise StoreError(f"{self.display_path(path)}: {REPLACED}", AGAIN)
+            raise StoreError(f"{inert(path)}: {REPLACED}", AGAIN)
         return file
 
     open_input_stream = open_input_file
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise StoreError(f"{self.display_path(self.root)}: is open for reading alone")
+        raise StoreError(f"{inert(self._root)}: is open for reading alone")
 
     copy_file = create_dir = delete_dir = delete_dir_contents = delete_file = _refuse
     delete_root_dir_contents = get_file_info_selector = move = _refuse
