@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,8 +35,6 @@ def put_mode(version: Version | None) -> PutMode:
 
 def beginning(answer: GetResult, length: int) -> bytes:
     """Return the first bytes of an object, without waiting for those behind them."""
-    if answer.meta["size"] <= length:
-        return bytes(answer.bytes())
     beginning = b""
     for piece in answer.stream(min_chunk_size=min(length, CHUNK_BYTES)):
         beginning += bytes(piece)
@@ -48,15 +45,11 @@ def beginning(answer: GetResult, length: int) -> bytes:
 
 def version_if_same(answer: GetResult, data: Path | bytes) -> Version | None:
     """Return the version of an object if it has these contents."""
-    length = data.stat().st_size if isinstance(data, Path) else len(data)
-    if answer.meta["size"] != length:
-        return None
-    digest = hashlib.sha256()
-    for piece in answer.stream(min_chunk_size=CHUNK_BYTES):
-        digest.update(piece)
     with data.open("rb") if isinstance(data, Path) else io.BytesIO(data) as file:
-        is_same = hashlib.file_digest(file, "sha256").digest() == digest.digest()
-    return version_of(answer.meta) if is_same else None
+        for piece in answer.stream(min_chunk_size=CHUNK_BYTES):
+            if file.read(len(piece)) != bytes(piece):
+                return None
+        return None if file.read(1) else version_of(answer.meta)
 
 
 def file_info(name: str, meta: ObjectMeta) -> FileInfo:

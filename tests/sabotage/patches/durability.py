@@ -177,8 +177,8 @@ SABOTAGES = (
     Sabotage(
         "lost-race-taken-for-a-lost-answer",
         ANSWERS,
-        "return version_of(answer.meta) if is_same else None",
-        "return version_of(answer.meta)",
+        "if file.read(len(piece)) != bytes(piece):",
+        "if not piece:",
         "tests/storage/backends/test_faulty_store.py::test_a_put_whose_answer_got_lost_is_ours",
     ),
     Sabotage(
