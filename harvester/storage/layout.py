@@ -187,7 +187,9 @@ def check_folders(tree: Tree) -> None:
     """
     # A store has objects alone, and no folders.
     if isinstance(tree.store, LocalStore):
-        tree.store.check_folders((META_DIR, *TABLES, *CATALOGUE))
+        for folder in (META_DIR, *TABLES, *CATALOGUE):
+            # Listed for the checks alone.
+            tree.store.list(folder)
 
 
 def partitions(

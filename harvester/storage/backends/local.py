@@ -21,7 +21,6 @@ from harvester.storage.backends.base import (
     LOCKS,
     MAX_READ,
     META_DIR,
-    PRIVATE_FOLDERS,
     Blob,
     FileInfo,
     LocalCopy,
@@ -79,14 +78,6 @@ class LocalStore:
         for path in (self.path(file.name) for file in self.list(LOCKS)):
             if path.suffix == _LOCK_SUFFIX and which(path.stem) and (owner := flock.owner(path)):
                 yield owner
-
-    def check_folders(self, names: Iterable[str]) -> None:
-        """Check these folders and all below them, and close private ones to other users."""
-        for name in names:
-            # Listed for the checks alone.
-            self.list(name)
-        for name in PRIVATE_FOLDERS:
-            _make_private(self.root / META_DIR / name)
 
     def display_path(self, name: str = "") -> str:
         """Return the path."""
@@ -232,10 +223,3 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     with atomic_files.if_there(folder), suppress(NotADirectoryError), os.scandir(folder) as found:
         return list(found)
     return []
-
-
-def _make_private(folder: Path) -> None:
-    """Close a folder to other users, where it exists and its owner and file system allow it."""
-    with suppress(OSError):
-        if folder.stat().st_mode & 0o077:
-            folder.chmod(0o700)
