@@ -238,7 +238,7 @@ class StoreError(HarvesterError):
 
 
 class AccessRefused(StoreError):
-    """A place that permissions or missing credentials close to this user.
+    """A place that a wrong path, permissions or missing credentials close to this user.
 
     The first contact with an output makes it a UsageError; after that it is a failure of the store.
     """

@@ -11,7 +11,6 @@ A dataset's folder has nothing but data files, and no name under ``_harvester`` 
 
 from __future__ import annotations
 
-import errno
 import re
 import stat
 from collections.abc import Collection, Iterable, Mapping
@@ -67,9 +66,6 @@ TABLES = ACCOUNTS, COVERAGE, CODES, RUN_ROWS = ("accounts", "coverage", "codes",
 """Folders of the tables beside the datasets, whose names no dataset has."""
 
 _DATA_FILE_NAME = re.compile(r"[^/]+/ref_month=(\d{4}-\d{2})/part-(\d{4,})-of-(\d{4,})\.parquet")
-
-_PATH_ERRORS = (errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
-"""Errors of a wrong path, as opposed to those of a failing disk."""
 
 
 class Partition(NamedTuple):
@@ -142,8 +138,8 @@ def open_tree(output: Output, options: Mapping[str, str] | None = None) -> Tree:
     Raises UsageError if the path is a file, cannot be a folder, or must exist and does not, and
     StoreError if the disk cannot be read.
     """
-    store = _open_store(output, options or {})
     with first_contact():
+        store = _open_store(output, options or {})
         is_usable = not output.must_exist or is_harvested(store)
     if not is_usable:
         raise UsageError(
@@ -159,24 +155,11 @@ def _open_store(output: Output, options: Mapping[str, str]) -> Store:
         from harvester.storage.backends.object_store import ObjectStore  # noqa: PLC0415 - see above
 
         return ObjectStore(output, options)
-    mode = _mode_of(output.path)
-    if mode is not None and not stat.S_ISDIR(mode):
-        where = inert(str(output.path))
-        raise UsageError(f"{where}: a file, not a folder", "name another `output.path`")
+    with atomic_files.if_there(output.path):
+        if not stat.S_ISDIR(output.path.stat().st_mode):
+            where = inert(str(output.path))
+            raise UsageError(f"{where}: a file, not a folder", "name another `output.path`")
     return LocalStore(output.path, follow_links=output.follow_links)
-
-
-def _mode_of(root: Path) -> int | None:
-    """Return the mode of a path, None if nothing is there."""
-    try:
-        return root.stat().st_mode
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        told = atomic_files.store_error(root, error)
-        if error.errno in _PATH_ERRORS:
-            raise UsageError(told.problem, told.advice) from error
-        raise told from error
 
 
 def check_folders(tree: Tree) -> None:

@@ -34,6 +34,9 @@ _ADVICE = {
     errno.ELOOP: "a symbolic link there points to itself: correct it",
     errno.EFBIG: "the file is larger than the file system or a limit (ulimit -f) allows",
 }
+_PATH_ERRORS = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
+"""Errors of a path that is wrong or closed, as opposed to those of a failing disk."""
+
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MAX_RENAMES = 5
 _MAX_ALLOCATION = 1 << 30
@@ -59,7 +62,7 @@ def store_error(path: Path, error: OSError) -> StoreError:
     """Return the StoreError for an OSError about a path."""
     # Arrow puts its own text, of many lines, in the place of the system's.
     words = os.strerror(error.errno) if error.errno else str(error).partition("\n")[0]
-    kind = AccessRefused if isinstance(error, PermissionError) else StoreError
+    kind = AccessRefused if error.errno in _PATH_ERRORS else StoreError
     return kind(f"{inert(str(path))}: {inert(words)}", _advice(path, error))
 
 
