@@ -19,7 +19,6 @@ from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.backends.claims import Owner, Wait, owner_of, parse_note
 from harvester.storage.backends.elapsed import boot_seconds
 
-_LOCK_FLAGS = os.O_RDWR | os.O_CREAT
 _LOOK = 0.001
 _LONGEST_LOOK = 10.0
 _LONGEST_WRITE = 30.0
@@ -34,7 +33,7 @@ def locked(path: Path, wait: Wait) -> Iterator[None]:
     The name of the file without its end is that of the bucket. A UsageError is about a link or a
     pipe in its place, or about another number of shards.
     """
-    with _opened(path, lambda: regular_files.open_regular(path, _LOCK_FLAGS, 0o644)) as descriptor:
+    with _opened(path, _open_to_lock) as descriptor:
         with atomic_files.os_errors_as_store_errors(path):
             _acquire(descriptor, path, wait)
             _write_note(descriptor, json.dumps(wait.claim.note()).encode())
@@ -48,7 +47,7 @@ def held(path: Path) -> Iterator[None]:
     Without file locks nothing is held. Raises StoreError, also after half a minute, and UsageError
     as `locked`.
     """
-    with _opened(path, lambda: _open_to_lock(path, _LOCK_FLAGS)) as descriptor:
+    with _opened(path, _open_to_lock) as descriptor:
         _wait_for_write(descriptor, path)
         yield
 
@@ -71,28 +70,24 @@ def in_progress(path: Path) -> Iterator[int]:
 
     Without file locks no mark is set, and `remove_if_abandoned` removes nothing. Raises StoreError.
     """
-    with _opened(path, lambda: _create_marked(path)) as descriptor:
+    with _opened(path, _create_marked) as descriptor:
         yield descriptor
 
 
 @contextmanager
-def _opened(path: Path, open_file: Callable[[], int]) -> Iterator[int]:
+def _opened(path: Path, open_file: Callable[[Path], int]) -> Iterator[int]:
     """Open a file in its folder. No child inherits the descriptor: it could outlive the lock."""
     with atomic_files.os_errors_as_store_errors(path):
         atomic_files.make_folder(path.parent)
-        descriptor = open_file()
+        descriptor = open_file(path)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _open_to_lock(path: Path, flags: int) -> int:
-    try:
-        return regular_files.open_regular(path, flags, 0o644)
-    except PermissionError:
-        # Another user's. A local file is locked through any descriptor; NFS wants one for writing.
-        return regular_files.open_regular(path, os.O_RDONLY)
+def _open_to_lock(path: Path) -> int:
+    return regular_files.open_regular(path, os.O_RDWR | os.O_CREAT, 0o644)
 
 
 def _wait_for_write(descriptor: int, path: Path) -> None:
@@ -128,7 +123,11 @@ def _write_note(descriptor: int, note: bytes) -> None:
 
 def remove_if_abandoned(path: Path) -> bool:
     """Remove a file that no process is writing; return whether it did. Raises StoreError."""
-    with atomic_files.if_there(path), os.fdopen(_open_to_lock(path, os.O_RDWR), "rb") as file:
+    # For writing too, because NFS locks no other descriptor in this way.
+    with (
+        atomic_files.if_there(path),
+        os.fdopen(regular_files.open_regular(path, os.O_RDWR), "rb") as file,
+    ):
         if _take_if_free(file.fileno(), fcntl.LOCK_EX):
             # While it is locked, because a process with the same number may make the name again.
             path.unlink(missing_ok=True)
