@@ -59,14 +59,9 @@ class MortalStore(LocalStore):
         object.__setattr__(self, "_life", [life])
         object.__setattr__(self, "_racy", racy)
 
-    @property
-    def is_exclusive(self) -> bool:
-        """True unless it is racy."""
-        return not self.__dict__["_racy"]
-
     def put(self, name: str, source: Source, over: Version | None = ANY) -> Version:
         """Put, under the condition if it is racy, or die."""
-        if not self.is_exclusive and over != ANY and self._version(name) != over:
+        if self.__dict__["_racy"] and over != ANY and self._version(name) != over:
             raise LostRace(name, "run again")
         made: list[Version] = []
         self._change(lambda: made.append(super(MortalStore, self).put(name, source, over)))

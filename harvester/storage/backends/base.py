@@ -78,10 +78,6 @@ class Store(Protocol):
     def scratch(self) -> Path:
         """A local folder for temporary files."""
 
-    @property
-    def is_exclusive(self) -> bool:
-        """True if no other run can write to a bucket while `lock` holds it."""
-
     def lock(self, names: Iterable[str], claim: Claim) -> AbstractContextManager[Hold]:
         """Lock these names for the block, all or none.
 
@@ -168,12 +164,12 @@ def first_contact() -> Iterator[None]:
         raise UsageError(error.problem, error.advice) from None
 
 
-def retry_races(attempt: Callable[[int], T], most: int = MAX_RACES) -> T:
+def retry_races(attempt: Callable[[int], T]) -> T:
     """Repeat the replacement of a file until it loses no race against another run.
 
-    ``attempt`` gets the number of races lost so far. Raises LostRace after ``most`` of them.
+    ``attempt`` gets the number of races lost so far. Raises LostRace after `MAX_RACES` of them.
     """
-    for lost in range(most):
+    for lost in range(MAX_RACES):
         with suppress(LostRace):
             return attempt(lost)
-    return attempt(most)
+    return attempt(MAX_RACES)

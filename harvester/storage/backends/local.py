@@ -58,11 +58,6 @@ class LocalStore:
         """A folder inside the output, because a rename must not leave the file system."""
         return self.root.joinpath(META_DIR, "tmp")
 
-    @property
-    def is_exclusive(self) -> bool:
-        """True, because locks exclude other runs."""
-        return True
-
     @contextmanager
     def lock(self, names: Iterable[str], claim: Claim) -> Iterator[Hold]:
         """Hold one lock file for each name, taken in order. Raises Busy."""

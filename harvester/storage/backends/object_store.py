@@ -98,11 +98,6 @@ class ObjectStore:
         """Return the URI."""
         return inert(f"{self._uri}/{name}" if name else self._uri)
 
-    @property
-    def is_exclusive(self) -> bool:
-        """True if the user has promised that there is one writer."""
-        return self._single_writer
-
     @contextmanager
     def lock(self, names: Iterable[str], claim: Claim) -> Iterator[Hold]:
         """Hold one lease for each name; remove the scratch folder after the block.

@@ -33,14 +33,8 @@ from harvester.storage.state.change_entries import (
 )
 from harvester.storage.state.packed_lines import pack
 
-MAX_RACES = 100
-"""Maximum numbers of one entry that other runs may take first."""
-
 MAX_ROUND_BYTES = 256 << 10
 """Bytes of entries in the file of a round, unless it has one; a longer round has several."""
-
-_DEAD_AFTER_SECONDS = 86_400
-"""Age at which an announcement is of a dead run, where runs cannot exclude each other."""
 
 
 class ChangeLog:
@@ -116,7 +110,7 @@ class ChangeLog:
 
     def _append(self, label: str, entries: list[LogEntry]) -> None:
         while entries:
-            written = retry_races(partial(self._put_round, label, entries), MAX_RACES)
+            written = retry_races(partial(self._put_round, label, entries))
             entries = entries[written:]
 
     def _put_round(self, label: str, entries: list[LogEntry], lost: int) -> int:
@@ -143,12 +137,12 @@ class ChangeLog:
         """Create the file of a round. Raises LostRace if its first number is taken."""
         store, name = self._tree.store, round_name(label, first)
         store.put(name, data, None)
-        if not store.is_exclusive:
-            # Another run may have folded an entry of this number, and removed its file since.
-            found = shelves(store.list(f"{CHANGES}/{label}/log"))
-            if label in found and any(each.last >= first for each in found[label].segments):
-                store.delete(name)
-                raise LostRace(f"{store.display_path(name)}: folded by another run", "run again")
+        # A run that took over a lost lease may have folded an entry of this number, and removed
+        # its file since.
+        found = shelves(store.list(f"{CHANGES}/{label}/log"))
+        if label in found and any(each.last >= first for each in found[label].segments):
+            store.delete(name)
+            raise LostRace(f"{store.display_path(name)}: folded by another run", "run again")
 
     def _head(self, label: str) -> LogPosition:
         store = self._tree.store
@@ -162,10 +156,6 @@ class ChangeLog:
         if begun and label_of(begun.path) == label and parse_name(store, begun.path):
             op: Op = "deleted" if store.get(begun.path, 1) is None else "erased"
             self._append(label, [replace(begun, op=op)])
-            dead = calendar.utc_text(self._now() - _DEAD_AFTER_SECONDS)
-            if not store.is_exclusive and begun.at > dead:
-                # Its run may be alive, and may change the file after this.
-                return
         store.delete(name)
 
 
