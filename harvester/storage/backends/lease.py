@@ -23,13 +23,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from harvester.core.calendar import Clock, utc_text
 from harvester.core.errors import LostRace, StoreError
 from harvester.core.hold import Hold
 from harvester.storage.backends import claims
-from harvester.storage.backends.base import LOCKS, Blob, Version
+from harvester.storage.backends.base import LOCKS, Store, Version
 from harvester.storage.backends.claims import Claim
 from harvester.storage.backends.concurrently import map_concurrently
 from harvester.storage.backends.elapsed import boot_seconds
@@ -63,16 +63,6 @@ _R = TypeVar("_R")
 _log = logging.getLogger("harvester.lease")
 
 
-class NoteFiles(Protocol):
-    """Small files that are read and put with their versions; both raise StoreError."""
-
-    def get(self, name: str) -> Blob | None:
-        """Return the contents of a file and their version; None if there is none."""
-
-    def put(self, name: str, source: bytes, over: Version | None) -> Version:
-        """Put a file over a version, None for none. Raises LostRace if another is there."""
-
-
 @dataclass(frozen=True, slots=True)
 class Terms:
     """Terms of the leases of one run: their length in ``seconds``, by ``clock``.
@@ -92,7 +82,7 @@ class BucketLease:
     by the clock of ``terms``.
     """
 
-    def __init__(self, files: NoteFiles, bucket: str, terms: Terms) -> None:
+    def __init__(self, files: Store, bucket: str, terms: Terms) -> None:
         self.bucket = bucket
         self.good_until = self.due_at = _NEVER
         self.is_lost = False
@@ -181,9 +171,7 @@ class Ownership:
     The event loop and the threads that publish may be busy for longer than a lease.
     """
 
-    def __init__(
-        self, files: NoteFiles, buckets: Iterable[str], claim: Claim, terms: Terms
-    ) -> None:
+    def __init__(self, files: Store, buckets: Iterable[str], claim: Claim, terms: Terms) -> None:
         self._claim = claim
         self._terms = terms
         self._note: dict[str, Any] = {}
@@ -269,7 +257,7 @@ class Ownership:
 
 
 @contextmanager
-def held(files: NoteFiles, buckets: Iterable[str], claim: Claim, seconds: float) -> Iterator[Hold]:
+def held(files: Store, buckets: Iterable[str], claim: Claim, seconds: float) -> Iterator[Hold]:
     """Hold the leases of buckets for the block. Raises as `Ownership.take`."""
     terms = Terms(seconds, boot_seconds, secrets.token_hex(8))
     ownership = Ownership(files, buckets, claim, terms)

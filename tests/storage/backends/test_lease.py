@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import settings
@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from harvester.core.errors import Busy, LostRace, StoreError, UsageError
-from harvester.storage.backends.base import LOCKS, Blob, Version
+from harvester.storage.backends.base import LOCKS, Blob, Store, Version
 from harvester.storage.backends.lease import GOOD_FOR, BucketLease, Ownership, Terms
 from tests.support.claims import claim
 
@@ -58,6 +58,11 @@ class FakeStore:
     puts: list[tuple[float, str, Version | None]] = field(default_factory=list)
     late: list[tuple[str, bytes, Version | None]] = field(default_factory=list)
     files: dict[str, Blob] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> Store:
+        """The part of a store that leases use, in the place of the whole."""
+        return cast(Store, self)
 
     def get(self, name: str) -> Blob | None:
         """Return a file and its version."""
@@ -119,7 +124,9 @@ class Run:
         self.lives += 1
         self.holds = False
         holder = f"{self.number}-{self.lives}"
-        self.lease = BucketLease(self.store, "0000-of-0001", Terms(SECONDS, self.clock, holder))
+        self.lease = BucketLease(
+            self.store.whole, "0000-of-0001", Terms(SECONDS, self.clock, holder)
+        )
 
     @property
     def may_start(self) -> bool:
@@ -263,12 +270,12 @@ BUCKETS = [f"{number:04d}-of-0008" for number in range(8)]
 def ownership(store: FakeStore, buckets: Sequence[str], holder: str, **options: Any) -> Ownership:
     """Return the leases that a run of the right clock is about to take."""
     terms = Terms(SECONDS, lambda: store.now, holder)
-    return Ownership(store, buckets, claim(holder, **options), terms)
+    return Ownership(store.whole, buckets, claim(holder, **options), terms)
 
 
 def hold(store: FakeStore, bucket: str, **options: Any) -> BucketLease:
     """Take a bucket for a run that nothing renews."""
-    lease = BucketLease(store, bucket, Terms(SECONDS, lambda: store.now, "theirs"))
+    lease = BucketLease(store.whole, bucket, Terms(SECONDS, lambda: store.now, "theirs"))
     lease.look()
     assert lease.take(claim("theirs", **options).note())
     return lease
@@ -458,7 +465,7 @@ def test_a_damaged_note_is_that_of_an_unknown_run(note: bytes) -> None:
 def test_the_lease_of_the_holder_counts() -> None:
     """A run with a shorter lease waits as long as the holder's note says."""
     store = FakeStore()
-    long = BucketLease(store, BUCKETS[0], Terms(300.0, lambda: store.now, "theirs"))
+    long = BucketLease(store.whole, BUCKETS[0], Terms(300.0, lambda: store.now, "theirs"))
     long.look()
     assert long.take(claim("theirs").note())
     ours = ownership(store, BUCKETS[:1], "ours", timeout=900.0)
@@ -486,7 +493,7 @@ def test_a_renewal_never_replaces_the_note_of_another_run() -> None:
 def test_a_lease_counts_from_before_its_put() -> None:
     """A put that is long on its way shortens the time in which requests may be started."""
     store = FakeStore()
-    lease = BucketLease(store, BUCKETS[0], Terms(SECONDS, lambda: store.now, "ours"))
+    lease = BucketLease(store.whole, BUCKETS[0], Terms(SECONDS, lambda: store.now, "ours"))
     lease.look()
     store.fate = Fate("fine", there=6, back=4)
     assert lease.take(NOTE)
