@@ -74,9 +74,8 @@ class CoverageUpdate:
             place = derived_files.coverage_name(self.tree, self.bucket, month)
             pieces = partial(self._pieces, month, files.get(month, {}))
             derived_files.replace(self.tree, place, pieces)
-        found = marks() if due else former
-        if found != former:
-            side_file.write(found)
+        if due:
+            side_file.write(marks())
 
     def _files(self) -> dict[Month, dict[str, FileInfo]]:
         found = defaultdict[Month, dict[str, FileInfo]](dict)

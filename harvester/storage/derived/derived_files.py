@@ -91,20 +91,18 @@ def replace(
     """
     store, schema = tree.store, _schema(name)
 
-    def made(old: bytes | None) -> bytes:
-        if old is None:
-            return _encoded(schema, change(None))
-        try:
-            with _opened(old, name) as file:
-                return _encoded(schema, change(file))
-        except _UNREADABLE:
-            return _encoded(schema, change(None))
+    def made(old: bytes) -> bytes:
+        # No file is as one that cannot be read.
+        with suppress(*_UNREADABLE), _opened(old, name) as file:
+            return _encoded(schema, change(file))
+        return _encoded(schema, change(None))
 
     def attempt(_: int) -> None:
         old = store.get(name)
-        data = made(None if old is None else old.data)
+        there = b"" if old is None else old.data
+        data = made(there)
         # The same rows are the same bytes.
-        if data == (b"" if old is None else old.data):
+        if data == there:
             return
         tree.hold.check()
         if data:
