@@ -11,7 +11,7 @@ from harvester.core.config.references import origin, texts_of
 from harvester.core.config.settings import KINDS, Account, Credential, Pause
 from harvester.core.errors import Place
 from harvester.manifest.account_selection import TAG, datasets_named
-from harvester.manifest.diagnostics import LoadContext, Section, Step
+from harvester.manifest.diagnostics import LoadContext, Section, Step, Steps
 from harvester.manifest.jobs import looked_up
 from harvester.manifest.models import Root
 from harvester.manifest.validation import check, fields_of
@@ -69,7 +69,7 @@ def validate_accounts(
     places = context.account_places
     for section in written:
         value = section.value
-        whole = Section(_with_defaults(value, defaults), section.find, context)
+        whole = replace(section, value=_with_defaults(value, defaults))
         account = check(Account, whole, item_of="accounts")
         if account is None:
             # A job may name it: its own mistake is reported, and not an unknown name as well.
@@ -94,7 +94,7 @@ def validate_accounts(
     return accounts
 
 
-def pause_of(pause: Pause | None, loc: tuple[Step, ...], section: Section) -> Pause | None:
+def pause_of(pause: Pause | None, loc: Steps, section: Section) -> Pause | None:
     """Return a pause with the full names of its datasets, None if it is over.
 
     ``loc`` is its path in the section; datasets that are unknown are reported.

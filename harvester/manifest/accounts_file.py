@@ -6,6 +6,7 @@ import csv
 import io
 import shlex
 from collections.abc import Collection, Iterator, Sequence
+from operator import eq
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,21 +15,25 @@ from harvester.core.config.references import quote_safe, quote_safe_name
 from harvester.core.config.settings import Account, Credential
 from harvester.core.errors import Place
 from harvester.core.model import is_appid
-from harvester.manifest.diagnostics import Find, Invalid, LoadContext, Section, Step
+from harvester.manifest.diagnostics import Invalid, LoadContext, Section, Steps
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.models import AccountsFile
 from harvester.manifest.text_file import SAVE, Unreadable, read_text
 from harvester.manifest.validation import fields_of
 
-_IN_CREDENTIAL = {
-    name: name for name in fields_of(Credential) if name not in {"timeout", "headers"}
-}
-_OWN = [name for name in fields_of(Account) if name not in {"credential", "attributes"}]
+_OWN = [name for name in fields_of(Account) if name not in {"credential", "attributes", "paused"}]
+_IN_CREDENTIAL = [name for name in fields_of(Credential) if name not in {"timeout", "headers"}]
 _TRUTHS = {name for name, field in fields_of(Account).items() if field.default is False}
-_PAUSE = {"paused": "reason", "paused.datasets": "datasets", "paused.until": "until"}
-"""Columns of a pause, with its keys in a manifest."""
+_PATHS: dict[str, tuple[str, ...]] = {
+    **{name: (name,) for name in _OWN},
+    "paused": ("paused", "reason"),
+    "paused.datasets": ("paused", "datasets"),
+    "paused.until": ("paused", "until"),
+    **{name: ("credential", name) for name in _IN_CREDENTIAL},
+}
+"""Columns with the paths that their cells have in the account of a manifest."""
 
-COLUMNS = (*_OWN, *[*_PAUSE][1:], *_IN_CREDENTIAL)
+COLUMNS = tuple(_PATHS)
 
 _TRUSTED = ("token_command", "token_url")
 """Columns that run programs, and that send what they refer to anywhere."""
@@ -122,7 +127,7 @@ def _accounts(
         if len(cells) == len(header):
             value = table.value(cells)
             resolve_all(value, context)
-            yield Section(value, table.finder(number), context)
+            yield Section(value, table.find, context, at=(number,))
         else:
             what = f"cells in this row: {len(cells)}, columns: {len(header)}"
             context.refuse(table.place(number), what, _CELLS)
@@ -142,36 +147,33 @@ class _Table(NamedTuple):
         name = f"`{column}`" if isinstance(column, str) else str(index + 1)
         return Place(self.file, row, index + 1, f"row {row}, column {name}")
 
-    def finder(self, row: int) -> Find:
-        """Return what finds places in a row: a part's is its cell, or the row without one."""
+    def find(self, loc: Steps, _key: bool) -> Place:  # noqa: FBT001 - a cell has no key
+        """Return the place of a part, given the row and the path in it.
 
-        def find(loc: Sequence[Step], _key: bool) -> Place:  # noqa: FBT001 - a cell has no key
-            steps = [f"{_ATTRIBUTE}{loc[-1]}" if "attributes" in loc[:-1] else "", *reversed(loc)]
-            steps.insert(0, ".".join(map(str, loc[:2])))
-            # A mistake in the credential as a whole is shown at its first column.
-            steps += _IN_CREDENTIAL if "credential" in loc else []
-            return self.place(row, next((str(step) for step in steps if step in self.header), None))
-
-        return find
+        It is the cell, the row if there is none, and the first column of a whole credential.
+        """
+        row, *steps = loc
+        for name in (*COLUMNS, *self.header) if steps else ():
+            if name in self.header and all(map(eq, _path(name), steps)):
+                return self.place(int(row), name)
+        return self.place(int(row))
 
     def value(self, cells: list[str]) -> dict[str, Any]:
         """Return the row as the mapping that a manifest would hold, without empty cells."""
-        filled = ((name, cell) for name, cell in zip(self.header, cells, strict=True) if cell)
-        given = {name: _value_of(name, cell) for name, cell in filled}
-        attributes = {
-            name: name.removeprefix(_ATTRIBUTE).strip()
-            for name in given
-            if name.startswith(_ATTRIBUTE)
-        }
-        parts = {"credential": _IN_CREDENTIAL, "attributes": attributes}
-        # Without these two the reason alone is the pause, as a manifest may write it.
-        if given.keys() & {"paused.datasets", "paused.until"}:
-            parts["paused"] = _PAUSE
-        taken = {
-            part: {key: given.pop(name) for name, key in keys.items() if name in given}
-            for part, keys in parts.items()
-        }
-        return {**given, **{part: value for part, value in taken.items() if value}}
+        value: dict[str, Any] = {}
+        for column, cell in zip(self.header, cells, strict=True):
+            *owner, key = _path(column)
+            if cell:
+                part = value.setdefault(owner[0], {}) if owner else value
+                part[key] = _value_of(column, cell)
+        # A reason alone is the pause, as a manifest may write it.
+        if value.get("paused", {}).keys() == {"reason"}:
+            value["paused"] = value["paused"]["reason"]
+        return value
+
+
+def _path(column: str) -> tuple[str, ...]:
+    return _PATHS.get(column) or ("attributes", column.removeprefix(_ATTRIBUTE).strip())
 
 
 def _value_of(column: str, cell: str) -> Any:

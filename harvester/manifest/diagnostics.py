@@ -6,7 +6,7 @@ Readers report every mistake and continue. A message quotes texts of the manifes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,12 +27,15 @@ class Invalid:
     hint: str = ""
 
 
-Step = str | int
+Step: TypeAlias = str | int
 """A key of a mapping or an index of a list."""
 
 
-Find: TypeAlias = Callable[[Sequence[Step], bool], Place]
-"""Function that returns the place of a part of a value, given its path, or of the part's key.
+Steps: TypeAlias = tuple[Step, ...]
+"""The path of a part: the keys and indices that lead to it."""
+
+Find: TypeAlias = Callable[[Steps, bool], Place]
+"""Function that returns the place of a part of a file, given its path, or of the part's key.
 
 Of a missing part it is the place of the nearest parent.
 """
@@ -79,7 +82,7 @@ class LoadContext:
 
 @dataclass(slots=True, repr=False)
 class Section:
-    """A value of a file before validation, and what finds its places.
+    """A value of a file before validation, at the path ``at``, and what finds places in the file.
 
     It has no repr, because the value may be secret.
     """
@@ -87,11 +90,12 @@ class Section:
     value: Any
     find: Find
     context: LoadContext
+    at: Steps = ()
 
     def place(self, *loc: Step) -> Place:
         """Return the place of a part."""
-        return self.find(loc, False)
+        return self.find((*self.at, *loc), False)
 
-    def refuse(self, loc: Sequence[Step], what: str, hint: str = "", *, key: bool = False) -> None:
+    def refuse(self, loc: Steps, what: str, hint: str = "", *, key: bool = False) -> None:
         """Report a mistake in a part, or in its key."""
-        self.context.refuse(self.find(loc, key), what, hint)
+        self.context.refuse(self.find((*self.at, *loc), key), what, hint)

@@ -8,7 +8,7 @@ from harvester.core.config.settings import Job
 from harvester.core.errors import InvalidValue
 from harvester.manifest import models
 from harvester.manifest.account_selection import AccountIndex, datasets_named
-from harvester.manifest.diagnostics import Section, Step
+from harvester.manifest.diagnostics import Section, Steps
 
 
 def job_of(written: models.WrittenJob, index: int, section: Section, known: AccountIndex) -> Job:
@@ -29,7 +29,7 @@ def job_of(written: models.WrittenJob, index: int, section: Section, known: Acco
 def looked_up(
     section: Section,
     names: Sequence[str],
-    loc: tuple[Step, ...],
+    loc: Steps,
     look_up: Callable[[str], list[str]],
 ) -> tuple[str, ...]:
     """Return what the names of a list stand for, each once. Unknown ones are reported."""

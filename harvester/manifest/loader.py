@@ -26,7 +26,7 @@ from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.jobs import job_of
 from harvester.manifest.text_file import MISSING, Unreadable, read_text
 from harvester.manifest.validation import check, fields_of, is_mistyped, salvage
-from harvester.manifest.yaml_reader import Document, parse
+from harvester.manifest.yaml_reader import parse
 
 _INIT = "`harvester init jobs.yaml` writes one; yours is named behind the verb, as in run FILE"
 
@@ -41,7 +41,7 @@ def read(path: Path, *, environ: Mapping[str, str], now: float, text: str | None
     """
     context = LoadContext(path.parent, environ, calendar.today(now))
     with _no_collector():
-        return _draft(_document(path, text, context), context)
+        return _draft(path, _parsed(path, text, context))
 
 
 @contextlib.contextmanager
@@ -66,13 +66,11 @@ class Draft:
     It has no repr, because the values of the file may be secret.
     """
 
-    document: Document
+    file: Path
     context: LoadContext
     root: models.Root
     accounts: dict[str, Account]
     jobs: list[tuple[models.WrittenJob, Section]]
-    datasets: dict[str, Dataset]
-    expect: dict[str, Expect]
 
     def manifest(self, authorised: Sequence[str] = ()) -> Manifest:
         """Return the manifest, with these appids as accounts if it has ``accounts_from``.
@@ -88,17 +86,17 @@ class Draft:
         if context.mistakes:
             raise ManifestError(context.mistakes)
         return Manifest(
-            file=self.document.file,
+            file=self.file,
             accounts=tuple(accounts.values()),
             jobs=jobs,
             output=root.output,
-            datasets=self.datasets,
+            datasets=_datasets(root.datasets),
             api=root.api,
             platform=root.platform,
             from_platform=root.accounts_from is not None,
             limits=root.limits,
             retry=root.retry,
-            expect=self.expect,
+            expect=_expect(root.expect),
             references=tuple(context.references),
             secret_variables=secret_variables(accounts.values(), root.platform),
             credential_places=context.credential_places,
@@ -117,9 +115,9 @@ class Draft:
         return tuple(jobs.values())
 
 
-def _draft(document: Document, context: LoadContext) -> Draft:
+def _draft(file: Path, section: Section) -> Draft:
     """Return the draft of a file. After mistakes it only serves to find further mistakes."""
-    value, section = document.value, Section(document.value, document.find, context)
+    value, context = section.value, section.context
     context.partial = bool(context.mistakes)
     resolve_all(value, context)
     if not isinstance(value, dict):
@@ -139,17 +137,15 @@ def _draft(document: Document, context: LoadContext) -> Draft:
     if "jobs" not in value and not is_mistyped("jobs", value, fields_of(models.Root)):
         section.refuse((), "`jobs` is missing", "one `- datasets: …` each")
     return Draft(
-        document,
+        file,
         context,
         root,
-        accounts=_accounts(document, section, root, bad),
-        jobs=[*_jobs(document, context)],
-        datasets=_datasets(root.datasets),
-        expect=_expect(root.expect),
+        accounts=_accounts(section, root, bad),
+        jobs=[*_jobs(section)],
     )
 
 
-def _document(path: Path, text: str | None, context: LoadContext) -> Document:
+def _parsed(path: Path, text: str | None, context: LoadContext) -> Section:
     try:
         text = read_text(path) if text is None else text
     except Unreadable as flaw:
@@ -200,12 +196,10 @@ def _given(written: models.Override | models.WrittenRefresh) -> dict[str, Any]:
     return {key: value for key, value in asdict(written).items() if value is not None}
 
 
-def _accounts(
-    document: Document, section: Section, root: models.Root, bad: set[str]
-) -> dict[str, Account]:
-    value, context = document.value, section.context
+def _accounts(section: Section, root: models.Root, bad: set[str]) -> dict[str, Account]:
+    value, context = section.value, section.context
     before = len(context.mistakes)
-    written = [*_items(document, "accounts", context)]
+    written = [*_items(section, "accounts")]
     if root.accounts_file is not None:
         # Noted like a reference, because it is a file that the manifest needs.
         context.references[f"${{file:{root.accounts_file.path}}}"] = None
@@ -233,19 +227,17 @@ def _accounts(
     return accounts
 
 
-def _jobs(document: Document, context: LoadContext) -> Iterator[tuple[models.WrittenJob, Section]]:
+def _jobs(section: Section) -> Iterator[tuple[models.WrittenJob, Section]]:
     """Yield the jobs, each reduced to its valid keys."""
-    for section in _items(document, "jobs", context):
-        if isinstance(section.value, dict):
-            yield salvage(models.WrittenJob, section)[0], section
+    for item in _items(section, "jobs"):
+        if isinstance(item.value, dict):
+            yield salvage(models.WrittenJob, item)[0], item
         else:
-            check(models.WrittenJob, section, item_of="jobs")
+            check(models.WrittenJob, item, item_of="jobs")
 
 
-def _items(document: Document, name: str, context: LoadContext) -> Iterator[Section]:
+def _items(section: Section, name: str) -> Iterator[Section]:
     """Yield the items of a list in the manifest."""
-    values = document.value.get(name)
-    if isinstance(values, list):
-        _, of_list = document.positions.parts[name]
-        for value, (_, position) in zip(values, of_list.parts.values(), strict=True):
-            yield Section(value, Document(document.file, value, position).find, context)
+    values = section.value.get(name)
+    for index, value in enumerate(values if isinstance(values, list) else ()):
+        yield replace(section, value=value, at=(name, index))

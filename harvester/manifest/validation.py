@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import KINDS, Account
 from harvester.core.errors import InvalidValue, UnknownName
-from harvester.manifest.diagnostics import Invalid, Section, Step
+from harvester.manifest.diagnostics import Invalid, Section, Steps
 
 Model = TypeVar("Model")
 
@@ -96,7 +96,7 @@ def _told_once(model: type[Any], flaws: list[ErrorDetails]) -> list[ErrorDetails
     """Leave out a missing key if an unknown key beside it is probably its misspelling."""
     unknown = [_steps(flaw) for flaw in flaws if flaw["type"] == "unexpected_keyword_argument"]
 
-    def is_told(loc: tuple[Step, ...]) -> bool:
+    def is_told(loc: Steps) -> bool:
         owner = _owner(model, loc)
         siblings = [str(other[-1]) for other in unknown if other[:-1] == loc[:-1]]
         return is_mistyped(str(loc[-1]), siblings, fields_of(owner) if owner else ())
@@ -104,7 +104,7 @@ def _told_once(model: type[Any], flaws: list[ErrorDetails]) -> list[ErrorDetails
     return [flaw for flaw in flaws if flaw["type"] != "missing" or not is_told(_steps(flaw))]
 
 
-def _steps(flaw: ErrorDetails) -> tuple[Step, ...]:
+def _steps(flaw: ErrorDetails) -> Steps:
     """Return the path of a flaw in the file, without the tags that `union_by_kind` adds."""
     return tuple(step for step in flaw["loc"] if not str(step).startswith("["))
 
@@ -166,7 +166,7 @@ def _unknown_key(owner: type[Any] | None, name: str, *, in_secret: bool) -> tupl
     return "unknown key" if in_secret else f"unknown key{quote_safe(name)}", hint
 
 
-def _owner(model: type[Any], loc: Sequence[Step]) -> type[Any] | None:
+def _owner(model: type[Any], loc: Steps) -> type[Any] | None:
     """Return the model that the last key of a path belongs to; None if it is no model's key.
 
     Indices of lists and keys of plain mappings in the path are skipped.

