@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -40,23 +38,7 @@ def read(path: Path, *, environ: Mapping[str, str], now: float, text: str | None
     read.
     """
     context = LoadContext(path.parent, environ, calendar.today(now))
-    with _no_collector():
-        return _draft(path, _parsed(path, text, context))
-
-
-@contextlib.contextmanager
-def _no_collector() -> Iterator[None]:
-    """Pause the garbage collector, because it would walk the growing tree again and again.
-
-    It takes more than half the time of ten thousand accounts, and reading makes no cycles.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+    return _draft(path, _parsed(path, text, context))
 
 
 @dataclass(frozen=True, slots=True, repr=False)

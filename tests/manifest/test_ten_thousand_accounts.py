@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -85,14 +84,3 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
     begin = time.process_time()
     result = work()
     return result, time.process_time() - begin
-
-
-def test_loading_restores_the_garbage_collector(tmp_path: Path) -> None:
-    """Loading pauses the garbage collector and never leaves it off."""
-    least = "api: {base_url: sandbox}\naccounts: [{appid: wx0000000000000001}]\njobs: [{}]\n"
-    for was_on in (False, True):
-        (gc.enable if was_on else gc.disable)()
-        load(tmp_path, least)
-        with pytest.raises(ManifestError):
-            load(tmp_path, "")
-        assert gc.isenabled() is was_on
