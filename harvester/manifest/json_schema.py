@@ -8,6 +8,8 @@ import itertools
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
 from harvester.core.config import expect, settings
 from harvester.manifest import models
@@ -16,16 +18,33 @@ from harvester.manifest.validation import fields_of
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
+class _Schema(GenerateJsonSchema):
+    """Schema without null, which no key accepts, empty defaults, and titles that repeat a key."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        made = super().default_schema(schema)
+        if made.get("default") in (None, "", []):
+            made.pop("default", None)
+        return made
+
+    def field_title_should_be_set(self, _schema: object) -> bool:
+        return False
+
+
 def json_schema() -> dict[str, Any]:
     """Return the format of a manifest as JSON Schema (draft 2020-12), for editors and other tools.
 
     Every key has a description, and its default if it has one. Any value may also be a ``${…}``,
     which is resolved and validated when the manifest is loaded.
     """
-    schema: dict[str, Any] = _tidied(TypeAdapter(models.Root).json_schema())
+    schema = TypeAdapter(models.Root).json_schema(schema_generator=_Schema)
     sources = (models, settings, expect)
     sentences = {place: text for each in sources for place, text in _sentences(each).items()}
     for name, model in {"Root": schema, **schema["$defs"]}.items():
+        del model["title"]
         made = next(getattr(each, name) for each in sources if hasattr(each, name))
         bases = [base.__name__ for base in made.__mro__]
         for key, field in fields_of(made).items():
@@ -47,25 +66,3 @@ def _sentences(module: Any) -> dict[tuple[str, str], str]:
         for field, text in itertools.pairwise(made.body)
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
     }
-
-
-def _tidied(node: Any) -> Any:
-    """Return a schema without titles, which repeat the key, and without null and empty defaults.
-
-    No key of a manifest accepts null.
-    """
-    if isinstance(node, list):
-        return [_tidied(inner) for inner in node if inner != {"type": "null"}]
-    if not isinstance(node, dict):
-        return node
-    tidy = {
-        name: _tidied(inner)
-        for name, inner in node.items()
-        if not (name == "title" and isinstance(inner, str))
-        and not (name == "default" and inner in (None, "", []))
-    }
-    choice = tidy.get("anyOf", ())
-    if len(choice) == 1:
-        del tidy["anyOf"]
-        return {**choice[0], **tidy}
-    return tidy
