@@ -24,6 +24,7 @@ _dataset = partial(
 )
 _with_detail = partial(_dataset, nesting=Nesting.OBJECT, nested_field="detail")
 _nested = partial(Column, nested=True)
+_people = partial(_nested, kind=Kind.COUNT, unit="people")
 _total = partial(replace, is_total=True)
 _SHARE = "share of readers, 0 to 1"
 
@@ -49,7 +50,7 @@ _SCENES = {
     "搜一搜": "search",
 }
 
-_READ_USER = _nested("read_user", Kind.COUNT, "people who read", "people")
+_READ_USER = _people("read_user", meaning="people who read")
 _READ_USER_SOURCE = _nested(
     "read_user_source",
     Kind.LIST,
@@ -59,13 +60,13 @@ _READ_USER_SOURCE = _nested(
         Column("scene_desc", Kind.TEXT, "where they came from, in Chinese", labels=_SCENES),
     ),
 )
-_SHARE_USER = _nested("share_user", Kind.COUNT, "people who shared", "people")
+_SHARE_USER = _people("share_user", meaning="people who shared")
 _REACTIONS = (
     _SHARE_USER,
-    _nested("zaikan_user", Kind.COUNT, "people who tapped the heart", "people"),
-    _nested("like_user", Kind.COUNT, "people who tapped the thumb", "people"),
+    _people("zaikan_user", meaning="people who tapped the heart"),
+    _people("like_user", meaning="people who tapped the thumb"),
     _nested("comment_count", Kind.COUNT, "comments", "comments"),
-    _nested("collection_user", Kind.COUNT, "people who added to favourites", "people"),
+    _people("collection_user", meaning="people who added to favourites"),
 )
 _READ_JUMP_POSITION = _nested(
     "read_jump_position",
@@ -136,12 +137,7 @@ BIZ_SUMMARY = _with_detail(
         _READ_USER,
         _READ_USER_SOURCE,
         *_REACTIONS,
-        _nested(
-            "redirect_ori_page_user",
-            Kind.COUNT,
-            'people who followed "read the original"',
-            "people",
-        ),
+        _people("redirect_ori_page_user", meaning='people who followed "read the original"'),
         _nested("send_page_count", Kind.COUNT, "articles published", "articles"),
     ),
     description="all articles of an account together, one row per day",
@@ -171,12 +167,8 @@ ARTICLE_TOTAL_DETAIL = _dataset(
         _total(_SHARE_USER),
         *_REACTIONS[1:],
         _total(_nested("praise_money", Kind.COUNT, "tips", "fen (1/100 yuan)")),
-        _nested(
-            "read_subscribe_user",
-            Kind.COUNT,
-            "people who followed the account after reading",
-            "people",
-            is_total=True,
+        _total(
+            _people("read_subscribe_user", meaning="people who followed the account after reading")
         ),
         _nested(
             "read_delivery_rate",

@@ -41,6 +41,7 @@ _SHARED_TOKEN = (
     "If it comes often, another service fetches tokens with /cgi-bin/token: let it use "
     "/cgi-bin/stable_token as well."
 )
+_MOVED = "Check api.base_url; if it is right, WeChat has moved this API."
 _CONFIRM = "Ask an administrator of the account to confirm the request in WeChat, then run again."
 _REAUTHORISE = "Let an administrator of the account authorise the third-party platform again."
 _VERIFY = "Only verified accounts have statistics: verify it, or take the dataset off its jobs."
@@ -106,10 +107,7 @@ _DATA: _Table = {
         ),
     },
     (Action.STOP, Scope.ACCOUNT_DATASET): {
-        (48001,): (
-            "the account may not use this API",
-            _UNAUTHORISED,
-        ),
+        (48001,): ("the account may not use this API", _UNAUTHORISED),
         (43001,): ("the call must be a GET", _BASE_URL),
         (43003,): ("the call must be made over HTTPS", _BASE_URL),
         (61052,): ("the account must be verified for this API", _VERIFY),
@@ -200,14 +198,8 @@ _DATA: _Table = {
         (76022,): ("the account has no quota for this API", _QUOTA),
     },
     (Action.STOP, Scope.DATASET): {
-        (404,): (
-            "WeChat has no such path (HTTP 404)",
-            "Check api.base_url; if it is right, WeChat has moved this API.",
-        ),
-        (40066,): (
-            "WeChat does not accept the address of the call",
-            "Check api.base_url; if it is right, WeChat has moved this API.",
-        ),
+        (404,): ("WeChat has no such path (HTTP 404)", _MOVED),
+        (40066,): ("WeChat does not accept the address of the call", _MOVED),
         (412,): (
             "the body arrived without a length (HTTP 412)",
             "Look for a proxy that cuts bodies into chunks (api.proxy).",
@@ -251,10 +243,7 @@ _PLATFORM: _Table = {
             "there is no platform with this appid",
             "Compare platform.appid with the console of the open platform, letter by letter.",
         ),
-        (40125,): (
-            "the platform's secret is wrong",
-            _PLATFORM_SECRET,
-        ),
+        (40125,): ("the platform's secret is wrong", _PLATFORM_SECRET),
         (40090, 40164, 61004): (
             "this machine's address is not on the platform's IP allow-list",
             _PLATFORM_ALLOW_LIST,
