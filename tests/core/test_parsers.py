@@ -25,3 +25,11 @@ def test_a_value_beyond_its_bounds_is_refused(
     """The message continues a sentence that begins with the key, and does not repeat the value."""
     with pytest.raises(InvalidValue, match=f"^{what}$"):
         parse(text)
+
+
+def test_the_hint_of_an_endpoint_names_no_sandbox() -> None:
+    """Only WeChat's address may be the emulator."""
+    for text in ("sandbox", "minio.internal", "https://me:x@minio.internal"):
+        with pytest.raises(InvalidValue) as caught:
+            parsers.endpoint(text)
+        assert "sandbox" not in caught.value.hint

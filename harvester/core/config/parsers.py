@@ -6,11 +6,11 @@ write it. The error never repeats the text.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import ipaddress
 import re
 from collections.abc import Callable
-from decimal import Decimal
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -161,11 +161,11 @@ def age(text: str) -> int:
 def percentage(text: str) -> float:
     """Parse ``95%`` as 0.95: more than nothing, at most 100%."""
     match = _matched(PERCENTAGE, text, "is not a share", "write 95%")
-    # By decimals, so that the number is the nearest to what is written.
-    share = Decimal(match[1]) / 100
+    # Not divided by 100, so that the number is the nearest to what is written.
+    share = float(f"{match[1]}e-2")
     if not 0 < share <= 1:
         raise InvalidValue("must be more than 0% and at most 100%", "write 95%")
-    return float(share)
+    return share
 
 
 def gate(text: str) -> str:
@@ -180,9 +180,9 @@ def reserve(text: str) -> Reserve:
     return Reserve(calls=int(match[1])) if match[1] else Reserve(share=int(match[2]) / 100)
 
 
-_URL = r"(https?)://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/%]*)?"
+_URL = r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/%]*)?"
 _PROXY = r"https?://(?:[^\s/@]*@)?[A-Za-z0-9.\-\[\]:]+/?"
-_TOKEN_URL = r"(https?)://[A-Za-z0-9.\-\[\]:]+(/[^\s?#@\\]*)?(\?[^\s#]*)?"
+_TOKEN_URL = r"https?://[A-Za-z0-9.\-\[\]:]+(/[^\s?#@\\]*)?(\?[^\s#]*)?"
 
 
 def base_url(text: str) -> str:
@@ -190,19 +190,13 @@ def base_url(text: str) -> str:
 
     It is ``sandbox`` or https, and http for this machine only.
     """
-    if text == "sandbox":
-        return text
     hint = "write sandbox or https://host, without user, query or fragment"
-    _matched(_URL, text, "is not an address", hint)
-    _check_https(text)
-    return text.rstrip("/")
+    return text if text == "sandbox" else _https(_URL, text, hint).rstrip("/")
 
 
 def endpoint(text: str) -> str:
     """Check the address of an object store: https, and http for this machine only."""
-    if text == "sandbox":
-        raise InvalidValue("is not an address", "write https://host")
-    return base_url(text)
+    return _https(_URL, text, "write https://host, without user, query or fragment").rstrip("/")
 
 
 def proxy(text: str) -> str:
@@ -215,11 +209,9 @@ def proxy(text: str) -> str:
 def token_url(text: str) -> str:
     """Check the address of a token server: https, and http for this machine only."""
     hint = "write https://host/path, without user or fragment"
-    _matched(_TOKEN_URL, text, "is not an address", hint)
     if not text.isascii():
         raise InvalidValue("is not an address", hint)
-    _check_https(text)
-    return text
+    return _https(_TOKEN_URL, text, hint)
 
 
 def moment(text: str) -> float:
@@ -236,11 +228,13 @@ def moment(text: str) -> float:
     return at.timestamp()
 
 
-def _check_https(url: str) -> None:
-    """Raise InvalidValue for http to another machine, because the requests carry secrets."""
-    host = _host(url)
-    if url.startswith("http:") and not _is_loopback(host):
+def _https(pattern: str, text: str, hint: str) -> str:
+    """Check an address: https, and http for this machine only, because requests carry secrets."""
+    _matched(pattern, text, "is not an address", hint)
+    host = _host(text)
+    if text.startswith("http:") and not _is_loopback(host):
         raise InvalidValue("must be https", "http is for localhost only")
+    return text
 
 
 def _host(url: str) -> str:
@@ -255,12 +249,9 @@ def _host(url: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
+    with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host == "localhost"
 
 
 STORES = ("s3://", "gs://", "az://")
