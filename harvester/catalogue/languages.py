@@ -46,15 +46,6 @@ def words(language: Language) -> dict[str, str]:
     return {name: both[language] for name, both in _texts()["words"].items()}
 
 
-def translated(text: str, language: Language, **values: object) -> str:
-    """Return a text of the catalogue, given in English, in a language.
-
-    Each ``{name}`` of a text is replaced by the value of that name, if there are values. A text
-    that ``texts.json`` does not have is returned in English.
-    """
-    return render(said(text, **values), translations(language))
-
-
 def recorded(text: str, language: Language) -> str:
     """Return a remedy of a run record, which has it in English, in a language.
 
@@ -80,7 +71,8 @@ def column_label(dataset: str, column: str, language: Language) -> str:
 
 def rule_in(rule: Rule, language: Language) -> Rule:
     """Return a rule with its meaning and its advice in a language."""
-    meaning, advice = (translated(text, language) for text in (rule.meaning, rule.advice))
+    words = translations(language)
+    meaning, advice = (render(said(text), words) for text in (rule.meaning, rule.advice))
     return replace(rule, meaning=meaning, advice=advice)
 
 
@@ -90,8 +82,8 @@ def dataset_in(dataset: Dataset, language: Language) -> Dataset:
         return dataset
     return replace(
         dataset,
-        description=translated(dataset.description, language),
-        notes=tuple(translated(note, language) for note in dataset.notes),
+        description=_text_of("sentences", dataset.description),
+        notes=tuple(_text_of("sentences", note) for note in dataset.notes),
         columns=tuple(map(_in_chinese, dataset.columns)),
     )
 
