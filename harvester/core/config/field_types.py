@@ -118,13 +118,11 @@ def _text(value: object, info: pydantic.ValidationInfo) -> str:
     return "" if value == "" and info.context is None else str(plain_text(value))
 
 
-def _reason(value: object, info: pydantic.ValidationInfo) -> str:
+def _reason(value: object) -> str:
     """Return a reason. Only text explains, and `no` in a table would pause what it must not."""
     hint = 'say why, as in "new secret asked for", or leave it out'
     text = value if isinstance(value, str) and not isinstance(value, AmbiguousScalar) else ""
-    if text == "" and info.context is None:
-        return ""
-    if not text.strip() or text.strip().lower() in _NO_REASONS or isinstance(value, bool):
+    if not text.strip() or text.strip().lower() in _NO_REASONS:
         raise InvalidValue("must be a reason in words", hint)
     return str(text)
 
@@ -198,20 +196,17 @@ def _proxy(value: object, info: pydantic.ValidationInfo) -> str:
     return parsers.proxy(str(text))
 
 
-def _in_folder(path: str, info: pydantic.ValidationInfo) -> Path:
-    folder: Path = info.context["folder"] if info.context else Path()
-    return folder / path
+def _located_by(parse: Callable[[str], str]) -> pydantic.PlainValidator:
+    """Return a validator of a path, which is relative to the folder, or of a URI as it is."""
 
+    def validate(value: object, info: pydantic.ValidationInfo) -> Path | str:
+        if isinstance(value, Path):
+            return value
+        text = parse(str(plain_text(value)))
+        folder: Path = info.context["folder"] if info.context else Path()
+        return text if text.startswith(parsers.STORES) else folder / text
 
-def _file(value: object, info: pydantic.ValidationInfo) -> Path:
-    return value if isinstance(value, Path) else _in_folder(parsers.path(plain_text(value)), info)
-
-
-def _place(value: object, info: pydantic.ValidationInfo) -> Path | str:
-    if isinstance(value, Path):
-        return value
-    text = parsers.place(str(plain_text(value)))
-    return text if text.startswith(parsers.STORES) else _in_folder(text, info)
+    return pydantic.PlainValidator(validate)
 
 
 def _reference(value: object) -> str:
@@ -342,8 +337,8 @@ Share = Annotated[
 BaseUrl = Annotated[str, parsed_by(parsers.base_url), pattern("sandbox|https?://.+")]
 Proxy = Annotated[str, pydantic.PlainValidator(_proxy), pattern("https?://.+")]
 PATH = pydantic.WithJsonSchema({"type": "string", "minLength": 1})
-FilePath = Annotated[Path, pydantic.PlainValidator(_file), PATH]
-Place = Annotated[Path | str, pydantic.PlainValidator(_place), PATH]
+FilePath = Annotated[Path, _located_by(parsers.path), PATH]
+Place = Annotated[Path | str, _located_by(parsers.place), PATH]
 Endpoint = Annotated[str, parsed_by(parsers.endpoint), pattern("https?://.+")]
 Reference = Annotated[str, pydantic.PlainValidator(_reference), pydantic.WithJsonSchema(REFERENCE)]
 Argv = Annotated[

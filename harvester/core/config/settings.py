@@ -142,7 +142,7 @@ class Pause:
 
 
 _Paused = Annotated[
-    Annotated[types.Reason, AfterValidator(lambda why: Pause(why) if why else None), Tag("[text]")]
+    Annotated[types.Reason, AfterValidator(Pause), Tag("[text]")]
     | Annotated[Pause, Tag("[mapping]")],
     types.union_by_kind("must be a reason in words, or a mapping of reason, datasets and until"),
 ]
