@@ -19,7 +19,7 @@ from harvester.manifest.diagnostics import Invalid, LoadContext, Section, Steps
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.models import AccountsFile
 from harvester.manifest.text_file import SAVE, Unreadable, read_text
-from harvester.manifest.validation import fields_of
+from harvester.manifest.validation import fields_of, is_mistyped
 
 _OWN = [name for name in fields_of(Account) if name not in {"credential", "attributes", "paused"}]
 _IN_CREDENTIAL = [name for name in fields_of(Credential) if name not in {"timeout", "headers"}]
@@ -73,7 +73,7 @@ def read_csv(written: AccountsFile, named: Place, context: LoadContext) -> Itera
 
     ``named`` is the place of the file's name in the manifest.
     """
-    file = context.folder / written.path
+    file = context.file.parent / written.path
     try:
         text = read_text(file)
     except Unreadable as flaw:
@@ -216,19 +216,16 @@ def _mistakes_in_names(header: Sequence[str]) -> Iterator[_HeaderMistake]:
         what = f"column names are English, in small letters: not {given}"
         yield next(iter(meant)), what, f"write {','.join(meant.values())}"
     names = [meant.get(index, name) for index, name in enumerate(header)]
-    hints = ""
     for index, name in enumerate(names):
         is_attribute = name.startswith(_ATTRIBUTE) and name != _ATTRIBUTE
         if name not in COLUMNS and not is_attribute:
-            hint = nearest(name, COLUMNS)
-            hints += hint
             known = f"known are {', '.join(COLUMNS)}, {_ATTRIBUTE}NAME"
-            yield index, f"unknown column{quote_safe(name)}", hint or known
+            yield index, f"unknown column{quote_safe(name)}", nearest(name, COLUMNS) or known
         elif name in names[:index]:
             what = f"the column{quote_safe(name)} comes twice"
             yield index, what, "leave one of them out"
     # The misspelt column is reported already.
-    if "appid" not in names and "`appid`" not in hints:
+    if "appid" not in names and not is_mistyped("appid", names, COLUMNS):
         hint = f"the first line names the columns: {', '.join(COLUMNS)}"
         yield None, "there is no column `appid`", hint
 

@@ -43,7 +43,7 @@ Of a missing part it is the place of the nearest parent.
 
 @dataclass(slots=True)
 class LoadContext:
-    """The inputs and findings of one load of a manifest.
+    """The inputs and findings of one load of a manifest, which need not be in its ``file``.
 
     ``mistakes`` are in the order of finding; `ManifestError` sorts them.
     ``references`` are the texts whose references were resolved. ``invalid_accounts`` holds the
@@ -53,7 +53,7 @@ class LoadContext:
     ``account_places`` are as in `Manifest`. ``environ`` is not in the repr: it holds secrets.
     """
 
-    folder: Path
+    file: Path
     environ: Mapping[str, str] = field(repr=False)
     today: Day
     mistakes: list[Mistake] = field(default_factory=list)

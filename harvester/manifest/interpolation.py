@@ -35,7 +35,7 @@ def resolve_all(value: Any, context: LoadContext) -> None:
             elif isinstance(child, str) and "${" in child:
                 context.references[child] = None
                 try:
-                    node[step] = resolve(child, context.environ, context.folder)
+                    node[step] = resolve(child, context.environ, context.file.parent)
                 except InvalidValue as flaw:
                     node[step] = Invalid(flaw.what, flaw.hint)
 

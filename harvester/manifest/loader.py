@@ -37,8 +37,7 @@ def read(path: Path, *, environ: Mapping[str, str], now: float, text: str | None
     Secrets are not resolved, see `CredentialReader`. Raises ManifestError if nothing of it can be
     read.
     """
-    context = LoadContext(path.parent, environ, calendar.today(now))
-    return _draft(path, _parsed(path, text, context))
+    return _draft(_parsed(text, LoadContext(path, environ, calendar.today(now))))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -48,7 +47,6 @@ class Draft:
     It has no repr, because the values of the file may be secret.
     """
 
-    file: Path
     context: LoadContext
     root: models.Root
     accounts: dict[str, Account]
@@ -68,7 +66,7 @@ class Draft:
         if context.mistakes:
             raise ManifestError(context.mistakes)
         return Manifest(
-            file=self.file,
+            file=context.file,
             accounts=tuple(accounts.values()),
             jobs=jobs,
             output=root.output,
@@ -97,7 +95,7 @@ class Draft:
         return tuple(jobs.values())
 
 
-def _draft(file: Path, section: Section) -> Draft:
+def _draft(section: Section) -> Draft:
     """Return the draft of a file. After mistakes it only serves to find further mistakes."""
     value, context = section.value, section.context
     context.partial = bool(context.mistakes)
@@ -119,7 +117,6 @@ def _draft(file: Path, section: Section) -> Draft:
     if "jobs" not in value and not is_mistyped("jobs", value, fields_of(models.Root)):
         section.refuse((), "`jobs` is missing", "one `- datasets: …` each")
     return Draft(
-        file,
         context,
         root,
         accounts=_accounts(section, root, bad),
@@ -127,14 +124,14 @@ def _draft(file: Path, section: Section) -> Draft:
     )
 
 
-def _parsed(path: Path, text: str | None, context: LoadContext) -> Section:
+def _parsed(text: str | None, context: LoadContext) -> Section:
     try:
-        text = read_text(path) if text is None else text
+        text = read_text(context.file) if text is None else text
     except Unreadable as flaw:
-        place = Place(path, max(flaw.line, 1), flaw.column)
+        place = Place(context.file, max(flaw.line, 1), flaw.column)
         hint = _INIT if flaw.what == MISSING else flaw.hint
         raise context.fatal(place, f"the manifest {flaw.what}", hint) from None
-    return parse(text, path, context)
+    return parse(text, context)
 
 
 def _check_files(api: Api, section: Section) -> None:

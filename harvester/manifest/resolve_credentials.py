@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from os import environ
-from pathlib import Path
 from urllib.parse import quote
 
 from harvester.core.config import credentials, parsers, references, settings
@@ -28,15 +27,13 @@ _EXTERNAL = "correct it, or set what it names"
 class Resolver:
     """Resolver of the references in one credential of an account or a platform.
 
-    It turns mistakes into UsageError, in which ``whose`` names the credential. ``folder`` is the
-    manifest's directory, and commands do not inherit the ``hidden`` variables.
+    It turns mistakes into UsageError, in which ``whose`` names the credential.
     """
 
+    manifest: settings.Manifest
     appid: str
     name: str
     whose: str
-    folder: Path
-    hidden: frozenset[str]
 
     def secret(self, text: str, advice: str) -> Secret:
         """Return the secret that a reference names."""
@@ -62,8 +59,7 @@ class Resolver:
     ) -> credentials.Command:
         """Return a command with ``{appid}`` and ``{name}`` replaced."""
         argv = tuple(parsed(self.whose, word, self._filled, advice) for word in words)
-        seconds = seconds or credentials.COMMAND_SECONDS
-        return credentials.Command(argv, self.folder, seconds, self.hidden)
+        return _command(self.manifest, argv, seconds)
 
     def url(self, url: str, headers: Mapping[str, str] | None) -> credentials.HttpSource:
         """Return an address and its headers with references and fields replaced."""
@@ -119,16 +115,13 @@ class Resolver:
         """Return the value of a reference, given the text between its braces."""
         is_path = body.startswith("file:")
         # The name comes from a list that others may edit: it must not lead out of the folder.
-        if is_path and "{name}" in body and self.name and not _is_path_part(self.name):
+        is_part = ".." not in self.name and not set(self.name) & {"/", "\\", "\0"}
+        if is_path and "{name}" in body and self.name and not is_part:
             what = "needs {name}, but the account's name cannot be part of a path"
             raise InvalidValue(what, "use {appid}")
         filled = self._filled(body)
         reference = references.File(filled[5:]) if is_path else references.Variable(filled, None)
-        return value_of(reference, environ, self.folder)
-
-
-def _is_path_part(name: str) -> bool:
-    return ".." not in name and not set(name) & {"/", "\\", "\0"}
+        return value_of(reference, environ, self.manifest.file.parent)
 
 
 class CredentialReader:
@@ -143,7 +136,7 @@ class CredentialReader:
         credential = account.credential
         if credential is None:
             return credentials.RefreshToken()
-        resolver = self._resolver(manifest, account.appid, account.name, self.whose(account))
+        resolver = Resolver(manifest, account.appid, account.name, self.whose(account))
         if credential.secret is not None:
             return credentials.AppSecret(
                 resolver.secret(credential.secret, _APPSECRET), account.legacy_token
@@ -161,7 +154,7 @@ class CredentialReader:
         platform = manifest.platform
         if platform is None:
             return None
-        resolver = self._resolver(manifest, platform.appid, "", "the secret of the platform")
+        resolver = Resolver(manifest, platform.appid, "", "the secret of the platform")
         ticket = replace(resolver, whose="the verify_ticket of the platform")
         token = replace(resolver, whose="the component_token of the platform")
         return credentials.PlatformAccess(
@@ -169,16 +162,13 @@ class CredentialReader:
             None if platform.secret is None else resolver.secret(platform.secret, _EXTERNAL),
             _external(platform.verify_ticket, ticket),
             _external(platform.component_token, token),
-            _sink(platform.sink, manifest.file.parent, manifest.secret_variables),
+            _sink(manifest, platform.sink),
         )
 
     def whose(self, account: settings.Account) -> str:
         """Name the credential of an account in messages."""
         name = f" ({inert(account.name)})" if account.name else ""
         return f"the credential of {account.appid}{name}"
-
-    def _resolver(self, manifest: settings.Manifest, appid: str, name: str, whose: str) -> Resolver:
-        return Resolver(appid, name, whose, manifest.file.parent, manifest.secret_variables)
 
 
 def _external(
@@ -193,14 +183,20 @@ def _external(
     return resolver.url(given.url or "", given.headers)
 
 
-def _sink(
-    sink: settings.Sink | None, folder: Path, hidden: frozenset[str]
-) -> credentials.Sink | None:
+def _sink(manifest: settings.Manifest, sink: settings.Sink | None) -> credentials.Sink | None:
     if sink is None:
         return None
-    path, argv, timeout = sink.file, sink.command or (), sink.timeout or credentials.COMMAND_SECONDS
+    path, argv = sink.file, sink.command or ()
     if path is not None:
-        return lambda appid: folder / path.replace("{appid}", appid)
-    return lambda appid: credentials.Command(
-        tuple(word.replace("{appid}", appid) for word in argv), folder, timeout, hidden
+        return lambda appid: manifest.file.parent / path.replace("{appid}", appid)
+    return lambda appid: _command(
+        manifest, tuple(word.replace("{appid}", appid) for word in argv), sink.timeout
     )
+
+
+def _command(
+    manifest: settings.Manifest, argv: tuple[str, ...], seconds: float | None
+) -> credentials.Command:
+    """Return a command in the folder of the manifest, without the variables of credentials."""
+    seconds = seconds or credentials.COMMAND_SECONDS
+    return credentials.Command(argv, manifest.file.parent, seconds, manifest.secret_variables)

@@ -44,7 +44,8 @@ def read_text(file: Path, *, largest: int = MAX_BYTES) -> str:
     # Broken bytes become lone surrogates, which the same search finds.
     text = data.decode(errors="surrogateescape")
     if bad := _UNPRINTABLE.search(text):
-        line, column = _position(text[: bad.start()])
+        before = text[: bad.start()]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         if "\udc80" <= bad[0] <= "\udcff":  # a byte that is no UTF-8
             what = "is GBK text, not UTF-8" if _is_gbk(data) else "is not UTF-8 text"
             raise Unreadable(what, SAVE, line=line, column=column)
@@ -84,7 +85,3 @@ def _read_bytes(file: Path, largest: int) -> bytes:
         size = f"{largest // 1024} KiB" if largest < 1024**2 else f"{largest // 1024**2} MiB"
         raise Unreadable(f"is larger than {size}", "split it, or name another file")
     return data
-
-
-def _position(before: str) -> tuple[int, int]:
-    return before.count("\n") + 1, len(before) - before.rfind("\n")

@@ -29,7 +29,6 @@ _TYPES = {
 }
 _MISSING = {
     "appid": "write appid: wx…",
-    "jobs": "one `- datasets: …` each",
     "reason": "say why it is paused; in a CSV file in the column `paused`",
 }
 _FORMS = {
@@ -76,7 +75,7 @@ def salvage(model: type[Model], section: Section) -> tuple[Model, set[str]]:
 
 def _validated(model: Any, section: Section, item_of: str = "") -> tuple[Any, list[ErrorDetails]]:
     """Return the value as a model, None for an invalid one, and the flaws, which are reported."""
-    given = {"today": section.context.today, "folder": section.context.folder}
+    given = {"today": section.context.today, "folder": section.context.file.parent}
     try:
         # Called directly, because a TypeAdapter would be made for each of ten thousand accounts.
         return model.__pydantic_validator__.validate_python(section.value, context=given), []

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -29,14 +28,14 @@ MAX_DEPTH = 20
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def parse(text: str, file: Path, context: LoadContext) -> Section:
+def parse(text: str, context: LoadContext) -> Section:
     """Return the document. Raises ManifestError for a mistake that prevents further reading."""
     try:
-        return _Reader(text, file, context).document()
+        return _Reader(text, context).document()
     except yaml.MarkedYAMLError as error:
         syntax = error
     # Raised outside of the handler, because the parser's message may repeat a line with secrets.
-    raise context.fatal(*_syntax_mistake(text, Place(file, 1, 1), syntax))
+    raise context.fatal(*_syntax_mistake(text, Place(context.file, 1, 1), syntax))
 
 
 class _Reader:
@@ -46,11 +45,10 @@ class _Reader:
     no key, so its value stands for both.
     """
 
-    __slots__ = ("context", "events", "file", "marks")
+    __slots__ = ("context", "events", "marks")
 
-    def __init__(self, text: str, file: Path, context: LoadContext) -> None:
+    def __init__(self, text: str, context: LoadContext) -> None:
         self.events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
-        self.file = file
         self.context = context
         self.marks: dict[Steps, tuple[yaml.Mark, yaml.Mark]] = {}
 
@@ -68,7 +66,7 @@ class _Reader:
         if isinstance(next(self.events), yaml.DocumentStartEvent):
             value = self.value(next(self.events), ())
         if value is None:
-            start = Place(self.file, 1, 1)
+            start = Place(self.context.file, 1, 1)
             raise self.context.fatal(start, "the manifest is empty", "`harvester init` prints one")
         next(self.events)
         after = next(self.events)
@@ -155,7 +153,7 @@ class _Reader:
 
     def place(self, mark: yaml.Mark) -> Place:
         """Return the place of a mark, which counts from zero."""
-        return Place(self.file, mark.line + 1, mark.column + 1)
+        return Place(self.context.file, mark.line + 1, mark.column + 1)
 
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,14}")
