@@ -26,9 +26,6 @@ from harvester.core.plain import Brief
 ASSUMED_QUOTA = 1_000
 """The daily quota while WeChat has not told it."""
 
-USUAL_LEASE = 30.0
-"""The length of a lease in seconds if the manifest names none."""
-
 KINDS = ("secret", "token", "token_command", "token_url", "refresh_token")
 """Kinds of credential, of which one is given. Each other key of a credential belongs to one."""
 
@@ -101,6 +98,8 @@ class Sink:
     def __post_init__(self) -> None:
         hint = "as in {file: refresh/{appid}}"
         types.check_kind(self, ("file", "command"), {"timeout": "command"}, hint)
+        if any("{name}" in word for word in self.command or ()):
+            raise InvalidValue("has `{name}`, which nothing fills in", "{appid} is")
 
 
 @dataclass(frozen=True, config=types.one_of(["secret", "verify_ticket"], ["component_token"]))
@@ -308,7 +307,7 @@ class Output:
     @property
     def lease_seconds(self) -> float:
         """The length of a lease in seconds, 0 for none."""
-        usual = 0.0 if self.single_writer else USUAL_LEASE
+        usual = 0.0 if self.single_writer else 30.0
         return usual if self.lease is None else self.lease
 
     @field_validator("endpoint", "single_writer", "lease", "follow_links")
