@@ -70,7 +70,7 @@ def validate_accounts(
     for section in written:
         value = section.value
         whole = replace(section, value=_with_defaults(value, defaults))
-        account = check(Account, whole, item_of="accounts")
+        account = check(Account, whole)
         if account is None:
             # A job may name it: its own mistake is reported, and not an unknown name as well.
             context.invalid_accounts.update(_raw_names(whole.value))

@@ -212,7 +212,7 @@ def _jobs(section: Section) -> Iterator[tuple[models.WrittenJob, Section]]:
         if isinstance(item.value, dict):
             yield salvage(models.WrittenJob, item)[0], item
         else:
-            check(models.WrittenJob, item, item_of="jobs")
+            check(models.WrittenJob, item)
 
 
 def _items(section: Section, name: str) -> Iterator[Section]:

@@ -54,12 +54,9 @@ def fields_of(model: type[Any]) -> dict[str, FieldInfo]:
     return fields
 
 
-def check(model: type[Model], section: Section, item_of: str = "") -> Model | None:
-    """Return the value as a model, or None after every mistake in it is reported.
-
-    ``item_of`` is the key of the list that the value is an item of.
-    """
-    valid: Model | None = _validated(model, section, item_of)[0]
+def check(model: type[Model], section: Section) -> Model | None:
+    """Return the value as a model, or None after every mistake in it is reported."""
+    valid: Model | None = _validated(model, section)[0]
     return valid
 
 
@@ -73,7 +70,7 @@ def salvage(model: type[Model], section: Section) -> tuple[Model, set[str]]:
     return good, bad
 
 
-def _validated(model: Any, section: Section, item_of: str = "") -> tuple[Any, list[ErrorDetails]]:
+def _validated(model: Any, section: Section) -> tuple[Any, list[ErrorDetails]]:
     """Return the value as a model, None for an invalid one, and the flaws, which are reported."""
     given = {"today": section.context.today, "folder": section.context.file.parent}
     try:
@@ -82,7 +79,7 @@ def _validated(model: Any, section: Section, item_of: str = "") -> tuple[Any, li
     except ValidationError as error:
         flaws = error.errors(include_url=False)
     for flaw in _told_once(model, flaws):
-        _report(model, flaw, section, item_of)
+        _report(model, flaw, section)
     return None, flaws
 
 
@@ -108,7 +105,7 @@ def _steps(flaw: ErrorDetails) -> Steps:
     return tuple(step for step in flaw["loc"] if not str(step).startswith("["))
 
 
-def _report(model: type[Any], flaw: ErrorDetails, section: Section, item_of: str) -> None:
+def _report(model: type[Any], flaw: ErrorDetails, section: Section) -> None:
     loc = _steps(flaw)
     kind, written = flaw["type"], flaw["input"]
     if kind == "unexpected_keyword_argument":
@@ -119,7 +116,8 @@ def _report(model: type[Any], flaw: ErrorDetails, section: Section, item_of: str
         section.refuse(loc, f"`{loc[-1]}` is missing", _MISSING.get(str(loc[-1]), "add it"))
         return
     # An item of a list has an index; the message names the key of its list.
-    name = next((step for step in reversed(loc) if isinstance(step, str)), item_of)
+    path = (*section.at, *loc)
+    name = next((step for step in reversed(path) if isinstance(step, str)), "")
     if isinstance(written, Invalid):
         if written.what:
             section.refuse(loc, f"{_label(name)} {written.what}", written.hint)
@@ -134,8 +132,8 @@ def _report(model: type[Any], flaw: ErrorDetails, section: Section, item_of: str
         section.refuse((*loc, present), f"`{reason.keys[0]}` {reason.what}", reason.hint)
         return
     what, hint = _explain(flaw, name)
-    item = "an item of " if (item_of and not loc) or (loc and loc[-1] != name) else ""
-    subject = f"{item}{_label(name)}" if loc or item_of else "the manifest"
+    item = "an item of " if path and path[-1] != name else ""
+    subject = f"{item}{_label(name)}" if path else "the manifest"
     section.refuse(loc, f"{subject} {what}", hint)
 
 
