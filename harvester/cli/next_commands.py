@@ -11,7 +11,7 @@ from harvester.cli.output.terminal import Terminal
 from harvester.core.calendar import day_text
 from harvester.core.text.inert_text import inert
 from harvester.core.text.wording import Message, counted, entry, indented, said
-from harvester.runs.record.next_requests import MAX_NAMED, NextRequests, SuspiciousGaps
+from harvester.runs.record.next_requests import MAX_NAMED, NextRequests, OddDays
 
 MAX_ODD_DAYS = 100
 """Suspicious days up to which asking again is proposed. More are the nature of an account."""
@@ -52,10 +52,9 @@ def run_again(price: NextRequests, missing: int, quarantined: int) -> list[NextC
         purpose = said("{days} in quarantine, to ask again with what is missing", days=days)
         line = next_command("run", "--refetch", "quarantined")
         found.append(_priced(purpose, price.quarantined, line))
-    odd = price.suspicious
-    if odd is not None and odd.requests is not None and odd.days <= MAX_ODD_DAYS:
-        purpose = said("if {days} should have data", days=days_of(odd))
-        found.append(_priced(purpose, odd.requests, _ask_empty(odd)))
+    if price.odd is not None and price.odd_days <= MAX_ODD_DAYS:
+        purpose = said("if {days} should have data", days=odd_days_text(price))
+        found.append(_priced(purpose, price.odd.requests, _ask_empty(price.odd)))
     return found
 
 
@@ -73,7 +72,7 @@ def _priced(purpose: str, requests: int, line: str) -> NextCommand:
     return NextCommand(entry(purpose, counted(requests, "request")), line)
 
 
-def _ask_empty(odd: SuspiciousGaps) -> str:
+def _ask_empty(odd: OddDays) -> str:
     """Return the run over the odd days, and as few others as options can say."""
     narrowed = {
         "--begin-date": day_text(odd.begin),
@@ -95,9 +94,9 @@ def first_rows(output: str, dataset: str) -> NextCommand:
     return NextCommand(said("the first rows"), f"duckdb -c {quoted}")
 
 
-def days_of(odd: SuspiciousGaps) -> Message:
+def odd_days_text(price: NextRequests) -> Message:
     """Return the number of suspicious days, and of their accounts."""
-    days, accounts = counted(odd.days, "empty day"), counted(odd.accounts, "account")
+    days, accounts = counted(price.odd_days, "empty day"), counted(price.odd_accounts, "account")
     return said("{days} in {accounts}", days=days, accounts=accounts)
 
 

@@ -27,7 +27,7 @@ from harvester.runs.record.account_report import AccountSummary, DatasetSummary,
 from harvester.runs.record.attention import Attention, in_order
 from harvester.runs.record.complete_days import CompleteDays
 from harvester.runs.record.expectations import Expectation
-from harvester.runs.record.next_requests import NextRequests, SuspiciousGaps
+from harvester.runs.record.next_requests import NextRequests
 from harvester.runs.record.record import Record
 from harvester.runs.stream import Stream
 from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
@@ -288,7 +288,8 @@ def _coverage_of(accounts: Sequence[AccountHistory]) -> CoverageRead:
         NextRequests(
             sum(each.next_requests.missing for each in read),
             sum(each.next_requests.quarantined for each in read),
-            _gaps_of([each.next_requests.suspicious for each in read]),
+            sum(each.next_requests.odd_days for each in read),
+            sum(each.next_requests.odd_accounts for each in read),
         ),
         expectations=tuple(_expected([item for each in read for item in each.expectations])),
     )
@@ -305,23 +306,6 @@ def _expected(found: Sequence[Expectation]) -> Iterator[Expectation]:
             there=sum(each.there for each in newest),
             lacking=tuple(sorted(appid for each in newest for appid in each.lacking)),
         )
-
-
-def _gaps_of(of_accounts: Sequence[SuspiciousGaps | None]) -> SuspiciousGaps | None:
-    """Return the gaps of all accounts. None is named, because shards cannot price a selection."""
-    found = [gaps for gaps in of_accounts if gaps is not None]
-    if not found:
-        return None
-    return SuspiciousGaps(
-        days=sum(gaps.days for gaps in found),
-        ranges=sum(gaps.ranges for gaps in found),
-        accounts=sum(gaps.accounts for gaps in found),
-        appids=(),
-        datasets=(),
-        begin=min(gaps.begin for gaps in found),
-        end=max(gaps.end for gaps in found),
-        requests=None,
-    )
 
 
 # Random choices.
@@ -436,7 +420,6 @@ def _coverage(choose: _Choices, whose: str) -> CoverageRead:
     complete = CompleteDays.of([(wanted, wanted & choose.number())])
     reasons = tuple(choose.some(["refused", "failed", "quarantined"]))
     bounds = choose.bounds()
-    gaps = SuspiciousGaps(choose.number(), choose.number(), 1, (), (), *bounds, None)
     return CoverageRead(
         tuple(DatasetSummary(name, 1, days, complete) for name in names),
         tuple(
@@ -445,7 +428,7 @@ def _coverage(choose: _Choices, whose: str) -> CoverageRead:
         ),
         tuple(choose.some([QuarantinedDay(whose, DATASETS[0], date_of(FIRST_DAY), "odd")])),
         tuple(choose.some([DayRange(whose, DATASETS[0], *map(date_of, bounds))])),
-        NextRequests(choose.number(), choose.number(), gaps if choose.number(1) else None),
+        NextRequests(choose.number(), choose.number(), choose.number(), choose.number()),
         expectations=tuple(_expectation(choose, whose, kind) for kind in choose.some(_KINDS)),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harvester.cli.next_commands import days_of
+from harvester.cli.next_commands import odd_days_text
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, Own, TableColumn
 from harvester.cli.output.terminal import Terminal
@@ -43,6 +43,6 @@ COVERAGE: Sequence[TableColumn[DatasetSummary]] = (
 
 def print_suspicious(out: Terminal, price: NextRequests) -> None:
     """Print how many empty days are odd."""
-    if price.suspicious is not None:
-        days = days_of(price.suspicious)
+    if price.odd_days:
+        days = odd_days_text(price)
         out.say(said("suspicious gaps: {days}, between days with rows", days=days), gap=True)

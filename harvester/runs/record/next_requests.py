@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from harvester.core import calendar
+from harvester.core.calendar import DaySet
 from harvester.core.config.settings import Manifest
 from harvester.core.windows import count_windows
 from harvester.planning.wanted_days import Wanted, each_missing
@@ -18,23 +19,17 @@ MAX_NAMED = 5
 """Accounts that a command names. Of more the command names none and asks all."""
 
 
-@dataclass(frozen=True, slots=True)
-class SuspiciousGaps:
-    """Empty days between days with rows, and the narrowest selection that has them all.
+class OddDays(NamedTuple):
+    """The narrowest selection that has all suspicious days, and the ``requests`` to ask it again.
 
-    ``accounts`` is their number, ``appids`` names them if they are few, and ``datasets`` theirs if
-    there are others. ``requests`` are those of a run over the selection that treats empty days as
-    missing, None if they are not known.
+    ``appids`` names the accounts if they are few, and ``datasets`` theirs if there are others.
     """
 
-    days: int
-    ranges: int
-    accounts: int
     appids: tuple[str, ...]
     datasets: tuple[str, ...]
     begin: calendar.Day
     end: calendar.Day
-    requests: int | None
+    requests: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +37,15 @@ class NextRequests:
     """Requests of a next run, without retries.
 
     ``missing`` are for the missing days, which every run asks, and ``quarantined`` for these and
-    the quarantined ones. ``suspicious`` is None if no gap is.
+    the quarantined ones. ``odd_days`` are empty between days with rows, in ``odd_accounts``. What
+    asks them again is ``odd``, None if that is not known.
     """
 
     missing: int = 0
     quarantined: int = 0
-    suspicious: SuspiciousGaps | None = None
+    odd_days: int = 0
+    odd_accounts: int = 0
+    odd: OddDays | None = None
 
 
 NO_REQUESTS = NextRequests()
@@ -60,42 +58,35 @@ def next_requests(manifest: Manifest, want: Wanted, states: _States) -> NextRequ
         asked = each_missing(manifest, to_ask(states, wanted, refetch))
         return sum(count_windows(days, dataset.span, cut) for dataset, _, days, cut in asked)
 
-    return NextRequests(price(want), price(want, "quarantined"), _suspicious(want, states, price))
+    # While a dataset is empty everywhere, asking it again brings nothing.
+    found = {key: odd for key, odd in gaps(states).items() if not states[key[0]][key[1]].everywhere}
+    return NextRequests(
+        price(want),
+        price(want, "quarantined"),
+        sum(map(calendar.count_days, found.values())),
+        len({appid for _, appid in found}),
+        _odd_days(want, found, price) if found else None,
+    )
 
 
 def merged_requests(one: NextRequests, other: NextRequests) -> NextRequests:
     """Return the requests of a next run over the accounts of two shards."""
-    parts = one, other
-    found = [part.suspicious for part in parts if part.suspicious is not None]
+    found = [part.odd for part in (one, other) if part.odd_days]
     # What a selection costs that lies in several shards no shard alone can say.
-    first = found[0] if len(found) == 1 and found[0].appids else None
+    is_known = len(found) == 1 and found[0] is not None and found[0].appids
     return NextRequests(
-        sum(part.missing for part in parts),
-        sum(part.quarantined for part in parts),
-        first or (_unpriced(found) if found else None),
+        one.missing + other.missing,
+        one.quarantined + other.quarantined,
+        one.odd_days + other.odd_days,
+        one.odd_accounts + other.odd_accounts,
+        found[0] if is_known else None,
     )
 
 
-def _unpriced(parts: Sequence[SuspiciousGaps]) -> SuspiciousGaps:
-    return SuspiciousGaps(
-        days=sum(part.days for part in parts),
-        ranges=sum(part.ranges for part in parts),
-        accounts=sum(part.accounts for part in parts),
-        appids=(),
-        datasets=(),
-        begin=min(part.begin for part in parts),
-        end=max(part.end for part in parts),
-        requests=None,
-    )
-
-
-def _suspicious(
-    want: Wanted, states: _States, price: Callable[[Wanted, Refetch], int]
-) -> SuspiciousGaps | None:
-    # While a dataset is empty everywhere, asking it again brings nothing.
-    found = {key: odd for key, odd in gaps(states).items() if not states[key[0]][key[1]].everywhere}
-    if not found:
-        return None
+def _odd_days(
+    want: Wanted, found: Mapping[tuple[str, str], DaySet], price: Callable[[Wanted, Refetch], int]
+) -> OddDays:
+    """Return the narrowest selection that has all days of ``found``, with its price."""
     datasets, appids = (tuple(dict.fromkeys(names)) for names in zip(*found, strict=True))
     begin = min(map(calendar.oldest, found.values()))
     end = max(map(calendar.newest, found.values()))
@@ -106,13 +97,5 @@ def _suspicious(
         for name in datasets
     }
     others = (name for name, of_dataset in want.items() if of_dataset and name not in datasets)
-    return SuspiciousGaps(
-        days=sum(map(calendar.count_days, found.values())),
-        ranges=sum(1 for odd in found.values() for _ in calendar.day_ranges(odd)),
-        accounts=len(appids),
-        appids=named,
-        datasets=datasets if any(others) else (),
-        begin=begin,
-        end=end,
-        requests=price(asked, "empty"),
-    )
+    some = datasets if any(others) else ()
+    return OddDays(named, some, begin, end, price(asked, "empty"))
