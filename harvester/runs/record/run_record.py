@@ -38,14 +38,25 @@ MAX_ROWLESS = 100
 """Maximum elements without rows: WeChat answers them again until their days are final."""
 
 
+_AS_THEY_ARE = (
+    *("run_id", "verb", "manifest_digest", "shard", "windows", "requests", "answered", "retries"),
+    *("token_calls", "quota_questions", "bytes", "surplus_answers", "rows", "suspicious"),
+)
+"""Members of `Record` that the record for JSON has under the same names."""
+
+
 def as_record(record: Record) -> dict[str, Any]:
     """Return the record of a run; the change feed has the days and accounts of each file."""
     bound_seconds, bound_by = record.bound
+    put_away = (item for item in record.quarantined if item in record.rejected)
+    seen = (odd for drift in record.drift.values() for odd in drift.oddities.values())
     return {
         "record_version": RECORD_VERSION,
         "harvester_version": __version__,
         "schema_version": SCHEMA_VERSION,
-        **_origin(record),
+        **{name: plain(getattr(record, name)) for name in _AS_THEY_ARE},
+        "manifest": inert(record.manifest),
+        "host": inert(record.host),
         "labels": labels.safe(record.labels),
         "selection": dict(record.selection),
         "started_at": calendar.utc_text(record.started_at),
@@ -58,17 +69,8 @@ def as_record(record: Record) -> dict[str, Any]:
         "state": "finished" if record.finished else "running",
         **(_end(record) | ({} if record.finished else _NO_END)),
         "next_ready_at": moment_text(record.next_ready_at),
-        "windows": record.windows,
-        "requests": record.requests,
-        "answered": record.answered,
-        "retries": record.retries,
         "waits": {cause: round(seconds, 3) for cause, seconds in sorted(record.waits.items())},
-        "token_calls": record.token_calls,
-        "quota_questions": record.quota_questions,
         "assumed": ["daily_quota"] if record.quotas_refused else [],
-        "bytes": record.bytes,
-        "surplus_answers": record.surplus_answers,
-        "rows": record.rows,
         "attention": attention_rows(record, MAX_LISTED),
         "datasets": list(map(plain_row, record.datasets)),
         "accounts": [_account(row, record) for row in record.accounts[:MAX_LISTED]],
@@ -76,25 +78,14 @@ def as_record(record: Record) -> dict[str, Any]:
         "pending": list(map(_pending, record.pending)),
         "exceptions": [_exception(item) for item in record.abandoned[:MAX_LISTED]],
         "left_out": _left_out(record),
-        **_days_in_doubt(record),
-        "oddities": [
-            _oddity(seen) for drift in record.drift.values() for seen in drift.oddities.values()
-        ],
+        "quarantined": [{**plain(item), "reason": safe_text(item.reason)} for item in put_away],
+        "empty_everywhere": plain_silence(record.empty_everywhere),
+        "expectations": [each.to_dict() for each in record.expectations],
+        "oddities": list(map(_oddity, seen)),
         "without_rows": plain(record.without_rows[:MAX_ROWLESS]),
         "notes": list(notes_of(record, {})),
         "shards": list(map(_shard, record.shards)),
         "published": plain(record.published),
-    }
-
-
-def _origin(record: Record) -> dict[str, Any]:
-    return {
-        "run_id": record.run_id,
-        "verb": record.verb,
-        "manifest": inert(record.manifest),
-        "manifest_digest": record.manifest_digest,
-        "host": inert(record.host),
-        "shard": record.shard,
     }
 
 
@@ -110,20 +101,6 @@ def _shard(shard: ShardOutcome) -> dict[str, Any]:
 
 def _pending(days: PendingDays) -> dict[str, Any]:
     return {name: value for name, value in plain(days).items() if name != "first"}
-
-
-def _days_in_doubt(record: Record) -> dict[str, Any]:
-    rejected = [
-        {**plain(item), "reason": safe_text(item.reason)}
-        for item in record.quarantined
-        if item in record.rejected
-    ]
-    return {
-        "quarantined": rejected,
-        "suspicious": plain(record.suspicious),
-        "empty_everywhere": plain_silence(record.empty_everywhere),
-        "expectations": [each.to_dict() for each in record.expectations],
-    }
 
 
 def _left_out(record: Record) -> int:
