@@ -111,8 +111,8 @@ class Members:
     ``clock_apart`` says that it was more than ten minutes from WeChat's. ``waits`` has the seconds
     that refused requests waited, by action. ``out_of_time`` and ``out_of_lease`` say that the run
     was cut short by its time budget, or by a lease that was not renewed in time. ``failed`` is the
-    error that ended the run early, ``bugs`` counts internal errors and ``undecodable_days`` the
-    days that such an error quarantined. This run put ``rejected`` days into quarantine.
+    error that ended the run early, ``bugs`` counts internal errors, and the days that one of them
+    quarantined. This run put ``rejected`` days into quarantine.
     ``accounts`` are those with trouble, ``suspicious`` the first new ranges, ``damaged`` the raw
     groups that were moved to quarantine, ``without_rows`` the elements of answers that have no row.
     ``paused`` accounts are not asked. ``pending`` days were owed when the run was cut short, and
@@ -147,7 +147,6 @@ class Members:
     quota_questions: Annotated[int, operator.add] = 0
     quotas_refused: Annotated[int, operator.add] = 0
     bugs: Annotated[int, operator.add] = 0
-    undecodable_days: Annotated[int, operator.add] = 0
     clock_offset: Annotated[float, _first] = 0.0
     repeated: Annotated[int, operator.add] = 0
     clock_apart: Annotated[bool, operator.or_] = False

@@ -161,9 +161,7 @@ class Record(Members):
         )
         self.damaged += item.damaged
         self.rejected |= {*item.quarantined}
-        self.undecodable_days += sum(
-            day.reason.startswith(INTERNAL_ERROR) for day in item.quarantined
-        )
+        self.bugs += sum(day.reason.startswith(INTERNAL_ERROR) for day in item.quarantined)
 
         def is_answered(found: Window) -> bool:
             """Return whether the answers of the file are about a day of a window."""
@@ -250,7 +248,7 @@ class Record(Members):
         if self.failed is not None:
             return {cause_of(self.failed): self.failed.exit_code}
         found: dict[str, Exit] = {cause_of(error): error.exit_code for error in self.errors}
-        if self.bugs or self.undecodable_days:
+        if self.bugs:
             found["bug"] = Exit.BUG
         if self.stopped_by is not None:
             found["stopped"] = self.stopped_by
