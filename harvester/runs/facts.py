@@ -127,13 +127,6 @@ class Died:
 
 
 @dataclass(frozen=True, slots=True)
-class Signalled:
-    """A signal told the run to end, with this exit code."""
-
-    code: Exit
-
-
-@dataclass(frozen=True, slots=True)
 class AttentionFound:
     """Trouble of a run that has ended and that needs a person, as a member of `Record`."""
 
@@ -142,11 +135,12 @@ class AttentionFound:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A run ended at ``at``, by itself or by an error."""
+    """A run ended at ``at``: by itself, by an error, or by a signal with an exit code."""
 
     at: float
     error: HarvesterError | None = None
     bug: bool = False
+    stopped_by: Exit | None = None
 
 
 Fact: TypeAlias = (
@@ -162,7 +156,6 @@ Fact: TypeAlias = (
     | AskingEnded
     | CoverageRead
     | Died
-    | Signalled
     | AttentionFound
     | Ended
 )

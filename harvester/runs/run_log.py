@@ -161,10 +161,9 @@ class RunLog:
                 return
             self._closed = True
         self.stream.drain()
-        if self.stream.stop.code is not None:
-            self.stream.report(facts.Signalled(self.stream.stop.code))
+        end = end_of(error, self.stream.now(), self.stream.stop.code)
         # Before the listeners, because who hears of the end may look for the record.
-        self.stream.report(end_of(error, self.stream.now()), before=self._close)
+        self.stream.report(end, before=self._close)
 
     def final_write(self, patience: float) -> None:
         """Write the record of a run that a signal is about to kill, from the signal's thread.
@@ -182,7 +181,7 @@ class RunLog:
                 self._is_hurried = True
                 # Folded alone: the listeners belong to the thread of the run.
                 code = self.stream.stop.code or Exit.SIGTERM
-                self.stream.fold(facts.Signalled(code), end_of(None, self.stream.now()))
+                self.stream.fold(end_of(None, self.stream.now(), code))
                 self._close()
         finally:
             self._lock.release()
@@ -248,11 +247,11 @@ class RunLog:
                 file.write(record, members)
 
 
-def end_of(error: Exception | None, now: float) -> facts.Ended:
+def end_of(error: Exception | None, now: float, stopped_by: Exit | None = None) -> facts.Ended:
     """Return the end of a run; an error other than a HarvesterError is a bug."""
     if error is None or isinstance(error, HarvesterError):
-        return facts.Ended(now, error)
-    return facts.Ended(now, bug_of(error), bug=True)
+        return facts.Ended(now, error, stopped_by=stopped_by)
+    return facts.Ended(now, bug_of(error), bug=True, stopped_by=stopped_by)
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.core.errors import LeaseLost
-from harvester.core.exit_codes import Exit
 from harvester.runs import facts
 from harvester.runs.record.record import Record
 from harvester.runs.stream import Stream
@@ -117,7 +116,7 @@ def test_a_snapshot_stays_as_it_was_taken(history: RunHistory, at: int) -> None:
 @given(histories())
 def test_facts_cross_processes_as_they_are(history: RunHistory) -> None:
     """Each of them can be pickled, is equal to what arrives, and cannot be changed."""
-    told = [*told_by(history.accounts, history.offset), facts.Died(), facts.Signalled(Exit.SIGTERM)]
+    told = [*told_by(history.accounts, history.offset), facts.Died()]
     assert pickle.loads(pickle.dumps(told)) == told
     for fact in told:
         for member in fields(fact):
@@ -135,7 +134,7 @@ def test_an_end_arrives_with_its_error() -> None:
 
 def test_histories_have_facts_of_every_kind() -> None:
     """The law would say nothing about the others."""
-    seen: set[type] = {facts.Died, facts.Signalled}
+    seen: set[type] = {facts.Died}
 
     @settings(max_examples=100, database=None, derandomize=True)
     @given(histories())

@@ -133,7 +133,7 @@ def ended_with(*causes: str, ended: float = ENDED) -> Record:
         elif cause == "lease":
             done.out_of_lease = True
         elif cause == "stopped":
-            done.take(facts.Signalled(Exit.SIGTERM))
+            done.take(end_of(None, ended, Exit.SIGTERM))
         elif cause == "bug":
             done.take(end_of(ValueError(), ended))
         else:

@@ -331,7 +331,7 @@ def test_the_outcome_is_one_line_with_the_time_to_run_again(
 def test_a_stopped_run_says_to_run_again_now(tmp_path: Path) -> None:
     """The answers that came are safe."""
     done = summary_of([])
-    done.take(facts.Signalled(Exit.SIGINT))
+    done.take(facts.Ended(done.ended_at, stopped_by=Exit.SIGINT))
     said = printed(done, tmp_path).splitlines()
     assert "stopped: what was harvested is safe; run again now" in said
 

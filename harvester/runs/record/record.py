@@ -120,10 +120,9 @@ class Record(Members):
             case facts.Died(signal, peak_memory):
                 self.deaths += 1
                 self.signal, self.peak_memory = signal, peak_memory
-            case facts.Signalled(code):
-                self.stopped_by = code
-            case facts.Ended(at, error, bug):
+            case facts.Ended(at, error, bug, stopped_by):
                 self.ended_at, self.finished = at, True
+                self.stopped_by = stopped_by or self.stopped_by
                 if bug:
                     self.bugs += 1
                 else:
