@@ -128,4 +128,4 @@ def test_old_missing_days_are_backfill() -> None:
     states = {newcomer: states_of(wanted, (1 << 25) - 1), appid(4): states_of(wanted, 1 << 29)}
     [row] = summarise_states({DAILY: dict.fromkeys(states, wanted)}, {DAILY: states}, ())
     assert (row.days.missing, row.days.backfill) == (26, 23)
-    assert added([row], [row])[0].days.backfill == 46
+    assert added(row, row).days.backfill == 46

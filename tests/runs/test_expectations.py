@@ -229,17 +229,15 @@ def test_shards_add_up_to_the_whole(accounts: list[tuple[States, int]]) -> None:
     shards: list[dict[str, States]] = [{}, {}, {}]
     for name, (_, shard) in zip(states, accounts, strict=True):
         shards[shard][name] = states[name]
-    merged: tuple[Expectation, ...] = ()
-    for own in filter(None, shards):
-        merged = added(merged, judged(own))
-    assert merged == judged(states)
+    parts = [Record(expectations=judged(own)) for own in shards if own]
+    assert Record.merge(parts).expectations == judged(states)
 
 
 def test_a_shard_whose_accounts_ended_is_not_added() -> None:
     """Its newest wanted day is an older one, and the whole run is judged by a newer."""
     old = Expectation(DAILY, "complete_by", date_of(NEWEST - 30), 0.95, 9, 0, "open", (ONE,))
     new = Expectation(DAILY, "complete_by", DATE, 0.95, 2, 2, "open")
-    assert added([old], [new]) == added([new], [old]) == (new,)
+    assert added(old, new) == added(new, old) == new
 
 
 def shard_of(*found: Expectation, number: int = 1, code: Exit = Exit.AGAIN) -> Record:

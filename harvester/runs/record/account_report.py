@@ -123,18 +123,11 @@ def summarise_states(
         )
 
 
-def added(
-    one: Iterable[DatasetSummary], other: Iterable[DatasetSummary]
-) -> tuple[DatasetSummary, ...]:
-    """Return one row per dataset, with the sums of both reports."""
-    found: dict[str, DatasetSummary] = {}
-    for row in (*one, *other):
-        known = found.get(row.dataset, DatasetSummary(row.dataset, 0, DayCounts()))
-        days = DayCounts(*map(sum, zip(known.days, row.days, strict=True)))
-        complete = known.complete_days + row.complete_days
-        accounts = known.accounts + row.accounts
-        found[row.dataset] = DatasetSummary(row.dataset, accounts, days, complete)
-    return tuple(found.values())
+def added(one: DatasetSummary, other: DatasetSummary) -> DatasetSummary:
+    """Return the sums of two reports of a dataset."""
+    days = DayCounts(*map(sum, zip(one.days, other.days, strict=True)))
+    complete = one.complete_days + other.complete_days
+    return DatasetSummary(one.dataset, one.accounts + other.accounts, days, complete)
 
 
 def with_trouble(
@@ -167,7 +160,6 @@ def _account_summary(
     appid: str, dataset: str, days: DayCounts, calls: tuple[int, int], lost: list[AbandonedDays]
 ) -> AccountSummary:
     reasons = [reason_of(item)[0] for item in lost]
-    failed = reasons.count("failed")
     if days.quarantined:
         reasons.append("quarantined")
     codes = [item.why.errcode for item in lost if isinstance(item.why, Refusal)]
@@ -176,8 +168,8 @@ def _account_summary(
         dataset,
         days,
         *calls,
-        failed=failed,
-        waits_for_quota=any(item.rule.action is Action.WAIT_FOR_QUOTA for item in lost),
+        failed=reasons.count("failed"),
+        waits_for_quota="quota" in reasons,
         reasons=tuple(dict.fromkeys(reasons)),
         errcodes=tuple(dict.fromkeys(codes)),
     )

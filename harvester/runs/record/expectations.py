@@ -81,24 +81,19 @@ class Expectation:
         return {**members, "share": round(self.share, 6), "met": self.is_met}
 
 
-def added(one: Iterable[Expectation], other: Iterable[Expectation]) -> tuple[Expectation, ...]:
-    """Return the expectations of two shards of a run: counts of one day are added.
+def added(one: Expectation, other: Expectation) -> Expectation:
+    """Return an expectation that two shards of a run have judged: counts of one day are added.
 
     Of two days the newer counts, because no account of the other shard wants it.
     """
-    found: dict[str, Expectation] = {}
-    for each in (*one, *other):
-        known = found.get(each.key)
-        if known is None or known.day < each.day:
-            found[each.key] = each
-        elif known.day == each.day:
-            found[each.key] = replace(
-                known,
-                accounts=known.accounts + each.accounts,
-                there=known.there + each.there,
-                lacking=tuple(sorted(known.lacking + each.lacking)),
-            )
-    return tuple(found.values())
+    if one.day != other.day:
+        return one if one.day > other.day else other
+    return replace(
+        one,
+        accounts=one.accounts + other.accounts,
+        there=one.there + other.there,
+        lacking=tuple(sorted(one.lacking + other.lacking)),
+    )
 
 
 def attention_of(

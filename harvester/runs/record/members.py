@@ -75,6 +75,16 @@ def _by_name(join: Callable[[T, T], T]) -> Callable[[Any, Any], dict[str, T]]:
     return joined_by_name
 
 
+def _rows_by(name: str, join: Callable[[T, T], T]) -> Callable[[Any, Any], tuple[T, ...]]:
+    """Return a rule that joins two lists: rows with the same ``name`` are joined by ``join``."""
+
+    def joined_rows(one: Iterable[T], other: Iterable[T]) -> tuple[T, ...]:
+        rows = ({getattr(row, name): row for row in part} for part in (one, other))
+        return tuple(_by_name(join)(*rows).values())
+
+    return joined_rows
+
+
 _NOTHING_ASKED = Standing()
 
 
@@ -160,14 +170,14 @@ class Members:
     failed: Annotated[HarvesterError | None, _first] = None
     standing: Annotated[Standing, _standings] = _NOTHING_ASKED
     waits: Annotated[dict[str, float], _by_name(operator.add)] = field(default_factory=dict)
-    datasets: Annotated[tuple[DatasetSummary, ...], added] = ()
+    datasets: Annotated[tuple[DatasetSummary, ...], _rows_by("dataset", added)] = ()
     accounts: Annotated[tuple[AccountSummary, ...], operator.add] = ()
     abandoned: Annotated[list[AbandonedDays], operator.add] = field(default_factory=list)
     quarantined: Annotated[tuple[QuarantinedDay, ...], operator.add] = ()
     rejected: Annotated[set[QuarantinedDay], operator.or_] = field(default_factory=set)
     suspicious: Annotated[tuple[DayRange, ...], operator.add] = ()
     empty_everywhere: Annotated[tuple[EmptyEverywhere, ...], operator.add] = ()
-    expectations: Annotated[tuple[Expectation, ...], expectations.added] = ()
+    expectations: Annotated[tuple[Expectation, ...], _rows_by("key", expectations.added)] = ()
     published: Annotated[list[PublishedFile], operator.add] = field(default_factory=list)
     drift: Annotated[dict[str, AnswerDrift], _by_name(AnswerDrift.joined)] = field(
         default_factory=dict

@@ -137,10 +137,7 @@ class Record(Members):
         self.standing = Standing()
         self._replace(facts.AskingEnded(None))
 
-    def _replace(
-        self,
-        fact: facts.Planned | facts.AskingEnded | facts.CoverageRead | facts.AttentionFound,
-    ) -> None:
+    def _replace(self, fact: facts.Fact) -> None:
         """Take in what a process says anew as a whole: its members are those of the record."""
         for member in fields(fact):
             setattr(self, member.name, getattr(fact, member.name))

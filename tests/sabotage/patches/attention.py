@@ -160,8 +160,8 @@ SABOTAGES = (
     Sabotage(
         "expectations-of-shards-not-added",
         EXPECTATIONS,
-        "there=known.there + each.there,",
-        "there=known.there,",
+        "there=one.there + other.there,",
+        "there=one.there,",
         f"{OF_EXPECTATIONS}::test_shards_add_up_to_the_whole",
     ),
     Sabotage(
