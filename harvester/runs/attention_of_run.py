@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import takewhile
 
 from harvester.core import calendar, readiness
@@ -11,20 +12,11 @@ from harvester.core.config.settings import Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.errors import Busy, HarvesterError, Unauthorised
 from harvester.core.exit_codes import Exit
-from harvester.core.model import Refusal
 from harvester.core.rule import Scope
 from harvester.core.text.wording import said
-from harvester.runs.record import causes, expectations
-from harvester.runs.record.account_report import reason_of
-from harvester.runs.record.attention import (
-    ENDS_EARLY,
-    AccountLabel,
-    Attention,
-    FormerRun,
-    in_order,
-    since_when,
-    until_whole,
-)
+from harvester.runs.record import attention, causes, expectations
+from harvester.runs.record.account_report import errcode_of, reason_of
+from harvester.runs.record.attention import AccountLabel, Attention, FormerRun
 from harvester.runs.record.events import cause_of
 from harvester.runs.record.expectations import Expectation
 from harvester.runs.record.record import Record
@@ -57,13 +49,12 @@ def attention_of(
     ``former`` are the finished runs before it, newest first. They are read only as far as they
     tell something.
     """
-    labels = labels_of(manifest)
     found = [
-        *_lost(record, labels),
-        *of_files(labels, record.quarantined, record.empty_everywhere, record.expectations),
+        *_lost(record),
+        *of_files(record.quarantined, record.empty_everywhere, record.expectations),
         *_of_all(record),
     ]
-    late = list(_late(record, labels, manifest.datasets))
+    late = list(_late(record, manifest.datasets))
     standing = {
         reason
         for reason, code in record.reasons().items()
@@ -71,10 +62,23 @@ def attention_of(
     }
     if not (found or standing):
         return ()
-    known = list(_back(former, record, standing))
-    found += _standing(record, standing, known, late)
-    began = calendar.utc_text(record.started_at)
-    return in_order(since_when(found, until_whole(known, record.scope), began))
+
+    def is_whole(run: FormerRun) -> bool:
+        """Return whether what a run did not meet was not there."""
+        return run.scope == record.scope and run.is_whole
+
+    def tells_of_standing(run: FormerRun) -> bool:
+        """Return whether a run also tells since when the reasons stand."""
+        is_old = record.ended_at - _moment(run.started_at) >= STANDS_SECONDS
+        return is_whole(run) and (is_old or not standing & {*run.reasons})
+
+    runs = list(attention.until(former, tells_of_standing))
+    found += _standing(record, standing, runs, late)
+    # Newest last, because it knows best since when a trouble lasts.
+    met = reversed([*attention.until(runs, is_whole)])
+    known = {item.key: replace(item, new=False) for run in met for item in run.attention}
+    dated = attention.since_when(found, known, calendar.utc_text(record.started_at))
+    return attention.in_order(attention.labelled(dated, labels_of(manifest)))
 
 
 def labels_of(manifest: Manifest) -> dict[str, AccountLabel]:
@@ -86,37 +90,24 @@ def labels_of(manifest: Manifest) -> dict[str, AccountLabel]:
 
 
 def of_files(
-    labels: Mapping[str, AccountLabel],
     rejected: Iterable[QuarantinedDay],
     silent: Iterable[EmptyEverywhere],
     judged: Iterable[Expectation],
 ) -> Iterator[Attention]:
-    """Yield the items that the files show, whatever became of the runs."""
-    yield from _quarantined(rejected, labels)
-    yield from _empty_everywhere(silent)
-    yield from expectations.attention_of(judged, labels)
-
-
-def _quarantined(
-    days: Iterable[QuarantinedDay], labels: Mapping[str, AccountLabel]
-) -> Iterator[Attention]:
-    """Yield the items of days in quarantine."""
-    for day in days:
+    """Yield the items that the files show, whatever became of the runs, without labels."""
+    for day in rejected:
         cause = causes.cause_of_quarantined(day)
         where = "" if cause == "shared_token" else f"/{day.dataset}"
-        key, whose = f"{cause}/{day.appid}{where}", _whose(day.appid, labels)
-        yield Attention(key, cause, causes.QUARANTINE_ADVICE, whose, (day.dataset,))
-
-
-def _empty_everywhere(found: Iterable[EmptyEverywhere]) -> Iterator[Attention]:
-    """Yield the items of datasets with days that are empty for all accounts since three days."""
-    for each in found:
+        about = (AccountLabel(day.appid),), (day.dataset,)
+        yield Attention(f"{cause}/{day.appid}{where}", cause, causes.QUARANTINE_ADVICE, *about)
+    for each in silent:
         if each.meaning == "person":
             key, cause = f"empty_everywhere/{each.dataset}", "empty_everywhere"
             yield Attention(key, cause, causes.EMPTY_ADVICE["person"], datasets=(each.dataset,))
+    yield from expectations.attention_of(judged)
 
 
-def _lost(record: Record, labels: Mapping[str, AccountLabel]) -> Iterator[Attention]:
+def _lost(record: Record) -> Iterator[Attention]:
     """Yield the items of days that were given up for good."""
     # By a wrong clock a run asks for wrong days, which WeChat then refuses one by one.
     lost = {"refused"} if record.clock_apart else {"refused", "failed"}
@@ -124,24 +115,22 @@ def _lost(record: Record, labels: Mapping[str, AccountLabel]) -> Iterator[Attent
         reason, _ = reason_of(item)
         if reason in lost:
             cause = item.rule.cause or reason
-            code = item.why.errcode if isinstance(item.why, Refusal) else None
+            code = errcode_of(item)
             whose = item.dataset if item.rule.scope in _FOR_ALL else item.appid
             key = "/".join([cause, whose, *([] if code is None else [str(code)])])
             advice = causes.remedy(item.rule)
-            account = _whose(item.appid, labels)
-            yield Attention(key, cause, advice, account, (item.dataset,), code)
+            account = AccountLabel(item.appid)
+            yield Attention(key, cause, advice, (account,), (item.dataset,), code)
 
 
-def _late(
-    record: Record, labels: Mapping[str, AccountLabel], datasets: Mapping[str, Dataset]
-) -> Iterator[Attention]:
+def _late(record: Record, datasets: Mapping[str, Dataset]) -> Iterator[Attention]:
     """Yield the items of days that are not ready although they were to be a day before."""
     yesterday = record.ended_at - STANDS_SECONDS
     for item in record.abandoned:
         ready = readiness.newest_ready(datasets[item.dataset], yesterday)
         if reason_of(item)[0] == "not_ready" and item.begin <= ready:
-            key, whose = f"not_ready/{item.appid}/{item.dataset}", _whose(item.appid, labels)
-            yield Attention(key, "not_ready", _LATE_ADVICE, whose, (item.dataset,))
+            key, account = f"not_ready/{item.appid}/{item.dataset}", AccountLabel(item.appid)
+            yield Attention(key, "not_ready", _LATE_ADVICE, (account,), (item.dataset,))
 
 
 def _of_all(record: Record) -> Iterator[Attention]:
@@ -168,21 +157,11 @@ def _standing(
         if isinstance(error, Busy):
             starts.append(_moment(error.since))
         began = min([record.started_at, *starts])
-        is_in_a_row = reason in ENDS_EARLY and len(met) + 1 >= IN_A_ROW
+        is_in_a_row = reason in attention.ENDS_EARLY and len(met) + 1 >= IN_A_ROW
         if is_in_a_row or record.ended_at - began >= STANDS_SECONDS:
             advice = error.advice if error else _STANDING_ADVICE
             item = Attention(reason, reason, advice, since=calendar.utc_text(began))
             yield from late if reason == "not_ready" else [item]
-
-
-def _back(former: Iterable[FormerRun], record: Record, standing: set[str]) -> Iterator[FormerRun]:
-    """Yield earlier runs up to the last one that can tell since when the trouble lasts."""
-    for run in former:
-        yield run
-        is_old = record.ended_at - _moment(run.started_at) >= STANDS_SECONDS
-        is_told = run.is_whole and (is_old or not standing & {*run.reasons})
-        if run.scope == record.scope and is_told:
-            return
 
 
 def _moment(text: str) -> float:
@@ -191,7 +170,3 @@ def _moment(text: str) -> float:
         return max(0.0, dt.datetime.fromisoformat(text).timestamp())
     except (ValueError, OverflowError):
         return float("inf")
-
-
-def _whose(appid: str, labels: Mapping[str, AccountLabel]) -> tuple[AccountLabel, ...]:
-    return (labels.get(appid, AccountLabel(appid)),)

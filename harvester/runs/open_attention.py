@@ -8,7 +8,8 @@ from itertools import islice
 from typing import TypeAlias
 
 from harvester.core.config.settings import Manifest
-from harvester.runs.record.attention import MAX_FORMER, Attention, FormerRun, in_order, scope_of
+from harvester.runs.record import attention
+from harvester.runs.record.attention import Attention, FormerRun
 from harvester.runs.record.expectations import CAUSE
 from harvester.storage.layout import Tree
 from harvester.storage.state import run_records
@@ -24,7 +25,7 @@ Pairs: TypeAlias = Collection[tuple[str, str]]
 """Datasets with their appids."""
 
 
-def former_runs(tree: Tree, most: int = MAX_FORMER) -> Iterator[FormerRun]:
+def former_runs(tree: Tree, most: int = attention.MAX_FORMER) -> Iterator[FormerRun]:
     """Yield the finished runs among the newest records, newest first. Raises StoreError."""
     newest = islice(run_records.newest(tree, FormerRun), most)
     # Another verb, such as `forget`, asks for no day and meets no trouble.
@@ -42,17 +43,11 @@ def open_attention(
     The files show pairs that are ``lacking`` days, and what `attention_of_run.of_files` makes of
     them is ``shown``.
     """
-    length = MAX_FORMER if shown or lacking else _FEW
+    length = attention.MAX_FORMER if shown or lacking else _FEW
     told = _told(former_runs(tree, length), manifest.file.name)
     lasting = (item for item in told.values() if item.cause not in _FROM_FILES)
     still = [each for item in lasting for each in _still(item, lacking)]
-    dated = (
-        replace(item, since=told[item.key].since, new=told[item.key].new)
-        if item.key in told
-        else item
-        for item in shown
-    )
-    return in_order([*still, *dated])
+    return attention.in_order([*still, *attention.since_when(shown, told)])
 
 
 def concerns(item: Attention, pairs: Pairs) -> bool:
@@ -69,14 +64,14 @@ def _told(former: Iterable[FormerRun], manifest: str) -> Mapping[str, Attention]
     known, shards = set[object](), set[str | None]()
     for run in former:
         # One of the whole manifest has asked for all that one of a selection asks for.
-        if known & {run.scope, scope_of(run.manifest, run.shard, {})}:
+        if known & {run.scope, attention.scope_of(run.manifest, run.shard, {})}:
             continue
         for item in run.attention:
             found.setdefault(item.key, item)
         # What this run did not meet is gone.
         if run.is_whole:
             known.add(run.scope)
-            if run.scope == scope_of(manifest, run.shard, {}):
+            if run.scope == attention.scope_of(manifest, run.shard, {}):
                 shards.add(run.shard)
         if run.shard in shards and len(shards) >= _shard_count(run.shard):
             break

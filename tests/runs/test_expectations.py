@@ -242,7 +242,7 @@ def test_a_shard_whose_accounts_ended_is_not_added() -> None:
 
 def shard_of(*found: Expectation, number: int = 1, code: Exit = Exit.AGAIN) -> Record:
     """Return the record of a shard that is unfinished, as it would have ended by itself."""
-    items = tuple(attention_of(found, {}))
+    items = tuple(attention_of(found))
     return Record(
         run_id=f"run-{number}",
         finished=True,
@@ -280,9 +280,9 @@ def test_a_dataset_that_most_accounts_lack_names_none() -> None:
     """Two hundred names may help; ten thousand in each record of a bad day do not."""
     names = tuple(map(appid, range(201)))
     found = Expectation(DAILY, "complete_by", DATE, 0.95, 300, 100, "open", names[:200])
-    [item] = attention_of([found], {})
+    [item] = attention_of([found])
     assert [label.appid for label in item.accounts] == [*names[:200]]
-    [item] = attention_of([replace(found, there=99, lacking=names)], {})
+    [item] = attention_of([replace(found, there=99, lacking=names)])
     assert item.accounts == ()
 
 

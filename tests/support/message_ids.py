@@ -17,7 +17,7 @@ MARKDOWN = "cli.output.markdown_summary"
 BUILDERS = {"core.text.wording", "catalogue.languages"}
 """Modules that make messages of what they are given."""
 
-OF_RULES = {("runs.record.causes", "text"), ("runs.record.causes", "whole")}
+OF_RULES = {("runs.record.causes", "whole")}
 """Variables with the meaning of a rule, whose texts are the catalogue's."""
 
 

@@ -15,9 +15,10 @@ from harvester.core import calendar
 from harvester.core.calendar import NO_DAYS, DaySet
 from harvester.core.config.settings import Manifest
 from harvester.core.day_states import NOT_ASKED, Cause, DaysBeside, ExplainedDays
-from harvester.core.model import Refusal, bucket_of
+from harvester.core.model import bucket_of
 from harvester.planning.wanted_days import Wanted
 from harvester.runs.days.missing_days import RunHistory
+from harvester.runs.record.account_report import errcode_of
 from harvester.runs.record.record import Record
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage.coverage_scan import States
@@ -115,6 +116,5 @@ def result_of(record: Record) -> RunResult:
 
 def _given_up(item: AbandonedDays) -> GivenUp:
     begin, end = map(calendar.date_of, (item.begin, item.end))
-    code = item.why.errcode if isinstance(item.why, Refusal) else None
     kind = item.rule.action.value, item.rule.scope.value
-    return GivenUp(item.appid, item.dataset, begin, end, *kind, code)
+    return GivenUp(item.appid, item.dataset, begin, end, *kind, errcode_of(item))

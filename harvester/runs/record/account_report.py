@@ -89,6 +89,11 @@ def reason_of(abandoned: AbandonedDays) -> tuple[str, Exit]:
     return reason_for(abandoned.rule.action, abandoned.rule.scope)
 
 
+def errcode_of(abandoned: AbandonedDays) -> int | None:
+    """Return WeChat's code for given up days; None without an answer of WeChat's."""
+    return abandoned.why.errcode if isinstance(abandoned.why, Refusal) else None
+
+
 def reason_for(action: Action, scope: Scope) -> tuple[str, Exit]:
     """Return the reason and the exit code of days that were given up by such a rule."""
     if action in _AGAIN:
@@ -162,7 +167,7 @@ def _account_summary(
     reasons = [reason_of(item)[0] for item in lost]
     if days.quarantined:
         reasons.append("quarantined")
-    codes = [item.why.errcode for item in lost if isinstance(item.why, Refusal)]
+    codes = filter(None, map(errcode_of, lost))
     return AccountSummary(
         appid,
         dataset,

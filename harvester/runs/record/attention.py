@@ -7,7 +7,7 @@ when it lasts. See docs/decisions/0049-attention.md.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any
@@ -91,26 +91,27 @@ def scope_of(manifest: str, shard: str | None, selection: Mapping[str, Any]) -> 
 
 
 def since_when(
-    found: Iterable[Attention], former: Iterable[FormerRun], now: str
+    found: Iterable[Attention], known: Mapping[str, Attention], now: str = ""
 ) -> Iterator[Attention]:
-    """Yield the items with the time at which each began; ``former`` runs are newest first."""
-    known: dict[str, str] = {}
-    for run in former:
-        for item in run.attention:
-            known.setdefault(item.key, item.since)
+    """Yield the items as old and as new as the ``known`` ones by key; others began ``now``."""
     for item in found:
-        yield replace(item, since=known.get(item.key, item.since or now), new=item.key not in known)
+        told = known.get(item.key, item)
+        yield replace(item, since=told.since or now, new=told.new)
 
 
-def until_whole(former: Iterable[FormerRun], scope: tuple[str, ...]) -> Iterator[FormerRun]:
-    """Yield earlier runs up to the last one of this scope that came to its own end.
-
-    What that one did not meet was not there.
-    """
+def until(former: Iterable[FormerRun], tells: Callable[[FormerRun], bool]) -> Iterator[FormerRun]:
+    """Yield earlier runs up to the last one that ``tells`` what is to be known."""
     for run in former:
         yield run
-        if run.scope == scope and run.is_whole:
+        if tells(run):
             return
+
+
+def labelled(found: Iterable[Attention], labels: Mapping[str, AccountLabel]) -> Iterator[Attention]:
+    """Yield the items with the labels of their accounts, which are by appid."""
+    for item in found:
+        accounts = tuple(labels.get(each.appid, each) for each in item.accounts)
+        yield replace(item, accounts=accounts)
 
 
 def in_order(found: Iterable[Attention]) -> tuple[Attention, ...]:

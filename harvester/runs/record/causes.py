@@ -1,6 +1,6 @@
 """Causes: facts of trouble, grouped by what they have in common.
 
-`Causes` groups them while a run goes on, for the events; `lost_days` groups what is missing in the
+`Causes` groups them while a run goes on, for the events; `lost_lines` groups what is missing in the
 end, for people.
 """
 
@@ -20,7 +20,7 @@ from harvester.core.rule import Action, Rule, Scope
 from harvester.core.text.inert_text import named
 from harvester.core.text.safe_text import safe_text
 from harvester.core.text.wording import and_more, counted, entry, one_or_many, said, sentences
-from harvester.runs.record.account_report import reason_of
+from harvester.runs.record.account_report import errcode_of, reason_of
 from harvester.runs.record.events import MAX_ACCOUNTS, REPEAT_SECONDS, Problem, Stamp
 from harvester.runs.record.events import Cause as Word
 from harvester.runs.record.prospects import comes_at_text
@@ -106,32 +106,24 @@ class _Cause:
         """Return whether no day of it is left, and an answer has shown it, or it was not told."""
         return not self.left and (answered > self.answered or not self.is_open)
 
-    def what(self) -> tuple[str, str | None]:
-        """Return what it is in words, and its dataset if it concerns a single one."""
-        _, text, dataset, _ = self.key
-        meaning = said(text)
-        if dataset is None and self.datasets:
-            dataset, *others = self.datasets
-            if others:
-                datasets = counted(len(self.datasets), "dataset")
-                return said("{text} ({datasets})", text=meaning, datasets=datasets), None
-        return meaning, dataset
-
     def problem(self, stamp: Stamp, *, resolved: bool = False, repeated: bool = False) -> Problem:
         """Return the cause as a problem, and remember that it is told."""
         self.told_at, self.told, self.is_open = stamp.time, self.size, not resolved
         word, _, _, code = self.key
-        meaning, dataset = self.what()
-        whole = safe_text(f"{meaning}: {self.why}" if str(self.why) else meaning)
-        _, point, why = whole.partition(f"{meaning}: ")
-        text = entry(meaning, why) if point else said(whole)
+        text, datasets = said(self.rule.meaning), [*self.datasets]
+        if len(datasets) > 1:
+            many = counted(len(datasets), "dataset")
+            text = said("{text} ({datasets})", text=text, datasets=many)
+        # Made safe as a whole: words that act at the beginning of a line do not act behind others.
+        whole = safe_text(f"{text}: {self.why}" if str(self.why) else text)
+        _, point, why = whole.partition(f"{text}: ")
         found = Problem(
             *stamp,
             word,
-            text,
+            entry(text, why) if point else said(whole),
             said(self.rule.advice),
             self.rule.scope.value,
-            dataset,
+            datasets[0] if len(datasets) == 1 else None,
             attempts=self.attempts,
             errcode=code if isinstance(code, int) else None,
             repeated=repeated,
@@ -264,10 +256,11 @@ class LostDays(NamedTuple):
     advice: str = ""
 
 
-def lost_days(record: Record, names: Mapping[str, str]) -> list[LostDays]:
-    """Return refusals and failures, those with the most days first, then days without an answer.
+def lost_lines(record: Record, names: Mapping[str, str]) -> Iterator[str]:
+    """Yield refusals and failures, those with the most days first, then days without an answer.
 
-    ``names`` are those of the accounts, by appid.
+    Each is a line, and its advice an indented one below. Advice is not repeated, because many
+    causes may have the same. ``names`` are those of the accounts, by appid.
     """
     refused = sorted(_given_up(record.abandoned, names), key=lambda found: -found.days)
     silent = (
@@ -275,15 +268,7 @@ def lost_days(record: Record, names: Mapping[str, str]) -> list[LostDays]:
         for each in record.empty_everywhere
         if each.meaning != "note"
     )
-    return [*refused, *silent, *_in_quarantine(record.quarantined, names)]
-
-
-def lost_lines(record: Record, names: Mapping[str, str]) -> Iterator[str]:
-    """Yield the first causes of `lost_days` as lines, and below each its advice.
-
-    Advice is indented. It is not repeated, because many causes may have the same.
-    """
-    found, told = lost_days(record, names), {""}
+    found, told = [*refused, *silent, *_in_quarantine(record.quarantined, names)], {""}
     for cause in found[:MAX_CAUSES]:
         days = counted(cause.days, "day")
         yield entry(cause.whose, entry(days, cause.why))
@@ -297,8 +282,7 @@ def lost_lines(record: Record, names: Mapping[str, str]) -> Iterator[str]:
 def _given_up(abandoned: Iterable[AbandonedDays], names: Mapping[str, str]) -> Iterator[LostDays]:
     alike: defaultdict[tuple[object, ...], list[AbandonedDays]] = defaultdict(list)
     for item in abandoned:
-        said = item.why.errcode if isinstance(item.why, Refusal) else item.rule.meaning
-        alike[said, item.rule.meaning, item.rule.action].append(item)
+        alike[errcode_of(item), item.rule.meaning, item.rule.action].append(item)
     for items in alike.values():
         rule, whys = items[0].rule, dict.fromkeys(str(item.why) for item in items)
         days, whose = sum(item.count for item in items), _subject(items, names)
@@ -344,8 +328,7 @@ def _key_of(item: AbandonedDays) -> _Key:
     """
     word = cast("Word", item.rule.cause or reason_of(item)[0])
     dataset = None if item.rule.scope in _WHOLE_ACCOUNTS or word == "refused" else item.dataset
-    code = item.why.errcode if isinstance(item.why, Refusal) else None
-    return word, item.rule.meaning, dataset, code
+    return word, item.rule.meaning, dataset, errcode_of(item)
 
 
 def _passing_word(rule: Rule) -> Word:

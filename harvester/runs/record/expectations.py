@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from fractions import Fraction
@@ -10,7 +10,7 @@ from typing import Any
 
 from harvester.core.plain import plain
 from harvester.core.text.wording import Message, said, sentences
-from harvester.runs.record.attention import AccountLabel, Attention
+from harvester.runs.record.attention import AccountLabel, Attention, labelled
 
 CAUSE = "expectation"
 """The cause of the items of attention."""
@@ -96,15 +96,13 @@ def added(one: Expectation, other: Expectation) -> Expectation:
     )
 
 
-def attention_of(
-    found: Iterable[Expectation], labels: Mapping[str, AccountLabel]
-) -> Iterator[Attention]:
-    """Yield the items of unmet expectations, with the labels of accounts by appid."""
+def attention_of(found: Iterable[Expectation]) -> Iterator[Attention]:
+    """Yield the items of unmet expectations, without the labels of the accounts."""
     for each in found:
         if not each.is_met:
             names = each.lacking if len(each.lacking) <= MAX_NAMED else ()
-            accounts = tuple(labels.get(appid, AccountLabel(appid)) for appid in names)
             advice = sentences(each.text, said(_ADVICE[each.kind]))
+            accounts = tuple(map(AccountLabel, names))
             yield Attention(each.key, CAUSE, advice, accounts, (each.dataset,))
 
 
@@ -112,7 +110,7 @@ def by_the_sum(items: Iterable[Attention], found: Iterable[Expectation]) -> Iter
     """Yield the items of several shards, those of expectations by the counts of all shards."""
     items = list(items)
     labels = {label.appid: label for item in items for label in item.accounts}
-    whole = {item.key: item for item in attention_of(found, labels)}
+    whole = {item.key: item for item in labelled(attention_of(found), labels)}
     for item in items:
         if item.cause != CAUSE:
             yield item

@@ -111,7 +111,7 @@ SABOTAGES = (
     Sabotage(
         "run-without-rows-needs-no-person",
         OF_RUN,
-        "yield from expectations.attention_of(judged, labels)",
+        "yield from expectations.attention_of(judged)",
         "yield from ()",
         f"{OF_EXPECTATIONS}::test_a_run_without_rows_is_seen_although_it_succeeds",
     ),
