@@ -2,7 +2,7 @@
 
 __all__ = [
     "access",
-    "attention_of_run",
+    "attention_finder",
     "clock",
     "days",
     "event_loop",
@@ -10,7 +10,6 @@ __all__ = [
     "harvest",
     "judgement",
     "narrator",
-    "open_attention",
     "platform_accounts",
     "processes",
     "record",

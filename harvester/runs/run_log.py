@@ -23,9 +23,8 @@ from harvester.core.errors import HarvesterError, StoreError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.shortage import shortage
 from harvester.runs import facts
-from harvester.runs.attention_of_run import attention_of
+from harvester.runs.attention_finder import attention_of, former_runs
 from harvester.runs.clock import CheckedClock
-from harvester.runs.open_attention import former_runs
 from harvester.runs.record.events import bug_of
 from harvester.runs.record.labels import engine_labels
 from harvester.runs.record.record import Record, new_run_id

@@ -129,11 +129,10 @@ class Stream:
         """Report facts later, in the thread of the run. For any thread."""
         self._queue.extend(found)
 
-    def fold(self, *found: facts.Fact) -> None:
-        """Fold facts without handing them on: the process is about to end. For any thread."""
+    def fold(self, fact: facts.Fact) -> None:
+        """Fold a fact without handing it on: the process is about to end. For any thread."""
         with self.lock:
-            for fact in found:
-                self.own.take(fact)
+            self.own.take(fact)
 
     def drain(self) -> None:
         """Report what other threads have put. Only for the run's thread."""

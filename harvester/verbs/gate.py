@@ -24,9 +24,8 @@ from harvester.core.text.inert_text import inert
 from harvester.manifest.option_values import spelled
 from harvester.planning.ledger import Moment
 from harvester.planning.wanted_days import Wanted, wanted
-from harvester.runs.attention_of_run import CLOCK
+from harvester.runs.attention_finder import CLOCK, Pairs, concerns
 from harvester.runs.days.missing_days import Missing, RunHistory
-from harvester.runs.open_attention import Pairs, concerns
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import CAUSE, Expectation
 from harvester.runs.record.prospects import comes_at

@@ -22,12 +22,11 @@ from harvester.manifest.option_values import end_day_option, spelled
 from harvester.manifest.pause_lines import Refused, pause_lines
 from harvester.planning import bucket_sizing, wanted_days
 from harvester.planning.wanted_days import Wanted
-from harvester.runs.attention_of_run import labels_of, of_files
+from harvester.runs.attention_finder import of_files, open_attention
 from harvester.runs.days.missing_days import RunHistory
 from harvester.runs.judgement import judge
-from harvester.runs.open_attention import open_attention
 from harvester.runs.record.account_report import DatasetSummary, summarise_states
-from harvester.runs.record.attention import Attention, labelled
+from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import Expectation
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, next_requests
 from harvester.runs.record.run_record import plain_row, plain_silence
@@ -229,7 +228,7 @@ def find(manifest: Manifest, tree: Tree, want: Wanted, now: float) -> Findings:
         lacks[item.appid].append(item)
     judged = judge(manifest, want, states, _lost(lacks), now)
     rejected = tuple(coverage_scan.quarantined_days(tree, states))
-    shown = list(labelled(of_files(rejected, silent, judged), labels_of(manifest)))
+    shown = of_files(rejected, silent, judged)
     attention = open_attention(manifest, tree, lacking.keys(), shown)
     since = manifests.paused_since(tree) if wanted_days.paused_accounts(manifest) else {}
     accounts = account_statuses(manifest, with_paused, all_states, lacks, now, since=since)

@@ -15,7 +15,7 @@ from harvester.core.calendar import instant, parse_day, utc_text
 from harvester.core.exit_codes import Exit
 from harvester.core.model import bucket_of
 from harvester.core.rule import Action, Rule, Scope
-from harvester.runs.attention_of_run import attention_of
+from harvester.runs.attention_finder import attention_of
 from harvester.runs.record.attention import Attention, FormerRun, in_order
 from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import as_record, key_figures

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from fractions import Fraction
@@ -10,7 +10,7 @@ from typing import Any
 
 from harvester.core.plain import plain
 from harvester.core.text.wording import Message, said, sentences
-from harvester.runs.record.attention import AccountLabel, Attention, labelled
+from harvester.runs.record.attention import AccountLabel, Attention, in_order, labelled, since_when
 
 CAUSE = "expectation"
 """The cause of the items of attention."""
@@ -106,13 +106,10 @@ def attention_of(found: Iterable[Expectation]) -> Iterator[Attention]:
             yield Attention(each.key, CAUSE, advice, accounts, (each.dataset,))
 
 
-def by_the_sum(items: Iterable[Attention], found: Iterable[Expectation]) -> Iterator[Attention]:
-    """Yield the items of several shards, those of expectations by the counts of all shards."""
-    items = list(items)
+def by_the_sum(items: Sequence[Attention], found: Iterable[Expectation]) -> tuple[Attention, ...]:
+    """Return the items of several shards, those of expectations by the counts of all shards."""
+    known = {item.key: item for item in items}
     labels = {label.appid: label for item in items for label in item.accounts}
-    whole = {item.key: item for item in labelled(attention_of(found), labels)}
-    for item in items:
-        if item.cause != CAUSE:
-            yield item
-        elif item.key in whole:
-            yield replace(whole[item.key], since=item.since, new=item.new)
+    unmet = (item for item in labelled(attention_of(found), labels) if item.key in known)
+    others = (item for item in items if item.cause != CAUSE)
+    return in_order([*others, *since_when(unmet, known)])

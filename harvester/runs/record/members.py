@@ -209,7 +209,7 @@ class Members:
         whole.suspicious = tuple(sorted(whole.suspicious, key=in_order)[:MAX_SUSPICIOUS])
         whole.pending = tuple(merged_pending(whole.pending))
         # A shard may lack what the whole run has.
-        whole.attention = tuple(expectations.by_the_sum(whole.attention, whole.expectations))
+        whole.attention = expectations.by_the_sum(whole.attention, whole.expectations)
         return whole
 
     @property

@@ -12,8 +12,7 @@ GATE = "harvester/verbs/gate.py"
 JUDGEMENT = "harvester/runs/judgement.py"
 LINES = "harvester/cli/output/attention_lines.py"
 MISSING_DAYS = "harvester/runs/days/missing_days.py"
-OF_RUN = "harvester/runs/attention_of_run.py"
-OPEN = "harvester/runs/open_attention.py"
+FINDER = "harvester/runs/attention_finder.py"
 PAUSE_LINES = "harvester/manifest/pause_lines.py"
 STATUS = "harvester/verbs/status.py"
 
@@ -24,14 +23,14 @@ OF_GATES = "tests/verbs/test_gate.py"
 SABOTAGES = (
     Sabotage(
         "attention-of-the-other-shards-hidden",
-        OPEN,
+        FINDER,
         "if run.shard in shards and len(shards) >= _shard_count(run.shard):",
         "if run.shard in shards:",
         f"{OF_RUNS}::test_the_last_run_of_one_shard_does_not_hide_what_the_others_left",
     ),
     Sabotage(
         "windows-of-a-wrong-clock-need-a-person",
-        OF_RUN,
+        FINDER,
         'lost = {"refused"} if record.clock_apart else',
         "lost =",
         f"{OF_RUNS}::test_by_a_wrong_clock_no_window_needs_a_person",
@@ -110,7 +109,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "run-without-rows-needs-no-person",
-        OF_RUN,
+        FINDER,
         "yield from expectations.attention_of(judged)",
         "yield from ()",
         f"{OF_EXPECTATIONS}::test_a_run_without_rows_is_seen_although_it_succeeds",
@@ -167,7 +166,7 @@ SABOTAGES = (
     Sabotage(
         "shard-alarms-for-what-all-shards-have",
         "harvester/runs/record/members.py",
-        "tuple(expectations.by_the_sum(whole.attention, whole.expectations))",
+        "expectations.by_the_sum(whole.attention, whole.expectations)",
         "whole.attention",
         f"{OF_EXPECTATIONS}::test_the_merged_record_needs_a_person_only_if_all_shards_together_do",
     ),
@@ -187,8 +186,8 @@ SABOTAGES = (
     ),
     Sabotage(
         "expectation-of-earlier-runs-told-for-ever",
-        OPEN,
-        '{"quarantined", "empty_everywhere", CAUSE}',
+        FINDER,
+        '{"quarantined", "empty_everywhere", expectations.CAUSE}',
         '{"quarantined", "empty_everywhere"}',
         f"{OF_EXPECTATIONS}::test_a_day_that_is_called_quiet_is_in_no_item_any_more",
     ),

@@ -1,11 +1,16 @@
-"""Trouble of one run that needs a person: what it lost, and what keeps one run after another."""
+"""Trouble that needs a person: of a run that has ended, and of an output.
+
+A run leaves what it lost, and what keeps one run after another. Of an output the records of earlier
+runs tell the trouble, as far as the files still show it.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import takewhile
+from itertools import islice, takewhile
+from typing import TypeAlias
 
 from harvester.core import calendar, readiness
 from harvester.core.config.settings import Manifest
@@ -21,7 +26,9 @@ from harvester.runs.record.events import cause_of
 from harvester.runs.record.expectations import Expectation
 from harvester.runs.record.record import Record
 from harvester.storage.empty_everywhere import EmptyEverywhere
+from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay
+from harvester.storage.state import run_records
 
 STANDS_SECONDS = 86_400
 """Seconds after which a reason of an unfinished run needs a person."""
@@ -36,6 +43,15 @@ _PASSING = {"quota", "time_budget", "clock", "empty_everywhere"}
 """Reasons of an unfinished run that pass, or that need a person by a rule of their own."""
 
 _FOR_ALL = (Scope.DATASET, Scope.RUN)
+
+_FEW = 5
+"""Records that are read of an output without missing days: trouble of the runs themselves."""
+
+_FROM_FILES = {"quarantined", "empty_everywhere", expectations.CAUSE}
+"""Causes that the files show, whatever the records tell."""
+
+Pairs: TypeAlias = Collection[tuple[str, str]]
+"""Datasets with their appids."""
 
 _STANDING_ADVICE = said("One run after another ends with it, so it does not pass by itself.")
 _LATE_ADVICE = said("WeChat has computed these days for longer than a day. See its console.")
@@ -78,15 +94,15 @@ def attention_of(
     met = reversed([*attention.until(runs, is_whole)])
     known = {item.key: replace(item, new=False) for run in met for item in run.attention}
     dated = attention.since_when(found, known, calendar.utc_text(record.started_at))
-    return attention.in_order(attention.labelled(dated, labels_of(manifest)))
+    return attention.in_order(_labelled(dated, manifest))
 
 
-def labels_of(manifest: Manifest) -> dict[str, AccountLabel]:
-    """Return the labels of the accounts by appid."""
-    return {
+def _labelled(found: Iterable[Attention], manifest: Manifest) -> Iterator[Attention]:
+    labels = {
         each.appid: AccountLabel(each.appid, each.name, tuple(sorted(each.tags)), each.attributes)
         for each in manifest.accounts
     }
+    return attention.labelled(found, labels)
 
 
 def of_files(
@@ -170,3 +186,78 @@ def _moment(text: str) -> float:
         return max(0.0, dt.datetime.fromisoformat(text).timestamp())
     except (ValueError, OverflowError):
         return float("inf")
+
+
+def former_runs(tree: Tree, most: int = attention.MAX_FORMER) -> Iterator[FormerRun]:
+    """Yield the finished runs among the newest records, newest first. Raises StoreError."""
+    newest = islice(run_records.newest(tree, FormerRun), most)
+    # Another verb, such as `forget`, asks for no day and meets no trouble.
+    return (each for each in newest if (each.verb, each.state) == ("run", "finished"))
+
+
+def open_attention(
+    manifest: Manifest, tree: Tree, lacking: Pairs, shown: Iterable[Attention]
+) -> tuple[Attention, ...]:
+    """Return what needs a person, with the time since when it does. Raises StoreError.
+
+    The files show pairs that are ``lacking`` days, and ``shown`` is what `of_files` makes of them.
+    """
+    shown = list(_labelled(shown, manifest))
+    length = attention.MAX_FORMER if shown or lacking else _FEW
+    told = _told(former_runs(tree, length), manifest.file.name)
+    lasting = (item for item in told.values() if item.cause not in _FROM_FILES)
+    still = [each for item in lasting for each in _still(item, lacking)]
+    return attention.in_order([*still, *attention.since_when(shown, told)])
+
+
+def concerns(item: Attention, pairs: Pairs) -> bool:
+    """Return whether an item is about one of the pairs, or about all accounts."""
+    return not item.accounts or any(True for _ in _pairs(item, pairs))
+
+
+def _told(former: Iterable[FormerRun], manifest: str) -> Mapping[str, Attention]:
+    """Return the items of the last runs of each scope by key; ``former`` are newest first.
+
+    None is read from before the last runs of all shards of the whole manifest of this name.
+    """
+    found: dict[str, Attention] = {}
+    known, shards = set[object](), set[str | None]()
+    for run in former:
+        # One of the whole manifest has asked for all that one of a selection asks for.
+        if known & {run.scope, attention.scope_of(run.manifest, run.shard, {})}:
+            continue
+        for item in run.attention:
+            found.setdefault(item.key, item)
+        # What this run did not meet is gone.
+        if run.is_whole:
+            known.add(run.scope)
+            if run.scope == attention.scope_of(manifest, run.shard, {}):
+                shards.add(run.shard)
+        if run.shard in shards and len(shards) >= _shard_count(run.shard):
+            break
+    return found
+
+
+def _shard_count(shard: str | None) -> int:
+    """Return the number of shards of a run that had one like ``2/8``."""
+    total = (shard or "1/1").partition("/")[2]
+    return int(total) if total.isdecimal() else 1
+
+
+def _still(item: Attention, lacking: Pairs) -> Iterator[Attention]:
+    """Yield an item with the accounts and datasets of which days are missing still."""
+    if not item.accounts:
+        yield item
+        return
+    pairs = list(_pairs(item, lacking))
+    if pairs:
+        datasets, appids = ({*each} for each in zip(*pairs, strict=True))
+        accounts = tuple(each for each in item.accounts if each.appid in appids)
+        yield replace(item, accounts=accounts, datasets=tuple(sorted(datasets)))
+
+
+def _pairs(item: Attention, lacking: Pairs) -> Iterator[tuple[str, str]]:
+    for dataset in item.datasets:
+        for account in item.accounts:
+            if (dataset, account.appid) in lacking:
+                yield dataset, account.appid
