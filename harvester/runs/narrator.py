@@ -15,9 +15,9 @@ from harvester.core.model import MAX_ODDITIES, OddityKind
 from harvester.core.text.inert_text import inert
 from harvester.runs import facts
 from harvester.runs.record import causes, events
-from harvester.runs.record.answer_drift import odd_line
 from harvester.runs.record.causes import Causes
 from harvester.runs.record.events import Event, Problem, Stamp
+from harvester.runs.record.notes import odd_line
 from harvester.runs.record.run_record import MAX_SHOWN, as_record
 from harvester.runs.stream import Told
 from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled

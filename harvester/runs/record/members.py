@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from copy import copy
 from dataclasses import dataclass, field, fields
 from functools import cache, reduce
+from itertools import islice
 from typing import Annotated, Any, NamedTuple, Self, TypeVar, get_type_hints
 
 from harvester.core import calendar
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
-from harvester.core.model import DayRange, Window
+from harvester.core.model import MAX_ODDITIES, DayRange, OddityKind, Window
 from harvester.core.results import Op, PausedAccount, PendingDays
 from harvester.runs.record import attention, expectations
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary, added
-from harvester.runs.record.answer_drift import AnswerDrift
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import Expectation
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, merged_requests
 from harvester.scheduling.listener import AbandonedDays
 from harvester.scheduling.standing import Standing, merged_pending
 from harvester.storage.empty_everywhere import EmptyEverywhere
-from harvester.storage.publication import QuarantinedDay, RowlessElement
+from harvester.storage.publication import QuarantinedDay, RowlessElement, SeenOddity
 
 T = TypeVar("T")
 
@@ -40,6 +41,29 @@ class PublishedFile(NamedTuple):
     rows_before: int
     rows_after: int
     op: Op = "replaced"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerDrift:
+    """Differences between the answers of one dataset and its catalogue entry.
+
+    ``oddities`` has the first one of each kind and name, and at most MAX_ODDITIES.
+    """
+
+    dropped: int
+    unknown_members: AbstractSet[str]
+    missing_members: AbstractSet[str]
+    oddities: Mapping[tuple[OddityKind, str], SeenOddity]
+
+    def joined(self, other: AnswerDrift) -> AnswerDrift:
+        """Return these differences and later ones of the same dataset."""
+        others = (item for item in other.oddities.items() if item[0] not in self.oddities)
+        return AnswerDrift(
+            self.dropped + other.dropped,
+            self.unknown_members | other.unknown_members,
+            self.missing_members | other.missing_members,
+            dict(islice((*self.oddities.items(), *others), MAX_ODDITIES)),
+        )
 
 
 def _first(one: T, _: T) -> T:

@@ -8,12 +8,37 @@ from operator import attrgetter
 
 from harvester.core import calendar
 from harvester.core.config.settings import ASSUMED_QUOTA
-from harvester.core.model import Window
+from harvester.core.model import OddityKind, Window
 from harvester.core.text.inert_text import inert, named
+from harvester.core.text.safe_text import safe_text
 from harvester.core.text.wording import Message, and_more, counted, entry, said
 from harvester.runs.clock import apart_text
-from harvester.runs.record.members import Members
-from harvester.storage.publication import RowlessElement
+from harvester.runs.record.members import AnswerDrift, Members
+from harvester.storage.publication import RowlessElement, SeenOddity
+
+_DECIDED_BY = "`harvester datasets article_total_detail` has the query that decides"
+
+_ODD = {
+    OddityKind.UNKNOWN_MARK: (
+        "is_delay was {name}, neither true nor false, first of {window}; such rows are published, "
+        "and their days stay provisional"
+    ),
+    OddityKind.FALLING_TOTAL: (
+        "{name} fell {value}, first of {window}; a total cannot, so the rows may count single "
+        f"days: {_DECIDED_BY}"
+    ),
+    OddityKind.ABOVE_MAXIMUM: (
+        "{name} was {value}, first of {window}, though WeChat documents a share from 0 to 1"
+    ),
+    OddityKind.OTHER_TOTAL: (
+        "{name} beside the list was {value}, first of {window}; rows may be missing"
+    ),
+    OddityKind.LONG_EXTRA: (
+        "{name} of a row would have been {value}, first of {window}; only what fits into 64 KiB "
+        "is kept"
+    ),
+    OddityKind.BESIDE_LIST: "{name} stands beside the list, first of {window}; it is not kept",
+}
 
 
 def notes_of(record: Members, names: Mapping[str, str]) -> Iterator[str]:
@@ -49,7 +74,7 @@ def notes_of(record: Members, names: Mapping[str, str]) -> Iterator[str]:
             span=span,
         )
     for dataset, drift in sorted(record.drift.items()):
-        yield from drift.notes(dataset)
+        yield from drift_notes(dataset, drift)
     yield from rowless_notes(record.without_rows, names)
 
 
@@ -64,6 +89,28 @@ def clock_note(offset: float, repeated: int) -> Message:
         apart=apart,
         count=repeated,
     )
+
+
+def drift_notes(dataset: str, drift: AnswerDrift) -> Iterator[str]:
+    """Yield a line for each kind of difference between answers and the catalogue."""
+    if drift.dropped:
+        rows = counted(drift.dropped, "row")
+        yield said("{dataset}: dropped {rows} outside the window", dataset=dataset, rows=rows)
+    if drift.unknown_members:
+        names = [*map(safe_text, sorted(drift.unknown_members))]
+        undeclared = "{dataset}: undeclared members went to _extra: {names}"
+        yield said(undeclared, dataset=dataset, names=names)
+    if drift.missing_members:
+        names = sorted(drift.missing_members)
+        yield said("{dataset}: members without a value: {names}", dataset=dataset, names=names)
+    yield from map(odd_line, drift.oddities.values())
+
+
+def odd_line(seen: SeenOddity) -> Message:
+    """Return an oddity as a line for people."""
+    kind, name, value, window = seen
+    text = said(_ODD[kind], name=name, value=value, window=window)
+    return entry(window.dataset, text)
 
 
 def delay_notes(delayed: Iterable[Window], names: Mapping[str, str]) -> Iterator[str]:

@@ -16,10 +16,9 @@ from harvester.core.model import Window
 from harvester.core.rule import Action, Scope
 from harvester.runs import facts
 from harvester.runs.record.account_report import any_unexplained, reason_of
-from harvester.runs.record.answer_drift import AnswerDrift
 from harvester.runs.record.attention import scope_of
 from harvester.runs.record.events import cause_of
-from harvester.runs.record.members import Members, PublishedFile, ShardOutcome, joins
+from harvester.runs.record.members import AnswerDrift, Members, PublishedFile, ShardOutcome, joins
 from harvester.runs.record.prospects import comes_at
 from harvester.scheduling.listener import AbandonedDays, Reopened
 from harvester.scheduling.standing import Standing
