@@ -127,7 +127,7 @@ def former(before: float, *reasons: str, **members: Any) -> FormerRun:
     """Return the record of a run so many seconds before."""
     when = utc_text(NOW - before)
     given = {"manifest": "/b/jobs.yaml", "outcome": "unfinished", **members}
-    return FormerRun("old", when, "finished", reasons=reasons, **given)
+    return FormerRun(when, "finished", reasons=reasons, **given)
 
 
 def found(lab: RunHarness, record: Record, *old: FormerRun) -> list[str]:

@@ -58,7 +58,6 @@ class Attention:
 class FormerRun:
     """The part of an earlier run record about attention. ``started_at`` is RFC 3339 in UTC."""
 
-    run_id: str
     started_at: str
     state: str
     outcome: str | None

@@ -222,8 +222,7 @@ def late(windows: Iterable[Window], stamp: Stamp) -> Iterator[Problem]:
 def clock_apart(stamp: Stamp) -> Problem:
     """Return the problem that this machine's clock and WeChat's differ."""
     what = said("this machine's clock and WeChat's differ by more than ten minutes")
-    at = comes_at_text("clock", stamp.time)
-    return Problem(*stamp, "clock", what, CLOCK_ADVICE, Scope.RUN.value, retry_at=at)
+    return _of({}, Problem(*stamp, "clock", what, CLOCK_ADVICE, Scope.RUN.value))
 
 
 def empty_everywhere(found: Iterable[EmptyEverywhere], stamp: Stamp) -> Iterator[Problem]:
