@@ -8,7 +8,6 @@ __all__ = [
     "event_loop",
     "facts",
     "harvest",
-    "judgement",
     "narrator",
     "platform_accounts",
     "processes",

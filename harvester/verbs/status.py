@@ -24,10 +24,9 @@ from harvester.planning import bucket_sizing, wanted_days
 from harvester.planning.wanted_days import Wanted
 from harvester.runs.attention_finder import of_files, open_attention
 from harvester.runs.days.missing_days import RunHistory
-from harvester.runs.judgement import judge
 from harvester.runs.record.account_report import DatasetSummary, summarise_states
 from harvester.runs.record.attention import Attention
-from harvester.runs.record.expectations import Expectation
+from harvester.runs.record.expectations import Expectation, judge
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, next_requests
 from harvester.runs.record.run_record import plain_row, plain_silence
 from harvester.runs.runtime import Project

@@ -16,8 +16,7 @@ from harvester.core.config.expect import CompleteBy, Expect
 from harvester.core.config.parsers import quiet_days
 from harvester.core.config.settings import Account, Job, Manifest, Output, Pause
 from harvester.core.exit_codes import Exit
-from harvester.runs.judgement import judge
-from harvester.runs.record.expectations import Expectation, added, attention_of
+from harvester.runs.record.expectations import Expectation, added, attention_of, judge
 from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import as_record
 from harvester.storage.coverage_scan import States

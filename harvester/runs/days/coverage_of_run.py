@@ -11,8 +11,8 @@ from harvester.core.config.settings import Manifest
 from harvester.planning import wanted_days
 from harvester.runs.clock import CheckedClock
 from harvester.runs.facts import CoverageRead
-from harvester.runs.judgement import judge
 from harvester.runs.record import account_report
+from harvester.runs.record.expectations import judge
 from harvester.runs.record.members import MAX_SUSPICIOUS
 from harvester.runs.record.next_requests import next_requests
 from harvester.runs.record.record import Record

@@ -9,7 +9,6 @@ CLI = "harvester/cli/__init__.py"
 EXPECTATIONS = "harvester/runs/record/expectations.py"
 FORGET = "harvester/verbs/forget.py"
 GATE = "harvester/verbs/gate.py"
-JUDGEMENT = "harvester/runs/judgement.py"
 LINES = "harvester/cli/output/attention_lines.py"
 MISSING_DAYS = "harvester/runs/days/missing_days.py"
 FINDER = "harvester/runs/attention_finder.py"
@@ -123,35 +122,35 @@ SABOTAGES = (
     ),
     Sabotage(
         "quiet-days-judged",
-        JUDGEMENT,
+        EXPECTATIONS,
         "return day if period & ~expect.quiet_days else None",
         "return day",
         f"{OF_EXPECTATIONS}::test_nothing_is_expected_of_a_quiet_day",
     ),
     Sabotage(
         "first-backfill-alarms",
-        JUDGEMENT,
+        EXPECTATIONS,
         "and (has_lost or calendar.oldest(wanted) == oldest)",
         "",
         f"{OF_EXPECTATIONS}::test_an_account_in_its_first_backfill_alarms_nobody",
     ),
     Sabotage(
         "job-of-a-few-days-never-judged",
-        JUDGEMENT,
+        EXPECTATIONS,
         'begin_day(text, today) if text.startswith("-") else FIRST_DAY',
         "FIRST_DAY",
         f"{OF_EXPECTATIONS}::test_a_job_of_a_few_days_is_judged_all_the_same",
     ),
     Sabotage(
         "refused-account-told-twice",
-        JUDGEMENT,
+        EXPECTATIONS,
         'and (name, appid, "refused") not in lost',
         "",
         f"{OF_EXPECTATIONS}::test_a_refused_account_is_judged_by_nobody",
     ),
     Sabotage(
         "rejected-answer-counts-as-there",
-        JUDGEMENT,
+        EXPECTATIONS,
         "for state in states.values() if calendar.has_day(state.answered, day)]",
         "for state in states.values() if calendar.has_day(state.covered, day)]",
         f"{OF_EXPECTATIONS}::test_a_day_in_quarantine_is_not_there",
