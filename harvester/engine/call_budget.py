@@ -7,9 +7,8 @@ this dataset waits for the answer while all others get their calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import anyio
 
@@ -19,7 +18,7 @@ from harvester.core.calendar import Day
 from harvester.core.config.settings import Limits
 from harvester.engine.ledger_files import LedgerFiles
 from harvester.engine.quota_questions import QuotaAnswer, QuotaQuestions
-from harvester.planning.ledger import Calls, Ledger
+from harvester.planning.ledger import Calls
 from harvester.planning.quota import Block, DailyQuota, block
 from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.scheduling.scheduler import Scheduler
@@ -65,7 +64,7 @@ class CallBudget:
         self._questions = questions
         self._now = questions.now
         self._on_allocated = on_allocated
-        self._ledgers: dict[int, Ledger] = {}
+        self._ledgers = files.ledgers
         self._kept: Calls = {}
         self._to_ask: list[tuple[AccountQueue, Backlog]] = []
         self._answers: list[tuple[AccountQueue, Backlog, QuotaAnswer]] = []
@@ -91,10 +90,10 @@ class CallBudget:
         self._day = calendar.today(self._now())
         buckets = {queue.bucket for queue in self._scheduler.queues}
         rate = self._policy.limits.per_token.rate
-        for bucket, opened in (await self._files.open(self._day, buckets, rate)).items():
-            self._ledgers[bucket] = opened.ledger
-            if opened.wait:
-                self._scheduler.cool_down(bucket, self._now() + opened.wait, opened.recent)
+        opened = await self._files.open(self._day, buckets, rate)
+        for bucket, (wait, recent) in opened.items():
+            if wait:
+                self._scheduler.cool_down(bucket, self._now() + wait, recent)
         await self._start_day(forget=self._policy.forget)
         self._expect_refusals()
 
@@ -176,7 +175,7 @@ class CallBudget:
         touched = {queue.bucket for queue, _ in refills} | self._take_exhausted()
         blocks = [self._next_block(queue, backlog) for queue, backlog in refills]
         # Durable before use, because a killed run must have entered too many calls, not too few.
-        await self._each_bucket(self._files.write, touched)
+        await self._files.write(touched)
         now = self._now()
         for (queue, backlog), found in zip(refills, blocks, strict=True):
             told = self._ledgers[queue.bucket].exhausted_by(backlog.dataset.name, queue.appid)
@@ -250,7 +249,7 @@ class CallBudget:
             for backlog in queue.backlogs:
                 ledger.learn(backlog.dataset.name, queue.appid, backlog.refusals.learnt)
                 self._return_calls(queue, backlog)
-        await self._each_bucket(self._files.close)
+        await self._files.close()
 
     def _return_calls(self, queue: AccountQueue, backlog: Backlog) -> None:
         dataset, appid, ledger = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]
@@ -260,13 +259,3 @@ class CallBudget:
         if backlog.quota.unused > 0:
             ledger.add(dataset, appid, -backlog.quota.unused)
         self._quota(queue, backlog).outgrow()
-
-    async def _each_bucket(
-        self,
-        work: Callable[[Ledger, int], Coroutine[Any, Any, None]],
-        buckets: Iterable[int] | None = None,
-    ) -> None:
-        """Run ``work`` for all buckets at once, or for those given; a limiter bounds the I/O."""
-        async with anyio.create_task_group() as tasks:
-            for bucket in self._ledgers if buckets is None else buckets:
-                tasks.start_soon(work, self._ledgers[bucket], bucket)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
 
 import anyio
 from anyio import CapacityLimiter, to_thread
@@ -20,59 +20,68 @@ MAX_CONCURRENT_LEDGERS = 16
 """So many ledgers are read or written at the same time: an object store is far away."""
 
 
-class Opened(NamedTuple):
-    """A ledger, and for how many seconds how many calls of each account may count.
-
-    They count in WeChat's rate limit; ``recent`` is None if their number is unknown.
-    """
-
-    ledger: Ledger
-    wait: float
-    recent: int | None
-
-
 class LedgerFiles:
     """The ledgers of a run on disk, read and written in threads. All methods raise StoreError.
 
-    ``moment`` returns the present moment, with which ledgers are written. Nothing is written once
-    another run may have the buckets: its ledgers are in use then.
+    ``moment`` returns the present moment, with which ledgers are written. ``ledgers`` are those
+    that are open, by bucket. Nothing is written once another run may have the buckets: its ledgers
+    are in use then.
     """
 
     def __init__(self, tree: Tree, run_id: str, moment: Callable[[], Moment]) -> None:
+        self.ledgers: dict[int, Ledger] = {}
         self._tree = tree
         self._run_id = run_id
         self._moment = moment
         self._files: dict[int, LedgerFile] = {}
         self._disk = CapacityLimiter(MAX_CONCURRENT_LEDGERS)
 
-    async def open(self, day: Day, buckets: Iterable[int], rate: Rate) -> dict[int, Opened]:
-        """Open the ledgers of buckets for this run, on a day."""
+    async def open(
+        self, day: Day, buckets: Iterable[int], rate: Rate
+    ) -> dict[int, tuple[float, int | None]]:
+        """Open the ledgers of buckets for this run, on a day. Returns as `Ledger.open`, by bucket.
+
+        Raises UsageError for a ledger of a newer version too.
+        """
         found: dict[int, Ledger | None] = {}
 
         async def read(bucket: int) -> None:
             self._files[bucket] = LedgerFile(self._tree, bucket)
             found[bucket] = await to_thread.run_sync(self._files[bucket].read, limiter=self._disk)
 
-        async with anyio.create_task_group() as tasks:
-            for bucket in buckets:
-                tasks.start_soon(read, bucket)
+        await _for_each(buckets, read)
         lost: set[int] = set()
         if without := [bucket for bucket, ledger in found.items() if ledger is None]:
             lost = await to_thread.run_sync(layout.with_data, self._tree, CATALOGUE, without)
         opened = {}
         for bucket, stored in found.items():
             # A ledger that is missing beside its data is as one that a killed run has left.
-            ledger = stored or Ledger(in_use=bucket in lost)
-            opened[bucket] = Opened(ledger, *ledger.open(self._run_id, day, self._moment(), rate))
+            self.ledgers[bucket] = ledger = stored or Ledger(in_use=bucket in lost)
+            opened[bucket] = ledger.open(self._run_id, day, self._moment(), rate)
         return opened
 
-    async def write(self, ledger: Ledger, bucket: int) -> None:
-        """Make a ledger durable. If another process has written it, its calls are added."""
-        if self._tree.hold.is_good:
-            ledger.written = self._moment()
-            await to_thread.run_sync(self._files[bucket].write, ledger, limiter=self._disk)
+    async def write(self, buckets: Iterable[int]) -> None:
+        """Make ledgers durable. If another process has written one, its calls are added."""
 
-    async def close(self, ledger: Ledger, bucket: int) -> None:
-        """End the use of a ledger, and make that durable."""
-        ledger.close(self._moment())
-        await self.write(ledger, bucket)
+        async def write(bucket: int) -> None:
+            ledger, file = self.ledgers[bucket], self._files[bucket]
+            if self._tree.hold.is_good:
+                ledger.written = self._moment()
+                await to_thread.run_sync(file.write, ledger, limiter=self._disk)
+
+        await _for_each(buckets, write)
+
+    async def close(self) -> None:
+        """End the use of the ledgers, and make that durable."""
+        for ledger in self.ledgers.values():
+            ledger.close(self._moment())
+        await self.write(self.ledgers)
+
+
+async def _for_each(
+    buckets: Iterable[int], work: Callable[[int], Coroutine[Any, Any, None]]
+) -> None:
+    """Do the work for all buckets at once; a limiter bounds the I/O."""
+    async with anyio.create_task_group() as tasks:
+        for bucket in buckets:
+            tasks.start_soon(work, bucket)

@@ -9,7 +9,6 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import anyio
@@ -22,13 +21,12 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import CallError
 from harvester.core.model import Refusal, ReportedQuota, Window, bucket_of
 from harvester.core.rule import Action, Rule
-from harvester.engine.ledger_files import LedgerFiles, Opened
+from harvester.engine.ledger_files import LedgerFiles
 from harvester.planning.ledger import Ledger
 from harvester.planning.quota import DailyQuota
 from harvester.scheduling import backoff
-from harvester.storage.layout import Tree
 from harvester.wechat.attempt import RefusedAttempt, attempt
-from harvester.wechat.auth import TokenDenied
+from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.quota_api import QUOTA_PATH, quota_body, quota_or_reason
 from harvester.wechat.transport import Transport
@@ -70,12 +68,45 @@ class LoneCalls:
     ) -> None:
         self._transport = transport
         self._tokens = tokens
+        self._manifest = manifest
         self._rate = manifest.limits.per_token.rate
         self._retry = manifest.retry
         self._now = now
         self._rng = random.Random()
         self._called: set[str] = set()
         self.made = 0
+
+    async def ask(self, window: Window, files: LedgerFiles) -> Outcome:
+        """Return the answer to a window, or why there is none, for the holder of its bucket.
+
+        The calls are entered into the ledger of the bucket, each before it is made, and count in
+        the rate of the next run. They may spend what a run leaves to the account's other users,
+        because one of them asks. None is made if WeChat has said that the quota is spent, or if
+        nothing at all is left of it. Raises StoreError and UsageError, in a group.
+        """
+        bucket = bucket_of(window.appid, self._manifest.output.buckets)
+        today = calendar.today(self._now())
+        [opened] = (await files.open(today, [bucket], self._rate)).values()
+        recent, ledger = await self._cool_down(*opened), files.ledgers[bucket]
+        # Midnight may have passed meanwhile.
+        ledger.begin(calendar.today(self._now()))
+        if (spent := self._spent(ledger, window)) is not None:
+            return spent
+
+        async def once() -> Outcome:
+            # Durable before the call, because a killed run must have entered too many.
+            ledger.add(window.dataset, window.appid, 1)
+            await files.write([bucket])
+            found = await self.attempt(window, self._manifest.datasets[window.dataset])
+            _note(ledger, window, found)
+            return found
+
+        outcome = await self.few(once)
+        # What earlier runs have sent counts in the rate until then, and these calls beside it.
+        ledger.expire(self._now())
+        ledger.enter_recent(recent + self.made, self._now() + self._rate.period)
+        await files.close()
+        return outcome
 
     async def few(self, ask: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Make attempts until one is answered or no more are allowed; return the last outcome."""
@@ -121,82 +152,35 @@ class LoneCalls:
         self._called.add(appid)
         self.made += 1
 
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Asks for one window, for the holder of the account's bucket.
-
-    The calls are entered into the ledger of the bucket, each before it is made, and count in the
-    rate of the next run. A question may spend what a run leaves to the account's other users,
-    because it is put by one of them; it is not put if WeChat has said that the quota is spent, or
-    if nothing at all is left of it.
-    """
-
-    calls: LoneCalls
-    files: LedgerFiles
-    manifest: Manifest
-    now: Clock
-    tree: Tree
-    window: Window
-
-    async def ask(self) -> Outcome:
-        """Return the answer, or why there is none. Raises StoreError and UsageError, in a group."""
-        files, rate = self.files, self.manifest.limits.per_token.rate
-        bucket = bucket_of(self.window.appid, self.tree.buckets)
-        opened = (await files.open(calendar.today(self.now()), [bucket], rate))[bucket]
-        recent, ledger = await self._cool_down(opened), opened.ledger
-        dataset = self.manifest.datasets[self.window.dataset]
-        # Midnight may have passed meanwhile.
-        ledger.begin(calendar.today(self.now()))
-        if (spent := self._spent(ledger)) is not None:
-            return spent
-
-        async def once() -> Outcome:
-            # Durable before the call, because a killed run must have entered too many.
-            ledger.add(self.window.dataset, self.window.appid, 1)
-            await files.write(ledger, bucket)
-            found = await self.calls.attempt(self.window, dataset)
-            self._note(ledger, found)
-            return found
-
-        outcome = await self.calls.few(once)
-        # What earlier runs have sent counts in the rate until then, and these calls beside it.
-        ledger.expire(self.now())
-        ledger.enter_recent(recent + self.calls.made, self.now() + rate.period)
-        await files.close(ledger, bucket)
-        return outcome
-
-    async def _cool_down(self, opened: Opened) -> int:
+    async def _cool_down(self, wait: float, recent: int | None) -> int:
         """Wait while the rate of earlier runs leaves no room; return the calls that still count."""
-        if not opened.wait:
+        if not wait:
             return 0
         # Unknown calls are as many as the rate allows, so their whole period is waited for.
-        recent, rate = opened.recent, self.manifest.limits.per_token.rate
-        if recent is not None and recent + MAX_ATTEMPTS <= rate.count:
+        if recent is not None and recent + MAX_ATTEMPTS <= self._rate.count:
             return recent
-        if opened.wait >= _TOLD_SECONDS:
-            until = calendar.utc_text(self.now() + opened.wait)
+        if wait >= _TOLD_SECONDS:
+            until = calendar.utc_text(self._now() + wait)
             _log.info("waiting until %s: a run has just used the rate of this account", until)
-        await anyio.sleep(opened.wait)
+        await anyio.sleep(wait)
         return 0
 
-    def _spent(self, ledger: Ledger) -> RefusedAttempt | None:
+    def _spent(self, ledger: Ledger, window: Window) -> RefusedAttempt | None:
         """Return the refusal for a quota of which nothing is left, the reserve included."""
-        dataset, appid = self.window.dataset, self.window.appid
-        told = ledger.exhausted_by(dataset, appid)
+        told = ledger.exhausted_by(window.dataset, window.appid)
         if told is not None:
             # Asked again, WeChat would say the same and count the call.
             return RefusedAttempt(rule_for(told.errcode), told)
-        quota = DailyQuota(self.manifest.limits, ledger, dataset, appid)
+        quota = DailyQuota(self._manifest.limits, ledger, window.dataset, window.appid)
         if quota.left(reserve_too=True):
             return None
         return RefusedAttempt(rule_for(SPENT), quota.explain())
 
-    def _note(self, ledger: Ledger, outcome: Outcome) -> None:
-        """Return a call that WeChat cannot have counted; enter a quota that it says is spent."""
-        dataset, appid = self.window.dataset, self.window.appid
-        if not may_count(outcome):
-            ledger.add(dataset, appid, -1)
-        match outcome:
-            case RefusedAttempt(rule=Rule(action=Action.WAIT_FOR_QUOTA), why=Refusal() as why):
-                ledger.exhaust(dataset, appid, why)
+
+def _note(ledger: Ledger, window: Window, outcome: Outcome) -> None:
+    """Return a call that WeChat cannot have counted; enter a quota that it says is spent."""
+    if not may_count(outcome):
+        ledger.add(window.dataset, window.appid, -1)
+    match outcome:
+        case RefusedAttempt(rule=Rule(action=Action.WAIT_FOR_QUOTA), why=Refusal() as why):
+            ledger.exhaust(window.dataset, window.appid, why)

@@ -27,7 +27,7 @@ from harvester.core.rule import Action, Rule, Scope
 from harvester.core.text.redaction import redacted_bytes
 from harvester.core.text.safe_text import safe_text
 from harvester.engine.ledger_files import LedgerFiles
-from harvester.engine.lone_calls import LoneCalls, Outcome, Question
+from harvester.engine.lone_calls import LoneCalls, Outcome
 from harvester.manifest.option_values import end_day_option
 from harvester.runs.access import open_line, run_context
 from harvester.runs.event_loop import run_in_loop
@@ -191,7 +191,7 @@ async def _hear(
     async with open_line(context, hold=tree.hold) as (transport, tokens, _):
         calls = LoneCalls(transport, tokens, manifest, clock)
         files = LedgerFiles(tree, run_id, clock.moment)
-        return await Question(calls, files, manifest, clock, tree, window).ask(), calls.made
+        return await calls.ask(window, files), calls.made
 
 
 def _account(manifest: Manifest, word: str) -> Account:

@@ -36,7 +36,7 @@ SABOTAGES = (
     Sabotage(
         "fetch-counts-no-call",
         LONE_CALLS,
-        "ledger.add(self.window.dataset, self.window.appid, 1)",
+        "ledger.add(window.dataset, window.appid, 1)",
         "pass",
         "tests/verbs/test_fetch.py::test_a_question_counts_in_the_ledger",
     ),
@@ -71,7 +71,7 @@ SABOTAGES = (
     Sabotage(
         "no-hold-off",
         BUDGET,
-        "if opened.wait:",
+        "if wait:",
         "if False:",
         "tests/scheduling/test_limits_and_outages.py::test_a_run_holds_off_until_calls_of_the_one_before_count_no_more",
     ),
@@ -92,15 +92,15 @@ SABOTAGES = (
     Sabotage(
         "ledger-not-written",
         BUDGET,
-        "await self._each_bucket(self._files.write, touched)",
+        "await self._files.write(touched)",
         "pass",
         "tests/engine/test_daily_quota.py::test_a_killed_run_has_noted_too_much_rather_than_too_little",
     ),
     Sabotage(
         "ledger-written-after",
         BUDGET,
-        "await self._each_bucket(self._files.write, touched)",
-        '__import__("asyncio").ensure_future(self._each_bucket(self._files.write, touched))',
+        "await self._files.write(touched)",
+        '__import__("asyncio").ensure_future(self._files.write(touched))',
         "tests/engine/test_daily_quota.py::test_a_call_is_in_the_ledger_before_it_is_made",
     ),
     Sabotage(
@@ -369,8 +369,8 @@ SABOTAGES = (
     Sabotage(
         "recent-calls-of-before-a-fetch-forgotten",
         LONE_CALLS,
-        "ledger.enter_recent(recent + self.calls.made,",
-        "ledger.enter_recent(self.calls.made,",
+        "ledger.enter_recent(recent + self.made,",
+        "ledger.enter_recent(self.made,",
         "tests/verbs/test_fetch.py::test_a_question_counts_in_the_ledger",
     ),
     Sabotage(
