@@ -28,9 +28,9 @@ from harvester.runs.access import ask_for_time, open_line, run_context
 from harvester.runs.days.coverage_of_run import Harvested, read_coverage
 from harvester.runs.days.derived_tables import TablesUpdate
 from harvester.runs.event_loop import run_in_loop
-from harvester.runs.facts import AskingEnded, Begun, Counted, GroupsDamaged, Planned
+from harvester.runs.facts import AskingEnded, Begun, GroupsDamaged, Planned
 from harvester.runs.run_log import RunLog, locked_and_recorded
-from harvester.runs.stream import StopOrder, Stream, all_made
+from harvester.runs.stream import Stream, all_made
 from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.scheduling.scheduler import Scheduler
 from harvester.scheduling.standing import pending
@@ -282,35 +282,33 @@ async def _harvest(state: RunState, queues: list[AccountQueue], evidence: Eviden
                 appids = token_comparison.to_compare(context, manifest, queues)
                 await token_comparison.compare(context, tokens, appids)
 
-        is_cut_short = await _until_stopped(state, get_first_tokens)
-        if clock.is_off:
-            stream.report(Counted(token_calls=providers.calls))
-            return
         tools = Tools(
             transport=transport,
             tokens=tokens,
             spacing=limiter,
             tree=state.tree,
-            terms=_budget_policy(state),
+            terms=BudgetPolicy(
+                manifest.limits,
+                partial(wanted_days.calls_kept, manifest),
+                forget=state.options.ignore_spent_quota,
+                forget_refusals=state.options.refetch == "refused",
+            ),
             clock=clock,
             evidence=evidence,
             on_published=state.run_log.record_published,
         )
         pipeline = Pipeline(scheduler, tools, run_id=state.run_log.run_id, connections=connections)
-        if is_cut_short:
-            pipeline.stop()
         count = watchers.Counting(stream, pipeline, scheduler, lambda: providers.calls, pace)
-        await _run_to_end(pipeline, scheduler, state, count)
+        await _run_to_end(state, count, get_first_tokens)
 
 
 async def _run_to_end(
-    pipeline: Pipeline, scheduler: Scheduler, state: RunState, count: watchers.Counting
+    state: RunState, count: watchers.Counting, first: Callable[[], Awaitable[None]]
 ) -> None:
-    """Run the pipeline, and report what it leaves."""
-    stream, clock = state.stream, state.context.clock
-    stream.describe = pipeline.describe
+    """Run the pipeline after the ``first`` work, and report what it leaves."""
+    stream, clock, scheduler = state.stream, state.context.clock, count.scheduler
     try:
-        is_late = await _run_watched(pipeline, state, count)
+        is_late = await _run_watched(state, count, first)
         has_lost = not state.tree.hold.is_good
         if has_lost and state.options.refetch is None:
             await anyio.to_thread.run_sync(_drop_covered, state, scheduler.queues)
@@ -334,51 +332,31 @@ def _drop_covered(state: RunState, queues: Sequence[AccountQueue]) -> None:
             backlog.make_durable(covered)
 
 
-async def _until_stopped(state: RunState, work: Callable[[], Awaitable[None]]) -> bool:
-    """Work until the run is told to stop or its time budget ends; return whether that happened."""
-    is_done = False
-    with anyio.move_on_after(_seconds_left(state)):
-        async with anyio.create_task_group() as waiting:
-            waiting.start_soon(_cancel_on_signal, waiting.cancel_scope, state.stream.stop)
-            await work()
-            is_done = True
-            waiting.cancel_scope.cancel()
-    return not is_done
-
-
-async def _cancel_on_signal(scope: anyio.CancelScope, stop: StopOrder) -> None:
-    await watchers.signalled(stop)
-    # As a data call: the answer may be a refresh token that is nowhere else.
-    scope.deadline = anyio.current_time() + watchers.IN_FLIGHT_GRACE_SECONDS
-
-
-async def _run_watched(pipeline: Pipeline, state: RunState, count: watchers.Counting) -> bool:
-    """Run the pipeline beside the tasks that show, record and end it.
+async def _run_watched(
+    state: RunState, count: watchers.Counting, first: Callable[[], Awaitable[None]]
+) -> bool:
+    """Run the pipeline, after the ``first`` work, beside the tasks that show, record and end them.
 
     Returns whether the time budget ended meanwhile.
     """
-    stream = state.stream
+    stream, pipeline = state.stream, count.pipeline
+    deadline = anyio.current_time() + _seconds_left(state)
     async with anyio.create_task_group() as tasks:
+        before = anyio.CancelScope(deadline=deadline)
         tasks.start_soon(state.context.watch, stream.position)
-        tasks.start_soon(watchers.watch_signals, pipeline, stream.stop)
+        tasks.start_soon(watchers.watch_signals, pipeline, stream.stop, before)
         tasks.start_soon(watchers.checkpoint, state.run_log)
         tasks.start_soon(watchers.log_stalls, pipeline)
         tasks.start_soon(watchers.count_often, count, state.tree.hold)
-        deadline = anyio.current_time() + _seconds_left(state)
         tasks.start_soon(watchers.stop_at, pipeline, deadline)
-        await pipeline.run()
+        with before:
+            await first()
+        # Planned by a wrong clock, it is planned once more before anything is asked.
+        if not state.context.clock.is_off:
+            stream.describe = pipeline.describe
+            await pipeline.run()
         tasks.cancel_scope.cancel()
     return anyio.current_time() >= deadline
-
-
-def _budget_policy(state: RunState) -> BudgetPolicy:
-    """Return the rules by which the calls of a day are allocated."""
-    return BudgetPolicy(
-        state.manifest.limits,
-        partial(wanted_days.calls_kept, state.manifest),
-        forget=state.options.ignore_spent_quota,
-        forget_refusals=state.options.refetch == "refused",
-    )
 
 
 async def _may_force_refresh(state: RunState, appid: str) -> bool:

@@ -126,11 +126,17 @@ async def stop_at(pipeline: Pipeline, deadline: float) -> None:
     pipeline.stop()
 
 
-async def watch_signals(pipeline: Pipeline, stop: StopOrder) -> None:
-    """Stop the pipeline, and bound its end, once a signal handler has asked the run to stop."""
+async def watch_signals(pipeline: Pipeline, stop: StopOrder, before: anyio.CancelScope) -> None:
+    """Stop the pipeline, and bound its end, once a signal handler has asked the run to stop.
+
+    The work ``before`` the pipeline is bounded as a request in flight.
+    """
     await signalled(stop)
     pipeline.stop()
     pipeline.hurry(flight=IN_FLIGHT_GRACE_SECONDS, publishing=PUBLISH_GRACE_SECONDS)
+    # Not ended at once: the answer may be a refresh token that is nowhere else.
+    ends = anyio.current_time() + IN_FLIGHT_GRACE_SECONDS
+    before.deadline = min(before.deadline, ends)
 
 
 async def signalled(stop: StopOrder) -> None:
