@@ -22,11 +22,11 @@ from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.secret import Secret
 from harvester.core.text.inert_text import named
 from harvester.runs.runtime import Credentials, Project, RunContext, Watch, show_no_progress
-from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.auth.component import Component
+from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.auth.token_owners import TokenOwners
-from harvester.wechat.auth.token_providers import Budget
+from harvester.wechat.auth.token_providers import Budget, TokenProviders
 from harvester.wechat.quota_api import QUOTA_PATH, quota_body
 from harvester.wechat.transport import Transport
 
@@ -57,29 +57,14 @@ def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext
 
 
 def with_paused(project: Project, context: RunContext) -> RunContext:
-    """Return a context with the credentials of the accounts too of which all is paused.
-
-    They are read when they are looked up, which raises UsageError if a variable or file is missing.
-    """
-    manifest = project.manifest
-    asked = {account.appid for account in manifest.asked_accounts}
-    every = (account for account, _ in manifest.datasets_of_accounts())
-    paused = {account.appid: account for account in every if account.appid not in asked}
-    if not paused or manifest.api.is_sandbox:
-        return context
-
-    def credentials(appid: str) -> Access:
-        return (
-            project.credentials.access(manifest, paused[appid])
-            if appid in paused
-            else context.credentials(appid)
-        )
-
-    platform = context.platform
-    with suppress(UsageError):
-        # A platform that none but paused accounts need may lack its secrets like they do.
-        platform = platform or project.platform.needed_by(manifest, [*paused.values()])
-    return replace(context, credentials=credentials, platform=platform)
+    """Return a context with the platform too that none but accounts need of which all is paused."""
+    if context.platform is None:
+        every = [account for account, _ in project.manifest.datasets_of_accounts()]
+        # It may lack its secrets like they do.
+        with suppress(UsageError):
+            platform = project.platform.needed_by(project.manifest, every)
+            return replace(context, platform=platform)
+    return context
 
 
 @asynccontextmanager
@@ -170,7 +155,11 @@ def _warn_of_ignored_proxy(api: Api) -> None:
 
 
 def _credentials(manifest: Manifest, reader: Credentials) -> Callable[[str], Access]:
-    """Read the credential of each account that is asked; returns a look-up by appid."""
+    """Read the credential of each account that is asked; returns a look-up by appid.
+
+    That of an account of which all is paused is read when it is looked up, which raises UsageError
+    if a variable or a file is missing.
+    """
     if manifest.api.is_sandbox:
         return lambda _appid: AppSecret(Secret("sandbox"))
     found: dict[str, Access] = {}
@@ -191,7 +180,12 @@ def _credentials(manifest: Manifest, reader: Credentials) -> Callable[[str], Acc
         mistakes.append(_shared(place, sharing))
     if mistakes:
         raise ManifestError(mistakes)
-    return found.__getitem__
+    accounts = {account.appid: account for account in manifest.accounts}
+
+    def credential(appid: str) -> Access:
+        return found[appid] if appid in found else reader.access(manifest, accounts[appid])
+
+    return credential
 
 
 def _mistake(place: Place, alike: list[UsageError]) -> Mistake:
