@@ -15,7 +15,7 @@ import threading
 from contextlib import suppress
 from typing import NamedTuple, Self
 
-from harvester.core.errors import ProcessDied, UsageError
+from harvester.core.errors import ProcessDied
 from harvester.core.shortage import shortage
 from harvester.runs.processes.messages import PAIR, UNKNOWN_END
 
@@ -64,12 +64,7 @@ class Launcher:
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        """Start the forkserver, which loads its modules meanwhile. Raises UsageError."""
-        if not sys.executable:
-            raise UsageError(
-                "this program has no Python interpreter of its own to start processes with",
-                "run harvester in one process here",
-            )
+        """Start the forkserver, which loads its modules meanwhile."""
         with self._lock, suppress(OSError):
             self._connected()
         return self

@@ -98,11 +98,7 @@ class TokensHad(NamedTuple):
     """Asks to wait until the first tokens of all processes are entered."""
 
 
-class Recorded(NamedTuple):
-    """Asks to wait until the record of the run is written: only then the locks may be released."""
-
-
-Question: TypeAlias = ClockMoved | TokenWanted | TokenClaimed | TokensHad | Recorded
+Question: TypeAlias = ClockMoved | TokenWanted | TokenClaimed | TokensHad
 
 
 class Asked(NamedTuple):

@@ -61,11 +61,12 @@ def work(connection: socket.socket) -> None:
         pass
     # As the command does: requests make few cycles.
     gc.set_threshold(200_000, 20, 50)
-    shard = _ShardProcess(channel, task)
+    parent = Parent(channel)
+    _pass_log_on(parent, task.log_level)
     # By a thread, because a shard may read or write for minutes, and a stopped process has none.
     threading.Thread(target=partial(_live, channel), name="alive", daemon=True).start()
     with suppress(HarvesterError, OSError, EOFError):
-        shard.harvest()
+        _harvest(task, parent)
     # The interpreter's shutdown would wait for a resolver or a store thread that hangs.
     os._exit(0)
 
@@ -79,14 +80,17 @@ def _live(channel: Channel) -> None:
 
 
 class Parent:
-    """The process that divides the run, as the process of a shard uses it."""
+    """The process that divides the run, as the process of a shard uses it.
 
-    def __init__(self, channel: Channel, stop: StopOrder) -> None:
+    ``order`` has the signals that it passes on.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self.order = StopOrder()
         self._channel = channel
-        self._order = stop
         self._numbers = count()
         self._answers: dict[int, Future[Any]] = {}
-        self._is_gone = False
+        self._gone = Future[None]()
         self.on_shared: Callable[[SharedToken], None] = lambda _: None
         # In the context of this run, because the secrets of answers enter its record.
         listen = partial(copy_context().run, self._listen)
@@ -107,9 +111,15 @@ class Parent:
         self._answers[number] = answer
         self.tell(messages.Asked(number, question))
         # The thread that hears may have ended before the question was entered.
-        if self._is_gone:
+        if self._gone.done():
             raise EOFError
         return answer.result()
+
+    def wait_until_recorded(self) -> None:
+        """Wait until the run is recorded: then the parent closes the connection, if it lives."""
+        # The locks are released in order after this, also if nothing was asked of WeChat.
+        self.order.is_graceful = True
+        self._gone.result()
 
     def _listen(self) -> None:
         """Receive orders and answers until the connection ends, then end this process."""
@@ -125,8 +135,8 @@ class Parent:
                         self.on_shared(found)
                     case messages.Stop(code):
                         self._stop(code)
-        self._is_gone = True
         self._stop(code)
+        self._gone.set_result(None)
         for answer in [*self._answers.values()]:
             answer.set_exception(EOFError())
         time.sleep(END_SECONDS)
@@ -135,36 +145,36 @@ class Parent:
 
     def _stop(self, code: int) -> None:
         """Stop the run in order if it makes requests to WeChat; otherwise end the process."""
-        if not self._order.is_graceful:
+        if not self.order.is_graceful:
             os._exit(code)
-        self._order.code = Exit(code)
+        self.order.code = Exit(code)
 
 
 class ShardLog(RunLog):
-    """The changes of one shard. ``ask`` puts a question to the process that writes the record."""
+    """The changes of one shard. ``parent`` hears of its facts, and writes the record."""
 
-    def __init__(self, stream: Stream, ask: Callable[[messages.Question], Any]) -> None:
+    def __init__(self, stream: Stream, parent: Parent) -> None:
         super().__init__(stream)
-        self._ask = ask
+        self._parent = parent
+        stream.stop = parent.order
+        stream.listeners.append(lambda told: parent.tell(_masked(told.fact)))
 
     def correct_clock(self, offset: float) -> None:
         """Go on under the id that all shards take after the clock was corrected."""
         # In all, because the other shards count from the machine's clock too.
         whole = self.stream.own.clock_offset + offset
-        run_id = self._ask(messages.ClockMoved(whole))
+        run_id = self._parent.ask(messages.ClockMoved(whole))
         self.stream.report(ClockCorrected(offset, run_id))
         with self._lock:
             if self._place is not None:
                 self._place.changes.run_id = run_id
 
     def close(self, error: Exception | None = None) -> None:
-        """End the shard, once, and wait until that is recorded. Raises EOFError."""
-        is_first = not self._closed
+        """End the shard, once, and wait until the run is recorded."""
         super().close(error)
         # The locks are released after this. A run that took the buckets sooner would find the
         # changes in their logs and no record of the run that made them.
-        if is_first:
-            self._ask(messages.Recorded())
+        self._parent.wait_until_recorded()
 
     def _close(self) -> None:
         """Fold the change logs: the record is written elsewhere."""
@@ -199,44 +209,33 @@ class _OwnersOfAll(TokenOwners):
         await to_thread.run_sync(self._parent.ask, question, abandon_on_cancel=True)
 
 
-class _ShardProcess:
-    """The harvest of one shard."""
+def _harvest(task: ShardTask, parent: Parent) -> None:
+    """Harvest a shard. Raises the error that ends it early, after the parent received it."""
+    clock = CheckedClock()
+    # All shards work under the id of the run, which rows and raw log name.
+    record = Record.begun(task.manifest.file, task.started_at)
+    record.run_id = task.run_id
+    log = ShardLog(Stream(record, clock), parent)
+    with recorded(log):
+        platform = PlatformAtHand(clock, partial(_shared_platform, task, parent))
+        place = task.manifest, task.whole, open_tree(task.manifest.output)
+        project = Project(*place, clock, platform, task.read_again, task.credentials)
+        project = project._replace(owners=_OwnersOfAll(parent))
+        harvesting.run(log, project, task.options, share=(task.own, task.grant))
 
-    def __init__(self, channel: Channel, task: ShardTask) -> None:
-        self._task = task
-        self._clock = CheckedClock()
-        # All shards work under the id of the run, which rows and raw log name.
-        record = Record.begun(task.manifest.file, task.started_at)
-        record.run_id = task.run_id
-        stream = Stream(record, self._clock)
-        self._parent = Parent(channel, stream.stop)
-        _pass_log_on(self._parent, task.log_level)
-        stream.listeners.append(lambda told: self._parent.tell(_masked(told.fact)))
-        self._log = ShardLog(stream, self._parent.ask)
-        self._owners = _OwnersOfAll(self._parent)
 
-    def harvest(self) -> None:
-        """Harvest the shard. Raises the error that ends it early, after the parent received it."""
-        task, clock = self._task, self._clock
-        with recorded(self._log):
-            platform = PlatformAtHand(clock, self._shared_platform)
-            place = task.manifest, task.whole, open_tree(task.manifest.output)
-            project = Project(*place, clock, platform, task.read_again, task.credentials)
-            project = project._replace(owners=self._owners)
-            harvesting.run(self._log, project, task.options, share=(task.own, task.grant))
+def _shared_platform(task: ShardTask, parent: Parent, manifest: Manifest) -> PlatformAccess | None:
+    """Return the platform with its known values; None if the manifest has none.
 
-    def _shared_platform(self, manifest: Manifest) -> PlatformAccess | None:
-        """Return the platform with its known values; None if the manifest has none.
-
-        The parent gets its token for all shards.
-        """
-        platform = self._task.credentials.platform(manifest)
-        if platform is None:
-            return None
-        known = self._task.platform or platform.known
-        # Each new token of a platform ends the one before, so one process asks for all.
-        token = SecretReader(lambda: self._parent.ask(messages.TokenWanted(known.token)))
-        return replace(platform, known=known, token=token)
+    The parent gets its token for all shards.
+    """
+    platform = task.credentials.platform(manifest)
+    if platform is None:
+        return None
+    known = task.platform or platform.known
+    # Each new token of a platform ends the one before, so one process asks for all.
+    token = SecretReader(lambda: parent.ask(messages.TokenWanted(known.token)))
+    return replace(platform, known=known, token=token)
 
 
 def _masked(fact: Fact) -> Fact:

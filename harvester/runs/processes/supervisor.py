@@ -33,7 +33,7 @@ from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import RunContext
 from harvester.runs.stream import all_made
 from harvester.storage.layout import Tree
-from harvester.wechat.auth import TokenDenied
+from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_owners import may_be_shared
 
 MAX_DEATHS = 1
@@ -53,7 +53,7 @@ _log = logging.getLogger("harvester.processes")
 
 @dataclass(slots=True)
 class Shard:
-    """One shard under supervision. ``asked`` is the question that waits for the end of the run.
+    """One shard under supervision.
 
     ``has_tokens`` is set once its first tokens are entered, or need no comparison. Its process has
     told no news for ``idle`` ticks, counted from when the run was to end, and is killed for a
@@ -63,7 +63,6 @@ class Shard:
     task: ShardTask
     channel: Channel | None = None
     pid: int = 0
-    asked: int | None = None
     idle: int = 0
     fault: str = ""
     over: anyio.Event = field(default_factory=anyio.Event)
@@ -135,10 +134,8 @@ class Supervisor:
             beside.cancel_scope.cancel()
 
     def release(self) -> None:
-        """Let the processes end, once the run is recorded."""
+        """Let the processes give back their locks and end, once the run is recorded."""
         for shard in self._shards:
-            if shard.asked is not None:
-                shard.send(Answered(shard.asked))
             if shard.channel is not None:
                 shard.channel.close()
 
@@ -153,13 +150,13 @@ class Supervisor:
         stream.report(Counted(token_calls=self._platform.meter.calls))
         if stream.stop.code is not None:
             return
-        errors = [stream.shard(shard.name).failed for shard in self._shards]
-        found = [error for error in errors if error is not None]
+        records = [stream.shard(shard.name) for shard in self._shards]
+        errors = [record.failed for record in records if record.failed is not None]
         # No shard held its buckets: nothing has begun, and their error is that of the run.
-        if not self._has_begun and len(found) == len(errors):
-            raise worst_of(found)
-        for shard, error in zip(self._shards, errors, strict=True):
-            if error is not None or not stream.shard(shard.name).datasets:
+        if not self._has_begun and len(errors) == len(records):
+            raise worst_of(errors)
+        for shard, record in zip(self._shards, records, strict=True):
+            if not record.datasets:
                 # As far as it goes: the shard's own error says already that it is not whole.
                 with suppress(HarvesterError):
                     fact = await to_thread.run_sync(self._read_coverage, shard.task)
@@ -237,10 +234,8 @@ class Supervisor:
                 shard.idle = 0
             match message:
                 case messages.Logged(logger, level, text):
-                    _relog(logger, level, text, shard.name)
-                case messages.Asked(number, messages.Recorded()):
-                    # Answered by `release`: its locks must outlive the record of the run.
-                    shard.asked = number
+                    line, more = f"shard {shard.name}: {text}", {"shard": shard.name}
+                    logging.getLogger(logger).log(level, "%s", line, extra=more)
                 case messages.Asked(number, question):
                     self._tasks.start_soon(self._answer, shard, channel, number, question)
                 case fact:
@@ -304,8 +299,6 @@ class Supervisor:
     def _bury(self, shard: Shard, end: End) -> None:
         """Let another process go on in the place of one that died, or give the shard up."""
         self._stream.report(Died(end.signal, end.peak_memory or None), shard.name)
-        # The question is that of the dead process; its number means nothing to the next one.
-        shard.asked = None
         record, count = self._stream.shard(shard.name), len(self._shards)
         how = f"shard {shard.name}: its process {shard.pid} {shard.fault}{end}"
         if record.deaths <= MAX_DEATHS:
@@ -335,19 +328,8 @@ class Supervisor:
         return "\n".join(map(self._line_of, self._shards))
 
     def _line_of(self, shard: Shard) -> str:
-        record, process = self._stream.shard(shard.name), f"process {shard.pid}"
-        if not record.requests:
-            return f"shard {shard.name}, {process}: it has made no request yet"
+        record = self._stream.shard(shard.name)
         return (
-            f"shard {shard.name}, {process}: {record.answered:,} of {record.windows:,} windows, "
-            f"{record.requests:,} requests, {record.retries:,} retries"
+            f"shard {shard.name}, process {shard.pid}: {record.answered:,} of {record.windows:,}"
+            f" windows, {record.requests:,} requests, {record.retries:,} retries"
         )
-
-
-def _relog(name: str, level: int, text: str, shard: str) -> None:
-    """Log a line of another process under its own name, with its shard."""
-    logger = logging.getLogger(name)
-    if logger.isEnabledFor(level):
-        more = {"shard": shard}
-        line = f"shard {shard}: {text}"
-        logger.handle(logger.makeRecord(name, level, "", 0, "%s", (line,), None, extra=more))

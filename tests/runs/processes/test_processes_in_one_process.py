@@ -34,6 +34,7 @@ from harvester.core.config.credentials import PlatformAccess, PlatformCache, Sec
 from harvester.core.errors import HarvesterError, UsageError
 from harvester.core.secret import Secret
 from harvester.runs.access import run_context
+from harvester.runs.clock import CheckedClock
 from harvester.runs.facts import (
     AskingEnded,
     Begun,
@@ -48,12 +49,20 @@ from harvester.runs.processes import forkserver, messages, shard_process
 from harvester.runs.processes.launcher import End, Launcher
 from harvester.runs.processes.messages import PAIR, UNKNOWN_END, Channel, ShardTask
 from harvester.runs.processes.platform_service import PlatformService, known_of
-from harvester.runs.processes.shard_process import END_SECONDS, Parent, _ShardProcess, work
+from harvester.runs.processes.shard_process import (
+    END_SECONDS,
+    Parent,
+    ShardLog,
+    _pass_log_on,
+    _shared_platform,
+    work,
+)
 from harvester.runs.processes.supervisor import Supervisor
 from harvester.runs.record.next_requests import NO_REQUESTS
+from harvester.runs.record.record import Record
 from harvester.runs.run_log import new_run_log
 from harvester.runs.runtime import RunOptions
-from harvester.runs.stream import StopOrder
+from harvester.runs.stream import StopOrder, Stream
 from harvester.storage.publication import Published, QuarantinedDay
 from harvester.verbs.project import open_project
 from tests.support.emulated_platform import COMPONENT_TOKEN_PATH
@@ -149,15 +158,15 @@ def peer(pair: tuple[socket.socket, socket.socket]) -> Iterator[Channel]:
 
 
 @pytest.fixture
-def order() -> StopOrder:
-    """The order of a signal to the run of a shard."""
-    return StopOrder()
+def parent(pair: tuple[socket.socket, socket.socket], ends: Ends) -> Parent:
+    """The process that shares out the run, as a shard sees it."""
+    return Parent(ends.channel(pair[0]))
 
 
 @pytest.fixture
-def parent(pair: tuple[socket.socket, socket.socket], ends: Ends, order: StopOrder) -> Parent:
-    """The process that shares out the run, as a shard sees it."""
-    return Parent(ends.channel(pair[0]), order)
+def order(parent: Parent) -> StopOrder:
+    """The order of a signal to the run of a shard."""
+    return parent.order
 
 
 @contextmanager
@@ -197,15 +206,13 @@ def sandbox_task(folder: Path, platform: PlatformCache | None = None) -> ShardTa
     )
 
 
-def answer_all(peer: Channel, seen: list[Any], value: Any = None) -> None:
-    """Answer every question of a shard with a value, until it has told its end."""
-    while True:
-        message = peer.receive()
-        seen.append(message)
+def answer_all(peer: Channel, seen: list[Any]) -> None:
+    """Answer every question of a shard, and close the connection once it has told its end."""
+    while not (seen and isinstance(seen[-1], Ended)):
+        seen.append(message := peer.receive())
         if isinstance(message, messages.Asked):
-            peer.send(messages.Answered(message.number, value))
-            if isinstance(message.question, messages.Recorded):
-                return
+            peer.send(messages.Answered(message.number))
+    peer.close()
 
 
 # The process that shares out the run, as a shard sees it.
@@ -303,7 +310,7 @@ def test_a_shard_tells_its_whole_harvest(
         with pytest.raises(SystemExit):
             work(pair[0])
         answers.result(20)
-    assert ends.codes == [0]
+    assert 0 in ends.codes
     assert thresholds == [(200_000, 20, 50)]
     facts = [each for each in seen if isinstance(each, get_args(Fact))]
     told = [type(fact) for fact in facts if not isinstance(fact, Counted)]
@@ -317,34 +324,31 @@ def test_a_shard_tells_its_whole_harvest(
     assert facts[-1].error is None
 
 
-@pytest.fixture
-def shard(pair: tuple[socket.socket, socket.socket], ends: Ends, tmp_path: Path) -> _ShardProcess:
-    """The process of a shard before its harvest."""
-    known = PlatformCache(Secret(OLD), 50.0, {appid(1): Secret(OTHER)}, 40.0, {appid(1): 30.0})
-    return _ShardProcess(ends.channel(pair[0]), sandbox_task(tmp_path, known))
-
-
-def test_facts_are_passed_on_without_secrets(shard: _ShardProcess, peer: Channel) -> None:
+def test_facts_are_passed_on_without_secrets(parent: Parent, peer: Channel) -> None:
     """Names and reasons that WeChat has sent may hold them; the other process knows them not."""
     secret = Secret("canary0123456789abcdef").reveal()
     day = QuarantinedDay(appid(1), DAILY, date_of(STARTED_ON), f"the value {secret}")
     file = Published(DAILY, 24_314, "p", 0, 2, quarantined=[day], unknown={secret})
     read = CoverageRead((), (), (day,), (), NO_REQUESTS)
+    log = ShardLog(Stream(Record.begun(Path("jobs.yaml"), STARTED), CheckedClock()), parent)
     for fact in (file, read):
-        shard._log.stream.report(fact)
+        log.stream.report(fact)
     masked = day._replace(reason="the value ***")
     assert peer.receive() == replace(file, quarantined=[masked], unknown={"***"})
     assert peer.receive() == replace(read, quarantined=(masked,))
 
 
-def test_a_shard_asks_elsewhere_for_the_platform(shard: _ShardProcess, peer: Channel) -> None:
+def test_a_shard_asks_elsewhere_for_the_platform(
+    parent: Parent, peer: Channel, tmp_path: Path
+) -> None:
     """Begin with what is known of it, and get its token from the other process."""
     platform: PlatformAccess | None = None
     reader: Any = SimpleNamespace(platform=lambda _: platform)
-    shard._task = replace(shard._task, credentials=reader)
-    assert shard._shared_platform(shard._task.manifest) is None
+    cached = PlatformCache(Secret(OLD), 50.0, {appid(1): Secret(OTHER)}, 40.0, {appid(1): 30.0})
+    task = replace(sandbox_task(tmp_path, cached), credentials=reader)
+    assert _shared_platform(task, parent, task.manifest) is None
     platform = PlatformAccess(PLATFORM, None, None, None)
-    shared = shard._shared_platform(shard._task.manifest)
+    shared = _shared_platform(task, parent, task.manifest)
     assert shared is not None
     assert isinstance(shared.token, SecretReader)
     known = shared.known
@@ -364,26 +368,25 @@ def test_a_shard_asks_elsewhere_for_the_platform(shard: _ShardProcess, peer: Cha
         assert first.result(20).reveal() == OLD
 
 
-def test_a_platform_of_which_nothing_is_known_is_shared_too(
-    pair: tuple[socket.socket, socket.socket], ends: Ends, tmp_path: Path
-) -> None:
+def test_a_platform_of_which_nothing_is_known_is_shared_too(parent: Parent, tmp_path: Path) -> None:
     """Leave its cache empty: the first question fills it."""
     platform = PlatformAccess(PLATFORM, None, None, None)
     reader: Any = SimpleNamespace(platform=lambda _: platform)
     task = replace(sandbox_task(tmp_path), credentials=reader)
-    shared = _ShardProcess(ends.channel(pair[0]), task)._shared_platform(task.manifest)
+    shared = _shared_platform(task, parent, task.manifest)
     assert shared is not None
     assert (shared.known.token, shared.known.listed) == (None, {})
 
 
-def test_log_lines_are_passed_on_without_secrets(shard: _ShardProcess, peer: Channel) -> None:
+def test_log_lines_are_passed_on_without_secrets(parent: Parent, peer: Channel) -> None:
     """Mask them here, and keep a line whose arguments do not fit it from ending the shard."""
     secret = Secret("canary0123456789abcdef")
+    _pass_log_on(parent, logging.INFO)
     log = logging.getLogger("harvester.test")
     log.debug("below the level of the run")
     log.info("token %s", secret.reveal())
     unfit = logging.LogRecord("lib", logging.WARNING, "", 0, "%d of them", ("many",), None)
-    shard_process._ToParent(shard._parent).emit(unfit)
+    shard_process._ToParent(parent).emit(unfit)
     assert peer.receive() == messages.Logged("harvester.test", logging.INFO, "token ***")
     text = "a log record whose arguments do not fit its text"
     assert peer.receive() == messages.Logged("lib", logging.WARNING, text)
@@ -581,16 +584,6 @@ def test_a_forkserver_that_cannot_be_started_is_reported(
         assert lame.end_of(4711) == End()
     assert len(tried) == 2
     assert open_files() == before
-
-
-def test_a_program_without_an_interpreter_is_told_to_use_one_process(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Raise UsageError before any process is started."""
-    monkeypatch.setattr(sys, "executable", "")
-    with pytest.raises(UsageError, match="no Python interpreter") as caught, Launcher():
-        pass
-    assert "in one process" in caught.value.advice
 
 
 @pytest.mark.parametrize(

@@ -267,7 +267,7 @@ SABOTAGES = (
     Sabotage(
         "orphans-go-on",
         SHARD_PROCESS,
-        "self._order.code = Exit(code)",
+        "self.order.code = Exit(code)",
         "pass",
         f"{DEATHS}::test_a_signal_ends_all_processes_in_order",
     ),
