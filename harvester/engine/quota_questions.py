@@ -21,7 +21,7 @@ from harvester.core.errors import CallError
 from harvester.core.model import ReportedQuota
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.scheduling.account_queue import AccountQueue
-from harvester.wechat.auth import TokenDenied
+from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.quota_api import QUOTA_PATH, quota_body, quota_or_reason
 from harvester.wechat.transport import Transport

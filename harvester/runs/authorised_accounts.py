@@ -13,8 +13,8 @@ from harvester.core.config.settings import Api, Retry
 from harvester.core.errors import BadTls, CallError, Unanswered, Unauthorised
 from harvester.core.rule import Action
 from harvester.scheduling import backoff
-from harvester.wechat.auth import TokenDenied
 from harvester.wechat.auth.component import Component
+from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.transport import Transport
 
 

@@ -49,9 +49,10 @@ from harvester.storage import publish
 from harvester.storage.publication import Published
 from harvester.wechat import attempt
 from harvester.wechat.attempt import RefusedAttempt
-from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.auth.component import Component
+from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
+from harvester.wechat.auth.token_providers import TokenProviders
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, drip, fault_server, http, reset_after, say, silence
 from tests.support.faulty_wechat import Fault, FaultyWeChat, Wire

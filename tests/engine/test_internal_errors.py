@@ -17,8 +17,8 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
 from harvester.tables import decode as rows
 from harvester.wechat import attempt as fetch
-from harvester.wechat.auth import TokenProviders
 from harvester.wechat.auth.provider import IssuedToken, Rejection
+from harvester.wechat.auth.token_providers import TokenProviders
 from tests.storage.state.test_change_feed import all_records
 from tests.support.run_harness import (
     DAILY,

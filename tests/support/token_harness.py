@@ -13,11 +13,11 @@ import pytest
 from harvester.core.config.credentials import Access, AppSecret, PlatformAccess
 from harvester.core.config.settings import Api
 from harvester.core.secret import Secret
-from harvester.wechat.auth import TokenProviders as Sources
 from harvester.wechat.auth.component import Component
 from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.auth.token_providers import Budget
+from harvester.wechat.auth.token_providers import TokenProviders as Sources
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, FaultServer, fault_server, http, say
 

@@ -26,9 +26,9 @@ from harvester.core.errors import BadAnswer
 from harvester.core.model import Refusal
 from harvester.core.rule import Action
 from harvester.core.secret import Secret
-from harvester.wechat.auth import TokenDenied, component, token_api
+from harvester.wechat.auth import component, token_api
 from harvester.wechat.auth.component import Component
-from harvester.wechat.auth.provider import Meter
+from harvester.wechat.auth.provider import Meter, TokenDenied
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, FaultServer, fault_server, http, say
 from tests.support.token_harness import FIRST, A, B, Clock, refusal

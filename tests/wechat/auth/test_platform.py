@@ -30,9 +30,10 @@ from harvester.sandbox import TOKEN
 from harvester.sandbox.server import serve
 from harvester.wechat import attempt
 from harvester.wechat.attempt import RefusedAttempt
-from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.auth.component import Component
+from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
+from harvester.wechat.auth.token_providers import TokenProviders
 from harvester.wechat.transport import Transport
 from tests.support.emulated_platform import (
     AUTHORIZER_LIST_PATH,

@@ -20,8 +20,8 @@ from harvester.sandbox import Rules
 from harvester.sandbox.server import serve
 from harvester.wechat import attempt
 from harvester.wechat.attempt import RefusedAttempt
-from harvester.wechat.auth import TokenProviders
 from harvester.wechat.auth.token_cache import TokenCache
+from harvester.wechat.auth.token_providers import TokenProviders
 from harvester.wechat.transport import Transport
 from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.other_client import add_other_client

@@ -12,7 +12,7 @@ import pytest
 from harvester.core.config.credentials import Access, SecretReader
 from harvester.core.errors import BadAnswer, CallError, CallTimedOut, ConnectionFailed
 from harvester.core.secret import Secret
-from harvester.wechat.auth import TokenDenied
+from harvester.wechat.auth.provider import TokenDenied
 from tests.support.fault_server import Answer, http, say, silence
 from tests.support.token_harness import (
     APP_SECRET,
