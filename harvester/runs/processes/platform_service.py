@@ -1,43 +1,26 @@
-"""Token of a platform, asked for once for all processes of a run."""
+"""The platform of a run in several processes: one of them asks for its token, for all."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field, replace
-
-import anyio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from harvester.core.config.credentials import PlatformAccess, PlatformCache
-from harvester.core.secret import Secret
 from harvester.runs.runtime import RunContext
 from harvester.wechat.auth.component import Component
-from harvester.wechat.auth.provider import Meter
 from harvester.wechat.transport import Transport
 
 
-@dataclass(slots=True)
-class PlatformService:
-    """The platform of one run. ``meter`` counts the calls for tokens."""
-
-    context: RunContext
-    meter: Meter = field(default_factory=Meter)
-    _lock: anyio.Lock = field(default_factory=anyio.Lock)
-
-    async def own_token(self, rejected: Secret | None) -> Secret:
-        """Return the platform's token, and not the rejected one. Raises TokenDenied, CallError."""
-        context = self.context
-        if context.platform is None:
-            raise LookupError("no platform")
-        # One at a time: the second one finds what the first one has got.
-        async with (
-            self._lock,
-            context.open_api() as api,
-            # The shards hear the dates of WeChat's answers too.
-            Transport(api, connections=1) as transport,
-        ):
-            elapsed = context.clock.elapsed
-            component = Component(context.platform, transport, elapsed, meter=self.meter)
-            return await component.own_token(rejected)
+@asynccontextmanager
+async def open_platform(context: RunContext) -> AsyncIterator[Component | None]:
+    """Reach the platform of a run while the block lasts; yields None if it has none."""
+    if context.platform is None:
+        yield None
+        return
+    # Its answers tell this process no time: the shards hear the dates of theirs.
+    async with context.open_api() as api, Transport(api, connections=1) as transport:
+        yield Component(context.platform, transport, context.clock.elapsed)
 
 
 def known_of(platform: PlatformAccess | None, appids: Collection[str]) -> PlatformCache | None:

@@ -26,13 +26,14 @@ from harvester.runs.facts import Counted, CoverageRead, Died, Ended, Fact, Plann
 from harvester.runs.processes import messages
 from harvester.runs.processes.launcher import End, Launcher
 from harvester.runs.processes.messages import Answered, Channel, ShardTask
-from harvester.runs.processes.platform_service import PlatformService
+from harvester.runs.processes.platform_service import open_platform
 from harvester.runs.record.members import joined
 from harvester.runs.record.record import worst_of
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import RunContext
 from harvester.runs.stream import all_made
 from harvester.storage.layout import Tree
+from harvester.wechat.auth.component import Component
 from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_owners import may_be_shared
 
@@ -103,7 +104,7 @@ class Supervisor:
         self._launcher = launcher
         self._shards = [Shard(task) for task in tasks]
         self._has_begun = False
-        self._platform = PlatformService(context)
+        self._platform: Component | None = None
         # Those of anyio are too few for many processes, and each of these may wait for long.
         self._hearing = anyio.CapacityLimiter(len(tasks))
         for shard in self._shards:
@@ -117,7 +118,10 @@ class Supervisor:
         budget = self._shards[0].task.options.max_duration
         self._deadline = anyio.current_time() + (math.inf if budget is None else budget)
         # Two groups: signals are passed on and the record is written while the run is concluded.
-        async with anyio.create_task_group() as beside:
+        async with (
+            open_platform(self._context) as self._platform,
+            anyio.create_task_group() as beside,
+        ):
             beside.start_soon(self._context.watch, self._stream.position)
             beside.start_soon(self._pass_signal_on)
             beside.start_soon(watchers.checkpoint, self._log)
@@ -147,7 +151,8 @@ class Supervisor:
         stream = self._stream
         # From here on the run ends by itself, so a signal need not kill it.
         stream.stop.is_graceful, stream.describe = True, all_made
-        stream.report(Counted(token_calls=self._platform.meter.calls))
+        if self._platform is not None:
+            stream.report(Counted(token_calls=self._platform.meter.calls))
         if stream.stop.code is not None:
             return
         records = [stream.shard(shard.name) for shard in self._shards]
@@ -271,7 +276,7 @@ class Supervisor:
             case messages.ClockMoved(offset):
                 self._move_clock(offset)
                 return self._log.run_id
-            case messages.TokenWanted(rejected):
+            case messages.TokenWanted(rejected) if self._platform is not None:
                 return await self._platform.own_token(rejected)
             case messages.TokenClaimed(appid, digest):
                 self._compare(appid, digest)

@@ -48,7 +48,7 @@ from harvester.runs.facts import (
 from harvester.runs.processes import forkserver, messages, shard_process
 from harvester.runs.processes.launcher import End, Launcher
 from harvester.runs.processes.messages import PAIR, UNKNOWN_END, Channel, ShardTask
-from harvester.runs.processes.platform_service import PlatformService, known_of
+from harvester.runs.processes.platform_service import known_of, open_platform
 from harvester.runs.processes.shard_process import (
     END_SECONDS,
     Parent,
@@ -609,17 +609,18 @@ async def test_a_platform_is_asked_for_its_token(tmp_path: Path) -> None:
     lab = RunHarness(tmp_path)
     platform = platform_of(lab)
     context = replace(lab.world(), platform=platform)
-    service = PlatformService(context)
     paths = lab.sandbox.counters.paths
-    token = await service.own_token(None)
-    for moved in (90_000.0, -180_000.0):
-        context.clock.move(moved)
-        assert await service.own_token(None) == token
-    assert (service.meter.calls, paths[COMPONENT_TOKEN_PATH]) == (1, 1)
-    # Rejected in another process, long before it would be renewed.
-    renewed = await service.own_token(token)
+    async with open_platform(context) as component:
+        assert component is not None
+        token = await component.own_token(None)
+        for moved in (90_000.0, -180_000.0):
+            context.clock.move(moved)
+            assert await component.own_token(None) == token
+        assert (component.meter.calls, paths[COMPONENT_TOKEN_PATH]) == (1, 1)
+        # Rejected in another process, long before it would be renewed.
+        renewed = await component.own_token(token)
     assert renewed != token
-    assert (service.meter.calls, paths[COMPONENT_TOKEN_PATH]) == (2, 2)
+    assert (component.meter.calls, paths[COMPONENT_TOKEN_PATH]) == (2, 2)
     platform.known.listed = {appid(1): Secret(OTHER)}
     known = known_of(platform, [appid(1), appid(2)])
     assert known is not None
@@ -629,11 +630,10 @@ async def test_a_platform_is_asked_for_its_token(tmp_path: Path) -> None:
     assert dict(other.listed) == {}
 
 
-async def test_a_run_without_a_platform_has_no_token_of_it(tmp_path: Path) -> None:
+async def test_a_run_without_a_platform_opens_none(tmp_path: Path) -> None:
     """Tell its shards of none."""
-    context = RunHarness(tmp_path).world()
-    with pytest.raises(LookupError, match="no platform"):
-        await PlatformService(context).own_token(None)
+    async with open_platform(RunHarness(tmp_path).world()) as component:
+        assert component is None
     assert known_of(None, [appid(1)]) is None
 
 
