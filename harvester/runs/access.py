@@ -21,7 +21,7 @@ from harvester.core.errors import DEFAULTS, CallError, ManifestError, Mistake, P
 from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.secret import Secret
 from harvester.core.text.inert_text import named
-from harvester.runs.runtime import Credentials, Project, RunContext, Watch, show_no_progress
+from harvester.runs.runtime import Credentials, Project, RunContext
 from harvester.wechat.auth.component import Component
 from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
@@ -39,7 +39,7 @@ _log = logging.getLogger("harvester.run")
 _clock = logging.getLogger("harvester.clock")
 
 
-def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext:
+def run_context(project: Project) -> RunContext:
     """Return the clock, the API, and the credentials of the accounts that a project asks.
 
     Raises UsageError that names each missing variable and file once.
@@ -50,7 +50,6 @@ def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext
         clock=clock,
         open_api=partial(_open_api, manifest, clock),
         credentials=_credentials(manifest, project.credentials),
-        watch=watch,
         platform=project.platform.needed_by(manifest, manifest.asked_accounts),
         owners=project.owners or TokenOwners(manifest.names),
     )

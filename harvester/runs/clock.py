@@ -46,6 +46,10 @@ class CheckedClock:
     corrected. Between two corrections it counts the machine's ``elapsed`` seconds, so that
     differences of its times are durations. One thread at a time may call anything but `__call__`.
     By default it is the clock of this machine.
+
+    ``agrees`` says whether it agrees with what an earlier run heard, None if that is unknown. It is
+    evidence and no correction: a machine that was restored from a snapshot repeats an old boot, so
+    what that run heard may be wrong by now.
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class CheckedClock:
         self.started_at = (wall or time.time)()
         self._zero = self._machines_zero = self.started_at - self.elapsed()
         self._offsets: deque[float] = deque(maxlen=_MAX_OFFSETS)
-        self._is_vouched: bool | None = None
+        self.agrees: bool | None = None
         self._is_reported = self._is_emulated = False
         self._corrections = 0
         self.offset: float | None = None
@@ -69,12 +73,12 @@ class CheckedClock:
     @property
     def is_checked(self) -> bool:
         """True if WeChat told the time, or an earlier run that heard it has vouched for ours."""
-        return bool(self._is_vouched) or self.offset is not None
+        return bool(self.agrees) or self.offset is not None
 
     @property
     def is_doubted(self) -> bool:
         """True if what an earlier run heard contradicts this clock, and WeChat was not heard."""
-        return self._is_vouched is False and self.offset is None
+        return self.agrees is False and self.offset is None
 
     @property
     def is_apart(self) -> bool:
@@ -102,14 +106,6 @@ class CheckedClock:
         # A header has whole seconds, so on average half a second of the real time is cut off.
         self._offsets.append(told.timestamp() + _HALF_SECOND - self())
         self._judge()
-
-    def vouch(self, *, agrees: bool | None) -> None:
-        """Take in whether this clock agrees with what an earlier run heard; None if it is unknown.
-
-        It is evidence and no correction: a machine that was restored from a snapshot repeats an old
-        boot, so what that run heard may be wrong by now.
-        """
-        self._is_vouched = agrees
 
     def correct(self) -> float:
         """Go by WeChat's time from now on if the clock is off; return the seconds that it moved.

@@ -74,7 +74,6 @@ def run(
     run_log: RunLog,
     project: runtime.Project,
     options: runtime.RunOptions,
-    watch: runtime.Watch = runtime.show_no_progress,
     share: tuple[list[int], int | None] | None = None,
 ) -> None:
     """Fetch and publish the missing days, as far as they can be had now.
@@ -97,7 +96,7 @@ def run(
 
     mine, whole = own_parts(manifest, project.whole)
     # Narrowed before secrets are read: a shard may have the secrets of its own accounts only.
-    context = run_context(project._replace(manifest=mine), watch)
+    context = run_context(project._replace(manifest=mine))
 
     def read_again(now: float) -> tuple[Manifest, Manifest]:
         return own_parts(*project.read_again(now))
@@ -123,8 +122,7 @@ def execute(state: RunState) -> None:
     state.run_log.manifest = as_kept(state.manifest)
     stream.report(begun(state.manifest, state.options, state.started_at))
     ledger = quota_ledger.read(tree, calendar.today(clock()), state.own[0])
-    agrees = ledger.agrees_with(clock.moment()) if ledger is not None else None
-    clock.vouch(agrees=agrees)
+    clock.agrees = ledger.agrees_with(clock.moment()) if ledger is not None else None
     # WeChat may have been asked for the platform's accounts already.
     state = _by_right_clock(state)
     waits = state.options.lock_timeout, _seconds_left(state)
@@ -138,7 +136,7 @@ def execute(state: RunState) -> None:
             # Nothing was kept so far, and the plan was made for another day.
             state = _by_right_clock(state)
             harvested = _plan_and_harvest(state)
-        if agrees is False and clock.offset is not None:
+        if clock.agrees is False and clock.offset is not None:
             # It may have made no call of this bucket, and a gate reads no other ledger.
             quota_ledger.retime(tree, state.own[0], clock.moment())
         _conclude(state, harvested)
@@ -343,7 +341,7 @@ async def _run_watched(
     deadline = anyio.current_time() + _seconds_left(state)
     async with anyio.create_task_group() as tasks:
         before = anyio.CancelScope(deadline=deadline)
-        tasks.start_soon(state.context.watch, stream.position)
+        tasks.start_soon(stream.watch, stream.position)
         tasks.start_soon(watchers.watch_signals, pipeline, stream.stop, before)
         tasks.start_soon(watchers.checkpoint, state.run_log)
         tasks.start_soon(watchers.log_stalls, pipeline)

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeAlias
-
-import anyio
+from typing import NamedTuple, Protocol, TypeAlias
 
 from harvester.core.config.credentials import Access, PlatformAccess
 from harvester.core.config.settings import Account, Api, Manifest
 from harvester.runs.clock import CheckedClock
 from harvester.runs.platform_accounts import PlatformAtHand
-from harvester.runs.record.events import Progress
 from harvester.storage.coverage_scan import Refetch
 from harvester.storage.layout import Tree
 from harvester.wechat.auth.token_owners import TokenOwners
-
-Watch: TypeAlias = Callable[[Callable[[], Progress]], Coroutine[Any, Any, None]]
-"""A task that shows progress until it is cancelled."""
 
 ReadAgain: TypeAlias = Callable[[float], tuple[Manifest, Manifest]]
 """A function that reads a manifest as of another time, and returns its narrowed and whole forms."""
@@ -89,15 +83,9 @@ def shard_text(number: int, count: int) -> str:
     return f"{number}/{count}"
 
 
-async def show_no_progress(position: Callable[[], Progress]) -> None:
-    """Show no progress at all, until cancelled: only then the run has ended."""
-    del position
-    await anyio.sleep_forever()
-
-
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """Everything that a run needs outside of its output: clock, API, secrets, progress display.
+    """Everything that a run needs outside of its output: clock, API, secrets.
 
     ``clock`` hears WeChat's time. ``open_api`` keeps the API reachable while its block lasts.
     ``credentials`` returns the credential of an appid, and ``platform`` is the third-party platform
@@ -107,6 +95,5 @@ class RunContext:
     clock: CheckedClock
     open_api: Callable[[], AbstractAsyncContextManager[Api]]
     credentials: Callable[[str], Access]
-    watch: Watch = show_no_progress
     platform: PlatformAccess | None = None
     owners: TokenOwners = field(default_factory=TokenOwners)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
+
+import anyio
 
 from harvester.core.calendar import Clock
 from harvester.core.exit_codes import Exit
@@ -41,6 +43,9 @@ class StopOrder:
     is_graceful: bool = False
 
 
+Watch: TypeAlias = Callable[[Callable[[], Progress]], Coroutine[Any, Any, None]]
+"""A task that shows progress until it is cancelled."""
+
 FactListener: TypeAlias = Callable[[Told], object]
 """A function that is called with each fact, in the thread of the run. It must return at once."""
 
@@ -57,6 +62,7 @@ class Stream:
         self.own = record
         self.stop = StopOrder()
         self.listeners: list[FactListener] = []
+        self.watch: Watch = show_no_progress
         # What the run waits for, in lines for people.
         self.describe: Callable[[], str] = lambda: "no request has been made yet"
         self._shards: dict[str, Record] = {}
@@ -154,6 +160,12 @@ class Stream:
     def shard(self, name: str) -> Record:
         """Return the record of a shard."""
         return self._shards[name]
+
+
+async def show_no_progress(position: Callable[[], Progress]) -> None:
+    """Show no progress at all, until cancelled: only then the run has ended."""
+    del position
+    await anyio.sleep_forever()
 
 
 def all_made() -> str:

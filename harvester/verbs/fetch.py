@@ -190,8 +190,7 @@ async def _hear(
     clock = context.clock
     async with open_line(context, hold=tree.hold) as (transport, tokens, _):
         calls = LoneCalls(transport, tokens, manifest, clock)
-        files = LedgerFiles(tree, run_id, clock.moment)
-        return await calls.ask(window, files), calls.made
+        return await calls.ask(window, LedgerFiles(tree, run_id, clock.moment)), calls.made
 
 
 def _account(manifest: Manifest, word: str) -> Account:

@@ -31,8 +31,8 @@ from harvester.runs.narrator import Narrator, ignore
 from harvester.runs.record.events import Event
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import new_run_log, recorded
-from harvester.runs.runtime import Project, RunOptions, Watch, show_no_progress
-from harvester.runs.stream import StopOrder
+from harvester.runs.runtime import Project, RunOptions
+from harvester.runs.stream import StopOrder, Watch, show_no_progress
 from harvester.runs.user_files import UserFile
 from harvester.runs.waits import DEFAULT_WAIT, Waits
 from harvester.storage.coverage_scan import Refetch
@@ -91,6 +91,7 @@ class Run:
         self._log = new_run_log(self._source.path, self._clock, self._files)
         # One order for all runs, so that none is lost that comes between two.
         self._log.stream.stop = self._order
+        self._log.stream.watch = self._watch
         self._narrator = Narrator(self.given["on_event"] or ignore)
         self._log.stream.listeners.append(self._narrator)
 
@@ -272,12 +273,12 @@ class Run:
         self._narrator.names = self.project.manifest.names
         warn_of_exposure(self.project.manifest)
         if options.processes == 1:
-            harvesting.run(self._log, self.project, options, self._watch)
+            harvesting.run(self._log, self.project, options)
             return
         # Most runs have one process, and need none of what supervises several.
         from harvester.runs.processes import shared_run  # noqa: PLC0415 - see above
 
-        shared_run.run(self._log, self.project, options, self._watch)
+        shared_run.run(self._log, self.project, options)
 
 
 @arguments.checked

@@ -27,7 +27,7 @@ from harvester.runs.record.account_report import AccountSummary, DayCounts
 from harvester.runs.record.attention import AccountLabel, Attention
 from harvester.runs.record.members import ShardOutcome
 from harvester.runs.record.record import Record
-from harvester.runs.runtime import show_no_progress
+from harvester.runs.stream import show_no_progress
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage import locks
 from harvester.testing import Sandbox, sandbox

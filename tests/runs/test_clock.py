@@ -131,10 +131,10 @@ def test_an_earlier_run_vouches_only_for_a_clock_that_agrees() -> None:
         (False, False, True),
         (True, True, False),
     ):
-        clock.vouch(agrees=agrees)
+        clock.agrees = agrees
         assert (clock.is_checked, clock.is_doubted, clock.is_off) == (vouched, doubted, False)
         assert clock.is_apart is doubted
-    clock.vouch(agrees=False)
+    clock.agrees = False
     clock.hear(date_text(NOON))
     assert not clock.is_doubted
     assert not clock.is_apart

@@ -252,7 +252,7 @@ def with_given_tokens(lab: VirtualTimeHarness, patch: pytest.MonkeyPatch) -> Non
 
     def altered() -> RunContext:
         made = world()
-        return RunContext(made.clock, made.open_api, reader, made.watch)
+        return RunContext(made.clock, made.open_api, reader)
 
     patch.setattr(lab, "world", altered)
 
@@ -315,7 +315,7 @@ def test_a_token_that_ends_another_is_not_asked_for_in_vain(
     def altered() -> RunContext:
         made = world()
         legacy = AppSecret(Secret("lab"), legacy=True)
-        return RunContext(made.clock, made.open_api, lambda _: legacy, made.watch)
+        return RunContext(made.clock, made.open_api, lambda _: legacy)
 
     monkeypatch.setattr(lab, "world", altered)
     lab.boot = "another machine"

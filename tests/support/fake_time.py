@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NoReturn, Self, TypeVar
 
@@ -254,10 +254,13 @@ class VirtualTimeHarness(RunHarness):
                 await anyio.sleep(kill_after)
                 raise Killed
 
-        context = replace(self.world(), watch=watch)
         try:
             return run_once(
-                self.manifest(), tree or self.tree, options=RunOptions(**options), context=context
+                self.manifest(),
+                tree or self.tree,
+                options=RunOptions(**options),
+                context=self.world(),
+                watch=watch,
             )
         except BaseExceptionGroup as group:
             if group.subgroup(Killed) is None:

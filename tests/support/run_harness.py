@@ -36,8 +36,8 @@ from harvester.runs.harvest import RunState, execute
 from harvester.runs.narrator import Narrator
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog
-from harvester.runs.runtime import RunContext, RunOptions, show_no_progress
-from harvester.runs.stream import Stream
+from harvester.runs.runtime import RunContext, RunOptions
+from harvester.runs.stream import Stream, Watch, show_no_progress
 from harvester.sandbox import Row, Rules, expected_rows
 from harvester.sandbox.server import serve
 from harvester.storage.layout import Tree, open_tree
@@ -51,9 +51,17 @@ SECRET = Credential(secret="${SECRET}")
 QUICK_RETRY = Retry(max_attempts=6, initial_delay=0.001, max_delay=0.01)
 
 
-def run_once(manifest: Manifest, tree: Tree, *, options: RunOptions, context: RunContext) -> Record:
+def run_once(
+    manifest: Manifest,
+    tree: Tree,
+    *,
+    options: RunOptions,
+    context: RunContext,
+    watch: Watch = show_no_progress,
+) -> Record:
     """Execute one run, and return its summary."""
     stream = Stream(Record.begun(manifest.file, context.clock.started_at), context.clock)
+    stream.watch = watch
     # Logs the oddities, as the command does.
     stream.listeners.append(Narrator())
     log = RunLog(stream)
@@ -177,7 +185,6 @@ class RunHarness:
             clock=self.clock(),
             open_api=self._reach,
             credentials=lambda _: AppSecret(Secret("lab")),
-            watch=show_no_progress,
         )
 
     @asynccontextmanager

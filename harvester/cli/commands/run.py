@@ -23,7 +23,7 @@ from harvester.cli.output.termination_message import write_message
 from harvester.core.exit_codes import Exit
 from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import key_figures
-from harvester.runs.runtime import Watch, show_no_progress
+from harvester.runs.stream import Watch, show_no_progress
 from harvester.runs.user_files import UserFile, json_text
 from harvester.verbs import progress
 from harvester.verbs.run import Run

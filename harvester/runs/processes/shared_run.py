@@ -21,7 +21,7 @@ from harvester.runs.processes.messages import ShardTask
 from harvester.runs.processes.platform_service import known_of
 from harvester.runs.processes.supervisor import Supervisor
 from harvester.runs.run_log import RunLog, recorded
-from harvester.runs.runtime import Project, RunOptions, Watch, shard_text, show_no_progress
+from harvester.runs.runtime import Project, RunOptions, shard_text
 from harvester.storage import coverage_scan
 from harvester.storage.layout import Tree
 from harvester.storage.raw_log import group_names
@@ -29,9 +29,7 @@ from harvester.storage.raw_log import group_names
 _ONE_EACH = 0
 
 
-def run(
-    run_log: RunLog, project: Project, options: RunOptions, watch: Watch = show_no_progress
-) -> None:
+def run(run_log: RunLog, project: Project, options: RunOptions) -> None:
     """Fetch and publish the missing days in as many processes as the options say.
 
     One process does it if nothing is missing, and says it if too much is. The record of ``run_log``
@@ -49,18 +47,18 @@ def run(
     # What an earlier run left in the raw log is published by those that hold its buckets.
     if is_allowed and (needed or (tasks and group_names(project.tree))):
         project = project._replace(manifest=of_shard(manifest, own))
-        _run_tasks(run_log, project, options, tasks, watch)
+        _run_tasks(run_log, project, options, tasks)
     else:
-        harvesting.run(run_log, project, options, watch)
+        harvesting.run(run_log, project, options)
 
 
 def _run_tasks(
-    run_log: RunLog, project: Project, options: RunOptions, tasks: Sequence[ShardTask], watch: Watch
+    run_log: RunLog, project: Project, options: RunOptions, tasks: Sequence[ShardTask]
 ) -> None:
     """Have each shard harvested by a process of its own. Raises as `run`."""
     with Launcher() as launcher:
         # Read here as well, so that all missing secrets are named before any process begins.
-        context = run_context(project, watch)
+        context = run_context(project)
         begun = harvesting.begun(project.manifest, options, run_log.stream.own.started_at)
         run_log.stream.report(begun)
         run_log.manifest = as_kept(project.manifest)

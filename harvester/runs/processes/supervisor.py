@@ -122,7 +122,7 @@ class Supervisor:
             open_platform(self._context) as self._platform,
             anyio.create_task_group() as beside,
         ):
-            beside.start_soon(self._context.watch, self._stream.position)
+            beside.start_soon(self._stream.watch, self._stream.position)
             beside.start_soon(self._pass_signal_on)
             beside.start_soon(watchers.checkpoint, self._log)
             async with anyio.create_task_group() as tasks:
