@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
 import anyio
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 
 from harvester.core.dataset import Dataset
 from harvester.scheduling.account_queue import MonthOfBucket
@@ -59,7 +59,6 @@ class PublishQueue:
         self._closing = False
         self._until = float("inf")
         self._wake = anyio.Event()
-        self._thread = CapacityLimiter(1)
 
     def add(self, group: Group) -> None:
         """Take in a group that became durable."""
@@ -114,7 +113,7 @@ class PublishQueue:
         if not groups:
             return
         what = self._datasets[key.dataset], Partition(*key), groups, self._trusted_times()
-        done = await to_thread.run_sync(publish.publish, self._tree, *what, limiter=self._thread)
+        done = await to_thread.run_sync(publish.publish, self._tree, *what)
         self._round.append(done)
         self._groups_of[key] -= len(groups)
         for group in groups:
@@ -123,8 +122,8 @@ class PublishQueue:
     async def _end_round(self) -> None:
         """Report what was published, then delete the groups of which every month is."""
         if self._round:
-            await to_thread.run_sync(self._on_published, *self._round, limiter=self._thread)
+            await to_thread.run_sync(self._on_published, *self._round)
         self._round = []
         for group in [group for group, months in self._unpublished.items() if not months]:
             del self._unpublished[group]
-            await to_thread.run_sync(raw_log.delete, self._tree, group, limiter=self._thread)
+            await to_thread.run_sync(raw_log.delete, self._tree, group)

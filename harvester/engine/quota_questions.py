@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import anyio
 
@@ -28,14 +28,14 @@ from harvester.wechat.transport import Transport
 
 _log = logging.getLogger("harvester.quota")
 
-Answered: TypeAlias = ReportedQuota | str | None
-"""The quota, why WeChat does not tell it, or None if no answer came."""
-
 
 class QuotaAnswer(NamedTuple):
-    """An answer, and how many calls of the ledger it certainly includes."""
+    """An answer, and how many calls of the ledger it certainly includes.
 
-    told: Answered
+    ``told`` is the quota, why WeChat does not tell it, or None if no answer came.
+    """
+
+    told: ReportedQuota | str | None
     counted: int = 0
 
 

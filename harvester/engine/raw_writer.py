@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 
 import anyio
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 
 from harvester.core.model import RawAnswer
 from harvester.scheduling.account_queue import Attempt
@@ -50,7 +50,6 @@ class RawWriter:
         self._closing = False
         self._due = anyio.Event()
         self._drained = anyio.Event()
-        self._disk = CapacityLimiter(1)
 
     async def append(self, attempt: Attempt, answer: RawAnswer) -> None:
         """Take the answer to an attempt. Waits only while the disk is far behind."""
@@ -89,6 +88,5 @@ class RawWriter:
                 self._run_id,
                 [answer for _, answer in answers],
                 math.ceil(self._behind()),
-                limiter=self._disk,
             )
             self._on_durable(group, [attempt for attempt, _ in answers])
