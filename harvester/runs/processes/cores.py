@@ -24,18 +24,14 @@ def usable_cores(root: Path = Path("/")) -> int:
 
 def _limits(root: Path) -> Iterator[float]:
     """Yield the limits of this process's control group, and of those that it is in."""
+    groups = list[str]()
     with suppress(OSError, ValueError):
-        for line in (root / "proc/self/cgroup").read_text("utf-8").splitlines():
-            _, controllers, path = line.split(":", 2)
-            # Version 1 names controllers, and its limits are not read: a number must be given.
-            if not controllers:
-                yield from _of_group(root / _GROUPS, PurePosixPath(path.lstrip("/")))
-
-
-def _of_group(groups: Path, inner: PurePosixPath) -> Iterator[float]:
-    # A container sees its own group as the outermost one, whatever its path says.
-    for each in (inner, *inner.parents):
-        with suppress(OSError, ValueError):
-            quota, period = (groups / each / "cpu.max").read_text("ascii").split()
-            if quota != "max":
-                yield int(quota) / int(period)
+        groups = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
+    # Version 1 names controllers, and its limits are not read: a number must be given.
+    for group in (PurePosixPath(line[3:].lstrip("/")) for line in groups if line.startswith("0::")):
+        # A container sees its own group as the outermost one, whatever its path says.
+        for each in (group, *group.parents):
+            with suppress(OSError, ValueError):
+                quota, period = (root / _GROUPS / each / "cpu.max").read_text("ascii").split()
+                if quota != "max":
+                    yield int(quota) / int(period)

@@ -117,25 +117,20 @@ class Supervisor:
         self._stream.describe = self._describe
         budget = self._shards[0].task.options.max_duration
         self._deadline = anyio.current_time() + (math.inf if budget is None else budget)
-        # Two groups: signals are passed on and the record is written while the run is concluded.
-        async with (
-            open_platform(self._context) as self._platform,
-            anyio.create_task_group() as beside,
-        ):
-            beside.start_soon(self._stream.watch, self._stream.position)
-            beside.start_soon(self._pass_signal_on)
-            beside.start_soon(watchers.checkpoint, self._log)
-            async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                tasks.start_soon(self._watch)
-                for shard in self._shards:
-                    tasks.start_soon(self._harvest, shard)
-                for shard in self._shards:
-                    await shard.over.wait()
-                await self._conclude()
-                # They wait for the record of the run, which is written without a loop.
-                tasks.cancel_scope.cancel()
-            beside.cancel_scope.cancel()
+        platform = open_platform(self._context)
+        async with platform as self._platform, anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            tasks.start_soon(self._stream.watch, self._stream.position)
+            tasks.start_soon(self._pass_signal_on)
+            tasks.start_soon(watchers.checkpoint, self._log)
+            tasks.start_soon(self._watch)
+            for shard in self._shards:
+                tasks.start_soon(self._harvest, shard)
+            for shard in self._shards:
+                await shard.over.wait()
+            await self._conclude()
+            # The processes wait for the record of the run, which is written without a loop.
+            tasks.cancel_scope.cancel()
 
     def release(self) -> None:
         """Let the processes give back their locks and end, once the run is recorded."""
