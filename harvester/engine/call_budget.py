@@ -203,14 +203,7 @@ class CallBudget:
 
     async def _ask(self, queue: AccountQueue, backlog: Backlog) -> None:
         """Ask WeChat for a quota; the next allocation uses the answer."""
-
-        def made() -> tuple[Day, int]:
-            ledger = self._ledgers[queue.bucket]
-            entered = ledger.spent(backlog.dataset.name, queue.appid)
-            # Calls in flight may not be in WeChat's number yet.
-            return ledger.day, entered - backlog.quota.unused - queue.rate.in_flight
-
-        answer = await self._questions.ask(queue, backlog.dataset, made)
+        answer = await self._questions.ask(queue, backlog, self._ledgers[queue.bucket])
         self._answers.append((queue, backlog, answer))
         self.wake()
 

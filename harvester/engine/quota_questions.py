@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import anyio
 
 from harvester.core import calendar
-from harvester.core.calendar import Clock, Day
+from harvester.core.calendar import Clock
 from harvester.core.config.settings import ASSUMED_QUOTA
 from harvester.core.dataset import Dataset
 from harvester.core.errors import CallError
 from harvester.core.model import ReportedQuota
 from harvester.engine.rate_limiter import RateLimiter
-from harvester.scheduling.account_queue import AccountQueue
+from harvester.planning.ledger import Ledger
+from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.quota_api import QUOTA_PATH, quota_body, quota_or_reason
@@ -62,18 +62,20 @@ class QuotaQuestions:
         self.now = now
         self.asked = self.refused = 0
 
-    async def ask(
-        self, queue: AccountQueue, dataset: Dataset, made: Callable[[], tuple[Day, int]]
-    ) -> QuotaAnswer:
-        """Ask for a dataset's quota; ``made`` returns a ledger's day and its calls made so far."""
+    async def ask(self, queue: AccountQueue, backlog: Backlog, ledger: Ledger) -> QuotaAnswer:
+        """Ask for a dataset's quota; ``ledger`` has its calls."""
+        dataset = backlog.dataset
         try:
             token = await self._tokens.current(queue.appid)
             async with self._in_flight:
                 await self._turn(queue)
                 self.asked += 1
-                # As of the moment of asking: WeChat's number may be older than its answer.
-                (day, counted), asked_at = made(), self.now()
-                if calendar.today(asked_at) != day:
+                # As of the moment of asking: WeChat's number may be older than its answer. Calls in
+                # flight may not be in it yet.
+                counted = ledger.spent(dataset.name, queue.appid)
+                counted -= backlog.quota.unused + queue.rate.in_flight
+                asked_at = self.now()
+                if calendar.today(asked_at) != ledger.day:
                     # The ledger of the new day is not open yet, so only the limit is of use.
                     asked_at = 0.0
                 status, body = await self._transport.post(

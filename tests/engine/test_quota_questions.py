@@ -16,20 +16,21 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
-from harvester.core.calendar import day_text, instant, parse_day
+from harvester.core.calendar import NO_DAYS, day_text, instant, parse_day
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve
 from harvester.core.secret import Secret
 from harvester.engine.quota_questions import QuotaQuestions
 from harvester.engine.rate_limiter import RateLimiter
+from harvester.planning.ledger import Ledger
 from harvester.planning.quota import MAX_QUESTIONS, UNASKED_CALLS
 from harvester.runs.record.notes import notes_of
 from harvester.runs.record.run_record import as_record
 from harvester.sandbox import QUOTA, Rules
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import Reply, Request
-from harvester.scheduling.account_queue import AccountQueue
+from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.wechat.quota_api import QUOTA_PATH
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
 from tests.support.faulty_wechat import Fault
@@ -395,7 +396,6 @@ async def test_a_number_that_is_told_after_midnight_is_none_of_the_ledger_of_bef
     now = instant(TODAY + 1, 1)
     questions = QuotaQuestions(line, line, RateLimiter(TEN), connections=1, now=lambda: now)
     for day, asked_at in ((TODAY, 0.0), (TODAY + 1, now)):
-        of_ledger = day, 200
-        queue = AccountQueue(ONE, 0, [])
-        found = await questions.ask(queue, CATALOGUE[HOURLY], lambda: of_ledger)  # noqa: B023
+        queue, backlog = AccountQueue(ONE, 0, []), Backlog(CATALOGUE[HOURLY], NO_DAYS)
+        found = await questions.ask(queue, backlog, Ledger(day))
         assert found.told == ReportedQuota(400, 3, 397, asked_at)

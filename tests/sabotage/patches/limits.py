@@ -361,7 +361,7 @@ SABOTAGES = (
     Sabotage(
         "quota-of-the-new-day-in-the-ledger-of-before",
         "harvester/engine/quota_questions.py",
-        "if calendar.today(asked_at) != day:",
+        "if calendar.today(asked_at) != ledger.day:",
         "if False:",
         "tests/engine/test_quota_questions.py"
         "::test_a_number_that_is_told_after_midnight_is_none_of_the_ledger_of_before",
