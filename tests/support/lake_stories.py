@@ -287,7 +287,7 @@ class Story:
 
     def expire(self) -> None:
         """Export with `--expire`: no file has a byte of what was erased."""
-        # What a killed one left of other writers' files in Iceberg tables stays for three days.
+        # What a killed one left of other writers' files in Iceberg tables stays.
         self.half_expired = self.half_expired and self.to == "iceberg"
         self.export(expire=True)
         self.has_erased = False

@@ -13,21 +13,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from os import environ, urandom
 from pathlib import Path
-from typing import cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import pyarrow as pa
 from pyiceberg import exceptions
 from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.io.pyarrow import (
-    PyArrowFileIO,
-    _pyarrow_to_schema_without_ids,
-    parquet_file_to_data_file,
-)
+from pyiceberg.io.pyarrow import parquet_file_to_data_file
 from pyiceberg.manifest import DataFile, DataFileContent, ManifestContent, ManifestFile
-from pyiceberg.partitioning import PartitionField, PartitionSpec
-from pyiceberg.schema import assign_fresh_schema_ids
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.snapshots import Operation, Snapshot, ancestors_of
 from pyiceberg.table.update.snapshot import _OverwriteFiles, _SnapshotProducer
@@ -47,9 +40,6 @@ _CATALOG = "harvester"
 
 _SELECTION, _CURSOR, _ERASED = (f"{PREFIX}.{name}" for name in ("selection", "cursor", "erased"))
 _FORMAT = 2
-_SAFE_AGE = 3 * 86_400
-"""Seconds after which a file without a snapshot is removed, as other engines do by default."""
-
 _MARK_BYTES = b"harvestr"
 _MARK = str(UUID(bytes=_MARK_BYTES * 2))[:19]
 """Beginning of the number in the names of manifests that an export writes."""
@@ -133,7 +123,7 @@ class Tables(Lakehouse):
 
         The snapshot that remains is a new one, because entries for removed files name accounts.
         A tag or a branch keeps its snapshot. Files that no snapshot has had may be of a writer that
-        has not committed yet. They stay for a while, unless they may name who was deleted.
+        has not committed yet. They stay, unless they may name who was deleted.
         """
         with self._errors(table.name):
             found = self._opened(table)
@@ -145,7 +135,7 @@ class Tables(Lakehouse):
                 found.maintenance.expire_snapshots().older_than(_NEVER).commit()
             for name in self._unused(table, found):
                 is_ours = name in before or _MARK in name or source_of(name)
-                if has_erased or is_ours or self._is_old(table, found, name):
+                if has_erased or is_ours:
                     self._files.delete(f"{table.name}/{name}")
             if has_erased and len(found.snapshots()) == 1:
                 with found.transaction() as change:
@@ -157,24 +147,21 @@ class Tables(Lakehouse):
     def _created(self, table: LakeTable, swap: Swap) -> Transaction:
         """Return the transaction that makes a table together with its first snapshot."""
         self._catalog.create_namespace_if_not_exists(self._lake.schema)
-        schema = assign_fresh_schema_ids(_pyarrow_to_schema_without_ids(_documented(table.schema)))
-        parts = [
-            PartitionField(field.field_id, 1000, MonthTransform(), f"{field.name}_month")
-            for field in schema.fields
-            if field.name == table.day
-        ]
-        properties = {
-            # The files have no numbers of columns.
-            "schema.name-mapping.default": schema.name_mapping.model_dump_json(),
-            # An appid is kept whole.
-            "write.metadata.metrics.default": "truncate(18)",
-            "comment": table.comment,
-            _SELECTION: swap.selection,
-        }
         name, location = (self._lake.schema, table.name), self._lake.address(table.name)
-        return self._catalog.create_table_transaction(
-            name, schema, location, PartitionSpec(*parts), properties=properties
+        # An appid is kept whole.
+        properties = {"write.metadata.metrics.default": "truncate(18)", "comment": table.comment}
+        change = self._catalog.create_table_transaction(
+            name,
+            _documented(table.schema),
+            location,
+            properties=properties | {_SELECTION: swap.selection},
         )
+        if table.day:
+            with change.update_spec() as parts:
+                parts.add_field(table.day, MonthTransform(), f"{table.day}_month")
+        # The files have no numbers of columns.
+        names = change.table_metadata.schema().name_mapping.model_dump_json()
+        return change.set_properties({"schema.name-mapping.default": names})
 
     def _unused(self, table: LakeTable, found: Table) -> list[str]:
         """Return the files below the folder of a table that no snapshot needs."""
@@ -193,13 +180,6 @@ class Tables(Lakehouse):
             needed.update((snapshot.manifest_list, *_files(found, snapshot)))
             needed.update(each.manifest_path for each in snapshot.manifests(found.io))
         return {_name(table, path) for path in needed}
-
-    def _is_old(self, table: LakeTable, found: Table, name: str) -> bool:
-        """Return whether a file is older than any commit takes."""
-        io = cast("PyArrowFileIO", found.io)
-        scheme, host, path = io.parse_location(self._lake.address(f"{table.name}/{name}"))
-        made = io.fs_by_scheme(scheme, host).get_file_info(path).mtime
-        return made is not None and made.timestamp() < self._lake.now() - _SAFE_AGE
 
 
 class _FileSwap(_OverwriteFiles):
