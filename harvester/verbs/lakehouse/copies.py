@@ -1,13 +1,14 @@
 """Copies of an output's files below the folder of a table, under names that never change.
 
 A journal names what was there before, so the copies of an export that was killed before its commit
-are used or removed by the next one, and those of older snapshots stay.
+are removed by the next one if it does not need them, and those of older snapshots stay.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,8 +29,6 @@ from harvester.storage.layout import COVERAGE
 from harvester.verbs.changes import ALL_CHANGES, ChosenChanges
 from harvester.verbs.lakehouse.plan import copy_name, month_of, source_of
 from harvester.verbs.lakehouse.tables import Copy
-
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +51,14 @@ class Copier:
                 return None
             where = self.source.display_path(name)
             with parquet_errors_as_store_errors(where):
-                digest = self._fill(temp, found.path)
+                self._fill(temp, found.path)
                 metadata = pq.read_metadata(temp)
+                with temp.open("rb") as written:
+                    digest = hashlib.file_digest(written, "sha256").hexdigest()
             if not metadata.num_rows:
                 return None
             copy, size = copy_name(source, digest), temp.stat().st_size
-            if not self._is_there(copy, size):
-                self.target.put(f"{self.folder}/{copy}", temp)
+            self.target.put(f"{self.folder}/{copy}", temp)
             return Copy(copy, month_of(source), size, metadata.num_rows, _bounds(metadata))
 
     @contextmanager
@@ -71,34 +71,17 @@ class Copier:
         finally:
             atomic_files.unlink_quietly(temp)
 
-    def _is_there(self, copy: str, size: int) -> bool:
-        """Return whether a killed export has left this very copy."""
-        name = f"{self.folder}/{copy}"
-        return any((file.name, file.size) == (name, size) for file in self.target.list(name))
-
-    def _fill(self, temp: Path, found: Path) -> str:
-        """Write the chosen rows of a file; return the digest of what was written."""
-        schema = pq.read_schema(found)
-        condition = _condition(self.folder, schema, self.chosen)
+    def _fill(self, temp: Path, found: Path) -> None:
+        """Write the chosen rows of a file."""
+        condition = _condition(self.folder, pq.read_schema(found), self.chosen)
         if condition is None:
-            return _copied(found, temp)
+            shutil.copyfile(found, temp)
+            return
         with pq.ParquetFile(found) as file, pq.ParquetWriter(temp, file.schema_arrow) as writer:
             for number in range(file.num_row_groups):
                 rows = file.read_row_group(number, use_threads=False).filter(condition)
                 if len(rows):
                     writer.write_table(rows)
-        with temp.open("rb") as written:
-            return hashlib.file_digest(written, "sha256").hexdigest()
-
-
-def _copied(found: Path, temp: Path) -> str:
-    """Copy the bytes of a file; return their digest."""
-    digest = hashlib.sha256()
-    with found.open("rb") as read, temp.open("wb") as write:
-        while block := read.read(_BLOCK):
-            digest.update(block)
-            write.write(block)
-    return digest.hexdigest()
 
 
 def _bounds(metadata: pq.FileMetaData) -> dict[str, tuple[str, str]]:
@@ -140,23 +123,19 @@ class Journal:
     target: Store
     folder: str
 
-    def begin(self, files: Collection[str], version: str) -> None:
-        """Note which copies may stay: those in ``files``, the table, or from before.
+    def begin(self, version: str) -> None:
+        """Note the copies that are there, and the version of the table.
 
-        Without an export that was killed, all that are there are from before. ``version`` is that
-        of the table.
+        What an export that was killed before its commit has noted stays.
         """
-        there, noted = self._listed(), self._noted(version)
-        self._note(version, there if noted is None else there & (noted | {*files}))
-
-    def commit(self, added: Collection[str], version: str) -> None:
-        """Note that copies are about to be committed on top of a version."""
-        self._note(version, self._noted(version) or (), added)
+        if self._noted(version) is None:
+            self.target.put(self._name, json.dumps([version, sorted(self._listed())]).encode())
 
     def end(self, files: Collection[str], version: str) -> None:
         """Remove copies that are neither in ``files`` nor from before, if an export has begun.
 
-        ``version`` is that of the table before this export.
+        ``version`` is that of the table before this export. Where another one was noted, an export
+        has died after its commit, or another writer was there: a version may need any copy.
         """
         if read_bytes(self.target, self._name) is None:
             return
@@ -174,19 +153,11 @@ class Journal:
         names = (file.name.removeprefix(start) for file in self.target.list(self.folder))
         return {name for name in names if source_of(name) is not None}
 
-    def _note(self, version: str, kept: Collection[str], added: Collection[str] = ()) -> None:
-        lists = [version], sorted(kept), sorted(added)
-        self.target.put(self._name, json.dumps(lists).encode())
-
     def _noted(self, version: str) -> set[str] | None:
-        """Return what may stay by the journal, None without one that can be read.
-
-        Where the table has another version, an export has died after its commit, or another writer
-        was there: a version may need what was about to be committed.
-        """
+        """Return the copies that were there, None without a note on this version."""
         try:
-            before, kept, added = json.loads(read_bytes(self.target, self._name) or b"[]")
-            return {*kept} if before == [version] else {*kept, *added}
+            before, there = json.loads(read_bytes(self.target, self._name) or b"[]")
+            return {*there} if before == version else None
         except (TypeError, ValueError):
             return None
 

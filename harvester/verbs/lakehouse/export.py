@@ -29,7 +29,7 @@ from harvester.verbs.lakehouse.formats import Lake, opened
 from harvester.verbs.lakehouse.news import BESIDE, Feed
 from harvester.verbs.lakehouse.table_export import ExportedTable, TableExport
 from harvester.verbs.lakehouse.tables import lake_tables
-from harvester.verbs.project import is_inside, open_project
+from harvester.verbs.project import is_inside, open_harvested
 from harvester.verbs.results import VerbResult
 from harvester.verbs.sql.script import usable
 
@@ -78,17 +78,16 @@ def export(
     export works there for longer than ``lock_timeout``, LostRace if another writer was faster, and
     StoreError if the output or the tables cannot be read or written.
     """
-    timeout, space = arguments.timeout_seconds(lock_timeout), usable("schema", schema)
+    space = usable("schema", schema)
     given = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
-    project = open_project(None, output=output)
+    project = open_harvested(None, output, lock_timeout)
     source = project.tree
-    layout.refuse_unharvested(source.store)
     chosen = chosen_changes(project.manifest, given, project.clock.started_at)
     place = _beside(project.manifest.output.path, place_named(os.fspath(uri), "uri"))
     target, logs = open_tree(Output(path=place)), shelves(source.store.list(CHANGES))
     labels = {BESIDE, *logs, *change_reader.data_files(source)}
     stream = new_run_log(Path("export"), project.clock, verb="export").stream
-    with locked(target, [0], stream, timeout) as held:
+    with locked(target, [0], stream, project.lock_timeout) as held:
         # A killed export may have left rows that are deleted for good since.
         layout.clean_temp(held)
         lake = opened(to, Lake(held.store, place, labels, catalog, warehouse, space, stream.now))

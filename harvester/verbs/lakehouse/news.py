@@ -13,7 +13,7 @@ from typing import NamedTuple
 from harvester.storage import layout
 from harvester.storage.backends.base import FileInfo
 from harvester.storage.derived import derived_files
-from harvester.storage.layout import CHANGES, TABLES, Tree
+from harvester.storage.layout import TABLES, Tree
 from harvester.storage.state import change_reader
 from harvester.storage.state.change_entries import (
     BrokenHistory,
@@ -41,7 +41,7 @@ class News(NamedTuple):
     changed: frozenset[str] | None
     cursor: str
     erases: bool
-    many: int = 0
+    many: int
 
 
 class Feed:
@@ -52,7 +52,6 @@ class Feed:
         self._months = chosen.begin_date[:7], chosen.end_date[:7]
         # Tables that were exported together have the same cursor, and entries name many accounts.
         self._read_once = lru_cache(4)(self._read)
-        self._end = "", list[FileInfo]()
 
     def sources(self, table: str) -> set[str]:
         """Return the files that a table is made of. Raises StoreError and UsageError."""
@@ -69,39 +68,26 @@ class Feed:
         mark = None if before is None else before.pop(BESIDE, LogPosition())
         read = self._read if again else self._read_once
         found = None if before is None else read(cursor(before))
-        if found is None:
-            # Rows may have been deleted in what is not known of the history.
-            return News(None, self._behind(table), erases=True)
-        entries, positions = found
+        entries, positions = found or ([], change_reader.ends(self._tree)[0])
+        changed: frozenset[str] | None = None
+        many = len(entries)
         if table in TABLES:
-            now = self._mark(table)
-            changed = None if mark != now else frozenset[str]()
+            now = LogPosition(0, files_mark(self._listed(table)))
             positions = positions | {BESIDE: now}
-        else:
+            if found and mark == now:
+                changed = frozenset()
+        elif found:
             entries = [entry for entry in entries if entry.dataset == table]
             changed = frozenset(self._chosen(table, (entry.path for entry in entries)))
-        erases = any(map(_erases, entries))
-        return News(changed, cursor(positions), erases, len(found.entries))
+        # Rows may have been deleted in what is not known of the history.
+        erases = found is None or any(map(_erases, entries))
+        return News(changed, cursor(positions), erases, many)
 
     def _read(self, at: str) -> FeedNews | None:
-        positions, listed = parse_cursor(at) or {}, self._tree.store.list(CHANGES)
-        # Only the newest entry tells where a log ends, and it may name all accounts.
-        if (at, listed) == self._end:
-            return FeedNews([], positions)
         try:
-            found = change_reader.since(self._tree.store, positions)
+            return change_reader.since(self._tree.store, parse_cursor(at) or {})
         except BrokenHistory:
             return None
-        self._end = cursor(found.positions), listed
-        return found
-
-    def _behind(self, table: str) -> str:
-        """Return the cursor behind everything."""
-        positions, _ = change_reader.ends(self._tree)
-        return cursor(positions | ({BESIDE: self._mark(table)} if table in TABLES else {}))
-
-    def _mark(self, table: str) -> LogPosition:
-        return LogPosition(0, files_mark(self._listed(table)))
 
     def _listed(self, table: str) -> Iterable[FileInfo]:
         if table in TABLES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -43,7 +43,6 @@ class ExportedTable(NamedTuple):
     holding: list[str]
 
 
-_NONE = TableState("", {}, (), None, "", has_erased=False)
 _NOTHING = Swap((), (), "", "", erases=False)
 
 
@@ -65,22 +64,23 @@ class TableExport:
 
     def run(self, table: LakeTable, *, expire: bool) -> ExportedTable | None:
         """Bring a table up to date; None if there is neither a table nor a file of it."""
-        state = self.lake.state(table)
-        known = state or _NONE
-        if state is not None and known.selection != self.selection:
+        state, sources = self.lake.state(table), self.feed.sources(table.name)
+        if state is None:
+            if not sources:
+                return None
+            self._claim()
+        known = state or TableState("", {}, (), None, self.selection, has_erased=False)
+        if known.selection != self.selection:
             where = self.target.store.display_path(table.name)
             advice = "name the same --accounts, --begin-date and --end-date, or another place"
             raise UsageError(f"{where}: the table was made of other accounts or days", advice)
-        swap = self._swap(table, known)
-        if swap is None and state is None:
-            return None
-        journal, done = Journal(self.target.store, table.name), swap or _NOTHING
-        version, added = known.version, {copy.name for copy in done.added}
-        if swap is not None:
-            journal.commit(added, version)
+        version, done = known.version, _NOTHING
+        if swap := self._swap(table, known, sources):
             self.target.hold.check()
-            version = self.lake.commit(table, state, swap)
-        journal.end(known.files.keys() - {*done.removed} | added, known.version)
+            version, done = self.lake.commit(table, state, swap), swap
+        added = {copy.name for copy in done.added}
+        kept = known.files.keys() - {*done.removed} | added
+        Journal(self.target.store, table.name).end(kept, known.version)
         if expire:
             self.target.hold.check()
             self.lake.expire(table)
@@ -88,22 +88,18 @@ class TableExport:
         holding = self.lake.holding(table) if known.has_erased or done.erases else []
         return ExportedTable(table.name, version, len(added), len(done.removed), rows, holding)
 
-    def _swap(self, table: LakeTable, known: TableState) -> Swap | None:
+    def _swap(self, table: LakeTable, known: TableState, sources: Collection[str]) -> Swap | None:
         """Copy what changed since the last commit of a table; None if nothing did."""
-        files, sources = known.files, self.feed.sources(table.name)
-        if known is _NONE:
-            if not sources:
-                return None
-            self._claim()
+        files = known.files
         news = self.feed.since(table.name, known.cursor)
         changed, erases = news.changed, news.erases
         scope = scope_of(files, sources, changed)
         # Older snapshots of a dataset may have rows that the newest had lost before they were
         # deleted for good. Of chosen accounts only a removed file tells, as the feed names none.
-        is_enough = known is not _NONE and table.name not in TABLES and not self.selection
+        is_enough = known.version != "" and table.name not in TABLES and not self.selection
         if not (any(scope) or (erases and is_enough)) and news.many < _MAX_BEHIND:
             return None
-        Journal(self.target.store, table.name).begin(files, known.version)
+        Journal(self.target.store, table.name).begin(known.version)
         copier = Copier(self.source.store, self.target.store, table.name, self.chosen)
         copies, waiting = dict[str, Copy | None](), scope.sources
         for _ in range(_MAX_ROUNDS):
@@ -112,8 +108,7 @@ class TableExport:
             news = self.feed.since(table.name, news.cursor, again=True)
             if news.changed == frozenset():
                 break
-            is_known = changed is not None and news.changed is not None
-            changed = (changed or frozenset()) | (news.changed or frozenset()) if is_known else None
+            changed = None if changed is None or news.changed is None else changed | news.changed
             scope = scope_of(files, self.feed.sources(table.name), changed)
             waiting = scope.sources - copies.keys() | (news.changed or scope.sources)
             erases = erases or news.erases
