@@ -128,7 +128,6 @@ class Made:
             "made_at": int(self.made_at),
             "begin": (NEWEST - timedelta(days=self.columns - 1)).isoformat(),
             "columns": self.columns,
-            "client": self.for_client,
             "accounts": [self._account(x) for x in range(self.accounts)],
             "datasets": [
                 {"name": name, "label": label, "grain": self.grain, "span": span}

@@ -39,9 +39,8 @@ def pieces(view: View, sentence: str, tree: Tree) -> Iterator[str]:
     yield "\n</main>\n"
     yield f'<script type="application/json" id="facts">{inert_script(facts_of(view))}</script>\n'
     for place, dataset in enumerate(view.datasets.values()):
-        yield f'<script type="text/plain" id="days-{place}">'
-        yield from compressed(rows_of(view, dataset))
-        yield "</script>\n"
+        days = compressed(rows_of(view, dataset))
+        yield f'<script type="text/plain" id="days-{place}">{days}</script>\n'
     yield f"<script>{script}</script>\n</body>\n</html>\n"
 
 

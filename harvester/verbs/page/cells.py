@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import zlib
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from harvester.core import calendar
@@ -18,9 +18,6 @@ from harvester.core.day_states import REASONS, DaysInState
 
 _FINAL, _PROVISIONAL, _MISSING, _QUARANTINED, _PAUSED = 1, 3, 5, 11, 12
 """Numbers of the states. One more stands for no rows, and for the next reason of missing days."""
-
-_CHUNK = 3 << 14
-"""Bytes that are encoded at a time: a multiple of three, so that the pieces can be joined."""
 
 
 class Columns(NamedTuple):
@@ -63,13 +60,9 @@ def _spread(days: DaySet, columns: Columns) -> int:
     return int(f"{inside:b}", 16)
 
 
-def compressed(rows: Iterable[bytes]) -> Iterator[str]:
-    """Yield rows as pieces of a text: deflated, in base 64."""
+def compressed(rows: Iterable[bytes]) -> str:
+    """Return rows as a text: deflated, in base 64."""
     # Days repeat or are at random. Runs alone are found in a tenth of the time, and are smaller.
-    packer, rest = zlib.compressobj(strategy=zlib.Z_RLE), b""
-    for each in rows:
-        rest += packer.compress(each)
-        if len(rest) >= _CHUNK:
-            yield b64encode(rest[:_CHUNK]).decode()
-            rest = rest[_CHUNK:]
-    yield b64encode(rest + packer.flush()).decode()
+    packer = zlib.compressobj(strategy=zlib.Z_RLE)
+    packed = b"".join(map(packer.compress, rows))
+    return b64encode(packed + packer.flush()).decode()

@@ -85,7 +85,6 @@ def facts_of(view: View) -> dict[str, Any]:
         "made_at": int(view.now),
         "begin": calendar.day_text(view.columns.begin),
         "columns": view.columns.many,
-        "client": view.for_client,
         "accounts": list(_accounts(view)),
         "datasets": [_dataset(view, *each) for each in enumerate(view.datasets.values())],
         "causes": list(islice(_causes(view, texts), MAX_CAUSES)),
