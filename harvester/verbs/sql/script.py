@@ -76,22 +76,17 @@ def keep(tree: Tree, output: Output) -> None:
 
     Raises as `views_of`.
     """
-    former: Views | None = None
     # Again after a change, because another shard may have brought a dataset its first file.
     for _ in range(_MAX_TRIES):
         # Listed once for all engines, because a store takes its time.
         views = views_of(tree.store, ENGINES[0], "wechat", _address(output))
-        if views == former:
+        made = {engine: replace(views, dialect=dialect_of(engine)).script() for engine in ENGINES}
+        files = {f"{layout.VIEWS}/{engine}.sql": text.encode() for engine, text in made.items()}
+        stale = [name for name, data in files.items() if read_bytes(tree.store, name) != data]
+        if not stale:
             return
-        former, is_same = views, True
-        for engine in ENGINES:
-            name = f"{layout.VIEWS}/{engine}.sql"
-            made = replace(views, dialect=dialect_of(engine)).script().encode()
-            if read_bytes(tree.store, name) != made:
-                tree.store.put(name, made)
-                is_same = False
-        if is_same:
-            return
+        for name in stale:
+            tree.store.put(name, files[name])
 
 
 def _address(output: Output) -> str:
