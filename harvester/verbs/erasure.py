@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
-from harvester.core.calendar import Day, DaySet, Month, day_text, newest, oldest
+from harvester.core.calendar import FIRST_DAY, Day, DaySet, Month, day_text, newest, oldest
 from harvester.core.dataset import DATE_COLUMN, Grain
 from harvester.core.errors import DamagedOutput, StoreError, UsageError
 from harvester.core.model import APPID, bucket_of
@@ -58,12 +58,15 @@ class ErasureRequest:
         """Return the buckets of the accounts."""
         return {bucket_of(appid, buckets) for appid in self.appids}
 
+    @property
+    def days(self) -> DaySet:
+        """The days to erase."""
+        # All bits of a negative number are set: without a limit every day counts.
+        return -1 if self.before is None else calendar.day_range(FIRST_DAY, self.before - 1)
+
     def mask(self, month: Month) -> int:
         """Return the mask of the days of a month to erase."""
-        length = calendar.month_length(month)
-        if self.before is not None:
-            length = max(0, min(length, self.before - calendar.month_begin(month)))
-        return (1 << length) - 1
+        return calendar.month_mask(self.days, month)
 
     def has(self, dataset: str | None, last: Day | None) -> bool:
         """Return whether a record about a dataset that ends on the day ``last`` is to be erased.
@@ -77,15 +80,11 @@ class ErasureRequest:
 
 def refuse_wanted(target: ErasureRequest, want: Wanted) -> None:
     """Raise UsageError if the manifest wants days to erase: a run would fetch them again."""
-    # All bits of a negative number are set: without a limit every day counts.
-    until: DaySet = -1
-    if target.before is not None:
-        until = calendar.day_range(calendar.FIRST_DAY, target.before - 1)
     still = [
-        (appid, name, wanted & until)
+        (appid, name, wanted & target.days)
         for name in sorted(target.datasets & want.keys())
         for appid, wanted in sorted(want[name].items())
-        if appid in target.appids and wanted & until
+        if appid in target.appids and wanted & target.days
     ]
     if not still:
         return
@@ -116,63 +115,46 @@ def remaining_rows(batches: Iterable[pa.RecordBatch], target: ErasureRequest) ->
             yield Slice(rows.batch, rows.offset + gone, rows.length - gone)
 
 
-def erase_from_json(
-    value: Any, target: ErasureRequest, dataset: str | None = None, last: Day | None = None
-) -> Any:
-    """Return a JSON value without what is to be erased.
+class _About(NamedTuple):
+    """The dataset and the last day that an object of a record is about, and a member of it."""
 
-    ``dataset`` and ``last`` are the dataset and the last day of the object around it.
-    """
+    dataset: str | None = None
+    last: Day | None = None
+    member: str = ""
+
+
+_NOTHING = _About()
+
+
+def erase_from_json(value: Any, target: ErasureRequest, about: _About = _NOTHING) -> Any:
+    """Return a JSON value without what is to be erased. ``about`` is what is around it."""
     if isinstance(value, dict):
-        dataset, last = value.get("dataset", dataset), _last_day(value, last)
-        # What an object names holds for the objects inside of it, until one names something else.
-        hit, about = target.has(dataset, last), (target, dataset, last)
-        if hit and str(value.get("appid")) in target.appids:
-            return _REMOVED
+        # Labels and selections are the user's own words: `dataset` and `day` mean nothing there.
+        if about.member not in ("labels", "selection"):
+            # What an object names holds for the objects inside of it, until one names another.
+            about = _About(value.get("dataset", about.dataset), _last_day(value, about.last))
+            if target.has(about.dataset, about.last) and str(value.get("appid")) in target.appids:
+                return _REMOVED
         members = (
-            (name, _MEMBERS.get(name, erase_from_json)(each, *about))
+            (name, erase_from_json(each, target, about._replace(member=name)))
             for name, each in value.items()
-            if not (hit and name in target.appids)
+            if _erase_text(name, target, about) == name
         )
         return {name: each for name, each in members if each is not _REMOVED}
     if isinstance(value, list):
-        left = (erase_from_json(each, target, dataset, last) for each in value)
+        left = (erase_from_json(each, target, about) for each in value)
         return [each for each in left if each is not _REMOVED]
-    if isinstance(value, str):
-        return _erase_text(value, target, dataset, last)
-    return value
+    return _erase_text(value, target, about) if isinstance(value, str) else value
 
 
-def _erase_labels(value: Any, target: ErasureRequest, dataset: str | None, last: Day | None) -> Any:
-    """Erase from labels. Their names are the user's own, so `dataset` and `day` mean nothing."""
-    if not isinstance(value, dict):
-        return erase_from_json(value, target, dataset, last)
-    pairs = [[name, text] for name, text in value.items()]
-    left = erase_from_json(pairs, target, dataset, last)
-    # A pair that lost its name or its text is shorter, or begins with another name.
-    return {after[0]: after[1] for after in left if len(after) == 2 and after[0] in value}
-
-
-def _erase_chosen(value: Any, target: ErasureRequest, dataset: str | None, last: Day | None) -> Any:
-    """Erase from the words of a selection; only its accounts may be names of accounts."""
-    left = erase_from_json(value, target, dataset, last)
-    if isinstance(left, dict) and isinstance(words := left.get("accounts"), list):
-        gone = target.names if target.has(dataset, last) else ()
-        left["accounts"] = [each for each in words if str(each) not in gone]
-    return left
-
-
-_MEMBERS = {"labels": _erase_labels, "selection": _erase_chosen}
-"""Functions that erase from members of a record, by the name of the member."""
-
-
-def _erase_text(text: str, target: ErasureRequest, dataset: str | None, last: Day | None) -> Any:
+def _erase_text(text: str, target: ErasureRequest, about: _About) -> Any:
     named = target.appids.intersection(re.findall(APPID, text))
     # A note begins with its dataset.
-    about = text.partition(":")[0]
-    if not named or not target.has(about if about in target.datasets else dataset, last):
+    first = text.partition(":")[0]
+    if not target.has(first if first in target.datasets else about.dataset, about.last):
         return text
-    if text in named:
+    # Only words for accounts may be names of accounts.
+    if text in named or (about.member == "accounts" and text in target.names):
         # Nothing is left of it that a mark would stand for.
         return _REMOVED
     for appid in named:
