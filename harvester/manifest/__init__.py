@@ -1,6 +1,7 @@
 """Reads ``jobs.yaml`` into the configuration, or reports every mistake in it at once."""
 
 __all__ = [
+    "account_selection",
     "doubts",
     "external_inputs",
     "json_schema",

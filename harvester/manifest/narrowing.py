@@ -172,8 +172,7 @@ def _chosen_datasets(patterns: Sequence[str], wanted: frozenset[str]) -> frozens
 
 def _chosen_jobs(jobs: tuple[Job, ...], names: Sequence[str]) -> tuple[Job, ...]:
     known = [job.name for job in jobs]
-    for name in names:
-        if name not in known:
-            flaw = unknown("job", name, known, f"the manifest has {listed(known) or 'no job'}")
-            raise UsageError(f"{spelled('jobs')}: {flaw.what}", flaw.hint)
+    if strange := [name for name in names if name not in known]:
+        flaw = unknown("job", strange[0], known, f"the manifest has {listed(known) or 'no job'}")
+        raise UsageError(f"{spelled('jobs')}: {flaw.what}", flaw.hint)
     return tuple(job for job in jobs if not names or job.name in names)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import pyarrow as pa
 
-from harvester.catalogue import matching, unknown_dataset
 from harvester.core import calendar, readiness
 from harvester.core.calendar import Day
-from harvester.core.config.nearest import nearest
+from harvester.core.config.parsers import parsed
 from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import Account, Job, Manifest
 from harvester.core.dataset import DATE_COLUMN, Dataset, Grain
@@ -28,6 +26,7 @@ from harvester.core.text.redaction import redacted_bytes
 from harvester.core.text.safe_text import safe_text
 from harvester.engine.ledger_files import LedgerFiles
 from harvester.engine.lone_calls import LoneCalls, Outcome
+from harvester.manifest.account_selection import AccountIndex, datasets_named
 from harvester.manifest.option_values import end_day_option
 from harvester.runs.access import open_line, run_context
 from harvester.runs.event_loop import run_in_loop
@@ -37,6 +36,7 @@ from harvester.runs.run_log import locked, new_run_log
 from harvester.runs.runtime import Project, RunContext
 from harvester.storage.layout import Tree
 from harvester.storage.partition_reader import published_rows
+from harvester.storage.state import json_file
 from harvester.tables import decode
 from harvester.tables.columns import arrow_schema
 from harvester.tables.day_rows import Decoded
@@ -103,12 +103,10 @@ class Answer(Brief):
         """The answer as values of JSON; text if it is no JSON, None without an answer."""
         if not self.raw:
             return None
-        text = self.raw.decode(errors="replace")
         try:
-            # Not as a lenient reader does, because the value is written as JSON again.
-            return json.loads(text, parse_constant=_refuse)
-        except (ValueError, RecursionError):
-            return text
+            return json_file.parse(self.raw)
+        except ValueError:
+            return self.raw.decode(errors="replace")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as `fetch --format json` prints it."""
@@ -153,8 +151,10 @@ def _ask(project: Project, account: str, dataset: str, days: tuple[str, str]) ->
     secret that is missing, and as `published_rows`; Busy if a run holds the account's bucket;
     StoreError if the output cannot be read or written.
     """
-    chosen = _account(project.manifest, account)
-    known = _dataset(project.manifest, dataset)
+    accounts = project.manifest.accounts
+    appid = _only_one("account", account, AccountIndex(accounts).selected)
+    chosen = next(each for each in accounts if each.appid == appid)
+    known = project.manifest.datasets[_only_one("dataset", dataset, datasets_named)]
     window = _window(chosen, known, days, project.clock.started_at)
     manifest = _only(project.manifest, chosen, window)
     context = run_context(project._replace(manifest=manifest))
@@ -193,26 +193,13 @@ async def _hear(
         return await calls.ask(window, LedgerFiles(tree, run_id, clock.moment)), calls.made
 
 
-def _account(manifest: Manifest, word: str) -> Account:
-    """Return the account of an appid or of a unique name. Raises UsageError."""
-    found = [one for one in manifest.accounts if word in (one.appid, one.name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        appids = ", ".join(one.appid for one in found[:3])
-        raise UsageError(f"{len(found):,} accounts have the name{quote_safe(word)}", appids)
-    names = [name for one in manifest.accounts for name in (one.appid, one.name) if name]
-    hint = nearest(word, names) or "the manifest has no such account"
-    raise UsageError(f"unknown account{quote_safe(word)}", hint)
-
-
-def _dataset(manifest: Manifest, word: str) -> Dataset:
-    found = matching(word)
-    if not found:
-        raise UsageError(*unknown_dataset(word))
+def _only_one(noun: str, word: str, look_up: Callable[[str], list[str]]) -> str:
+    """Return the account or the dataset of a word. Raises UsageError unless it has just one."""
+    found = parsed(f"{noun}:", word, look_up)
     if len(found) > 1:
-        raise UsageError(f"{len(found):,} datasets match{quote_safe(word)}", "name one of them")
-    return manifest.datasets[found[0].name]
+        problem = f"{len(found):,} {noun}s match{quote_safe(word)}"
+        raise UsageError(problem, f"name one of them, as {', '.join(found[:3])}")
+    return found[0]
 
 
 def _window(account: Account, dataset: Dataset, words: tuple[str, str], now: float) -> Window:
@@ -316,7 +303,3 @@ def _table(appid: str, dataset: Dataset, decoded: Decoded) -> pa.Table:
     schema = arrow_schema(dataset)
     news = [NewRows(appid, day, rows, _NO_PROVENANCE) for day, rows in decoded.days.items()]
     return pa.Table.from_batches([to_record_batch(schema, news)] if news else [], schema)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)

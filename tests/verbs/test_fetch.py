@@ -281,7 +281,7 @@ def test_a_paused_account_is_asked_because_a_person_wants_it(cli: CommandLine) -
     ("words", "said"),
     [
         ((appid(7), DAILY, DAY), "unknown account"),
-        (("Twin", DAILY, DAY), "2 accounts have the name `Twin`"),
+        (("Twin", DAILY, DAY), "2 accounts match `Twin`"),
         ((ONE, "interface_sumary", DAY), "unknown dataset `interface_sumary`"),
         ((ONE, "interface_*", DAY), "2 datasets match"),
         ((ONE, "user_read", DAY), "WeChat has retired `user_read`"),
