@@ -4,66 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial, reduce
-from operator import and_
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow import fs
 
 from harvester.core import calendar
-from harvester.core.calendar import Day, Month
+from harvester.core.calendar import Day
 from harvester.core.config import parsers
 from harvester.core.errors import UsageError
-from harvester.core.model import bucket_of
 from harvester.readers.output_place import OutputPlace, located
 from harvester.storage import arrow_files, footer
 from harvester.storage.backends.base import Store
-from harvester.storage.layout import Partition
+from harvester.verbs.changes import ChosenChanges
 
 
-class RowFilter(NamedTuple):
-    """The rows that are read: days from ``begin`` to ``end`` of some accounts; None is all."""
-
-    begin: Day | None = None
-    end: Day | None = None
-    appids: tuple[str, ...] | None = None
-
-    def files(self, found: Iterable[Partition], buckets: int) -> list[Partition]:
-        """Return the files that may hold such rows."""
-        of_days = [each for each in found if self._has_days_of(each.month)]
-        # Once for all files, because there may be thousands of both.
-        own = {bucket_of(appid, buckets) for appid in self.appids or ()}
-        return [each for each in of_days if self.appids is None or each.bucket in own]
-
-    def _has_days_of(self, month: Month) -> bool:
-        return (self.begin is None or calendar.month_end(month) >= self.begin) and (
-            self.end is None or calendar.month_begin(month) <= self.end
-        )
-
-    def expression(self) -> ds.Expression | None:
-        """Return the condition of a row, None for all rows."""
-        day, conditions = ds.field("ref_date"), []
-        if self.begin is not None:
-            conditions.append(day >= pa.scalar(calendar.date_of(self.begin)))
-        if self.end is not None:
-            conditions.append(day <= pa.scalar(calendar.date_of(self.end)))
-        if self.appids is not None:
-            # Of no account at all the type would be unknown.
-            conditions.append(ds.field("appid").isin(pa.array(self.appids, pa.string())))
-        return reduce(and_, conditions) if conditions else None
-
-
-def filter_of(
-    begin: str | dt.date | None,
-    end: str | dt.date | None,
-    accounts: Sequence[str] | None,
-    now: float,
-) -> RowFilter:
-    """Return the filter of a call: Beijing days as in a job, and appids. Raises UsageError.
+def days_between(
+    begin: str | dt.date | None, end: str | dt.date | None, now: float
+) -> tuple[Day | None, Day | None]:
+    """Return the first and the last Beijing day of a call, as in a job. Raises UsageError.
 
     ``now`` is in seconds since the Unix epoch, and decides what ``-30d`` means.
     """
@@ -72,8 +34,7 @@ def filter_of(
     last = _day("end_date", end, lambda text: parsers.end_day(text, today))
     if first is not None and last is not None and first > last:
         raise UsageError("begin_date is after end_date", "swap them")
-    check = partial(parsers.option_value, "accounts", parse=parsers.appid)
-    return RowFilter(first, last, None if accounts is None else tuple(map(check, accounts)))
+    return first, last
 
 
 def _day(what: str, day: str | dt.date | None, parse: Callable[[str], Day | None]) -> Day | None:
@@ -84,13 +45,13 @@ def _day(what: str, day: str | dt.date | None, parse: Callable[[str], Day | None
     return parsers.option_value(what, str(day), parse)
 
 
-def arrow_dataset(place: OutputPlace, store: Store, name: str, chosen: RowFilter) -> ds.Dataset:
-    """Return the rows of a dataset that match a filter; no row is read yet.
+def arrow_dataset(place: OutputPlace, store: Store, name: str, chosen: ChosenChanges) -> ds.Dataset:
+    """Return the chosen rows of a dataset; no row is read yet.
 
     Raises as `located`, and StoreError for a file that cannot be read.
     """
     (tree, found), system = located(store, name), _file_system(place)
-    kept = chosen.files(found, tree.buckets)
+    kept = [each for each in found if chosen.has_file(tree.name(each))]
     # Of the newest month, because older files may lack columns that were added since.
     newest = tree.name([*found][-1])
     form = ds.ParquetFileFormat()
@@ -105,7 +66,7 @@ def arrow_dataset(place: OutputPlace, store: Store, name: str, chosen: RowFilter
         for each in kept
     ]
     dataset = _Rows(fragments, schema.append(pa.field("ref_month", pa.string())), form, system)
-    condition = chosen.expression()
+    condition = chosen.condition(schema.names)
     return dataset if condition is None else dataset.filter(condition)
 
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,19 +14,20 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from harvester.catalogue import CATALOGUE
+from harvester.core.config import parsers, settings
 from harvester.core.results import Change
 from harvester.readers import engines
-from harvester.readers.arrow_dataset import arrow_dataset, filter_of
-from harvester.readers.output_place import OutputPlace, datasets, located, open_place
+from harvester.readers.arrow_dataset import arrow_dataset, days_between
+from harvester.readers.output_place import OutputPlace, datasets, located, place_of
 from harvester.storage.backends.base import Store
 from harvester.storage.derived import derived_files
 from harvester.storage.derived.derived_runs import RecordedRun, codes, runs_table
-from harvester.storage.layout import ACCOUNTS, COVERAGE, Tree
-from harvester.storage.state import run_records
+from harvester.storage.layout import ACCOUNTS, COVERAGE, Tree, open_tree, refuse_unharvested
+from harvester.storage.state import rewrite_journal, run_records
 from harvester.storage.state.change_reader import whole_tree
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, Names
-from harvester.verbs.changes import changes_of
+from harvester.verbs.changes import ChosenChanges, changes_of, day_bounds
 from harvester.verbs.sql.dialects import dialect_of
 from harvester.verbs.sql.script import views_of
 from harvester.verbs.verify import Report, check_tree
@@ -69,9 +71,11 @@ class Output:
         day and an invalid appid.
         """
         # Here none is none: a program may have found no account.
-        appids = () if accounts in ([], ()) else arguments.names(accounts, "accounts") or None
-        chosen = filter_of(begin_date, end_date, appids, time.time())
-        return arrow_dataset(self._at, self._store, name, chosen)
+        named = () if accounts in ([], ()) else arguments.names(accounts, "accounts") or None
+        check = partial(parsers.option_value, "accounts", parse=parsers.appid)
+        appids = None if named is None else frozenset(map(check, named))
+        days = day_bounds(*days_between(begin_date, end_date, time.time()))
+        return arrow_dataset(self._at, self._store, name, ChosenChanges(appids, None, *days))
 
     def polars(self, name: str) -> pl.LazyFrame:
         """Return a dataset's rows as a lazy frame of Polars.
@@ -179,5 +183,11 @@ def open(
 
     Raises UsageError if nothing was harvested there, and HarvesterError if it cannot be read.
     """
-    place, store = open_place(output, endpoint, storage_options, must_exist=must_exist)
-    return Output(str(place.path), place, store)
+    at = place_of(output, endpoint, storage_options or {})
+    # The folders of datasets may be links to other disks, which only a manifest has to allow.
+    place = settings.Output(path=at.path, endpoint=at.endpoint, follow_links=at.is_folder)
+    tree = open_tree(place, at.options)
+    rewrite_journal.refuse_unfinished(tree)
+    if must_exist:
+        refuse_unharvested(tree.store)
+    return Output(str(at.path), at, tree.store)

@@ -9,12 +9,10 @@ from pathlib import Path
 
 from harvester.catalogue import CATALOGUE, unknown_dataset
 from harvester.core.config import parsers
-from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
 from harvester.storage import layout
 from harvester.storage.backends.base import FileInfo, Store
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.state import rewrite_journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +33,22 @@ class OutputPlace:
         return isinstance(self.path, Path)
 
 
-def open_place(
-    output: str | os.PathLike[str],
-    endpoint: str | None = None,
-    options: Mapping[str, object] | None = None,
-    *,
-    must_exist: bool = True,
-) -> tuple[OutputPlace, Store]:
-    """Open an output that exists for reading: its place, and its files. Creates nothing.
-
-    Raises UsageError if nothing was harvested there and it ``must_exist``, for an unfinished
-    rewrite, for an option that the store does not have, and if it may not be read; StoreError if it
-    cannot be read.
-    """
-    place = _place(output, endpoint, options or {})
-    # The folders of datasets may be links to other disks, which only a manifest has to allow.
-    target = Output(path=place.path, endpoint=place.endpoint, follow_links=place.is_folder)
-    tree = layout.open_tree(target, place.options)
-    rewrite_journal.refuse_unfinished(tree)
-    if must_exist:
-        layout.refuse_unharvested(tree.store)
-    return place, tree.store
+def place_of(
+    output: str | os.PathLike[str], endpoint: str | None, options: Mapping[str, object]
+) -> OutputPlace:
+    """Return the place that a caller names. Raises UsageError."""
+    text = os.fspath(output)
+    is_path = isinstance(output, os.PathLike) or "://" not in text
+    if is_path and (endpoint or options):
+        given = "endpoint" if endpoint else "storage_options"
+        problem = f"{given} is for an object store, and the output is a folder"
+        raise UsageError(problem, "leave it out")
+    if is_path:
+        # A view must not depend on the working directory.
+        return OutputPlace(Path(parsers.option_value("output", text, parsers.path)).absolute())
+    uri = parsers.option_value("output", text, parsers.place)
+    address = endpoint and parsers.option_value("endpoint", endpoint, parsers.endpoint)
+    return OutputPlace(uri, address, {key: _option_text(value) for key, value in options.items()})
 
 
 def datasets(store: Store) -> tuple[str, ...]:
@@ -76,23 +69,6 @@ def located(store: Store, name: str) -> tuple[Tree, dict[Partition, FileInfo]]:
         where = store.display_path()
         raise UsageError(f"{where}: `{name}` was not harvested here", f"it has {there}")
     return tree, dict(sorted(found.items()))
-
-
-def _place(
-    output: str | os.PathLike[str], endpoint: str | None, options: Mapping[str, object]
-) -> OutputPlace:
-    text = os.fspath(output)
-    is_path = isinstance(output, os.PathLike) or "://" not in text
-    if is_path and (endpoint or options):
-        given = "endpoint" if endpoint else "storage_options"
-        problem = f"{given} is for an object store, and the output is a folder"
-        raise UsageError(problem, "leave it out")
-    if is_path:
-        # A view must not depend on the working directory.
-        return OutputPlace(Path(parsers.option_value("output", text, parsers.path)).absolute())
-    uri = parsers.option_value("output", text, parsers.place)
-    address = endpoint and parsers.option_value("endpoint", endpoint, parsers.endpoint)
-    return OutputPlace(uri, address, {key: _option_text(value) for key, value in options.items()})
 
 
 def _option_text(value: object) -> str:

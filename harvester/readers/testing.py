@@ -22,7 +22,7 @@ from harvester.core.config import parsers
 from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
 from harvester.core.model import Window
-from harvester.readers.arrow_dataset import filter_of
+from harvester.readers.arrow_dataset import days_between
 from harvester.sandbox import FakeWeChat, Rules, expected_rows
 from harvester.sandbox.server import serve
 from harvester.verbs import arguments
@@ -81,9 +81,10 @@ class Sandbox:
         known = CATALOGUE.get(dataset)
         if known is None:
             raise UsageError(*unknown_dataset(dataset))
-        chosen = filter_of(begin_date, end_date, None, self.server.now())
-        newest = readiness.newest_ready(known, self.server.now())
-        begin, end = chosen.begin or known.first_day, min(chosen.end or newest, newest)
+        now = self.server.now()
+        first, last = days_between(begin_date, end_date, now)
+        newest = readiness.newest_ready(known, now)
+        begin, end = first or known.first_day, min(last or newest, newest)
         return pa.concat_tables(
             _expected(known, Window(appid, dataset, begin, end)) for appid in self.accounts
         )

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
+from operator import and_
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
+from harvester.core.calendar import Day
 from harvester.core.config.settings import Manifest, Output
+from harvester.core.dataset import DATE_COLUMN
 from harvester.core.errors import HistoryLost
 from harvester.core.model import bucket_of
 from harvester.core.results import Change
@@ -34,7 +41,7 @@ FROM_THE_BEGINNING = "begin"
 
 @dataclass(frozen=True, slots=True)
 class ChosenChanges:
-    """Part of a feed: some accounts and datasets, None for all of them, and a range of days."""
+    """Part of an output: some accounts and datasets, None for all of them, and a range of days."""
 
     appids: frozenset[str] | None = None
     datasets: frozenset[str] | None = None
@@ -61,10 +68,44 @@ class ChosenChanges:
         dataset, _, month = name.rpartition("/")[0].partition("/ref_month=")
         is_of_dataset = self.datasets is None or dataset in self.datasets
         is_of_month = self.begin_date[:7] <= month <= self.end_date[:7]
-        place = _BUCKET.fullmatch(layout.label_of(name))
-        own = {bucket_of(appid, int(place[2])) for appid in self.appids or () if place}
-        is_of_account = self.appids is None or (place is not None and int(place[1]) in own)
+        is_of_account = self.appids is None
+        if self.appids is not None and (place := _BUCKET.fullmatch(layout.label_of(name))):
+            is_of_account = int(place[1]) in _buckets_of(self.appids, int(place[2]))
         return is_of_dataset and is_of_month and is_of_account
+
+    def condition(
+        self, columns: Sequence[str], first: str = DATE_COLUMN, last: str = DATE_COLUMN
+    ) -> pc.Expression | None:
+        """Return the condition of a chosen row of a table with these columns; None if all are.
+
+        Its days are those from the column ``first`` to the column ``last``. Selected datasets
+        choose whole tables, so a table beside the datasets has the rows of all of them.
+        """
+        parts = list[pc.Expression]()
+        if self.appids is not None and "appid" in columns:
+            # Of no account at all the type would be unknown.
+            parts.append(pc.field("appid").isin(pa.array(sorted(self.appids), pa.string())))
+        if first in columns and self.begin_date:
+            parts.append(pc.field(last) >= _date(self.begin_date))
+        if first in columns and self.end_date != ALL_CHANGES.end_date:
+            parts.append(pc.field(first) <= _date(self.end_date))
+        return reduce(and_, parts) if parts else None
+
+
+@lru_cache(8)
+def _buckets_of(appids: frozenset[str], buckets: int) -> frozenset[int]:
+    # Once for all files, because there may be thousands of both.
+    return frozenset(bucket_of(appid, buckets) for appid in appids)
+
+
+def _date(day: str) -> pa.Scalar:
+    return pa.scalar(day).cast(pa.date32())
+
+
+def day_bounds(begin: Day | None, end: Day | None) -> tuple[str, str]:
+    """Return the first and the last day of a choice; None is no limit."""
+    first = "" if begin is None else calendar.day_text(begin)
+    return first, "9999" if end is None else calendar.day_text(end)
 
 
 ALL_CHANGES = ChosenChanges()
@@ -179,10 +220,8 @@ def chosen_changes(manifest: Manifest, selection: Selection, now: float) -> Chos
         jobs = narrow(manifest, selection, now).jobs
         appids = frozenset(appid for job in jobs for appid in job.appids)
         datasets = frozenset(name for job in jobs for name in job.datasets)
-    begin, end = selection.days(now)
     return ChosenChanges(
         appids if accounts or selection.jobs else None,
         datasets if selection.datasets or selection.jobs else None,
-        "" if begin is None else calendar.day_text(begin),
-        "9999" if end is None else calendar.day_text(end),
+        *day_bounds(*selection.days(now)),
     )

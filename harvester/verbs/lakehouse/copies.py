@@ -12,13 +12,9 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
 from itertools import chain
-from operator import and_
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harvester.core.dataset import DATE_COLUMN
@@ -26,7 +22,7 @@ from harvester.storage.backends import atomic_files
 from harvester.storage.backends.base import META_DIR, Store, read_bytes, temp_path
 from harvester.storage.footer import parquet_errors_as_store_errors
 from harvester.storage.layout import COVERAGE
-from harvester.verbs.changes import ALL_CHANGES, ChosenChanges
+from harvester.verbs.changes import ChosenChanges
 from harvester.verbs.lakehouse.plan import copy_name, month_of, source_of
 from harvester.verbs.lakehouse.tables import Copy
 
@@ -73,7 +69,9 @@ class Copier:
 
     def _fill(self, temp: Path, found: Path) -> None:
         """Write the chosen rows of a file."""
-        condition = _condition(self.folder, pq.read_schema(found), self.chosen)
+        schema = pq.read_schema(found)
+        days = ("begin_date", "end_date") if self.folder == COVERAGE else (DATE_COLUMN, DATE_COLUMN)
+        condition = self.chosen.condition(schema.names, *days)
         if condition is None:
             shutil.copyfile(found, temp)
             return
@@ -94,26 +92,6 @@ def _bounds(metadata: pq.FileMetaData) -> dict[str, tuple[str, str]]:
             lowest, highest = min(each.min for each in found), max(each.max for each in found)
             bounds[name] = str(lowest), str(highest)
     return bounds
-
-
-def _condition(folder: str, schema: pa.Schema, chosen: ChosenChanges) -> pc.Expression | None:
-    """Return the condition on the rows that are chosen, None if all are.
-
-    Selected datasets choose whole tables, so that `coverage` has the rows of all datasets.
-    """
-    parts = list[pc.Expression]()
-    if chosen.appids is not None and "appid" in schema.names:
-        parts.append(pc.field("appid").isin(sorted(chosen.appids)))
-    first, last = ("end_date", "begin_date") if folder == COVERAGE else [DATE_COLUMN] * 2
-    if last in schema.names and chosen.begin_date:
-        parts.append(pc.field(first) >= _date(chosen.begin_date))
-    if last in schema.names and chosen.end_date != ALL_CHANGES.end_date:
-        parts.append(pc.field(last) <= _date(chosen.end_date))
-    return reduce(and_, parts) if parts else None
-
-
-def _date(day: str) -> pa.Scalar:
-    return pa.scalar(day).cast(pa.date32())
 
 
 @dataclass(frozen=True, slots=True)
