@@ -213,25 +213,22 @@ def _is_inhabited(target: Tree, datasets: Mapping[str, Dataset]) -> bool:
 
 def _make_dataset(rewriting: _Rewriting, run_log: RunLog) -> int:
     """Make the files of a dataset, newest month first; return how many an earlier try had made."""
-    name, kept = rewriting.dataset.name, 0
-    journal = rewrite_journal.months(rewriting.target, name)
-    done: dict[str, rewrite_journal.DoneMonth] = {}
+    target, name = rewriting.target, rewriting.dataset.name
+    versions = {calendar.month_text(month): rewriting.versions(month) for month in rewriting.old}
+    journal = rewrite_journal.months(target, name)
+    # By their versions, because a run or `forget` may have changed the source since.
+    done = {key: each for key, each in journal.items() if each.of == versions.get(key)}
+    kept = sum(len(each.files) for each in done.values())
+    if done != journal:
+        rewrite_journal.write_months(target, name, done)
     for month in rewriting.old:
-        key, versions = calendar.month_text(month), rewriting.versions(month)
-        known = journal.get(key)
-        # By their versions, because a run or `forget` may have changed the source since.
-        if known is not None and known.of == versions:
-            kept += len(known.files)
-        else:
-            rows = _make_month(rewriting, month)
-            known = journal[key] = rewrite_journal.DoneMonth(versions, rows)
+        key = calendar.month_text(month)
+        if key not in done:
+            done[key] = rewrite_journal.DoneMonth(versions[key], _make_month(rewriting, month))
             # After each month, because a year of a large dataset may take an hour.
-            rewrite_journal.write_months(rewriting.target, name, journal)
-        done[key] = known
+            rewrite_journal.write_months(target, name, done)
     rows = {path: count for each in done.values() for path, count in each.files.items()}
     _record_made(rewriting, rows, run_log)
-    if journal != done:
-        rewrite_journal.write_months(rewriting.target, name, done)
     return kept
 
 
