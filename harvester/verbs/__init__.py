@@ -14,7 +14,6 @@ __all__ = [
     "fetch",
     "forget",
     "gate",
-    "inputs",
     "lakehouse",
     "plan",
     "progress",

@@ -2,7 +2,7 @@
 
 An account costs a call for its token, one for each family of its datasets, and one for each
 dataset's quota. A paused account costs one token and one call, which show whether it works again.
-The result of an account changes nothing for the others.
+The result of an account changes nothing for the others. `inputs` makes no call.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import anyio
@@ -24,8 +25,11 @@ from harvester.core.config.settings import Manifest
 from harvester.core.dataset import Dataset, Grain
 from harvester.core.errors import StoreError, UsageError
 from harvester.core.model import Refusal, Window, bucket_of
+from harvester.core.results import PausedAccount
 from harvester.core.rule import Action, Rule, Scope
 from harvester.engine.lone_calls import LoneCalls, Outcome, may_count
+from harvester.manifest.external_inputs import touched
+from harvester.manifest.narrowing import Selection
 from harvester.manifest.pause_lines import Refused, pause_lines
 from harvester.planning.ledger import Ledger, Moment
 from harvester.planning.wanted_days import paused_accounts
@@ -316,3 +320,38 @@ class _Prober:
             return outcome
 
         return await self.calls.few(once)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Variables, files, programs and hosts that a run would use.
+
+    ``accounts`` and ``jobs`` are numbers. ``unset`` are variables that the run needs and that are
+    not set, ``missing`` files that do not exist.
+    """
+
+    accounts: int
+    jobs: int
+    paused: tuple[PausedAccount, ...]
+    variables: tuple[str, ...]
+    files: tuple[Path, ...]
+    programs: tuple[str, ...]
+    hosts: tuple[str, ...]
+    unset: tuple[str, ...]
+    missing: tuple[Path, ...]
+
+
+def inputs(
+    manifest: ManifestSource, chosen: Selection, output: str | os.PathLike[str] | None
+) -> Inputs:
+    """Return the hosts, variables, files and programs that a run would use. Makes no call.
+
+    Raises UsageError.
+    """
+    narrowed = open_project(manifest, chosen, output, "optional").manifest
+    warn_of_doubts(narrowed)
+    variables, files, programs, hosts, required = touched(narrowed)
+    about = len(narrowed.accounts), len(narrowed.jobs), paused_accounts(narrowed)
+    unset = tuple(name for name in required if not os.environ.get(name))
+    missing = tuple(file for file in files if not file.exists())
+    return Inputs(*about, variables, files, programs, hosts, unset, missing)

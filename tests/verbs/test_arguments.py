@@ -24,8 +24,8 @@ from harvester.storage.coverage_scan import Refetch
 from harvester.testing import sandbox
 from harvester.verbs import arguments
 from harvester.verbs.changes import changes
+from harvester.verbs.check import inputs
 from harvester.verbs.forget import forget
-from harvester.verbs.inputs import inputs
 from harvester.verbs.lakehouse.export import export
 from harvester.verbs.rewrite import rewrite
 from harvester.verbs.sql.script import sql

@@ -29,7 +29,7 @@ from harvester.verbs.asking.check_report import (
     ProbeResult,
     State,
 )
-from harvester.verbs.inputs import Inputs, inputs
+from harvester.verbs.check import Inputs, inputs
 
 
 def check(
