@@ -13,9 +13,9 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -110,7 +110,8 @@ def harvest(
     count = _number_of_shards(shards, found.output.buckets, _slots(context))
     _check(given, found)
     given["output"] = _shared_place(found, output)
-    task = _Task(given, count, frozenset(accept), context.applicationId)
+    given["labels"] = {**(labels or {}), "spark_application": context.applicationId}
+    task = partial(_run_shard, given, frozenset(accept), count)
     with _forwarded(context, _variables(forward_env)):
         tasks = context.parallelize(range(count), count).setName("harvester").map(task)
         # Only now the variables of the workers are fixed: an RDD is made when it is needed.
@@ -120,39 +121,28 @@ def harvest(
     return spark.createDataFrame(ends, _SCHEMA)
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """The task of an executor. It holds no values of secrets, because Spark sends it to others."""
+def _run_shard(
+    given: Mapping[str, Any], accept: frozenset[str], count: int, index: int
+) -> tuple[Any, ...] | HarvesterError:
+    """Run a shard in the task of an executor, and return its row or its error.
 
-    given: Mapping[str, Any]
-    count: int
-    accept: frozenset[str]
-    application: str
-
-    def __call__(self, index: int) -> tuple[Any, ...] | HarvesterError:
-        """Run a shard, and return its row or its error.
-
-        An error is not raised: Spark would repeat the task, and then stop the other ones.
-        """
-        shard = f"{index + 1}/{self.count}"
-        try:
-            result = self._run(index)
-            if result.outcome not in self.accept:
-                result.raise_for_outcome()
-            return _row(shard, result)
-        except HarvesterError as error:
-            return _named(error, shard)
-        except Exception as error:  # noqa: BLE001 - a bug, told without foreign texts
-            where = (places(error) or ["an unknown place"])[-1]
-            bug = f"a bug in harvester: {type(error).__name__} at {where}"
-            return _named(HarvesterError(bug, "Please report it with the message."), shard)
-
-    def _run(self, index: int) -> Result:
-        attempt = TaskContext.get()
-        labels = {**(self.given["labels"] or {}), "spark_application": self.application}
-        if attempt is not None:
-            labels["spark_attempt"] = str(attempt.attemptNumber())
-        return run(**{**self.given, "labels": labels, "shard": (index + 1, self.count)})
+    An error is not raised: Spark would repeat the task, and then stop the other ones. No argument
+    has values of secrets, because Spark sends them to others.
+    """
+    shard, attempt = f"{index + 1}/{count}", TaskContext.get()
+    number = {} if attempt is None else {"spark_attempt": str(attempt.attemptNumber())}
+    try:
+        labels = given["labels"] | number
+        result = run(**{**given, "labels": labels, "shard": (index + 1, count)})
+        if result.outcome not in accept:
+            result.raise_for_outcome()
+        return _row(shard, result)
+    except HarvesterError as error:
+        return _named(error, shard)
+    except Exception as error:  # noqa: BLE001 - a bug, told without foreign texts
+        where = (places(error) or ["an unknown place"])[-1]
+        bug = f"a bug in harvester: {type(error).__name__} at {where}"
+        return _named(HarvesterError(bug, "Please report it with the message."), shard)
 
 
 def _check(given: Mapping[str, Any], manifest: Manifest) -> None:
