@@ -155,15 +155,13 @@ def account_statuses(
     by appid. ``now`` is in seconds since the Unix epoch. ``since`` has the days of the first runs
     that found an account paused, by appid.
     """
-    sets: defaultdict[str, dict[str, tuple[DaySet, States]]] = defaultdict(dict)
-    for dataset, of_dataset in want.items():
-        for appid, wanted in of_dataset.items():
-            sets[appid][dataset] = wanted, states[dataset][appid]
     found = []
     for account in manifest.accounts:
-        if of_account := sets.get(account.appid):
-            why = lacks.get(account.appid, []), now, since.get(account.appid)
-            found.append(_status(account, of_account, *why))
+        appid = account.appid
+        own = {name: (of[appid], states[name][appid]) for name, of in want.items() if appid in of}
+        if own:
+            why = lacks.get(appid, []), now, since.get(appid)
+            found.append(_status(account, own, *why))
     return sorted(found, key=_urgency)
 
 
