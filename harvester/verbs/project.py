@@ -8,8 +8,9 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -44,23 +45,12 @@ Authorised: TypeAlias = Literal["asked", "remembered", "optional"]
 """
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestReader:
-    """A `ReadAgain` for this process or another.
-
-    ``appids`` are the accounts that authorised the platform.
-    """
-
-    source: ManifestText
-    output: Output
-    appids: tuple[str, ...]
-    selection: Selection
-
-    def __call__(self, now: float) -> tuple[Manifest, Manifest]:
-        """Return both as of a time in seconds since the Unix epoch. Raises UsageError."""
-        draft = arguments.draft_of(self.source, now)
-        again = replace(draft.manifest(self.appids), output=self.output)
-        return narrowed(again, self.selection, now), again
+def _read_again(
+    source: ManifestText, output: Output, appids: tuple[str, ...], selection: Selection, now: float
+) -> tuple[Manifest, Manifest]:
+    """Do what a `ReadAgain` does; ``appids`` are the accounts that authorised the platform."""
+    again = replace(arguments.draft_of(source, now).manifest(appids), output=output)
+    return narrowed(again, selection, now), again
 
 
 @arguments.checked
@@ -115,7 +105,7 @@ class Opened(NamedTuple):
                 )
 
         mine = narrowed(manifest, selection, self.clock.started_at)
-        read_again = ManifestReader(self.source, output, appids, selection)
+        read_again = partial(_read_again, self.source, output, appids, selection)
         return Project(mine, manifest, tree, self.clock, platform, read_again, credentials)
 
 
