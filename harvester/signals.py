@@ -10,7 +10,6 @@ Imports the standard library alone: a signal may come before anything else is lo
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import signal
@@ -57,7 +56,8 @@ def install() -> None:
     if _listening:
         return
     _listening = True
-    numbers, told = _pipe()
+    _take_closed_streams()
+    numbers, told = os.pipe()
     os.set_blocking(told, False)
     signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     threading.Thread(target=_listen, args=(numbers,), name="signals", daemon=True).start()
@@ -69,13 +69,12 @@ def install() -> None:
             signal.siginterrupt(number, False)
 
 
-def _pipe() -> tuple[int, int]:
-    """Open a pipe whose descriptors are above 2, even if standard streams are closed."""
-    low = os.pipe()
-    numbers, told = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in low)
-    for end in low:
-        os.close(end)
-    return numbers, told
+def _take_closed_streams() -> None:
+    """Open the null device in the place of each standard stream that is closed."""
+    # Or the next opened file would get its descriptor, and then receive what is printed.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(descriptor)
 
 
 def _noop(_number: int, _frame: FrameType | None) -> None:

@@ -52,14 +52,7 @@ class HelpConsole(PlainConsole):
 
 
 def fix_std_streams() -> None:
-    """Make every stream writable in any charset; output to a closed one is discarded."""
-    for descriptor in (0, 1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            # A closed descriptor is taken, because the next opened file would get its number and
-            # then receive what is printed.
-            os.open(os.devnull, os.O_RDWR)
+    """Make every stream writable in any charset; the descriptor of a closed one is a device."""
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
     if sys.stderr is None:
