@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -128,7 +129,6 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_nothing_python_prints_shows_a_secret(failure: str, printed: dict[str, str]) -> None:
-    """The failure is printed and its secret masked, in development mode too."""
-    assert printed[failure]
+    """The failure is printed without its secret, in development mode too."""
+    assert re.search(r"\*\*\*|\w at (<string>:|an unknown place)", printed[failure])
     assert "c4n4ry" not in printed[failure]
-    assert "***" in printed[failure] or "Worst" in printed[failure]

@@ -49,9 +49,9 @@ def hidden() -> str:
 
 
 def test_an_uncaught_error(capsys: pytest.CaptureFixture[str], form: str) -> None:
-    """Its secrets are masked; as JSON it is one line."""
+    """It is told by its type and not by its text, which may hold a secret."""
     error = ValueError(hidden())
-    hooks._print_uncaught(ValueError, error, None)
+    hooks._report_uncaught(ValueError, error, None)
     assert "ValueError" in told(capsys, form)
 
 
@@ -62,7 +62,7 @@ def test_an_error_of_a_thread(
     """The thread is named; one that is gone is unknown."""
     error = ValueError(hidden())
     fields = (ValueError, error, None, thread)
-    hooks._print_thread_error(threading.ExceptHookArgs(fields))
+    hooks._report_of_thread(threading.ExceptHookArgs(fields))
     printed = told(capsys, form)
     assert "ValueError" in printed
     assert f"thread {thread.name if thread else 'unknown'}" in printed
@@ -77,8 +77,8 @@ class Unprintable(Exception):
     __str__ = __repr__
 
 
-def test_an_error_that_python_ignores(capsys: pytest.CaptureFixture[str], form: str) -> None:
-    """An object that cannot be printed is named by its type."""
+def test_an_error_that_python_ignores(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged by its type; an object that cannot be printed is named by its own."""
     ignored: Any = SimpleNamespace(
         exc_type=ValueError,
         exc_value=ValueError(hidden()),
@@ -86,25 +86,16 @@ def test_an_error_that_python_ignores(capsys: pytest.CaptureFixture[str], form: 
         err_msg=None,
         object=Unprintable(),
     )
-    hooks._print_unraisable(ignored)
-    printed = told(capsys, form)
-    assert "Exception ignored in: Unprintable" in printed
+    hooks._log_ignored(ignored)
+    told_of = "Exception ignored in: Unprintable: ValueError at an unknown place"
+    assert [record.getMessage() for record in caplog.records] == [told_of]
 
 
-def test_a_warning(capsys: pytest.CaptureFixture[str], form: str) -> None:
-    """It goes to stderr, or to the file that the caller names."""
-    hooks._print_warning(f"unclosed {hidden()}", ResourceWarning, "some.py", 7)
-    printed = told(capsys, form)
-    assert "some.py:7: ResourceWarning: unclosed" in printed
-    file = io.StringIO()
-    hooks._print_warning("to a file", UserWarning, "some.py", 7, file)
-    assert "to a file" in file.getvalue()
-    assert told(capsys, form) == ""
-
-
-def test_an_error_that_cannot_be_printed_has_its_type() -> None:
-    """Python would print it unmasked otherwise."""
-    assert "Unprintable" in hooks._traceback_text(Unprintable())
+def test_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged with its place and its category."""
+    hooks._log_warning("unclosed", ResourceWarning, "some.py", 7)
+    [record] = caplog.records
+    assert record.getMessage() == "some.py:7: ResourceWarning: unclosed"
 
 
 @pytest.mark.parametrize("last_resort", [None, logging.StreamHandler()])
@@ -121,10 +112,10 @@ def test_the_hooks_are_those_of_python(
         monkeypatch.setattr(module, name, getattr(module, name))
     monkeypatch.setattr(logging, "lastResort", last_resort)
     copy_context().run(hooks.install)
-    assert sys.excepthook is hooks._print_uncaught
-    assert threading.excepthook is hooks._print_thread_error
-    assert sys.unraisablehook is hooks._print_unraisable
-    assert warnings.showwarning is hooks._print_warning
+    assert sys.excepthook is hooks._report_uncaught
+    assert threading.excepthook is hooks._report_of_thread
+    assert sys.unraisablehook is hooks._log_ignored
+    assert warnings.showwarning is hooks._log_warning
     if last_resort is not None:
         record = logging.LogRecord("any", logging.ERROR, "", 0, hidden(), None, None)
         assert SECRET not in last_resort.format(record)

@@ -17,10 +17,11 @@ _MAX_LINE = 2_000
 _STYLES = {logging.WARNING: "yellow", logging.ERROR: "bold red"}
 
 
-class _TextLines(logging.Formatter):
-    """A formatter of lines like ``12:30:59Z INFO     message``, with secrets masked."""
+class TextLines(logging.Formatter):
+    """A formatter of lines in which secrets are masked and nothing acts."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
         return in_no_run(own_text, super().format(record), _MAX_LINE)
 
 
@@ -57,6 +58,6 @@ def set_up(options: Logging) -> None:
 
 def _handle_by(handler: logging.Handler) -> None:
     logging.Formatter.converter = time.gmtime
-    handler.setFormatter(_TextLines("%(asctime)s %(levelname)-8s %(message)s", "%H:%M:%SZ"))
+    handler.setFormatter(TextLines("%(asctime)s %(levelname)-8s %(message)s", "%H:%M:%SZ"))
     # Libraries log warnings and errors alone.
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -105,15 +105,15 @@ def _discard(stream: IO[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def report_error(error: Exception) -> None:
-    """Print what is wrong and what to do to stderr."""
+def report_error(error: BaseException, where: str = "") -> None:
+    """Print what is wrong, ``where`` a bug was met, and what to do to stderr."""
     if json_lines.is_on():
-        json_lines.tell_error(error)
+        json_lines.tell_error(error, where)
         return
     shown = error
     if not isinstance(shown, HarvesterError):
         bug, *_ = problems_of(error, time.time())
-        shown = HarvesterError(bug.message, bug.advice)
+        shown = HarvesterError(f"{bug.message}{where}", bug.advice)
     with stderr_output():
         lines = [inert_line(masked(line)) for line in shown.lines]
         print("error: " + "\n".join(lines), file=sys.stderr)

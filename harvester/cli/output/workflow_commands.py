@@ -34,7 +34,7 @@ def workflow_command(name: str, data: str, **properties: str | int) -> str:
     return f"::{name}{given and ' '}{given}::{inert_line(masked(data)).translate(_DATA)}"
 
 
-def annotations_of(error: Exception) -> Iterator[str]:
+def annotations_of(error: BaseException) -> Iterator[str]:
     """Yield the commands that show an error on the page of a run; none without such a runner.
 
     A bug has none, because its page would name nothing to mend.

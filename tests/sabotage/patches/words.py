@@ -164,8 +164,8 @@ SABOTAGES = (
     Sabotage(
         "token-in-a-traceback",
         HOOKS,
-        "in_no_run(redacted, text)",
-        "text",
+        "setFormatter(TextLines())",
+        "setFormatter(logging.Formatter())",
         "tests/cli/test_hooks.py::test_nothing_python_prints_shows_a_secret",
     ),
     Sabotage(
