@@ -74,7 +74,7 @@ def run(settings: Settings) -> Result:
     """Measure."""
     folder = settings.folder / "cpu"
     folder.mkdir()
-    with server("--cache-mib", 256) as address:
+    with server("--cached-answers", 80_000) as address:
         load = Load(address, busy(ACCOUNTS), DAYS)
         contestants = _contestants(folder, load, settings.engineer)
         measure(contestants[0].busy)  # fills the server's cache

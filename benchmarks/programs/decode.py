@@ -21,10 +21,8 @@ from harvester.core import calendar, readiness
 from harvester.core.dataset import Dataset
 from harvester.core.model import RawAnswer, Window
 from harvester.core.windows import windows
-from harvester.sandbox import Rules
-from harvester.sandbox.data import expected_rows
-from harvester.sandbox.responses import Archive
-from harvester.sandbox.responses import Window as Asked
+from harvester.sandbox import rows_at
+from harvester.sandbox.calls import list_of
 from harvester.tables import decode_batch
 from harvester.tables.row_groups import Provenance
 
@@ -38,22 +36,26 @@ STAMP = Provenance(1_790_000_000_000_000, "run")
 def main() -> None:
     """Measure every dataset."""
     appids = busy(ACCOUNTS)
-    archive = Archive(expected_rows, Rules())
     gc.collect()
     gc.freeze()
-    found = {name: _cost(_answers(archive, each, appids)) for name, each in CATALOGUE.items()}
+    found = {name: _cost(_answers(each, appids)) for name, each in CATALOGUE.items()}
     print(json.dumps(found))
 
 
-def _answers(archive: Archive, dataset: Dataset, appids: Iterable[str]) -> list[RawAnswer]:
+def _answers(dataset: Dataset, appids: Iterable[str]) -> list[RawAnswer]:
     newest = readiness.newest_ready(dataset, NOW) - 40
     asked = readiness.periods(dataset.grain, dataset.first_day, newest)
     return [
         RawAnswer(Window(appid, dataset.name, begin, end), int(NOW), 0, body)
         for appid in appids
         for begin, end in reversed(list(islice(windows(asked, dataset.span), WINDOWS)))
-        if len(body := archive.body(Asked(dataset, appid, begin, end, NOW))) > _EMPTY
+        if len(body := _body(dataset, appid, begin, end)) > _EMPTY
     ]
+
+
+def _body(dataset: Dataset, appid: str, begin: int, end: int) -> bytes:
+    rows = rows_at(NOW, dataset.name, appid, range(begin, end + 1))
+    return list_of(rows, is_delay=False if dataset.may_be_delayed else None)
 
 
 _EMPTY = len('{"list":[],"is_delay":false}')

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import time
 
+from benchmarks.cached_answers import CachedWeChat
 from harvester.sandbox import Rules
 from harvester.sandbox.server import run
-from tests.support.counting_wechat import CountingWeChat
 
 
 def main() -> None:
     """Serve until terminated."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--cache-mib", type=int, default=16)
+    parser.add_argument("--cached-answers", type=int, default=5_000)
     parser.add_argument("--rate", type=int)
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--faults", type=float, default=0.0)
@@ -23,9 +23,9 @@ def main() -> None:
         latency=options.latency,
         latency_jitter=options.latency,
         fault_rate=options.faults,
-        cache_bytes=options.cache_mib << 20,
     )
-    run(CountingWeChat(rules, time.time), announce=lambda address: print(address, flush=True))
+    wechat = CachedWeChat(rules, time.time, most=options.cached_answers)
+    run(wechat, announce=lambda address: print(address, flush=True))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+from benchmarks.cached_answers import CachedWeChat
 from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.calls import Request
 from tests.support.fault_server import certificate, http, read_request
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--tls", action="store_true")
     options = parser.parse_args()
-    wechat = FakeWeChat(Rules(cache_bytes=256 << 20), time.time)
+    wechat = CachedWeChat(Rules(), time.time, most=80_000)
     asyncio.run(serve(wechat, options.latency, tls=options.tls))
 
 

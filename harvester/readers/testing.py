@@ -23,7 +23,7 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
 from harvester.core.model import Window
 from harvester.readers.arrow_dataset import days_between
-from harvester.sandbox import FakeWeChat, Rules, expected_rows
+from harvester.sandbox import FakeWeChat, Rules, rows_at
 from harvester.sandbox.server import serve
 from harvester.verbs import arguments
 from harvester.verbs.fetch import table_of_answer
@@ -86,8 +86,14 @@ class Sandbox:
         newest = readiness.newest_ready(known, now)
         begin, end = first or known.first_day, min(last or newest, newest)
         return pa.concat_tables(
-            _expected(known, Window(appid, dataset, begin, end)) for appid in self.accounts
+            self._expected(known, Window(appid, dataset, begin, end)) for appid in self.accounts
         )
+
+    def _expected(self, dataset: Dataset, window: Window) -> pa.Table:
+        days = range(window.begin, window.end + 1)
+        rows = rows_at(self.server.now(), dataset.name, window.appid, days)
+        found = table_of_answer(dataset, window, json.dumps({"list": rows}).encode())
+        return found.drop_columns(["_fetched_at", "_run_id", "_extra"])
 
     @arguments.checked
     def fail(
@@ -140,10 +146,3 @@ def sandbox(
         secret.write_text("sandbox")
         secret.chmod(0o600)
         yield Sandbox(url, names, server, secret)
-
-
-def _expected(dataset: Dataset, window: Window) -> pa.Table:
-    days = range(window.begin, window.end + 1)
-    rows = [row for day in days for row in expected_rows(dataset.name, window.appid, day)]
-    found = table_of_answer(dataset, window, json.dumps({"list": rows}).encode())
-    return found.drop_columns(["_fetched_at", "_run_id", "_extra"])

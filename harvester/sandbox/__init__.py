@@ -13,6 +13,7 @@ from __future__ import annotations
 from harvester.sandbox.call_faults import ANYONE, QUOTA, TOKEN
 from harvester.sandbox.calls import Reply, Request
 from harvester.sandbox.data import Row, expected_rows
+from harvester.sandbox.responses import rows_at
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.server_state import FakeWeChat
 
@@ -26,5 +27,6 @@ __all__ = [
     "Row",
     "Rules",
     "expected_rows",
+    "rows_at",
     "server",
 ]

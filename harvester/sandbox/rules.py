@@ -20,7 +20,6 @@ class Rules:
         latency_jitter: Maximum of additional seconds, evenly distributed.
         fault_rate: Share of data calls that answer -1, from 0 to 1.
         seed: Determines which calls fail and how the jitter falls, in the order of the calls.
-        cache_bytes: Maximum bytes of answers kept to be sent again.
     """
 
     token_life: float = 7200.0
@@ -32,4 +31,3 @@ class Rules:
     latency_jitter: float = 0.0
     fault_rate: float = 0.0
     seed: int = 0
-    cache_bytes: int = 16 * 1024 * 1024

@@ -20,10 +20,10 @@ from harvester.core.dataset import Dataset
 from harvester.sandbox import calls
 from harvester.sandbox.call_faults import QUOTA, TOKEN, CallFaults, Refused
 from harvester.sandbox.counters import Counters
-from harvester.sandbox.data import expected_rows
+from harvester.sandbox.data import TABLES
 from harvester.sandbox.data.account import digest, fraction
 from harvester.sandbox.limits import Limits
-from harvester.sandbox.responses import Archive, Window
+from harvester.sandbox.responses import Window, rows_at
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.tokens import Token, TokenServer
 
@@ -48,7 +48,6 @@ class FakeWeChat:
         self._serial = 0
         self._call_faults = CallFaults[int]()
         self._limits = Limits(rules)
-        self._archive = Archive(expected_rows, rules)
         self._endpoints: dict[str, Callable[[calls.Request, float], calls.Reply]] = {
             STABLE_TOKEN_PATH: self._stable_token,
             PLAIN_TOKEN_PATH: self._plain_token,
@@ -162,7 +161,13 @@ class FakeWeChat:
             raise Refused(-1)
         if not 0 <= end - begin < dataset.span or begin < dataset.first_day or end >= today(now):
             raise Refused(61501)
-        return self._archive.body(window)
+        return self._answer(window)
+
+    def _answer(self, window: Window) -> bytes:
+        """Return the answer to a valid window."""
+        name, appid, begin, end, now = window.dataset.name, *window[1:]
+        rows = rows_at(now, name, appid, range(begin, end + 1))
+        return calls.list_of(rows, is_delay=False if TABLES[name].has_is_delay else None)
 
     def _offline(self, request: calls.Request, now: float) -> NoReturn:
         """Refuse an API that WeChat has retired. Raises Refused 47009 for a valid token."""

@@ -57,8 +57,8 @@ def test_days_without_rows_have_the_columns_all_the_same() -> None:
 def test_what_is_expected_without_days_is_what_a_manifest_without_days_finds(
     tmp_path: Path,
 ) -> None:
-    """From 30 days ago up to the newest day or week that is ready."""
-    names = ["interface_summary", "upstream_msg_week", "user_summary"]
+    """From 30 days ago up to the newest day or week that is ready; articles still grow."""
+    names = ["interface_summary", "upstream_msg_week", "biz_summary", "article_total_detail"]
     with sandbox(accounts=2, today="2026-06-10") as wechat:
         harvester.run(wechat.manifest(names, output=str(tmp_path)))
         for name in names:

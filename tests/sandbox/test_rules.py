@@ -280,17 +280,6 @@ async def test_the_source_of_rows_can_be_replaced() -> None:
     assert got.json["list"] == [{"interface_summary": TODAY - 2}, {"interface_summary": TODAY - 1}]
 
 
-@pytest.mark.parametrize("cache_bytes", [0, 300, 1 << 20])
-async def test_cached_answers_are_the_same(cache_bytes: int) -> None:
-    """The size of the cache does not change answers."""
-    wechat, _ = fake_wechat_at(cache_bytes=cache_bytes)
-    days = ["2024-06-01", "2024-06-02", "2024-06-03", "2024-06-01"]
-    async with client_for(wechat) as client:
-        token = wechat.token_of(BUSY)
-        bodies = [(await client.ask(token, day, day)).json["list"] for day in days]
-    assert [rows[0]["ref_date"] for rows in bodies] == days
-
-
 def test_every_message_is_wechats() -> None:
     """All errors have words of their own, without the id that is added to each."""
     assert all(words and "rid" not in words.split() for words in MESSAGES.values())

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import orjson
 
@@ -38,17 +38,11 @@ from harvester.sandbox.calls import (
 )
 from harvester.sandbox.data import TABLES
 from harvester.sandbox.data.account import fraction
-from harvester.sandbox.responses import (
-    READY_MINUTES,
-    Archive,
-    Source,
-    Window,
-    grown_so_far,
-    preliminary,
-)
+from harvester.sandbox.responses import READY_MINUTES, Window, grown_so_far
 from harvester.sandbox.tokens import Token
 from tests.support.counting_wechat import CountingWeChat
 from tests.support.emulated_platform import Endpoint, Platforms
+from tests.support.preliminary_figures import preliminary
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """The value of SO_LINGER with which a close resets the connection."""
@@ -245,22 +239,22 @@ class FaultyRules(Rules):
     data_faults: tuple[DataFault, ...] = ()
 
 
-class FaultyArchive(Archive):
-    """Answers by window, as data faults leave them."""
+Source: TypeAlias = Callable[[str, str, Day], list[Row]]
+"""A pure function from (dataset name, appid, day) to the final rows of that day."""
+
+
+class FaultyArchive:
+    """Answers by window: the rows of a source, as data faults leave them."""
 
     def __init__(self, source: Source, rules: Rules) -> None:
-        super().__init__(source, rules)
+        self._source = source
         self._seed = rules.seed
         self._faulty = rules if isinstance(rules, FaultyRules) else FaultyRules()
         self.data_faults = list(self._faulty.data_faults)
 
     def body(self, window: Window) -> bytes:
         """Return the answer's body. Raises Refused 61503."""
-        if self.data_faults or self._faulty != FaultyRules():
-            return self._encode(window, self.rows(window))
-        return super().body(window)
-
-    def _encode(self, window: Window, rows: list[Row]) -> bytes:
+        rows = self.rows(window)
         if not TABLES[window.dataset.name].has_is_delay:
             return list_of(rows)
         is_delay = any(
@@ -270,6 +264,12 @@ class FaultyArchive(Archive):
         )
         text = str(is_delay).lower() if self._faulty.delay_text else is_delay
         return list_of(rows, is_delay=text)
+
+    def rows(self, window: Window) -> list[Row]:
+        """Return the rows of the answer. Raises Refused 61503."""
+        return [
+            row for day in range(window.begin, window.end + 1) for row in self._day(window, day)
+        ]
 
     def _faults_of(self, window: Window, day: Day) -> list[DataFault]:
         dataset = window.dataset.name
@@ -311,11 +311,15 @@ class FaultyArchive(Archive):
         return now >= ready_at
 
 
+PRELIMINARY_DAYS = {"biz_summary": 7}
+"""Days for which the figures of a dataset are always preliminary."""
+
+
 def _preliminary_days(dataset: Dataset, fault: DataFault | None) -> int:
     """Return for how many days figures are preliminary under a fault, or without one (None)."""
     table = TABLES[dataset.name]
     if fault is None:
-        return table.preliminary_days
+        return PRELIMINARY_DAYS.get(dataset.name, 0)
     if isinstance(fault, Revised):
         return dataset.settle if fault.days is None else fault.days
     return fault.days if isinstance(fault, Delayed) and table.has_is_delay else 0
@@ -343,7 +347,7 @@ class FaultyWeChat(CountingWeChat):
         super().__init__(rules, clock)
         self._faults = CallFaults[Fault]()
         self._permits: dict[str, frozenset[str]] = {}
-        self._archive: FaultyArchive = FaultyArchive(source, rules)
+        self._archive = FaultyArchive(source, rules)
         self.windows = Counter[AskedWindow]()
         self.platforms = Platforms(rules, self.tokens, clock)
         for path, endpoint in self.platforms.endpoints.items():
@@ -443,6 +447,9 @@ class FaultyWeChat(CountingWeChat):
         if window.end - window.begin >= spans.get(window.dataset.name, window.dataset.span):
             raise Refused(61501)
         return body
+
+    def _answer(self, window: Window) -> bytes:
+        return self._archive.body(window)
 
     def _is_permitted(self, appid: str, dataset: Dataset) -> bool:
         return dataset.family in self._permits.get(appid, (dataset.family,))

@@ -19,7 +19,7 @@ from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import Reply, Request, date_text, json_of, list_of
 from harvester.sandbox.data import TABLES
-from harvester.sandbox.responses import Archive, Window
+from harvester.sandbox.responses import Window
 from harvester.sandbox.tokens import Token
 from tests.support.fake_time import FakeNetwork
 from tests.support.wechat_life import Life
@@ -51,26 +51,6 @@ def brings_rows(answer: Answered, known: dict[tuple[str, str, Day], int]) -> boo
     return brought
 
 
-class _LivingArchive(Archive):
-    """Answers by window, as a life has them at the moment of the call."""
-
-    def __init__(self, life: Life, answered: list[Answered]) -> None:
-        super().__init__(life.truth, Rules())
-        self._life = life
-        self._answered = answered
-
-    def body(self, window: Window) -> bytes:
-        """Return the answer's body."""
-        name, sums, rows, is_delayed = window.dataset.name, [], [], False
-        for day in range(window.begin, window.end + 1):
-            found, marked = self._life.shown(name, window.appid, day, window.now)
-            sums.append(zlib.crc32(json_of(found)) if found else _EMPTY)
-            rows += found
-            is_delayed |= marked
-        self._answered.append(Answered(name, window.appid, window.begin, tuple(sums)))
-        return list_of(rows, is_delay=is_delayed if TABLES[name].has_is_delay else None)
-
-
 class LivingWeChat(FakeWeChat):
     """An emulated WeChat; ``answered`` has the windows that it answered."""
 
@@ -78,7 +58,17 @@ class LivingWeChat(FakeWeChat):
         super().__init__(Rules(), clock)
         self.answered: list[Answered] = []
         self._life = life
-        self._archive: Archive = _LivingArchive(life, self.answered)
+
+    def _answer(self, window: Window) -> bytes:
+        """Return the answer to a window, as the life has it at the moment of the call."""
+        name, sums, rows, is_delayed = window.dataset.name, [], [], False
+        for day in range(window.begin, window.end + 1):
+            found, marked = self._life.shown(name, window.appid, day, window.now)
+            sums.append(zlib.crc32(json_of(found)) if found else _EMPTY)
+            rows += found
+            is_delayed |= marked
+        self.answered.append(Answered(name, window.appid, window.begin, tuple(sums)))
+        return list_of(rows, is_delay=is_delayed if TABLES[name].has_is_delay else None)
 
     def _token(
         self, appid: str, secret: str, *, issue: Callable[[str, float], Token], now: float

@@ -18,7 +18,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day, date_of, day_text, instant, today
 from harvester.sandbox import Row, expected_rows
 from harvester.sandbox.data import TABLES
-from harvester.sandbox.responses import preliminary
+from tests.support.preliminary_figures import preliminary
 
 READY_MINUTES = 8 * 60
 """Minutes after midnight at which the rows of the day before usually appear."""

@@ -61,7 +61,7 @@ def cli(
     """The command line on two accounts and three days, the first account with a name."""
     monkeypatch.setenv("COMMANDS_SECRET", SECRET)
     scope = JobScope((DAILY, HOURLY), "2026-02-01", "2026-02-03")
-    world = FaultyWeChat(Rules(cache_bytes=0), time.time, source=truth.rows)
+    world = FaultyWeChat(Rules(), time.time, source=truth.rows)
     with command_line(tmp_path, scope, world, capsys) as found:
         text = found.manifest.read_text()
         found.manifest.write_text(

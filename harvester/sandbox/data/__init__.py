@@ -15,7 +15,6 @@ from harvester.core.calendar import Day
 from harvester.sandbox.data import article, interface, message, user
 from harvester.sandbox.data.account import Profile, Row, profile_of
 from harvester.sandbox.data.message import Period, month_from, single_day, week_from
-from harvester.sandbox.data.publication import COUNTED_DAYS
 
 
 class Table(NamedTuple):
@@ -25,20 +24,13 @@ class Table(NamedTuple):
         rows: Returns the final rows of (appid, day).
         period: Returns the days that the rows of a day sum up; none if no period begins with it.
         has_is_delay: Whether answers have the member ``"is_delay"``.
-        growing: Name of the list that gets an entry on each of ``unsettled_days`` days.
-        unsettled_days: Without ``growing``, days for which all figures are preliminary.
+        growing: Name of the list that gets an entry on each day that is counted.
     """
 
     rows: Callable[[str, Day], list[Row]]
     period: Period = single_day
     has_is_delay: bool = False
     growing: str = ""
-    unsettled_days: int = 0
-
-    @property
-    def preliminary_days(self) -> int:
-        """Days for which all figures are preliminary."""
-        return 0 if self.growing else self.unsettled_days
 
 
 def _summed(rows: Callable[..., list[Row]], period: Period) -> Table:
@@ -59,10 +51,8 @@ TABLES: dict[str, Table] = {
     "interface_summary_hour": Table(interface.hourly_rows),
     "article_read": Table(article.read_rows, has_is_delay=True),
     "article_share": Table(article.share_rows, has_is_delay=True),
-    "biz_summary": Table(article.biz_rows, has_is_delay=True, unsettled_days=7),
-    "article_total_detail": Table(
-        article.total_rows, has_is_delay=True, growing="detail_list", unsettled_days=COUNTED_DAYS
-    ),
+    "biz_summary": Table(article.biz_rows, has_is_delay=True),
+    "article_total_detail": Table(article.total_rows, has_is_delay=True, growing="detail_list"),
 }
 """All datasets by their names in the catalogue."""
 
