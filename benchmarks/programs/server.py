@@ -6,8 +6,8 @@ import argparse
 import time
 
 from benchmarks.cached_answers import CachedWeChat
-from harvester.sandbox import Rules
 from harvester.sandbox.server import run
+from tests.support.counting_wechat import StrictRules
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--faults", type=float, default=0.0)
     options = parser.parse_args()
-    rules = Rules(
+    rules = StrictRules(
         window_limit=None if options.rate is None else (options.rate, 1.0),
         latency=options.latency,
         latency_jitter=options.latency,

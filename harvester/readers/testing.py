@@ -45,7 +45,7 @@ class Sandbox:
     @property
     def requests(self) -> int:
         """The number of calls so far, those for tokens included."""
-        return self.server.counters.requests
+        return self.server.requests
 
     @arguments.checked
     def manifest(

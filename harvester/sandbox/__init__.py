@@ -5,7 +5,7 @@
     wechat = FakeWeChat(Rules(minute_limit=100), time.time)
     async with serve(wechat) as address:
         ...  # any client that talks to f"{address}/datacube/getinterfacesummary"
-    assert wechat.counters.errcodes[45011] == 0
+    assert wechat.requests == 2
 """
 
 from __future__ import annotations

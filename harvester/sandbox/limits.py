@@ -1,24 +1,45 @@
-"""Limits on data calls, counted as WeChat counts them."""
+"""Limits on calls, counted as WeChat counts them: per period of time."""
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections.abc import Hashable
 
 from harvester.core.calendar import today
 from harvester.sandbox.call_faults import Refused
-from harvester.sandbox.counters import PeriodCounter
 from harvester.sandbox.rules import Rules
 
 UNLIMITED = 10_000_000
 """The daily limit reported where the rules have none: more calls than a day has room for."""
 
 
+class PeriodCounter:
+    """Counts calls by key within the newest period, such as a minute or a Beijing day.
+
+    ``limit`` is the number of calls allowed in one period, None for any number.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self._counts: dict[Hashable, tuple[int, int]] = {}
+
+    def count(self, key: Hashable, period: int) -> int:
+        """Return the number of calls in the period."""
+        counted_in, count = self._counts.get(key, (period, 0))
+        return count if counted_in == period else 0
+
+    def is_full(self, key: Hashable, period: int) -> bool:
+        """Return whether one more call would exceed the limit."""
+        return self.limit is not None and self.count(key, period) >= self.limit
+
+    def add(self, key: Hashable, period: int) -> None:
+        """Count one call."""
+        self._counts[key] = (period, self.count(key, period) + 1)
+
+
 class Limits:
-    """All limits of one emulator: per day, per minute, and per sliding window."""
+    """The limits on an emulator's data calls: per day and per minute."""
 
     def __init__(self, rules: Rules) -> None:
-        self._window_limit = rules.window_limit
-        self._admitted = defaultdict[str, deque[float]](deque)
         self._minutes = PeriodCounter(rules.minute_limit)
         self._days = PeriodCounter(rules.daily_quota)
 
@@ -26,13 +47,11 @@ class Limits:
         """Spend one call. Raises Refused 45009 or 45011; a refused call spends nothing."""
         key = (appid, dataset)
         day, minute = today(now), int(now // 60)
-        # All limits are checked before the first is spent.
+        # Both limits are checked before the first is spent.
         if self._days.is_full(key, day):
             raise Refused(45009)
         if self._minutes.is_full(key, minute):
             raise Refused(45011)
-        if self._window_limit is not None:
-            _admit(self._admitted[appid], *self._window_limit, now)
         self._days.add(key, day)
         self._minutes.add(key, minute)
 
@@ -41,15 +60,3 @@ class Limits:
         limit = UNLIMITED if self._days.limit is None else self._days.limit
         used = self._days.count((appid, dataset), today(now))
         return {"daily_limit": limit, "used": used, "remain": max(0, limit - used)}
-
-
-def _admit(calls: deque[float], limit: int, seconds: float, now: float) -> None:
-    """Add a call to those of the last ``seconds``; a call exactly that old is out.
-
-    Raises Refused 45011 if there are ``limit`` calls already.
-    """
-    while calls and calls[0] <= now - seconds:
-        calls.popleft()
-    if len(calls) >= limit:
-        raise Refused(45011)
-    calls.append(now)

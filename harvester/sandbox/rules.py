@@ -14,8 +14,6 @@ class Rules:
         token_tail: Ends the text of every token, to make it hard to quote or easy to search for.
         minute_limit: Calls per minute of the clock, account and dataset; one more answers 45011.
         daily_quota: Calls per Beijing day, account and dataset; one more answers 45009.
-        window_limit: ``(calls, seconds)``: an account's calls in any window of that length, over
-            all datasets and tokens; one more answers 45011.
         latency: Seconds before every answer.
         latency_jitter: Maximum of additional seconds, evenly distributed.
         fault_rate: Share of data calls that answer -1, from 0 to 1.
@@ -26,7 +24,6 @@ class Rules:
     token_tail: str = ""
     minute_limit: int | None = None
     daily_quota: int | None = None
-    window_limit: tuple[int, float] | None = None
     latency: float = 0.0
     latency_jitter: float = 0.0
     fault_rate: float = 0.0

@@ -10,6 +10,7 @@ spans, first days) is shared with the client and nothing else is, so the two can
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
@@ -19,7 +20,6 @@ from harvester.core.calendar import Clock, today
 from harvester.core.dataset import Dataset
 from harvester.sandbox import calls
 from harvester.sandbox.call_faults import QUOTA, TOKEN, CallFaults, Refused
-from harvester.sandbox.counters import Counters
 from harvester.sandbox.data import TABLES
 from harvester.sandbox.data.account import digest, fraction
 from harvester.sandbox.limits import Limits
@@ -37,15 +37,17 @@ class FakeWeChat:
 
     ``now`` is its clock, which returns seconds since the Unix epoch; Beijing days, minutes and the
     age of tokens follow it. ``date_comment`` is appended to the date that answers have.
+    ``requests`` is the number of all requests, ``calls`` that of data calls with a valid token by
+    appid.
     """
 
     def __init__(self, rules: Rules, clock: Clock) -> None:
         self.rules = rules
-        self.counters = Counters()
+        self.requests = 0
+        self.calls = Counter[str]()
         self.tokens = TokenServer(rules.token_life, rules.token_tail)
         self.now = clock
         self.date_comment = ""
-        self._serial = 0
         self._call_faults = CallFaults[int]()
         self._limits = Limits(rules)
         self._endpoints: dict[str, Callable[[calls.Request, float], calls.Reply]] = {
@@ -78,8 +80,7 @@ class FakeWeChat:
     def answer(self, request: calls.Request) -> calls.Reply:
         """Answer one request as of now, and count it."""
         now = self.now()
-        self.counters.requests += 1
-        self._serial += 1
+        self.requests += 1
         try:
             reply = self._call(request, now)
         except Refused as refused:
@@ -91,7 +92,6 @@ class FakeWeChat:
 
     def _call(self, request: calls.Request, now: float) -> calls.Reply:
         endpoint = self._endpoints.get(request.path)
-        self.counters.paths[request.path if endpoint else "?"] += 1
         if endpoint is None:
             return calls.Reply(b"", 404, "text/plain")
         if request.unsized:
@@ -124,7 +124,6 @@ class FakeWeChat:
             token = issue(appid, now)
             return calls.json_of({"access_token": token.text, "expires_in": token.left(now)})
 
-        self.counters.token_calls[appid] += 1
         return self._reply(appid, TOKEN, now, answer)
 
     # Quotas
@@ -180,17 +179,16 @@ class FakeWeChat:
         if not text:
             raise Refused(41001)
         token = self.tokens.find(text, now)
-        self.counters.calls[token.appid] += 1
+        self.calls[token.appid] += 1
         return token
 
     # Errors and chance
 
     def _error(self, errcode: int, now: float, errmsg: str = "") -> bytes:
-        self.counters.errcodes[errcode] += 1
-        random = digest(f"rid {self._serial}", 8).hex()
+        random = digest(f"rid {self.requests}", 8).hex()
         rid = f"{int(now) & 0xFFFFFFFF:08x}-{random[:8]}-{random[8:]}"
         return calls.error_of(errcode, rid, errmsg)
 
     def _chance(self, purpose: str) -> float:
         """Return a number from 0 to below 1, always the same for a seed and the n-th request."""
-        return fraction(f"{purpose} {self.rules.seed} {self._serial}")
+        return fraction(f"{purpose} {self.rules.seed} {self.requests}")

@@ -16,8 +16,8 @@ from math import inf
 
 from harvester.core.calendar import today
 from harvester.sandbox.call_faults import Refused
-from harvester.sandbox.counters import PeriodCounter
 from harvester.sandbox.data.account import digest
+from harvester.sandbox.limits import PeriodCounter
 
 OVERLAP = 300.0
 """Seconds for which a token and its successor both work."""

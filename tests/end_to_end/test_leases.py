@@ -18,10 +18,10 @@ import pytest
 from harvester.cli import invoke
 from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import Rules
 from harvester.storage.backends.base import read_bytes
 from harvester.storage.layout import Tree, open_tree
 from tests.end_to_end.test_kills import ENVIRONMENT, PYTHON
+from tests.support.counting_wechat import StrictRules
 from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import BOTH, appid, days_between, expected, published_rows
 from tests.support.sandboxes import serve_in_thread
@@ -119,7 +119,7 @@ class Laboratory:
 @contextmanager
 def laboratory(folder: Path, output: Output, lease: int, end: str = END) -> Iterator[Laboratory]:
     """Serve an emulator whose limit is that of the manifest; end what was started."""
-    wechat = FaultyWeChat(Rules(window_limit=(10, 1.0)), time.time)
+    wechat = FaultyWeChat(StrictRules(window_limit=(10, 1.0)), time.time)
     accounts = ", ".join(f"{{appid: {appid(number)}}}" for number in range(1, ACCOUNTS + 1))
     with serve_in_thread(wechat) as address:
         text = MANIFEST.format(

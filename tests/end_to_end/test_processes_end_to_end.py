@@ -12,7 +12,6 @@ import duckdb
 import pytest
 
 import harvester
-from harvester.sandbox import Rules
 from harvester.storage import locks
 from harvester.verbs.project import open_project
 from tests.end_to_end.test_platform_end_to_end import (
@@ -23,6 +22,7 @@ from tests.end_to_end.test_platform_end_to_end import (
     platform_world,
 )
 from tests.support.claims import claim
+from tests.support.counting_wechat import StrictRules
 from tests.support.emulated_platform import (
     AUTHORIZER_LIST_PATH,
     AUTHORIZER_TOKEN_PATH,
@@ -128,7 +128,7 @@ def test_two_thousand_accounts_in_processes_and_in_shards(
         "processes": [["--processes", "2"]],
         "shards": [["--shard", f"{number}/4"] for number in range(1, 5)],
     }
-    with workplace(tmp_path, Rules(window_limit=(10, 1.0), latency=0.02)) as place:
+    with workplace(tmp_path, StrictRules(window_limit=(10, 1.0), latency=0.02)) as place:
         place.accounts, place.days = 2_000, ("2026-03-01", "2026-03-30")
         job = {"datasets": [*BOTH], "begin_date": place.days[0], "end_date": place.days[1]}
         place.options = {"jobs": [job], "limits": {}, "output": {"path": "out", "buckets": 8}}

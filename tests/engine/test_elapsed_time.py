@@ -15,8 +15,8 @@ from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.model import Rate
 from harvester.planning.ledger import Ledger, Moment
-from harvester.sandbox import Rules
 from harvester.storage.state import quota_ledger
+from tests.support.counting_wechat import StrictRules
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
 from tests.support.nights import by_night, few_by_day
 from tests.support.run_harness import HOURLY
@@ -34,7 +34,7 @@ def lab(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
     """An account with 150 windows, forty calls a minute, and a server that counts them."""
     lab = VirtualTimeHarness(tmp_path, accounts=1, begin="2025-12-01", end="2026-04-29")
     lab.datasets, lab.limits = (HOURLY,), Limits(PACE)
-    lab.rules = Rules(window_limit=(LIMIT, 60.0))
+    lab.rules = StrictRules(window_limit=(LIMIT, 60.0))
     lab.__post_init__()
     with in_virtual_time(lab):
         yield lab

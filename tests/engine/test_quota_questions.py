@@ -32,6 +32,7 @@ from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import Reply, Request
 from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.wechat.quota_api import QUOTA_PATH
+from tests.support.counting_wechat import StrictRules
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
 from tests.support.faulty_wechat import Fault
 from tests.support.ledgers import known_quotas
@@ -55,7 +56,7 @@ def lab(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
     """One account that owes 600 hourly days, of which WeChat answers 400 a day."""
     lab = VirtualTimeHarness(tmp_path, accounts=1, begin=first_of(600), end=day_text(END))
     lab.datasets, lab.limits = (HOURLY,), Limits(TEN)
-    lab.rules = Rules(daily_quota=400, window_limit=(10, 1.0))
+    lab.rules = StrictRules(daily_quota=400, window_limit=(10, 1.0))
     lab.__post_init__()
     with in_virtual_time(lab):
         yield lab

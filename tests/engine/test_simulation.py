@@ -21,8 +21,8 @@ from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, Reserve
 from harvester.runs.record.record import Record
-from harvester.sandbox import Rules
 from harvester.storage.state import quota_ledger
+from tests.support.counting_wechat import StrictRules
 from tests.support.fake_time import Call, Killed, VirtualTimeHarness, in_virtual_time
 from tests.support.run_harness import BOTH, days_between, expected, published_rows
 
@@ -116,7 +116,7 @@ def history(seed: int, root: Path) -> History:
             daily_reserve=Reserve(calls=dice.choice([0, 0, 1])),
         ),
         retry=Retry(max_attempts=6, initial_delay=0.5, max_delay=30.0),
-        rules=Rules(
+        rules=StrictRules(
             window_limit=(count, period),
             daily_quota=quota,
             fault_rate=dice.choice([0.0, 0.1, 0.2]),

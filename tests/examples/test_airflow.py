@@ -153,7 +153,7 @@ def test_the_daily_harvest_ends_at_once(
     with sandbox(accounts=4) as wechat:
         found = run_dag(python, file, dag_id, wechat, tmp_path)
         assert [task["state"] for task in found["tasks"]] == ["success"] * 3
-        assert wechat.server.counters.calls.total() == 4
+        assert wechat.server.calls.total() == 4
     rows = harvester.open(tmp_path / "output").arrow("interface_summary").count_rows()
     assert 0 < rows <= 4 * 3
 

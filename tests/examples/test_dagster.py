@@ -75,7 +75,7 @@ def test_each_dataset_is_an_asset(tmp_path: Path) -> None:
         assert first["success"]
         assert list(first["assets"]) == ["user_summary"]
         found = materialise(wechat, tmp_path)
-        calls = wechat.server.counters.calls.total()
+        calls = wechat.server.calls.total()
     assert found["success"]
     assert found["schedules"] == ["wechat_daily"]
     assert found["checks"] == {"interface_summary": True, "user_summary": True}

@@ -242,7 +242,7 @@ def test_a_container_ends_in_order(tmp_path: Path) -> None:
         jobs["limits"] = {"per_token": {"rate": "20/s"}}
         jobs["output"] = {"path": jobs["output"], "buckets": 8}
         with start(tmp_path, jobs, JOB_COMPLETION_INDEX="0") as process:
-            while wechat.server.counters.calls.total() < 20:
+            while wechat.server.calls.total() < 20:
                 time.sleep(0.05)
             process.send_signal(signal.SIGTERM)
             process.wait()

@@ -49,7 +49,7 @@ def test_one_row_a_shard(
             found = harvest(spark, manifest, shards=3)
         assert "3 shards, and the cluster runs 2 tasks at once" in caplog.text
         assert found.columns == COLUMNS
-        calls = wechat.server.counters.calls.total()
+        calls = wechat.server.calls.total()
         rows = found.collect()
         assert [row.shard for row in rows] == ["1/3", "2/3", "3/3"]
         assert {(row.outcome, row.exit_code, *row.reasons) for row in rows} == {("complete", 0)}
@@ -69,7 +69,7 @@ def test_one_row_a_shard(
         assert found.collect() == rows
         again = harvest(spark, manifest, max_duration=timedelta(minutes=5))
         assert [(row.shard, row.requests) for row in again.collect()] == [("1/2", 0), ("2/2", 0)]
-        assert wechat.server.counters.calls.total() == calls
+        assert wechat.server.calls.total() == calls
         tree = open_tree(harvester.read_manifest(manifest).output)
         with (
             locks.hold(tree, [0], claim("other")),

@@ -23,7 +23,7 @@ import harvester
 from harvester.core import calendar
 from harvester.core.config.settings import Output
 from harvester.core.model import bucket_of
-from harvester.sandbox import Rules
+from tests.support.counting_wechat import StrictRules
 from tests.support.doc_pages import ROOT
 from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import appid
@@ -170,7 +170,7 @@ def cluster(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
 @pytest.fixture
 def wechat() -> FaultyWeChat:
     """An emulator that refuses the eleventh call of an account in any second."""
-    rules = Rules(window_limit=(RATE, 1.0))
+    rules = StrictRules(window_limit=(RATE, 1.0))
     start = calendar.instant(calendar.parse_day(TODAY), 12 * 60) - time.time()
     world = FaultyWeChat(rules, lambda: start + time.time())
     world.date_comment = calendar.EMULATED

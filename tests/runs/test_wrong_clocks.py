@@ -37,6 +37,7 @@ from harvester.sandbox.call_faults import TOKEN
 from harvester.sandbox.calls import date_text
 from harvester.storage.state import quota_ledger
 from harvester.verbs.check import check_accounts, save
+from tests.support.counting_wechat import StrictRules
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
 from tests.support.faulty_wechat import Fault, FaultyWeChat
 from tests.support.ledgers import checked_quotas
@@ -283,7 +284,7 @@ def test_calls_made_before_the_clock_was_right_are_calls_of_the_day(
     """They were entered for another day, and WeChat counts them for this one."""
     with_given_tokens(lab, monkeypatch)
     lab.limits = Limits(lab.limits.per_token, daily_quota=10)
-    lab.rules = Rules(daily_quota=10, window_limit=(10, 1.0))
+    lab.rules = StrictRules(daily_quota=10, window_limit=(10, 1.0))
     lab.__post_init__()
     lab.skew = skew
     for _ in range(3):

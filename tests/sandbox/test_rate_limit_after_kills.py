@@ -13,9 +13,9 @@ from time import time
 import pytest
 
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import Rules
 from harvester.sandbox.server import serve
 from tests.end_to_end.test_kills import ENVIRONMENT, PYTHON
+from tests.support.counting_wechat import StrictRules
 from tests.support.faulty_wechat import FaultyWeChat as Sandbox
 from tests.support.run_harness import appid
 
@@ -64,7 +64,7 @@ class CountedRuns:
 @asynccontextmanager
 async def counted_runs(folder: Path, limit: tuple[int, float]) -> AsyncIterator[CountedRuns]:
     """Serve an emulator with this limit, in which a tenth of all calls fails."""
-    wechat = Sandbox(Rules(window_limit=limit, fault_rate=0.1, latency_jitter=0.02), time)
+    wechat = Sandbox(StrictRules(window_limit=limit, fault_rate=0.1, latency_jitter=0.02), time)
     async with serve(wechat) as address:
         yield CountedRuns(folder, wechat, address)
 

@@ -30,6 +30,7 @@ from harvester.scheduling.retry_budget import (
     RetryBudget,
 )
 from tests.support import faulty_wechat
+from tests.support.counting_wechat import StrictRules
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
 from tests.support.faulty_wechat import Break, Fault, FaultyRules, Wire
 from tests.support.nights import by_night, few_by_day
@@ -115,7 +116,7 @@ def test_a_run_holds_off_until_calls_of_the_one_before_count_no_more(
 ) -> None:
     """Sixty a minute at once, and again by the next run: the server still never counts 61."""
     lab.limits = Limits(Pace(Rate(60, 60.0), 60, concurrency=60))
-    serve_by(lab, Rules(window_limit=(60, 60.0)))
+    serve_by(lab, StrictRules(window_limit=(60, 60.0)))
     if ends == "killed":
         with pytest.raises(Killed):
             lab.run(kill_after=0.5)
@@ -132,7 +133,7 @@ def test_a_run_holds_off_until_calls_of_the_one_before_count_no_more(
 def test_a_few_calls_of_the_run_before_cost_no_wait(lab: VirtualTimeHarness) -> None:
     """Ten of sixty calls a minute were made: the next run may make the other fifty at once."""
     lab.limits = Limits(Pace(Rate(60, 60.0), 60, concurrency=60))
-    serve_by(lab, Rules(window_limit=(60, 60.0)))
+    serve_by(lab, StrictRules(window_limit=(60, 60.0)))
     lab.begin = "2026-04-20"
     lab.run()
     lab.begin, restarted = "2026-01-20", lab.now()
@@ -182,7 +183,7 @@ def test_a_server_that_is_stricter_than_the_manifest_is_obeyed_in_the_end(
     """Each minute with a refusal lowers the rate, until there are no more of them."""
     lab.begin = "2025-09-01"
     lab.limits = Limits(Pace(Rate(10, 1.0), 1, concurrency))
-    serve_by(lab, Rules(window_limit=limit))
+    serve_by(lab, StrictRules(window_limit=limit))
     done = lab.run()
     assert done.exit_code is Exit.DONE
     refused = lab.sandbox.counters.errcodes[45011]
@@ -202,7 +203,7 @@ def test_accounts_with_faults_take_hardly_longer_than_they_must(
     lab.datasets, lab.retry = (HOURLY,), Retry(max_attempts=20)
     lab.limits = Limits(Pace(Rate(2, 1.0), 1, concurrency=4), connections=100)
     lab.net.there = lab.net.back = 0.01
-    serve_by(lab, Rules(window_limit=(2, 1.0), fault_rate=0.1, latency_jitter=0.02))
+    serve_by(lab, StrictRules(window_limit=(2, 1.0), fault_rate=0.1, latency_jitter=0.02))
     with in_virtual_time(lab):
         done = lab.run()
     assert (done.exit_code, lab.sandbox.counters.errcodes[45011]) == (Exit.DONE, 0)

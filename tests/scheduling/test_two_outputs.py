@@ -19,11 +19,12 @@ from harvester.runs import harvest
 from harvester.sandbox import Rules
 from harvester.sandbox.calls import Reply, Request
 from harvester.storage.layout import open_tree
+from tests.support.counting_wechat import StrictRules
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
 from tests.support.nights import by_night
 from tests.support.run_harness import HOURLY
 
-SLIDING = Rules(window_limit=(20, 60.0))
+SLIDING = StrictRules(window_limit=(20, 60.0))
 FIXED = Rules(minute_limit=20)
 SEEDS = [1, *by_night(range(2, 11))]
 ALONE = 240 / 20 * 60

@@ -3,17 +3,72 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harvester.core.calendar import Clock
 from harvester.sandbox import FakeWeChat, Reply, Request, Rules
-from harvester.sandbox.counters import Counters
+from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.limits import Limits
 from harvester.sandbox.tokens import Token
 
 COUNTERS_PATH = "/sandbox/counters"
 RESET_PATH = "/sandbox/reset"
+
+
+@dataclass(frozen=True, slots=True)
+class StrictRules(Rules):
+    """The rules of an emulator that counts calls in sliding windows too.
+
+    Attributes:
+        window_limit: ``(calls, seconds)``: an account's calls in any window of that length, over
+            all datasets and tokens; one more answers 45011.
+    """
+
+    window_limit: tuple[int, float] | None = None
+
+
+@dataclass(slots=True)
+class Counters:
+    """Counts of requests. ``errcodes`` is counted with the answer, all others on arrival.
+
+    Attributes:
+        requests: All requests.
+        paths: Requests by path; unknown paths are counted under ``?``.
+        calls: Data calls with a valid token, by appid.
+        token_calls: Calls of any token endpoint, by appid.
+        errcodes: Errors answered, by errcode.
+    """
+
+    requests: int = 0
+    paths: Counter[str] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
+    token_calls: Counter[str] = field(default_factory=Counter)
+    errcodes: Counter[int] = field(default_factory=Counter)
+
+
+class StrictLimits(Limits):
+    """The limits of an emulator, those in sliding windows included."""
+
+    def __init__(self, rules: Rules) -> None:
+        super().__init__(rules)
+        self.window = rules.window_limit if isinstance(rules, StrictRules) else None
+        self._admitted = defaultdict[str, deque[float]](deque)
+
+    def admit(self, appid: str, dataset: str, now: float) -> None:
+        """Spend one call. Raises Refused 45009 or 45011; a refused call spends nothing."""
+        calls = self._admitted[appid]
+        if self.window is not None:
+            limit, seconds = self.window
+            # A call exactly that old is out.
+            while calls and calls[0] <= now - seconds:
+                calls.popleft()
+            if len(calls) >= limit:
+                raise Refused(45011)
+        super().admit(appid, dataset, now)
+        if self.window is not None:
+            calls.append(now)
 
 
 @dataclass(slots=True)
@@ -36,6 +91,8 @@ class CountingWeChat(FakeWeChat):
 
     def __init__(self, rules: Rules, clock: Clock) -> None:
         super().__init__(rules, clock)
+        self.counters = Counters()
+        self._limits: StrictLimits = StrictLimits(rules)
         self._loads = defaultdict[str, _Load](_Load)
 
     def peak_load(self) -> dict[str, int]:
@@ -48,7 +105,7 @@ class CountingWeChat(FakeWeChat):
     def reset(self) -> None:
         """Reset the counters and the limits. Tokens, secrets and faults stay."""
         self.counters = Counters()
-        self._limits = Limits(self.rules)
+        self._limits = StrictLimits(self.rules)
         self._loads.clear()
 
     def answer(self, request: Request) -> Reply:
@@ -61,11 +118,27 @@ class CountingWeChat(FakeWeChat):
                 return Reply(b"", 405, "text/plain")
             self.reset()
             return Reply(b"{}")
+        self.counters.requests += 1
         return super().answer(request)
+
+    def _call(self, request: Request, now: float) -> Reply:
+        self.counters.paths[request.path if request.path in self._endpoints else "?"] += 1
+        return super()._call(request, now)
+
+    def _token(
+        self, appid: str, secret: str, *, issue: Callable[[str, float], Token], now: float
+    ) -> Reply:
+        self.counters.token_calls[appid] += 1
+        return super()._token(appid, secret, issue=issue, now=now)
+
+    def _error(self, errcode: int, now: float, errmsg: str = "") -> bytes:
+        self.counters.errcodes[errcode] += 1
+        return super()._error(errcode, now, errmsg)
 
     def _caller(self, request: Request, now: float) -> Token:
         token = super()._caller(request, now)
-        if self.rules.window_limit is not None:
-            _, seconds = self.rules.window_limit
+        self.counters.calls[token.appid] += 1
+        if self._limits.window is not None:
+            _, seconds = self._limits.window
             self._loads[token.appid].arrive(seconds, now)
         return token

@@ -40,7 +40,7 @@ from harvester.sandbox.data import TABLES
 from harvester.sandbox.data.account import fraction
 from harvester.sandbox.responses import READY_MINUTES, Window, grown_so_far
 from harvester.sandbox.tokens import Token
-from tests.support.counting_wechat import CountingWeChat
+from tests.support.counting_wechat import CountingWeChat, StrictRules
 from tests.support.emulated_platform import Endpoint, Platforms
 from tests.support.preliminary_figures import preliminary
 
@@ -219,7 +219,7 @@ class Delayed(DataFault):
 
 
 @dataclass(frozen=True, slots=True)
-class FaultyRules(Rules):
+class FaultyRules(StrictRules):
     """The rules of an emulator with faults.
 
     Attributes:

@@ -115,4 +115,4 @@ class OddWeChat(FaultyWeChat):
 
     def answer(self, request: Request) -> Reply:
         """Answer a request in the next form."""
-        return odd(super().answer(request), self._serial, date_text(int(self.now())))
+        return odd(super().answer(request), self.requests, date_text(int(self.now())))

@@ -30,6 +30,7 @@ from harvester.wechat.quota_api import quota_or_reason
 from tests.support import faulty_wechat
 from tests.support.answers import period_end
 from tests.support.cli import JobScope, command_line
+from tests.support.counting_wechat import StrictRules
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
 from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.ledgers import checked_quotas, tell
@@ -346,7 +347,7 @@ def patient(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
     lab.limits = Limits(
         Pace(Rate(10, 60.0), 10, concurrency=4), daily_quota=10, daily_reserve=Reserve()
     )
-    lab.rules = Rules(window_limit=(10, 60.0))
+    lab.rules = StrictRules(window_limit=(10, 60.0))
     lab.__post_init__()
     lab.sandbox.fail(SICK, 76021, dataset=QUOTA)
     with in_virtual_time(lab):
