@@ -135,7 +135,7 @@ class WrittenJob:
 
 
 _Ages = Annotated[
-    list[Annotated[int, *field_types.whole(1, 366)]],
+    tuple[Annotated[int, *field_types.whole(1, 366)], ...],
     Field(min_length=1),
     AfterValidator(parsers.ages),
 ]
@@ -145,9 +145,9 @@ _Ages = Annotated[
 class WrittenRefresh:
     """Ages at which a provisional day is asked again, in days since its first answer."""
 
-    rows: Annotated[tuple[int, ...], field_types.validated_as(_Ages)] | None = None
+    rows: _Ages | None = None
     """Ages of a day with rows, until they are final: [1, 2, 3, 7]."""
-    empty: Annotated[tuple[int, ...], field_types.validated_as(_Ages)] | None = None
+    empty: _Ages | None = None
     """Ages of a day without rows, which is final after the last: [1, 2, 3, 7, 14, 28]."""
 
 

@@ -31,7 +31,6 @@ _CompleteBy = Annotated[
     | Annotated[CompleteBy, Tag("[mapping]")],
     types.union_by_kind("must be a time of day, or a mapping of time and share"),
 ]
-_QuietDays = Annotated[list[types.QuietDays], AfterValidator(tuple)]
 
 
 @dataclass(frozen=True, config=types.CLOSED)
@@ -42,7 +41,7 @@ class Expect:
     """The time by which a day is to be there: "12:00", or {time: "12:00", share: 95%}."""
     min_share_with_rows: types.Percentage | None = None
     """The least share of the accounts with an answer that have rows of a day: 50%."""
-    quiet: Annotated[tuple[DaySet, ...], types.validated_as(_QuietDays)] = ()
+    quiet: tuple[types.QuietDays, ...] = ()
     """Days of which nothing is expected: ["2026-02-15..2026-02-23", 2026-05-01]."""
     gate: types.Gate | None = None
     """open, the default: an unmet expectation needs a person and closes no gate. closed: status

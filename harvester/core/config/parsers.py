@@ -45,11 +45,11 @@ def _matched(pattern: str, text: str, what: str, hint: str) -> re.Match[str]:
     raise InvalidValue(what, hint)
 
 
-def ages(found: list[int]) -> tuple[int, ...]:
+def ages(found: tuple[int, ...]) -> tuple[int, ...]:
     """Check ages in days, which must rise."""
-    if found != sorted(set(found)):
+    if [*found] != sorted(set(found)):
         raise InvalidValue("must rise from age to age", "write [1, 2, 3, 7]")
-    return tuple(found)
+    return found
 
 
 def appid(text: str) -> str:
