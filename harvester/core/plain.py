@@ -46,11 +46,9 @@ class Brief:
 
 def plain(value: object) -> Any:
     """Return a result as values for JSON: members by name, days and enumerations as text."""
-    if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value)]
+    # Dataclasses and named tuples alike list their members for `match`.
+    if names := getattr(value, "__match_args__", ()):
         return dict(_member(name, getattr(value, name)) for name in names)
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return dict(_member(name, each) for name, each in value._asdict().items())
     if isinstance(value, Mapping):
         return {name: plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
