@@ -63,8 +63,6 @@ def validate_accounts(
     # The sandbox takes any secret, and after other mistakes it is not known what is needed.
     unrelated = fields_of(Root).keys() - {"api", "defaults", "accounts_from"}
     needs_credentials = not (context.partial or bad - unrelated or root.api.is_sandbox)
-    # One with a mistake counts, or each account that needs it would be a mistake too.
-    has_platform = root.platform is not None or "platform" in bad
     accounts: dict[str, Account] = {}
     places = context.account_places
     for section in written:
@@ -89,7 +87,7 @@ def validate_accounts(
         if begin is not None and end is not None and begin > end:
             section.refuse(("end_date",), "the account ends before it begins", "swap the days")
         if needs_credentials:
-            _check_credential(account, root, section, has_platform=has_platform)
+            _check_credential(account, root, bad, section)
             _check_headers(account.credential, root.defaults.credential, section)
     return accounts
 
@@ -139,9 +137,7 @@ def _raw_names(value: object) -> Iterator[str]:
     yield from (f"{given.get('appid')}", f"{given.get('name')}")
 
 
-def _check_credential(
-    account: Account, root: Root, section: Section, *, has_platform: bool
-) -> None:
+def _check_credential(account: Account, root: Root, bad: set[str], section: Section) -> None:
     """Report what prevents the use of an account's credential."""
     credential = account.credential
     if credential is None and root.accounts_from is None:
@@ -155,7 +151,8 @@ def _check_credential(
     if account.name.startswith("-") and any(word.startswith("{name}") for word in command or ()):
         what = "`name` begins with `-`, so its token_command would take it for an option"
         section.refuse(("name",), what, "write text before {name} in the command")
-    if account.uses_platform and not has_platform:
+    # A platform with a mistake counts, or each account that needs it would be a mistake too.
+    if account.uses_platform and root.platform is None and "platform" not in bad:
         what = "a refresh_token needs `platform`, which can use it"
         section.refuse(("credential",), what, "say which platform it belongs to")
     if account.uses_platform and not account.owns_tokens:
