@@ -1,4 +1,4 @@
-"""The type of token providers, what they return, and what they raise."""
+"""What token providers return, and what they raise."""
 
 from __future__ import annotations
 

@@ -113,8 +113,8 @@ SABOTAGES = (
     Sabotage(
         "remaining-calls-ignored",
         QUOTA,
-        "self._room = min(self.limit.quota, known.counted + told.remain)",
-        "self._room = self.limit.quota",
+        "self._room = min(self.quota, known.counted + told.remain)",
+        "self._room = self.quota",
         "tests/planning/test_quota_decisions.py::test_what_is_left_is_the_smaller_of_limit_and_remain_less_the_reserve",
     ),
     Sabotage(
@@ -170,7 +170,7 @@ SABOTAGES = (
         "probe-without-waiting",
         "harvester/scheduling/account_queue.py",
         "backlog.refusals.held = not backlog.refusals.released",
-        "backlog.refusals.held = False",
+        "backlog.refusals.held = is_held",
         "tests/engine/test_surprises.py::test_each_dataset_of_an_account_is_probed_before_it_is_asked_at_once",
     ),
     Sabotage(
