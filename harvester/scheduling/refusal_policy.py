@@ -120,7 +120,7 @@ class RefusalPolicy:
     def heard(self, dataset: str, *, is_refusal: bool = False) -> None:
         """Take in an answer, be it for no dataset: what waited for it goes on."""
         if dataset in self._budget.waiting:
-            self._hold_dataset(dataset, is_held=False)
+            self._release_dataset(dataset)
         self._budget.answered(dataset, is_refusal=is_refusal)
 
     def start_day(self) -> None:
@@ -142,26 +142,24 @@ class RefusalPolicy:
         attempt.queue.put_retry(attempt, until)
 
     def _take_failure(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        backlog, name = attempt.backlog, attempt.window.dataset
+        backlog = attempt.backlog
         self._budget.failed(attempt.window, now, str(why), is_local=rule.is_local)
         attempt.failing_since = attempt.failing_since or now
         backlog.failing_since = backlog.failing_since or now
-        if self._budget.judge(name, backlog.failing_since, now):
-            self._hold_dataset(name, is_held=True)
+        self._budget.judge(attempt.window.dataset, backlog.failing_since, now)
 
-    def _hold_dataset(self, name: str, *, is_held: bool) -> None:
-        """Hand out no window of a dataset that fails alone but for its probe, or all again."""
+    def _release_dataset(self, name: str) -> None:
+        """Hand out the windows of a dataset again that waited by itself."""
         for queue in self._abandoned.queues:
             for backlog in queue.backlogs:
                 if backlog.dataset.name == name:
-                    backlog.is_aside = is_held
-            if not is_held:
-                self._abandoned.resumed.append(queue)
+                    backlog.is_aside = False
+            self._abandoned.resumed.append(queue)
 
     def release_waiting(self) -> None:
         """Ask the datasets that wait by themselves again, because no other work is left."""
         for name in self._budget.waiting:
-            self._hold_dataset(name, is_held=False)
+            self._release_dataset(name)
 
     def _fail(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Count a failed attempt, and slow the account down.
