@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -227,3 +228,20 @@ def test_a_run_that_dies_at_any_change_of_the_store_is_mended_by_the_next(
             assert all_names(lab.tree, layout.RAW) == []
             count += step
     assert count > 40
+
+
+def test_a_command_that_reads_leaves_no_copy_behind(tmp_path: Path, s3_output: Output) -> None:
+    """What it has downloaded is gone at its end, with the folder that it was in."""
+    lab = RunHarness(tmp_path, output=s3_output, accounts=1, datasets=(DAILY,))
+    assert lab.run().exit_code is Exit.DONE
+    manifest = write_manifest(tmp_path, s3_output, "sandbox", 1)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    done = subprocess.run(
+        [*PYTHON, "harvester", "verify", str(manifest)],
+        env={**ENVIRONMENT, **os.environ, "TMPDIR": str(temporary)},
+        check=False,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert list(temporary.iterdir()) == []
