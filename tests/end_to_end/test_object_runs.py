@@ -231,7 +231,7 @@ def test_a_run_that_dies_at_any_change_of_the_store_is_mended_by_the_next(
 
 
 def test_a_command_that_reads_leaves_no_copy_behind(tmp_path: Path, s3_output: Output) -> None:
-    """What it has downloaded is gone at its end, with the folder that it was in."""
+    """Its downloads are gone at its end, with the folder that they were in."""
     lab = RunHarness(tmp_path, output=s3_output, accounts=1, datasets=(DAILY,))
     assert lab.run().exit_code is Exit.DONE
     manifest = write_manifest(tmp_path, s3_output, "sandbox", 1)

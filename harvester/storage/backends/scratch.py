@@ -68,11 +68,8 @@ def _remove_abandoned(parent: Path) -> None:
 
 
 def _remove_if_abandoned(lock: Path, folder: Path) -> None:
-    descriptor = os.open(lock, os.O_RDWR | os.O_NOFOLLOW)
-    try:
-        if os.fstat(descriptor).st_uid == os.geteuid():
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with os.fdopen(os.open(lock, os.O_RDWR | os.O_NOFOLLOW)) as file:
+        if os.fstat(file.fileno()).st_uid == os.geteuid():
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
             atomic_files.unlink_quietly(lock)
-    finally:
-        os.close(descriptor)
