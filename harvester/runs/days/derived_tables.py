@@ -11,22 +11,20 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harvester.core import calendar
 from harvester.core.calendar import NO_DAYS, DaySet
 from harvester.core.config.settings import Manifest
 from harvester.core.day_states import NOT_ASKED, Cause, DaysBeside, ExplainedDays
 from harvester.core.model import bucket_of
 from harvester.planning.wanted_days import Wanted
 from harvester.runs.days.missing_days import RunHistory
-from harvester.runs.record.account_report import errcode_of
+from harvester.runs.record.account_report import given_up
 from harvester.runs.record.record import Record
-from harvester.scheduling.listener import AbandonedDays
 from harvester.storage.coverage_scan import States
 from harvester.storage.derived import derived_accounts
 from harvester.storage.derived.derived_coverage import CoverageUpdate
 from harvester.storage.layout import Tree
 from harvester.storage.state import manifests
-from harvester.storage.state.run_records import GivenUp, RunResult
+from harvester.storage.state.run_records import RunResult
 
 SEARCHED_RUNS = 20
 """Maximum run records that are searched for the causes of missing days."""
@@ -111,10 +109,4 @@ def _cause(item: ExplainedDays) -> Cause:
 def result_of(record: Record) -> RunResult:
     """Return what a run that ends gave up, as its record says it."""
     ended = dt.datetime.fromtimestamp(int(record.ended_at), dt.UTC)
-    return RunResult(record.run_id, ended, "finished", tuple(map(_given_up, record.abandoned)))
-
-
-def _given_up(item: AbandonedDays) -> GivenUp:
-    begin, end = map(calendar.date_of, (item.begin, item.end))
-    kind = item.rule.action.value, item.rule.scope.value
-    return GivenUp(item.appid, item.dataset, begin, end, *kind, errcode_of(item))
+    return RunResult(record.run_id, ended, "finished", tuple(map(given_up, record.abandoned)))

@@ -17,6 +17,7 @@ from harvester.runs.record.complete_days import CompleteDays
 from harvester.scheduling.account_queue import AccountQueue
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage.coverage_scan import States
+from harvester.storage.state.run_records import GivenUp
 
 _RECENT_DAYS = 7
 """Newest days that an account wants of a dataset. What it lacks of older ones is backfill."""
@@ -92,6 +93,13 @@ def reason_of(abandoned: AbandonedDays) -> tuple[str, Exit]:
 def errcode_of(abandoned: AbandonedDays) -> int | None:
     """Return WeChat's code for given up days; None without an answer of WeChat's."""
     return abandoned.why.errcode if isinstance(abandoned.why, Refusal) else None
+
+
+def given_up(item: AbandonedDays) -> GivenUp:
+    """Return given up days as a record has them."""
+    begin, end = map(calendar.date_of, (item.begin, item.end))
+    kind = item.rule.action.value, item.rule.scope.value
+    return GivenUp(item.appid, item.dataset, begin, end, *kind, errcode_of(item))
 
 
 def reason_for(action: Action, scope: Scope) -> tuple[str, Exit]:

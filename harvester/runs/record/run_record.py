@@ -8,13 +8,13 @@ from typing import Any
 
 from harvester import __version__
 from harvester.core import calendar
-from harvester.core.model import Refusal, Window
+from harvester.core.model import Refusal
 from harvester.core.plain import plain
 from harvester.core.results import PendingDays
 from harvester.core.text.inert_text import inert
 from harvester.core.text.safe_text import safe_text
 from harvester.runs.record import events, labels
-from harvester.runs.record.account_report import AccountSummary, DatasetSummary, DayCounts
+from harvester.runs.record.account_report import AccountSummary, DatasetSummary, DayCounts, given_up
 from harvester.runs.record.complete_days import CompleteDays
 from harvester.runs.record.members import ShardOutcome
 from harvester.runs.record.notes import notes_of
@@ -178,15 +178,11 @@ def plain_row(row: AccountSummary | DatasetSummary) -> dict[str, Any]:
 
 def _exception(item: AbandonedDays) -> dict[str, Any]:
     refusal = item.why if isinstance(item.why, Refusal) else None
-    days = plain(Window(item.appid, item.dataset, item.begin, item.end))
     return {
-        **days,
+        **plain(given_up(item)),
         "days": item.count,
-        "action": item.rule.action.value,
-        "scope": item.rule.scope.value,
         "meaning": item.rule.meaning,
         "advice": item.rule.advice,
-        "errcode": refusal.errcode if refusal else None,
         "errmsg": refusal.errmsg if refusal else safe_text(str(item.why)),
         "rid": refusal.rid if refusal else "",
     }
