@@ -7,7 +7,8 @@ runs tell the trouble, as far as the files still show it.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import islice, takewhile
 from typing import TypeAlias
@@ -50,7 +51,7 @@ _FEW = 5
 _FROM_FILES = {"quarantined", "empty_everywhere", expectations.CAUSE}
 """Causes that the files show, whatever the records tell."""
 
-Pairs: TypeAlias = Collection[tuple[str, str]]
+Pairs: TypeAlias = AbstractSet[tuple[str, str]]
 """Datasets with their appids."""
 
 _STANDING_ADVICE = said("One run after another ends with it, so it does not pass by itself.")
@@ -212,7 +213,7 @@ def open_attention(
 
 def concerns(item: Attention, pairs: Pairs) -> bool:
     """Return whether an item is about one of the pairs, or about all accounts."""
-    return not item.accounts or any(True for _ in _pairs(item, pairs))
+    return not item.accounts or bool(_pairs(item, pairs))
 
 
 def _told(former: Iterable[FormerRun], manifest: str) -> Mapping[str, Attention]:
@@ -249,15 +250,11 @@ def _still(item: Attention, lacking: Pairs) -> Iterator[Attention]:
     if not item.accounts:
         yield item
         return
-    pairs = list(_pairs(item, lacking))
-    if pairs:
+    if pairs := _pairs(item, lacking):
         datasets, appids = ({*each} for each in zip(*pairs, strict=True))
         accounts = tuple(each for each in item.accounts if each.appid in appids)
         yield replace(item, accounts=accounts, datasets=tuple(sorted(datasets)))
 
 
-def _pairs(item: Attention, lacking: Pairs) -> Iterator[tuple[str, str]]:
-    for dataset in item.datasets:
-        for account in item.accounts:
-            if (dataset, account.appid) in lacking:
-                yield dataset, account.appid
+def _pairs(item: Attention, lacking: Pairs) -> Pairs:
+    return lacking & {(name, each.appid) for name in item.datasets for each in item.accounts}

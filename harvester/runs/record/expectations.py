@@ -168,19 +168,18 @@ def _judged(
     name: str, expect: Expect, day: Day, states: Mapping[str, States]
 ) -> Iterator[Expectation]:
     """Yield the expectations of a dataset for the states of the accounts that count."""
-    answered = [state for state in states.values() if calendar.has_day(state.answered, day)]
+    lacking = sorted(x for x, state in states.items() if not calendar.has_day(state.answered, day))
+    answered = len(states) - len(lacking)
     by, rows, gate = expect.complete_by, expect.min_share_with_rows, expect.gate or "open"
     date = calendar.date_of(day)
     if by is not None and states:
-        lacking = sorted(
-            appid for appid, state in states.items() if not calendar.has_day(state.answered, day)
-        )
-        counts = len(states), len(answered)
+        counts = len(states), answered
         yield Expectation(name, COMPLETE_BY, date, by.share, *counts, gate, tuple(lacking))
     # While most answers are missing, those that came first need not be like the rest.
-    if rows is not None and answered and 2 * len(answered) >= len(states):
-        there = sum(calendar.has_day(state.with_rows, day) for state in answered)
-        yield Expectation(name, WITH_ROWS, date, rows, len(answered), there, gate)
+    if rows is not None and answered and 2 * answered >= len(states):
+        filled = (state.with_rows & state.answered for state in states.values())
+        there = sum(calendar.has_day(days, day) for days in filled)
+        yield Expectation(name, WITH_ROWS, date, rows, answered, there, gate)
 
 
 def added(one: Expectation, other: Expectation) -> Expectation:

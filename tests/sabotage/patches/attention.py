@@ -151,8 +151,8 @@ SABOTAGES = (
     Sabotage(
         "rejected-answer-counts-as-there",
         EXPECTATIONS,
-        "for state in states.values() if calendar.has_day(state.answered, day)]",
-        "for state in states.values() if calendar.has_day(state.covered, day)]",
+        "if not calendar.has_day(state.answered, day))",
+        "if not calendar.has_day(state.covered, day))",
         f"{OF_EXPECTATIONS}::test_a_day_in_quarantine_is_not_there",
     ),
     Sabotage(
