@@ -9,7 +9,7 @@ import anyio
 
 from harvester.core.calendar import Clock
 from harvester.core.config.credentials import PlatformAccess
-from harvester.core.config.settings import Api, Retry
+from harvester.core.config.settings import Manifest
 from harvester.core.errors import BadTls, CallError, Unanswered, Unauthorised
 from harvester.core.rule import Action
 from harvester.scheduling import backoff
@@ -19,22 +19,19 @@ from harvester.wechat.transport import Transport
 
 
 async def ask(
-    platform: PlatformAccess,
-    api: Api,
-    policy: Retry,
-    *,
-    elapsed: Clock,
-    on_date: Callable[[str], None],
+    platform: PlatformAccess, manifest: Manifest, elapsed: Clock, on_date: Callable[[str], None]
 ) -> tuple[str, ...]:
     """Return the appids that authorised the platform, in WeChat's order.
 
     ``on_date`` gets the ``Date`` of WeChat's answers. Raises Unauthorised if WeChat refuses the
     platform, Unanswered if it does not answer.
     """
-    rng, failure = random.Random(), ""
-    async with Transport(api, connections=1, on_date=on_date) as transport:
+    rng, policy, failure = random.Random(), manifest.retry, ""
+    async with Transport(manifest.api, connections=1, on_date=on_date) as transport:
         component = Component(platform, transport, elapsed)
-        for attempt in range(1, policy.max_attempts + 1):
+        for failures in range(policy.max_attempts):
+            if failures:
+                await anyio.sleep(backoff.delay(failures, policy, rng))
             try:
                 return tuple(await component.authorised())
             except CallError as error:
@@ -49,6 +46,5 @@ async def ask(
                     # A spent quota or a minute limit passes, so a later run may get the list.
                     kind = Unauthorised if rule.action is Action.STOP else Unanswered
                     raise kind(f"the platform's accounts: {failure}", rule.advice) from None
-            await anyio.sleep(backoff.delay(attempt, policy, rng))
     advice = "Check that WeChat can be reached from this machine, then run again."
     raise Unanswered(f"the platform's accounts: {failure}", advice)

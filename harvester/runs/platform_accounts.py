@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import anyio
 
@@ -42,8 +41,8 @@ class PlatformAtHand:
         # Loaded only here: an operation without calls does not load the HTTP client.
         from harvester.runs import authorised_accounts  # noqa: PLC0415 - as the line above says
 
-        ask = partial(authorised_accounts.ask, platform, manifest.api, manifest.retry)
-        appids = anyio.run(partial(ask, elapsed=self.clock.elapsed, on_date=self.clock.hear))
+        times = self.clock.elapsed, self.clock.hear
+        appids = anyio.run(authorised_accounts.ask, platform, manifest, *times)
         account_cache.write(tree, appids)
         return appids
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -13,11 +12,13 @@ import orjson
 import pytest
 from anyio.from_thread import start_blocking_portal
 
+from harvester.catalogue import CATALOGUE
 from harvester.core.config.credentials import PlatformAccess, SecretReader
-from harvester.core.config.settings import Api, Retry
+from harvester.core.config.settings import Api, Manifest, Output, Retry
 from harvester.core.errors import Unanswered, Unauthorised
 from harvester.core.secret import Secret
 from harvester.runs import authorised_accounts
+from harvester.runs.clock import CheckedClock
 from tests.support.fault_server import (
     Answer,
     FaultServer,
@@ -28,7 +29,7 @@ from tests.support.fault_server import (
     say,
 )
 from tests.support.run_harness import appid
-from tests.support.token_harness import Clock, refusal
+from tests.support.token_harness import refusal
 
 ONE, TWO = appid(1), appid(2)
 POLICY = Retry(max_attempts=2, initial_delay=0.001, max_delay=0.002)
@@ -56,23 +57,24 @@ def served(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Faul
         yield server
 
 
-def ask(server: FaultServer, dates: list[str] | None = None) -> tuple[str, ...]:
+def ask(
+    server: FaultServer, clock: CheckedClock | None = None, policy: Retry = POLICY
+) -> tuple[str, ...]:
     """Request the accounts of a platform whose token is given."""
     platform = PlatformAccess("wx00000000000000ff", None, None, SecretReader(lambda: Secret("own")))
-    api = Api(base_url=server.url, timeout=5.0)
-    told = [] if dates is None else dates
-    request = partial(authorised_accounts.ask, platform, api, POLICY)
-    return anyio.run(partial(request, elapsed=Clock(), on_date=told.append))
+    api, output = Api(base_url=server.url, timeout=5.0), Output(Path("output"))
+    manifest = Manifest(Path("jobs.yaml"), (), (), output, dict(CATALOGUE), api, retry=policy)
+    clock = clock or CheckedClock()
+    return anyio.run(authorised_accounts.ask, platform, manifest, clock.elapsed, clock.hear)
 
 
 def test_the_list_has_wechat_s_order_and_its_date_is_told() -> None:
     """One request is enough."""
-    dates: list[str] = []
+    clock = CheckedClock()
     with served(LIST) as server:
-        assert ask(server, dates) == (TWO, ONE)
+        assert ask(server, clock) == (TWO, ONE)
         assert len(server.requests) == 1
-    assert len(dates) == 1
-    assert dates[0].endswith(" GMT")
+    assert clock.is_checked
 
 
 @pytest.mark.parametrize("first", [reset_after(b"HTTP"), refusal(-1, "system error")])
@@ -90,6 +92,13 @@ def test_a_failure_that_stays_is_told_after_the_last_attempt() -> None:
             ask(server)
         assert len(server.requests) == POLICY.max_attempts
     assert "run again" in caught.value.advice
+
+
+def test_nothing_is_waited_for_after_the_last_attempt() -> None:
+    """The failure is told at once."""
+    policy = Retry(max_attempts=1, initial_delay=100_000.0, max_delay=100_000.0)
+    with served(refusal(-1, "system error")) as server, pytest.raises(Unanswered):
+        ask(server, policy=policy)
 
 
 def test_a_final_refusal_is_not_repeated() -> None:
