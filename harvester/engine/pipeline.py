@@ -81,14 +81,16 @@ class RunClock(Protocol):
         """Return the present moment as a ledger keeps it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """The effects a run works with, and by which terms its calls are handed out.
+@dataclass(eq=False, repr=False)
+class Pipeline:
+    """One harvest. `run` returns when everything that could be had is published, or after `stop`.
 
-    ``on_published`` is told of each partition that was replaced, in a thread, while its raw groups
-    still stand. ``evidence`` settles empty days, by dataset.
+    Its calls are handed out by ``terms``, and ``connections`` of them at a time. ``on_published``
+    is told of each partition that was replaced, in a thread, while its raw groups still stand.
+    ``evidence`` settles empty days, by dataset.
     """
 
+    scheduler: Scheduler
     transport: Transport
     tokens: TokenCache
     spacing: RateLimiter
@@ -97,41 +99,33 @@ class Tools:
     clock: RunClock
     on_published: Callable[..., None]
     evidence: EvidenceOf
+    run_id: str
+    connections: int
 
-
-class Pipeline:
-    """One run. `run` returns when everything that could be had is published, or after `stop`."""
-
-    def __init__(
-        self, scheduler: Scheduler, tools: Tools, *, run_id: str, connections: int
-    ) -> None:
-        self._scheduler = scheduler
-        self._tools = tools
-        self._connections = connections
+    def __post_init__(self) -> None:
+        """Make the parts, which work once it runs."""
         self._idle: deque[anyio.Event] = deque()
         self._timer_until = _NEVER
         self._stopping = False
         # Looked up once, because it would be for every request.
         self._logs_attempts = _log.isEnabledFor(logging.DEBUG)
         self._workers = anyio.CancelScope()
-        backlogs = (backlog for queue in scheduler.queues for backlog in queue.backlogs)
+        backlogs = (backlog for queue in self.scheduler.queues for backlog in queue.backlogs)
         datasets = {each.dataset.name: each.dataset for each in backlogs}
-        self._months = scheduler.abandoned.months
-        clock = tools.clock
-        self._writer = RawWriter(tools.tree, run_id, self._on_durable, lambda: clock.behind)
-        self._publishing = PublishQueue(
-            tools.tree, datasets, tools.on_published, self._trusted_times
-        )
+        self._months = self.scheduler.abandoned.months
+        clock = self.clock
+        self._writer = RawWriter(self.tree, self.run_id, self._on_durable, lambda: clock.behind)
+        self._publishing = PublishQueue(self.tree, datasets, self.on_published, self._trusted_times)
         self._trusted_from = 0
         self._flushed_for: list[Rule] = []
         self.questions = QuotaQuestions(
-            tools.transport, tools.tokens, tools.spacing, connections=connections, now=tools.clock
+            self.transport, self.tokens, self.spacing, connections=self.connections, now=self.clock
         )
         self.counters = RequestCounters()
         self._budget = CallBudget(
-            LedgerFiles(tools.tree, run_id, tools.clock.moment),
-            scheduler,
-            tools.terms,
+            LedgerFiles(self.tree, self.run_id, self.clock.moment),
+            self.scheduler,
+            self.terms,
             questions=self.questions,
             on_allocated=self._wake_if_ready,
         )
@@ -145,21 +139,21 @@ class Pipeline:
             effects.start_soon(self._publishing.run)
             with self._workers:
                 async with anyio.create_task_group() as workers:
-                    for _ in range(self._connections):
+                    for _ in range(self.connections):
                         workers.start_soon(self._work)
             self._budget.close()
             self._writer.close()
 
     def describe(self) -> str:
         """Return what the run waits for, a line for the scheduler, the budget and some accounts."""
-        open_queues = (queue for queue in self._scheduler.queues if queue.has_work())
+        open_queues = (queue for queue in self.scheduler.queues if queue.has_work())
         shown = islice(open_queues, MAX_DESCRIBED)
-        return "\n".join(map(repr, (self._scheduler, self._budget, *shown)))
+        return "\n".join(map(repr, (self.scheduler, self._budget, *shown)))
 
     def stop(self) -> None:
         """Start nothing new; what is in flight comes home, and all of it is published."""
         self._stopping = True
-        self._scheduler.stop()
+        self.scheduler.stop()
         self._wake_all()
 
     def hurry(self, *, flight: float, publishing: float) -> None:
@@ -174,16 +168,16 @@ class Pipeline:
 
     async def _work(self) -> None:
         while (attempt := await self._next()) is not None:
-            began = self._tools.clock()
+            began = self.clock()
             asked_at = int(began)
             outcome = await self._ask(attempt)
             if self._logs_attempts:
-                _log.debug("%s: %s", attempt.window, _verdict(outcome, self._tools.clock() - began))
-            if self._tools.clock.is_off:
+                _log.debug("%s: %s", attempt.window, _verdict(outcome, self.clock() - began))
+            if self.clock.is_off:
                 # Planned by a wrong clock: what it brought is asked for again by the right one.
                 self.stop()
                 continue
-            if self._tools.transport.pool.surplus > self.counters.surplus_answers:
+            if self.transport.pool.surplus > self.counters.surplus_answers:
                 self._count_surplus()
             if isinstance(outcome, RefusedAttempt):
                 await self._hand_back(attempt, asked_at, outcome)
@@ -195,11 +189,11 @@ class Pipeline:
 
     async def _hand_back(self, attempt: Attempt, asked_at: int, outcome: RefusedAttempt) -> None:
         """Hand a failed attempt back to the scheduler, or keep its answer as evidence."""
-        if not self._tools.tree.hold.is_good:
+        if not self.tree.hold.is_good:
             # Whatever it was refused for, the window stays missing for the next run.
             self.stop()
             return
-        scheduler, now = self._scheduler, self._tools.clock()
+        scheduler, now = self.scheduler, self.clock()
         attempt.refused_at = now
         if outcome.is_withheld:
             self.counters.requests -= 1
@@ -212,7 +206,7 @@ class Pipeline:
         if outcome.rule.action is Action.WAIT_FOR_QUOTA:
             attempt.backlog.quota.count_refusal()
         self._flush_for(outcome.rule)
-        scheduler.refused(attempt, outcome.rule, self._tools.clock(), outcome.why)
+        scheduler.refused(attempt, outcome.rule, self.clock(), outcome.why)
         self._close_if_done(attempt.queue)
         self._publishing.enqueue(self._months.take_complete())
         if scheduler.refusals.exhausted:
@@ -220,13 +214,12 @@ class Pipeline:
 
     async def _ask(self, attempt: Attempt) -> bytes | RefusedAttempt:
         """Make one attempt. A bug in harvester costs its window, and the others go on."""
-        tools = self._tools
         try:
             outcome = await fetch.attempt(
-                attempt.window, attempt.backlog.dataset, tools.tokens, tools.transport
+                attempt.window, attempt.backlog.dataset, self.tokens, self.transport
             )
             # Another account may have got the same token since the request.
-            denial = tools.tokens.owners.denial(attempt.queue.appid)
+            denial = self.tokens.owners.denial(attempt.queue.appid)
             return RefusedAttempt(denial.rule, denial.why) if denial else outcome
         except Exception as error:
             # No fault of the window: the run ends, and the next one goes on.
@@ -250,56 +243,53 @@ class Pipeline:
 
     async def _keep(self, attempt: Attempt, asked_at: int, body: bytes) -> None:
         """File an answer: its days are published, or quarantined if they cannot be decoded."""
-        self._scheduler.answered(attempt, self._tools.clock())
+        self.scheduler.answered(attempt, self.clock())
         self._close_if_done(attempt.queue)
         answer = RawAnswer(attempt.window, asked_at, attempt.refetch, body)
         await self._writer.append(attempt, answer)
 
     def _close_if_done(self, queue: AccountQueue) -> None:
         if not queue.rate.in_flight and not queue.has_work():
-            self._tools.transport.pool.close_account(queue.appid)
+            self.transport.pool.close_account(queue.appid)
 
     def _count_surplus(self) -> None:
         """Count surplus answers. With the first one, connections are no longer used again."""
         if not self._trusted_from:
-            self._trusted_from = int(self._tools.clock()) + 1
+            self._trusted_from = int(self.clock()) + 1
             _log.warning(
                 "the server or a proxy sends answers that no request asked for: "
                 "every further request gets a connection of its own"
             )
-        self.counters.surplus_answers = self._tools.transport.pool.surplus
+        self.counters.surplus_answers = self.transport.pool.surplus
 
     def _trusted_times(self) -> TrustedTimes:
         """Return the times of asking that may settle a day."""
-        pool = self._tools.transport.pool
+        pool = self.transport.pool
         pool.inspect()
         if pool.surplus > self.counters.surplus_answers:
             self._count_surplus()
-        untrusted, evidence = self._tools.tokens.owners.shared, self._tools.evidence
-        return TrustedTimes(self._tools.clock, self._trusted_from, untrusted, evidence)
+        untrusted, evidence = self.tokens.owners.shared, self.evidence
+        return TrustedTimes(self.clock, self._trusted_from, untrusted, evidence)
 
     def _on_durable(self, group: Group, attempts: list[Attempt]) -> None:
         self._publishing.add(group)
         for attempt in attempts:
-            self._scheduler.durable(attempt)
+            self.scheduler.durable(attempt)
         self._publishing.enqueue(self._months.take_complete())
 
     async def _next(self) -> Attempt | None:
         """Return the next attempt of this worker; None when there will be no more."""
         while not self._stopping:
-            now = self._tools.clock()
-            attempt = self._scheduler.next(now, self._tools.tree.hold)
+            now = self.clock()
+            attempt = self.scheduler.next(now, self.tree.hold)
             if attempt is not None:
-                if self._scheduler.refill_requests:
+                if self.scheduler.refill_requests:
                     self._budget.wake()
                 self._wake_next(now)
-                await self._tools.spacing.take(attempt.queue.appid)
+                await self.spacing.take(attempt.queue.appid)
                 self._count(attempt)
                 return attempt
-            # Once another run may work in the same buckets, nothing is asked any more.
-            if not self._tools.tree.hold.is_good:
-                self.stop()
-            if self._scheduler.is_finished(self._tools.clock()):
+            if self.scheduler.is_finished(self.clock()):
                 self._wake_all()
                 return None
             await self._wait()
@@ -309,19 +299,19 @@ class Pipeline:
         self.counters.requests += 1
         attempt.backlog.count_call(is_retry=bool(attempt.retry_reason))
         if attempt.retry_reason:
-            waits, waited = self.counters.waits, self._tools.clock() - attempt.refused_at
+            waits, waited = self.counters.waits, self.clock() - attempt.refused_at
             waits[attempt.retry_reason] = waits.get(attempt.retry_reason, 0.0) + waited
 
     async def _wait(self) -> None:
         """Wait to be woken; the timer worker wakes itself when the next queue is due."""
         event = anyio.Event()
         self._idle.append(event)
-        at = self._scheduler.wake_at(self._tools.clock())
+        at = self.scheduler.wake_at(self.clock())
         if at is None or at >= self._timer_until:
             await event.wait()
             return
         self._timer_until = at
-        with anyio.move_on_after(max(0.0, at - self._tools.clock())):
+        with anyio.move_on_after(max(0.0, at - self.clock())):
             await event.wait()
         if self._timer_until == at:
             self._timer_until = _NEVER
@@ -331,18 +321,18 @@ class Pipeline:
     def _wake_next(self, now: float) -> None:
         """Wake one more worker if there is more to do now, or before the timer worker does."""
         if self._idle and (
-            self._scheduler.has_ready(now)
+            self.scheduler.has_ready(now)
             # A queue may have become due before the one that the timer worker waits for.
-            or ((at := self._scheduler.wake_at(now)) is not None and at < self._timer_until)
+            or ((at := self.scheduler.wake_at(now)) is not None and at < self._timer_until)
         ):
             self._idle.popleft().set()
 
     def _wake_if_ready(self) -> None:
         """Wake a worker after an allocation, or all if nothing is left to do."""
-        if self._scheduler.is_finished(self._tools.clock()):
+        if self.scheduler.is_finished(self.clock()):
             self._wake_all()
         else:
-            self._wake_next(self._tools.clock())
+            self._wake_next(self.clock())
 
     def _wake_all(self) -> None:
         while self._idle:

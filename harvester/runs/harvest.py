@@ -19,7 +19,7 @@ from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
 from harvester.core.text.wording import counted
 from harvester.engine.call_budget import BudgetPolicy
-from harvester.engine.pipeline import Pipeline, Tools
+from harvester.engine.pipeline import Pipeline
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.planning import wanted_days
 from harvester.planning.sharding import as_kept, of_shard, own_buckets
@@ -280,7 +280,8 @@ async def _harvest(state: RunState, queues: list[AccountQueue], evidence: Eviden
                 appids = token_comparison.to_compare(context, manifest, queues)
                 await token_comparison.compare(context, tokens, appids)
 
-        tools = Tools(
+        pipeline = Pipeline(
+            scheduler,
             transport=transport,
             tokens=tokens,
             spacing=limiter,
@@ -294,9 +295,10 @@ async def _harvest(state: RunState, queues: list[AccountQueue], evidence: Eviden
             clock=clock,
             evidence=evidence,
             on_published=state.run_log.record_published,
+            run_id=state.run_log.run_id,
+            connections=connections,
         )
-        pipeline = Pipeline(scheduler, tools, run_id=state.run_log.run_id, connections=connections)
-        count = watchers.Counting(stream, pipeline, scheduler, lambda: providers.calls, pace)
+        count = watchers.Counting(stream, pipeline, lambda: providers.calls, pace)
         await _run_to_end(state, count, get_first_tokens)
 
 
@@ -304,13 +306,13 @@ async def _run_to_end(
     state: RunState, count: watchers.Counting, first: Callable[[], Awaitable[None]]
 ) -> None:
     """Run the pipeline after the ``first`` work, and report what it leaves."""
-    stream, clock, scheduler = state.stream, state.context.clock, count.scheduler
+    stream, clock, queues = state.stream, state.context.clock, count.pipeline.scheduler.queues
     try:
         is_late = await _run_watched(state, count, first)
         has_lost = not state.tree.hold.is_good
         if has_lost and state.options.refetch is None:
-            await anyio.to_thread.run_sync(_drop_covered, state, scheduler.queues)
-        left = tuple(pending(scheduler.queues))
+            await anyio.to_thread.run_sync(_drop_covered, state, queues)
+        left = tuple(pending(queues))
         # A run that answered everything before the deadline or just after is complete.
         stream.report(AskingEnded(clock(), left, bool(left) and is_late, bool(left) and has_lost))
     finally:

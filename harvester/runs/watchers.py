@@ -14,7 +14,6 @@ from harvester.engine.pipeline import Pipeline
 from harvester.runs.facts import Counted
 from harvester.runs.run_log import RunLog
 from harvester.runs.stream import StopOrder, Stream
-from harvester.scheduling.scheduler import Scheduler
 from harvester.scheduling.standing import Standing, standing
 
 STALL_SECONDS = 60.0
@@ -52,7 +51,6 @@ class Counting:
 
     stream: Stream
     pipeline: Pipeline
-    scheduler: Scheduler
     token_calls: Callable[[], int]
     pace: Pace
     _known: Counted = field(default_factory=Counted)
@@ -70,7 +68,7 @@ class Counting:
         self.stream.report(replace(now, **numbers, waits=waits, standing=self._standing()))
 
     def _total(self) -> Counted:
-        questions, refusals = self.pipeline.questions, self.scheduler.refusals
+        questions, refusals = self.pipeline.questions, self.pipeline.scheduler.refusals
         return Counted(
             **asdict(self.pipeline.counters),
             retries=refusals.retries,
@@ -82,7 +80,7 @@ class Counting:
 
     def _standing(self) -> Standing | None:
         """Return the standing of the accounts, None if it was looked at a moment ago."""
-        queues, now = self.scheduler.queues, self.stream.now()
+        queues, now = self.pipeline.scheduler.queues, self.stream.now()
         pause = max(1.0, len(queues) / _ACCOUNTS_PER_SECOND)
         if self._looked_at is not None and 0 <= now - self._looked_at < pause:
             return None

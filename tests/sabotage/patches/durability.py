@@ -100,7 +100,7 @@ SABOTAGES = (
         "publish-before-the-log",
         PIPELINE,
         "await self._writer.append(attempt, answer)",
-        "self._scheduler.durable(attempt); await self._writer.append(attempt, answer)",
+        "self.scheduler.durable(attempt); await self._writer.append(attempt, answer)",
         "tests/scheduling/test_months_are_published_once.py::test_a_month_is_published_while_older_ones_are_asked",
     ),
     Sabotage(

@@ -147,7 +147,7 @@ SABOTAGES = (
         "asked-at-after-the-answer",
         PIPELINE,
         "outcome = await self._ask(attempt)",
-        "outcome = await self._ask(attempt); asked_at = int(self._tools.clock())",
+        "outcome = await self._ask(attempt); asked_at = int(self.clock())",
         "tests/engine/test_asked_at.py::test_a_day_asked_before_midnight_is_asked_again_after_it",
     ),
     Sabotage(
