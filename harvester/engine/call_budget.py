@@ -42,6 +42,7 @@ class BudgetPolicy:
     forget_refusals: bool = False
 
 
+@dataclass(eq=False, repr=False)
 class CallBudget:
     """Budget of a run: enters calls into the ledgers and allocates them to the queues.
 
@@ -49,22 +50,16 @@ class CallBudget:
     ``on_allocated`` is called after each allocation.
     """
 
-    def __init__(
-        self,
-        files: LedgerFiles,
-        scheduler: Scheduler,
-        policy: BudgetPolicy,
-        *,
-        questions: QuotaQuestions,
-        on_allocated: Callable[[], None],
-    ) -> None:
-        self._files = files
-        self._scheduler = scheduler
-        self._policy = policy
-        self._questions = questions
-        self._now = questions.now
-        self._on_allocated = on_allocated
-        self._ledgers = files.ledgers
+    files: LedgerFiles
+    scheduler: Scheduler
+    policy: BudgetPolicy
+    questions: QuotaQuestions
+    on_allocated: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        """Begin before the first day."""
+        self._now = self.questions.now
+        self._ledgers = self.files.ledgers
         self._kept: Calls = {}
         self._to_ask: list[tuple[AccountQueue, Backlog]] = []
         self._answers: list[tuple[AccountQueue, Backlog, QuotaAnswer]] = []
@@ -77,7 +72,7 @@ class CallBudget:
         """Describe the ledgers in use and what waits for an allocation."""
         return (
             f"CallBudget(day={calendar.day_text(self._day)}, ledgers={len(self._ledgers)}, "
-            f"refill_requests={len(self._scheduler.refill_requests)})"
+            f"refill_requests={len(self.scheduler.refill_requests)})"
         )
 
     async def open(self) -> None:
@@ -88,20 +83,20 @@ class CallBudget:
         Raises StoreError, in an exception group.
         """
         self._day = calendar.today(self._now())
-        buckets = {queue.bucket for queue in self._scheduler.queues}
-        rate = self._policy.limits.per_token.rate
-        opened = await self._files.open(self._day, buckets, rate)
+        buckets = {queue.bucket for queue in self.scheduler.queues}
+        rate = self.policy.limits.per_token.rate
+        opened = await self.files.open(self._day, buckets, rate)
         for bucket, (wait, recent) in opened.items():
             if wait:
-                self._scheduler.cool_down(bucket, self._now() + wait, recent)
-        await self._start_day(forget=self._policy.forget)
+                self.scheduler.cool_down(bucket, self._now() + wait, recent)
+        await self._start_day(forget=self.policy.forget)
         self._expect_refusals()
 
     def wake(self) -> None:
         """Wake `run`, because queues have few calls left or a quota is spent."""
         self._wake.set()
         # A blocked queue idles meanwhile, and a spent quota is lost if the process is killed.
-        if self._scheduler.blocked > 0 or self._scheduler.refusals.exhausted:
+        if self.scheduler.blocked > 0 or self.scheduler.refusals.exhausted:
             self._urgent.set()
 
     def close(self) -> None:
@@ -140,14 +135,14 @@ class CallBudget:
             await self._start_day(forget=False)
         else:
             await self._allocate()
-        self._on_allocated()
+        self.on_allocated()
 
     async def _start_day(self, *, forget: bool) -> None:
         """Start a Beijing day. Calls in flight at midnight are charged to it."""
         # First of all, because calls allocated for the day before must not be spent any more.
-        in_flight = self._scheduler.start_day(self._now(), calendar.instant(self._day + 1))
-        self._kept = self._policy.reserved_later(self._now())
-        for queue in self._scheduler.queues if forget else []:
+        in_flight = self.scheduler.start_day(self._now(), calendar.instant(self._day + 1))
+        self._kept = self.policy.reserved_later(self._now())
+        for queue in self.scheduler.queues if forget else []:
             for backlog in queue.backlogs:
                 self._quota(queue, backlog).forget_spent()
         for queue, calls in in_flight:
@@ -157,35 +152,35 @@ class CallBudget:
 
     def _expect_refusals(self) -> None:
         """Pass the refusals that earlier runs have learnt to the scheduler."""
-        for queue in self._scheduler.queues:
+        for queue in self.scheduler.queues:
             deferred = self._ledgers[queue.bucket].deferred
             for backlog in queue.backlogs:
                 learnt = deferred.get(backlog.dataset.name, {}).get(queue.appid)
-                if learnt is not None and not self._policy.forget_refusals:
-                    self._scheduler.learning.expect(queue, backlog, learnt)
+                if learnt is not None and not self.policy.forget_refusals:
+                    self.scheduler.learning.expect(queue, backlog, learnt)
 
     def _quota(self, queue: AccountQueue, backlog: Backlog) -> DailyQuota:
         name, appid = backlog.dataset.name, queue.appid
         kept = self._kept.get(name, {}).get(appid, 0)
-        return DailyQuota(self._policy.limits, self._ledgers[queue.bucket], name, appid, kept=kept)
+        return DailyQuota(self.policy.limits, self._ledgers[queue.bucket], name, appid, kept=kept)
 
     async def _allocate(self) -> None:
         """Enter refills and spent quotas into the ledgers, then allocate the refills."""
-        refills = self._scheduler.take_refill_requests() + self._take_answers()
+        refills = self.scheduler.take_refill_requests() + self._take_answers()
         touched = {queue.bucket for queue, _ in refills} | self._take_exhausted()
         blocks = [self._next_block(queue, backlog) for queue, backlog in refills]
         # Durable before use, because a killed run must have entered too many calls, not too few.
-        await self._files.write(touched)
+        await self.files.write(touched)
         now = self._now()
         for (queue, backlog), found in zip(refills, blocks, strict=True):
             told = self._ledgers[queue.bucket].exhausted_by(backlog.dataset.name, queue.appid)
             if told is not None:
-                self._scheduler.exhaust(queue, backlog, rule_for(told.errcode), told, now)
+                self.scheduler.exhaust(queue, backlog, rule_for(told.errcode), told, now)
             elif found is None:
                 self._to_ask.append((queue, backlog))
             else:
-                self._scheduler.allocate(queue, backlog, *found, now)
-        if self._scheduler.refill_requests:
+                self.scheduler.allocate(queue, backlog, *found, now)
+        if self.scheduler.refill_requests:
             self.wake()
 
     def _next_block(self, queue: AccountQueue, backlog: Backlog) -> Block | None:
@@ -194,7 +189,7 @@ class CallBudget:
         if backlog.abandoned_by is not None or ledger.exhausted_by(dataset, appid) is not None:
             return Block(0)
         owed = backlog.windows_left + backlog.pending_retries
-        wanted = block(self._policy.limits.per_token, owed, backlog.calls)
+        wanted = block(self.policy.limits.per_token, owed, backlog.calls)
         quota = self._quota(queue, backlog)
         found = quota.next_block(wanted, owed=owed, unused=backlog.quota.unused)
         if found is None:
@@ -203,7 +198,7 @@ class CallBudget:
 
     async def _ask(self, queue: AccountQueue, backlog: Backlog) -> None:
         """Ask WeChat for a quota; the next allocation uses the answer."""
-        answer = await self._questions.ask(queue, backlog, self._ledgers[queue.bucket])
+        answer = await self.questions.ask(queue, backlog, self._ledgers[queue.bucket])
         self._answers.append((queue, backlog, answer))
         self.wake()
 
@@ -217,7 +212,7 @@ class CallBudget:
     def _take_exhausted(self) -> set[int]:
         """Enter spent quotas and the calls that they allowed; return their ledgers' buckets."""
         touched = set()
-        for queue, backlog, refusal in self._scheduler.refusals.take_exhausted():
+        for queue, backlog, refusal in self.scheduler.refusals.take_exhausted():
             self._ledgers[queue.bucket].exhaust(backlog.dataset.name, queue.appid, refusal)
             self._teach(queue, backlog)
             touched.add(queue.bucket)
@@ -236,13 +231,13 @@ class CallBudget:
             ledger.expire(now)
         self._take_answers()
         self._take_exhausted()
-        for queue in self._scheduler.queues:
+        for queue in self.scheduler.queues:
             ledger = self._ledgers[queue.bucket]
             ledger.enter_recent(*queue.rate.recent_calls(now))
             for backlog in queue.backlogs:
                 ledger.learn(backlog.dataset.name, queue.appid, backlog.refusals.learnt)
                 self._return_calls(queue, backlog)
-        await self._files.close()
+        await self.files.close()
 
     def _return_calls(self, queue: AccountQueue, backlog: Backlog) -> None:
         dataset, appid, ledger = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]

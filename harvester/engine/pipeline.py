@@ -119,15 +119,15 @@ class Pipeline:
         self._trusted_from = 0
         self._flushed_for: list[Rule] = []
         self.questions = QuotaQuestions(
-            self.transport, self.tokens, self.spacing, connections=self.connections, now=self.clock
+            self.transport, self.tokens, self.spacing, self.connections, self.clock
         )
         self.counters = RequestCounters()
         self._budget = CallBudget(
             LedgerFiles(self.tree, self.run_id, self.clock.moment),
             self.scheduler,
             self.terms,
-            questions=self.questions,
-            on_allocated=self._wake_if_ready,
+            self.questions,
+            self._wake_if_ready,
         )
 
     async def run(self) -> None:

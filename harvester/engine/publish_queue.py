@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import anyio
 from anyio import to_thread
@@ -34,6 +35,7 @@ ROUND_SECONDS = 5.0
 """Maximum duration of a publish round, in seconds. Followers see its files at its end."""
 
 
+@dataclass(eq=False, repr=False)
 class PublishQueue:
     """Publishes months one after the other, each in a thread, none of them twice without need.
 
@@ -41,17 +43,13 @@ class PublishQueue:
     asking that may settle a day, at that moment.
     """
 
-    def __init__(
-        self,
-        tree: Tree,
-        datasets: dict[str, Dataset],
-        on_published: Callable[..., None],
-        trusted_times: Callable[[], TrustedTimes],
-    ) -> None:
-        self._tree = tree
-        self._datasets = datasets
-        self._on_published = on_published
-        self._trusted_times = trusted_times
+    tree: Tree
+    datasets: dict[str, Dataset]
+    on_published: Callable[..., None]
+    trusted_times: Callable[[], TrustedTimes]
+
+    def __post_init__(self) -> None:
+        """Begin with an empty queue."""
         self._unpublished: dict[Group, set[MonthOfBucket]] = {}
         self._groups_of: Counter[MonthOfBucket] = Counter()
         self._queue: deque[MonthOfBucket] = deque()
@@ -112,8 +110,8 @@ class PublishQueue:
         groups = [group for group, months in self._unpublished.items() if key in months]
         if not groups:
             return
-        what = self._datasets[key.dataset], Partition(*key), groups, self._trusted_times()
-        done = await to_thread.run_sync(publish.publish, self._tree, *what)
+        what = self.datasets[key.dataset], Partition(*key), groups, self.trusted_times()
+        done = await to_thread.run_sync(publish.publish, self.tree, *what)
         self._round.append(done)
         self._groups_of[key] -= len(groups)
         for group in groups:
@@ -122,8 +120,8 @@ class PublishQueue:
     async def _end_round(self) -> None:
         """Report what was published, then delete the groups of which every month is."""
         if self._round:
-            await to_thread.run_sync(self._on_published, *self._round)
+            await to_thread.run_sync(self.on_published, *self._round)
         self._round = []
         for group in [group for group, months in self._unpublished.items() if not months]:
             del self._unpublished[group]
-            await to_thread.run_sync(raw_log.delete, self._tree, group)
+            await to_thread.run_sync(raw_log.delete, self.tree, group)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import anyio
@@ -39,6 +40,7 @@ class QuotaAnswer(NamedTuple):
     counted: int = 0
 
 
+@dataclass(eq=False, repr=False)
 class QuotaQuestions:
     """Asks for quotas, each with one call.
 
@@ -46,27 +48,23 @@ class QuotaQuestions:
     never steps back. ``asked`` counts the questions, and ``refused`` those that WeChat refused.
     """
 
-    def __init__(
-        self,
-        transport: Transport,
-        tokens: TokenCache,
-        limiter: RateLimiter,
-        *,
-        connections: int,
-        now: Clock,
-    ) -> None:
-        self._transport = transport
-        self._tokens = tokens
-        self._limiter = limiter
-        self._in_flight = anyio.Semaphore(connections)
-        self.now = now
-        self.asked = self.refused = 0
+    transport: Transport
+    tokens: TokenCache
+    limiter: RateLimiter
+    connections: int
+    now: Clock
+    asked: int = 0
+    refused: int = 0
+
+    def __post_init__(self) -> None:
+        """Bound the questions in flight."""
+        self._in_flight = anyio.Semaphore(self.connections)
 
     async def ask(self, queue: AccountQueue, backlog: Backlog, ledger: Ledger) -> QuotaAnswer:
         """Ask for a dataset's quota; ``ledger`` has its calls."""
         dataset = backlog.dataset
         try:
-            token = await self._tokens.current(queue.appid)
+            token = await self.tokens.current(queue.appid)
             async with self._in_flight:
                 await self._turn(queue)
                 self.asked += 1
@@ -78,7 +76,7 @@ class QuotaQuestions:
                 if calendar.today(asked_at) != ledger.day:
                     # The ledger of the new day is not open yet, so only the limit is of use.
                     asked_at = 0.0
-                status, body = await self._transport.post(
+                status, body = await self.transport.post(
                     queue.appid, QUOTA_PATH, quota_body(dataset), token
                 )
         except (CallError, TokenDenied):
@@ -91,12 +89,12 @@ class QuotaQuestions:
     async def _turn(self, queue: AccountQueue) -> None:
         """Wait until the account may make a call; none of its data calls starts meanwhile."""
         rate = queue.rate
-        while (at := rate.slot_at(self.now(), self._limiter.count)) > self.now():
-            wait = self._limiter.interval if math.isinf(at) else at - self.now()
+        while (at := rate.slot_at(self.now(), self.limiter.count)) > self.now():
+            wait = self.limiter.interval if math.isinf(at) else at - self.now()
             rate.pause(self.now() + wait + rate.interval)
             await anyio.sleep(wait)
         rate.pause(self.now() + rate.interval)
-        await self._limiter.take(queue.appid)
+        await self.limiter.take(queue.appid)
         rate.call_beside(self.now())
 
     def _warn_once(self, appid: str, dataset: Dataset, why: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import anyio
 from anyio import to_thread
@@ -28,23 +29,20 @@ GROUP_SECONDS = 2.0
 _MAX_BUFFERED = 2 * GROUP_BYTES
 
 
+@dataclass(eq=False, repr=False)
 class RawWriter:
     """Gathers answers and writes them; ``on_durable`` hears of each group that is safe.
 
     ``behind`` returns by how many seconds days settle earlier than by the clock of the run.
     """
 
-    def __init__(
-        self,
-        tree: Tree,
-        run_id: str,
-        on_durable: Callable[[Group, list[Attempt]], None],
-        behind: Callable[[], float],
-    ) -> None:
-        self._tree = tree
-        self._run_id = run_id
-        self._on_durable = on_durable
-        self._behind = behind
+    tree: Tree
+    run_id: str
+    on_durable: Callable[[Group, list[Attempt]], None]
+    behind: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        """Begin with an empty buffer."""
         self._held: dict[int, list[tuple[Attempt, RawAnswer]]] = {}
         self._bytes = 0
         self._closing = False
@@ -83,10 +81,10 @@ class RawWriter:
         for bucket, answers in held.items():
             group = await to_thread.run_sync(
                 raw_log.write_group,
-                self._tree,
+                self.tree,
                 bucket,
-                self._run_id,
+                self.run_id,
                 [answer for _, answer in answers],
-                math.ceil(self._behind()),
+                math.ceil(self.behind()),
             )
-            self._on_durable(group, [attempt for attempt, _ in answers])
+            self.on_durable(group, [attempt for attempt, _ in answers])

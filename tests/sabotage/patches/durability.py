@@ -84,7 +84,7 @@ SABOTAGES = (
         "group-deleted-before-the-journal",
         QUEUE,
         "        if self._round:",
-        "        if [raw_log.delete(self._tree, each) for each in self._unpublished]"
+        "        if [raw_log.delete(self.tree, each) for each in self._unpublished]"
         " and self._round:",
         "tests/engine/test_publish_queue.py::test_a_group_stands_until_its_publication_is_recorded",
     ),

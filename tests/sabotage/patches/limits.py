@@ -92,15 +92,15 @@ SABOTAGES = (
     Sabotage(
         "ledger-not-written",
         BUDGET,
-        "await self._files.write(touched)",
+        "await self.files.write(touched)",
         "pass",
         "tests/engine/test_daily_quota.py::test_a_killed_run_has_noted_too_much_rather_than_too_little",
     ),
     Sabotage(
         "ledger-written-after",
         BUDGET,
-        "await self._files.write(touched)",
-        '__import__("asyncio").ensure_future(self._files.write(touched))',
+        "await self.files.write(touched)",
+        '__import__("asyncio").ensure_future(self.files.write(touched))',
         "tests/engine/test_daily_quota.py::test_a_call_is_in_the_ledger_before_it_is_made",
     ),
     Sabotage(
