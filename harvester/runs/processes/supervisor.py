@@ -86,30 +86,27 @@ class Shard:
                 self.channel.send(message)
 
 
+@dataclass(eq=False, repr=False)
 class Supervisor:
     """The processes of one run. `run` is called once, and then `release`."""
 
-    def __init__(
-        self,
-        run_log: RunLog,
-        tree: Tree,
-        context: RunContext,
-        launcher: Launcher,
-        tasks: Sequence[ShardTask],
-    ) -> None:
-        self._log = run_log
-        self._stream = run_log.stream
-        self._tree = tree
-        self._context = context
-        self._launcher = launcher
-        self._shards = [Shard(task) for task in tasks]
+    run_log: RunLog
+    tree: Tree
+    context: RunContext
+    launcher: Launcher
+    tasks: Sequence[ShardTask]
+
+    def __post_init__(self) -> None:
+        """Make the shards, whose tokens are compared if a mistake can give two the same one."""
+        self._stream = self.run_log.stream
+        self._shards = [Shard(task) for task in self.tasks]
         self._has_begun = False
         self._platform: Component | None = None
         # Those of anyio are too few for many processes, and each of these may wait for long.
-        self._hearing = anyio.CapacityLimiter(len(tasks))
+        self._hearing = anyio.CapacityLimiter(len(self.tasks))
         for shard in self._shards:
             appids = [account.appid for account in shard.task.manifest.asked_accounts]
-            if not any(may_be_shared(context.credentials(appid)) for appid in appids):
+            if not any(may_be_shared(self.context.credentials(appid)) for appid in appids):
                 shard.has_tokens.set()
 
     async def run(self) -> None:
@@ -117,12 +114,12 @@ class Supervisor:
         self._stream.describe = self._describe
         budget = self._shards[0].task.options.max_duration
         self._deadline = anyio.current_time() + (math.inf if budget is None else budget)
-        platform = open_platform(self._context)
+        platform = open_platform(self.context)
         async with platform as self._platform, anyio.create_task_group() as tasks:
-            self._tasks = tasks
+            self._group = tasks
             tasks.start_soon(self._stream.watch, self._stream.position)
             tasks.start_soon(self._pass_signal_on)
-            tasks.start_soon(watchers.checkpoint, self._log)
+            tasks.start_soon(watchers.checkpoint, self.run_log)
             tasks.start_soon(self._watch)
             for shard in self._shards:
                 tasks.start_soon(self._harvest, shard)
@@ -165,8 +162,8 @@ class Supervisor:
     def _read_coverage(self, task: ShardTask) -> CoverageRead:
         """Read the coverage of a crashed shard from its files."""
         want = wanted_days.wanted(task.manifest, self._stream.own.started_at)
-        record, clock = self._stream.shard(task.shard), self._context.clock
-        return read_coverage(record, task.manifest, self._tree, Harvested(want, {}, ()), clock)
+        record, clock = self._stream.shard(task.shard), self.context.clock
+        return read_coverage(record, task.manifest, self.tree, Harvested(want, {}, ()), clock)
 
     async def _harvest(self, shard: Shard) -> None:
         """Have a shard harvested, by another process if the first one dies."""
@@ -174,7 +171,7 @@ class Supervisor:
         while not shard.over.is_set() and stop.code is None:
             self._stream.begin_process(shard.name, shard.task.plan)
             try:
-                shard.pid, connection = await to_thread.run_sync(self._launcher.start)
+                shard.pid, connection = await to_thread.run_sync(self.launcher.start)
             except HarvesterError as error:
                 self._give_up(shard, error)
                 break
@@ -187,7 +184,7 @@ class Supervisor:
             shard.channel = None
             channel.close()
             # Asked in any case, so that it is no zombie while the others go on.
-            end = await to_thread.run_sync(self._launcher.end_of, shard.pid)
+            end = await to_thread.run_sync(self.launcher.end_of, shard.pid)
             if not shard.over.is_set() and stop.code is None:
                 self._bury(shard, end)
         shard.end()
@@ -237,7 +234,7 @@ class Supervisor:
                     line, more = f"shard {shard.name}: {text}", {"shard": shard.name}
                     logging.getLogger(logger).log(level, "%s", line, extra=more)
                 case messages.Asked(number, question):
-                    self._tasks.start_soon(self._answer, shard, channel, number, question)
+                    self._group.start_soon(self._answer, shard, channel, number, question)
                 case fact:
                     await self._begin(shard, fact)
                     self._stream.report(fact, shard.name)
@@ -249,7 +246,7 @@ class Supervisor:
         if isinstance(fact, Planned) and not self._has_begun:
             # Set first, because others may plan while a thread writes the file.
             self._has_begun = True
-            begin = partial(self._log.open, self._tree, shard.task.own, has_changes=False)
+            begin = partial(self.run_log.open, self.tree, shard.task.own, has_changes=False)
             await to_thread.run_sync(begin)
             self._stream.stop.is_graceful = True
             self._stream.report(joined([each.task.plan for each in self._shards]))
@@ -270,7 +267,7 @@ class Supervisor:
         match question:
             case messages.ClockMoved(offset):
                 self._move_clock(offset)
-                return self._log.run_id
+                return self.run_log.run_id
             case messages.TokenWanted(rejected) if self._platform is not None:
                 return await self._platform.own_token(rejected)
             case messages.TokenClaimed(appid, digest):
@@ -283,7 +280,7 @@ class Supervisor:
 
     def _compare(self, appid: str, digest: bytes) -> None:
         """Enter a token, and stop the accounts that have it, in whatever process."""
-        found = self._context.owners.enter(appid, digest)
+        found = self.context.owners.enter(appid, digest)
         if found is not None:
             for each in self._shards:
                 each.send(found)
@@ -293,8 +290,8 @@ class Supervisor:
         # Each shard counts from the clock of the machine, and the first one has moved ours.
         moved = offset - self._stream.own.clock_offset
         if abs(moved) > OFF_SECONDS:
-            self._context.clock.move(moved)
-            self._log.correct_clock(moved)
+            self.context.clock.move(moved)
+            self.run_log.correct_clock(moved)
 
     def _bury(self, shard: Shard, end: End) -> None:
         """Let another process go on in the place of one that died, or give the shard up."""
