@@ -9,6 +9,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import anyio
@@ -57,24 +58,24 @@ def may_count(outcome: Outcome) -> bool:
     return isinstance(outcome, bytes) or outcome.rule.action not in _NOTHING_SENT
 
 
+@dataclass(eq=False, repr=False)
 class LoneCalls:
     """Makes calls outside of a harvest. The calls of one account are made in sequence.
 
     ``made`` is their number, without the calls for tokens.
     """
 
-    def __init__(
-        self, transport: Transport, tokens: TokenCache, manifest: Manifest, now: Clock
-    ) -> None:
-        self._transport = transport
-        self._tokens = tokens
-        self._manifest = manifest
-        self._rate = manifest.limits.per_token.rate
-        self._retry = manifest.retry
-        self._now = now
+    transport: Transport
+    tokens: TokenCache
+    manifest: Manifest
+    now: Clock
+    made: int = 0
+
+    def __post_init__(self) -> None:
+        """Begin without a call."""
+        self._rate, self._retry = self.manifest.limits.per_token.rate, self.manifest.retry
         self._rng = random.Random()
         self._called: set[str] = set()
-        self.made = 0
 
     async def ask(self, window: Window, files: LedgerFiles) -> Outcome:
         """Return the answer to a window, or why there is none, for the holder of its bucket.
@@ -84,12 +85,12 @@ class LoneCalls:
         because one of them asks. None is made if WeChat has said that the quota is spent, or if
         nothing at all is left of it. Raises StoreError and UsageError, in a group.
         """
-        bucket = bucket_of(window.appid, self._manifest.output.buckets)
-        today = calendar.today(self._now())
+        bucket = bucket_of(window.appid, self.manifest.output.buckets)
+        today = calendar.today(self.now())
         [opened] = (await files.open(today, [bucket], self._rate)).values()
         recent, ledger = await self._cool_down(*opened), files.ledgers[bucket]
         # Midnight may have passed meanwhile.
-        ledger.begin(calendar.today(self._now()))
+        ledger.begin(calendar.today(self.now()))
         if (spent := self._spent(ledger, window)) is not None:
             return spent
 
@@ -97,14 +98,14 @@ class LoneCalls:
             # Durable before the call, because a killed run must have entered too many.
             ledger.add(window.dataset, window.appid, 1)
             await files.write([bucket])
-            found = await self.attempt(window, self._manifest.datasets[window.dataset])
+            found = await self.attempt(window, self.manifest.datasets[window.dataset])
             _note(ledger, window, found)
             return found
 
         outcome = await self.few(once)
         # What earlier runs have sent counts in the rate until then, and these calls beside it.
-        ledger.expire(self._now())
-        ledger.enter_recent(recent + self.made, self._now() + self._rate.period)
+        ledger.expire(self.now())
+        ledger.enter_recent(recent + self.made, self.now() + self._rate.period)
         await files.close()
         return outcome
 
@@ -128,21 +129,21 @@ class LoneCalls:
     async def attempt(self, window: Window, dataset: Dataset) -> Outcome:
         """Ask for a window once, when the rate of its account allows it."""
         await self._turn(window.appid)
-        return await attempt(window, dataset, self._tokens, self._transport)
+        return await attempt(window, dataset, self.tokens, self.transport)
 
     async def ask_quota(self, appid: str, dataset: Dataset) -> ReportedQuota | None:
         """Ask for a quota. A refusal is ignored: the quota stays unknown."""
         with suppress(CallError, TokenDenied):
-            token = await self._tokens.current(appid)
+            token = await self.tokens.current(appid)
             await self._turn(appid)
-            status, body = await self._transport.post(appid, QUOTA_PATH, quota_body(dataset), token)
-            told = quota_or_reason(status, body, self._now())
+            status, body = await self.transport.post(appid, QUOTA_PATH, quota_body(dataset), token)
+            told = quota_or_reason(status, body, self.now())
             return told if isinstance(told, ReportedQuota) else None
         return None
 
     def finish(self, appid: str) -> None:
         """Close the connection of an account that is asked no more."""
-        self._transport.pool.close_account(appid)
+        self.transport.pool.close_account(appid)
 
     async def _turn(self, appid: str) -> None:
         """Wait between two calls of an account, as its rate requires."""
@@ -160,7 +161,7 @@ class LoneCalls:
         if recent is not None and recent + MAX_ATTEMPTS <= self._rate.count:
             return recent
         if wait >= _TOLD_SECONDS:
-            until = calendar.utc_text(self._now() + wait)
+            until = calendar.utc_text(self.now() + wait)
             _log.info("waiting until %s: a run has just used the rate of this account", until)
         await anyio.sleep(wait)
         return 0
@@ -171,7 +172,7 @@ class LoneCalls:
         if told is not None:
             # Asked again, WeChat would say the same and count the call.
             return RefusedAttempt(rule_for(told.errcode), told)
-        quota = DailyQuota(self._manifest.limits, ledger, window.dataset, window.appid)
+        quota = DailyQuota(self.manifest.limits, ledger, window.dataset, window.appid)
         if quota.left(reserve_too=True):
             return None
         return RefusedAttempt(rule_for(SPENT), quota.explain())

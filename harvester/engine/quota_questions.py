@@ -88,8 +88,8 @@ class QuotaQuestions:
 
     async def _turn(self, queue: AccountQueue) -> None:
         """Wait until the account may make a call; none of its data calls starts meanwhile."""
-        rate = queue.rate
-        while (at := rate.slot_at(self.now(), self.limiter.count)) > self.now():
+        rate, most = queue.rate, self.limiter.pace.rate.count
+        while (at := rate.slot_at(self.now(), most)) > self.now():
             wait = self.limiter.interval if math.isinf(at) else at - self.now()
             rate.pause(self.now() + wait + rate.interval)
             await anyio.sleep(wait)

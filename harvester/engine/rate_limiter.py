@@ -23,18 +23,13 @@ class RateLimiter:
     """One leaky bucket per account, of the burst of ``pace``. Made inside the running loop."""
 
     def __init__(self, pace: Pace) -> None:
-        self._pace = pace
+        self.pace = pace
         self._buckets: dict[str, AsyncLimiter] = {}
-
-    @property
-    def count(self) -> int:
-        """Maximum number of requests of an account in any period."""
-        return self._pace.rate.count
 
     @property
     def interval(self) -> float:
         """Seconds after which a full bucket has room for one request again."""
-        return self._pace.rate.period / self._pace.rate.count * RATE_MARGIN
+        return self.pace.rate.period / self.pace.rate.count * RATE_MARGIN
 
     def can_start(self, appid: str) -> bool:
         """Return whether a request of this account may start now."""
@@ -45,7 +40,7 @@ class RateLimiter:
         """Start a request: after an interval, or if `can_start` said yes, it does not wait."""
         bucket = self._buckets.get(appid)
         if bucket is None:
-            burst = self._pace.burst
+            burst = self.pace.burst
             # It refills a little faster than queues pause: a queue that paused finds room unasked.
             bucket = AsyncLimiter(burst, burst * self.interval * RATE_MARGIN)
             self._buckets[appid] = bucket

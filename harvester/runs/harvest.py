@@ -298,7 +298,7 @@ async def _harvest(state: RunState, queues: list[AccountQueue], evidence: Eviden
             run_id=state.run_log.run_id,
             connections=connections,
         )
-        count = watchers.Counting(stream, pipeline, lambda: providers.calls, pace)
+        count = watchers.Counting(stream, pipeline, lambda: providers.calls)
         await _run_to_end(state, count, get_first_tokens)
 
 
@@ -347,7 +347,7 @@ async def _run_watched(
         tasks.start_soon(watchers.watch_signals, pipeline, stream.stop, before)
         tasks.start_soon(watchers.checkpoint, state.run_log)
         tasks.start_soon(watchers.log_stalls, pipeline)
-        tasks.start_soon(watchers.count_often, count, state.tree.hold)
+        tasks.start_soon(watchers.count_often, count)
         tasks.start_soon(watchers.stop_at, pipeline, deadline)
         with before:
             await first()

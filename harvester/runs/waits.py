@@ -6,6 +6,7 @@ import math
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from harvester.core.calendar import Clock
 from harvester.storage.backends.elapsed import boot_seconds
@@ -19,6 +20,7 @@ JITTER_SECONDS = 60.0
 _STEP_SECONDS = 60.0
 
 
+@dataclass(eq=False)
 class Waits:
     """Waits of one call. The runs count too: all of it takes at most ``limit`` seconds.
 
@@ -26,31 +28,30 @@ class Waits:
     ``jitter`` chooses a number between two.
     """
 
-    def __init__(
-        self,
-        elapsed: Clock = boot_seconds,
-        sleep: Callable[[threading.Event, float], object] = threading.Event.wait,
-        jitter: Callable[[float, float], float] = random.uniform,
-    ) -> None:
-        self._elapsed, self._sleep, self._jitter = elapsed, sleep, jitter
-        self._began = elapsed()
+    elapsed: Clock = boot_seconds
+    sleep: Callable[[threading.Event, float], object] = threading.Event.wait
+    jitter: Callable[[float, float], float] = random.uniform
+    limit: float = math.inf
+
+    def __post_init__(self) -> None:
+        """Begin to count."""
+        self._began = self.elapsed()
         self._cancelled = threading.Event()
-        self.limit = math.inf
 
     def left(self) -> float:
         """Return the seconds that are left of the limit."""
-        return self._began + self.limit - self._elapsed()
+        return self._began + self.limit - self.elapsed()
 
     def before_next(self, seconds: float) -> float:
         """Return in how many seconds a next run begins that may begin in ``seconds``, or is due."""
-        return max(0.0, seconds) + self._jitter(0.0, JITTER_SECONDS)
+        return max(0.0, seconds) + self.jitter(0.0, JITTER_SECONDS)
 
     def pause(self, seconds: float) -> bool:
         """Wait that many seconds; returns False if `cancel` was called."""
-        until = self._elapsed() + seconds
+        until = self.elapsed() + seconds
         # In steps, because a sleep does not count the time for which the machine is suspended.
-        while not self._cancelled.is_set() and (left := until - self._elapsed()) > 0:
-            self._sleep(self._cancelled, min(left, _STEP_SECONDS))
+        while not self._cancelled.is_set() and (left := until - self.elapsed()) > 0:
+            self.sleep(self._cancelled, min(left, _STEP_SECONDS))
         return not self._cancelled.is_set()
 
     def cancel(self) -> None:

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 
 import anyio
 
-from harvester.core.config.settings import Pace
-from harvester.core.hold import Hold
 from harvester.engine.pipeline import Pipeline
 from harvester.runs.facts import Counted
 from harvester.runs.run_log import RunLog
@@ -46,13 +44,12 @@ _log = logging.getLogger("harvester.run")
 class Counting:
     """Reports what a pipeline has counted since the last time.
 
-    ``token_calls`` returns the calls for tokens so far, and ``pace`` is that of an account.
+    ``token_calls`` returns the calls for tokens so far.
     """
 
     stream: Stream
     pipeline: Pipeline
     token_calls: Callable[[], int]
-    pace: Pace
     _known: Counted = field(default_factory=Counted)
     _looked_at: float | None = None
 
@@ -85,19 +82,20 @@ class Counting:
         if self._looked_at is not None and 0 <= now - self._looked_at < pause:
             return None
         self._looked_at = now
-        seconds = self.pace.rate.period / self.pace.rate.count
+        rate = self.pipeline.terms.limits.per_token.rate
+        seconds = rate.period / rate.count
         found = standing(queues, now, seconds)
         # Those that owe nothing have no queue.
         return found._replace(done=self.stream.own.wanted_accounts - len(queues) + found.done)
 
 
-async def count_often(count: Counting, hold: Hold) -> None:
+async def count_often(count: Counting) -> None:
     """Report the counts twice a second, and end a run that has lost its lease."""
     while True:
         await anyio.sleep(_COUNT_SECONDS)
         count()
         # The pipeline looks at the lease only where it hands out a request.
-        if not hold.is_good:
+        if not count.pipeline.tree.hold.is_good:
             count.pipeline.stop()
 
 
