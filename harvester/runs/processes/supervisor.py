@@ -271,19 +271,15 @@ class Supervisor:
             case messages.TokenWanted(rejected) if self._platform is not None:
                 return await self._platform.own_token(rejected)
             case messages.TokenClaimed(appid, digest):
-                self._compare(appid, digest)
+                if found := self.context.owners.enter(appid, digest):
+                    # The accounts that have it are stopped, in whatever process.
+                    for each in self._shards:
+                        each.send(found)
             case messages.TokensHad():
                 shard.has_tokens.set()
                 for each in self._shards:
                     await each.has_tokens.wait()
         return None
-
-    def _compare(self, appid: str, digest: bytes) -> None:
-        """Enter a token, and stop the accounts that have it, in whatever process."""
-        found = self.context.owners.enter(appid, digest)
-        if found is not None:
-            for each in self._shards:
-                each.send(found)
 
     def _move_clock(self, offset: float) -> None:
         """Go by WeChat's time from now on, if a shard has found out first that the clock is off."""
