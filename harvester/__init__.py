@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     from harvester.runs.record.events import RunStarted as RunStarted
     from harvester.verbs.account_status import AccountStatus as AccountStatus
     from harvester.verbs.account_status import MissingDays as MissingDays
-    from harvester.verbs.asking.check_report import AccountCheck as AccountCheck
-    from harvester.verbs.asking.check_report import Check as Check
     from harvester.verbs.check import check as check
+    from harvester.verbs.check_report import AccountCheck as AccountCheck
+    from harvester.verbs.check_report import Check as Check
     from harvester.verbs.fetch import Answer as Answer
     from harvester.verbs.fetch import fetch as fetch
     from harvester.verbs.gate import Gate as Gate
@@ -90,7 +90,7 @@ _HOMES = {
     "core.results": ("Change", "DatasetPlan", "PausedAccount"),
     "readers.output": ("Output", "open"),
     "runs.record.events": ("Event", "Problem", "Progress", "Published", "RunEnded", "RunStarted"),
-    "verbs.asking.check_report": ("AccountCheck", "Check"),
+    "verbs.check_report": ("AccountCheck", "Check"),
     "verbs.check": ("check",),
     "verbs.fetch": ("Answer", "fetch"),
     "verbs.project": ("read_manifest",),

@@ -8,9 +8,9 @@ from __future__ import annotations
 __all__ = [
     "account_status",
     "arguments",
-    "asking",
     "changes",
     "check",
+    "check_report",
     "fetch",
     "forget",
     "gate",

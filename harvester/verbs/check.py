@@ -41,13 +41,7 @@ from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
-from harvester.verbs.asking.check_report import (
-    WHOLE_ACCOUNT,
-    AccountCheck,
-    Check,
-    ProbeResult,
-    State,
-)
+from harvester.verbs.check_report import WHOLE_ACCOUNT, AccountCheck, Check, ProbeResult, State
 from harvester.verbs.project import open_project, warn_of_doubts
 
 _log = logging.getLogger("harvester.check")

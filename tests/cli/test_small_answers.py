@@ -24,7 +24,7 @@ from harvester.planning.cost import AccountPrice, EmptyPrefix
 from harvester.runs.record.attention import AccountLabel, Attention
 from harvester.runs.record.members import ShardOutcome
 from harvester.runs.record.record import Record
-from harvester.verbs.asking.check_report import AccountCheck, Check, ProbeResult, State
+from harvester.verbs.check_report import AccountCheck, Check, ProbeResult, State
 from harvester.verbs.fetch import Answer, UnusableDay
 from harvester.verbs.plan import Plan
 from tests.support.run_harness import DAILY, HOURLY, appid

@@ -21,8 +21,8 @@ from harvester.manifest import loader
 from harvester.planning import wanted_days
 from harvester.sandbox import Rules
 from harvester.verbs import status
-from harvester.verbs.asking.check_report import State
 from harvester.verbs.check import check_accounts
+from harvester.verbs.check_report import State
 from harvester.verbs.gate import Required
 from tests.support.cli import CommandLine, JobScope, command_line
 from tests.support.faulty_wechat import FaultyWeChat

@@ -19,8 +19,8 @@ from harvester.runs.record.record import Record
 from harvester.runs.runtime import RunContext
 from harvester.sandbox import TOKEN, Rules
 from harvester.sandbox.calls import Reply, Request
-from harvester.verbs.asking.check_report import State
 from harvester.verbs.check import check_accounts
+from harvester.verbs.check_report import State
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
 from tests.support.fault_server import certificate, fault_server, http, say
 from tests.support.nights import few_by_day

@@ -24,8 +24,8 @@ from harvester.planning.ledger import Ledger, Moment
 from harvester.sandbox import QUOTA, TOKEN, Rules
 from harvester.storage.state import quota_ledger
 from harvester.storage.state.quota_ledger import LedgerFile
-from harvester.verbs.asking.check_report import Check, State
 from harvester.verbs.check import STATES, check_accounts, probes, save
+from harvester.verbs.check_report import Check, State
 from harvester.wechat.quota_api import quota_or_reason
 from tests.support import faulty_wechat
 from tests.support.answers import period_end

@@ -21,7 +21,8 @@ from harvester.core.text.inert_text import inert, named
 from harvester.core.text.wording import counted
 from harvester.verbs import check as checking
 from harvester.verbs.arguments import selection
-from harvester.verbs.asking.check_report import (
+from harvester.verbs.check import Inputs, inputs
+from harvester.verbs.check_report import (
     WHOLE_ACCOUNT,
     WORST_FIRST,
     AccountCheck,
@@ -29,7 +30,6 @@ from harvester.verbs.asking.check_report import (
     ProbeResult,
     State,
 )
-from harvester.verbs.check import Inputs, inputs
 
 
 def check(

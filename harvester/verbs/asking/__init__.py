@@ -1,1 +1,0 @@
-"""Calls that a person waits for, as values: the report of probes."""
