@@ -146,10 +146,7 @@ class Result(Brief):
 
 
 _RAISED: Mapping[str, type[RunFailed]] = {
-    "unfinished": Unfinished,
-    "partial": PartialFailure,
-    "unauthorised": Unauthorised,
-    "stopped": Stopped,
+    kind.exit_code.outcome: kind for kind in (Unfinished, PartialFailure, Unauthorised, Stopped)
 }
 
 
