@@ -9,15 +9,13 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 
 from harvester.cli.output.phrases import minute_texts
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.wording import and_more, counted, entry, said, sentences
 from harvester.runs.record.events import Event, Problem, Progress, Published, RunEnded
-
-MAX_PUBLISHED_LINE = 1_500
-"""Characters after which the list of replaced files goes on in another line."""
 
 _PUBLISHED_SECONDS = 10.0
 """Minimum seconds between two lists of replaced files."""
@@ -41,23 +39,21 @@ class EventLines:
         self.open: dict[tuple[object, ...], Problem] = {}
         self._advised: set[str] = set()
         self._published: list[Published] = []
-        self._began: float | None = None
         self._listed_at = 0.0
 
     def tell(self, event: Event) -> None:
         """Log problems, and from time to time the replaced files. Other events are ignored."""
-        if self._began is None:
-            self._began = self._listed_at = event.time
         match event:
             case Problem() if event.level != "error":
                 # The error that ends the command is printed at its end.
                 self._log_problem(event)
             case Published():
                 self._published.append(event)
-            case Progress() if event.time - self._listed_at >= self._pause(event.time):
-                self._list(event.time)
+            case Progress(seconds=now) if now - self._listed_at >= _pause(now):
+                self._list(now)
             case RunEnded():
-                self._list(event.time)
+                # The next run of one that goes on until all is complete begins at 0 again.
+                self._list(0.0)
             case _:
                 pass
 
@@ -72,14 +68,15 @@ class EventLines:
         self._advised.add(problem.advice)
         _log.log(level, "%s", problem_line(replace(problem, advice=advice)))
 
-    def _pause(self, now: float) -> float:
-        # Ever more rarely, so that a run of hours does not fill the log of a CI system.
-        return max(_PUBLISHED_SECONDS, (now - (self._began or now)) * _SHARE_BETWEEN_LISTS)
-
     def _list(self, now: float) -> None:
         published, self._published, self._listed_at = self._published, [], now
         for line in published_lines(published):
             _log.info("%s", line)
+
+
+def _pause(seconds: float) -> float:
+    """Return the time between two lists: ever more, so that hours do not fill the log of a CI."""
+    return max(_PUBLISHED_SECONDS, seconds * _SHARE_BETWEEN_LISTS)
 
 
 def problem_line(problem: Problem) -> str:
@@ -124,19 +121,13 @@ def _until(problem: Problem, text: str) -> str:
     return said("{text}; waits until {beijing} in Beijing, {here} here", text=text, **times)
 
 
-def published_lines(published: list[Published]) -> list[str]:
-    """Return lines that name each dataset, its replaced months and the number of rows gained."""
+def published_lines(published: list[Published]) -> Iterator[str]:
+    """Yield a line for each dataset, with its replaced months and the number of rows gained."""
     by_dataset: defaultdict[str, list[Published]] = defaultdict(list)
     for item in published:
         by_dataset[item.dataset].append(item)
-    lines: list[str] = []
     for dataset, items in by_dataset.items():
         months = ", ".join(sorted({item.ref_month for item in items}))
         rows = sum(item.rows_after - item.rows_before for item in items)
         sign = "+" if rows >= 0 else ""
-        text = f"{dataset} {months} ({sign}{counted(rows, 'row')})"
-        if lines and len(lines[-1]) + len(text) < MAX_PUBLISHED_LINE:
-            lines[-1] += f"; {text}"
-        else:
-            lines.append(f"published {text}")
-    return [inert(line) for line in lines]
+        yield inert(f"published {dataset} {months} ({sign}{counted(rows, 'row')})")
