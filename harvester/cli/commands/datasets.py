@@ -122,18 +122,11 @@ def _print_descriptions(out: Terminal, chosen: Sequence[Dataset], language: Lang
         out.say_table(_MEMBERS, columns)
         for name, column in columns:
             if column.labels:
-                out.print()
-                out.say_table(_label_columns(name), [*column.labels.items()])
+                out.say(name, gap=True)
+                out.say_pairs({str(code): label for code, label in column.labels.items()})
         out.print()
         for note in dataset.notes:
             out.say(said("note: {note}", note=note))
         for query in queries(dataset):
             # Whole, because it is to be copied.
             out.print(Text(f"\n{query}\n"), soft_wrap=True)
-
-
-def _label_columns(name: str) -> Sequence[TableColumn[tuple[int, str]]]:
-    return (
-        TableColumn(name, lambda each: str(each[0]), "code"),
-        TableColumn("", lambda each: each[1], "text"),
-    )

@@ -70,8 +70,7 @@ def _print_receipt(out: Terminal, receipt: forgetting.Receipt) -> None:
         "quarantine": f"{receipt.quarantined:,} answers, {len(receipt.damaged):,} damaged files",
         "records": f"{len(receipt.records):,} without the names",
     }
-    for name, figure in figures.items():
-        out.say(f"  {name:<11}{figure}")
+    out.say_pairs(figures)
     if receipt.empty:
         out.print("\nnothing is known of them here")
     elif receipt.dry_run:

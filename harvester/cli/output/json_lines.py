@@ -76,14 +76,11 @@ def begin(*, on: bool, level: Level = "info") -> None:
     global _state  # noqa: PLW0603 - a process has one stderr
     _state = _State(on, _LEVELS[level])
     signals.describe_by(_tell_description if on else None)
-    root = logging.getLogger()
-    # That of an earlier command of this process.
-    for handler in [*root.handlers]:
-        if isinstance(handler, _LogLines):
-            root.removeHandler(handler)
+    # An earlier command of this process may have added it.
+    logging.getLogger().removeHandler(_log_lines)
     if on:
         # Libraries log warnings and errors alone.
-        logging.basicConfig(level=logging.WARNING, handlers=[_LogLines()], force=True)
+        logging.basicConfig(level=logging.WARNING, handlers=[_log_lines], force=True)
 
 
 def is_on() -> bool:
@@ -130,6 +127,9 @@ class _LogLines(logging.Handler):
         if record.exc_info:
             message = f"{message}: {text_of(record.exc_info[1])}"
         _write(_log_line(record, message))
+
+
+_log_lines = _LogLines()
 
 
 def _tell_description(text: str) -> None:
