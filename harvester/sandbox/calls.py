@@ -6,7 +6,6 @@ Reading raises `Refused` with WeChat's errcode for the mistake.
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from typing import Any, NamedTuple
@@ -44,8 +43,6 @@ class Reply(NamedTuple):
     raw: Callable[[asyncio.Transport], object] | None = None
 
 
-# A thousand answers of one second have the same text.
-@functools.lru_cache(maxsize=16)
 def date_text(second: float) -> str:
     """Return a second since the Unix epoch as in the header ``Date``."""
     return formatdate(second, usegmt=True)

@@ -7,10 +7,8 @@ it measures. All rules are in `harvester.sandbox.server_state`.
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from urllib.parse import parse_qsl
 
 import anyio
 from aiohttp import hdrs, web
@@ -30,9 +28,10 @@ async def serve(wechat: FakeWeChat, *, port: int = 0) -> AsyncIterator[str]:
     """
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        path, query = _target(request.raw_path)
         unsized = hdrs.TRANSFER_ENCODING in request.headers
-        reply = wechat.answer(Request(request.method, path, query, await request.read(), unsized))
+        body = await request.read()
+        asked = Request(request.method, request.path, request.query, body, unsized)
+        reply = wechat.answer(asked)
         if reply.delay:
             await asyncio.sleep(reply.delay)
         if reply.raw is not None and request.transport is not None:
@@ -67,11 +66,3 @@ def run(wechat: FakeWeChat, *, port: int = 0, announce: Callable[[str], object])
             await anyio.sleep_forever()
 
     anyio.run(until_ended)
-
-
-# A client sends the same target for every call of a token and an API, so the result is cached.
-@functools.lru_cache(maxsize=16_384)
-def _target(raw_path: str) -> tuple[str, Mapping[str, str]]:
-    """Split a request's target into its path and its query."""
-    path, _, query = raw_path.partition("?")
-    return path, dict(parse_qsl(query))

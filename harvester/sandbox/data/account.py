@@ -6,7 +6,6 @@ in every process, on every machine and under every version of Python.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import struct
 from collections.abc import Sequence
@@ -61,7 +60,6 @@ class Audience(NamedTuple):
     churn: int
 
 
-@functools.lru_cache(maxsize=16_384)
 def profile_of(appid: str) -> Profile:
     """Return the profile of an account.
 
@@ -77,7 +75,6 @@ def profile_of(appid: str) -> Profile:
     )
 
 
-@functools.lru_cache(maxsize=16_384)
 def audience_of(appid: str) -> Audience:
     """Return an account's audience: from a dozen to five million followers, by its traffic."""
     many, growth, churn = words(f"audience {appid}", 3)

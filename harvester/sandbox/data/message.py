@@ -157,7 +157,6 @@ def _by_kind(habit: _Habit, messages: int, chance: int) -> list[Row]:
     ]
 
 
-@functools.lru_cache(maxsize=16_384)
 def _habit_of(appid: str) -> _Habit:
     messages, repeated, *tastes = words(f"messages {appid}", 2 + len(KINDS))
     liked = zip(_KIND_SHARES, tastes, strict=True)

@@ -115,7 +115,6 @@ def counted_articles(appid: str, day: Day) -> list[Article]:
     return [article for then in range(first, day + 1) for article in articles_of(appid, then)]
 
 
-@functools.lru_cache(maxsize=16_384)
 def _rhythm(appid: str) -> tuple[int, int]:
     """Return on how many of 65536 days an account publishes, and its most articles at once."""
     often, usual = words(f"rhythm {appid}", 2)
