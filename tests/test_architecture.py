@@ -220,21 +220,21 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_932,
-    "catalogue": 842,
-    "manifest": 1_710,
-    "planning": 756,
-    "scheduling": 1_462,
-    "tables": 2_222,
-    "wechat": 1_674,
-    "storage": 4_270,
-    "engine": 897,
-    "runs": 4_442,
-    "verbs": 5_115,
-    "readers": 581,
-    "cli": 2_915,
-    "sandbox": 1_053,
-    "root": 204,
+    "core": 1_914,
+    "catalogue": 822,
+    "manifest": 1_657,
+    "planning": 725,
+    "scheduling": 1_454,
+    "tables": 2_166,
+    "wechat": 1_615,
+    "storage": 4_135,
+    "engine": 844,
+    "runs": 4_232,
+    "verbs": 5_008,
+    "readers": 540,
+    "cli": 2_860,
+    "sandbox": 949,
+    "root": 202,
 }
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
