@@ -219,10 +219,7 @@ class Members:
 
     @classmethod
     def merge(cls, records: Iterable[Self]) -> Self:
-        """Return one record of shards that run at the same time; the first one names the run.
-
-        Raises ValueError without any.
-        """
+        """Return one record of shards that run at the same time; the first one names the run."""
         whole = joined(list(records))
         place = {row.dataset: at for at, row in enumerate(whole.datasets)}
 
@@ -258,9 +255,7 @@ class Members:
 
 
 def joined(parts: Sequence[T]) -> T:
-    """Return one record, or one plan, of shards that run at the same time. Raises ValueError."""
-    if not parts:
-        raise ValueError("no record to merge")
+    """Return one record, or one plan, of one shard or more that run at the same time."""
     found = {
         # A copy, because some functions return one of the values.
         name: copy(reduce(join, (getattr(part, name) for part in parts)))

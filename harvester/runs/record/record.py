@@ -52,8 +52,7 @@ class Record(Members):
     def of_shards(cls, shards: Sequence[Self], head: Self | None = None) -> Self:
         """Return one record of shards, and of the process that shares out their work.
 
-        If none was harvested, the most severe of their errors is that of the run. Raises
-        ValueError without any.
+        If none was harvested, the most severe of their errors is that of the run.
         """
         whole = cls.merge([head, *shards] if head is not None else shards)
         whole.shards = [each.as_shard() for each in shards]
@@ -131,7 +130,7 @@ class Record(Members):
                 pass
 
     def go_on(self) -> None:
-        """Go on with a process in the place of one that died: it asks and gives up anew."""
+        """Go on with what asks and gives up anew, as a process in the place of one that died."""
         self.abandoned = []
         self.standing = Standing()
         self._replace(facts.AskingEnded(None))
@@ -178,8 +177,8 @@ class Record(Members):
         self.clock_offset += offset
         self.repeated = self.requests
         self.answered = self.answered_days = self.retries = self.bytes = 0
-        self.waits, self.abandoned, self.next_day_at = {}, [], None
-        self._replace(facts.AskingEnded(None))
+        self.waits, self.next_day_at = {}, None
+        self.go_on()
         # The next plan is made by the right clock.
         self._replace(facts.Planned())
         self.started_at += offset
