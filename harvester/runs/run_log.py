@@ -43,11 +43,10 @@ _log = logging.getLogger("harvester.run")
 
 
 class OpenRecord(NamedTuple):
-    """The place of a record and its changes; ``folds`` is True for a run of the first bucket."""
+    """The place of a record and its changes."""
 
     tree: Tree
     changes: ChangeLog
-    folds: bool
 
 
 class RunLog:
@@ -56,7 +55,8 @@ class RunLog:
     The record is that of ``stream``. ``files`` of the user get it too, each in its own form, also
     if the run ends before it has begun. ``manifest`` is the one that the run works on, once it is
     read, and ``whole`` that one before it was narrowed, to be kept in the output. ``write_tables``
-    brings the tables beside the datasets up to date, once the run has come to its own end.
+    brings the tables beside the datasets up to date, once the run has come to its own end. A run
+    that has the lock of the first bucket ``folds`` older records.
     """
 
     def __init__(self, stream: Stream, files: Iterable[UserFile] = ()) -> None:
@@ -64,6 +64,7 @@ class RunLog:
         self.manifest: Manifest | None = None
         self.whole: Manifest | None = None
         self.write_tables: Callable[[], object] | None = None
+        self.folds = False
         self._is_hurried = False
         self._files = [*files]
         self._place: OpenRecord | None = None
@@ -101,10 +102,11 @@ class RunLog:
         """
         with self._lock:
             changes = ChangeLog(tree, self.run_id, self.stream.now)
-            self._place = OpenRecord(tree, changes, folds=0 in own)
+            self._place = OpenRecord(tree, changes)
             self._write(self._place)
             if has_changes:
                 changes.open(map(tree.bucket_label, own), is_new=is_new)
+                self.folds = 0 in own
 
     def correct_clock(self, offset: float) -> None:
         """Go on by a clock that is ``offset`` seconds ahead, and with a record of a new id.
@@ -198,7 +200,7 @@ class RunLog:
                 self._end_record(self._place, record)
 
     def _end_record(self, place: OpenRecord, record: dict[str, Any]) -> None:
-        tree, changes, folds = place
+        tree, changes = place
         with log_store_errors():
             # Not by a run that was refused, which changes nothing.
             if self.whole is not None and self.stream.own.failed is None:
@@ -212,7 +214,7 @@ class RunLog:
                 _write(partial(derived_runs.update_runs, tree, record))
                 _write(partial(derived_runs.update_codes, tree))
             changes.close()
-            if folds:
+            if self.folds:
                 record_folding.fold(tree, self.stream.now())
 
     def _write_tables(self) -> None:

@@ -243,6 +243,8 @@ class Supervisor:
 
     async def _begin(self, shard: Shard, fact: Fact) -> None:
         """Begin the record of the run with the first shard that plans: it holds its buckets."""
+        if isinstance(fact, Planned):
+            self.run_log.folds |= 0 in shard.task.own
         if isinstance(fact, Planned) and not self._has_begun:
             # Set first, because others may plan while a thread writes the file.
             self._has_begun = True

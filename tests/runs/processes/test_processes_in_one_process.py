@@ -64,6 +64,7 @@ from harvester.runs.run_log import new_run_log
 from harvester.runs.runtime import RunOptions
 from harvester.runs.stream import StopOrder, Stream
 from harvester.storage.publication import Published, QuarantinedDay
+from harvester.storage.state import record_folding
 from harvester.verbs.project import open_project
 from tests.support.emulated_platform import COMPONENT_TOKEN_PATH
 from tests.support.run_harness import DAILY, RunHarness, appid
@@ -518,6 +519,30 @@ def test_an_answer_goes_to_the_process_that_asked(
     with dead, _:
         anyio.run(answer)
     assert peer.receive() == messages.Answered(1, log.run_id)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_records_are_folded_whichever_shard_begins_first(
+    tmp_path: Path, order: tuple[int, int]
+) -> None:
+    """It takes the lock of the first bucket, which one of the shards has."""
+    task = sandbox_task(tmp_path)
+    project = open_project(tmp_path / "jobs.yaml")
+    (tmp_path / "out").mkdir()
+    log = new_run_log(tmp_path / "jobs.yaml", project.clock)
+    tasks = [task, replace(task, shard="2/2", own=[1])]
+
+    async def begin() -> None:
+        supervisor = Supervisor(log, project.tree, run_context(project), Launcher(), tasks)
+        for number in order:
+            await supervisor._begin(supervisor._shards[number], Planned())
+
+    folded: list[object] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record_folding, "fold", lambda *given: folded.append(given))
+        anyio.run(begin)
+        log.close()
+    assert len(folded) == 1
 
 
 # Processes that hang.
