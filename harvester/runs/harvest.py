@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -272,14 +272,6 @@ async def _harvest(state: RunState, queues: list[AccountQueue], evidence: Eviden
         owed = [(x.appid, each, each.missing) for x in queues for each in x.backlogs]
         again = partial(token_comparison.ask_again, manifest, state.started_at, owed)
         context.owners.ask_again = again
-
-        async def get_first_tokens() -> None:
-            if not clock.is_checked:
-                await tokens.request_ahead(queues[0].appid)
-            if not clock.is_off:
-                appids = token_comparison.to_compare(context, manifest, queues)
-                await token_comparison.compare(context, tokens, appids)
-
         pipeline = Pipeline(
             scheduler,
             transport=transport,
@@ -299,16 +291,14 @@ async def _harvest(state: RunState, queues: list[AccountQueue], evidence: Eviden
             connections=connections,
         )
         count = watchers.Counting(stream, pipeline, lambda: providers.calls)
-        await _run_to_end(state, count, get_first_tokens)
+        await _run_to_end(state, count)
 
 
-async def _run_to_end(
-    state: RunState, count: watchers.Counting, first: Callable[[], Awaitable[None]]
-) -> None:
-    """Run the pipeline after the ``first`` work, and report what it leaves."""
+async def _run_to_end(state: RunState, count: watchers.Counting) -> None:
+    """Run the pipeline, and report what it leaves."""
     stream, clock, queues = state.stream, state.context.clock, count.pipeline.scheduler.queues
     try:
-        is_late = await _run_watched(state, count, first)
+        is_late = await _run_watched(state, count)
         has_lost = not state.tree.hold.is_good
         if has_lost and state.options.refetch is None:
             await anyio.to_thread.run_sync(_drop_covered, state, queues)
@@ -332,10 +322,8 @@ def _drop_covered(state: RunState, queues: Sequence[AccountQueue]) -> None:
             backlog.make_durable(covered)
 
 
-async def _run_watched(
-    state: RunState, count: watchers.Counting, first: Callable[[], Awaitable[None]]
-) -> bool:
-    """Run the pipeline, after the ``first`` work, beside the tasks that show, record and end them.
+async def _run_watched(state: RunState, count: watchers.Counting) -> bool:
+    """Get the first tokens and run the pipeline, beside the tasks that show, record and end that.
 
     Returns whether the time budget ended meanwhile.
     """
@@ -350,13 +338,23 @@ async def _run_watched(
         tasks.start_soon(watchers.count_often, count)
         tasks.start_soon(watchers.stop_at, pipeline, deadline)
         with before:
-            await first()
+            await _get_first_tokens(state, pipeline)
         # Planned by a wrong clock, it is planned once more before anything is asked.
         if not state.context.clock.is_off:
             stream.describe = pipeline.describe
             await pipeline.run()
         tasks.cancel_scope.cancel()
     return anyio.current_time() >= deadline
+
+
+async def _get_first_tokens(state: RunState, pipeline: Pipeline) -> None:
+    """Get the token that tells the time, and those that are compared before the first data call."""
+    context, tokens, queues = state.context, pipeline.tokens, pipeline.scheduler.queues
+    if not context.clock.is_checked:
+        await tokens.request_ahead(queues[0].appid)
+    if not context.clock.is_off:
+        appids = token_comparison.to_compare(context, state.manifest, queues)
+        await token_comparison.compare(context, tokens, appids)
 
 
 async def _may_force_refresh(state: RunState, appid: str) -> bool:
