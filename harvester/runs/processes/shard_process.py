@@ -82,7 +82,8 @@ def _live(channel: Channel) -> None:
 class Parent:
     """The process that divides the run, as the process of a shard uses it.
 
-    ``order`` has the signals that it passes on.
+    ``order`` has the signals that it passes on. It closes the connection once the run is recorded,
+    or when it dies; ``gone`` is done then.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -90,7 +91,7 @@ class Parent:
         self._channel = channel
         self._numbers = count()
         self._answers: dict[int, Future[Any]] = {}
-        self._gone = Future[None]()
+        self.gone = Future[None]()
         self.on_shared: Callable[[SharedToken], None] = lambda _: None
         # In the context of this run, because the secrets of answers enter its record.
         listen = partial(copy_context().run, self._listen)
@@ -111,15 +112,9 @@ class Parent:
         self._answers[number] = answer
         self.tell(messages.Asked(number, question))
         # The thread that hears may have ended before the question was entered.
-        if self._gone.done():
+        if self.gone.done():
             raise EOFError
         return answer.result()
-
-    def wait_until_recorded(self) -> None:
-        """Wait until the run is recorded: then the parent closes the connection, if it lives."""
-        # The locks are released in order after this, also if nothing was asked of WeChat.
-        self.order.is_graceful = True
-        self._gone.result()
 
     def _listen(self) -> None:
         """Receive orders and answers until the connection ends, then end this process."""
@@ -136,7 +131,7 @@ class Parent:
                     case messages.Stop(code):
                         self._stop(code)
         self._stop(code)
-        self._gone.set_result(None)
+        self.gone.set_result(None)
         for answer in [*self._answers.values()]:
             answer.set_exception(EOFError())
         time.sleep(END_SECONDS)
@@ -171,10 +166,12 @@ class ShardLog(RunLog):
 
     def close(self, error: Exception | None = None) -> None:
         """End the shard, once, and wait until the run is recorded."""
+        # Once the parent has heard of the end it may be gone at any moment, and locks are left.
+        self.stream.stop.is_graceful = True
         super().close(error)
         # The locks are released after this. A run that took the buckets sooner would find the
         # changes in their logs and no record of the run that made them.
-        self._parent.wait_until_recorded()
+        self._parent.gone.result()
 
     def _close(self) -> None:
         """Fold the change logs: the record is written elsewhere."""

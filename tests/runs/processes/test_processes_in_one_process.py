@@ -339,6 +339,21 @@ def test_facts_are_passed_on_without_secrets(parent: Parent, peer: Channel) -> N
     assert peer.receive() == replace(read, quarantined=(masked,))
 
 
+def test_a_shard_gives_back_its_locks_after_its_end_is_told(
+    parent: Parent, peer: Channel, ends: Ends
+) -> None:
+    """The other process may be gone at once. One that asked nothing ends in order too."""
+
+    def leave(_: object) -> None:
+        peer.close()
+        ends.join()
+
+    log = ShardLog(Stream(Record.begun(Path("jobs.yaml"), STARTED), CheckedClock()), parent)
+    log.stream.listeners.append(leave)
+    log.close()
+    assert (ends.codes, ends.naps) == ([TERMINATED], [END_SECONDS])
+
+
 def test_a_shard_asks_elsewhere_for_the_platform(
     parent: Parent, peer: Channel, tmp_path: Path
 ) -> None:
