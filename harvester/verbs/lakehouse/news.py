@@ -10,21 +10,14 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from harvester.core.errors import HistoryLost
+from harvester.core.results import Change
 from harvester.storage import layout
 from harvester.storage.backends.base import FileInfo
 from harvester.storage.derived import derived_files
 from harvester.storage.layout import TABLES, Tree
-from harvester.storage.state import change_reader
-from harvester.storage.state.change_entries import (
-    BrokenHistory,
-    LogEntry,
-    LogPosition,
-    cursor,
-    files_mark,
-    parse_cursor,
-)
-from harvester.storage.state.change_reader import News as FeedNews
-from harvester.verbs.changes import ChosenChanges
+from harvester.storage.state.change_entries import LogPosition, cursor, files_mark, parse_cursor
+from harvester.verbs.changes import ChosenChanges, changes_of
 from harvester.verbs.lakehouse.plan import month_of
 
 BESIDE = "0000-of-0000"
@@ -53,9 +46,9 @@ class Feed:
         # Tables that were exported together have the same cursor, and entries name many accounts.
         self._read_once = lru_cache(4)(self._read)
 
-    def sources(self, table: str) -> set[str]:
+    def sources(self, table: str) -> frozenset[str]:
         """Return the files that a table is made of. Raises StoreError and UsageError."""
-        return {*self._chosen(table, (file.name for file in self._listed(table)))}
+        return self._chosen(table, (file.name for file in self._listed(table)))
 
     def since(self, table: str, at: str | None, *, again: bool = False) -> News:
         """Return the news of a table since a cursor, None for one that is not known.
@@ -63,48 +56,46 @@ class Feed:
         Another table may have read them a while ago, unless they are read ``again``. Raises
         StoreError, and UsageError for a newer version.
         """
-        before = parse_cursor(at) if at else None
+        places = parse_cursor(at or "")
         # A cursor has no place of a table without files.
-        mark = None if before is None else before.pop(BESIDE, LogPosition())
+        mark = None if places is None else places.pop(BESIDE, LogPosition())
         read = self._read if again else self._read_once
-        found = None if before is None else read(cursor(before))
-        entries, positions = found or ([], change_reader.ends(self._tree)[0])
+        entries, behind = read("" if places is None else cursor(places))
         changed: frozenset[str] | None = None
-        many = len(entries)
+        of_table = entries or []
         if table in TABLES:
             now = LogPosition(0, files_mark(self._listed(table)))
-            positions = positions | {BESIDE: now}
-            if found and mark == now:
+            behind = cursor({BESIDE: now, **(parse_cursor(behind) or {})})
+            if entries is not None and mark == now:
                 changed = frozenset()
-        elif found:
-            entries = [entry for entry in entries if entry.dataset == table]
-            changed = frozenset(self._chosen(table, (entry.path for entry in entries)))
+        elif entries is not None:
+            of_table = [entry for entry in entries if entry.dataset == table]
+            changed = self._chosen(table, (entry.path for entry in of_table))
         # Rows may have been deleted in what is not known of the history.
-        erases = found is None or any(map(_erases, entries))
-        return News(changed, cursor(positions), erases, many)
+        erases = entries is None or any(map(_erases, of_table))
+        return News(changed, behind, erases, len(entries or ()))
 
-    def _read(self, at: str) -> FeedNews | None:
+    def _read(self, at: str) -> tuple[list[Change] | None, str]:
+        """Return the changes since a cursor, None for one that is not known, and the next one."""
         try:
-            return change_reader.since(self._tree.store, parse_cursor(at) or {})
-        except BrokenHistory:
-            return None
+            return changes_of(self._tree, at)
+        except HistoryLost as lost:
+            return None, lost.cursor
 
     def _listed(self, table: str) -> Iterable[FileInfo]:
         if table in TABLES:
             return derived_files.files(self._tree.store, table)
         return layout.partitions(self._tree, table).values()
 
-    def _chosen(self, table: str, names: Iterable[str]) -> Iterable[str]:
+    def _chosen(self, table: str, names: Iterable[str]) -> frozenset[str]:
+        """Return the sources of chosen months, and those of no month."""
         first, last = self._months
-        for name in names:
-            source = name.removeprefix(f"{table}/")
-            month = month_of(source)
-            if not month or first <= month <= last:
-                yield source
+        sources = (name.removeprefix(f"{table}/") for name in names)
+        return frozenset(x for x in sources if not month_of(x) or first <= month_of(x) <= last)
 
 
-def _erases(entry: LogEntry) -> bool:
-    """Return whether an entry is of rows that were deleted for good.
+def _erases(entry: Change) -> bool:
+    """Return whether a change is of rows that were deleted for good.
 
     A file is deleted with its last account. `rewrite` and `verify --repair` delete files too, and
     count no rows, because those are in other files or fetched again.

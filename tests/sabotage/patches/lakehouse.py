@@ -89,7 +89,7 @@ SABOTAGES = (
     Sabotage(
         "deletion-in-a-gap-that-is-not-told",
         NEWS,
-        "erases = found is None or any(",
+        "erases = entries is None or any(",
         "erases = any(",
         f"{OF_TABLE}::test_where_the_history_has_a_gap_a_deletion_may_be_in_it",
     ),
