@@ -7,7 +7,6 @@ are removed by the next one if it does not need them, and those of older snapsho
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,8 +21,9 @@ from harvester.storage.backends import atomic_files
 from harvester.storage.backends.base import META_DIR, Store, read_bytes, temp_path
 from harvester.storage.footer import parquet_errors_as_store_errors
 from harvester.storage.layout import COVERAGE
+from harvester.storage.state import json_file
 from harvester.verbs.changes import ChosenChanges
-from harvester.verbs.lakehouse.plan import copy_name, month_of, source_of
+from harvester.verbs.lakehouse.plan import copy_name, source_of
 from harvester.verbs.lakehouse.tables import Copy
 
 
@@ -42,7 +42,7 @@ class Copier:
     def copy(self, source: str) -> Copy | None:
         """Copy a file. None if it is gone or has no rows. Raises StoreError."""
         name = f"{self.folder}/{source}"
-        with self.source.local_copy(name) as found, self._temporary(source) as temp:
+        with self.source.local_copy(name) as found, temporary(self.target, name) as temp:
             if found is None:
                 return None
             where = self.source.display_path(name)
@@ -55,17 +55,7 @@ class Copier:
                 return None
             copy, size = copy_name(source, digest), temp.stat().st_size
             self.target.put(f"{self.folder}/{copy}", temp)
-            return Copy(copy, month_of(source), size, metadata.num_rows, _bounds(metadata))
-
-    @contextmanager
-    def _temporary(self, source: str) -> Iterator[Path]:
-        """Provide the path of a file that is made before it gets its name, and is removed."""
-        temp = temp_path(self.target, f"{self.folder}/{source}")
-        atomic_files.make_folder(temp.parent)
-        try:
-            yield temp
-        finally:
-            atomic_files.unlink_quietly(temp)
+            return Copy(copy, size, metadata.num_rows, _bounds(metadata))
 
     def _fill(self, temp: Path, found: Path) -> None:
         """Write the chosen rows of a file."""
@@ -80,6 +70,17 @@ class Copier:
                 rows = file.read_row_group(number, use_threads=False).filter(condition)
                 if len(rows):
                     writer.write_table(rows)
+
+
+@contextmanager
+def temporary(store: Store, name: str) -> Iterator[Path]:
+    """Provide the path of a file that is made before it gets its name, and is removed."""
+    temp = temp_path(store, name)
+    atomic_files.make_folder(temp.parent)
+    try:
+        yield temp
+    finally:
+        atomic_files.unlink_quietly(temp)
 
 
 def _bounds(metadata: pq.FileMetaData) -> dict[str, tuple[str, str]]:
@@ -107,7 +108,7 @@ class Journal:
         What an export that was killed before its commit has noted stays.
         """
         if self._noted(version) is None:
-            self.target.put(self._name, json.dumps([version, sorted(self._listed())]).encode())
+            json_file.write(self.target, self._name, {version: self._listed()})
 
     def end(self, files: Collection[str], version: str) -> None:
         """Remove copies that are neither in ``files`` nor from before, if an export has begun.
@@ -131,13 +132,10 @@ class Journal:
         names = (file.name.removeprefix(start) for file in self.target.list(self.folder))
         return {name for name in names if source_of(name) is not None}
 
-    def _noted(self, version: str) -> set[str] | None:
+    def _noted(self, version: str) -> frozenset[str] | None:
         """Return the copies that were there, None without a note on this version."""
-        try:
-            before, there = json.loads(read_bytes(self.target, self._name) or b"[]")
-            return {*there} if before == version else None
-        except (TypeError, ValueError):
-            return None
+        found = json_file.read(self.target, self._name, dict[str, frozenset[str]]) or {}
+        return found.get(version)
 
 
 def values_in(store: Store, names: Iterable[str], column: str) -> set[object]:

@@ -19,10 +19,11 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from harvester.core.errors import UsageError
 from harvester.manifest.option_values import spelled
 from harvester.storage.backends import atomic_files
-from harvester.storage.backends.base import temp_path
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.state.change_entries import LogPosition, cursor, parse_cursor
+from harvester.verbs.lakehouse.copies import temporary
 from harvester.verbs.lakehouse.formats import Lake, Lakehouse
+from harvester.verbs.lakehouse.plan import month_of
 from harvester.verbs.lakehouse.tables import MONTH, PREFIX, Copy, LakeTable, Swap, TableState
 
 _LOG = "_delta_log"
@@ -171,7 +172,7 @@ class Tables(Lakehouse):
             yield {"remove": _file(name, base.files[name] if base else "") | about}
         for copy in swap.added:
             known = {"size": copy.size, "modificationTime": now, "stats": _statistics(copy)}
-            yield {"add": _file(copy.name, copy.month) | known}
+            yield {"add": _file(copy.name, month_of(copy.name)) | known}
 
     def _create(self, table: LakeTable, version: str, data: bytes) -> None:
         """Put a version into the log, unless it has one. Raises LostRace."""
@@ -180,17 +181,15 @@ class Tables(Lakehouse):
             self._files.put(name, data, None)
             return
         # Linked, because other writers of Delta tables know nothing of the locks of harvester.
-        temp, final = temp_path(self._files, name), self._files.path(name)
-        with atomic_files.os_errors_as_store_errors(final):
+        final = self._files.path(name)
+        with atomic_files.os_errors_as_store_errors(final), temporary(self._files, name) as temp:
+            temp.write_bytes(data)
+            atomic_files.sync(temp)
             try:
-                temp.write_bytes(data)
-                atomic_files.sync(temp)
                 os.link(temp, final)
-                atomic_files.sync(final.parent)
             except FileExistsError:
                 raise self._lost(table.name) from None
-            finally:
-                atomic_files.unlink_quietly(temp)
+            atomic_files.sync(final.parent)
 
 
 def _actions(found: deltalake.DeltaTable) -> dict[str, list[Any]]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from harvester.core.errors import UsageError
 from harvester.manifest.option_values import spelled
 from harvester.verbs.lakehouse.formats import Lake, Lakehouse
-from harvester.verbs.lakehouse.plan import source_of
+from harvester.verbs.lakehouse.plan import month_of, source_of
 from harvester.verbs.lakehouse.tables import MONTH, PREFIX, LakeTable, Swap, TableState
 from harvester.verbs.sql.dialects import dialect_of
 from harvester.verbs.sql.duckdb_stores import load_extension, reach_store
@@ -150,18 +150,17 @@ class Tables(Lakehouse):
         if not columns:
             return None
         version, cursor, selection, known, erased = self._row(table)
-        month = f"regexp_extract(data_file, '.*{MONTH.name}=([^/]+)/', 1)"
-        listed = f"select data_file, {month}, delete_file from ducklake_list_files('lake', ?"
-        files = self._run(f"{listed}, schema => ?)", table.name, schema)
+        listed = "select data_file, delete_file from ducklake_list_files('lake', ?, schema => ?)"
+        files = self._run(listed, table.name, schema)
         count = f"select count(*) from {name}"
         rows = self._run(count), self._run(f"{count} where starts_with(filename, '{_INLINED}')")
-        is_changed = rows != ([(known,)], [(0,)]) or any(deletes for *_, deletes in files)
+        is_changed = rows != ([(known,)], [(0,)]) or any(deletes for _, deletes in files)
         if selection is None:
             raise self._refused(table, "was not made by harvester")
         if is_changed:
             raise self._refused(table, "has rows that another program changed")
         start = self._lake.address(f"{table.name}/")
-        months = {path.removeprefix(start): month for path, month, _ in files}
+        months = {path.removeprefix(start): month_of(path) for path, _ in files}
         return TableState(str(version), months, columns, cursor, selection, erased is not None)
 
     def _name(self, table: str) -> str:

@@ -16,7 +16,7 @@ _DIGITS = 12
 _COPY = re.compile(
     rf"((?:ref_month=[^/]+/)?(?:part-\d+-of-\d+|codes|\d{{4}}-\d{{2}}))-[0-9a-f]{{{_DIGITS}}}\.parquet"
 )
-_MONTH = re.compile(r"ref_month=([^/]+)/")
+_MONTH = re.compile(r"(?:.*/)?ref_month=([^/]+)/", re.DOTALL)
 
 
 class Scope(NamedTuple):
@@ -47,7 +47,7 @@ def source_of(name: str) -> str | None:
 
 
 def month_of(name: str) -> str:
-    """Return the month in a name, such as ``2026-05``; empty where there is none."""
+    """Return the month in a name or path, such as ``2026-05``; empty where there is none."""
     match = _MONTH.match(name)
     return "" if match is None else match[1]
 

@@ -58,7 +58,6 @@ class Copy(NamedTuple):
     """
 
     name: str
-    month: str
     size: int
     rows: int
     bounds: Mapping[str, tuple[str, str]]

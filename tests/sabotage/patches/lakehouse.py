@@ -96,8 +96,8 @@ SABOTAGES = (
     Sabotage(
         "version-without-its-copies",
         COPIES,
-        "return {*there} if before == version else None",
-        "return {*there}",
+        "return found.get(version)",
+        "return next(iter(found.values()), None)",
         f"{OF_TABLE}::test_what_a_version_since_then_may_need_stays",
     ),
     Sabotage(
