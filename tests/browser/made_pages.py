@@ -123,7 +123,7 @@ class Made:
             for x in range(self.accounts)
             if self.shape != "random" and (gap := self._gap(x))
         ]
-        found = {
+        return {
             "lang": self.lang,
             "made_at": int(self.made_at),
             "begin": (NEWEST - timedelta(days=self.columns - 1)).isoformat(),
@@ -141,8 +141,8 @@ class Made:
                 if reason
             ],
             "texts": ["", "", ""] if self.for_client else [*TEXTS, ""],
+            "command": "" if self.for_client else "harvester run jobs.yaml",
         }
-        return found if self.for_client else {**found, "command": "harvester run jobs.yaml"}
 
     def _account(self, index: int) -> dict[str, Any]:
         towns, trades = (ZH_TOWNS, ZH_TRADES) if self.lang == "zh" else (TOWNS, TRADES)

@@ -342,7 +342,7 @@ def test_a_client_gets_no_command_no_remedy_no_run_no_quota(lab: Troubles) -> No
     page = page_of(lab.manifest(), lab.tree, lab.now(), for_client=True)
     text = page.everything()
     assert re.findall(r'<section id="(\w+)"', page.source) == ["attention", "expectations", "map"]
-    assert "command" not in page.facts
+    assert page.facts["command"] == ""
     assert [len(row) for row in page.rows("attention")] == [4, 4]
     for canary in (
         *("harvester run", "--refetch", "jobs.yaml", str(lab.root), "_harvester", "127.0.0.1"),

@@ -79,7 +79,7 @@ class View:
 def facts_of(view: View) -> dict[str, Any]:
     """Return what the map needs besides the days."""
     texts: dict[str, int] = {}
-    found = {
+    return {
         "lang": view.lang,
         "words": {key: text for key, text in view.words.items() if key.startswith("js.")},
         "made_at": int(view.now),
@@ -89,8 +89,8 @@ def facts_of(view: View) -> dict[str, Any]:
         "datasets": [_dataset(view, *each) for each in enumerate(view.datasets.values())],
         "causes": list(islice(_causes(view, texts), MAX_CAUSES)),
         "texts": list(texts),
+        "command": view.command,
     }
-    return {**found, "command": view.command} if view.command else found
 
 
 def _accounts(view: View) -> Iterator[dict[str, Any]]:
