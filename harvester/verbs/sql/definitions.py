@@ -50,8 +50,8 @@ _LAST_DAY = f"case when {_IS_PERIOD} then begin_date else end_date end"
 class Views:
     """The views of an output in a dialect, of what is ``chosen`` of it.
 
-    ``base`` is the address of the output, whose folders ``present`` have files. ``schema`` begins
-    the names of the views. Each of the ``attributes`` of accounts has a column.
+    ``base`` is the address of the output, whose chosen folders ``present`` have files. ``schema``
+    begins the names of the views. Each of the ``attributes`` of accounts has a column.
     """
 
     dialect: Dialect
@@ -88,8 +88,7 @@ class Views:
         schema = TABLES.get(folder) or arrow_schema(CATALOGUE[folder])
         if by_month := folder == "coverage" or folder in CATALOGUE:
             schema = schema.append(pa.field("ref_month", pa.string()))
-        is_chosen = folder in TABLES or folder in (self.chosen.datasets or CATALOGUE)
-        if folder not in self.present or not is_chosen:
+        if folder not in self.present:
             return self.dialect.no_rows(schema)
         rows = self.dialect.rows(f"{self.base}/{folder}", by_month=by_month)
         conditions = " and ".join(self._conditions(folder, schema.names))

@@ -99,11 +99,10 @@ def _s3_settings(place: str, endpoint: str | None, options: Mapping[str, str]) -
     """Return the members of a DuckDB secret: the environment's, then the options of the place."""
     variables = {name: text for name, text in environ.items() if name.startswith("AWS_")}
     given: dict[str, str] = {}
-    for each in (variables, options):
-        for key, value in each.items():
-            name = _S3_NAMES.get(key.lower().removeprefix("aws_"))
-            if name is not None:
-                given[name] = value
+    for key, value in (*variables.items(), *options.items()):
+        name = _S3_NAMES.get(key.lower().removeprefix("aws_"))
+        if name is not None:
+            given[name] = value
     address = endpoint or given.pop("endpoint", None)
     if address is not None:
         scheme, _, host = address.rpartition("://")

@@ -100,7 +100,7 @@ def views_of(
 
     Raises UsageError for a name that cannot be part of a statement, and StoreError.
     """
-    present = {name for name in CATALOGUE if layout.located(store, name)[1]}
+    present = {name for name in chosen.datasets or CATALOGUE if layout.located(store, name)[1]}
     present |= {name for name in derived_files.SCHEMAS if derived_files.files(store, name)}
     names = usable("schema", schema), usable("output", base)
     return Views(dialect_of(engine), *names, present, _attributes(store), chosen)
