@@ -57,11 +57,10 @@ def sql(
     chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
     project = open_project(manifest, output=output, authorised="optional")
     store, whole = project.tree.store, project.manifest
-    if not layout.is_harvested(store):
-        problem = f"{store.display_path()}: nothing was harvested here"
-        if manifest is None:
-            raise UsageError(problem, "correct the path")
-        _log.warning("%s, so every view is empty", problem)
+    if manifest is None:
+        layout.refuse_unharvested(store)
+    elif not layout.is_harvested(store):
+        _log.warning("%s: nothing was harvested here, so every view is empty", store.display_path())
     address = _address(whole.output)
     if base is not None:
         address = usable("base", base).rstrip("/")

@@ -61,8 +61,8 @@ SABOTAGES = (
     Sabotage(
         "mistyped-output-with-empty-views",
         SCRIPT,
-        "if not layout.is_harvested(store):",
-        "if False:",
+        "layout.refuse_unharvested(store)",
+        "pass",
         f"{OF_SQL}::test_without_a_manifest_the_output_is_enough",
     ),
     Sabotage(
