@@ -28,6 +28,7 @@ from harvester.storage.state.change_entries import (
     LogEntry,
     LogPosition,
     files_mark,
+    mark_of,
     round_name,
     shelves,
 )
@@ -51,7 +52,6 @@ class ChangeLog:
         self._now = now
         self._heads: dict[str, LogPosition] = {}
         self._announced: dict[str, str] = {}
-        self._count = 0
 
     def open(self, labels: Iterable[str], *, is_new: bool = False) -> None:
         """Begin the logs that do not exist, and report what dead runs could not report.
@@ -82,9 +82,9 @@ class ChangeLog:
 
     def announce(self, item: LogEntry) -> None:
         """Note, durably, that a file is about to be changed. Raises StoreError."""
-        self._count += 1
-        label = label_of(item.path)
-        name = f"{CHANGES}/{label}/begun/{self.run_id}.{self._count}.entry"
+        # Again after a lost race, which makes no second announcement.
+        file = f"{self.run_id}.{mark_of(item.path)}.entry"
+        name = f"{CHANGES}/{label_of(item.path)}/begun/{file}"
         begun = replace(item, at=calendar.utc_text(self._now()), run_id=self.run_id)
         json_file.write(self._tree.store, name, begun)
         self._announced[item.path] = name

@@ -150,6 +150,16 @@ def test_what_was_announced_and_not_reported_is_reported(tree: Tree) -> None:
     assert all_names(tree, f"{CHANGES}/{LABEL}/begun") == []
 
 
+def test_what_is_announced_again_after_a_lost_race_is_reported_once(tree: Tree) -> None:
+    """By the run itself: none of its announcements is left to the next one."""
+    log = log_of(tree, "ours")
+    for rows in (5, 6):
+        log.announce(replace(entry(rows), op="erased"))
+    log.add(replace(entry(6), op="erased"))
+    log_of(tree, "next", NOON + 60)
+    assert [each.op for each in changes_of(tree, "v1")[0]] == ["erased"]
+
+
 def test_a_run_that_lost_its_lease_reports_what_it_announced(s3_output: Output) -> None:
     """The run that took over has reported it too: nobody knew which was first."""
     tree = open_tree(s3_output)
