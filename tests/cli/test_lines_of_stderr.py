@@ -89,18 +89,9 @@ def test_a_logged_error_has_its_type_without_its_text(capsys: pytest.CaptureFixt
 def test_log_records_go_above_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
     """A line of text is printed to the console that shows the bar."""
     json_lines.begin(on=False)
-    logs.print_to(Terminal(stderr=True))
+    logs.handle_by(logs.AboveTheBar(Terminal(stderr=True)))
     LOG.warning("slow disk")
     assert capsys.readouterr().err.endswith("Z WARNING  slow disk\n")
-
-
-def test_a_bar_does_not_take_the_lines_of_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """With JSON lines a record stays an object, whatever console there is."""
-    json_lines.begin(on=True)
-    logs.print_to(Terminal(stderr=True))
-    LOG.warning("slow disk")
-    [line] = lines_of(capsys)
-    assert (line["event"], line["message"]) == ("problem", "slow disk")
 
 
 def test_options_of_a_command_begin_and_end_json_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -181,6 +181,6 @@ def _watch(style: ProgressStyle, terminal: Terminal) -> Watch:
     if style == "none" or json_lines.is_on():
         return show_no_progress
     if style == "bar" or (style == "auto" and terminal.is_terminal):
-        logs.print_to(terminal)
+        logs.handle_by(logs.AboveTheBar(terminal))
         return partial(progress.show_bar, console=terminal)
     return progress.log_lines

@@ -106,7 +106,10 @@ def status(
     given = selecting.given()
     source: ManifestSource | None = options.manifest_of(manifest, output)
     if metrics is not None:
-        source = _beside(metrics, manifest, source)
+        summary_file.usable(metrics, manifest, "--metrics")
+        if source is not None:
+            source = read_manifest(source)
+            summary_file.refuse_place(metrics, source, "--metrics")
     found = surveying.status(
         source,
         output=output,
@@ -132,16 +135,6 @@ def status(
 
     answer(format, found.to_dict, print_all, options.language_of(lang, format))
     return found.gate.exit_code if found.gate else Exit.DONE
-
-
-def _beside(metrics: Path, manifest: Path, source: ManifestSource | None) -> ManifestSource | None:
-    """Return the manifest, read for a check that the file of metrics is none that it needs."""
-    summary_file.usable(metrics, manifest, "--metrics")
-    if source is None:
-        return None
-    read = read_manifest(source)
-    summary_file.refuse_place(metrics, read, "--metrics")
-    return read
 
 
 def _write_metrics(path: Path, found: Status) -> None:

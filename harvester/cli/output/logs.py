@@ -25,7 +25,7 @@ class TextLines(logging.Formatter):
         return in_no_run(own_text, super().format(record), _MAX_LINE)
 
 
-class _AboveTheBar(logging.Handler):
+class AboveTheBar(logging.Handler):
     """A handler that prints above the bar which a terminal may show."""
 
     def __init__(self, terminal: Terminal) -> None:
@@ -33,16 +33,11 @@ class _AboveTheBar(logging.Handler):
         self._terminal = terminal
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print the line of a record."""
         with suppress(OSError):
             # Not wrapped, because a line that is copied must be a line.
             style = _STYLES.get(record.levelno, "")
             self._terminal.say(self.format(record), style=style, whole=True)
-
-
-def print_to(terminal: Terminal) -> None:
-    """Send log records to a terminal that shows a bar, unless they are lines of JSON."""
-    if not json_lines.is_on():
-        _handle_by(_AboveTheBar(terminal))
 
 
 def set_up(options: Logging) -> None:
@@ -52,11 +47,12 @@ def set_up(options: Logging) -> None:
     """
     json_lines.begin(on=options.log_format == "json", level=options.log_level)
     if not json_lines.is_on():
-        _handle_by(logging.StreamHandler(sys.stderr))
+        handle_by(logging.StreamHandler(sys.stderr))
     logging.getLogger("harvester").setLevel(options.log_level.upper())
 
 
-def _handle_by(handler: logging.Handler) -> None:
+def handle_by(handler: logging.Handler) -> None:
+    """Send log records to a handler, as lines of text."""
     logging.Formatter.converter = time.gmtime
     handler.setFormatter(TextLines("%(asctime)s %(levelname)-8s %(message)s", "%H:%M:%SZ"))
     # Libraries log warnings and errors alone.
