@@ -5,14 +5,10 @@ One that a variable sets need not be repeated, because it is still set for the n
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Mapping
 from contextvars import ContextVar
 
 from cyclopts.argument import ArgumentCollection
-
-from harvester.core.text.inert_text import inert
 
 MANIFEST = "MANIFEST"
 
@@ -58,18 +54,3 @@ def remember(_app: object, _commands: object, arguments: ArgumentCollection) -> 
 def typed() -> Mapping[str, tuple[str, ...]]:
     """Return the values of each argument that the command line gave, by its name."""
     return _typed.get({})
-
-
-def shell_word(text: str) -> str:
-    """Quote a word for a shell; one that could act is written byte by byte, as bash reads it."""
-    if inert(f"/{text}") == f"/{text}":
-        return shlex.quote(text)
-    parts = (
-        character if character.isalnum() or character in "/. " else _as_bytes(character)
-        for character in text
-    )
-    return f"$'{''.join(parts)}'"
-
-
-def _as_bytes(character: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from harvester.cli import command_line
-from harvester.cli.command_line import MANIFEST, PROPOSED, shell_word
+from harvester.cli.command_line import MANIFEST, PROPOSED
 from harvester.cli.output.terminal import Terminal
 from harvester.core.calendar import day_text
-from harvester.core.text.inert_text import inert
 from harvester.core.text.wording import Message, counted, entry, indented, said
 from harvester.runs.record.next_requests import MAX_NAMED, NextRequests, OddDays
 
@@ -34,7 +34,7 @@ def next_command(verb: str, *more: str, instead: Mapping[str, Sequence[str]] | N
     given = {**command_line.typed(), **(instead or {})}
     for name in PROPOSED[verb]:
         words += [word for value in given.get(name, ()) for word in _words(name, value)]
-    return " ".join(map(shell_word, [*words, *more]))
+    return shlex.join([*words, *more])
 
 
 def run_again(price: NextRequests, missing: int, quarantined: int) -> list[NextCommand]:
@@ -89,8 +89,7 @@ def first_rows(output: str, dataset: str) -> NextCommand:
     files = f"{output}/{dataset}/ref_month=*/*.parquet".replace("'", "''")
     query = f"from read_parquet('{files}') limit 10"
     # Double quotes read better, and suffice where nothing in them acts.
-    is_plain = not set(query) & {*'"$`\\!'} and inert(query) == query
-    quoted = f'"{query}"' if is_plain else shell_word(query)
+    quoted = shlex.quote(query) if set(query) & {*'"$`\\!'} else f'"{query}"'
     return NextCommand(said("the first rows"), f"duckdb -c {quoted}")
 
 

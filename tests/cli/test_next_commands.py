@@ -13,7 +13,7 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.cli import app, invoke
-from harvester.cli.command_line import PROPOSED, REPEATED, shell_word
+from harvester.cli.command_line import PROPOSED, REPEATED
 from harvester.cli.next_commands import (
     MAX_ODD_DAYS,
     NextCommand,
@@ -148,7 +148,6 @@ def test_a_word_that_is_no_word_of_a_shell_is_quoted(command: CommandLine) -> No
     command.manifest.write_text(text)
     [words] = proposals(command("status", f"--accounts={name}").out).values()
     assert words[2:] == [f"--accounts={name}"]
-    assert shell_word("a\nb") == "$'a\\x0ab'"
 
 
 @pytest.mark.parametrize("width", [20, 60, 80])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib import resources
 from pathlib import Path
 
-from harvester.cli.command_line import shell_word
 from harvester.cli.next_commands import NextCommand, print_next
 from harvester.cli.output import streams
 from harvester.cli.output.terminal import Terminal
@@ -37,7 +37,7 @@ def init(file: Path | None = None, /) -> None:
     except OSError as error:
         problem = f"{inert(str(file))}: {error.strerror}"
         raise UsageError(problem, "name a new file in a folder that can be written") from None
-    name = shell_word(str(file))
+    name = shlex.quote(str(file))
     steps = (
         NextCommand("what a run would ask of the built-in emulator", f"harvester plan {name}"),
         NextCommand("ask it, and write the files", f"harvester run {name}"),
