@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from harvester.core.calendar import Day, parse_day
-from harvester.sandbox.call_faults import MESSAGES, Refused
+from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.data import Row
 
 JSON = "application/json; encoding=utf-8"
@@ -56,18 +56,6 @@ def json_of(value: object) -> bytes:
 def list_of(rows: list[Row], *, is_delay: bool | str | None = None) -> bytes:
     """Encode rows as WeChat answers them; ``is_delay`` is left out if it is None."""
     return json_of({"list": rows} if is_delay is None else {"list": rows, "is_delay": is_delay})
-
-
-def error_of(errcode: int, rid: str, errmsg: str = "") -> bytes:
-    """Encode an error; the request's id follows WeChat's message, or ``errmsg`` in its place."""
-    message = errmsg or MESSAGES.get(errcode, "system error")
-    return json_of({"errcode": errcode, "errmsg": f"{message} rid: {rid}"})
-
-
-def require(request: Request, method: str) -> None:
-    """Check the method, GET or POST. Raises Refused 43001 or 43002."""
-    if request.method != method:
-        raise Refused(43002 if method == "POST" else 43001)
 
 
 def read_object(body: bytes) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import Clock, today
 from harvester.core.dataset import Dataset
 from harvester.sandbox import calls
-from harvester.sandbox.call_faults import QUOTA, TOKEN, CallFaults, Refused
+from harvester.sandbox.call_faults import MESSAGES, QUOTA, TOKEN, CallFaults, Refused
 from harvester.sandbox.data import TABLES
 from harvester.sandbox.data.account import digest, fraction
 from harvester.sandbox.limits import Limits
@@ -96,7 +96,9 @@ class FakeWeChat:
             return calls.Reply(b"", 404, "text/plain")
         if request.unsized:
             return calls.Reply(b"", 412, "text/plain")
-        calls.require(request, "GET" if request.path == PLAIN_TOKEN_PATH else "POST")
+        method = "GET" if request.path == PLAIN_TOKEN_PATH else "POST"
+        if request.method != method:
+            raise Refused(43001 if method == "GET" else 43002)
         return endpoint(request, now)
 
     def _reply(
@@ -164,8 +166,8 @@ class FakeWeChat:
 
     def _answer(self, window: Window) -> bytes:
         """Return the answer to a valid window."""
-        name, appid, begin, end, now = window.dataset.name, *window[1:]
-        rows = rows_at(now, name, appid, range(begin, end + 1))
+        name, days = window.dataset.name, range(window.begin, window.end + 1)
+        rows = rows_at(window.now, name, window.appid, days)
         return calls.list_of(rows, is_delay=False if TABLES[name].has_is_delay else None)
 
     def _offline(self, request: calls.Request, now: float) -> NoReturn:
@@ -185,9 +187,11 @@ class FakeWeChat:
     # Errors and chance
 
     def _error(self, errcode: int, now: float, errmsg: str = "") -> bytes:
+        """Return an error; the id of the request follows WeChat's message, or ``errmsg``."""
         random = digest(f"rid {self.requests}", 8).hex()
         rid = f"{int(now) & 0xFFFFFFFF:08x}-{random[:8]}-{random[8:]}"
-        return calls.error_of(errcode, rid, errmsg)
+        message = errmsg or MESSAGES.get(errcode, "system error")
+        return calls.json_of({"errcode": errcode, "errmsg": f"{message} rid: {rid}"})
 
     def _chance(self, purpose: str) -> float:
         """Return a number from 0 to below 1, always the same for a seed and the n-th request."""

@@ -72,14 +72,6 @@ def test_idle_days_have_a_row_of_zeros_or_none() -> None:
     assert sum(equal) > idle.count([]) > 0
 
 
-def test_channels_appear_when_wechat_invents_them() -> None:
-    """The followers of 2015 came through fewer channels than those of 2026."""
-    then = {row["user_source"] for row in expected_rows("user_summary", BUSY, FIRST_DAY)}
-    now = {row["user_source"] for row in expected_rows("user_summary", BUSY, MONDAY_THE_FIRST)}
-    assert then == {0, 1, 17, 30}
-    assert now == {0, 1, 17, 30, 57, 100, 149, 161, 200, 201}
-
-
 @given(appids, days)
 def test_hours_add_up_to_the_day(appid: str, day: int) -> None:
     """The messages of a day are those of its hours, of every kind."""

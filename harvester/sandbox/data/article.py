@@ -79,7 +79,9 @@ def _figures(appid: str, day: Day) -> list[tuple[publication.Article, publicatio
     if day < FIRST_DAY_OF_ARTICLES:
         return []
     return [
-        (article, article.figures_of(day)) for article in publication.counted_articles(appid, day)
+        (article, article.figures_of(day))
+        for published in range(day - publication.COUNTED_DAYS + 1, day + 1)
+        for article in publication.articles_of(appid, published)
     ]
 
 

@@ -109,12 +109,6 @@ def articles_of(appid: str, day: Day) -> tuple[Article, ...]:
     )
 
 
-def counted_articles(appid: str, day: Day) -> list[Article]:
-    """List the articles that are counted on a day, oldest first."""
-    first = day - COUNTED_DAYS + 1
-    return [article for then in range(first, day + 1) for article in articles_of(appid, then)]
-
-
 def _rhythm(appid: str) -> tuple[int, int]:
     """Return on how many of 65536 days an account publishes, and its most articles at once."""
     often, usual = words(f"rhythm {appid}", 2)

@@ -8,32 +8,31 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from harvester.core.calendar import FIRST_DAY, Day, day_text, parse_day
+from harvester.core.calendar import Day, day_text
 from harvester.sandbox.data.account import Row, audience_of, followers, split, words
 
 
 class Channel(NamedTuple):
-    """A source of followers: its share of new and lost ones in thousandths, and its first day."""
+    """A source of followers: its share of new and lost ones in thousandths."""
 
     source: int
     came: int
     left: int
-    since: Day
 
 
 CHANNELS = (
-    Channel(0, 40, 80, FIRST_DAY),
-    Channel(1, 250, 230, FIRST_DAY),
-    Channel(17, 60, 40, FIRST_DAY),
-    Channel(30, 330, 400, FIRST_DAY),
-    Channel(57, 150, 130, parse_day("2016-01-01")),
-    Channel(100, 50, 70, parse_day("2016-06-01")),
-    Channel(149, 40, 20, parse_day("2018-01-01")),
-    Channel(161, 50, 20, parse_day("2020-04-01")),
-    Channel(200, 20, 5, parse_day("2021-01-20")),
-    Channel(201, 10, 5, parse_day("2021-01-20")),
+    Channel(0, 40, 80),
+    Channel(1, 250, 230),
+    Channel(17, 60, 40),
+    Channel(30, 330, 400),
+    Channel(57, 150, 130),
+    Channel(100, 50, 70),
+    Channel(149, 40, 20),
+    Channel(161, 50, 20),
+    Channel(200, 20, 5),
+    Channel(201, 10, 5),
 )
-"""The channels by which people follow. Each appears in answers from its introduction on."""
+"""The channels by which people follow."""
 
 
 def summary_rows(appid: str, day: Day) -> list[Row]:
@@ -45,12 +44,11 @@ def summary_rows(appid: str, day: Day) -> list[Row]:
     count = followers(appid, day)
     change = count - followers(appid, day - 1)
     left = max(count * audience_of(appid).churn + (lucky << 4) >> 20, -change)
-    channels = [channel for channel in CHANNELS if channel.since <= day]
-    came_by = split(left + change, [channel.came for channel in channels], lot)
-    left_by = split(left, [channel.left for channel in channels], left_lot)
+    came_by = split(left + change, [channel.came for channel in CHANNELS], lot)
+    left_by = split(left, [channel.left for channel in CHANNELS], left_lot)
     rows = [
         _row(day, channel.source, came, gone)
-        for channel, came, gone in zip(channels, came_by, left_by, strict=True)
+        for channel, came, gone in zip(CHANNELS, came_by, left_by, strict=True)
         if came or gone
     ]
     return rows or ([_row(day, 0, 0, 0)] if idle % 4 else [])
