@@ -42,8 +42,9 @@ class Backlog:
     answer to replace even final rows, ``quota_exhausted`` those that are abandoned until midnight
     in Beijing. ``abandoned_by`` is the rule that stopped the dataset. While it ``is_aside``, no new
     window is handed out, because the dataset fails for all accounts. ``pending_retries`` attempts
-    wait for another try. ``failing_since`` is the time of the first failure since the last answer,
-    0 without one. ``calls`` were made, ``retries`` of them after a refusal.
+    wait for another try, the ``blocked_retries`` until calls are allocated. ``failing_since`` is
+    the time of the first failure since the last answer, 0 without one. ``calls`` were made,
+    ``retries`` of them after a refusal.
     """
 
     dataset: Dataset
@@ -58,6 +59,7 @@ class Backlog:
     abandoned_by: Rule | None = None
     is_aside: bool = False
     pending_retries: int = 0
+    blocked_retries: list[tuple[float, Attempt]] = field(default_factory=list)
     failure_budget: int = FAILURE_BUDGET
     failing_since: float = 0.0
     calls: int = 0
@@ -200,15 +202,13 @@ class Attempt:
 class AccountQueue:
     """Backlogs, waiting retries and rate state of one account.
 
-    ``retries`` is a heap of (time, attempt). ``blocked_retries`` are those of datasets that may
-    spend no call before more are allocated.
+    ``retries`` is a heap of (time, attempt).
     """
 
     appid: str
     bucket: int
     backlogs: list[Backlog]
     retries: list[tuple[float, Attempt]] = field(default_factory=list)
-    blocked_retries: list[tuple[float, Attempt]] = field(default_factory=list)
     rate: RateState = field(default_factory=RateState)
 
     def __repr__(self) -> str:
@@ -276,28 +276,30 @@ class AccountQueue:
         """Let an attempt be made again at a moment."""
         attempt.backlog.pending_retries += 1
         if attempt.backlog.quota.blocked_on_quota:
-            self.blocked_retries.append((until, attempt))
+            attempt.backlog.blocked_retries.append((until, attempt))
         else:
             heapq.heappush(self.retries, (until, attempt))
 
     def drop_retries(self, backlog: Backlog) -> DaySet:
         """Drop the retries of a dataset. Returns the days that they were to ask."""
-        self.retries, dropped = _split(self.retries, backlog)
-        self.blocked_retries, blocked = _split(self.blocked_retries, backlog)
-        backlog.pending_retries -= len(dropped) + len(blocked)
-        days = (attempt.days for _, attempt in (*dropped, *blocked))
-        return functools.reduce(int.__or__, days, calendar.NO_DAYS)
+        self.block(backlog)
+        days = (attempt.days for _, attempt in backlog.blocked_retries)
+        dropped = functools.reduce(int.__or__, days, calendar.NO_DAYS)
+        backlog.blocked_retries.clear()
+        backlog.pending_retries = 0
+        return dropped
 
     def block(self, backlog: Backlog) -> None:
         """Start nothing of a dataset until calls are allocated to it; the others go on."""
-        self.retries, waiting = _split(self.retries, backlog)
-        self.blocked_retries += waiting
+        backlog.blocked_retries += [each for each in self.retries if each[1].backlog is backlog]
+        self.retries = [each for each in self.retries if each[1].backlog is not backlog]
+        heapq.heapify(self.retries)
 
     def unblock(self, backlog: Backlog) -> None:
         """Let a dataset go on that waited for calls."""
-        self.blocked_retries, waiting = _split(self.blocked_retries, backlog)
-        for entry in waiting:
+        for entry in backlog.blocked_retries:
             heapq.heappush(self.retries, entry)
+        backlog.blocked_retries.clear()
 
     def _newest_backlog(self) -> Backlog | None:
         """Return the backlog whose next window ends in the newest month; the first in a tie."""
@@ -310,15 +312,6 @@ class AccountQueue:
 
 def _newest_month(backlog: Backlog) -> Month:
     return calendar.month_of(calendar.newest(backlog.missing))
-
-
-def _split(
-    retries: list[tuple[float, Attempt]], backlog: Backlog
-) -> tuple[list[tuple[float, Attempt]], list[tuple[float, Attempt]]]:
-    """Return the retries of other datasets, as a heap, and those of a dataset."""
-    others = [entry for entry in retries if entry[1].backlog is not backlog]
-    heapq.heapify(others)
-    return others, [entry for entry in retries if entry[1].backlog is backlog]
 
 
 class MonthTracker:

@@ -47,8 +47,8 @@ def standing(queues: Iterable[AccountQueue], now: float, window_seconds: float) 
     for queue in queues:
         counts[_state(queue, now)] += 1
         # Retries and calls in flight were handed out, and are windows that were not answered yet.
-        left = queue.windows_left() + len(queue.retries) + len(queue.blocked_retries)
-        left += queue.rate.in_flight
+        retries = sum(backlog.pending_retries for backlog in queue.backlogs)
+        left = queue.windows_left() + retries + queue.rate.in_flight
         total += left
         longest = max(longest, left)
     return Standing(
