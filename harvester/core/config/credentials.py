@@ -81,15 +81,14 @@ class PlatformCache:
 
     Times are in elapsed seconds of the machine, because the clock of a run may be corrected.
 
-    ``listed`` has the newest refresh tokens by appid, ``replaced_at`` the times of the rotations
-    by this process, ``non_account_ids`` the ids in the platform's list that are no appids.
+    ``listed`` has the newest refresh tokens by appid, ``non_account_ids`` the ids in the platform's
+    list that are no appids.
     """
 
     token: Secret | None = None
     renew_at: float = -math.inf
     listed: dict[str, Secret] = field(default_factory=dict)
     listed_at: float = -math.inf
-    replaced_at: dict[str, float] = field(default_factory=dict)
     non_account_ids: tuple[str, ...] = ()
 
 

@@ -123,7 +123,6 @@ class Component:
             with anyio.CancelScope(shield=True):
                 await refresh_token_store.store(self.platform.sink, appid, newest, self.limiter)
         self.platform.known.listed[appid] = newest
-        self.platform.known.replaced_at[appid] = self.elapsed()
         return IssuedToken(grant.token, provider.usable_for(grant.expires_in))
 
     async def listed(self, since: float) -> dict[str, Secret]:
@@ -135,16 +134,12 @@ class Component:
         async with self._list_lock:
             if known.listed_at >= since and known.listed_at > -math.inf:
                 return known.listed
-            asked_at = self.elapsed()
+            asked_at, before = self.elapsed(), dict(known.listed)
             found = await self._request_list()
             # A token that was replaced while the list was on its way is newer than the list.
-            found |= {
-                appid: known.listed[appid]
-                for appid, replaced_at in known.replaced_at.items()
-                if replaced_at >= asked_at
-            }
-            known.listed, known.listed_at = found, asked_at
-            return found
+            newer = {x: token for x, token in known.listed.items() if token is not before.get(x)}
+            known.listed, known.listed_at = {**found, **newer}, asked_at
+            return known.listed
 
     async def _request_list(self) -> dict[str, Secret]:
         """Request pages until WeChat's count is reached, or until one has no new entry."""

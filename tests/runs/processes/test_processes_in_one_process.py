@@ -360,7 +360,7 @@ def test_a_shard_asks_elsewhere_for_the_platform(
     """Begin with what is known of it, and get its token from the other process."""
     platform: PlatformAccess | None = None
     reader: Any = SimpleNamespace(platform=lambda _: platform)
-    cached = PlatformCache(Secret(OLD), 50.0, {appid(1): Secret(OTHER)}, 40.0, {appid(1): 30.0})
+    cached = PlatformCache(Secret(OLD), 50.0, {appid(1): Secret(OTHER)}, 40.0)
     task = replace(sandbox_task(tmp_path, cached), credentials=reader)
     assert _shared_platform(task, parent, task.manifest) is None
     platform = PlatformAccess(PLATFORM, None, None, None)
@@ -371,7 +371,6 @@ def test_a_shard_asks_elsewhere_for_the_platform(
     assert known.token is not None
     assert (known.token.reveal(), known.renew_at, known.listed_at) == (OLD, 50.0, 40.0)
     assert {name: text.reveal() for name, text in known.listed.items()} == {appid(1): OTHER}
-    assert known.replaced_at == {appid(1): 30.0}
     with ThreadPoolExecutor(1) as pool:
         token = pool.submit(shared.token.read)
         assert peer.receive() == messages.Asked(0, messages.TokenWanted(Secret(OLD)))

@@ -151,7 +151,7 @@ SABOTAGES = (
     Sabotage(
         "refresh-token-replaced-by-a-spent-one",
         COMPONENT,
-        "if replaced_at >= asked_at",
+        "if token is not before.get(x)",
         "if False",
         "tests/wechat/auth/test_platform.py"
         "::test_a_list_that_was_long_on_its_way_replaces_no_newer_refresh_token",
