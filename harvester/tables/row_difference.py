@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from harvester.core.calendar import Day
+from harvester.core.plain import plain
 from harvester.tables.columns import Slice
 
 _PROVENANCE = ("_fetched_at", "_run_id")
@@ -59,11 +59,7 @@ class Differences(NamedTuple):
 def plain_rows(table: pa.Table | pa.RecordBatch, names: Iterable[str]) -> list[dict[str, Any]]:
     """Return the columns of these names as rows of values for JSON, without their provenance."""
     kept = [name for name in names if name not in _PROVENANCE]
-    rows: list[dict[str, Any]] = table.select(kept).to_pylist()
-    for row in rows:
-        for name, value in row.items():
-            if isinstance(value, dt.date):
-                row[name] = value.isoformat()
+    rows: list[dict[str, Any]] = plain(table.select(kept).to_pylist())
     return rows
 
 
