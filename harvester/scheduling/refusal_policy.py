@@ -12,6 +12,7 @@ from harvester.core import calendar
 from harvester.core.config.settings import Retry
 from harvester.core.model import Refusal
 from harvester.core.rule import Action, Rule, Scope
+from harvester.core.windows import windows
 from harvester.scheduling import backoff
 from harvester.scheduling.abandoned import (
     CUT_OFF,
@@ -308,14 +309,10 @@ class RefusalPolicy:
             backlog.put_back(attempt.days)
             backlog.set_span(span)
             return
-        for last in range(end, begin - 1, -span):
-            first = max(begin, last - span + 1)
-            rest = backlog.in_progress & calendar.day_range(first, last)
-            if rest:
-                part = attempt.part(calendar.oldest(rest), calendar.newest(rest))
-                # However few of its days are asked: that many WeChat may well take.
-                part.split_span = span if last - first + 1 == span else 0
-                self._wait(part, now)
+        for first, last in windows(backlog.in_progress & attempt.days, span):
+            part = attempt.part(first, last)
+            part.split_span = span if last - first + 1 == span else 0
+            self._wait(part, now)
 
     def answered(self, attempt: Attempt) -> None:
         """Take in what an answer shows of the days that may be asked at once."""
