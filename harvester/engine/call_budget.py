@@ -175,8 +175,8 @@ class CallBudget:
         for (queue, backlog), found in zip(refills, blocks, strict=True):
             told = self._ledgers[queue.bucket].exhausted_by(backlog.dataset.name, queue.appid)
             if told is not None:
-                self.scheduler.exhaust(queue, backlog, rule_for(told.errcode), told, now)
-            elif found is None:
+                self.scheduler.abandoned.stop_dataset(queue, backlog, rule_for(told.errcode), told)
+            if found is None:
                 self._to_ask.append((queue, backlog))
             else:
                 self.scheduler.allocate(queue, backlog, *found, now)

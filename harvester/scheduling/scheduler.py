@@ -352,20 +352,10 @@ class Scheduler:
         backlog.quota.allocate(calls, limit)
         if limit and not backlog.quota.allocated:
             self.abandoned.stop_dataset(queue, backlog, QUOTA_SPENT, limit)
-        self._refilled(queue, backlog, now)
-        # It may have spent what it had while it was decided that it needs no more.
-        if not (limit or backlog.abandoned_by or backlog.quota.allocated > 0):
-            self._request_refill(queue, backlog)
-
-    def exhaust(
-        self, queue: AccountQueue, backlog: Backlog, rule: Rule, why: Refusal, now: float
-    ) -> None:
-        """Stop a dataset, because WeChat told an earlier run that the quota of the day is spent."""
-        self.abandoned.stop_dataset(queue, backlog, rule, why)
-        self._refilled(queue, backlog, now)
-
-    def _refilled(self, queue: AccountQueue, backlog: Backlog, now: float) -> None:
         if backlog.quota.refilled():
             queue.unblock(backlog)
             self.blocked -= 1
         self._place(queue, now)
+        # It may have spent what it had while it was decided that it needs no more.
+        if not (limit or backlog.abandoned_by or backlog.quota.allocated > 0):
+            self._request_refill(queue, backlog)
