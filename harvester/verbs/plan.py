@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -37,8 +37,8 @@ class Plan(VerbResult):
     what limits it: ``"rate"``, ``"cpu"``, ``"quota"``, or ``"nothing"`` without requests.
     ``calendar_days`` are Beijing days under the quota, today included, and ``complete_on`` is the
     last of them. ``assumed`` names what is not known, as ``"daily_quota"``. ``paused`` accounts are
-    not asked. ``warnings`` are days that dates or accounts leave out, and files that would grow too
-    large. ``price`` has further figures.
+    not asked. ``warnings`` are days that dates or accounts leave out, files that would grow too
+    large, and a run that ``limits.max_requests`` would refuse. ``price`` has further figures.
     """
 
     requests: int
@@ -99,10 +99,16 @@ def plan(
         **{name: getattr(priced, name) for name in _OF_THE_PRICE},
         assumed=("daily_quota",) if price["assumed"] else (),
         datasets=found.datasets,
-        warnings=(*doubts(project.manifest), *found.warnings),
+        warnings=(*doubts(project.manifest), *_refusal(mine, found.requests), *found.warnings),
         paused=found.paused,
         price={**price, "before_first_row": plain(barren)},
     )
+
+
+def _refusal(manifest: Manifest, requests: int) -> Iterator[str]:
+    limit = manifest.limits.max_requests
+    if limit is not None and requests > limit:
+        yield f"a run would be refused: limits.max_requests is {limit:,}"
 
 
 def _quotas(manifest: Manifest, tree: Tree, own: list[int], now: float) -> cost.Quotas:

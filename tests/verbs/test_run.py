@@ -230,6 +230,16 @@ def test_a_signal_before_the_start_waits_for_no_run(
     assert not Path(manifest["output"]).exists()
 
 
+def test_a_plan_tells_that_the_run_would_be_refused(manifest: Manifest) -> None:
+    """`limits.max_requests` refuses a run before its first call, and a plan is asked before."""
+    manifest["limits"] = {"max_requests": 1}
+    assert "a run would be refused: limits.max_requests is 1" in harvester.plan(manifest).warnings
+    with pytest.raises(harvester.UsageError, match="max_requests is 1"):
+        harvester.run(manifest)
+    manifest["limits"] = {"max_requests": 10**6}
+    assert not any("max_requests" in warning for warning in harvester.plan(manifest).warnings)
+
+
 def test_results_events_and_errors_can_be_pickled(manifest: Manifest) -> None:
     """An executor sends them from one process to another."""
     events: list[harvester.Event] = []

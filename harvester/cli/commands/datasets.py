@@ -16,28 +16,50 @@ from harvester.cli.output.terminal import Terminal
 from harvester.core.calendar import day_text
 from harvester.core.dataset import Column, Dataset
 from harvester.core.errors import UsageError
+from harvester.core.text.inert_text import inert
 from harvester.core.text.wording import entry, said
 
 
-def datasets(name: str | None = None, /, *, format: Format = "text", lang: Lang = None) -> None:
+def datasets(
+    name: str | None = None,
+    /,
+    *,
+    # Without a variable: HARVESTER_OUTPUT is set for runs, and the catalogue is the same for all.
+    output: str | None = None,
+    format: Format = "text",
+    lang: Lang = None,
+) -> None:
     """List the catalogue, or describe one dataset.
 
     A description has the columns, codes and times, and an example query.
 
     For example:
       harvester datasets interface_summary
+      harvester datasets --output output
 
     Exit codes:
       0   printed
+      1   the output cannot be read
       2   there is no such dataset
+      75  an object store is away, or refuses: run again
 
     Params:
         name: A dataset's name, WeChat's own name, or a glob.
+        output: Only datasets of which this output has rows: a directory or s3://…, gs://…, az://….
     """
     pattern = "all" if name is None else name
     found = matching(pattern)
     if not found:
         raise UsageError(*unknown_dataset(pattern))
+    if output is not None:
+        # Loaded only here: the catalogue alone needs no Arrow.
+        from harvester.readers import output as outputs  # noqa: PLC0415 - as the line above says
+
+        there = outputs.open(output).datasets
+        found = tuple(dataset for dataset in found if dataset.name in there)
+        if not found:
+            problem = f"{inert(output)}: `{inert(pattern)}` was not harvested here"
+            raise UsageError(problem, f"it has {', '.join(there) or 'no dataset'}")
     language = language_of(lang, format)
     chosen = [languages.dataset_in(dataset, language) for dataset in found]
     show = _print_list if name is None else _print_descriptions

@@ -1,4 +1,4 @@
-"""What token providers return, and what they raise."""
+"""Results of token providers, and the errors that they raise."""
 
 from __future__ import annotations
 
