@@ -139,8 +139,7 @@ class ChangeLog:
         store.put(name, data, None)
         # A run that took over a lost lease may have folded an entry of this number, and removed
         # its file since.
-        found = shelves(store.list(f"{CHANGES}/{label}/log"))
-        if label in found and any(each.last >= first for each in found[label].segments):
+        if any(each.last >= first for each in change_reader.shelf(store, label).segments):
             store.delete(name)
             raise LostRace(f"{store.display_path(name)}: folded by another run", "run again")
 
