@@ -190,6 +190,9 @@ LATE_IMPORTS: dict[tuple[str, str], str] = {
     ("cli.commands.status", "harvester.cli.output.metrics.of_status"): (
         "most commands write no metrics"
     ),
+    ("cli.commands.datasets", "harvester.verbs.project.datasets_of"): (
+        "the catalogue alone needs no Arrow"
+    ),
     ("__main__", "harvester.cli.main"): "signals are obeyed while the rest is loaded",
     ("storage.layout", "harvester.storage.backends.object_store.ObjectStore"): (
         "no output on a disk pays for obstore"
@@ -227,11 +230,11 @@ MAX_CODE = {
     "scheduling": 1_441,
     "tables": 2_156,
     "wechat": 1_610,
-    "storage": 4_133,
+    "storage": 4_135,
     "engine": 844,
     "runs": 4_228,
-    "verbs": 4_998,
-    "readers": 540,
+    "verbs": 5_000,
+    "readers": 539,
     "cli": 2_854,
     "sandbox": 943,
     "root": 202,

@@ -18,7 +18,8 @@ from harvester.core.config import parsers, settings
 from harvester.core.results import Change
 from harvester.readers import engines
 from harvester.readers.arrow_dataset import arrow_dataset, days_between
-from harvester.readers.output_place import OutputPlace, datasets, located, place_of
+from harvester.readers.output_place import OutputPlace, located, place_of
+from harvester.storage import layout
 from harvester.storage.backends.base import Store
 from harvester.storage.derived import derived_files
 from harvester.storage.derived.derived_runs import RecordedRun, codes, runs_table
@@ -52,7 +53,7 @@ class Output:
     @property
     def datasets(self) -> tuple[str, ...]:
         """The names of the datasets that the output has."""
-        return datasets(self._store)
+        return layout.datasets(self._store)
 
     @arguments.checked
     def arrow(

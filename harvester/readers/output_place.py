@@ -51,11 +51,6 @@ def place_of(
     return OutputPlace(uri, address, {key: _option_text(value) for key, value in options.items()})
 
 
-def datasets(store: Store) -> tuple[str, ...]:
-    """Return the datasets that have a file, in the order of the catalogue. Raises as `located`."""
-    return tuple(name for name in CATALOGUE if layout.located(store, name)[1])
-
-
 def located(store: Store, name: str) -> tuple[Tree, dict[Partition, FileInfo]]:
     """Return the files of a dataset that is in the output, by month and bucket.
 
@@ -65,7 +60,7 @@ def located(store: Store, name: str) -> tuple[Tree, dict[Partition, FileInfo]]:
         raise UsageError(*unknown_dataset(name, CATALOGUE))
     tree, found = layout.located(store, name)
     if not found:
-        there = ", ".join(datasets(store)) or "no dataset"
+        there = ", ".join(layout.datasets(store)) or "no dataset"
         where = store.display_path()
         raise UsageError(f"{where}: `{name}` was not harvested here", f"it has {there}")
     return tree, dict(sorted(found.items()))

@@ -211,6 +211,11 @@ def located(store: Store, dataset: str) -> tuple[Tree, dict[Partition, FileInfo]
     return Tree(store, buckets), {each: file for each, _, file in found}
 
 
+def datasets(store: Store) -> tuple[str, ...]:
+    """Return the datasets that have a file, in the order of the catalogue. Raises as `located`."""
+    return tuple(name for name in CATALOGUE if located(store, name)[1])
+
+
 def unmanaged_files(tree: Tree, datasets: Iterable[str]) -> list[str]:
     """Return the names of files in datasets' folders that harvester did not write, by dataset.
 

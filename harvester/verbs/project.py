@@ -29,7 +29,7 @@ from harvester.manifest.text_file import Unreadable, read_text
 from harvester.runs.clock import CheckedClock
 from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.runtime import Project
-from harvester.storage.layout import Tree, open_tree, refuse_unharvested
+from harvester.storage.layout import Tree, datasets, open_tree, refuse_unharvested
 from harvester.storage.state import account_cache, change_reader, manifests, rewrite_journal
 from harvester.verbs import arguments
 from harvester.verbs.arguments import ManifestSource
@@ -228,6 +228,11 @@ def open_harvested(
     project = open_project(manifest, ALL, output)
     refuse_unharvested(project.tree.store)
     return project._replace(lock_timeout=timeout)
+
+
+def datasets_of(output: str) -> tuple[str, ...]:
+    """Return the datasets of which an output has rows. Raises as `open_harvested`."""
+    return datasets(open_harvested(None, output, None).tree.store)
 
 
 def warn_of_doubts(manifest: Manifest) -> None:

@@ -53,9 +53,9 @@ def datasets(
         raise UsageError(*unknown_dataset(pattern))
     if output is not None:
         # Loaded only here: the catalogue alone needs no Arrow.
-        from harvester.readers import output as outputs  # noqa: PLC0415 - as the line above says
+        from harvester.verbs.project import datasets_of  # noqa: PLC0415 - as the line above says
 
-        there = outputs.open(output).datasets
+        there = datasets_of(output)
         found = tuple(dataset for dataset in found if dataset.name in there)
         if not found:
             problem = f"{inert(output)}: `{inert(pattern)}` was not harvested here"
