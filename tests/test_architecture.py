@@ -233,7 +233,7 @@ MAX_CODE = {
     "storage": 4_135,
     "engine": 844,
     "runs": 4_228,
-    "verbs": 5_000,
+    "verbs": 5_012,
     "readers": 539,
     "cli": 2_854,
     "sandbox": 943,

@@ -319,7 +319,7 @@ def files(root: Path) -> set[str]:
 def test_the_copies_of_a_killed_export_are_removed(tmp_path: Path) -> None:
     """Those of before and of older versions stay."""
     one = journal(tmp_path)
-    one.begin("3")
+    one.begin([], "3")
     one.target.put(f"codes/{NEW}", b"new")
     one.end([], "3")
     assert files(tmp_path) == {OLD}
@@ -329,9 +329,9 @@ def test_the_copies_of_a_killed_export_are_removed(tmp_path: Path) -> None:
 def test_a_killed_export_begins_again(tmp_path: Path) -> None:
     """A copy that the second one does not use goes too."""
     one = journal(tmp_path)
-    one.begin("3")
+    one.begin([], "3")
     one.target.put(f"codes/{NEW}", b"new")
-    one.begin("3")
+    one.begin([], "3")
     one.end([OLD], "3")
     assert files(tmp_path) == {OLD}
 
@@ -343,12 +343,22 @@ def test_what_a_version_since_then_may_need_stays(
 ) -> None:
     """Killed beside its commit: where there is another version, it may have been committed."""
     one = journal(tmp_path)
-    one.begin("3")
+    one.begin([], "3")
     one.target.put(f"codes/{NEW}", b"new")
+    one.commit([NEW], "3")
     if again:
-        one.begin(version)
+        one.begin(["merged.parquet"], version)
     one.end(["merged.parquet"], version)
     assert files(tmp_path) == left
+
+
+def test_what_was_not_about_to_be_committed_goes_whatever_others_do(tmp_path: Path) -> None:
+    """Another writer has made a version since the export was killed."""
+    one = journal(tmp_path)
+    one.begin([], "3")
+    one.target.put(f"codes/{NEW}", b"new")
+    one.end([OLD], "4")
+    assert files(tmp_path) == {OLD}
 
 
 @pytest.mark.parametrize("text", ["", "{", "3", '"x"', "{}", '["3"]', '[["3"], 1, 2]'])

@@ -3,7 +3,7 @@
 A step is a copy, a change of the store of the tables, or a commit, before and after it. In the
 process of a test an exception ends the export. ``python -m tests.support.lake_kills`` reads lines
 of JSON, N and the arguments of an export, and prints for each the exit code of a forked process: 9
-if it was killed, 0 if it has fewer than N steps.
+if it was killed, 10 just before a commit, 0 if it has fewer than N steps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harvester.storage.backends.local import LocalStore
 from harvester.verbs.lakehouse.copies import Copier
 from harvester.verbs.lakehouse.export import export
 
-DIED = 9
+DIED, DIED_COMMITTING = 9, 10
 
 
 class Killed(BaseException):
@@ -36,20 +36,20 @@ def dying_at(count: int, to: str, lake: Path, die: Callable[[int], None]) -> Ite
     """Call ``die`` with an exit code before the Nth step of an export in the block."""
     left = count
 
-    def step() -> None:
+    def step(code: int) -> None:
         nonlocal left
         left -= 1
         if left == 0:
-            die(DIED)
+            die(code)
 
     def counting(change: Callable[..., Any], *, after: bool = False) -> Callable[..., Any]:
         def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
             is_counted = not isinstance(self, LocalStore) or self.root == lake
             if is_counted:
-                step()
+                step(DIED_COMMITTING if after else DIED)
             made = change(self, *args, **kwargs)
             if is_counted and after:
-                step()
+                step(DIED)
             return made
 
         return wrapped
@@ -95,7 +95,7 @@ class Zygote:
         self._process.stdin.write(f"{json.dumps([count, given])}\n")
         self._process.stdin.flush()
         code = int(self._process.stdout.readline())
-        assert code in (0, DIED)
+        assert code in (0, DIED, DIED_COMMITTING)
         return code
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ from harvester.verbs.lakehouse.copies import Copier
 from harvester.verbs.lakehouse.export import Exported, export
 from tests.support.lake_ducklake import DuckLakeReader
 from tests.support.lake_iceberg import IcebergReader
-from tests.support.lake_kills import Zygote, export_raised_at
+from tests.support.lake_kills import DIED_COMMITTING, Zygote, export_raised_at
 from tests.support.lake_readers import LAKE_TABLES, READERS, LakeReader, Rows, rows_of_output
 from tests.support.run_harness import RunHarness, appid
 
@@ -75,7 +75,7 @@ class Story:
     has_erased: bool = False
     has_gap: bool = False
     half_expired: bool = False
-    is_killed: bool = False
+    is_committing: bool = False
     buckets: int = 1
     accounts: list[int] = field(init=False)
     trees: int = 0
@@ -235,7 +235,7 @@ class Story:
             else:
                 kill = export_raised_at
             code = kill(step, **self._arguments(expire=expire))
-            self.is_killed = self.is_killed or code != 0
+            self.is_committing = self.is_committing or code == DIED_COMMITTING
             if expire:
                 self._lose()
             self._learn({table: [self._output(table)] for table in LAKE_TABLES})
@@ -281,7 +281,7 @@ class Story:
             # DuckLake merges the files of older snapshots too.
             self.needs.clear()
             # Whether the version is of a killed export cannot be told: its copies may stay.
-            self.half_expired = self.half_expired or self.is_killed
+            self.half_expired = self.half_expired or self.is_committing
             # Writing all rows anew begins with none.
             self._learn({name: [rows, []] for name in LAKE_TABLES})
 
@@ -310,7 +310,7 @@ class Story:
 
     def _check(self, done: Exported, now: dict[str, list[Rows]]) -> None:
         """Compare the newest versions with the output, and what is said of erased rows."""
-        self.is_killed = False
+        self.is_committing = False
         self._learn(now)
         newest = self._newest()
         for table in LAKE_TABLES:

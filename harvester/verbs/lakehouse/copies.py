@@ -106,25 +106,40 @@ def _bounds(metadata: pq.FileMetaData) -> dict[str, tuple[str, str]]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Note:
+    """Copies that may stay ``at`` a version of a table, and those about to be committed on it."""
+
+    at: str
+    kept: frozenset[str]
+    added: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Journal:
     """Names of copies that were below the folder of a table before an export began to copy."""
 
     target: Store
     folder: str
 
-    def begin(self, version: str) -> None:
-        """Note the copies that are there, and the version of the table.
+    def begin(self, files: Collection[str], version: str) -> None:
+        """Note which copies may stay: those in ``files``, the table, or from before.
 
-        What an export that was killed before its commit has noted stays.
+        Without an export that was killed, all that are there are from before. ``version`` is that
+        of the table.
         """
-        if self._noted(version) is None:
-            json_file.write(self.target, self._name, {version: self._listed()})
+        there, noted = self._listed(), self._noted(version)
+        kept = there if noted is None else there & (noted | {*files})
+        json_file.write(self.target, self._name, _Note(version, kept))
+
+    def commit(self, added: Collection[str], version: str) -> None:
+        """Note that copies are about to be committed on top of a version."""
+        note = _Note(version, self._noted(version) or frozenset(), frozenset(added))
+        json_file.write(self.target, self._name, note)
 
     def end(self, files: Collection[str], version: str) -> None:
         """Remove copies that are neither in ``files`` nor from before, if an export has begun.
 
-        ``version`` is that of the table before this export. Where another one was noted, an export
-        has died after its commit, or another writer was there: a version may need any copy.
+        ``version`` is that of the table before this export.
         """
         if read_bytes(self.target, self._name) is None:
             return
@@ -137,15 +152,21 @@ class Journal:
     def _name(self) -> str:
         return f"{META_DIR}/export-{self.folder}.json"
 
-    def _listed(self) -> set[str]:
+    def _listed(self) -> frozenset[str]:
         start = f"{self.folder}/"
         names = (file.name.removeprefix(start) for file in self.target.list(self.folder))
-        return {name for name in names if source_of(name) is not None}
+        return frozenset(name for name in names if source_of(name) is not None)
 
     def _noted(self, version: str) -> frozenset[str] | None:
-        """Return the copies that were there, None without a note on this version."""
-        found = json_file.read(self.target, self._name, dict[str, frozenset[str]]) or {}
-        return found.get(version)
+        """Return what may stay by the journal, None without one that can be read.
+
+        Where the table has another version, an export has died after its commit, or another writer
+        was there: a version may need what was about to be committed.
+        """
+        note = json_file.read(self.target, self._name, _Note)
+        if note is None:
+            return None
+        return note.kept if note.at == version else note.kept | note.added
 
 
 def values_in(store: Store, names: Iterable[str], column: str) -> set[object]:

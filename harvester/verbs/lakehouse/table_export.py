@@ -75,12 +75,13 @@ class TableExport:
             advice = "name the same --accounts, --begin-date and --end-date, or another place"
             raise UsageError(f"{where}: the table was made of other accounts or days", advice)
         version, done = known.version, _NOTHING
+        journal = Journal(self.target.store, table.name)
         if swap := self._swap(table, known, sources):
+            journal.commit([copy.name for copy in swap.added], known.version)
             self.target.hold.check()
             version, done = self.lake.commit(table, state, swap), swap
         added = {copy.name for copy in done.added}
-        kept = known.files.keys() - {*done.removed} | added
-        Journal(self.target.store, table.name).end(kept, known.version)
+        journal.end(known.files.keys() - {*done.removed} | added, known.version)
         if expire:
             self.target.hold.check()
             self.lake.expire(table)
@@ -99,7 +100,7 @@ class TableExport:
         is_enough = known.version != "" and table.name not in TABLES and not self.selection
         if not (any(scope) or (erases and is_enough)) and news.many < _MAX_BEHIND:
             return None
-        Journal(self.target.store, table.name).begin(known.version)
+        Journal(self.target.store, table.name).begin(files, known.version)
         copier = Copier(self.source.store, self.target.store, table.name, self.chosen)
         copies, waiting = dict[str, Copy | None](), scope.sources
         for _ in range(_MAX_ROUNDS):
