@@ -19,6 +19,9 @@ _MAX_NUMBER = 1 << 40
 Count: TypeAlias = Annotated[int, Field(ge=0, le=_MAX_NUMBER)]
 """A number of calls, or a day. A file of harvester with a greater or negative one is damaged."""
 
+ExitCode: TypeAlias = Annotated[int, Field(ge=0, le=255)]
+"""The exit code of a process, in a file of harvester."""
+
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=_MAX_NUMBER)]
 """A duration, or a time since the Unix epoch, in seconds, within the same bounds."""
 

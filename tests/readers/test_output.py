@@ -21,7 +21,11 @@ import harvester
 from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
 from harvester.core.calendar import date_of, month_begin
+from harvester.core.config.settings import Output as Settings
 from harvester.core.exit_codes import Exit
+from harvester.storage.derived import derived_files, derived_runs
+from harvester.storage.layout import RUN_ROWS, open_tree
+from harvester.storage.state import run_records
 from harvester.tables import coverage
 from harvester.tables.columns import arrow_schema
 from tests.support.harvested_output import DATASETS, REJECTED, Lab, harvest
@@ -261,28 +265,30 @@ def test_runs_are_the_records(lab: Lab) -> None:
     assert set(rows.column("_run_id").to_pylist()) == {run["run_id"]}
 
 
+RECORD: dict[str, Any] = {
+    "record_version": 2,
+    "harvester_version": "1.0",
+    "run_id": "20260510T040000Z-000001",
+    "started_at": "2026-05-10T04:00:00Z",
+    "ended_at": "2026-05-10T04:10:00Z",
+    "state": "running",
+    "exit_code": None,
+    "outcome": None,
+    "shard": None,
+    "labels": {},
+    "reasons": [],
+    "requests": 5,
+    "retries": 1,
+    "rows": 7,
+    "published": [],
+}
+
+
 def test_records_of_newer_versions_are_rows_too(tmp_path: Path) -> None:
     """A run that goes on has no end; members that a newer harvester adds are passed over."""
     folder = tmp_path / "_harvester/runs"
     folder.mkdir(parents=True)
-    record: dict[str, Any] = {
-        "record_version": 2,
-        "harvester_version": "1.0",
-        "run_id": "20260510T040000Z-000001",
-        "started_at": "2026-05-10T04:00:00Z",
-        "ended_at": "2026-05-10T04:10:00Z",
-        "state": "running",
-        "exit_code": None,
-        "outcome": None,
-        "shard": None,
-        "labels": {},
-        "reasons": [],
-        "requests": 5,
-        "retries": 1,
-        "rows": 7,
-        "published": [],
-    }
-    newer = record | {
+    newer = RECORD | {
         "record_version": 3,
         "run_id": "20260511T040000Z-000002",
         "state": "finished",
@@ -294,17 +300,40 @@ def test_records_of_newer_versions_are_rows_too(tmp_path: Path) -> None:
         "labels": {"dag": "daily"},
         "a_new_member": {"of": "later"},
     }
-    for each in (newer, record):
+    for each in (newer, RECORD):
         (folder / f"{each['run_id']}.json").write_text(json.dumps(each))
     (folder / "20260512T040000Z-000003.json").write_text("no record")
     first, second = harvester.open(tmp_path).runs().to_pylist()
-    assert first["run_id"] == record["run_id"]
+    assert first["run_id"] == RECORD["run_id"]
     assert [first[name] for name in ("ended_at", "exit_code", "outcome", "shard")] == [None] * 4
     assert second["ended_at"] == dt.datetime(2026, 5, 10, 4, 10, tzinfo=dt.UTC)
     assert (second["outcome"], second["shard"]) == ("unfinished", "2/8")
     assert second["labels"] == [("dag", "daily")]
     assert second["harvester_version"] == "9.0"
     assert second["reasons"] == ["quota"]
+
+
+IMPOSSIBLE: dict[str, Any] = {
+    "started_at": "",
+    "ended_at": "",
+    "retry_at": "0001-01-01T00:00:00+23:00",
+    "exit_code": 1 << 32,
+    "requests": 1 << 63,
+    "retries": -1,
+    "rows": 1 << 63,
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_a_record_with_impossible_members_counts_as_missing(tmp_path: Path, name: str) -> None:
+    """It ends neither a reader nor the next run, which writes the table of the runs."""
+    tree = open_tree(Settings(tmp_path))
+    odd = RECORD | {"run_id": f"{RECORD['run_id']}x", "state": "finished", name: IMPOSSIBLE[name]}
+    run_records.write(tree, RECORD["run_id"], RECORD)
+    run_records.write(tree, odd["run_id"], odd)
+    derived_runs.update_runs(tree, RECORD)
+    for found in (harvester.open(tmp_path).runs(), derived_files.read_all(tree.store, RUN_ROWS)):
+        assert found.column("run_id").to_pylist() == [RECORD["run_id"]]
 
 
 def test_codes_are_those_of_the_catalogue(on_disk: Lab) -> None:

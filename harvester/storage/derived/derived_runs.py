@@ -14,18 +14,18 @@ import pyarrow.parquet as pq
 from harvester.catalogue import CATALOGUE, descriptions
 from harvester.catalogue.languages import dataset_in
 from harvester.core.dataset import Dataset
+from harvester.core.model import Count
 from harvester.storage.derived import derived_files
 from harvester.storage.layout import RUN_ROWS, Tree
 from harvester.storage.state import json_file, run_records
-from harvester.storage.state.run_records import HEAD_BYTES, RunRecord
 from harvester.tables.derived import CODES, RUNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedRun(RunRecord):
+class RecordedRun(run_records.RunRecord):
     """The head of a run record, with the further columns of `runs`."""
 
-    retries: int
+    retries: Count
     harvester_version: str
     shard: str | None
     labels: Mapping[str, str]
@@ -71,7 +71,7 @@ def _with_runs(
     rows = {_key(row): row for row in derived_files.rows_of(old, RUNS).to_pylist()}
     # A run without an outcome went on when it was recorded, or was killed.
     known = {run_id for (run_id, _), row in rows.items() if row["outcome"]}
-    found = run_records.newest(tree, RecordedRun, HEAD_BYTES, month, known)
+    found = run_records.newest(tree, RecordedRun, run_records.HEAD_BYTES, month, known)
     runs = [run for run in (*found, own) if run.started_at[:7] == month]
     rows |= {_key(row): row for row in runs_table(runs).to_pylist()}
     yield pa.Table.from_pylist([rows[key] for key in sorted(rows)], schema=RUNS)

@@ -111,7 +111,7 @@ def value_of(plain: Any, kind: type[T], where: str = "", **known: object) -> T |
             )
         value: T = _adapter(kind).validate_python(found)
         return value
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

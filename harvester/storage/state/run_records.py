@@ -10,13 +10,14 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from itertools import chain, islice
 from typing import Any, TypeVar
 
 import orjson
 
 from harvester.core.errors import StoreError
+from harvester.core.model import Count, ExitCode
 from harvester.storage.backends.base import MAX_READ, read_bytes
 from harvester.storage.layout import RUNS, Tree
 from harvester.storage.state import json_file
@@ -67,18 +68,19 @@ class RunRecord:
     started_at: str
     ended_at: str
     state: str
-    exit_code: int | None
+    exit_code: ExitCode | None
     reasons: tuple[str, ...]
-    requests: int
-    rows: int
+    requests: Count
+    rows: Count
     outcome: str | None
     retry_at: str | None = None
     verb: str = "run"
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a text that is no time, so that the record counts as unreadable."""
-        for moment in filter(None, (self.started_at, self.ended_at, self.retry_at)):
-            datetime.fromisoformat(moment)
+        """Raise an error for a text that is no time, so that the record counts as unreadable."""
+        for moment in (self.started_at, self.ended_at, self.retry_at):
+            if moment is not None:
+                datetime.fromisoformat(moment).astimezone(UTC)
 
 
 def write(tree: Tree, run_id: str, record: dict[str, Any]) -> None:
