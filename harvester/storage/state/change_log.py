@@ -138,8 +138,9 @@ class ChangeLog:
         store, name = self._tree.store, round_name(label, first)
         store.put(name, data, None)
         # A run that took over a lost lease may have folded an entry of this number, and removed
-        # its file since.
-        if any(each.last >= first for each in change_reader.shelf(store, label).segments):
+        # its file since. The rounds are not listed: a run may have thousands of them.
+        found = shelves(store.list(f"{CHANGES}/{label}/log"))
+        if label in found and any(each.last >= first for each in found[label].segments):
             store.delete(name)
             raise LostRace(f"{store.display_path(name)}: folded by another run", "run again")
 

@@ -55,7 +55,7 @@ SABOTAGES = (
     Sabotage(
         "folded-number-taken-again",
         LOG,
-        "any(each.last >= first for each in change_reader.shelf(store, label).segments)",
+        "any(each.last >= first for each in found[label].segments)",
         "False",
         f"{CHANGE_LOG}::test_a_number_that_was_folded_is_not_taken_again",
     ),

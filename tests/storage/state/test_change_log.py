@@ -16,7 +16,7 @@ from harvester.core.config.settings import Output
 from harvester.core.errors import HistoryLost
 from harvester.core.results import Change
 from harvester.storage.backends import atomic_files
-from harvester.storage.backends.base import FileInfo, read_bytes
+from harvester.storage.backends.base import FileInfo, Store, read_bytes
 from harvester.storage.layout import CHANGES, Tree, open_tree
 from harvester.storage.state import change_folding, change_log, change_reader
 from harvester.storage.state.change_entries import (
@@ -138,6 +138,20 @@ def test_a_number_that_was_folded_is_not_taken_again(
     one.close()
     other.add(entry(9))
     assert told(tree, cursor_before) == [(5, 9)]
+
+
+def test_an_entry_costs_no_listing_of_rounds(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run may have thousands of them, and each entry would cost more than the one before."""
+    log, kind, listed = log_of(tree, "one"), type(tree.store), list[str]()
+    real = kind.list
+
+    def counted(self: Store, folder: str) -> list[FileInfo]:
+        listed.append(folder)
+        return real(self, folder)
+
+    monkeypatch.setattr(kind, "list", counted)
+    log.add(entry(1))
+    assert listed == [f"{CHANGES}/{LABEL}/log"]
 
 
 def test_what_was_announced_and_not_reported_is_reported(tree: Tree) -> None:
