@@ -91,7 +91,7 @@ class ObjectStore:
 
     @property
     def scratch(self) -> Path:
-        """A folder in this machine's temporary folder, removed with the process."""
+        """A folder in this machine's temporary folder, removed with this object."""
         return self._scratch.path
 
     def display_path(self, name: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Temporary folder of a process, removed at its end or by a later process.
+"""Temporary folder of a store, removed with it or by a later process.
 
 A killed process leaves answers with account data behind. A lock file beside each folder is released
 with its process, so the next process that makes a folder finds and removes abandoned ones.

@@ -18,9 +18,9 @@ from harvester.core.errors import StoreError
 from harvester.core.text.inert_text import inert
 
 REPLACED = "a command has replaced or removed it since this dataset was opened"
-OpenVersion: TypeAlias = Callable[[str], tuple[str, pa.NativeFile]]
-
 AGAIN = "open the dataset again: a new one has the new rows"
+
+OpenVersion: TypeAlias = Callable[[str], tuple[str, pa.NativeFile]]
 
 
 class VersionedFiles(fs.FileSystemHandler):  # type: ignore[misc] # pyarrow has no types

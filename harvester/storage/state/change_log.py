@@ -4,8 +4,8 @@ An entry is durable before the raw groups behind it are deleted, so each replace
 has an entry, or groups that the next run publishes and reports again. A change without groups, by
 `forget` or a repair, is announced first, and the next run of the bucket reports what was announced
 and not reported. The entries of a publish round are one file. It is created under the number of its
-first entry only if that is free, because nothing excludes other runs from the buckets of an object
-store.
+first entry only if that is free, because a run may learn late that another has taken over its lease
+of a bucket.
 """
 
 from __future__ import annotations
