@@ -130,7 +130,7 @@ class Coverage:
         place = bisect_left(self.appids, appid)
         if place == len(self.appids) or self.appids[place] != appid:
             return AccountDays()
-        masks = {name: of_accounts[place] for name, of_accounts in self.masks.items()}
+        masks = {name: values[place] for name, values in self.masks.items()}
         return AccountDays(**masks, asked=self.asked_of(place))
 
     def asked_until(self, now: float) -> Coverage:
