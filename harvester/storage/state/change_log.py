@@ -19,6 +19,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import Clock
 from harvester.core.errors import LostRace
+from harvester.core.hold import UNLOSABLE
 from harvester.core.results import Op
 from harvester.storage.backends.base import retry_races
 from harvester.storage.layout import CHANGES, Tree, label_of, parse_name, partitions
@@ -36,6 +37,9 @@ from harvester.storage.state.packed_lines import pack
 
 MAX_ROUND_BYTES = 256 << 10
 """Bytes of entries in the file of a round, unless it has one; a longer round has several."""
+
+_DEAD_AFTER_SECONDS = 86_400
+"""Age at which an announcement is of a dead run, where a run may lose its lease."""
 
 
 class ChangeLog:
@@ -156,6 +160,10 @@ class ChangeLog:
         if begun and label_of(begun.path) == label and parse_name(store, begun.path):
             op: Op = "deleted" if store.get(begun.path, 1) is None else "erased"
             self._append(label, [replace(begun, op=op)])
+            dead = calendar.utc_text(self._now() - _DEAD_AFTER_SECONDS)
+            if self._tree.hold is not UNLOSABLE and begun.at > dead:
+                # Its run may live although it lost its lease, and may change the file after this.
+                return
         store.delete(name)
 
 

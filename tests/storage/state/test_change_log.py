@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from harvester.core.calendar import instant, parse_day
 from harvester.core.config.settings import Output
 from harvester.core.errors import HistoryLost
+from harvester.core.hold import Hold
 from harvester.core.results import Change
 from harvester.storage.backends import atomic_files
 from harvester.storage.backends.base import FileInfo, Store, read_bytes
@@ -174,12 +175,25 @@ def test_what_is_announced_again_after_a_lost_race_is_reported_once(tree: Tree) 
     assert [each.op for each in changes_of(tree, "v1")[0]] == ["erased"]
 
 
-def test_a_run_that_lost_its_lease_reports_what_it_announced(s3_output: Output) -> None:
+def test_a_change_is_told_though_its_run_lost_its_lease_and_was_killed(tree: Tree) -> None:
+    """Its put may land after the next run told what was announced, so that is told for a day."""
+    tree = replace(tree, hold=Hold())
+    log_of(tree, "killed").announce(replace(entry(5), op="erased"))
+    _, before = changes_of(tree, "v1")
+    for hours, op in ((1, "deleted"), (25, "erased"), (26, None)):
+        log_of(tree, f"after {hours} h", NOON + hours * 3_600)
+        found, before = changes_of(tree, before)
+        assert [each.op for each in found] == ([op] if op else [])
+        tree.store.put(PATH, b"rewritten")
+
+
+def test_a_run_that_lost_its_lease_reports_what_it_announced(tree: Tree) -> None:
     """The run that took over has reported it too: nobody knew which was first."""
-    tree = open_tree(s3_output)
+    tree = replace(tree, hold=Hold())
     alive = log_of(tree, "alive")
     alive.announce(replace(entry(5), op="erased"))
     log_of(tree, "next", NOON + 60)
+    assert len(all_names(tree, f"{CHANGES}/{LABEL}/begun")) == 1
     alive.add(replace(entry(5), op="erased"))
     assert [each.op for each in changes_of(tree, "v1")[0]] == ["deleted", "erased"]
     assert all_names(tree, f"{CHANGES}/{LABEL}/begun") == []
