@@ -311,7 +311,8 @@ class RefusalPolicy:
             return
         for first, last in windows(backlog.in_progress & attempt.days, span):
             part = attempt.part(first, last)
-            part.split_span = span if last - first + 1 == span else 0
+            # However few of its days are asked: that many WeChat may well take.
+            part.split_span = span if last - begin + 1 >= span else 0
             self._wait(part, now)
 
     def answered(self, attempt: Attempt) -> None:

@@ -335,6 +335,30 @@ def test_a_window_that_is_too_long_is_shortened_until_it_fits(
     assert not schedule.abandoned.days
 
 
+@pytest.mark.parametrize("allowed", [15, 7])
+@pytest.mark.parametrize("step", [1, 3, 4, 10])
+def test_a_window_with_holes_teaches_the_span_too(allowed: int, step: int) -> None:
+    """As with provisional days: or each further window would cost a refused call."""
+    missing = sum(calendar.one_day(BEGIN + day) for day in range(0, 360, step))
+    queue = AccountQueue("wx0000000000000001", 0, [Backlog(DAILY, missing)])
+    queue.backlogs[0].refusals.answer()
+    schedule = schedule_of([queue], Pace(Rate(1000, 1.0), 100))
+    now, refused = START, 0
+    while not schedule.is_finished(START):
+        now += 0.01
+        attempt = schedule.next(now)
+        if attempt is None:
+            continue
+        if attempt.window.end - attempt.window.begin + 1 > allowed:
+            refused += 1
+            schedule.refused(attempt, rule(Action.SPLIT), now)
+        else:
+            schedule.answered(attempt, now)
+            schedule.durable(attempt)
+    assert refused <= 3
+    assert schedule.refusals.shortened_spans == {DAILY.name: allowed}
+
+
 def test_a_span_that_all_accounts_learn_is_that_of_one_dataset() -> None:
     """Another dataset of the same accounts keeps its own."""
     other = CATALOGUE["user_summary"]
