@@ -121,7 +121,7 @@ class RefusalPolicy:
     def heard(self, dataset: str, *, is_refusal: bool = False) -> None:
         """Take in an answer, be it for no dataset: what waited for it goes on."""
         if dataset in self._budget.waiting:
-            self._release_dataset(dataset)
+            self._hold_dataset(dataset, is_held=False)
         self._budget.answered(dataset, is_refusal=is_refusal)
 
     def start_day(self) -> None:
@@ -143,24 +143,26 @@ class RefusalPolicy:
         attempt.queue.put_retry(attempt, until)
 
     def _take_failure(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        backlog = attempt.backlog
+        backlog, name = attempt.backlog, attempt.window.dataset
         self._budget.failed(attempt.window, now, str(why), is_local=rule.is_local)
         attempt.failing_since = attempt.failing_since or now
         backlog.failing_since = backlog.failing_since or now
-        self._budget.judge(attempt.window.dataset, backlog.failing_since, now)
+        if self._budget.judge(name, backlog.failing_since, now):
+            self._hold_dataset(name, is_held=True)
 
-    def _release_dataset(self, name: str) -> None:
-        """Hand out the windows of a dataset again that waited by itself."""
+    def _hold_dataset(self, name: str, *, is_held: bool) -> None:
+        """Hand out no window of a dataset that fails alone but for its probe, or all again."""
         for queue in self._abandoned.queues:
             for backlog in queue.backlogs:
                 if backlog.dataset.name == name:
-                    backlog.is_aside = False
-            self._abandoned.resumed.append(queue)
+                    backlog.is_aside = is_held
+            if not is_held:
+                self._abandoned.resumed.append(queue)
 
     def release_waiting(self) -> None:
         """Ask the datasets that wait by themselves again, because no other work is left."""
         for name in self._budget.waiting:
-            self._release_dataset(name)
+            self._hold_dataset(name, is_held=False)
 
     def _fail(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Count a failed attempt, and slow the account down.

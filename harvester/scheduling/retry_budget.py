@@ -122,14 +122,14 @@ class RetryBudget:
         self.windows.add(window)
         self.rows.setdefault(window.dataset, _Row(now)).failures += 1
 
-    def judge(self, dataset: str, failing_since: float, now: float) -> None:
+    def judge(self, dataset: str, failing_since: float, now: float) -> bool:
         """Charge a failure to the balance, close the gate, or let the dataset wait.
 
         ``failing_since`` is that of the pair that failed. A pair that fails amid answers of others
-        has a bound of its own, and costs them nothing.
+        has a bound of its own, and costs them nothing. Returns whether the dataset waits now.
         """
         if not self.is_storm(dataset, failing_since):
-            return
+            return False
         if dataset not in self.waiting:
             self.balance = max(0.0, self.balance - 1)
         is_away = self.never_answered or now - self.since >= AWAY_SECONDS
@@ -137,8 +137,10 @@ class RetryBudget:
             # Never earlier: an attempt that was in flight must not bring the next probe forward.
             self.not_before = max(self.not_before, now + self._probe_seconds)
         in_a_row = self.rows[dataset].failures
-        if in_a_row >= ALONE_FAILURES and dataset not in self.waiting:
-            self.waiting[dataset] = _Wait(now, now + PROBE_SECONDS, in_a_row)
+        if in_a_row < ALONE_FAILURES or dataset in self.waiting:
+            return False
+        self.waiting[dataset] = _Wait(now, now + PROBE_SECONDS, in_a_row)
+        return True
 
     def probe_sent(self, now: float) -> None:
         """Take in that a probe starts."""

@@ -28,6 +28,7 @@ from harvester.scheduling.account_queue import (
 from harvester.scheduling.rate_state import RateState
 from harvester.scheduling.refusal_learning import SCOUTS
 from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS, _shorten_span
+from harvester.scheduling.retry_budget import ALONE_FAILURES, PROBE_SECONDS
 from harvester.scheduling.scheduler import Scheduler
 
 HOURLY = CATALOGUE["interface_summary_hour"]
@@ -620,6 +621,20 @@ def test_a_refusal_of_an_account_is_no_answer_about_the_dataset_that_waits() -> 
     assert all_in_flight(schedule, START + 1) == []
     schedule.answered(answered, START + 1)
     assert len(all_in_flight(schedule, START + 60)) > 1
+
+
+def test_the_wait_of_a_dataset_keeps_no_window_for_the_next_probe() -> None:
+    """Accounts that met no failure are asked at the first answer, and not half a minute later."""
+    schedule = schedule_of([lane(number, 1) for number in range(30)], Pace())
+    answered, *failed = (_one(schedule) for _ in range(1 + ALONE_FAILURES))
+    schedule.answered(answered, START)
+    for attempt in failed:
+        schedule.refused(attempt, rule(Action.RETRY), START, "503")
+    assert schedule.next(START + 1) is None
+    [probe] = all_in_flight(schedule, START + 1 + PROBE_SECONDS)
+    schedule.answered(probe, START + 1 + PROBE_SECONDS)
+    others = {attempt.queue.appid for attempt in all_in_flight(schedule, START + 2 + PROBE_SECONDS)}
+    assert len(others - {attempt.queue.appid for attempt in failed}) == 30 - 1 - ALONE_FAILURES
 
 
 def test_the_wait_of_a_dataset_ends_and_its_refused_accounts_wait_on_for_their_scouts() -> None:

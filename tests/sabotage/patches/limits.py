@@ -170,7 +170,7 @@ SABOTAGES = (
         "probe-without-waiting",
         "harvester/scheduling/account_queue.py",
         "backlog.refusals.held = not backlog.refusals.released",
-        "backlog.refusals.held = False",
+        "backlog.refusals.held = is_held",
         "tests/engine/test_surprises.py::test_each_dataset_of_an_account_is_probed_before_it_is_asked_at_once",
     ),
     Sabotage(
@@ -204,8 +204,8 @@ SABOTAGES = (
     Sabotage(
         "wait-of-a-dataset-resumes-refused-accounts",
         REFUSAL,
-        "backlog.is_aside = False",
-        "backlog.refusals.held = False",
+        "backlog.is_aside = is_held",
+        "backlog.refusals.held = is_held",
         "tests/scheduling/test_scheduler.py::test_the_wait_of_a_dataset_ends_and_its_refused_accounts_wait_on_for_their_scouts",
     ),
     Sabotage(
