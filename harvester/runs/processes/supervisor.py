@@ -153,7 +153,7 @@ class Supervisor:
         if not self._has_begun and len(errors) == len(records):
             raise worst_of(errors)
         for shard, record in zip(self._shards, records, strict=True):
-            if not record.datasets:
+            if record.failed is not None or not record.datasets:
                 # As far as it goes: the shard's own error says already that it is not whole.
                 with suppress(HarvesterError):
                     fact = await to_thread.run_sync(self._read_coverage, shard.task)

@@ -31,7 +31,7 @@ import pytest
 import harvester
 from harvester.core.calendar import date_of, parse_day
 from harvester.core.config.credentials import PlatformAccess, PlatformCache, SecretReader
-from harvester.core.errors import HarvesterError, UsageError
+from harvester.core.errors import HarvesterError, ProcessDied, UsageError
 from harvester.core.secret import Secret
 from harvester.runs.access import run_context
 from harvester.runs.clock import CheckedClock
@@ -58,6 +58,7 @@ from harvester.runs.processes.shard_process import (
     work,
 )
 from harvester.runs.processes.supervisor import Supervisor
+from harvester.runs.record.account_report import DatasetSummary, DayCounts
 from harvester.runs.record.next_requests import NO_REQUESTS
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import new_run_log
@@ -557,6 +558,27 @@ def test_the_records_are_folded_whichever_shard_begins_first(
         anyio.run(begin)
         log.close()
     assert len(folded) == 1
+
+
+def test_what_a_shard_has_that_failed_is_read_again(tmp_path: Path) -> None:
+    """The process that told it died, and the next one may have published more before it died."""
+    task = sandbox_task(tmp_path)
+    project = open_project(tmp_path / "jobs.yaml")
+    log = new_run_log(tmp_path / "jobs.yaml", project.clock)
+    told = CoverageRead(
+        (DatasetSummary("interface_summary", 99, DayCounts()),), (), (), (), NO_REQUESTS
+    )
+
+    async def conclude() -> None:
+        supervisor = Supervisor(log, project.tree, run_context(project), Launcher(), [task])
+        supervisor._has_begun = True
+        log.stream.begin_process(task.shard, task.plan)
+        for fact in (told, Ended(log.stream.now(), ProcessDied("it died", "run again"))):
+            log.stream.report(fact, task.shard)
+        await supervisor._conclude()
+
+    anyio.run(conclude)
+    assert [row.accounts for row in log.stream.record.datasets] == [2]
 
 
 # Processes that hang.
