@@ -190,6 +190,22 @@ def test_check_says_whether_a_paused_account_works_again(
     assert (paused["appid"], paused["reason"], paused["works_again"]) == (SICK, REASON, True)
 
 
+def test_check_says_that_a_paused_account_has_no_platform_that_can_be_read(
+    harvester: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is its finding alone, as an unset secret of its own is: the others are asked."""
+    monkeypatch.setenv("ASKED_FOR", "refresh-token")
+    text = harvester.manifest.read_text().replace(
+        'credential: {secret: "${ASKED_FOR}"}',
+        'owns_tokens: true, credential: {refresh_token: "${ASKED_FOR}"}',
+    )
+    platform = 'platform: {appid: wx00000000000000ff, component_token: "${UNSET}"}'
+    harvester.manifest.write_text(f"{text}{platform}\n")
+    found = harvester("check")
+    assert found.code == Exit.DONE
+    assert f"{SICK} Acme: {REASON} (still: the secrets of its platform cannot be read" in found.out
+
+
 def test_check_prints_the_lines_that_pause_what_was_refused(harvester: CommandLine) -> None:
     """With them in the manifest it is green, and no other account or dataset is paused."""
     text = harvester.manifest.read_text().replace(f"datasets: [{DAILY}]", "datasets: all")

@@ -77,7 +77,8 @@ class TokenProviders:
                 return await self._external(access, external.CACHED_SECONDS)
             case credentials.RefreshToken():
                 if self._component is None:
-                    raise ValueError("a refresh token belongs to a platform")
+                    # Only a check of a paused account goes on without them.
+                    raise provider.not_provided("the secrets of its platform cannot be read")
                 return await self._component.refresh(appid, access)
 
     @property
