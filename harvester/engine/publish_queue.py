@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import anyio
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from harvester.core.dataset import Dataset
 from harvester.scheduling.account_queue import MonthOfBucket
@@ -57,6 +57,8 @@ class PublishQueue:
         self._closing = False
         self._until = float("inf")
         self._wake = anyio.Event()
+        # A thread of its own: readers of secrets that hang may hold all those that are shared.
+        self._thread = CapacityLimiter(1)
 
     def add(self, group: Group) -> None:
         """Take in a group that became durable."""
@@ -111,7 +113,7 @@ class PublishQueue:
         if not groups:
             return
         what = self.datasets[key.dataset], Partition(*key), groups, self.trusted_times()
-        done = await to_thread.run_sync(publish.publish, self.tree, *what)
+        done = await to_thread.run_sync(publish.publish, self.tree, *what, limiter=self._thread)
         self._round.append(done)
         self._groups_of[key] -= len(groups)
         for group in groups:
@@ -120,8 +122,8 @@ class PublishQueue:
     async def _end_round(self) -> None:
         """Report what was published, then delete the groups of which every month is."""
         if self._round:
-            await to_thread.run_sync(self.on_published, *self._round)
+            await to_thread.run_sync(self.on_published, *self._round, limiter=self._thread)
         self._round = []
         for group in [group for group, months in self._unpublished.items() if not months]:
             del self._unpublished[group]
-            await to_thread.run_sync(raw_log.delete, self.tree, group)
+            await to_thread.run_sync(raw_log.delete, self.tree, group, limiter=self._thread)

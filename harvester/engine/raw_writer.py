@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from harvester.core.model import RawAnswer
 from harvester.scheduling.account_queue import Attempt
@@ -48,6 +48,8 @@ class RawWriter:
         self._closing = False
         self._due = anyio.Event()
         self._drained = anyio.Event()
+        # A thread of its own: readers of secrets that hang may hold all those that are shared.
+        self._thread = CapacityLimiter(1)
 
     async def append(self, attempt: Attempt, answer: RawAnswer) -> None:
         """Take the answer to an attempt. Waits only while the disk is far behind."""
@@ -86,5 +88,6 @@ class RawWriter:
                 self.run_id,
                 [answer for _, answer in answers],
                 math.ceil(self.behind()),
+                limiter=self._thread,
             )
             self.on_durable(group, [attempt for attempt, _ in answers])

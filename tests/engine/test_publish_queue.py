@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from anyio import from_thread
+from anyio import from_thread, to_thread
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.calendar import month_of
+from harvester.core.calendar import NO_DAYS, month_of
 from harvester.core.dataset import Dataset
 from harvester.core.errors import StoreError
 from harvester.core.model import Window
 from harvester.engine import publish_queue
 from harvester.engine.publish_queue import PublishQueue
-from harvester.scheduling.account_queue import MonthOfBucket
+from harvester.engine.raw_writer import RawWriter
+from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog, MonthOfBucket
 from harvester.storage import publish, raw_log
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publication import Published
@@ -166,3 +169,30 @@ def test_what_was_published_before_an_error_is_recorded(
         anyio.run(work.run)
     assert told.months == [MONTH + 1]
     assert raw_log.existing(disk, groups) == groups
+
+
+async def test_threads_that_hang_keep_no_answer_from_being_written_and_published(
+    disk: Tree,
+) -> None:
+    """All threads that are shared may wait for files of secrets, on a disk that is away."""
+    hang, told, in_thread = threading.Event(), Told(1), partial[Any](to_thread.run_sync)
+    window = Window(appid(1), DAILY.name, MARCH, MARCH)
+    attempt = Attempt(AccountQueue(appid(1), 0, []), Backlog(DAILY, NO_DAYS), window, NO_DAYS)
+    work = PublishQueue(disk, dict(CATALOGUE), told, lambda: ANY_TIME)
+
+    def on_durable(durable: Group, _: list[Attempt]) -> None:
+        work.add(durable)
+        work.close()
+
+    writer = RawWriter(disk, "run", on_durable, lambda: 0.0)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(in_thread, hang.wait)
+        tasks.start_soon(writer.run)
+        tasks.start_soon(work.run)
+        await writer.append(attempt, answer(window, []))
+        writer.close()
+        with anyio.move_on_after(10) as patience:
+            await told.enough.wait()
+        hang.set()
+    assert not patience.cancelled_caught
