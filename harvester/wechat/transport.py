@@ -47,9 +47,6 @@ _PASSED = -1.0
 """Deadline of a call that is being cancelled because its time is over."""
 
 _MAX_HEARD = 4096
-_MINUTE = len("Sun, 06 Nov 1994 08:49")
-"""Characters of a ``Date`` header that tell its minute."""
-
 _MEMBERS = {"errcode", "list", "access_token", "component_access_token", "authorizer_access_token"}
 """Members of which each answer of the API that brings anything has one."""
 
@@ -198,11 +195,10 @@ class Transport:
     def _checked(self, response: HttpResponse, server: str) -> tuple[int, bytes] | errors.CallError:
         """Return the status and the body, or the error that the answer stands for."""
         status, headers, body, connection = response
-        # Compared first, because a thousand answers of one minute have the same vote.
-        date = headers.get("Date", "")
-        vote = connection, date[:_MINUTE]
+        # Compared first, because a thousand answers of one second have the same text.
+        vote = connection, headers.get("Date", "")
         if vote not in self._heard and server is self._host and _is_of_api(body):
-            self._hear(vote, date)
+            self._hear(vote)
         if server is self._host and body[:1] != b"{":
             if status == _PROXY_AUTHENTICATION:
                 return refused_by_proxy(server, status)
@@ -222,12 +218,12 @@ class Transport:
             return errors.BadAnswer(f"{server}: the answer was cut off or is not JSON")
         return status, body
 
-    def _hear(self, vote: tuple[int, str], date: str) -> None:
-        """Tell a minute of a connection, once: a cached answer repeats its own for ever."""
+    def _hear(self, vote: tuple[int, str]) -> None:
+        """Tell a date of a connection, once: a cached answer repeats its own for ever."""
         self._heard[vote] = None
         if len(self._heard) > _MAX_HEARD:
             del self._heard[next(iter(self._heard))]
-        self._on_date(date)
+        self._on_date(vote[1])
 
     def _start_clock(self, task: Task[Any]) -> None:
         """Set a call's deadline.

@@ -1,4 +1,4 @@
-"""The ``Date`` of answers: told once per connection and minute, and of the API alone."""
+"""The ``Date`` of answers: told once a connection and second, and of the API alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from harvester.wechat.transport import Transport
 from tests.support.fault_server import ROWS, Answer, fault_server, say
 from tests.wechat.test_transport import send
 
-NOON, LATER = "Wed, 20 May 2026 04:00:00 GMT", "Wed, 20 May 2026 04:01:00 GMT"
-SOON = "Wed, 20 May 2026 04:00:59 GMT"
+NOON, LATER = "Wed, 20 May 2026 04:00:00 GMT", "Wed, 20 May 2026 04:00:01 GMT"
 
 each_way = pytest.mark.parametrize("token", [Secret("canary-token"), None], ids=["data", "other"])
 
@@ -26,8 +25,8 @@ def dated(*dates: str, status: str = "200 OK", body: bytes = ROWS) -> Answer:
 
 
 async def test_a_date_has_one_vote_on_a_connection() -> None:
-    """A thousand answers of one minute say the same, and a cached one comes again for ever."""
-    answers = [dated(NOON), dated(SOON), dated(), dated(LATER), dated(LATER), dated(NOON)]
+    """A thousand answers of one second are one text, and a cached one comes again for ever."""
+    answers = [dated(NOON), dated(NOON), dated(), dated(LATER), dated(LATER), dated(NOON)]
     heard: list[str] = []
     async with (
         fault_server(*answers) as server,
