@@ -223,16 +223,16 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_913,
+    "core": 1_914,
     "catalogue": 822,
     "manifest": 1_657,
     "planning": 725,
-    "scheduling": 1_441,
+    "scheduling": 1_445,
     "tables": 2_156,
-    "wechat": 1_610,
-    "storage": 4_135,
-    "engine": 844,
-    "runs": 4_228,
+    "wechat": 1_605,
+    "storage": 4_143,
+    "engine": 847,
+    "runs": 4_230,
     "verbs": 5_012,
     "readers": 539,
     "cli": 2_854,

@@ -7,8 +7,8 @@ import logging
 import time
 from collections import deque
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
-from statistics import median_high, median_low
 
 from harvester.core.calendar import EMULATED, Clock
 from harvester.core.text.wording import Message, said
@@ -28,6 +28,9 @@ _HALF_SECOND = 0.5
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _log = logging.getLogger("harvester.clock")
+
+# Kept, because all connections tell the same second.
+_moment_of = lru_cache(8)(parsedate_to_datetime)
 
 
 def boot_id() -> str:
@@ -94,7 +97,7 @@ class CheckedClock:
     def hear(self, date: str) -> None:
         """Take in the ``Date`` header of an answer of WeChat; any other text is ignored."""
         try:
-            told = parsedate_to_datetime(date)
+            told = _moment_of(date)
         except (ValueError, OverflowError):
             return
         # A nonsense year would make the sets of days as long as the time up to it.
@@ -142,7 +145,8 @@ class CheckedClock:
     def _judge(self) -> None:
         # Kept, because a run asks after every answer. A mean of two is the time of no clock, and
         # those that are as many as the others do not move it.
-        two = median_low(self._offsets), median_high(self._offsets)
+        ordered = sorted(self._offsets)
+        two = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
         self.offset = offset = min(two, key=abs)
         far = abs(offset) > OFF_SECONDS
         self.is_off |= far and self._corrections < _MAX_CORRECTIONS

@@ -1,1 +1,1 @@
-"""Access tokens: one provider for each kind of credential, and one cache over all of them."""
+"""Access tokens: providers for all kinds of credential, and one cache over them."""
