@@ -223,7 +223,7 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_914,
+    "core": 1_915,
     "catalogue": 822,
     "manifest": 1_657,
     "planning": 725,

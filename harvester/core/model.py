@@ -19,6 +19,9 @@ _MAX_NUMBER = 1 << 40
 Count: TypeAlias = Annotated[int, Field(ge=0, le=_MAX_NUMBER)]
 """A number of calls, or a day. A file of harvester with a greater or negative one is damaged."""
 
+Difference: TypeAlias = Annotated[int, Field(ge=-_MAX_NUMBER, le=_MAX_NUMBER)]
+"""A number of rows that were added, negative for rows that were removed."""
+
 ExitCode: TypeAlias = Annotated[int, Field(ge=0, le=255)]
 """The exit code of a process, in a file of harvester."""
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import orjson
 
 from harvester.core.errors import StoreError
-from harvester.core.model import Count, ExitCode
+from harvester.core.model import Count, Difference, ExitCode
 from harvester.storage.backends.base import MAX_READ, read_bytes
 from harvester.storage.layout import RUNS, Tree
 from harvester.storage.state import json_file
@@ -71,7 +71,7 @@ class RunRecord:
     exit_code: ExitCode | None
     reasons: tuple[str, ...]
     requests: Count
-    rows: Count
+    rows: Difference
     outcome: str | None
     retry_at: str | None = None
     verb: str = "run"
