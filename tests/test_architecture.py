@@ -230,7 +230,7 @@ MAX_CODE = {
     "scheduling": 1_445,
     "tables": 2_156,
     "wechat": 1_605,
-    "storage": 4_143,
+    "storage": 4_144,
     "engine": 847,
     "runs": 4_230,
     "verbs": 5_012,

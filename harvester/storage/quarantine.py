@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 
 from harvester.core.calendar import Day, date_of, day_text, parse_day
@@ -61,7 +61,9 @@ def keep(tree: Tree, day: Day, reason: str, answer: RawAnswer, run_id: str) -> s
     days = date_of(day), date_of(begin), date_of(end)
     kept = QuarantinedAnswer(appid, dataset, *days, reason, answer.asked_at, run_id, *body)
     name = _answer_name(dataset, appid, day)
-    json_file.write(tree.store, name, kept)
+    # The other body is left out, so that a reader finds one.
+    members = {member: value for member, value in asdict(kept).items() if value != ""}
+    json_file.write(tree.store, name, members)
     return name
 
 
