@@ -135,9 +135,8 @@ def _lost(record: Record) -> Iterator[Attention]:
             code = errcode_of(item)
             whose = item.dataset if item.rule.scope in _FOR_ALL else item.appid
             key = "/".join([cause, whose, *([] if code is None else [str(code)])])
-            advice = causes.remedy(item.rule)
-            account = AccountLabel(item.appid)
-            yield Attention(key, cause, advice, (account,), (item.dataset,), code)
+            about = (AccountLabel(item.appid),), (item.dataset,), code
+            yield Attention(key, cause, causes.remedy(item.rule), *about)
 
 
 def _late(record: Record, datasets: Mapping[str, Dataset]) -> Iterator[Attention]:

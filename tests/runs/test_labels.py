@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from datetime import date
 from pathlib import Path
 
 import orjson
 import pytest
 
 from harvester.core.errors import UsageError
+from harvester.core.model import DayRange
 from harvester.core.text import redaction
 from harvester.runs.record.labels import (
     ENGINE_VARIABLES,
@@ -20,6 +23,7 @@ from harvester.runs.record.labels import (
 )
 from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import as_record
+from harvester.storage.derived.derived_runs import RecordedRun
 from harvester.storage.state.run_records import HEAD_BYTES
 from tests.support.hostile_texts import HOSTILE, acts
 
@@ -128,6 +132,10 @@ def test_the_longest_labels_leave_room_for_the_head_of_a_record() -> None:
     longest = {f"{'n' * 60}{number}": "\U0001f600" * MAX_VALUE for number in range(MAX_LABELS)}
     engine = dict.fromkeys([*ENGINE_VARIABLES, "KUBERNETES_POD"], "\U0001f600" * MAX_VALUE)
     done.labels = {**engine, **longest}
-    record = as_record(done)
-    head = {name: record[name] for name in record if name != "datasets"}
-    assert len(orjson.dumps(head, option=orjson.OPT_INDENT_2)) < HEAD_BYTES
+    day = date(2026, 5, 20)
+    done.suspicious = (DayRange("wx0123456789abcdef", "interface_summary", day, day),) * 100
+    data = orjson.dumps(as_record(done), option=orjson.OPT_INDENT_2)
+    head = data.partition(b'\n  "attention": ')[0]
+    assert len(head) < HEAD_BYTES
+    assert b'"suspicious"' not in head
+    assert not [each.name for each in fields(RecordedRun) if f'"{each.name}":'.encode() not in head]

@@ -40,7 +40,7 @@ MAX_ROWLESS = 100
 
 _AS_THEY_ARE = (
     *("run_id", "verb", "manifest_digest", "shard", "windows", "requests", "answered", "retries"),
-    *("token_calls", "quota_questions", "bytes", "surplus_answers", "rows", "suspicious"),
+    *("token_calls", "quota_questions", "bytes", "surplus_answers", "rows"),
 )
 """Members of `Record` that the record for JSON has under the same names."""
 
@@ -79,6 +79,7 @@ def as_record(record: Record) -> dict[str, Any]:
         "exceptions": [_exception(item) for item in record.abandoned[:MAX_LISTED]],
         "left_out": _left_out(record),
         "quarantined": [{**plain(item), "reason": safe_text(item.reason)} for item in put_away],
+        "suspicious": plain(record.suspicious),
         "empty_everywhere": plain_silence(record.empty_everywhere),
         "expectations": [each.to_dict() for each in record.expectations],
         "oddities": list(map(_oddity, seen)),
