@@ -195,7 +195,7 @@ async def _hear(
 
 def _only_one(noun: str, word: str, look_up: Callable[[str], list[str]]) -> str:
     """Return the account or the dataset of a word. Raises UsageError unless it has just one."""
-    found = parsed(f"{noun}:", word, look_up)
+    found = parsed("", word, look_up)
     if len(found) > 1:
         problem = f"{len(found):,} {noun}s match{quote_safe(word)}"
         raise UsageError(problem, f"name one of them, as {', '.join(found[:3])}")

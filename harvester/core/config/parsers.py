@@ -284,14 +284,14 @@ def path(text: str) -> str:
 
 
 def parsed(subject: str, text: str, parse: Callable[[str], T], advice: str = "") -> T:
-    """Return a text as a parser reads it. Raises UsageError, which begins with ``subject``.
+    """Return a text as a parser reads it. Raises UsageError, which begins with a ``subject``.
 
     ``advice`` follows the hint of the parser.
     """
     try:
         return parse(text)
     except InvalidValue as flaw:
-        problem, hints = f"{subject} {flaw.what}", (flaw.hint, advice)
+        problem, hints = f"{subject} {flaw.what}".strip(), (flaw.hint, advice)
     # Raised outside of the handler, so that the InvalidValue is not attached to it.
     raise UsageError(problem, "; ".join(filter(None, hints)))
 
