@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bisect
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import pairwise
 
 import pytest
@@ -303,6 +305,24 @@ def test_a_day_that_is_not_ready_is_dropped_and_the_rest_asked_again() -> None:
     assert [(gone.begin, gone.count) for gone in schedule.abandoned.days] == [(BEGIN + 9, 1)]
 
 
+def _up_to(allowed: int, schedule: Scheduler) -> Iterator[tuple[Attempt, bool]]:
+    """Make all attempts of a run, and yield which were answered: longer windows are refused."""
+    now = START
+    while not schedule.is_finished(START):
+        now += 0.01
+        attempt = schedule.next(now)
+        if attempt is None:
+            continue
+        length = attempt.window.end - attempt.window.begin + 1
+        fits = attempt.window.dataset != DAILY.name or length <= allowed
+        yield attempt, fits
+        if fits:
+            schedule.answered(attempt, now)
+            schedule.durable(attempt)
+        else:
+            schedule.refused(attempt, rule(Action.SPLIT), now)
+
+
 @pytest.mark.parametrize("opened", [False, True])
 @pytest.mark.parametrize(
     ("allowed", "learnt"), [(29, 15), (15, 15), (14, 7), (8, 7), (7, 7), (6, 3), (3, 3), (1, 1)]
@@ -318,19 +338,9 @@ def test_a_window_that_is_too_long_is_shortened_until_it_fits(
     for backlog in (lane.backlogs[0] for lane in lanes if opened):
         backlog.refusals.answer()
     schedule = schedule_of(lanes, Pace(Rate(1000, 1.0), 100, concurrency=4))
-    now, answered = START, calendar.NO_DAYS
-    while not schedule.is_finished(START):
-        now += 0.01
-        attempt = schedule.next(now)
-        if attempt is None:
-            continue
-        if attempt.window.end - attempt.window.begin + 1 > allowed:
-            schedule.refused(attempt, rule(Action.SPLIT), now)
-        else:
-            answered |= attempt.days if attempt.queue is lanes[0] else calendar.NO_DAYS
-            schedule.answered(attempt, now)
-            schedule.durable(attempt)
-    assert answered == day_range(BEGIN, BEGIN + 89)
+    made = _up_to(allowed, schedule)
+    days = [attempt.days for attempt, fits in made if fits and attempt.queue is lanes[0]]
+    assert reduce(int.__or__, days) == day_range(BEGIN, BEGIN + 89)
     assert schedule.refusals.shortened_spans == {DAILY.name: learnt}
     assert {lane.backlogs[0].span for lane in lanes} == {learnt}
     assert not schedule.abandoned.days
@@ -344,19 +354,7 @@ def test_a_window_with_holes_teaches_the_span_too(allowed: int, step: int) -> No
     queue = AccountQueue("wx0000000000000001", 0, [Backlog(DAILY, missing)])
     queue.backlogs[0].refusals.answer()
     schedule = schedule_of([queue], Pace(Rate(1000, 1.0), 100))
-    now, refused = START, 0
-    while not schedule.is_finished(START):
-        now += 0.01
-        attempt = schedule.next(now)
-        if attempt is None:
-            continue
-        if attempt.window.end - attempt.window.begin + 1 > allowed:
-            refused += 1
-            schedule.refused(attempt, rule(Action.SPLIT), now)
-        else:
-            schedule.answered(attempt, now)
-            schedule.durable(attempt)
-    assert refused <= 3
+    assert sum(not fits for _, fits in _up_to(allowed, schedule)) <= 3
     assert schedule.refusals.shortened_spans == {DAILY.name: allowed}
 
 
@@ -369,18 +367,7 @@ def test_a_span_that_all_accounts_learn_is_that_of_one_dataset() -> None:
     ]
     lanes = [AccountQueue(f"wx{number:016x}", 0, owed) for number, owed in enumerate(backlogs)]
     schedule = schedule_of(lanes, Pace(Rate(1000, 1.0), 100, concurrency=4))
-    now = START
-    while not schedule.is_finished(START):
-        now += 0.01
-        attempt = schedule.next(now)
-        if attempt is None:
-            continue
-        window = attempt.window
-        if window.dataset == DAILY.name and window.end - window.begin + 1 > 4:
-            schedule.refused(attempt, rule(Action.SPLIT), now)
-        else:
-            schedule.answered(attempt, now)
-            schedule.durable(attempt)
+    assert {fits for _, fits in _up_to(4, schedule)} == {False, True}
     assert schedule.refusals.shortened_spans == {DAILY.name: 3}
     assert {(each.span, one.span) for each, one in backlogs} == {(3, other.span)}
 
