@@ -86,7 +86,7 @@ class Pipeline:
     """One harvest. `run` returns when everything that could be had is published, or after `stop`.
 
     Its calls are handed out by ``terms``, and ``connections`` of them at a time. ``on_published``
-    is told of each partition that was replaced, in a thread, while its raw groups still stand.
+    is called in a thread for replaced partitions, before their raw groups are deleted.
     ``evidence`` settles empty days, by dataset.
     """
 

@@ -32,7 +32,7 @@ OLD_AGE = 30
 """Age in Beijing days that a day must exceed at its first answer to be old."""
 
 _NO_MORE: tuple[str, Iterator[Slice]] = "\U0010ffff", iter(())
-"""What follows the last account of a file: a text that sorts after every appid, and no rows."""
+"""Account behind the last one of a file: its text sorts after every appid, and it has no rows."""
 
 
 class AnsweredOn(NamedTuple):

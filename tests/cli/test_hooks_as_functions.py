@@ -49,7 +49,7 @@ def hidden() -> str:
 
 
 def test_an_uncaught_error(capsys: pytest.CaptureFixture[str], form: str) -> None:
-    """It is told by its type and not by its text, which may hold a secret."""
+    """Its type is printed. Its text is not, because it may hold a secret."""
     error = ValueError(hidden())
     hooks._report_uncaught(ValueError, error, None)
     assert "ValueError" in told(capsys, form)

@@ -95,7 +95,7 @@ def test_a_failure_that_stays_is_told_after_the_last_attempt() -> None:
 
 
 def test_nothing_is_waited_for_after_the_last_attempt() -> None:
-    """The failure is told at once."""
+    """The error is raised at once."""
     policy = Retry(max_attempts=1, initial_delay=100_000.0, max_delay=100_000.0)
     with served(refusal(-1, "system error")) as server, pytest.raises(Unanswered):
         ask(server, policy=policy)

@@ -1,8 +1,8 @@
 """Python's own messages, masked and inert: uncaught errors, warnings, ignored errors.
 
-The command installs these hooks before it parses its arguments. An error is told by its type and
-its place, as one that ends a command. What is logged before a verb has set up logging, by an event
-loop for instance, is redacted in the logging module's handler of last resort.
+The command installs these hooks before it parses its arguments. They print the type and the place
+of an error, as for an error that ends a command. Before a verb has set up logging, the logging
+module's handler of last resort masks the lines of libraries, such as those of an event loop.
 """
 
 from __future__ import annotations

@@ -258,8 +258,8 @@ class LostDays(NamedTuple):
 def lost_lines(record: Record, names: Mapping[str, str]) -> Iterator[str]:
     """Yield refusals and failures, those with the most days first, then days without an answer.
 
-    Each is a line, and its advice an indented one below. Advice is not repeated, because many
-    causes may have the same. ``names`` are those of the accounts, by appid.
+    Each is one line; its advice is an indented line below. Advice that several causes share is
+    printed once. ``names`` are those of the accounts, by appid.
     """
     refused = sorted(_given_up(record.abandoned, names), key=lambda found: -found.days)
     silent = (

@@ -208,7 +208,7 @@ def attention_of(found: Iterable[Expectation]) -> Iterator[Attention]:
 
 
 def by_the_sum(items: Sequence[Attention], found: Iterable[Expectation]) -> tuple[Attention, ...]:
-    """Return the items of several shards, those of expectations by the counts of all shards."""
+    """Return the items of several shards. Counts of all shards decide about expectations."""
     known = {item.key: item for item in items}
     labels = {label.appid: label for item in items for label in item.accounts}
     unmet = (item for item in labelled(attention_of(found), labels) if item.key in known)

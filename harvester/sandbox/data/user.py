@@ -32,7 +32,7 @@ CHANNELS = (
     Channel(200, 20, 5),
     Channel(201, 10, 5),
 )
-"""The channels by which people follow."""
+"""Channels through which people begin to follow an account."""
 
 
 def summary_rows(appid: str, day: Day) -> list[Row]:

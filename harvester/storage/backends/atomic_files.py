@@ -35,7 +35,7 @@ _ADVICE = {
     errno.EFBIG: "the file is larger than the file system or a limit (ulimit -f) allows",
 }
 _PATH_ERRORS = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
-"""Errors of a path that is wrong or closed, as opposed to those of a failing disk."""
+"""Errors of a wrong or forbidden path; other errors mean that a disk fails."""
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MAX_RENAMES = 5

@@ -1,7 +1,7 @@
 """Copies of an output's files below the folder of a table, under names that never change.
 
-A journal names what was there before, so the copies of an export that was killed before its commit
-are removed by the next one if it does not need them, and those of older snapshots stay.
+A journal names the copies that were there before an export. After a kill, the next export uses or
+removes the copies of the killed one. Copies of older snapshots stay.
 """
 
 from __future__ import annotations

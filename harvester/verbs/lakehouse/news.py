@@ -88,7 +88,7 @@ class Feed:
         return layout.partitions(self._tree, table).values()
 
     def _chosen(self, table: str, names: Iterable[str]) -> frozenset[str]:
-        """Return the sources of chosen months, and those of no month."""
+        """Return the sources of chosen months, and the sources that belong to no month."""
         first, last = self._months
         sources = (name.removeprefix(f"{table}/") for name in names)
         return frozenset(x for x in sources if not month_of(x) or first <= month_of(x) <= last)

@@ -53,7 +53,7 @@ def test_a_run_closes_what_has_names_and_answers_to_other_users(tmp_path: Path, 
 
 @pytest.mark.parametrize("name", PRIVATE_FOLDERS)
 def test_a_private_folder_is_made_closed(tmp_path: Path, name: str) -> None:
-    """Also one that was removed when it was empty. Whoever opens it later decides that."""
+    """Also a folder that was removed while it was empty. A mode that a user sets later stays."""
     tree, folder = tree_at(tmp_path), tmp_path / META / name
     for _ in range(2):
         tree.store.put(f"{META}/{name}/y.json", b"{}")

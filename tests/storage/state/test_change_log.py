@@ -176,7 +176,7 @@ def test_what_is_announced_again_after_a_lost_race_is_reported_once(tree: Tree) 
 
 
 def test_a_change_is_told_though_its_run_lost_its_lease_and_was_killed(tree: Tree) -> None:
-    """Its put may land after the next run told what was announced, so that is told for a day."""
+    """Its put may land after the next run, so all runs of a day report the announcement."""
     tree = replace(tree, hold=Hold())
     log_of(tree, "killed").announce(replace(entry(5), op="erased"))
     _, before = changes_of(tree, "v1")
@@ -188,7 +188,7 @@ def test_a_change_is_told_though_its_run_lost_its_lease_and_was_killed(tree: Tre
 
 
 def test_a_run_that_lost_its_lease_reports_what_it_announced(tree: Tree) -> None:
-    """The run that took over has reported it too: nobody knew which was first."""
+    """The run that took over has reported it too, because the order of the two is not known."""
     tree = replace(tree, hold=Hold())
     alive = log_of(tree, "alive")
     alive.announce(replace(entry(5), op="erased"))
