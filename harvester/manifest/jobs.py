@@ -27,10 +27,7 @@ def job_of(written: models.WrittenJob, index: int, section: Section, known: Acco
 
 
 def looked_up(
-    section: Section,
-    names: Sequence[str],
-    loc: Steps,
-    look_up: Callable[[str], list[str]],
+    section: Section, names: Sequence[str], loc: Steps, look_up: Callable[[str], list[str]]
 ) -> tuple[str, ...]:
     """Return what the names of a list stand for, each once. Unknown ones are reported."""
     known: dict[str, None] = {}

@@ -105,9 +105,8 @@ class Resolver:
     def _filled(self, text: str, encode: Callable[[str], str] = str) -> str:
         """Return a text with ``{appid}`` and ``{name}`` replaced."""
         if "{name}" in text and not self.name:
-            raise InvalidValue(
-                "needs {name}, but the account has no name", "name it, or use {appid}"
-            )
+            what = "needs {name}, but the account has no name"
+            raise InvalidValue(what, "name it, or use {appid}")
         fills = {"appid": self.appid, "name": self.name}
         return references.FILL.sub(lambda match: encode(fills[match[1]]), text)
 

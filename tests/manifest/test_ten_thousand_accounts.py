@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,6 +49,17 @@ def test_ten_thousand_accounts_in_yaml(tmp_path: Path) -> None:
     made, seconds = timed(lambda: load(tmp_path, text))
     assert len(made.jobs[0].appids) == 10_000
     assert seconds < 2 * slowness()
+
+
+@pytest.mark.parametrize("jobs", ["[{}]", "[]"])
+def test_the_collector_is_as_before(tmp_path: Path, jobs: str) -> None:
+    """It rests meanwhile, because it would walk all objects; mistakes do not leave it off."""
+    text = f"jobs: {jobs}\naccounts:\n" + ten_thousand(lambda appid, _: f"  - {{appid: {appid}}}\n")
+    before, made = gc.get_threshold(), gc.get_stats()[0]["collections"]
+    with suppress(ManifestError):
+        load(tmp_path, text)
+    assert gc.get_stats()[0]["collections"] < made + 5
+    assert gc.get_threshold() == before
 
 
 def test_ten_thousand_accounts_in_csv(tmp_path: Path) -> None:
