@@ -80,17 +80,13 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             self.refuse(event, "aliases (`*`) are not supported", "write the value out")
             return Invalid()
-        if event.anchor is not None:
-            self.refuse(event, "anchors (`&`) are not supported", "leave it out")
-        if event.tag is not None:
-            self.refuse(event, "tags (`!`) are not supported", "quote text, leave the tag out")
-            # Read past the value, so that the mistakes in it are reported too.
-            event.tag = event.anchor = None
-            self.value(event, loc, key)
-            return Invalid()
+        self.refuse_properties(event)
         if isinstance(event, yaml.ScalarEvent):
-            plain = event.style is None or event.style == ""
-            return parse_scalar(event.value) if plain else event.value
+            value = event.value if event.style else parse_scalar(event.value)
+            if value is None and loc:
+                self.refuse(key or event, "this has no value", "give it one or leave it out")
+                return Invalid()
+            return value
         if len(loc) >= MAX_DEPTH:
             # Not read on, because what is nested without end would end the interpreter's stack.
             what = f"nested deeper than {MAX_DEPTH} levels"
@@ -104,48 +100,33 @@ class _Reader:
         """Return a list, reading up to its end."""
         values: list[Any] = []
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
-            value = self.value(event, (*loc, len(values)))
-            if value is None:
-                self.refuse(event, "this list item has no value", "give it one or remove it")
-                value = Invalid()
-            values.append(value)
+            values.append(self.value(event, (*loc, len(values))))
         return values
 
     def mapping(self, loc: Steps) -> dict[str, Any]:
         """Return a mapping, reading up to its end. Of a duplicate key the first value is kept."""
         values: dict[str, Any] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            key = self.key(event, loc)
-            if key is None or key in values:
-                # Read past the value, at a path that no part of a mapping has.
-                self.value(next(self.events), (*loc, 0))
-                if key is not None:
-                    first = self.marks[*loc, key][0].line + 1
-                    self.refuse(event, "this key comes twice", f"first on line {first}")
+            if not isinstance(event, yaml.ScalarEvent):
+                place, hint = self.place(event.start_mark), "quote a value that begins with { or ["
+                raise self.context.fatal(place, "a key must be a word", hint)
+            self.refuse_properties(event)
+            key = str(event.value)
+            if key not in values:
+                values[key] = self.value(next(self.events), (*loc, key), event)
                 continue
-            value = self.value(next(self.events), (*loc, key), event)
-            if value is None:
-                self.refuse(event, "this key has no value", "give it one or leave the key out")
-                value = Invalid()
-            values[key] = value
+            first = self.marks[*loc, key][0].line + 1
+            self.refuse(event, "this key comes twice", f"first on line {first}")
+            # Read past the value, at a path that no part of a mapping has.
+            self.value(next(self.events), (*loc, 0))
         return values
 
-    def key(self, event: Any, loc: Steps) -> str | None:
-        """Return the text of a key, or None after a mistake."""
-        if not isinstance(event, yaml.ScalarEvent):
-            self.refuse(event, "a key must be a word", "quote a value that begins with { or [")
-            # Read past the key without the mistakes in it, which would follow from this one.
-            before = len(self.context.mistakes)
-            self.value(event, (*loc, 0))
-            del self.context.mistakes[before:]
-            return None
-        if event.anchor is not None or event.tag is not None:
-            self.refuse(event, "a key must be a word", "leave the anchor or tag out")
-            return None
-        if event.value == "<<" and not event.style:
-            self.refuse(event, "merge keys (`<<`) are not supported", "write the keys out")
-            return None
-        return str(event.value)
+    def refuse_properties(self, event: Any) -> None:
+        """Report the anchor and the tag of a value or a key."""
+        if event.anchor is not None:
+            self.refuse(event, "anchors (`&`) are not supported", "leave it out")
+        if event.tag is not None:
+            self.refuse(event, "tags (`!`) are not supported", "quote text, leave the tag out")
 
     def refuse(self, event: Any, what: str, hint: str) -> None:
         """Report a mistake at the beginning of an event."""
