@@ -19,7 +19,7 @@ from harvester.manifest.diagnostics import Invalid, LoadContext, Section, Steps
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.models import AccountsFile
 from harvester.manifest.text_file import SAVE, Unreadable, read_text
-from harvester.manifest.validation import fields_of, is_mistyped
+from harvester.manifest.validation import fields_of
 
 _OWN = [name for name in fields_of(Account) if name not in {"credential", "attributes", "paused"}]
 _IN_CREDENTIAL = [name for name in fields_of(Credential) if name not in {"timeout", "headers"}]
@@ -47,23 +47,6 @@ _ATTRIBUTE = "attr."
 """Beginning of the columns that are attributes: `attr.client` is the attribute `client`."""
 
 _SEPARATORS = {";": "`;`", "\t": "tabs", "|": "`|`", "，": "`，`"}
-_ENGLISH = {
-    "公众号": "appid",
-    "公众号id": "appid",
-    "公众号名称": "name",
-    "名称": "name",
-    "开发者id": "appid",
-    "标签": "tags",
-    "开始日期": "begin_date",
-    "结束日期": "end_date",
-    "密钥": "secret",
-    "appsecret": "secret",
-    "app_id": "appid",
-    "暂停": "paused",
-}
-"""Usual headings by what they mean, in small letters."""
-
-
 _HeaderMistake: TypeAlias = tuple[int | None, str, str]
 """Index of the cell that is wrong, None for the whole row; the mistake and a hint."""
 
@@ -209,30 +192,20 @@ def _mistakes_in(header: Sequence[str]) -> Iterator[_HeaderMistake]:
 
 
 def _mistakes_in_names(header: Sequence[str]) -> Iterator[_HeaderMistake]:
-    """Yield columns in another language as one mistake, and each unknown, double or missing one."""
-    meant = {index: name for index, cell in enumerate(header) if (name := _meaning(cell))}
-    if meant:
-        given = ",".join(quote_safe(header[index]) for index in meant).replace(" ", "")
-        what = f"column names are English, in small letters: not {given}"
-        yield next(iter(meant)), what, f"write {','.join(meant.values())}"
-    names = [meant.get(index, name) for index, name in enumerate(header)]
-    for index, name in enumerate(names):
-        is_attribute = name.startswith(_ATTRIBUTE) and name != _ATTRIBUTE
-        if name not in COLUMNS and not is_attribute:
+    """Yield each unknown or double column, or the missing one if all are known."""
+    for index, name in enumerate(header):
+        if not _is_column(name):
+            # Headings of other tools differ in letters and blanks alone, as in `Begin Date`.
+            plain = name.lower().replace(" ", "_")
             known = f"known are {', '.join(COLUMNS)}, {_ATTRIBUTE}NAME"
-            yield index, f"unknown column{quote_safe(name)}", nearest(name, COLUMNS) or known
-        elif name in names[:index]:
+            yield index, f"unknown column{quote_safe(name)}", nearest(plain, COLUMNS) or known
+        elif name in header[:index]:
             what = f"the column{quote_safe(name)} comes twice"
             yield index, what, "leave one of them out"
-    # The misspelt column is reported already.
-    if "appid" not in names and not is_mistyped("appid", names, COLUMNS):
+    if "appid" not in header and all(map(_is_column, header)):
         hint = f"the first line names the columns: {', '.join(COLUMNS)}"
         yield None, "there is no column `appid`", hint
 
 
-def _meaning(cell: str) -> str:
-    """Return the column that a heading most likely means, or an empty text if it is one or none."""
-    if cell in COLUMNS:
-        return ""
-    plain = cell.strip().lower().replace(" ", "_").replace("-", "_")
-    return plain if plain in COLUMNS else _ENGLISH.get(plain, "")
+def _is_column(name: str) -> bool:
+    return name in COLUMNS or (name.startswith(_ATTRIBUTE) and name != _ATTRIBUTE)

@@ -24,7 +24,7 @@ from harvester.manifest.external_inputs import secret_variables
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.jobs import job_of
 from harvester.manifest.text_file import MISSING, Unreadable, read_text
-from harvester.manifest.validation import check, fields_of, is_mistyped, salvage
+from harvester.manifest.validation import check, salvage
 from harvester.manifest.yaml_reader import parse
 
 _INIT = "`harvester init jobs.yaml` writes one; yours is named behind the verb, as in run FILE"
@@ -122,7 +122,7 @@ def _draft(section: Section) -> Draft:
         root = replace(root, defaults=replace(root.defaults, paused=paused))
     _check_files(root.api, section)
     check_platform(root, bad, section)
-    if "jobs" not in value and not is_mistyped("jobs", value, fields_of(models.Root)):
+    if "jobs" not in value:
         section.refuse((), "`jobs` is missing", "one `- datasets: …` each")
     return Draft(context, root, _accounts(section, root, bad), [*_jobs(section)])
 
@@ -197,13 +197,10 @@ def _accounts(section: Section, root: models.Root, bad: set[str]) -> dict[str, A
     accounts = validate_accounts(written, defaults, root, bad, context)
     sources = [name for name in models.SOURCES if name in value]
     if not sources:
-        if not any(is_mistyped(name, value, fields_of(models.Root)) for name in models.SOURCES):
-            section.refuse((), "`accounts` is missing", "list them, or name an accounts_file")
-    elif not accounts and not context.accounts_unknown and not value.get("accounts"):
-        name = sources[-1]
-        # Not if another mistake explains why there is none.
-        if name != "accounts_from" and name not in bad and len(context.mistakes) == before:
-            section.refuse((name,), f"`{name}` holds no account", "add one")
+        section.refuse((), "`accounts` is missing", "list them, or name an accounts_file")
+    # Not if another mistake explains why there is none.
+    elif not (written or from_platform or context.accounts_unknown or bad & {*sources}):
+        section.refuse((sources[-1],), f"`{sources[-1]}` holds no account", "add one")
     # A job may name accounts that authorised the platform, which only WeChat knows.
     context.accounts_unknown |= not sources or "accounts_from" in sources or "accounts" in bad
     return accounts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -78,26 +77,9 @@ def _validated(model: Any, section: Section) -> tuple[Any, list[ErrorDetails]]:
         return model.__pydantic_validator__.validate_python(section.value, context=given), []
     except ValidationError as error:
         flaws = error.errors(include_url=False)
-    for flaw in _told_once(model, flaws):
+    for flaw in flaws:
         _report(model, flaw, section)
     return None, flaws
-
-
-def is_mistyped(name: str, written: Iterable[str], known: Collection[str]) -> bool:
-    """Return whether a missing key is present with another spelling."""
-    return any(key not in known and f"`{name}`" in nearest(key, known) for key in written)
-
-
-def _told_once(model: type[Any], flaws: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Leave out a missing key if an unknown key beside it is probably its misspelling."""
-    unknown = [_steps(flaw) for flaw in flaws if flaw["type"] == "unexpected_keyword_argument"]
-
-    def is_told(loc: Steps) -> bool:
-        owner = _owner(model, loc)
-        siblings = [str(other[-1]) for other in unknown if other[:-1] == loc[:-1]]
-        return is_mistyped(str(loc[-1]), siblings, fields_of(owner) if owner else ())
-
-    return [flaw for flaw in flaws if flaw["type"] != "missing" or not is_told(_steps(flaw))]
 
 
 def _steps(flaw: ErrorDetails) -> Steps:
