@@ -196,13 +196,14 @@ def _accounts(section: Section, root: models.Root, bad: set[str]) -> dict[str, A
     places[PLATFORM] = section.place("platform", "secret")
     accounts = validate_accounts(written, defaults, root, bad, context)
     sources = [name for name in models.SOURCES if name in value]
+    from_platform = "accounts_from" in sources
     if not sources:
         section.refuse((), "`accounts` is missing", "list them, or name an accounts_file")
     # Not if another mistake explains why there is none.
     elif not (written or from_platform or context.accounts_unknown or bad & {*sources}):
         section.refuse((sources[-1],), f"`{sources[-1]}` holds no account", "add one")
     # A job may name accounts that authorised the platform, which only WeChat knows.
-    context.accounts_unknown |= not sources or "accounts_from" in sources or "accounts" in bad
+    context.accounts_unknown |= not sources or from_platform or "accounts" in bad
     return accounts
 
 
