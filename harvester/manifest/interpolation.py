@@ -83,11 +83,6 @@ def value_of(
 
 
 def _fetch_file(path: str, folder: Path) -> str:
-    if "{" in path:
-        raise InvalidValue(
-            "refers to a file by {appid} or {name}, which only a credential can",
-            "name the file itself",
-        )
     text, flaw = "", "is empty"
     try:
         text = read_text(folder / path, largest=_MAX_FILE_BYTES).rstrip("\r\n")
