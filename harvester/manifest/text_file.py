@@ -39,8 +39,7 @@ def read_text(file: Path, *, largest: int = MAX_BYTES) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise Unreadable("is not UTF-8 text but UTF-16", SAVE)
     if data.startswith((_ZIP, _OLE)):
-        what = "is an Excel workbook" if _is_workbook(data) else "is an archive"
-        raise Unreadable(f"{what}, not text", SAVE)
+        raise Unreadable("is an Excel workbook or archive, not text", SAVE)
     # Broken bytes become lone surrogates, which the same search finds.
     text = data.decode(errors="surrogateescape")
     if bad := _UNPRINTABLE.search(text):
@@ -52,11 +51,6 @@ def read_text(file: Path, *, largest: int = MAX_BYTES) -> str:
         what = f"holds U+{ord(bad[0]):04X}, which is no character of a text"
         raise Unreadable(what, "remove it", line=line, column=column)
     return text
-
-
-def _is_workbook(data: bytes) -> bool:
-    """Return whether an archive is a workbook of Excel, new or old."""
-    return data.startswith(_OLE) or b"[Content_Types].xml" in data[:4096] or b"xl/" in data[:4096]
 
 
 def _is_gbk(data: bytes) -> bool:

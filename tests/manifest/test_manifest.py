@@ -206,7 +206,10 @@ def test_ways_to_write_a_file(load: Load, mangle: Callable[[bytes], bytes]) -> N
             "2:4: the manifest is GBK text, not UTF-8 (save it as UTF-8 text)",
         ),
         (b"a: b\0", "1:5: the manifest holds U+0000, which is no character of a text (remove it)"),
-        (b"PK\x03\x04", "1:1: the manifest is an archive, not text (save it as UTF-8 text)"),
+        (
+            b"PK\x03\x04",
+            "1:1: the manifest is an Excel workbook or archive, not text (save it as UTF-8 text)",
+        ),
         (
             b" " * (16 * 1024**2 + 1),
             "1:1: the manifest is larger than 16 MiB (split it, or name another file)",

@@ -151,8 +151,8 @@ def test_a_quote_in_a_cell_without_quotes_is_a_letter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"PK\x03\x04....[Content_Types].xml", "is an Excel workbook, not text"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an Excel workbook, not text"),
+        (b"PK\x03\x04....[Content_Types].xml", "is an Excel workbook or archive, not text"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an Excel workbook or archive, not text"),
         ("appid,name\nwx0000000000000001,你好".encode("gbk"), "is GBK text, not UTF-8"),
         ("appid,name\n".encode("utf-16"), "is not UTF-8 text but UTF-16"),
     ],
