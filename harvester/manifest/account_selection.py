@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 from harvester.catalogue import matching, unknown_dataset
@@ -13,9 +13,6 @@ from harvester.core.errors import InvalidValue, UnknownName
 
 MAX_LISTED = 10
 """Known names that a hint lists."""
-
-MAX_VALUES = 8
-"""Known attributes, or values of one, that a hint lists."""
 
 TAG = "tag:"
 
@@ -55,32 +52,22 @@ class AccountIndex:
             return self.tagged(word.removeprefix(TAG))
         if "=" in word:
             return self.with_attribute(word)
-        if word in self.tags:
-            # A slip with a remedy of its own.
-            hint = f"a tag is written{quote_safe(f'{TAG}{word}')}"
-            raise InvalidValue(f"unknown account{quote_safe(word)}", hint)
-        known = [*(f"{TAG}{tag}" for tag in self.tags), *self._named]
-        there = listed(known)
-        otherwise = f"the manifest has {there}" if there else "name one of `accounts`"
-        raise unknown("account", word, known, otherwise)
+        raise unknown("account", word, [*(f"{TAG}{tag}" for tag in self.tags), *self._named])
 
     def tagged(self, tag: str) -> list[str]:
         """Return the appids that have a tag."""
-        if tag in self.tags:
-            return self.tags[tag]
-        there = f"the tags are {listed([*self.tags])}" if self.tags else "no account has a tag"
-        raise unknown("tag", tag, self.tags, there)
+        if tag not in self.tags:
+            raise unknown("tag", tag, [*self.tags])
+        return self.tags[tag]
 
     def with_attribute(self, word: str) -> list[str]:
         """Return the appids that ``NAME=VALUE`` selects."""
         name, _, value = (part.strip() for part in word.partition("="))
         if name not in self.attributes:
-            hint = _similar(name, self.attributes, "known are ") or "no account has attributes"
-            raise InvalidValue(f"unknown attribute{quote_safe(name)}", hint)
+            raise unknown("attribute", name, [*self.attributes])
         values = self.attributes[name]
         if value not in values:
-            hint = _similar(value, values, f"values of{quote_safe(name)} are ")
-            raise InvalidValue(f"no account has{quote_safe(f'{name}={value}')}", hint)
+            raise unknown("attribute", f"{name}={value}", [f"{name}={each}" for each in values])
         return values[value]
 
 
@@ -92,21 +79,14 @@ def datasets_named(pattern: str) -> list[str]:
     return found
 
 
-def unknown(noun: str, word: str, known: Collection[str], otherwise: str) -> InvalidValue:
-    """Return the error for a word that is not known, with the nearest one as its hint."""
-    return InvalidValue(f"unknown {noun}{quote_safe(word)}", nearest(word, known) or otherwise)
+def unknown(noun: str, word: str, known: Sequence[str]) -> InvalidValue:
+    """Return the error for a word that is not known. Its hint has the nearest one, or the first."""
+    first = listed(known)
+    hint = f"known are {first}" if first else f"no {noun} is known"
+    return InvalidValue(f"unknown {noun}{quote_safe(word)}", nearest(word, known) or hint)
 
 
 def listed(names: Sequence[str]) -> str:
     """Return the first names of a list, without those that could be a secret."""
     shown = [name.strip(" `") for name in map(quote_safe, names[:MAX_LISTED]) if name]
     return ", ".join(shown) + (", …" if len(names) > MAX_LISTED else "")
-
-
-def _similar(word: str, known: Collection[str], begin: str) -> str:
-    """Return the nearest of the known words, and the first of them; nothing without any."""
-    if not known:
-        return ""
-    first = ", ".join(quote_safe(each).strip() for each in sorted(known)[:MAX_VALUES])
-    more = f" and {len(known) - MAX_VALUES:,} more" if len(known) > MAX_VALUES else ""
-    return f"{nearest(word, known)} {begin}{first}{more}".strip()

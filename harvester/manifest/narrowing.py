@@ -173,6 +173,6 @@ def _chosen_datasets(patterns: Sequence[str], wanted: frozenset[str]) -> frozens
 def _chosen_jobs(jobs: tuple[Job, ...], names: Sequence[str]) -> tuple[Job, ...]:
     known = [job.name for job in jobs]
     if strange := [name for name in names if name not in known]:
-        flaw = unknown("job", strange[0], known, f"the manifest has {listed(known) or 'no job'}")
+        flaw = unknown("job", strange[0], known)
         raise UsageError(f"{spelled('jobs')}: {flaw.what}", flaw.hint)
     return tuple(job for job in jobs if not names or job.name in names)

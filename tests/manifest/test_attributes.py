@@ -53,20 +53,14 @@ def test_a_job_selects_by_attribute(tmp_path: Path, accounts: str, expected: lis
 @pytest.mark.parametrize(
     ("accounts", "said"),
     [
-        ("cleint=Acme", "8:16: unknown attribute `cleint` (did you mean `client`? known are"),
+        ("cleint=Acme", "8:16: unknown attribute `cleint` (did you mean `client`?)"),
+        ("[region=北]", "8:17: unknown attribute `region=北` (did you mean `region=华"),
         (
-            "[region=华北]",
-            "8:17: no account has `region=华北` (values of `region` are `华东`, `华南`)",
+            "{attributes: {region: north}}",
+            "8:38: unknown attribute `region=north` (did you mean `region=华",
         ),
-        (
-            "{attributes: {region: 华北}}",
-            "8:38: no account has `region=华北` (values of `region` are",
-        ),
-        (
-            "{attributes: {area: x}, tags: food}",
-            "unknown attribute `area` (known are `client`, `re",
-        ),
-        ("{except: [area=x]}", "8:26: unknown attribute `area` (known are `client`, `region`)"),
+        ("{attributes: {area: x}, tags: food}", "unknown attribute `area` (known are client, re"),
+        ("{except: [area=x]}", "8:26: unknown attribute `area` (known are client, region)"),
     ],
 )
 def test_an_unknown_attribute_is_told_with_the_known_ones(
@@ -89,8 +83,8 @@ def test_the_command_line_selects_by_attribute(tmp_path: Path) -> None:
     assert chosen("region=华东", C) == [A, C]
     assert chosen("tag:food", "region=华东") == [A, B, C]
     for word, hint in {
-        "cient=Acme": "did you mean `client`? known are `client`, `region`",
-        "client=Acne": "did you mean `Acme`? values of `client` are `Acme`, `Bank = 1, the first`",
+        "cient=Acme": "did you mean `client`?",
+        "client=Acne": "did you mean `client=Acme`?",
     }.items():
         with pytest.raises(UsageError, match=word.split("=")[0]) as error:
             chosen(word)

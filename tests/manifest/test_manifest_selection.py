@@ -142,7 +142,7 @@ def test_calls_kept_for_the_day_ignore_the_selection_of_jobs(
         (
             Selection(accounts=("5ec2e7c0ffee5ec2e7c0ffee5ec2e7c0",)),
             "accounts: unknown account",
-            f"the manifest has tag:retail, tag:food, {A}, Acme, {B}, {C}, Best",
+            f"known are tag:retail, tag:food, {A}, Acme, {B}, {C}, Best",
         ),
         (
             Selection(datasets=("interface_sumary",)),

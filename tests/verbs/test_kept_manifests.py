@@ -227,7 +227,7 @@ def test_changes_of_an_output_in_which_nothing_was_kept(
     monkeypatch.chdir(tmp_path)
     assert feed(capsys, "--output", "none") == []
     assert invoke(["changes", "--output", "none", "--jobs", "job-1"]) == Exit.USAGE
-    assert "the manifest has no job" in capsys.readouterr().err
+    assert "no job is known" in capsys.readouterr().err
     assert not Path("none").exists()
 
 
