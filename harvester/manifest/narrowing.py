@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
-from typing import Any, NoReturn
+from typing import Any
 
 from harvester.core import calendar
 from harvester.core.config.parsers import parsed
@@ -13,12 +13,15 @@ from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import Account, Job, Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import is_appid
-from harvester.core.text.wording import counted
 from harvester.manifest.account_selection import AccountIndex, datasets_named, listed, unknown
 from harvester.manifest.option_values import day_option, end_day_option, spelled
 
 _HIDDEN = "(a name)"
 """Stands for words by which accounts are selected, where no file may name them."""
+
+
+_MAX_JOBS = 3
+"""Jobs that a hint describes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,44 +91,24 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
         job for job in jobs if job.datasets and job.appids and job.begin <= _last_day(job, today)
     )
     if not left:
-        _refuse_nothing(chosen, jobs, selection, today)
+        raise _nothing_left(chosen, selection, today)
     # A manifest that was narrowed before keeps the jobs that it had as a whole.
     everything = manifest.all_jobs or manifest.jobs
     return replace(manifest, accounts=accounts, jobs=left, all_jobs=everything)
 
 
-def _refuse_nothing(
-    whole: Sequence[Job], narrowed: Sequence[Job], selection: Selection, today: calendar.Day
-) -> NoReturn:
-    """Raise the UsageError that names the options which leave nothing, and what the jobs have.
-
-    ``narrowed`` are the whole jobs without the datasets, accounts and days that are not selected.
-    """
-    if not any(job.datasets for job in narrowed):
-        there = sorted({name for job in whole for name in job.datasets})
-        raise UsageError(f"{spelled('datasets')}: not in these jobs", f"they have {listed(there)}")
-    if not any(job.appids for job in narrowed):
-        appids = [*dict.fromkeys(appid for job in whole for appid in job.appids)]
-        hint = f"the jobs have {counted(len(appids), 'account')}: {listed(appids)}"
-        raise UsageError(f"{spelled('accounts')}: no job has these accounts", hint)
-    cuts = zip(whole, narrowed, strict=True)
-    pairs = [(job, cut) for job, cut in cuts if cut.datasets and cut.appids]
-    if not pairs:
-        both = (f"{listed(job.datasets)} of {counted(len(job.appids), 'account')}" for job in whole)
-        hint = f"the jobs have {'; '.join(both)}"
-        raise UsageError(f"{spelled('accounts')} and {spelled('datasets')}: no job has both", hint)
-    begin = min(job.begin for job, _ in pairs)
-    end = max(_last_day(job, today) for job, _ in pairs)
-    first, last = spelled("begin_date"), spelled("end_date")
-    what = f"{first} and {last} leave no day of any job"
-    if all(cut.begin > end for _, cut in pairs):
-        given = quote_safe(str(selection.begin_date or ""))
-        what = f"{first}{given} is after the last day of the jobs"
-    elif all(_last_day(cut, today) < begin for _, cut in pairs):
-        given = quote_safe(str(selection.end_date or ""))
-        what = f"{last}{given} is before the first day of the jobs"
-    hint = f"the jobs have {calendar.day_text(begin)} to {calendar.day_text(end)}"
-    raise UsageError(what, hint)
+def _nothing_left(jobs: Sequence[Job], selection: Selection, today: calendar.Day) -> UsageError:
+    """Return the error for options that leave nothing of these jobs, with what the first have."""
+    options = (
+        f"{spelled(name)}{quote_safe(given if isinstance(given, str) else ','.join(given))}"
+        for name, given in selection.texts().items()
+    )
+    have = (
+        f"{listed([job.name])} has {listed(job.datasets)} of {listed(job.appids)},"
+        f" {calendar.day_text(job.begin)} to {calendar.day_text(_last_day(job, today))}"
+        for job in jobs[:_MAX_JOBS]
+    )
+    return UsageError(f"no job is left by {', '.join(options)}", "; ".join(have))
 
 
 def _last_day(job: Job, today: calendar.Day) -> calendar.Day:

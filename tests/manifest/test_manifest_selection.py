@@ -19,6 +19,8 @@ from harvester.planning.wanted_days import calls_kept
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 A, B, C = (f"wx000000000000000{digit}" for digit in "abc")
 HOUR, DAY = "interface_summary_hour", "interface_summary"
+HOURS = f"hours has {HOUR} of {A}, {B}, {C}, 2024-01-01 to 2024-12-31"
+DAYS = f"days has {DAY} of {A}, {C}, 2025-01-01 to 2026-06-14"
 
 TEXT = f"""
 api: {{base_url: sandbox}}
@@ -177,18 +179,18 @@ def test_calls_kept_for_the_day_ignore_the_selection_of_jobs(
         ),
         (
             Selection(end_date="2023-12-31"),
-            "end_date `2023-12-31` is before the first day of the jobs",
-            "the jobs have 2024-01-01 to 2026-06-14",
+            "no job is left by end_date `2023-12-31`",
+            f"{HOURS}; {DAYS}",
         ),
         (
             Selection(accounts=(B,), jobs=("days",)),
-            "accounts: no job has these accounts",
-            f"the jobs have 2 accounts: {A}, {C}",
+            f"no job is left by accounts `{B}`, jobs `days`",
+            DAYS,
         ),
         (
             Selection(accounts=(B,), datasets=(DAY,)),
-            "accounts and datasets: no job has both",
-            f"the jobs have {HOUR} of 3 accounts; {DAY} of 2 accounts",
+            f"no job is left by accounts `{B}`, datasets `{DAY}`",
+            f"{HOURS}; {DAYS}",
         ),
         (
             Selection(datasets=(DAY, "user_summary")),
@@ -197,18 +199,18 @@ def test_calls_kept_for_the_day_ignore_the_selection_of_jobs(
         ),
         (
             Selection(datasets=(HOUR,), jobs=("days",)),
-            "datasets: not in these jobs",
-            f"they have {DAY}",
+            f"no job is left by datasets `{HOUR}`, jobs `days`",
+            DAYS,
         ),
         (
             Selection(begin_date="2025-01-01", jobs=("hours",)),
-            "begin_date `2025-01-01` is after the last day of the jobs",
-            "the jobs have 2024-01-01 to 2024-12-31",
+            "no job is left by begin_date `2025-01-01`, jobs `hours`",
+            HOURS,
         ),
         (
             Selection(accounts=("tag:retail",), datasets=(HOUR,), end_date="-3000d"),
-            "end_date `-3000d` is before the first day of the jobs",
-            "the jobs have 2024-01-01 to 2024-12-31",
+            f"no job is left by end_date `-3000d`, accounts `tag:retail`, datasets `{HOUR}`",
+            f"{HOURS}; {DAYS}",
         ),
     ],
 )
