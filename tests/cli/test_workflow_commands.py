@@ -53,7 +53,7 @@ def test_any_other_error_is_one_annotation(
     """It repeats the line that the log has, with a title."""
     assert invoke(["explain", "100%"]) == Exit.USAGE
     assert commands_in(capsys.readouterr().err) == [
-        "::error title=harvester::`100%25` is no errcode"
+        "::error title=harvester::CODE: `100%25` is not a whole number"
     ]
     assert invoke(["init", str(tmp_path)]) == Exit.USAGE
     [command] = commands_in(capsys.readouterr().err)

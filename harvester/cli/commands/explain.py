@@ -11,9 +11,7 @@ from harvester.catalogue.languages import rule_in
 from harvester.cli.options import Format, Lang, language_of
 from harvester.cli.output.answers import answer
 from harvester.cli.output.terminal import Terminal
-from harvester.core.errors import UsageError
 from harvester.core.rule import Action, Rule
-from harvester.core.text.inert_text import inert
 from harvester.core.text.wording import entry, said
 
 DOES = {
@@ -29,7 +27,7 @@ DOES = {
 
 
 def explain(
-    code: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    code: Annotated[int, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     format: Format = "text",
@@ -47,20 +45,10 @@ def explain(
     Params:
         code: An errcode, such as 45009 or -1.
     """
-    errcode = _parse_errcode(code)
     language = language_of(lang, format)
-    data, token = (rule_in(rule, language) for rule in (rule_for(errcode), token_rule_for(errcode)))
-    found = {"errcode": errcode, "known": is_known(errcode), "data": data, "token": token}
-    answer(format, lambda: found, lambda out: _print_rules(out, errcode, data, token), language)
-
-
-def _parse_errcode(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError(
-            f"`{inert(text)}` is no errcode", "it is a whole number: 45009 or -1"
-        ) from None
+    data, token = (rule_in(rule, language) for rule in (rule_for(code), token_rule_for(code)))
+    found = {"errcode": code, "known": is_known(code), "data": data, "token": token}
+    answer(format, lambda: found, lambda out: _print_rules(out, code, data, token), language)
 
 
 def _print_rules(out: Terminal, errcode: int, data: Rule, token: Rule) -> None:
