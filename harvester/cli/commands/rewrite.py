@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -48,16 +49,10 @@ def rewrite(
 
 
 def _seen_from(folder: Path, to: str) -> str:
-    """Name a place as seen from a folder: absolute, unless it lies inside.
-
-    A path in a manifest counts from the manifest and not from the current folder.
-    """
+    """Name a place as a manifest in a folder has it, because its paths count from there."""
     if "://" in to or Path(to).is_absolute():
         return to
-    path, base = Path(to).resolve(), folder.resolve()
-    inside = str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
-    # A manifest refuses a path that begins with `~`, because it would not be expanded.
-    return f"./{inside}" if inside.startswith("~") else inside
+    return os.path.relpath(Path(to).resolve(), folder.resolve())
 
 
 def _print_tree(out: Terminal, made: rewriting.NewTree, manifest: Path, place: str) -> None:
