@@ -9,7 +9,7 @@ from typing import NamedTuple
 from harvester.catalogue import article, interface, message, user
 from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe
-from harvester.core.dataset import PAGES, Dataset
+from harvester.core.dataset import Dataset
 
 
 class RetiredDataset(NamedTuple):
@@ -18,11 +18,6 @@ class RetiredDataset(NamedTuple):
     name: str
     api: str
     successors: tuple[str, ...]
-
-    @property
-    def source(self) -> str:
-        """The address of WeChat's page about the endpoint."""
-        return f"{PAGES}/news/api_{self.api}.html"
 
 
 _FAMILIES = (user, article, message, interface)
