@@ -26,10 +26,6 @@ _TYPES = {
     "tuple_type": "must be a list",
     "too_short": "is empty",
 }
-_MISSING = {
-    "appid": "write appid: wx…",
-    "reason": "say why it is paused; in a CSV file in the column `paused`",
-}
 _FORMS = {
     "mapping": "as in {key: value}",
     "list": "as in [a, b]",
@@ -38,6 +34,8 @@ _FORMS = {
 }
 _KIND_EXAMPLES = {"token_command": "[…]", "token_url": '"https://…"'}
 _EXAMPLES = {
+    "appid": "write appid: wx…",
+    "reason": "say why it is paused; in a CSV file in the column `paused`",
     "": "begin with `accounts:` and `jobs:`",
     "credential": 'as in {secret: "${NAME}"}',
     "accounts": "one `- appid: wx…` each",
@@ -95,7 +93,7 @@ def _report(model: type[Any], flaw: ErrorDetails, section: Section) -> None:
         section.refuse(loc, what, hint, key=True)
         return
     if kind == "missing":
-        section.refuse(loc, f"`{loc[-1]}` is missing", _MISSING.get(str(loc[-1]), "add it"))
+        section.refuse(loc, f"`{loc[-1]}` is missing", _EXAMPLES.get(str(loc[-1]), "add it"))
         return
     # An item of a list has an index; the message names the key of its list.
     path = (*section.at, *loc)
