@@ -36,8 +36,6 @@ class Unreadable(InvalidValue):
 def read_text(file: Path, *, largest: int = MAX_BYTES) -> str:
     """Return the text of a file without its byte order mark. Raises Unreadable."""
     data = _read_bytes(file, largest).removeprefix(_BOM)
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Unreadable("is not UTF-8 text but UTF-16", SAVE)
     if data.startswith((_ZIP, _OLE)):
         raise Unreadable("is an Excel workbook or archive, not text", SAVE)
     # Broken bytes become lone surrogates, which the same search finds.
@@ -46,20 +44,10 @@ def read_text(file: Path, *, largest: int = MAX_BYTES) -> str:
         before = text[: bad.start()]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         if "\udc80" <= bad[0] <= "\udcff":  # a byte that is no UTF-8
-            what = "is GBK text, not UTF-8" if _is_gbk(data) else "is not UTF-8 text"
-            raise Unreadable(what, SAVE, line=line, column=column)
+            raise Unreadable("is not UTF-8 text", SAVE, line=line, column=column)
         what = f"holds U+{ord(bad[0]):04X}, which is no character of a text"
         raise Unreadable(what, "remove it", line=line, column=column)
     return text
-
-
-def _is_gbk(data: bytes) -> bool:
-    """Return whether bytes that are no UTF-8 are Chinese text as Windows saves it."""
-    try:
-        text = data.decode("gb18030")
-    except UnicodeDecodeError:
-        return False
-    return any("\u4e00" <= character <= "\u9fff" for character in text)
 
 
 def _read_bytes(file: Path, largest: int) -> bytes:

@@ -199,11 +199,11 @@ def test_ways_to_write_a_file(load: Load, mangle: Callable[[bytes], bytes]) -> N
     [
         (
             LEAST.encode("utf-16"),
-            "1:1: the manifest is not UTF-8 text but UTF-16 (save it as UTF-8 text)",
+            "1:1: the manifest is not UTF-8 text (save it as UTF-8 text)",
         ),
         (
             "a: 1\nb: 你".encode("gbk"),
-            "2:4: the manifest is GBK text, not UTF-8 (save it as UTF-8 text)",
+            "2:4: the manifest is not UTF-8 text (save it as UTF-8 text)",
         ),
         (b"a: b\0", "1:5: the manifest holds U+0000, which is no character of a text (remove it)"),
         (
