@@ -80,13 +80,9 @@ def _validated(model: Any, section: Section) -> tuple[Any, list[ErrorDetails]]:
     return None, flaws
 
 
-def _steps(flaw: ErrorDetails) -> Steps:
-    """Return the path of a flaw in the file, without the tags that `union_by_kind` adds."""
-    return tuple(step for step in flaw["loc"] if not str(step).startswith("["))
-
-
 def _report(model: type[Any], flaw: ErrorDetails, section: Section) -> None:
-    loc = _steps(flaw)
+    # Without the tags that `union_by_kind` adds.
+    loc = tuple(step for step in flaw["loc"] if not str(step).startswith("["))
     kind, written = flaw["type"], flaw["input"]
     if kind == "unexpected_keyword_argument":
         what, hint = _unknown_key(_owner(model, loc), str(loc[-1]), in_secret="credential" in loc)
@@ -111,7 +107,10 @@ def _report(model: type[Any], flaw: ErrorDetails, section: Section) -> None:
         present = next((name for name in reason.keys if name in written), reason.keys[0])
         section.refuse((*loc, present), f"`{reason.keys[0]}` {reason.what}", reason.hint)
         return
-    what, hint = _explain(flaw, name)
+    if isinstance(reason, InvalidValue):
+        what, hint = reason.what, reason.hint
+    else:
+        what, hint = _form_mistake(flaw, name)
     item = "an item of " if path and path[-1] != name else ""
     subject = f"{item}{_label(name)}" if path else "the manifest"
     section.refuse(loc, f"{subject} {what}", hint)
@@ -122,11 +121,8 @@ def _label(key: str) -> str:
     return quote_safe(key).strip() or "a value"
 
 
-def _explain(flaw: ErrorDetails, name: str) -> tuple[str, str]:
+def _form_mistake(flaw: ErrorDetails, name: str) -> tuple[str, str]:
     """Return the mistake and a hint, without pydantic's own message, which may hold the input."""
-    reason = flaw.get("ctx", {}).get("error")
-    if isinstance(reason, InvalidValue):
-        return reason.what, reason.hint
     text = flaw["msg"] if flaw["type"] == "form" else _TYPES.get(flaw["type"], "is not right")
     usual = next(hint for word, hint in _FORMS.items() if word in text)
     return text, _EXAMPLES.get(name, usual)
