@@ -19,6 +19,7 @@ from harvester.core.config.manifest_text import ManifestText
 from harvester.core.config.settings import Manifest, Output
 from harvester.core.errors import ManifestError, UsageError
 from harvester.core.text.inert_text import inert
+from harvester.core.text.wording import and_more
 from harvester.manifest.doubts import doubts
 from harvester.manifest.external_inputs import secret_files
 from harvester.manifest.loader import Draft
@@ -242,9 +243,8 @@ def warn_of_doubts(manifest: Manifest) -> None:
     found = [file for file in secret_files(manifest) if _is_open_to_all(file)]
     if found:
         first = inert(os.path.relpath(found[0], manifest.file.parent))
-        more = f" and {len(found) - 1:,} more secret files" if found[1:] else ""
-        verb = "are" if found[1:] else "is"
-        _LOG.warning("%s%s %s readable by every user of this machine: chmod o-r", first, more, verb)
+        which = and_more([first], len(found))
+        _LOG.warning("secrets readable by every user of this machine: %s: chmod o-r", which)
 
 
 def _is_open_to_all(file: Path) -> bool:

@@ -82,8 +82,8 @@ def secrets(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ("opened", "words"),
     [
         ((), ""),
-        ((1,), "secrets/wx0000000000000001 is readable by every user of this machine: chmod o-r"),
-        ((1, 2), "secrets/wx0000000000000001 and 1 more secret files are readable by every user"),
+        ((1,), "every user of this machine: secrets/wx0000000000000001: chmod o-r"),
+        ((1, 2), "every user of this machine: secrets/wx0000000000000001 and 1 more: chmod o-r"),
     ],
 )
 def test_a_secret_file_that_other_users_can_read_is_warned_about(
