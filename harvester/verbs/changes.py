@@ -8,30 +8,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from operator import and_
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import Day
-from harvester.core.config.settings import Manifest, Output
+from harvester.core.config.settings import Manifest
 from harvester.core.dataset import DATE_COLUMN
 from harvester.core.errors import HistoryLost
 from harvester.core.model import bucket_of
 from harvester.core.results import Change
 from harvester.manifest.narrowing import Selection, meant, narrow
-from harvester.manifest.option_values import place_named
-from harvester.runs.clock import CheckedClock
 from harvester.storage import layout, partition_reader
 from harvester.storage.backends.base import FileInfo
-from harvester.storage.layout import Tree, open_tree
-from harvester.storage.state import account_cache, change_reader, rewrite_journal
+from harvester.storage.layout import Tree
+from harvester.storage.state import change_reader
 from harvester.storage.state.change_entries import BrokenHistory, LogPosition, cursor, parse_cursor
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
-from harvester.verbs.project import union
+from harvester.verbs.project import open_project
 
 _BUCKET = re.compile(r"(\d+)-of-(0*[1-9]\d*)")
 
@@ -131,8 +127,9 @@ def changes(
     unfinished rewrite, and as `changes_of`.
     """
     selection = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
-    tree, chosen = _open_feed(manifest, selection, output)
-    return changes_of(tree, since, chosen)
+    project = open_project(manifest, output=output, authorised="optional", may_be_new=True)
+    chosen = chosen_changes(project.manifest, selection, project.clock.started_at)
+    return changes_of(project.tree, since, chosen)
 
 
 def changes_of(
@@ -188,28 +185,6 @@ def _present(
                 rows_before=0,
                 rows_after=rows,
             )
-
-
-def _open_feed(
-    manifest: ManifestSource | None, selection: Selection, output: str | os.PathLike[str] | None
-) -> tuple[Tree, ChosenChanges]:
-    """Open the feed of a manifest or of an output alone, and read what is chosen of it."""
-    now = CheckedClock().started_at
-    draft = None if manifest is None else arguments.draft_of(arguments.source(manifest), now)
-    known = draft.manifest() if draft else Manifest(Path(), (), (), Output(), dict(CATALOGUE))
-    place = known.output
-    if output is not None:
-        path = place_named(os.fspath(output))
-        # Folders may be links to other disks, which only a manifest has to allow.
-        follow_links = place.follow_links if draft else isinstance(path, Path)
-        place = replace(place, path=path, follow_links=follow_links)
-    tree = open_tree(replace(place, must_exist=False))
-    rewrite_journal.refuse_unfinished(tree)
-    if draft is None and (selection.accounts or selection.jobs):
-        known = union(tree, place, now)
-    elif draft is not None and known.from_platform:
-        known = draft.manifest(account_cache.read(tree))
-    return tree, chosen_changes(known, selection, now)
 
 
 def chosen_changes(manifest: Manifest, selection: Selection, now: float) -> ChosenChanges:

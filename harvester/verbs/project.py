@@ -115,11 +115,14 @@ def open_project(
     selection: Selection = ALL,
     output: str | os.PathLike[str] | None = None,
     authorised: Authorised = "remembered",
+    *,
+    may_be_new: bool = False,
 ) -> Project:
     """Load and narrow a manifest, and open its output.
 
     No file is created, except the cached list of a platform's accounts. ``output`` replaces the
     output of the manifest. Without a manifest it is what runs have kept of theirs in ``output``.
+    Of an output that ``may_be_new`` the manifest's ``must_exist`` is ignored.
 
     Raises:
         ManifestError: The manifest has mistakes.
@@ -131,7 +134,8 @@ def open_project(
     """
     if manifest is None:
         return _open_alone(selection, output)
-    opened = open_quietly(arguments.source(manifest), output, CheckedClock())
+    source, clock = arguments.source(manifest), CheckedClock()
+    opened = open_quietly(source, output, clock, may_be_new=may_be_new)
     return opened.project(selection, authorised)
 
 
@@ -192,18 +196,24 @@ def _kept(tree: Tree, now: float) -> Iterator[Manifest]:
 
 
 def open_quietly(
-    source: ManifestText, output: str | os.PathLike[str] | None, clock: CheckedClock
+    source: ManifestText,
+    output: str | os.PathLike[str] | None,
+    clock: CheckedClock,
+    *,
+    may_be_new: bool = False,
 ) -> Opened:
     """Load a manifest and open its output, without a call and without a new file.
 
-    Raises as `open_project`, except for the errors of WeChat and of a selection.
+    ``may_be_new`` is as in `open_project`. Raises as it does, except for the errors of WeChat and
+    of a selection.
     """
     draft = arguments.draft_of(source, clock.started_at)
     manifest = draft.manifest()
     if output is not None:
         target = replace(manifest.output, path=place_named(os.fspath(output)))
         manifest = replace(manifest, output=target)
-    tree = open_tree(manifest.output)
+    place = manifest.output
+    tree = open_tree(replace(place, must_exist=place.must_exist and not may_be_new))
     rewrite_journal.refuse_unfinished(tree)
     return Opened(draft, manifest, tree, clock, source)
 
