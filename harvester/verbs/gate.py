@@ -7,7 +7,6 @@ finished run that asked for it was refused or failed: no later run obtains it by
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from itertools import chain
@@ -15,13 +14,9 @@ from typing import NamedTuple
 
 from harvester.core import calendar, readiness
 from harvester.core.calendar import Day
-from harvester.core.config.parsers import percentage
 from harvester.core.day_states import ExplainedDays
-from harvester.core.errors import InvalidValue, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
-from harvester.core.text.inert_text import inert
-from harvester.manifest.option_values import spelled
 from harvester.planning.ledger import Moment
 from harvester.planning.wanted_days import Wanted, wanted
 from harvester.runs.attention_finder import CLOCK, Pairs, concerns
@@ -103,16 +98,6 @@ class Gate:
         if self.obtainable or self.reasons or code is Exit.AGAIN:
             return Exit.ATTENTION if self.attention else Exit.AGAIN
         return Exit.INCOMPLETE if self.lost or self.expectations else code
-
-
-def share_of(given: str | float) -> float:
-    """Return a share like ``95%``, or a number above 0 up to 1. Raises UsageError."""
-    text, share = str(given), 0.0
-    with suppress(ValueError, InvalidValue):
-        share = percentage(text) if text.endswith("%") else float(text)
-    if not 0 < share <= 1:
-        raise UsageError(f"{spelled('at_least')} `{inert(text)}` is not a share", "write 95%")
-    return share
 
 
 def read_gate(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from harvester.catalogue.error_codes import rule_for
 from harvester.core import calendar
+from harvester.core.config import parsers
 from harvester.core.config.settings import Manifest
 from harvester.core.day_states import ExplainedDays
 from harvester.core.errors import UsageError
@@ -18,7 +19,7 @@ from harvester.core.plain import Brief, plain
 from harvester.core.results import PausedAccount, QuotaUse
 from harvester.manifest.doubts import doubts
 from harvester.manifest.narrowing import Selection
-from harvester.manifest.option_values import end_day_option, spelled
+from harvester.manifest.option_values import end_day_option, option, spelled
 from harvester.manifest.pause_lines import Refused, pause_lines
 from harvester.planning import bucket_sizing, wanted_days
 from harvester.planning.wanted_days import Wanted
@@ -51,7 +52,7 @@ from harvester.verbs.account_status import (
     unlisted_accounts,
 )
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
-from harvester.verbs.gate import MAX_RECORDS, Gate, Required, read_gate, share_of
+from harvester.verbs.gate import MAX_RECORDS, Gate, Required, read_gate
 from harvester.verbs.project import open_project
 
 LAST_RUNS = 5
@@ -130,7 +131,7 @@ def status(
     output: str | os.PathLike[str] | None = None,
     require: AnyDay = None,
     final: bool = False,
-    at_least: str | float | None = None,
+    at_least: str | None = None,
     owners: bool = False,
     unlisted: bool = False,
     quota: bool = False,
@@ -149,7 +150,7 @@ def status(
     now, required = project.clock.started_at, None
     if require is not None:
         day = end_day_option("require", require, now)
-        share = None if at_least is None else share_of(at_least)
+        share = option("at_least", at_least, parsers.percentage)
         required = Required(day, final, project.clock.moment(), share)
     elif final or at_least is not None:
         part = spelled("final" if final else "at_least")

@@ -128,13 +128,21 @@ def test_the_share_counts_the_required_days_alone(lab: RunHarness) -> None:
     assert 0.9 < judged(lab).share < 1
 
 
-@pytest.mark.parametrize("given", ["95", "0%", "101%", "many", "nan%", 0, 1.5])
-def test_a_share_is_a_percentage_or_a_number_up_to_one(given: str | float) -> None:
+@pytest.mark.parametrize("given", ["95", "0.95", "0%", "101%", "many", "nan%"])
+def test_a_share_is_a_percentage_up_to_all(lab: RunHarness, given: str) -> None:
     """A gate for no share would always be open, and one above the whole never."""
-    assert gates.share_of("99.5%") == 0.995
-    assert gates.share_of(0.95) == gates.share_of("95%")
-    with pytest.raises(UsageError, match="is not a share"):
-        gates.share_of(given)
+    manifest: dict[str, Any] = {
+        "version": 1,
+        "api": {"base_url": "sandbox"},
+        "accounts": [{"appid": SICK}],
+        "jobs": [{"datasets": [DAILY], "begin_date": "2026-03-01"}],
+        "output": str(lab.root),
+    }
+    found = status.status(manifest, require="yesterday", at_least="99.5%")
+    assert found.gate is not None
+    assert found.gate.at_least == 0.995
+    with pytest.raises(UsageError, match=f"at_least `{given}` (is not a share|must be )"):
+        status.status(manifest, require="yesterday", at_least=given)
 
 
 def test_a_gate_says_76_while_a_refused_account_hides_unfinished_ones(lab: RunHarness) -> None:
