@@ -32,7 +32,6 @@ from harvester.sandbox import TOKEN, Row, expected_rows
 from harvester.storage.layout import Partition
 from harvester.verbs import status
 from harvester.verbs.page import cells, facts, tables
-from harvester.verbs.page.cells import Columns
 from tests.support.doc_pages import EXIT_CODES
 from tests.support.hostile_texts import HOSTILE
 from tests.support.output_helpers import coverage_of
@@ -130,7 +129,7 @@ def test_all_states_are_in_this_picture(page: Page) -> None:
 
 def test_each_reason_of_a_missing_day_has_a_number_of_its_own() -> None:
     """The numbers are those of the script; a reason of a run that has none counts as deferred."""
-    columns = Columns(calendar.FIRST_DAY, 1)
+    columns = range(calendar.FIRST_DAY, calendar.FIRST_DAY + 1)
     found = {
         reason: cells.row([DaysInState(1, "missing", reason=reason)], Grain.DAY, columns)[0]
         for reason in REASONS
@@ -175,8 +174,9 @@ def test_rows_equal_those_of_a_day_by_day_reading() -> None:
     states = ("final", True, ""), ("provisional", False, ""), ("missing", None, "failed")
     numbers = 1, 4, 10
     for _ in range(60):
-        columns = Columns(calendar.FIRST_DAY + chance.randrange(50), chance.randrange(1, 90))
-        free, found = calendar.day_range(columns.begin, columns.begin + columns.many - 1), []
+        begin = calendar.FIRST_DAY + chance.randrange(50)
+        columns = range(begin, begin + chance.randrange(1, 90))
+        free, found = calendar.day_range(begin, columns.stop - 1), []
         expected: dict[Day, int] = {}
         for number, (state, has_rows, reason) in zip(numbers, states, strict=True):
             days = free & chance.getrandbits(160)
@@ -184,10 +184,10 @@ def test_rows_equal_those_of_a_day_by_day_reading() -> None:
             found.append(DaysInState(days, state, has_rows, reason))
             expected |= dict.fromkeys(each_day(days), number)
         row = cells.row(found, Grain.DAY, columns)
-        assert len(row) == (columns.many + 1) // 2
-        for at in range(columns.many):
+        assert len(row) == (len(columns) + 1) // 2
+        for at, day in enumerate(columns):
             half = row[at // 2] >> 4 * (at % 2) & 15
-            assert half == expected.get(columns.begin + at, 0)
+            assert half == expected.get(day, 0)
 
 
 @pytest.mark.parametrize(

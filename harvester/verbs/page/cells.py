@@ -9,10 +9,9 @@ import functools
 import zlib
 from base64 import b64encode
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from harvester.core import calendar
-from harvester.core.calendar import Day, DaySet
+from harvester.core.calendar import DaySet
 from harvester.core.dataset import Grain
 from harvester.core.day_states import REASONS, DaysInState
 
@@ -20,18 +19,14 @@ _FINAL, _PROVISIONAL, _MISSING, _QUARANTINED, _PAUSED = 1, 3, 5, 11, 12
 """Numbers of the states. One more stands for no rows, and for the next reason of missing days."""
 
 
-class Columns(NamedTuple):
-    """The days of the map: the first one, and how ``many`` there are."""
+def row(found: Iterable[DaysInState], grain: Grain, columns: range) -> bytes:
+    """Return the cells of an account; ``columns`` are the days of the map.
 
-    begin: Day
-    many: int
-
-
-def row(found: Iterable[DaysInState], grain: Grain, columns: Columns) -> bytes:
-    """Return the cells of an account; a period of a week or a month is one on each of its days."""
+    A period of a week or a month is one on each of its days.
+    """
     # No day is in two states, so that nothing is carried.
     cells = sum(_number(item) * _spread(whole_periods(item.days, grain), columns) for item in found)
-    return cells.to_bytes((columns.many + 1) // 2, "little")
+    return cells.to_bytes((len(columns) + 1) // 2, "little")
 
 
 def _number(item: DaysInState) -> int:
@@ -53,9 +48,9 @@ def whole_periods(days: DaySet, grain: Grain) -> DaySet:
 
 
 @functools.lru_cache(maxsize=4_096)
-def _spread(days: DaySet, columns: Columns) -> int:
+def _spread(days: DaySet, columns: range) -> int:
     """Return a number with a bit in the lowest of four for each day of the map."""
-    inside = days >> (columns.begin - calendar.FIRST_DAY) & ((1 << columns.many) - 1)
+    inside = days >> (columns.start - calendar.FIRST_DAY) & ((1 << len(columns)) - 1)
     # The digits of base 2, read as those of base 16: this takes time in proportion to the days.
     return int(f"{inside:b}", 16)
 

@@ -22,7 +22,7 @@ from harvester.core.rule import Rule
 from harvester.core.text.safe_text import safe_text
 from harvester.core.text.wording import render, sentences
 from harvester.storage.coverage_scan import States
-from harvester.verbs.page.cells import Columns, row, whole_periods
+from harvester.verbs.page.cells import row, whole_periods
 from harvester.verbs.status import Findings
 
 MAX_CAUSES = 50_000
@@ -65,7 +65,7 @@ class View:
         }
 
     @functools.cached_property
-    def columns(self) -> Columns:
+    def columns(self) -> range:
         """The days of the map, from the oldest to the newest that is wanted."""
         every = calendar.NO_DAYS
         for name, dataset in self.datasets.items():
@@ -73,7 +73,7 @@ class View:
             for days in {*self.found.want[name].values()}:
                 every |= whole_periods(days, dataset.grain)
         begin = calendar.oldest(every) if every else calendar.FIRST_DAY
-        return Columns(begin, calendar.newest(every) - begin + 1)
+        return range(begin, calendar.newest(every) + 1)
 
 
 def facts_of(view: View) -> dict[str, Any]:
@@ -83,8 +83,8 @@ def facts_of(view: View) -> dict[str, Any]:
         "lang": view.lang,
         "words": {key: text for key, text in view.words.items() if key.startswith("js.")},
         "made_at": int(view.now),
-        "begin": calendar.day_text(view.columns.begin),
-        "columns": view.columns.many,
+        "begin": calendar.day_text(view.columns.start),
+        "columns": len(view.columns),
         "accounts": list(_accounts(view)),
         "datasets": [_dataset(view, *each) for each in enumerate(view.datasets.values())],
         "causes": list(islice(_causes(view, texts), MAX_CAUSES)),
@@ -127,7 +127,7 @@ def _causes(view: View, texts: dict[str, int]) -> Iterator[list[object]]:
     """
     datasets = {name: place for place, name in enumerate(view.datasets)}
     accounts = {account.appid: place for place, account in enumerate(view.found.accounts)}
-    begin = view.columns.begin
+    begin = view.columns.start
     for item, text in _explained(view):
         at = calendar.utc_text(item.at) if item.at is not None and item.at > view.now else None
         why = item.reason, item.errcode, at, texts.setdefault(text, len(texts))

@@ -177,7 +177,7 @@ def sentence(view: View, version: str) -> str:
     states = Counter(account.state for account in view.found.accounts)
     name = "sentence.more" if states["backfilling"] or states["paused"] else "sentence"
     found = view.words[name if states else "sentence.nothing"].format(
-        day=day_text(view.columns.begin + view.columns.many - 1),
+        day=day_text(view.columns.stop - 1),
         accounts=f"{states.total():,}",
         time=f"{dt.datetime.fromtimestamp(view.now, _BEIJING):%H:%M}",
         version=version,
