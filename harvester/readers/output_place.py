@@ -37,18 +37,17 @@ def place_of(
     output: str | os.PathLike[str], endpoint: str | None, options: Mapping[str, object]
 ) -> OutputPlace:
     """Return the place that a caller names. Raises UsageError."""
-    text = os.fspath(output)
-    is_path = isinstance(output, os.PathLike) or "://" not in text
-    if is_path and (endpoint or options):
-        given = "endpoint" if endpoint else "storage_options"
-        problem = f"{given} is for an object store, and the output is a folder"
+    text = parsers.option_value("output", os.fspath(output), parsers.place)
+    if text.startswith(parsers.STORES):
+        address = endpoint and parsers.option_value("endpoint", endpoint, parsers.endpoint)
+        given = {key: _option_text(value) for key, value in options.items()}
+        return OutputPlace(text, address, given)
+    if endpoint or options:
+        name = "endpoint" if endpoint else "storage_options"
+        problem = f"{name} is for an object store, and the output is a folder"
         raise UsageError(problem, "leave it out")
-    if is_path:
-        # A view must not depend on the working directory.
-        return OutputPlace(Path(parsers.option_value("output", text, parsers.path)).absolute())
-    uri = parsers.option_value("output", text, parsers.place)
-    address = endpoint and parsers.option_value("endpoint", endpoint, parsers.endpoint)
-    return OutputPlace(uri, address, {key: _option_text(value) for key, value in options.items()})
+    # A view must not depend on the working directory.
+    return OutputPlace(Path(text).absolute())
 
 
 def located(store: Store, name: str) -> tuple[Tree, dict[Partition, FileInfo]]:
