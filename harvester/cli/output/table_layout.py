@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from gettext import NullTranslations
 from itertools import zip_longest
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
@@ -42,7 +41,10 @@ _WIDE = (
     r"\U0001f300-\U0001faff\U00020000-\U0003fffd"
 )
 _CLOSING = r"\u3001\u3002\uff09\uff0c\uff1a\uff1b\u201d"
-_NARROW_WORDS = re.compile(r"\S+\s*")
+_NARROW_WORDS = r"\S+\s*"
+_WIDE_WORDS = rf"[（“]*(?:[^\s{_WIDE}]+|(?!\s)[{_WIDE}])[{_CLOSING}]*\s*"
+"""Pattern of words, of which one wide character is one: Chinese has no blanks between words. A mark
+stays at its word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +124,8 @@ def wrapped(text: str, width: int, *, fold: bool = True) -> list[str]:
 
 def _words(text: str) -> list[str]:
     """Return the words of a text, each with the blanks behind it."""
-    return _NARROW_WORDS.findall(text) if text.isascii() else _wide_words().findall(text)
-
-
-@cache
-def _wide_words() -> re.Pattern[str]:
-    # Compiled when it is needed, because that takes longer than the tables of a run. One wide
-    # character is a word: Chinese has no blanks between words. A mark stays at its word.
-    return re.compile(rf"[（“]*(?:[^\s{_WIDE}]+|(?!\s)[{_WIDE}])[{_CLOSING}]*\s*")
+    # Compiled by the library when it is needed: the wide one takes longer than the tables of a run.
+    return re.findall(_NARROW_WORDS if text.isascii() else _WIDE_WORDS, text)
 
 
 def _shown(cell: Cell, words: NullTranslations) -> Text:
