@@ -11,6 +11,7 @@ from os import environ
 from typing import TYPE_CHECKING
 
 from harvester.core.errors import HarvesterError
+from harvester.verbs.sql.dialects import dialect_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,7 +47,8 @@ def reach_store(
             f"make a secret of type {_SECRETS[scheme]} in a connection and pass that, {instead}",
         )
     given = _s3_settings(place, endpoint, options or {})
-    parts = ["type s3", *(f"{name} {_text(value)}" for name, value in given.items())]
+    text = dialect_of("duckdb").text
+    parts = ["type s3", *(f"{name} {text(value)}" for name, value in given.items())]
     # Of the place, because a connection may have the views of several outputs.
     digest = hashlib.sha256(place.encode()).hexdigest()[:8]
     _execute(
@@ -112,7 +114,3 @@ def _s3_settings(place: str, endpoint: str | None, options: Mapping[str, str]) -
     elif "key_id" not in given:
         given["provider"] = "credential_chain"
     return {**given, "scope": place}
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
