@@ -35,16 +35,16 @@ class Change:
     that is listed because it exists has no ``run_id``.
     """
 
-    seq: int
-    op: Op
-    dataset: str
-    ref_month: str
-    path: str
-    days: tuple[str, ...]
-    appids: tuple[str, ...]
-    run_id: str | None
-    rows_before: int
-    rows_after: int
+    seq: int = 0
+    op: Op = "replaced"
+    dataset: str = ""
+    ref_month: str = ""
+    path: str = ""
+    days: tuple[str, ...] = ()
+    appids: tuple[str, ...] = ()
+    run_id: str | None = None
+    rows_before: int = 0
+    rows_after: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the change as values for JSON."""

@@ -50,24 +50,16 @@ class LogPosition(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class LogEntry:
-    """An entry of a log; ``after`` is the mark of the one before, ``at`` the time in UTC.
+class LogEntry(Change):
+    """A change as a log has it; ``after`` is the mark of the entry before, ``at`` the time in UTC.
 
     The log sets the number, the mark, the time and the run.
     """
 
-    seq: int = 0
+    op: Op | Literal["begin"] = "replaced"  # type: ignore[assignment] # the first is no change
+    run_id: str = ""
     after: str = ""
     at: str = ""
-    op: Op | Literal["begin"] = "replaced"
-    run_id: str = ""
-    dataset: str = ""
-    ref_month: str = ""
-    path: str = ""
-    days: tuple[str, ...] = ()
-    appids: tuple[str, ...] = ()
-    rows_before: int = 0
-    rows_after: int = 0
 
     @property
     def position(self) -> LogPosition:
