@@ -9,10 +9,9 @@ from pathlib import Path
 
 from harvester import __version__
 from harvester.catalogue.languages import Language
-from harvester.core.config import parsers
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
-from harvester.manifest.option_values import option, spelled
+from harvester.manifest.option_values import place_named, spelled
 from harvester.planning import wanted_days
 from harvester.runs.runtime import Project
 from harvester.storage import layout
@@ -21,6 +20,7 @@ from harvester.verbs import arguments, summary_file
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
 from harvester.verbs.page import assembly, tables
 from harvester.verbs.page.facts import View
+from harvester.verbs.project import is_inside
 from harvester.verbs.results import VerbResult
 from harvester.verbs.status import find, open_to_read
 
@@ -79,17 +79,15 @@ def _command(manifest: ManifestSource | None, output: str | os.PathLike[str] | N
 
 def _target(html: str | os.PathLike[str], project: Project) -> Path | str:
     """Return the file or the URL of the page. Raises UsageError if it may not be written."""
-    text, manifest, name = os.fspath(html), project.whole, spelled("html")
-    if "://" not in text:
-        path = summary_file.usable(Path(text), manifest.file, name)
-        summary_file.refuse_place(path, manifest, name)
-        return path
-    url = option("html", text, parsers.place) or ""
-    if not url.endswith(".html"):
-        raise UsageError(f"{name} {inert(url)}: no name of a page", "let it end in .html")
-    if f"{url}/".startswith(f"{manifest.output.path}/"):
-        raise UsageError(f"{name} {inert(url)}: inside of the output", "name another place")
-    return url
+    place, manifest, name = place_named(os.fspath(html), "html"), project.whole, spelled("html")
+    if isinstance(place, Path):
+        summary_file.refuse_unusable(place, manifest.file, name)
+        summary_file.refuse_place(place, manifest, name)
+    elif not place.endswith(".html"):
+        raise UsageError(f"{name} {inert(place)}: no name of a page", "let it end in .html")
+    elif is_inside(place, manifest.output.path):
+        raise UsageError(f"{name} {inert(place)}: inside of the output", "name another place")
+    return place
 
 
 def _write(target: Path | str, page: bytes, project: Project) -> None:

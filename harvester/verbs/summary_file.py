@@ -20,11 +20,11 @@ from harvester.storage.backends.base import META_DIR
 _INPUT = "the run reads this file"
 
 
-def usable(path: Path, manifest: Path, option: str) -> Path:
-    """Return the path if it may be written, before the manifest at ``manifest`` is read.
+def refuse_unusable(path: Path, manifest: Path, option: str) -> None:
+    """Raise UsageError for a file that may not be written, before the manifest is read.
 
-    Raises UsageError for a link to a file, the manifest, a place inside of an output, and anything
-    but a file, a pipe or a terminal.
+    That is a link to a file, the ``manifest`` itself, a place inside of an output, and anything but
+    a file, a pipe or a terminal.
     """
     try:
         # What is not there yet, be it behind a link, becomes a file.
@@ -43,7 +43,6 @@ def usable(path: Path, manifest: Path, option: str) -> Path:
     if is_inside:
         raise _refusal(option, path, "inside of an output")
     _refuse_same(path, [manifest], option, _INPUT)
-    return path
 
 
 def refuse_place(path: Path, manifest: Manifest, option: str) -> None:

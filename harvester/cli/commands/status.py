@@ -106,7 +106,7 @@ def status(
     given = selecting.given()
     source: ManifestSource | None = options.manifest_of(manifest, output)
     if metrics is not None:
-        summary_file.usable(metrics, manifest, "--metrics")
+        summary_file.refuse_unusable(metrics, manifest, "--metrics")
         if source is not None:
             source = read_manifest(source)
             summary_file.refuse_place(metrics, source, "--metrics")

@@ -127,7 +127,7 @@ SABOTAGES = (
     Sabotage(
         "page-replaces-the-manifest",
         REPORT,
-        "summary_file.refuse_place(path, manifest, name)",
+        "summary_file.refuse_place(place, manifest, name)",
         "pass",
         f"{OF_COMMAND}::test_a_place_that_holds_something_else_is_refused",
     ),
