@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
@@ -38,22 +38,19 @@ _NO_CAUSE = ExplainedDays("", "", calendar.NO_DAYS, at=None, reason="")
 STATES = ("refused", "pending", "backfilling", "complete", "paused")
 """States of accounts, the worst first."""
 
-Ranges: TypeAlias = tuple[tuple[date, date], ...]
-"""First and last days, both included."""
-
 
 @dataclass(frozen=True, slots=True)
 class DaysOfAccount:
     """Days of one account, the same ones in each of ``datasets``.
 
-    ``days`` counts them over the datasets, and ``ranges`` has them once.
+    ``days`` counts them over the datasets, and ``ranges`` has them once, as first and last days.
     """
 
     appid: str
     name: str
     datasets: tuple[str, ...]
     days: int
-    ranges: Ranges
+    ranges: tuple[tuple[date, date], ...]
 
 
 @dataclass(frozen=True, slots=True)

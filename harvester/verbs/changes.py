@@ -175,14 +175,11 @@ def _present(
             days, appids = known.filled()
             yield Change(
                 seq=positions.get(layout.label_of(file.name), LogPosition()).seq,
-                op="replaced",
                 dataset=file.name.partition("/")[0],
                 ref_month=calendar.month_text(known.month),
                 path=file.name,
                 days=tuple(map(calendar.day_text, calendar.each_day(days))),
                 appids=tuple(appids),
-                run_id=None,
-                rows_before=0,
                 rows_after=rows,
             )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from sys import intern
 from typing import NamedTuple
 
@@ -65,14 +65,11 @@ def _since(store: Store, logs: Mapping[str, Shelf], positions: Mapping[str, LogP
     """Read all logs at once, because an object store answers many requests at a time."""
     logs = {label: logs.get(label, Shelf()) for label in sorted(logs.keys() | positions.keys())}
     places = {label: positions.get(label, LogPosition()) for label in logs}
-    wanted = [
-        (label, each) for label, at in places.items() for each in needed(logs[label].files, at.seq)
-    ]
-    found: dict[str, list[list[LogEntry]]] = {label: [] for label in logs}
-    for (label, _), entries in zip(wanted, _read(store, [each for _, each in wanted]), strict=True):
-        found[label].append(entries)
+    wanted = {label: needed(logs[label].files, at.seq) for label, at in places.items()}
+    found = iter([*_read(store, [*chain.from_iterable(wanted.values())])])
     news: list[LogEntry] = []
-    for label, read in found.items():
+    for label, files in wanted.items():
+        read = [*islice(found, len(files))]
         at, newest = places[label], logs[label].newest
         new = list(followed(chain.from_iterable(read), at))
         places[label] = new[-1].position if new else at
