@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -180,7 +179,7 @@ def _status(
         lacks = [*lacks, _NO_CAUSE._replace(reason="quarantined")]
     wanted = sum(calendar.count_days(days) for days, _ in sets)
     done = sum(calendar.count_days(days & state.covered) for days, state in sets)
-    answered = functools.reduce(operator.or_, (state.answered for _, state in sets))
+    answered = functools.reduce(int.__or__, (state.answered for _, state in sets))
     lack = _lack(lacks, now)
     return AccountStatus(
         account.appid,

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import lru_cache, reduce
 from operator import and_
 
@@ -82,9 +83,9 @@ class ChosenChanges:
             # Of no account at all the type would be unknown.
             parts.append(pc.field("appid").isin(pa.array(sorted(self.appids), pa.string())))
         if first in columns and self.begin_date:
-            parts.append(pc.field(last) >= _date(self.begin_date))
+            parts.append(pc.field(last) >= date.fromisoformat(self.begin_date))
         if first in columns and self.end_date != ALL_CHANGES.end_date:
-            parts.append(pc.field(first) <= _date(self.end_date))
+            parts.append(pc.field(first) <= date.fromisoformat(self.end_date))
         return reduce(and_, parts) if parts else None
 
 
@@ -92,10 +93,6 @@ class ChosenChanges:
 def _buckets_of(appids: frozenset[str], buckets: int) -> frozenset[int]:
     # Once for all files, because there may be thousands of both.
     return frozenset(bucket_of(appid, buckets) for appid in appids)
-
-
-def _date(day: str) -> pa.Scalar:
-    return pa.scalar(day).cast(pa.date32())
 
 
 def day_bounds(begin: Day | None, end: Day | None) -> tuple[str, str]:
