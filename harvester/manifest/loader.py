@@ -12,7 +12,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.config.expect import Expect
 from harvester.core.config.references import quote_safe
-from harvester.core.config.settings import Account, Job, Manifest
+from harvester.core.config.settings import Account, Api, Job, Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.errors import DEFAULTS, PLATFORM, ManifestError, Place
 from harvester.manifest import models
@@ -120,6 +120,7 @@ def _draft(section: Section) -> Draft:
     paused = pause_of(root.defaults.paused, ("defaults", "paused"), section)
     if paused is not root.defaults.paused:
         root = replace(root, defaults=replace(root.defaults, paused=paused))
+    _check_files(root.api, section)
     check_platform(root, bad, section)
     if "jobs" not in value:
         section.refuse((), "`jobs` is missing", "one `- datasets: …` each")
@@ -134,6 +135,18 @@ def _parsed(text: str | None, context: LoadContext) -> Section:
         hint = _INIT if flaw.what == MISSING else flaw.hint
         raise context.fatal(place, f"the manifest {flaw.what}", hint) from None
     return parse(text, context)
+
+
+def _check_files(api: Api, section: Section) -> None:
+    """Report a missing or unreadable file of certificates."""
+    if api.ca_file is None:
+        return
+    try:
+        flaw = "" if api.ca_file.is_file() else "names no file"
+    except OSError as error:
+        flaw = f"cannot be read: {error.strerror}"
+    if flaw:
+        section.refuse(("api", "ca_file"), f"`ca_file` {flaw}", "a PEM file of certificates")
 
 
 def _datasets(overrides: dict[str, models.Override]) -> dict[str, Dataset]:

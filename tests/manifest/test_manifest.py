@@ -258,6 +258,21 @@ def test_escaped_surrogate_pairs_are_refused(load: Load) -> None:
         load('{"accounts": [{"name": "\\ud83d\\ude00"}]}')
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("long" * 75, "File name too long"), ("closed/ca.pem", "Permission denied")]
+)
+def test_an_unreadable_certificate_file_is_refused(
+    load: Load, closed: Path, name: str, why: str
+) -> None:
+    """The message has the place and the reason."""
+    text = (
+        f"api: {{base_url: sandbox, ca_file: {name}}}\n"
+        f"accounts: [{{appid: {ONE}}}]\njobs: [{{datasets: all, begin_date: -3d}}]"
+    )
+    with refused(f"1:35: `ca_file` cannot be read: {why} (a PEM file of certificates)"):
+        load(text)
+
+
 def test_references_are_resolved(load: Load, tmp_path: Path) -> None:
     """Any text may come from a variable or a file, and a number from text with digits."""
     (tmp_path / "name.txt").write_text("Acme\r\n")
