@@ -1,3 +1,1 @@
 """Runs in several processes: one shares out the work, and each of the others harvests a shard."""
-
-__all__ = ["cores", "shared_run"]
