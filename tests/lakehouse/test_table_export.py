@@ -22,8 +22,9 @@ from harvester.runs.run_log import RunLog, locked
 from harvester.runs.stream import Stream
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import CHANGES, Tree
+from harvester.verbs.changes import ALL_CHANGES
 from harvester.verbs.lakehouse import delta, formats, table_export
-from harvester.verbs.lakehouse.copies import Copier, Journal
+from harvester.verbs.lakehouse.copies import Copies
 from harvester.verbs.lakehouse.tables import LakeTable
 from harvester.verbs.rewrite import rewrite_tree
 from tests.lakehouse.exports import DAILY, Lakeside
@@ -36,14 +37,14 @@ Does = Callable[[str], object]
 
 def after_copies(monkeypatch: pytest.MonkeyPatch, do: Does) -> None:
     """Call a function after each copy, with the name of its source below the output."""
-    real = Copier.copy
+    real = Copies.copy
 
-    def copy(copier: Copier, source: str) -> Any:
-        made = real(copier, source)
-        do(f"{copier.folder}/{source}")
+    def copy(copies: Copies, source: str) -> Any:
+        made = real(copies, source)
+        do(f"{copies.folder}/{source}")
         return made
 
-    monkeypatch.setattr(Copier, "copy", copy)
+    monkeypatch.setattr(Copies, "copy", copy)
 
 
 def newest(lakeside: Lakeside, name: str) -> list[str]:
@@ -80,14 +81,14 @@ def test_a_deletion_beside_an_export_is_told(
     lakeside.export()
     for day in ("2026-03-30", "2026-04-01"):
         lakeside.replace_rows(day)
-    once, real = [lakeside.forget_last], Copier.copy
+    once, real = [lakeside.forget_last], Copies.copy
 
-    def copy(copier: Copier, source: str) -> Any:
-        if copier.folder == HOURLY and once:
+    def copy(copies: Copies, source: str) -> Any:
+        if copies.folder == HOURLY and once:
             once.pop()()
-        return real(copier, source)
+        return real(copies, source)
 
-    monkeypatch.setattr(Copier, "copy", copy)
+    monkeypatch.setattr(Copies, "copy", copy)
     told = holding(lakeside)
     monkeypatch.undo()
     assert HOURLY in told
@@ -304,11 +305,11 @@ def test_a_table_of_a_newer_protocol_is_left_alone(lakeside: Lakeside, feature: 
 OLD, NEW = "codes-000000000000.parquet", "codes-111111111111.parquet"
 
 
-def journal(root: Path) -> Journal:
+def journal(root: Path) -> Copies:
     """Return the journal of a folder with a copy of before."""
     store = LocalStore(root)
     store.put(f"codes/{OLD}", b"old")
-    return Journal(store, "codes")
+    return Copies(store, store, "codes", ALL_CHANGES)
 
 
 def files(root: Path) -> set[str]:
@@ -367,6 +368,8 @@ def test_a_damaged_journal_removes_nothing(tmp_path: Path, text: str) -> None:
     one = journal(tmp_path)
     one.target.put("_harvester/export-codes.json", text.encode())
     one.end([], "3")
+    one.begin([], "3")
+    one.end([], "3")
     assert files(tmp_path) == {OLD}
     assert not (tmp_path / "_harvester/export-codes.json").exists()
 
@@ -381,7 +384,7 @@ def test_an_export_that_was_killed_after_its_commit_keeps_every_version(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "end", die)
+        patch.setattr(Copies, "end", die)
         with pytest.raises(Killed):
             lakeside.export()
     # The first table that is exported.

@@ -21,7 +21,7 @@ from unittest import mock
 
 from harvester.storage.backends import atomic_files
 from harvester.storage.backends.local import LocalStore
-from harvester.verbs.lakehouse.copies import Copier
+from harvester.verbs.lakehouse.copies import Copies
 from harvester.verbs.lakehouse.export import export
 
 DIED, DIED_COMMITTING = 9, 10
@@ -58,7 +58,7 @@ def dying_at(count: int, to: str, lake: Path, die: Callable[[int], None]) -> Ite
     with (
         mock.patch.object(LocalStore, "put", counting(LocalStore.put)),
         mock.patch.object(LocalStore, "delete", counting(LocalStore.delete)),
-        mock.patch.object(Copier, "copy", counting(Copier.copy)),
+        mock.patch.object(Copies, "copy", counting(Copies.copy)),
         mock.patch.object(tables, "commit", counting(tables.commit, after=True)),
         mock.patch.object(tables, "expire", counting(tables.expire)),
     ):

@@ -32,7 +32,7 @@ from harvester.storage.layout import CHANGES, Tree
 from harvester.verbs import forget, rewrite, verify
 from harvester.verbs.changes import ALL_CHANGES
 from harvester.verbs.erasure import ErasureRequest
-from harvester.verbs.lakehouse.copies import Copier
+from harvester.verbs.lakehouse.copies import Copies
 from harvester.verbs.lakehouse.export import Exported, export
 from tests.support.lake_ducklake import DuckLakeReader
 from tests.support.lake_iceberg import IcebergReader
@@ -254,18 +254,18 @@ class Story:
 
     def export_beside_a_run(self) -> None:
         """Export while a run publishes after one of the copies."""
-        left, real = self.chance.randrange(1, 12), Copier.copy
+        left, real = self.chance.randrange(1, 12), Copies.copy
         contents = {table: [self._output(table)] for table in LAKE_TABLES}
 
-        def copy(copier: Copier, source: str) -> Any:
+        def copy(copies: Copies, source: str) -> Any:
             nonlocal left
             left -= 1
-            made = real(copier, source)
+            made = real(copies, source)
             if not left:
                 self.chance.choice([self.run, self.refetch, self.forget])()
             return made
 
-        with mock.patch.object(Copier, "copy", copy):
+        with mock.patch.object(Copies, "copy", copy):
             done = export(**self._arguments())
         for table, found in contents.items():
             found.append(self._output(table))

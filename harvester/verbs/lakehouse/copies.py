@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from harvester.core.dataset import DATE_COLUMN
 from harvester.storage.backends import atomic_files
-from harvester.storage.backends.base import META_DIR, Store, read_bytes, temp_path
+from harvester.storage.backends.base import META_DIR, Store, temp_path
 from harvester.storage.footer import parquet_errors_as_store_errors
 from harvester.storage.layout import COVERAGE
 from harvester.storage.state import json_file
@@ -29,10 +29,20 @@ _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Copier:
-    """Copies files of the store ``source`` below the folder of a table in ``target``.
+class _Note:
+    """Copies that may stay ``at`` a version of a table, and those about to be committed on it."""
 
-    Only the rows that are ``chosen`` are copied.
+    at: str
+    kept: frozenset[str]
+    added: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Copies of files of the store ``source`` below the folder of a table in ``target``.
+
+    Only the rows that are ``chosen`` are copied. A journal has the names of the copies that were
+    there before an export began to copy.
     """
 
     source: Store
@@ -71,6 +81,52 @@ class Copier:
         with temp.open("rb") as written:
             return hashlib.file_digest(written, "sha256").hexdigest()
 
+    def begin(self, files: Collection[str], version: str) -> None:
+        """Note which copies may stay: those in ``files``, the table, or from before.
+
+        Without an export that was killed, all that are there are from before. ``version`` is that
+        of the table.
+        """
+        there, noted = self._listed(), self._noted(version)
+        kept = there if noted is None else there & (noted | {*files})
+        json_file.write(self.target, self._name, _Note(version, kept))
+
+    def commit(self, added: Collection[str], version: str) -> None:
+        """Note that copies are about to be committed on top of a version."""
+        note = _Note(version, self._noted(version) or frozenset(), frozenset(added))
+        json_file.write(self.target, self._name, note)
+
+    def end(self, files: Collection[str], version: str) -> None:
+        """Remove copies that are neither in ``files`` nor from before, if an export has begun.
+
+        ``version`` is that of the table before this export.
+        """
+        if (noted := self._noted(version)) is None:
+            return
+        for name in sorted(self._listed() - noted - {*files}):
+            self.target.delete(f"{self.folder}/{name}")
+        self.target.delete(self._name)
+
+    @property
+    def _name(self) -> str:
+        return f"{META_DIR}/export-{self.folder}.json"
+
+    def _listed(self) -> frozenset[str]:
+        start = f"{self.folder}/"
+        names = (file.name.removeprefix(start) for file in self.target.list(self.folder))
+        return frozenset(name for name in names if source_of(name) is not None)
+
+    def _noted(self, version: str) -> frozenset[str] | None:
+        """Return what may stay by the journal, None without one that can be read.
+
+        Where the table has another version, an export has died after its commit, or another writer
+        was there: a version may need what was about to be committed.
+        """
+        note = json_file.read(self.target, self._name, _Note)
+        if note is None:
+            return None
+        return note.kept if note.at == version else note.kept | note.added
+
 
 def _copied(found: Path, temp: Path) -> str:
     """Copy the bytes of a file; return their digest. Reads once: twice costs a tenth more."""
@@ -103,70 +159,6 @@ def _bounds(metadata: pq.FileMetaData) -> dict[str, tuple[str, str]]:
             lowest, highest = min(each.min for each in found), max(each.max for each in found)
             bounds[name] = str(lowest), str(highest)
     return bounds
-
-
-@dataclass(frozen=True, slots=True)
-class _Note:
-    """Copies that may stay ``at`` a version of a table, and those about to be committed on it."""
-
-    at: str
-    kept: frozenset[str]
-    added: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Journal:
-    """Names of copies that were below the folder of a table before an export began to copy."""
-
-    target: Store
-    folder: str
-
-    def begin(self, files: Collection[str], version: str) -> None:
-        """Note which copies may stay: those in ``files``, the table, or from before.
-
-        Without an export that was killed, all that are there are from before. ``version`` is that
-        of the table.
-        """
-        there, noted = self._listed(), self._noted(version)
-        kept = there if noted is None else there & (noted | {*files})
-        json_file.write(self.target, self._name, _Note(version, kept))
-
-    def commit(self, added: Collection[str], version: str) -> None:
-        """Note that copies are about to be committed on top of a version."""
-        note = _Note(version, self._noted(version) or frozenset(), frozenset(added))
-        json_file.write(self.target, self._name, note)
-
-    def end(self, files: Collection[str], version: str) -> None:
-        """Remove copies that are neither in ``files`` nor from before, if an export has begun.
-
-        ``version`` is that of the table before this export.
-        """
-        if read_bytes(self.target, self._name) is None:
-            return
-        noted = self._noted(version)
-        for name in sorted(set() if noted is None else self._listed() - noted - {*files}):
-            self.target.delete(f"{self.folder}/{name}")
-        self.target.delete(self._name)
-
-    @property
-    def _name(self) -> str:
-        return f"{META_DIR}/export-{self.folder}.json"
-
-    def _listed(self) -> frozenset[str]:
-        start = f"{self.folder}/"
-        names = (file.name.removeprefix(start) for file in self.target.list(self.folder))
-        return frozenset(name for name in names if source_of(name) is not None)
-
-    def _noted(self, version: str) -> frozenset[str] | None:
-        """Return what may stay by the journal, None without one that can be read.
-
-        Where the table has another version, an export has died after its commit, or another writer
-        was there: a version may need what was about to be committed.
-        """
-        note = json_file.read(self.target, self._name, _Note)
-        if note is None:
-            return None
-        return note.kept if note.at == version else note.kept | note.added
 
 
 def values_in(store: Store, names: Iterable[str], column: str) -> set[object]:

@@ -12,7 +12,7 @@ from harvester.storage.backends.base import META_DIR, read_bytes
 from harvester.storage.derived import derived_files
 from harvester.storage.layout import ACCOUNTS, CODES, RUN_ROWS, TABLES, Tree
 from harvester.verbs.changes import ChosenChanges
-from harvester.verbs.lakehouse.copies import Copier, Journal, values_in
+from harvester.verbs.lakehouse.copies import Copies, values_in
 from harvester.verbs.lakehouse.formats import Lakehouse
 from harvester.verbs.lakehouse.news import Feed
 from harvester.verbs.lakehouse.plan import removed, scope_of
@@ -75,13 +75,13 @@ class TableExport:
             advice = "name the same --accounts, --begin-date and --end-date, or another place"
             raise UsageError(f"{where}: the table was made of other accounts or days", advice)
         version, done = known.version, _NOTHING
-        journal = Journal(self.target.store, table.name)
-        if swap := self._swap(table, known, sources):
-            journal.commit([copy.name for copy in swap.added], known.version)
+        folder = Copies(self.source.store, self.target.store, table.name, self.chosen)
+        if swap := self._swap(table, known, sources, folder):
+            folder.commit([copy.name for copy in swap.added], known.version)
             self.target.hold.check()
             version, done = self.lake.commit(table, state, swap), swap
         added = {copy.name for copy in done.added}
-        journal.end(known.files.keys() - {*done.removed} | added, known.version)
+        folder.end(known.files.keys() - {*done.removed} | added, known.version)
         if expire:
             self.target.hold.check()
             self.lake.expire(table)
@@ -89,7 +89,9 @@ class TableExport:
         holding = self.lake.holding(table) if known.has_erased or done.erases else []
         return ExportedTable(table.name, version, len(added), len(done.removed), rows, holding)
 
-    def _swap(self, table: LakeTable, known: TableState, sources: Collection[str]) -> Swap | None:
+    def _swap(
+        self, table: LakeTable, known: TableState, sources: Collection[str], folder: Copies
+    ) -> Swap | None:
         """Copy what changed since the last commit of a table; None if nothing did."""
         files = known.files
         news = self.feed.since(table.name, known.cursor)
@@ -100,11 +102,10 @@ class TableExport:
         is_enough = known.version != "" and table.name not in TABLES and not self.selection
         if not (any(scope) or (erases and is_enough)) and news.many < _MAX_BEHIND:
             return None
-        Journal(self.target.store, table.name).begin(files, known.version)
-        copier = Copier(self.source.store, self.target.store, table.name, self.chosen)
+        folder.begin(files, known.version)
         copies, waiting = dict[str, Copy | None](), scope.sources
         for _ in range(_MAX_ROUNDS):
-            copies |= {name: copier.copy(name) for name in sorted(waiting)}
+            copies |= {name: folder.copy(name) for name in sorted(waiting)}
             # A run may have replaced files since the first was copied.
             news = self.feed.since(table.name, news.cursor, again=True)
             if news.changed == frozenset():
