@@ -11,10 +11,9 @@ import re
 import weakref
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from os import environ, urandom
+from os import environ
 from pathlib import Path
 from urllib.parse import urlsplit
-from uuid import UUID
 
 import pyarrow as pa
 from pyiceberg import exceptions
@@ -40,10 +39,6 @@ _CATALOG = "harvester"
 
 _SELECTION, _CURSOR, _ERASED = (f"{PREFIX}.{name}" for name in ("selection", "cursor", "erased"))
 _FORMAT = 2
-_MARK_BYTES = b"harvestr"
-_MARK = str(UUID(bytes=_MARK_BYTES * 2))[:19]
-"""Beginning of the number in the names of manifests that an export writes."""
-
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 _KINDS = {"sqlite": "sql", "postgresql": "sql", "http": "rest", "https": "rest"}
 
@@ -134,8 +129,7 @@ class Tables(Lakehouse):
                 _swapped(found.transaction(), _cursor(found), [], [])
                 found.maintenance.expire_snapshots().older_than(_NEVER).commit()
             for name in self._unused(table, found):
-                is_ours = name in before or _MARK in name or source_of(name)
-                if has_erased or is_ours:
+                if has_erased or name in before or source_of(name):
                     self._files.delete(f"{table.name}/{name}")
             if has_erased and len(found.snapshots()) == 1:
                 with found.transaction() as change:
@@ -215,8 +209,7 @@ def _swapped(
     operation = Operation.OVERWRITE if removed else Operation.APPEND
     io = change._table.io  # noqa: SLF001 - a table that is being made has it nowhere else
     metadata = change.table_metadata
-    mark = UUID(bytes=_MARK_BYTES + urandom(8))
-    swap = _FileSwap(operation, change, io, mark, snapshot_properties=properties)
+    swap = _FileSwap(operation, change, io, snapshot_properties=properties)
     for path in added:
         swap.append_data_file(parquet_file_to_data_file(io, metadata, path))
     for file in removed:

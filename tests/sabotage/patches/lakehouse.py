@@ -117,7 +117,7 @@ SABOTAGES = (
     Sabotage(
         "expiry-of-what-another-writer-is-about-to-commit",
         f"{ROOM}/iceberg.py",
-        "if has_erased or is_ours:",
+        "if has_erased or name in before or source_of(name):",
         "if name:",
         "tests/lakehouse/test_iceberg.py"
         "::test_an_expiry_keeps_what_another_writer_is_about_to_commit",
