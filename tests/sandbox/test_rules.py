@@ -8,6 +8,7 @@ import pytest
 from harvester.core.calendar import instant
 from harvester.sandbox import ANYONE, Row, expected_rows
 from harvester.sandbox.call_faults import MESSAGES
+from tests.support import emulated_platform
 from tests.support.faulty_wechat import Fault
 from tests.support.sandboxes import (
     BUSY,
@@ -282,4 +283,5 @@ async def test_the_source_of_rows_can_be_replaced() -> None:
 
 def test_every_message_is_wechats() -> None:
     """All errors have words of their own, without the id that is added to each."""
-    assert all(words and "rid" not in words.split() for words in MESSAGES.values())
+    known = (*MESSAGES.values(), *emulated_platform.MESSAGES.values())
+    assert all(words and "rid" not in words.split() for words in known)

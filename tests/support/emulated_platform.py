@@ -31,6 +31,19 @@ TICKET_LIFE = 12 * 3600.0
 LONGEST_PAGE = 500
 """Accounts in one page of the list at most."""
 
+MESSAGES = {
+    42007: "access_token and refresh_token exception",
+    61003: "component is not authorized by this account",
+    61004: "access clientip is not registered",
+    61005: "component ticket is expired",
+    61006: "component ticket is invalid",
+    61007: "api is unauthorized to component",
+    61011: "invalid component",
+    61014: "must use component token for component api",
+    61023: "refresh_token is invalid",
+}
+"""WeChat's words for the errors of a platform."""
+
 Endpoint: TypeAlias = Callable[[Mapping[str, Any], str], dict[str, Any]]
 """A function from a request's JSON object and the platform's own token to the answer."""
 

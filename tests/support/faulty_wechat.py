@@ -41,7 +41,7 @@ from harvester.sandbox.data.account import fraction
 from harvester.sandbox.responses import READY_MINUTES, Window, grown_so_far
 from harvester.sandbox.tokens import Token
 from tests.support.counting_wechat import CountingWeChat, StrictRules
-from tests.support.emulated_platform import Endpoint, Platforms
+from tests.support.emulated_platform import MESSAGES, Endpoint, Platforms
 from tests.support.preliminary_figures import preliminary
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -404,6 +404,9 @@ class FaultyWeChat(CountingWeChat):
             told = orjson.loads(body)
             body = json_of({**told, "list": fault.alter(told["list"])})
         return broken(Reply(body, fault.status, fault.content_type, fault.delay), fault.wire, now)
+
+    def _error(self, errcode: int, now: float, errmsg: str = "") -> bytes:
+        return super()._error(errcode, now, errmsg or MESSAGES.get(errcode, ""))
 
     def reset(self) -> None:
         """Reset the windows too."""
