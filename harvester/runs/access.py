@@ -93,6 +93,17 @@ async def open_line(
             yield transport, tokens, providers
 
 
+@asynccontextmanager
+async def open_platform(context: RunContext) -> AsyncIterator[Component | None]:
+    """Reach the platform of a run while the block lasts; yields None if it has none."""
+    if context.platform is None:
+        yield None
+        return
+    # Its answers tell this process no time: the shards hear the dates of theirs.
+    async with context.open_api() as api, Transport(api, connections=1) as transport:
+        yield Component(context.platform, transport, context.clock.elapsed)
+
+
 async def ask_for_time(manifest: Manifest, context: RunContext) -> None:
     """Make one call for the time that its answer brings; warn if there is no answer.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from harvester.core.config.credentials import PlatformAccess
+from harvester.core.config.credentials import PlatformAccess, PlatformCache
 from harvester.core.config.settings import Limits, Manifest
 from harvester.core.errors import UsageError
 from harvester.planning import wanted_days
@@ -18,7 +18,6 @@ from harvester.runs.facts import Planned
 from harvester.runs.processes.cores import usable_cores
 from harvester.runs.processes.launcher import Launcher
 from harvester.runs.processes.messages import ShardTask
-from harvester.runs.processes.platform_service import known_of
 from harvester.runs.processes.supervisor import Supervisor
 from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.runtime import Project, RunOptions, shard_text
@@ -120,6 +119,15 @@ def _granted(
         known = known_of(platform, [account.appid for account in task.manifest.accounts])
         grant = None if limit is None else task.plan.windows + over
         yield replace(task, grant=grant, platform=known)
+
+
+def known_of(platform: PlatformAccess | None, appids: Collection[str]) -> PlatformCache | None:
+    """Return what is known of a platform, with the refresh tokens of these accounts alone."""
+    if platform is None:
+        return None
+    known = platform.known
+    listed = {appid: known.listed[appid] for appid in appids if appid in known.listed}
+    return replace(known, listed=listed)
 
 
 def _processes(wanted: int, buckets: int, limits: Limits) -> int:

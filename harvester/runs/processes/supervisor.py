@@ -20,13 +20,13 @@ from anyio import to_thread
 from harvester.core.errors import CallError, HarvesterError, ProcessDied
 from harvester.planning import wanted_days
 from harvester.runs import watchers
+from harvester.runs.access import open_platform
 from harvester.runs.clock import OFF_SECONDS
 from harvester.runs.days.coverage_of_run import Harvested, read_coverage
 from harvester.runs.facts import Counted, CoverageRead, Died, Ended, Fact, Planned
 from harvester.runs.processes import messages
 from harvester.runs.processes.launcher import End, Launcher
 from harvester.runs.processes.messages import Answered, Channel, ShardTask
-from harvester.runs.processes.platform_service import open_platform
 from harvester.runs.record.members import joined
 from harvester.runs.record.record import worst_of
 from harvester.runs.run_log import RunLog

@@ -33,7 +33,7 @@ from harvester.core.calendar import date_of, parse_day
 from harvester.core.config.credentials import PlatformAccess, PlatformCache, SecretReader
 from harvester.core.errors import HarvesterError, ProcessDied, UsageError
 from harvester.core.secret import Secret
-from harvester.runs.access import run_context
+from harvester.runs.access import open_platform, run_context
 from harvester.runs.clock import CheckedClock
 from harvester.runs.facts import (
     AskingEnded,
@@ -48,7 +48,6 @@ from harvester.runs.facts import (
 from harvester.runs.processes import forkserver, messages, shard_process
 from harvester.runs.processes.launcher import End, Launcher
 from harvester.runs.processes.messages import PAIR, UNKNOWN_END, Channel, ShardTask
-from harvester.runs.processes.platform_service import known_of, open_platform
 from harvester.runs.processes.shard_process import (
     END_SECONDS,
     Parent,
@@ -57,6 +56,7 @@ from harvester.runs.processes.shard_process import (
     _shared_platform,
     work,
 )
+from harvester.runs.processes.shared_run import known_of
 from harvester.runs.processes.supervisor import Supervisor
 from harvester.runs.record.account_report import DatasetSummary, DayCounts
 from harvester.runs.record.next_requests import NO_REQUESTS
