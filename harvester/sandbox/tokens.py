@@ -53,9 +53,8 @@ class Token:
 
 @dataclass(slots=True)
 class _Account:
-    """An account's secret and newest tokens."""
+    """An account's newest tokens."""
 
-    secret: str | None = None
     stable: Token | None = None
     plain: Token | None = None
     forced_at: float = -inf
@@ -71,22 +70,20 @@ class TokenServer:
     def __init__(self, life: float, tail: str = "") -> None:
         self.life = life
         self._tail = tail
+        self._secrets: dict[str, str] = {}
         self._accounts = defaultdict[str, _Account](_Account)
         self._forced = PeriodCounter(FORCED_A_DAY)
         self._tokens: dict[str, Token] = {}
         self._serial = itertools.count(1)
 
-    def check_secret(self, appid: str, secret: str | None = None) -> None:
+    def check_secret(self, appid: str, secret: str) -> None:
         """Check an account's secret; the first secret shown becomes the account's secret.
 
-        None is not checked. Raises Refused 40013 for an invalid appid, 40125 for a wrong secret.
+        Raises Refused 40013 for an invalid appid, 40125 for a wrong secret.
         """
         if not _APPID.fullmatch(appid):
             raise Refused(40013)
-        account = self._accounts[appid]
-        if account.secret is None:
-            account.secret = secret
-        elif secret is not None and secret != account.secret:
+        if self._secrets.setdefault(appid, secret) != secret:
             raise Refused(40125)
 
     def stable(self, appid: str, now: float) -> Token:

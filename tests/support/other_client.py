@@ -35,7 +35,6 @@ class OtherClient:
         else:
             held = None
         if held is None:
-            self._tokens.check_secret(self._appid)
             self._held = self._issue(self._appid, now)
             self.renewals += 1
 
