@@ -5,12 +5,6 @@ They are worded as answers seen in the wild, without the ``rid`` that WeChat app
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain, product, repeat
-from typing import Generic, TypeVar
-
-T = TypeVar("T")
-
 TOKEN = "token"
 """In the place of a dataset's name: all token endpoints."""
 
@@ -60,27 +54,3 @@ class Refused(Exception):
     def __init__(self, errcode: int) -> None:
         super().__init__(MESSAGES.get(errcode, ""))
         self.errcode = errcode
-
-
-class CallFaults(Generic[T]):
-    """The faults of calls to come, by account and by dataset, TOKEN, QUOTA or None for all data."""
-
-    def __init__(self) -> None:
-        self._faults: dict[tuple[str, str | None], Iterator[T]] = {}
-
-    def add(self, appid: str, dataset: str | None, fault: T, times: int | None) -> None:
-        """Add a fault of the next ``times`` calls, None for all, after the faults added before."""
-        added = repeat(fault) if times is None else repeat(fault, times)
-        self._faults[appid, dataset] = chain(self._faults.get((appid, dataset), ()), added)
-
-    def remove(self, appid: str, dataset: str | None) -> None:
-        """Remove the faults added with the same appid and dataset."""
-        self._faults.pop((appid, dataset), None)
-
-    def take(self, appid: str, dataset: str) -> T | None:
-        """Return the fault of this call and use it up once; the most specific fault comes first."""
-        targets = (dataset,) if dataset in {TOKEN, QUOTA} else (dataset, None)
-        for key in product((appid, ANYONE), targets):
-            for fault in self._faults.get(key, ()):
-                return fault
-        return None

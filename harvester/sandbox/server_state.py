@@ -11,15 +11,16 @@ spans, first days) is shared with the client and nothing else is, so the two can
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain, product, repeat
 from typing import Any, NoReturn
 
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import Clock, today
 from harvester.core.dataset import Dataset
 from harvester.sandbox import calls
-from harvester.sandbox.call_faults import MESSAGES, QUOTA, TOKEN, CallFaults, Refused
+from harvester.sandbox.call_faults import ANYONE, MESSAGES, QUOTA, TOKEN, Refused
 from harvester.sandbox.data import TABLES
 from harvester.sandbox.data.account import digest, fraction
 from harvester.sandbox.limits import Limits
@@ -48,7 +49,7 @@ class FakeWeChat:
         self.tokens = TokenServer(rules.token_life, rules.token_tail)
         self.now = clock
         self.date_comment = ""
-        self._call_faults = CallFaults[int]()
+        self._faults: dict[tuple[str, str | None], Iterator[int]] = {}
         self._limits = Limits(rules)
         self._endpoints: dict[str, Callable[[calls.Request, float], calls.Reply]] = {
             STABLE_TOKEN_PATH: self._stable_token,
@@ -69,11 +70,12 @@ class FakeWeChat:
         of the catalogue, TOKEN or QUOTA for their endpoints, or None for every data call. Faults of
         the same calls are used up in the order in which they were added.
         """
-        self._call_faults.add(appid, dataset, errcode, times)
+        added = repeat(errcode) if times is None else repeat(errcode, times)
+        self._faults[appid, dataset] = chain(self._faults.get((appid, dataset), ()), added)
 
     def heal(self, appid: str, *, dataset: str | None = None) -> None:
         """Remove the call faults added with the same appid and dataset."""
-        self._call_faults.remove(appid, dataset)
+        self._faults.pop((appid, dataset), None)
 
     # Calls
 
@@ -105,8 +107,16 @@ class FakeWeChat:
         self, appid: str, target: str, now: float, answer: Callable[[], bytes]
     ) -> calls.Reply:
         """Return the reply to a call: the errcode that it is to fail with, or its answer."""
-        errcode = self._call_faults.take(appid, target)
+        errcode = self._take_fault(appid, target)
         return calls.Reply(answer() if errcode is None else self._error(errcode, now))
+
+    def _take_fault(self, appid: str, target: str) -> int | None:
+        """Return the fault of this call and use it up once; the most specific fault comes first."""
+        targets = (target,) if target in {TOKEN, QUOTA} else (target, None)
+        for key in product((appid, ANYONE), targets):
+            for fault in self._faults.get(key, ()):
+                return fault
+        return None
 
     # Tokens
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 import orjson
 
@@ -24,7 +24,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import FIRST_DAY, Clock, Day, instant, today
 from harvester.core.dataset import Dataset
 from harvester.sandbox import FakeWeChat, Row, Rules, expected_rows
-from harvester.sandbox.call_faults import TOKEN, CallFaults, Refused
+from harvester.sandbox.call_faults import TOKEN, Refused
 from harvester.sandbox.calls import (
     JSON,
     Reply,
@@ -345,7 +345,6 @@ class FaultyWeChat(CountingWeChat):
 
     def __init__(self, rules: Rules, clock: Clock, *, source: Source = expected_rows) -> None:
         super().__init__(rules, clock)
-        self._faults = CallFaults[Fault]()
         self._permits: dict[str, frozenset[str]] = {}
         self._archive = FaultyArchive(source, rules)
         self.windows = Counter[AskedWindow]()
@@ -363,11 +362,7 @@ class FaultyWeChat(CountingWeChat):
     ) -> None:
         """Make calls fail as `FakeWeChat.fail`, also by a `Fault`."""
         fault = Fault(errcode=errcode) if isinstance(errcode, int) else errcode
-        self._faults.add(appid, dataset, fault, times)
-
-    def heal(self, appid: str, *, dataset: str | None = None) -> None:
-        """Remove the call faults added with the same appid and dataset."""
-        self._faults.remove(appid, dataset)
+        super().fail(appid, cast("int", fault), dataset=dataset, times=times)
 
     def add_data_fault(self, fault: DataFault) -> None:
         """Add a data fault, which stays until `remove_data_fault`."""
@@ -393,7 +388,7 @@ class FaultyWeChat(CountingWeChat):
         return self._archive.rows(window)
 
     def _reply(self, appid: str, target: str, now: float, answer: Callable[[], bytes]) -> Reply:
-        fault = self._faults.take(appid, target)
+        fault = cast("Fault | None", self._take_fault(appid, target))
         if fault is None:
             return Reply(answer())
         if fault.errcode is not None:
@@ -459,11 +454,7 @@ class FaultyWeChat(CountingWeChat):
 
 
 def token_of(wechat: FakeWeChat, appid: str) -> str:
-    """Return an account's stable token, as any client with the secret would get it.
-
-    Raises Refused 40013 for an invalid appid.
-    """
-    wechat.tokens.check_secret(appid)
+    """Return an account's stable token, as any client with the secret would get it."""
     return wechat.tokens.stable(appid, wechat.now()).text
 
 
