@@ -30,8 +30,8 @@ from harvester.wechat.auth.token_providers import Budget, TokenProviders
 from harvester.wechat.quota_api import QUOTA_PATH, quota_body
 from harvester.wechat.transport import Transport
 
-_SANDBOX_LATENCY = 0.015
-"""Minimum latency and maximum jitter of an answer in seconds, as over a network."""
+_SANDBOX_LATENCY = 0.02
+"""Latency of an answer in seconds, as over a network."""
 
 _PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
@@ -145,8 +145,7 @@ async def _open_api(manifest: Manifest, now: Clock) -> AsyncIterator[Api]:
     # Loaded only here: no run against WeChat should pay for an emulator and a web server.
     from harvester.sandbox import FakeWeChat, Rules, server  # noqa: PLC0415 - see above
 
-    rules = Rules(latency=_SANDBOX_LATENCY, latency_jitter=_SANDBOX_LATENCY)
-    async with server.serve(FakeWeChat(rules, now)) as address:
+    async with server.serve(FakeWeChat(Rules(latency=_SANDBOX_LATENCY), now)) as address:
         yield replace(manifest.api, base_url=address)
 
 

@@ -15,9 +15,8 @@ class Rules:
         minute_limit: Calls per minute of the clock, account and dataset; one more answers 45011.
         daily_quota: Calls per Beijing day, account and dataset; one more answers 45009.
         latency: Seconds before every answer.
-        latency_jitter: Maximum of additional seconds, evenly distributed.
         fault_rate: Share of data calls that answer -1, from 0 to 1.
-        seed: Determines which calls fail and how the jitter falls, in the order of the calls.
+        seed: Determines which calls fail, in the order of the calls.
     """
 
     token_life: float = 7200.0
@@ -25,6 +24,5 @@ class Rules:
     minute_limit: int | None = None
     daily_quota: int | None = None
     latency: float = 0.0
-    latency_jitter: float = 0.0
     fault_rate: float = 0.0
     seed: int = 0

@@ -88,8 +88,6 @@ class FakeWeChat:
         except Refused as refused:
             reply = calls.Reply(self._error(refused.errcode, now))
         latency = self.rules.latency
-        if self.rules.latency_jitter:
-            latency += self.rules.latency_jitter * self._chance("latency")
         return reply._replace(delay=reply.delay + latency) if latency else reply
 
     def _call(self, request: calls.Request, now: float) -> calls.Reply:

@@ -22,10 +22,12 @@ class StrictRules(Rules):
     """The rules of an emulator that counts calls in sliding windows too.
 
     Attributes:
+        latency_jitter: Maximum of additional seconds before an answer, evenly distributed.
         window_limit: ``(calls, seconds)``: an account's calls in any window of that length, over
             all datasets and tokens; one more answers 45011.
     """
 
+    latency_jitter: float = 0.0
     window_limit: tuple[int, float] | None = None
 
 
@@ -119,7 +121,11 @@ class CountingWeChat(FakeWeChat):
             self.reset()
             return Reply(b"{}")
         self.counters.requests += 1
-        return super().answer(request)
+        reply = super().answer(request)
+        jitter = self.rules.latency_jitter if isinstance(self.rules, StrictRules) else 0.0
+        if not jitter:
+            return reply
+        return reply._replace(delay=reply.delay + jitter * self._chance("latency"))
 
     def _call(self, request: Request, now: float) -> Reply:
         self.counters.paths[request.path if request.path in self._endpoints else "?"] += 1
