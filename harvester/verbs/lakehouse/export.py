@@ -20,7 +20,6 @@ from harvester.manifest.option_values import place_named
 from harvester.runs.run_log import locked, new_run_log
 from harvester.storage import layout
 from harvester.storage.layout import CHANGES, TABLES, open_tree
-from harvester.storage.state import change_reader
 from harvester.storage.state.change_entries import mark_of, shelves
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, Names
@@ -84,8 +83,8 @@ def export(
     source = project.tree
     chosen = chosen_changes(project.manifest, given, project.clock.started_at)
     place = _beside(project.manifest.output.path, place_named(os.fspath(uri), "uri"))
-    target, logs = open_tree(Output(path=place)), shelves(source.store.list(CHANGES))
-    labels = {BESIDE, *logs, *change_reader.data_files(source)}
+    target, buckets = open_tree(Output(path=place)), map(source.bucket_label, range(source.buckets))
+    labels = {BESIDE, *shelves(source.store.list(CHANGES)), *buckets}
     stream = new_run_log(Path("export"), project.clock, verb="export").stream
     with locked(target, [0], stream, project.lock_timeout) as held:
         # A killed export may have left rows that are deleted for good since.
