@@ -91,22 +91,18 @@ class RunLog:
                 file.begin(record, as_record(record))
                 self._files.append(file)
 
-    def open(
-        self, tree: Tree, own: list[int], *, is_new: bool = False, has_changes: bool = True
-    ) -> None:
+    def open(self, tree: Tree, own: list[int], *, is_new: bool = False) -> None:
         """Begin a record, and open the change logs of these buckets; only with their locks held.
 
-        ``is_new`` begins the logs of a tree that is being made. A run of several processes
-        ``has_changes`` in those alone. Raises StoreError, and UsageError for a log of a newer
-        version.
+        ``is_new`` begins the logs of a tree that is being made. Raises StoreError, and UsageError
+        for a log of a newer version.
         """
         with self._lock:
             changes = ChangeLog(tree, self.run_id, self.stream.now)
             self._place = OpenRecord(tree, changes)
             self._write(self._place)
-            if has_changes:
-                changes.open(map(tree.bucket_label, own), is_new=is_new)
-                self.folds = 0 in own
+            changes.open(map(tree.bucket_label, own), is_new=is_new)
+            self.folds |= 0 in own
 
     def correct_clock(self, offset: float) -> None:
         """Go on by a clock that is ``offset`` seconds ahead, and with a record of a new id.

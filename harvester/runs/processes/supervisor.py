@@ -12,7 +12,6 @@ import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 
 import anyio
 from anyio import to_thread
@@ -248,8 +247,8 @@ class Supervisor:
         if isinstance(fact, Planned) and not self._has_begun:
             # Set first, because others may plan while a thread writes the file.
             self._has_begun = True
-            begin = partial(self.run_log.open, self.tree, shard.task.own, has_changes=False)
-            await to_thread.run_sync(begin)
+            # The shards have the logs of the buckets.
+            await to_thread.run_sync(self.run_log.open, self.tree, [])
             self._stream.stop.is_graceful = True
             self._stream.report(joined([each.task.plan for each in self._shards]))
 
