@@ -132,7 +132,6 @@ class Channel:
         self.silent = 0
         self._connection = connection
         self._in = connection.makefile("rb")
-        self._out = connection.makefile("wb")
         self._lock = threading.Lock()
 
     def send(self, message: FromShard | ToShard) -> None:
@@ -141,8 +140,7 @@ class Channel:
         data = io.BytesIO()
         _Pickler(data).dump(message)
         with self._lock:
-            self._out.write(data.getbuffer())
-            self._out.flush()
+            self._connection.sendall(data.getbuffer())
 
     def receive(self) -> Any:
         """Wait for the next message. Raises EOFError or OSError if the other process is gone."""
@@ -160,6 +158,6 @@ class Channel:
         """End it, also for a thread that waits in `receive`."""
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
-        for each in (self._in, self._out, self._connection):
+        for each in (self._in, self._connection):
             with suppress(OSError):
                 each.close()
