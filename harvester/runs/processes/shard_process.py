@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import signal
 import socket
 import threading
 import time
@@ -118,7 +117,7 @@ class Parent:
 
     def _listen(self) -> None:
         """Receive orders and answers until the connection ends, then end this process."""
-        code = int(signal.SIGTERM) + 128
+        code: int = Exit.SIGTERM
         with suppress(OSError, EOFError):
             while True:
                 match self._channel.receive():

@@ -27,7 +27,6 @@ from harvester.runs.processes import messages
 from harvester.runs.processes.launcher import End, Launcher
 from harvester.runs.processes.messages import Answered, Channel, ShardTask
 from harvester.runs.record.members import joined
-from harvester.runs.record.record import worst_of
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import RunContext
 from harvester.runs.stream import all_made
@@ -146,12 +145,12 @@ class Supervisor:
             stream.report(Counted(token_calls=self._platform.meter.calls))
         if stream.stop.code is not None:
             return
-        records = [stream.shard(shard.name) for shard in self._shards]
-        errors = [record.failed for record in records if record.failed is not None]
+        failed = stream.record.failed
         # No shard held its buckets: nothing has begun, and their error is that of the run.
-        if not self._has_begun and len(errors) == len(records):
-            raise worst_of(errors)
-        for shard, record in zip(self._shards, records, strict=True):
+        if not self._has_begun and failed is not None:
+            raise failed
+        for shard in self._shards:
+            record = stream.shard(shard.name)
             if record.failed is not None or not record.datasets:
                 # As far as it goes: the shard's own error says already that it is not whole.
                 with suppress(HarvesterError):
