@@ -6,7 +6,7 @@ import functools
 import heapq
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from harvester.core import calendar
@@ -164,9 +164,7 @@ class Attempt:
     ``failing_since`` is the time of the first failure. ``repeats`` counts refusals after which the
     window was repeated instead of a stop. ``refused_at`` is the time of the last refusal, and
     ``retry_reason`` its action; empty for a first attempt.
-    ``split_span`` is the number of days of the part of a window that this one is, or is in; 0 for a
-    window that was not split, and for its rest. ``day_number`` is the day of the run on which it
-    was handed out.
+    ``day_number`` is the day of the run on which it was handed out.
     """
 
     queue: AccountQueue
@@ -178,7 +176,6 @@ class Attempt:
     returned_at: float = 0.0
     failing_since: float = 0.0
     repeats: int = 0
-    split_span: int = 0
     day_number: int = 0
     refused_at: float = 0.0
     retry_reason: str = ""
@@ -191,11 +188,6 @@ class Attempt:
     def __lt__(self, other: Attempt) -> bool:
         """Newest days first, among retries that come up at the same moment."""
         return self.window.end > other.window.end
-
-    def part(self, begin: Day, end: Day) -> Attempt:
-        """Return this attempt for a part of its window."""
-        window = self.window._replace(begin=begin, end=end)
-        return replace(self, window=window, days=calendar.day_range(begin, end))
 
 
 @dataclass(slots=True, repr=False)

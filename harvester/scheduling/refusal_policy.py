@@ -12,7 +12,6 @@ from harvester.core import calendar
 from harvester.core.config.settings import Retry
 from harvester.core.model import Refusal
 from harvester.core.rule import Action, Rule, Scope
-from harvester.core.windows import windows
 from harvester.scheduling import backoff
 from harvester.scheduling.abandoned import (
     CUT_OFF,
@@ -38,9 +37,6 @@ MAX_INTERVAL = 60.0
 
 FAILURES_BEFORE_PAUSE = 3
 """A queue that failed more often in a row waits as a whole, and longer each time."""
-
-LEARNERS = 2
-"""So many accounts of which fewer days were taken at once, and all are asked for fewer."""
 
 MAX_RETURNS = 2
 """Outages of a run after which a window with no attempts left is queued again."""
@@ -74,7 +70,6 @@ class RefusalPolicy:
         self._backoff = policy
         self._jitter = jitter
         self._interval = interval
-        self._learners: dict[str, set[str]] = {}
         self.day_number = 0
         self.exhausted: list[tuple[AccountQueue, Backlog, Refusal]] = []
         self.shortened_spans: dict[str, int] = {}
@@ -284,72 +279,29 @@ class RefusalPolicy:
         else:
             self._wait(attempt, rate.not_before)
 
-    def _drop_unready(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
+    def _drop_unready(self, attempt: Attempt, rule: Rule, _: float, why: Refusal | str) -> None:
         """Drop the newest day of the window; ask the rest again at once."""
-        window, backlog = attempt.window, attempt.backlog
-        newest = calendar.one_day(window.end)
+        backlog, newest = attempt.backlog, calendar.one_day(attempt.window.end)
         self._abandoned.drop_days(attempt.queue, backlog, backlog.in_progress & newest, rule, why)
-        rest = backlog.in_progress & attempt.days
-        if not backlog.refusals.opened:
-            backlog.put_back(rest)
-        elif rest:
-            self._wait(attempt.part(window.begin, calendar.newest(rest)), now)
+        backlog.put_back(attempt.days)
 
     def _split_window(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        """WeChat takes fewer days at once than it used to: ask the window in shorter ones.
-
-        Before the first answer of its dataset, ask for so few days at once from now on.
-        """
+        """Ask for fewer days at once from now on, because WeChat takes fewer than it used to."""
         backlog, (begin, end) = attempt.backlog, attempt.window[2:]
-        # A single day cannot be too long, so the refusal means something else.
+        # A single day cannot be too long, so the refusals before it meant something else as well.
         if begin == end:
-            backlog.set_span(self._span_of_all(backlog))
+            backlog.set_span(backlog.dataset.span)
             self._stop(attempt, rule, now, why)
             return
-        span = _shorter_span(backlog.dataset.span, end - begin + 1)
-        if not backlog.refusals.opened:
-            backlog.put_back(attempt.days)
-            backlog.set_span(span)
-            return
-        for first, last in windows(backlog.in_progress & attempt.days, span):
-            part = attempt.part(first, last)
-            # However few of its days are asked: that many WeChat may well take.
-            part.split_span = span if last - begin + 1 >= span else 0
-            self._wait(part, now)
+        backlog.put_back(attempt.days)
+        # No more than now: windows of before, in flight together, are refused one after the other.
+        backlog.set_span(min(backlog.span, _shorter_span(backlog.dataset.span, end - begin + 1)))
 
     def answered(self, attempt: Attempt) -> None:
-        """Take in what an answer shows of the days that may be asked at once."""
-        backlog = attempt.backlog
-        if attempt.split_span:
-            self._learn_span(attempt, attempt.split_span)
-        elif not backlog.refusals.opened and backlog.span < self._span_of_all(backlog):
-            self._learn_span(attempt, backlog.span)
-
-    def _span_of_all(self, backlog: Backlog) -> int:
-        """Return the days that a dataset is asked for at once, unless its account learns others."""
-        name = backlog.dataset.name
-        if len(self._learners.get(name, ())) < LEARNERS:
-            return backlog.dataset.span
-        return min(self.shortened_spans[name], backlog.dataset.span)
-
-    def _learn_span(self, attempt: Attempt, span: int) -> None:
-        """Ask as many days at once as the part that was answered, for the rest of the run.
-
-        At first of its account, whose days alone may be the matter; of all once a second one has
-        learned it.
-        """
-        backlog, appid = attempt.backlog, attempt.queue.appid
-        name, known = backlog.dataset.name, self.shortened_spans.get(backlog.dataset.name, 0)
-        _shorten_span(backlog, span)
-        learners = self._learners.setdefault(name, set())
-        if appid in learners and span <= known:
-            return
-        learners.add(appid)
-        self.shortened_spans[name] = max(span, known)
-        # Applied to all when the second one has learnt it, and again when a longer span works.
-        if len(learners) == LEARNERS or (len(learners) > LEARNERS and span > known):
-            for _, each in self._abandoned.affected_by(attempt, Scope.DATASET):
-                _shorten_span(each, span)
+        """Note how many days WeChat takes at once, if these are fewer than the catalogue says."""
+        backlog, name = attempt.backlog, attempt.window.dataset
+        if backlog.span < backlog.dataset.span:
+            self.shortened_spans[name] = max(backlog.span, self.shortened_spans.get(name, 0))
 
     def _wait_for_quota(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Stop the dataset until midnight, unless the quota of the day before was spent."""
@@ -384,9 +336,3 @@ def _shorter_span(span: int, refused: int) -> int:
     while span >= refused:
         span //= 2
     return span
-
-
-def _shorten_span(backlog: Backlog, span: int) -> None:
-    """Ask so many days at once, unless more were found to work."""
-    if backlog.span == backlog.dataset.span or span > backlog.span:
-        backlog.set_span(span)

@@ -259,7 +259,7 @@ class Scheduler:
             self.refusals.heard(attempt.window.dataset)
             self._place_resumed(now)
         refusals = attempt.backlog.refusals
-        if attempt.split_span or refusals.in_a_row or not refusals.opened:
+        if refusals.in_a_row or not refusals.opened:
             self.refusals.answered(attempt)
             self.learning.answered(attempt)
             self._place_resumed(now)

@@ -29,7 +29,7 @@ from harvester.scheduling.account_queue import (
 )
 from harvester.scheduling.rate_state import RateState
 from harvester.scheduling.refusal_learning import SCOUTS
-from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS, _shorten_span
+from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS
 from harvester.scheduling.retry_budget import ALONE_FAILURES, PROBE_SECONDS
 from harvester.scheduling.scheduler import Scheduler
 
@@ -320,7 +320,7 @@ def _up_to(allowed: int, schedule: Scheduler) -> Iterator[tuple[Attempt, bool]]:
             schedule.answered(attempt, now)
             schedule.durable(attempt)
         else:
-            schedule.refused(attempt, rule(Action.SPLIT), now)
+            schedule.refused(attempt, rule(Action.SPLIT), now, Refusal(61501, "date range", ""))
 
 
 @pytest.mark.parametrize("opened", [False, True])
@@ -529,16 +529,6 @@ def test_a_single_day_that_is_not_ready_leaves_nothing_to_ask_again() -> None:
     schedule.refused(_one(schedule, START + 1), rule(Action.NOT_READY), START + 1)
     assert sum(gone.count for gone in schedule.abandoned.days) == 1
     assert schedule.is_finished(START + 2)
-
-
-def test_a_span_that_is_known_to_work_is_not_shortened_for_all() -> None:
-    """An account of which ten days were taken goes on so, though five are all that others got."""
-    backlog = Backlog(DAILY, day_range(BEGIN, BEGIN + 59))
-    backlog.set_span(10)
-    _shorten_span(backlog, 5)
-    assert backlog.span == 10
-    _shorten_span(backlog, 15)
-    assert backlog.span == 15
 
 
 def test_the_rest_of_a_window_is_asked_at_once_if_its_dataset_was_answered_before() -> None:
