@@ -130,7 +130,7 @@ class CallBudget:
         if calendar.today(self._now()) != self._day:
             self._day = calendar.today(self._now())
             for ledger in self._ledgers.values():
-                ledger.begin(self._day)
+                ledger.day = self._day
             # ``forget`` is about the calls of the first day alone.
             await self._start_day(forget=False)
         else:

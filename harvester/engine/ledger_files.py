@@ -14,7 +14,8 @@ from harvester.core.model import Rate
 from harvester.planning.ledger import Ledger, Moment
 from harvester.storage import layout
 from harvester.storage.layout import Tree
-from harvester.storage.state.quota_ledger import LedgerFile
+from harvester.storage.state.json_file import SideFile
+from harvester.storage.state.quota_ledger import ledger_file
 
 MAX_CONCURRENT_LEDGERS = 16
 """So many ledgers are read or written at the same time: an object store is far away."""
@@ -33,7 +34,7 @@ class LedgerFiles:
         self._tree = tree
         self._run_id = run_id
         self._moment = moment
-        self._files: dict[int, LedgerFile] = {}
+        self._files: dict[int, SideFile[Ledger]] = {}
         self._disk = CapacityLimiter(MAX_CONCURRENT_LEDGERS)
 
     async def open(
@@ -46,7 +47,7 @@ class LedgerFiles:
         found: dict[int, Ledger | None] = {}
 
         async def read(bucket: int) -> None:
-            self._files[bucket] = LedgerFile(self._tree, bucket)
+            self._files[bucket] = ledger_file(self._tree, bucket)
             found[bucket] = await to_thread.run_sync(self._files[bucket].read, limiter=self._disk)
 
         await _for_each(buckets, read)
@@ -61,7 +62,7 @@ class LedgerFiles:
         return opened
 
     async def write(self, buckets: Iterable[int]) -> None:
-        """Make ledgers durable. If another process has written one, its calls are added."""
+        """Make ledgers durable. Raises LostRace if another run has taken over a bucket."""
 
         async def write(bucket: int) -> None:
             ledger, file = self.ledgers[bucket], self._files[bucket]

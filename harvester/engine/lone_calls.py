@@ -90,7 +90,7 @@ class LoneCalls:
         [opened] = (await files.open(today, [bucket], self._rate)).values()
         recent, ledger = await self._cool_down(*opened), files.ledgers[bucket]
         # Midnight may have passed meanwhile.
-        ledger.begin(calendar.today(self.now()))
+        ledger.day = calendar.today(self.now())
         if (spent := self._spent(ledger, window)) is not None:
             return spent
 
@@ -140,10 +140,6 @@ class LoneCalls:
             told = quota_or_reason(status, body, self.now())
             return told if isinstance(told, ReportedQuota) else None
         return None
-
-    def finish(self, appid: str) -> None:
-        """Close the connection of an account that is asked no more."""
-        self.transport.pool.close_account(appid)
 
     async def _turn(self, appid: str) -> None:
         """Wait between two calls of an account, as its rate requires."""

@@ -6,15 +6,11 @@ many rather than too few. `quota` decides how many may be spent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
-from harvester.core import calendar
 from harvester.core.calendar import Day, day_text
 from harvester.core.model import Count, LearntRefusal, Rate, Refusal, ReportedQuota, Seconds
-
-T = TypeVar("T")
 
 DATE_ERROR_SECONDS = 2.0
 """Error in seconds of an interval between two times that WeChat told, in whole seconds each."""
@@ -86,9 +82,8 @@ class Ledger:
     has ended in order. WeChat's rate limit may count ``recent_calls`` of each account until
     ``idle_from``, in seconds since the Unix epoch by the clock of ``written``, the moment of that
     run's last writing; of a ledger in use their number is unknown, and they count for ``period``
-    seconds. Checks have made ``beside`` calls of an account since that run began. ``days`` has the
-    calls by ISO day, ``deferred`` the refusals for which the rest of a dataset was not asked,
-    ``known`` the quotas, and ``checked`` what checks were told of them since that run began.
+    seconds. ``days`` has the calls by ISO day, ``deferred`` the refusals for which the rest of a
+    dataset was not asked, and ``known`` the quotas.
     """
 
     day: Count = 0
@@ -97,12 +92,10 @@ class Ledger:
     period: Seconds = 0.0
     idle_from: Seconds = 0.0
     recent_calls: Count = 0
-    beside: Count = 0
     written: Moment = _UNKNOWN
     days: dict[str, DayCalls] = field(default_factory=dict)
     deferred: dict[str, dict[str, LearntRefusal]] = field(default_factory=dict)
     known: dict[str, dict[str, KnownQuota]] = field(default_factory=dict)
-    checked: dict[str, dict[str, ReportedQuota]] = field(default_factory=dict)
 
     @property
     def today(self) -> DayCalls:
@@ -115,7 +108,8 @@ class Ledger:
 
     def add(self, dataset: str, appid: str, calls: int) -> None:
         """Enter calls; a negative number returns them."""
-        _add_all(self.today.calls, {dataset: {appid: calls}})
+        of_dataset = self.today.calls.setdefault(dataset, {})
+        of_dataset[appid] = of_dataset.get(appid, 0) + calls
 
     def exhaust(self, dataset: str, appid: str, refusal: Refusal) -> None:
         """Enter WeChat's refusal of a spent quota."""
@@ -141,33 +135,17 @@ class Ledger:
         known = self.quota(dataset, appid)._replace(**changes)
         self.known.setdefault(dataset, {})[appid] = known
 
-    def begin(self, day: Day) -> None:
-        """Go over to a day, and take in what checks were told. None of its calls is in flight."""
-        self.day = day
-        for dataset, appid, told in _each(self.checked):
-            before = self.quota(dataset, appid).reported
-            if before is None or before.asked_at < told.asked_at:
-                # Before the first run after a check nothing else can be known of its calls.
-                counted = min(told.used, self.spent(dataset, appid))
-                self.know(dataset, appid, reported=told, counted=counted, ask_beyond=None)
-                self.know(dataset, appid, is_refused=False)
-        self.checked = {}
-
     def open(self, run: str, day: Day, now: Moment, rate: Rate) -> tuple[float, int | None]:
         """Begin to use the ledger for a run, by the clock of ``now``.
 
         Returns for how many seconds how many calls of each account may count in the rate limit;
         None for an unknown number.
         """
-        if self._is_of_wrong_day(day):
-            # WeChat counts these calls for this day. They are taken from the other, to move once.
-            moved, self.day = self.days.pop(day_text(self.day), DayCalls()), day
-            _add_all(self.today.calls, moved.calls)
-        self.begin(day)
+        self.day = day
         wait = self.wait(now, rate.period)
-        recent = None if self.in_use else self.recent_calls + self.beside
+        recent = None if self.in_use else self.recent_calls
         # If this run is killed, the next one counts what it may have sent: what the rate allows.
-        self.recent_calls, self.beside = rate.count if recent is None else recent, 0
+        self.recent_calls = rate.count if recent is None else recent
         # In use until the unused calls are returned, so that the next run notices a kill.
         self.run, self.in_use, self.period = run, True, rate.period
         self.idle_from, self.written = now.at + wait, now
@@ -186,38 +164,6 @@ class Ledger:
                 if day < first or (day > last and now.offset is not None):
                     del self.days[day]
 
-    def enter_check(self, check: Ledger) -> None:
-        """Add what a check has spent and learnt.
-
-        A run may be using the ledger, and goes on with it: what was told is for the next one,
-        because it cannot tell which of its calls in flight were counted in.
-        """
-        if not self.run:
-            self.day, self.period, self.written = check.day, check.period, check.written
-        for day, of_day in check.days.items():
-            _add_all(self.days.setdefault(day, DayCalls()).calls, of_day.calls)
-        now = self._by_its_clock(check.written)
-        self.expire(now)
-        self.beside += check.beside
-        self.enter_recent(0, now + check.idle_from - check.written.at)
-        self.checked = _union(self.checked, check.checked)
-
-    def copied_calls(self) -> dict[str, Calls]:
-        """Return a copy of the numbers of calls, by day."""
-        return {
-            day: {dataset: {**of_dataset} for dataset, of_dataset in of_day.calls.items()}
-            for day, of_day in self.days.items()
-        }
-
-    def rebase(self, theirs: Ledger, base: dict[str, Calls]) -> None:
-        """Add what was entered here since ``base`` to what another process has written."""
-        for day, of_theirs in theirs.days.items():
-            mine = self.days.setdefault(day, DayCalls())
-            _add_all(mine.calls, base.get(day, {}), sign=-1)
-            _add_all(mine.calls, of_theirs.calls)
-        self.beside, self.checked = theirs.beside, theirs.checked
-        self.enter_recent(theirs.recent_calls, theirs.idle_from)
-
     def enter_recent(self, calls: int, idle_from: float) -> None:
         """Enter an account's calls that WeChat's rate limit may count until ``idle_from``."""
         self.recent_calls = max(self.recent_calls, calls)
@@ -226,7 +172,7 @@ class Ledger:
     def expire(self, now: float) -> None:
         """Forget the recent calls of before if they count no more."""
         if self.idle_from <= now:
-            self.recent_calls = self.beside = 0
+            self.recent_calls = 0
 
     def wait(self, now: Moment, period: float) -> float:
         """Return the seconds for which calls of the ledger's run may count in a rate limit.
@@ -257,13 +203,6 @@ class Ledger:
             return abs(self._by_its_clock(now) + then.offset - now.at) <= WRONG_SECONDS
         return False if now.at < then.at + then.offset - WRONG_SECONDS else None
 
-    def _is_of_wrong_day(self, day: Day) -> bool:
-        """Return whether the last calls were made on another day than the ledger's, on ``day``."""
-        then = self.written
-        if then.offset is None or abs(then.offset) <= WRONG_SECONDS:
-            return False
-        return self.day != day == calendar.today(then.at + then.offset)
-
     def _by_its_clock(self, now: Moment) -> float:
         """Return the time at ``now`` by the clock of the ledger's run."""
         then = self.written
@@ -272,21 +211,3 @@ class Ledger:
         if then.offset is None or now.offset is None:
             return now.at
         return now.at + now.offset - then.offset - DATE_ERROR_SECONDS
-
-
-def _each(of: Mapping[str, Mapping[str, T]]) -> Iterator[tuple[str, str, T]]:
-    """Yield dataset, appid and value."""
-    for dataset, of_dataset in of.items():
-        for appid, value in of_dataset.items():
-            yield dataset, appid, value
-
-
-def _add_all(calls: Calls, more: Calls, sign: int = 1) -> None:
-    for dataset, appid, number in _each(more):
-        of_dataset = calls.setdefault(dataset, {})
-        of_dataset[appid] = of_dataset.get(appid, 0) + sign * number
-
-
-def _union(one: dict[str, dict[str, T]], other: dict[str, dict[str, T]]) -> dict[str, dict[str, T]]:
-    """Merge two tables of entries; an entry of ``other`` replaces that of ``one``."""
-    return {name: {**one.get(name, {}), **other.get(name, {})} for name in {*one, *other}}

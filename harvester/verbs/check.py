@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,24 +22,27 @@ import anyio
 from harvester.core import calendar, readiness
 from harvester.core.calendar import Clock
 from harvester.core.config.credentials import Access
-from harvester.core.config.settings import Manifest
+from harvester.core.config.settings import Limits, Manifest
 from harvester.core.dataset import Dataset, Grain
-from harvester.core.errors import StoreError, UsageError
+from harvester.core.errors import HarvesterError, StoreError, UsageError
 from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.results import PausedAccount
 from harvester.core.rule import Action, Rule, Scope
+from harvester.engine.ledger_files import LedgerFiles
 from harvester.engine.lone_calls import LoneCalls, Outcome, may_count
 from harvester.manifest.external_inputs import touched
 from harvester.manifest.narrowing import Selection
 from harvester.manifest.pause_lines import Refused, pause_lines
-from harvester.planning.ledger import Ledger, Moment
+from harvester.planning.quota import DailyQuota
 from harvester.planning.wanted_days import paused_accounts
 from harvester.runs import token_comparison
 from harvester.runs.access import open_line, run_context, with_paused
+from harvester.runs.clock import CheckedClock
+from harvester.runs.event_loop import run_in_loop
+from harvester.runs.run_log import locked, new_run_log
 from harvester.runs.runtime import Project, RunContext
 from harvester.storage import layout
 from harvester.storage.layout import Tree
-from harvester.storage.state import quota_ledger
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
 from harvester.verbs.check_report import WHOLE_ACCOUNT, AccountCheck, Check, ProbeResult, State
@@ -147,8 +151,8 @@ def _check_project(project: Project) -> Check:
     """Probe every account of a project that has a job, and save the quotas for later runs.
 
     A missing secret of a paused account is a finding of that account. Raises UsageError if other
-    secrets are missing, if the output holds quotas of a newer version, and as
-    `layout.check_folders`. If the quotas cannot be written the error is logged.
+    secrets are missing, and as `layout.check_folders`. If the quotas cannot be written, as while a
+    run holds the accounts, the error is logged.
     """
     warn_of_doubts(project.manifest)
     with suppress(StoreError):
@@ -158,8 +162,8 @@ def _check_project(project: Project) -> Check:
     refused, today = _refused(found, project.manifest), calendar.today(project.clock())
     found.pause_lines = [*pause_lines(project.manifest, refused, today)]
     try:
-        save(found, project.manifest, project.tree, project.clock.moment())
-    except StoreError as error:
+        save(found, project.manifest, project.tree, project.clock)
+    except HarvesterError as error:
         _log.warning("the quotas and the calls of this check are not saved: %s", error.problem)
     return found
 
@@ -178,31 +182,43 @@ def _refused(found: Check, manifest: Manifest) -> Iterator[Refused]:
                 yield Refused(account.appid, (*datasets,), finding.errcode, finding.meaning)
 
 
-def save(found: Check, manifest: Manifest, tree: Tree, now: Moment) -> None:
+def save(found: Check, manifest: Manifest, tree: Tree, clock: CheckedClock) -> None:
     """Save the reported quotas, and the calls that the check has spent of them.
 
-    Raises StoreError, and UsageError for a ledger of a newer version.
+    Raises as `locked`, Busy if a run holds one of the buckets; StoreError, and UsageError for a
+    ledger of a newer version.
     """
-    today, period = calendar.today(now.at), manifest.limits.per_token.rate.period
-    ledgers: dict[int, Ledger] = {}
-    made = Counter[str]()
+    by_bucket = defaultdict[int, list[AccountCheck]](list)
     for account in found.everyone:
-        made[account.appid] += account.calls.total()
-        if not (account.calls or account.allowances):
-            continue
-        bucket = bucket_of(account.appid, manifest.output.buckets)
-        ledger = ledgers.setdefault(bucket, Ledger(today, period=period, written=now))
+        if account.calls or account.allowances:
+            by_bucket[bucket_of(account.appid, tree.buckets)].append(account)
+    stream = new_run_log(manifest.file, clock).stream
+    if by_bucket:
+        with locked(tree, by_bucket, stream, 0.0) as held:
+            files = LedgerFiles(held, stream.own.run_id, clock.moment)
+            run_in_loop(partial(_enter, by_bucket, manifest.limits, files, clock))
+
+
+async def _enter(
+    by_bucket: Mapping[int, list[AccountCheck]], limits: Limits, files: LedgerFiles, clock: Clock
+) -> None:
+    """Enter the calls and the quotas of accounts into the ledgers of their buckets."""
+    rate = limits.per_token.rate
+    await files.open(calendar.today(clock()), by_bucket, rate)
+    now = clock()
+    for bucket, accounts in by_bucket.items():
+        ledger, made = files.ledgers[bucket], Counter[str]()
+        for account in accounts:
+            made[account.appid] += account.calls.total()
+            for dataset, calls in account.calls.items():
+                ledger.add(dataset, account.appid, calls)
+            for dataset, told in account.allowances.items():
+                counted = min(told.used, ledger.spent(dataset, account.appid))
+                DailyQuota(limits, ledger, dataset, account.appid).answered(told, counted)
+        ledger.expire(now)
         # Calls of the last period still count in WeChat's rate limit.
-        idle_from = account.heard_at + period
-        if idle_from > now.at:
-            ledger.beside = max(ledger.beside, made[account.appid])
-            ledger.enter_recent(0, idle_from)
-        for dataset, calls in account.calls.items():
-            ledger.add(dataset, account.appid, calls)
-        for dataset, told in account.allowances.items():
-            ledger.checked.setdefault(dataset, {})[account.appid] = told
-    for bucket, learnt in ledgers.items():
-        quota_ledger.enter_check(tree, learnt, bucket)
+        ledger.enter_recent(ledger.recent_calls + max(made.values()), now + rate.period)
+    await files.close()
 
 
 async def check_accounts(manifest: Manifest, context: RunContext) -> Check:
@@ -268,7 +284,8 @@ class _Prober:
         for parts in queue:
             for account in parts:
                 await (self.try_paused(account) if account.paused else self.probe(account))
-            self.calls.finish(parts[0].appid)
+            # They are asked no more, and there may be more of them than connections.
+            self.calls.transport.pool.close_account(parts[0].appid)
 
     async def probe(self, account: AccountCheck) -> None:
         """Make the probes of an account, up to the first result that holds for all of it.
@@ -310,7 +327,6 @@ class _Prober:
                 self._never_heard, self._cut_off = False, None
             if may_count(outcome):
                 account.calls[probe.dataset.name] += 1
-                account.heard_at = self.now()
             return outcome
 
         return await self.calls.few(once)

@@ -62,8 +62,7 @@ class AccountCheck:
 
     ``paused`` is the manifest's pause if it is about that. Such an account has one finding, and is
     another one beside the same account if only a part of it is paused.
-    ``calls`` counts the calls that WeChat may count, by dataset; the last of them ended at
-    ``heard_at``, in seconds since the Unix epoch.
+    ``calls`` counts the calls that WeChat may count, by dataset.
     """
 
     appid: str
@@ -71,7 +70,6 @@ class AccountCheck:
     findings: list[ProbeResult] = field(default_factory=list)
     allowances: dict[str, ReportedQuota] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
-    heard_at: float = 0.0
     paused: PausedAccount | None = None
 
     @property

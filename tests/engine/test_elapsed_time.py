@@ -242,13 +242,3 @@ def test_a_ledger_that_goes_over_to_another_clock_waits_as_long(now: Moment) -> 
     known.retime(now)
     assert known.wait(now, 60.0) == pytest.approx(wait)
     assert known.written == now
-
-
-def test_calls_of_a_check_are_added_by_elapsed_time() -> None:
-    """The clock was set forward by an hour between a run and a check a second later."""
-    run, later = ledger(WRITTEN, idle_in=60.0), Moment(1_003_601.0, "boot", 501.0)
-    check = ledger(later, idle_in=60.0)
-    run.recent_calls, check.beside = 3, 2
-    run.enter_check(check)
-    assert (run.recent_calls, run.beside) == (3, 2)
-    assert run.wait(Moment(1_003_601.0, "boot", 501.0), 60.0) == pytest.approx(60.0)

@@ -28,7 +28,7 @@ TODAY = parse_day("2026-05-20")
         {"known": {HOURLY: {appid(1): {"taught": -1}}}},
         {"known": {HOURLY: {appid(1): {"questions": 1 << 50}}}},
         {"known": {HOURLY: {appid(1): {"reported": [1, -1, 0, 0.0]}}}},
-        {"checked": {HOURLY: {appid(1): [1, 1, 0, 1e300]}}},
+        {"known": {HOURLY: {appid(1): {"reported": [1, 1, 0, 1e300]}}}},
     ],
 )
 def test_a_ledger_with_impossible_numbers_is_damaged(odd: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from harvester.core.config.settings import ASSUMED_QUOTA, Limits
 from harvester.core.model import Refusal, ReportedQuota, Reserve
 from harvester.planning.ledger import KnownQuota, Ledger
 from harvester.planning.quota import MAX_QUESTIONS, UNASKED_CALLS, Block, DailyQuota
-from tests.support.run_harness import DAILY, HOURLY, appid
+from tests.support.run_harness import HOURLY, appid
 
 TODAY = parse_day("2026-05-20")
 NOON = instant(TODAY, 12 * 60)
@@ -119,7 +119,7 @@ def test_a_refused_question_is_not_repeated_on_the_same_day() -> None:
     block = quota(ledger).next_block(5_000, owed=5_000, unused=0)
     text = "1,000 calls a day (assumed), 100 of them reserved"
     assert block == Block(ASSUMED_QUOTA - 100 - UNASKED_CALLS, text)
-    ledger.begin(TODAY + 1)
+    ledger.day = TODAY + 1
     ledger.add(HOURLY, ONE, UNASKED_CALLS)
     assert quota(ledger).next_block(5_000, owed=5_000, unused=0) is None
 
@@ -173,32 +173,12 @@ def test_nothing_allowed_teaches_nothing_of_other_days() -> None:
     assert quota(ledger).budget == 900
 
 
-def test_a_check_beside_earlier_calls_is_settled_once() -> None:
-    """Calls of the ledger when a run opens it are in WeChat's number, later ones are not."""
-    ledger = ledger_of(60)
-    ledger.checked = {HOURLY: {ONE: ReportedQuota(400, 100, 300, NOON)}}
-    ledger.begin(TODAY)
-    assert quota(ledger, WHOLE).left() == 300
-    assert ledger.quota(HOURLY, ONE).counted == 60
-    ledger.add(HOURLY, ONE, 100)
-    ledger.begin(TODAY)
-    assert quota(ledger, WHOLE).left() == 200
-
-
 def test_the_newer_of_two_answers_counts() -> None:
-    """A check after a run, and a run after a check; what a run learnt else is kept."""
+    """A check after a run; what a run learnt else is kept."""
     known = KnownQuota(told(10, 9).reported, 1, TODAY, 2, 3, taught=5, taught_on=TODAY)
     ledger, new = ledger_of(1, known), ReportedQuota(20, 4, 16, NOON + 60)
-    ledger.checked = {HOURLY: {ONE: new}, DAILY: {ONE: new}}
-    ledger.begin(TODAY)
-    assert ledger.quota(HOURLY, ONE) == known._replace(reported=new, counted=1, ask_beyond=None)
-    assert ledger.quota(DAILY, ONE) == KnownQuota(new)
-    quota(ledger).answered(ReportedQuota(30, 0, 30, NOON + 120), 0)
-    found = ledger.quota(HOURLY, ONE)
-    ledger.checked = {HOURLY: {ONE: new}}
-    ledger.begin(TODAY)
-    assert ledger.quota(HOURLY, ONE) == found
-    assert ledger.checked == {}
+    quota(ledger).answered(new, 1)
+    assert ledger.quota(HOURLY, ONE) == known._replace(reported=new, counted=1, ask_beyond=5)
 
 
 def test_a_user_who_knows_better_leaves_limit_and_questions_known() -> None:

@@ -40,7 +40,7 @@ from harvester.verbs.check import check_accounts, save
 from tests.support.counting_wechat import StrictRules
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
 from tests.support.faulty_wechat import Fault, FaultyWeChat
-from tests.support.ledgers import checked_quotas
+from tests.support.ledgers import reported_quotas
 from tests.support.run_harness import (
     DAILY,
     HOURLY,
@@ -281,7 +281,7 @@ def test_answers_that_show_the_clock_are_asked_for_again(
 def test_calls_made_before_the_clock_was_right_are_calls_of_the_day(
     lab: VirtualTimeHarness, skew: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They were entered for another day, and WeChat counts them for this one."""
+    """They stay entered for another day, and the reserve has room for them."""
     with_given_tokens(lab, monkeypatch)
     lab.limits = Limits(lab.limits.per_token, daily_quota=10)
     lab.rules = StrictRules(daily_quota=10, window_limit=(10, 1.0))
@@ -449,7 +449,7 @@ def test_a_check_keeps_what_it_learns_by_the_corrected_clock(
     lab.skew = skew
     context = lab.world()
     found = anyio.run(check_accounts, lab.manifest(), context)
-    save(found, lab.manifest(), lab.tree, context.clock.moment())
+    save(found, lab.manifest(), lab.tree, context.clock)
     ledger = quota_ledger.read(lab.tree, TODAY, 0)
     assert ledger is not None
     calls = lab.calls_of_day(TODAY)
@@ -457,7 +457,7 @@ def test_a_check_keeps_what_it_learns_by_the_corrected_clock(
         made = {dataset: calls[name, CATALOGUE[dataset].path] for dataset in lab.datasets}
         assert sum(made.values()) >= 1
         assert {dataset: ledger.spent(dataset, name) for dataset in lab.datasets} == made
-    told = checked_quotas(lab.tree)
+    told = reported_quotas(lab.tree)
     assert told
     assert all(abs(quota.asked_at - instant(TODAY, 12 * 60)) < 60 for quota in told.values())
 

@@ -15,15 +15,15 @@ from harvester.cli import invoke
 from harvester.core import calendar, readiness
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.dataset import Grain
+from harvester.core.errors import Busy
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve
 from harvester.core.rule import Action
 from harvester.core.secret import Secret
 from harvester.engine.lone_calls import MAX_ATTEMPTS
-from harvester.planning.ledger import Ledger, Moment
 from harvester.sandbox import QUOTA, TOKEN, Rules
 from harvester.storage.state import quota_ledger
-from harvester.storage.state.quota_ledger import LedgerFile
+from harvester.storage.state.quota_ledger import ledger_file
 from harvester.verbs.check import STATES, check_accounts, probes, save
 from harvester.verbs.check_report import Check, State
 from harvester.wechat.quota_api import quota_or_reason
@@ -33,7 +33,7 @@ from tests.support.cli import JobScope, command_line
 from tests.support.counting_wechat import StrictRules
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
 from tests.support.faulty_wechat import FaultyWeChat
-from tests.support.ledgers import checked_quotas, tell
+from tests.support.ledgers import reported_quotas, tell
 from tests.support.run_harness import DAILY, HOURLY, RunHarness, appid
 
 SICK, WELL = appid(1), (appid(2), appid(3))
@@ -259,16 +259,16 @@ NOON = calendar.instant(calendar.parse_day("2026-05-20"), 12 * 60)
 def test_saved_quotas_are_read_again(tmp_path: Path) -> None:
     """The newest of each account and dataset, also from days before; one file is left."""
     tree = RunHarness(tmp_path).tree
-    assert checked_quotas(tree) == {}
+    assert reported_quotas(tree) == {}
     first = {
         (SICK, DAILY): ReportedQuota(10, 1, 9, NOON),
         (SICK, HOURLY): ReportedQuota(10, 2, 8, NOON),
     }
     tell(tree, first, NOON)
-    assert checked_quotas(tree) == first
+    assert reported_quotas(tree) == first
     later = {(SICK, DAILY): ReportedQuota(20, 0, 20, NOON + 86_400)}
     tell(tree, later, NOON + 86_400)
-    assert checked_quotas(tree) == {**first, **later}
+    assert reported_quotas(tree) == {**first, **later}
     files = [path.name for path in (tmp_path / "_harvester/quota").iterdir()]
     assert files == ["0000-of-0001.json"]
     assert not list(tree.store.scratch.iterdir())
@@ -281,7 +281,7 @@ def test_saved_quotas_are_read_again(tmp_path: Path) -> None:
         lambda data: data[:-5],
         lambda data: data.replace(b'"version":1', b'"version":"1"'),
         lambda _: b"[]",
-        lambda _: b'{"version":1,"checked":{"d":{"wx":[1]}}}',
+        lambda _: b'{"version":1,"known":{"d":{"wx":[1]}}}',
     ],
 )
 def test_damaged_quotas_count_as_absent(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
@@ -291,9 +291,9 @@ def test_damaged_quotas_count_as_absent(tmp_path: Path, damage: Callable[[bytes]
     tell(tree, told, NOON)
     path = tmp_path / "_harvester/quota/0000-of-0001.json"
     path.write_bytes(damage(path.read_bytes()))
-    assert checked_quotas(tree) == {}
+    assert reported_quotas(tree) == {}
     tell(tree, told, NOON)
-    assert checked_quotas(tree) == told
+    assert reported_quotas(tree) == told
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_a_run_keeps_to_the_quota_that_was_told(tmp_path: Path, *, told: bool) -
     lab = RunHarness(tmp_path, datasets=(HOURLY,), rules=Rules(daily_quota=10))
     lab.limits = replace(lab.limits, daily_reserve=Reserve(share=0.2))
     if told:
-        save(look(lab), lab.manifest(), lab.tree, lab.clock().moment())
+        save(look(lab), lab.manifest(), lab.tree, lab.clock())
     done = lab.run()
     assert done.exit_code is Exit.AGAIN
     assert list(done.reasons()) == ["quota"]
@@ -356,7 +356,7 @@ def patient(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
 
 def look_and_keep(lab: VirtualTimeHarness) -> None:
     """A check as the command makes it."""
-    save(look(lab), lab.manifest(), lab.tree, lab.clock().moment())
+    save(look(lab), lab.manifest(), lab.tree, lab.clock())
 
 
 def calls_for(lab: VirtualTimeHarness, dataset: str) -> int:
@@ -399,10 +399,8 @@ def test_refused_calls_of_a_check_are_calls_of_the_day(patient: VirtualTimeHarne
     assert [note.spent(dataset, SICK) for dataset in patient.datasets] == [1, 1]
 
 
-def test_a_check_beside_a_run_leaves_the_ledger_of_the_run_alone(
-    patient: VirtualTimeHarness,
-) -> None:
-    """A run that is killed after it is still known to have been, and what it noted still stands."""
+def test_a_check_after_a_killed_run_forgets_nothing_of_it(patient: VirtualTimeHarness) -> None:
+    """Its entries still stand, and its calls of the last minute may be ten."""
     patient.limits = replace(patient.limits, daily_quota=100)
     with pytest.raises(Killed):
         patient.run(kill_after=0.5)
@@ -412,7 +410,6 @@ def test_a_check_beside_a_run_leaves_the_ledger_of_the_run_alone(
     after = quota_ledger.read(patient.tree, TODAY, 0)
     assert before is not None
     assert after is not None
-    assert (after.in_use, after.run) == (True, before.run)
     for dataset in patient.datasets:
         assert after.spent(dataset, SICK) == before.spent(dataset, SICK) + 1
     restarted = patient.now()
@@ -420,30 +417,28 @@ def test_a_check_beside_a_run_leaves_the_ledger_of_the_run_alone(
     assert min(call.at for call in patient.net.calls if call.at > restarted) >= restarted + 60
 
 
-def test_a_check_beside_a_run_at_work_counts_in_its_ledger(
+def test_a_check_beside_a_run_at_work_leaves_its_ledger_alone(
     patient: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run finds the calls of the check when it writes next, and returns its own alone."""
-    patient.limits = replace(patient.limits, daily_quota=100)
-    post, checks = patient.net.post, [0]
+    """The run asks WeChat itself for what it needs to know."""
+    found = look(patient)
+    post = patient.net.post
+    checks: list[str] = []
 
     async def beside(path: str, body: bytes, token: Secret | None) -> tuple[int, bytes]:
-        if "datacube" in path and not checks[0]:
-            checks[0] = 3
-            now = patient.clock().moment()
-            spent = Ledger(TODAY, written=now, beside=3, idle_from=now.at + 60.0)
-            spent.add(HOURLY, SICK, 3)
-            spent.checked = {HOURLY: {SICK: ReportedQuota(90, 5, 85, now.at)}}
-            quota_ledger.enter_check(patient.tree, spent, 0)
+        if "datacube" in path and not checks:
+            with pytest.raises(Busy):
+                save(found, patient.manifest(), patient.tree, patient.clock())
+            checks.append(path)
         return await post(path, body, token)
 
     monkeypatch.setattr(patient.net, "post", beside)
     patient.run()
-    note = LedgerFile(patient.tree, 0).read()
+    note = ledger_file(patient.tree, 0).read()
+    assert checks
     assert note is not None
     assert not note.in_use
-    assert note.spent(HOURLY, SICK) == calls_for(patient, HOURLY) + 3
-    assert note.checked[HOURLY][SICK].daily_limit == 90
+    assert note.spent(HOURLY, SICK) == calls_for(patient, HOURLY) - 1
 
 
 def test_damaged_ledgers_are_ignored(patient: VirtualTimeHarness) -> None:
@@ -457,32 +452,9 @@ def test_damaged_ledgers_are_ignored(patient: VirtualTimeHarness) -> None:
     file.write_bytes(good)
     patient.advance(2 * 86_400)
     patient.run()
-    note = LedgerFile(patient.tree, 0).read()
+    note = ledger_file(patient.tree, 0).read()
     assert note is not None
     assert [*note.days] == ["2026-05-22"]
-
-
-def note_of(run: str, recent: int, quiet_at: float) -> Ledger:
-    """So many calls of each account may count until a moment, for they do so for ten seconds."""
-    at = Moment(quiet_at - 10.0)
-    return Ledger(TODAY, run, period=10.0, idle_from=quiet_at, beside=recent, written=at)
-
-
-@pytest.mark.parametrize(
-    ("of_run", "of_check", "both"),
-    [
-        ((3, 105.0), (2, 110.0), (5, 110.0)),
-        ((3, 110.0), (2, 105.0), (5, 110.0)),
-        ((3, 100.0), (2, 110.0), (2, 110.0)),
-    ],
-)
-def test_calls_of_overlapping_checks_are_added_up(
-    of_run: tuple[int, float], of_check: tuple[int, float], both: tuple[int, float]
-) -> None:
-    """And those that counted no more when the last of the others was made are not."""
-    note = note_of("run", *of_run)
-    note.enter_check(note_of("check", *of_check))
-    assert (note.beside, note.idle_from) == both
 
 
 # The command.
@@ -517,7 +489,7 @@ def test_check_prints_a_table_and_keeps_the_quotas(
     assert "Acme  wx0000000000000001  all     works" in printed
     assert printed.count("works") == 2
     assert "2 accounts: 2 work; 10 calls" in printed
-    known = checked_quotas(RunHarness(manifest.parent / "out").tree)
+    known = reported_quotas(RunHarness(manifest.parent / "out").tree)
     assert {dataset for _, dataset in known} == {DAILY, "user_summary"}
 
 

@@ -1,57 +1,29 @@
 """Ledger of calls spent and quotas known, one file per bucket, under ``_harvester/quota``.
 
 Losing it costs calls and questions, and never rows, so a damaged one counts for nothing. It is kept
-by the run that holds the bucket. A check holds none: it adds what it has spent and learnt to the
-file, and a run at work finds that when it writes the next time.
+by the run, the fetch or the check that holds the bucket.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 
 from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config.settings import Manifest
-from harvester.core.errors import LostRace, StoreError
+from harvester.core.errors import StoreError
 from harvester.core.model import bucket_of
 from harvester.core.results import QuotaUse
-from harvester.planning.ledger import Calls, Ledger, Moment
+from harvester.planning.ledger import Ledger, Moment
 from harvester.planning.quota import DailyQuota
 from harvester.storage.layout import QUOTA, Tree
 from harvester.storage.state.json_file import SideFile
 
 
-class LedgerFile:
-    """The ledger of a bucket, for the run that holds it. Every method raises StoreError."""
-
-    def __init__(self, tree: Tree, bucket: int) -> None:
-        self._file = _document(tree, bucket)
-        self._base: dict[str, Calls] = {}
-
-    def read(self) -> Ledger | None:
-        """Return the ledger, None if there is none. Raises UsageError for a newer version."""
-        found = self._file.read()
-        self._base = (found or Ledger()).copied_calls()
-        return found
-
-    def write(self, ledger: Ledger) -> None:
-        """Put a ledger in the place of what was read or written last.
-
-        Calls that another process has entered meanwhile are added to it.
-        """
-        try:
-            self._file.write(ledger)
-        except LostRace:
-            self._file.update(partial(self._rebased, ledger))
-        self._base = ledger.copied_calls()
-
-    def _rebased(self, ledger: Ledger, theirs: Ledger | None) -> Ledger:
-        if theirs is not None:
-            ledger.rebase(theirs, self._base)
-            self._base = theirs.copied_calls()
-        return ledger
+def ledger_file(tree: Tree, bucket: int) -> SideFile[Ledger]:
+    """Return the file of the ledger of a bucket, which is written by who holds the bucket."""
+    return SideFile(tree.store, f"{QUOTA}/{tree.bucket_label(bucket)}.json", Ledger)
 
 
 def read(tree: Tree, day: Day, bucket: int) -> Ledger | None:
@@ -60,8 +32,8 @@ def read(tree: Tree, day: Day, bucket: int) -> Ledger | None:
     A file that is damaged or out of reach counts as absent. Raises UsageError for a newer version.
     """
     with suppress(StoreError):
-        if (ledger := _document(tree, bucket).read()) is not None:
-            ledger.begin(day)
+        if (ledger := ledger_file(tree, bucket).read()) is not None:
+            ledger.day = day
             return ledger
     return None
 
@@ -86,24 +58,9 @@ def quota_use(manifest: Manifest, tree: Tree, now: float) -> Iterator[QuotaUse]:
             yield QuotaUse(name, sum(calls), min(left), left.count(0))
 
 
-def enter_check(tree: Tree, check: Ledger, bucket: int) -> None:
-    """Add what a check has spent and learnt. Raises StoreError, and UsageError as `read`."""
-    _change(tree, bucket, lambda ledger: ledger.enter_check(check))
-
-
 def retime(tree: Tree, bucket: int, now: Moment) -> None:
     """Keep WeChat's time as it is told now, in the place of another. Raises StoreError."""
-    _change(tree, bucket, lambda ledger: ledger.retime(now))
-
-
-def _change(tree: Tree, bucket: int, change: Callable[[Ledger], None]) -> None:
-    def changed(stored: Ledger | None) -> Ledger:
-        ledger = stored or Ledger()
-        change(ledger)
-        return ledger
-
-    _document(tree, bucket).update(changed)
-
-
-def _document(tree: Tree, bucket: int) -> SideFile[Ledger]:
-    return SideFile(tree.store, f"{QUOTA}/{tree.bucket_label(bucket)}.json", Ledger)
+    file = ledger_file(tree, bucket)
+    ledger = file.read() or Ledger()
+    ledger.retime(now)
+    file.write(ledger)

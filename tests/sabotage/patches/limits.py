@@ -312,14 +312,14 @@ SABOTAGES = (
         "self._store.put(self._name, encoded(value), self._version)",
         "self._store.put("
         "self._name, encoded(value), getattr(self._store.get(self._name), 'version', None))",
-        "tests/storage/state/test_quota_ledger.py::test_calls_of_two_runs_are_added",
+        "tests/storage/state/test_quota_ledger.py::test_a_ledger_of_another_run_is_not_replaced",
     ),
     Sabotage(
         "ledger-replaced-on-a-disk-unseen",
         "harvester/storage/backends/local.py",
         "if self._version(name) != over:",
         "if False:",
-        "tests/storage/state/test_quota_ledger.py::test_checks_at_once_on_a_disk_lose_no_call",
+        "tests/storage/state/test_quota_ledger.py::test_a_ledger_of_another_run_is_not_replaced",
     ),
     Sabotage(
         "ledger-written-after-the-lease",

@@ -24,12 +24,11 @@ from harvester.storage.state import (
     account_cache,
     forced_refreshes,
     json_file,
-    quota_ledger,
     rewrite_journal,
     run_records,
 )
 from harvester.storage.state.change_log import ChangeLog
-from harvester.storage.state.quota_ledger import LedgerFile
+from harvester.storage.state.quota_ledger import ledger_file
 from harvester.storage.state.rewrite_journal import DoneMonth
 from harvester.storage.state.run_records import RunRecord
 from tests.support.output_helpers import entries_of_logs
@@ -90,13 +89,12 @@ FILES = {
     "ledger": SideFile(
         "quota/0000-of-0001.json",
         '{"version":1,"day":20593,"run":"r","in_use":true,"period":1.0,"idle_from":2.5,'
-        '"recent_calls":3,"beside":1,"written":[5.0,"b",2.0,null],'
+        '"recent_calls":3,"written":[5.0,"b",2.0,null],'
         '"days":{"2026-05-20":{"calls":{"user_summary":{"wx0000000000000001":7}},'
         '"exhausted":{"user_summary":{"wx0000000000000001":[45009,"quota","rid"]}}}},'
         '"deferred":{},"known":{"user_summary":{"wx0000000000000001":[[10,1,9,1779249600.0],1,'
-        "20593,2,3,false,5,20592]}},"
-        '"checked":{"user_summary":{"wx0000000000000002":[10,1,9,1779249600.0]}}}',
-        lambda tree: LedgerFile(tree, 0).read(),
+        "20593,2,3,false,5,20592]}}}",
+        lambda tree: ledger_file(tree, 0).read(),
         Ledger(
             DAY,
             "r",
@@ -104,7 +102,6 @@ FILES = {
             period=1.0,
             idle_from=2.5,
             recent_calls=3,
-            beside=1,
             written=Moment(5.0, "b", 2.0),
             days={
                 "2026-05-20": DayCalls(
@@ -112,7 +109,6 @@ FILES = {
                 )
             },
             known={DATASET: {ONE: KnownQuota(TOLD, 1, DAY, 2, 3, False, 5, DAY - 1)}},
-            checked={DATASET: {appid(2): TOLD}},
         ),
     ),
     "authorised": SideFile(
@@ -294,12 +290,12 @@ def test_a_file_that_could_not_be_read_again_is_not_written(
     for number in range(100):
         many.add("user_summary", appid(number), 1)
     with pytest.raises(StoreError, match="bytes, more than are ever read") as caught:
-        quota_ledger.enter_check(tree, many, 0)
+        ledger_file(tree, 0).write(many)
     assert "harvester rewrite --buckets" in caught.value.advice
 
 
 def test_a_ledger_of_ten_thousand_accounts_is_read_again(tmp_path: Path) -> None:
-    """With all datasets, three days, and two limits of each: one learnt, one from a check."""
+    """With all datasets, three days, and a limit of each."""
     tree = Tree(LocalStore(tmp_path), 1)
     ledger, datasets = Ledger(DAY), [f"a_dataset_of_wechat_{number:02d}" for number in range(15)]
     told = ReportedQuota(10_000, 4_321, 5_679, 1_779_000_000.123)
@@ -308,8 +304,7 @@ def test_a_ledger_of_ten_thousand_accounts_is_read_again(tmp_path: Path) -> None
     ledger.days = {f"2026-05-{day}": DayCalls(of_day) for day in (19, 20, 21)}
     known = KnownQuota(told, 4_321, DAY, 3, 5_000)
     ledger.known = {name: dict.fromkeys(names, known) for name in datasets}
-    ledger.checked = {name: dict.fromkeys(names, told) for name in datasets}
-    LedgerFile(tree, 0).write(ledger)
-    found = LedgerFile(tree, 0).read()
+    ledger_file(tree, 0).write(ledger)
+    found = ledger_file(tree, 0).read()
     assert found is not None
     assert found.known == ledger.known
