@@ -222,19 +222,7 @@ async def _enter(
 
 
 async def check_accounts(manifest: Manifest, context: RunContext) -> Check:
-    """Probe every account that has a job, and again if the clock was wrong."""
-    check, pace = await _probe_all(manifest, context), manifest.limits.per_token
-    if context.clock.correct():
-        # Where tokens come from elsewhere, only the probes show that they asked for other days.
-        before = check
-        # Each account has just made its last call, and the next probe knows nothing of it.
-        await anyio.sleep(pace.rate.period / pace.rate.count)
-        check = await _probe_all(manifest, context)
-        check.add_calls(before)
-    return check
-
-
-async def _probe_all(manifest: Manifest, context: RunContext) -> Check:
+    """Probe every account that has a job."""
     clock, accounts = context.clock, manifest.asked_accounts
     check = Check(
         [AccountCheck(account.appid, account.name) for account in accounts],
@@ -250,12 +238,15 @@ async def _probe_all(manifest: Manifest, context: RunContext) -> Check:
     workers = max(1, min(manifest.limits.connections, len(by_appid)))
     # No token is replaced by force: a check must not end one that others use.
     async with open_line(context, workers) as (transport, tokens, providers):
+        calls = LoneCalls(transport, tokens, manifest, clock)
         # The days to ask for are chosen by WeChat's time if this machine's is off.
         for account in [] if clock.is_checked else accounts[:1]:
             await tokens.request_ahead(account.appid)
+            # A token from elsewhere brings no time, and this question spends nothing.
+            if not clock.is_checked:
+                await calls.ask_quota(account.appid, next(iter(manifest.datasets.values())))
         clock.correct()
         await token_comparison.compare(context, tokens, [each.appid for each in accounts])
-        calls = LoneCalls(transport, tokens, manifest, clock)
         asked, paused = (probes(manifest, clock(), paused=each) for each in (False, True))
         prober = _Prober(asked, paused, calls, clock, context.credentials)
         # The workers share the iterator, so that each account is taken once.

@@ -118,12 +118,6 @@ class Check(Brief):
         """The accounts, paused ones included."""
         return [*self.accounts, *self.paused]
 
-    def add_calls(self, before: Check) -> None:
-        """Add the calls of a check of the same accounts whose findings are dropped."""
-        self.calls += before.calls
-        for account, same in zip(self.everyone, before.everyone, strict=True):
-            account.calls += same.calls
-
     def to_dict(self) -> dict[str, Any]:
         """Return the check as `check --format json` prints it."""
         counts = {state.name.lower(): self.count(state) for state in State}

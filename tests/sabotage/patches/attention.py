@@ -63,13 +63,6 @@ SABOTAGES = (
         "tests/verbs/test_check.py::test_refused_calls_of_a_check_are_calls_of_the_day",
     ),
     Sabotage(
-        "calls-before-the-clock-was-right-not-counted",
-        CHECK,
-        "        check.add_calls(before)",
-        "        pass",
-        "tests/runs/test_wrong_clocks.py::test_a_check_keeps_what_it_learns_by_the_corrected_clock",
-    ),
-    Sabotage(
         "forgotten-days-stay-in-a-quarantined-answer",
         FORGET,
         "min(day, begins.get((appid, day), day)) < before",
