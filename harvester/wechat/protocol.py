@@ -69,7 +69,7 @@ def answers_another_window(window: Window, body: bytes) -> bool:
     """
     first = body.find(_REF_DATE)
     # Most answers begin with a row of the window's last day, or of its only one.
-    if body.startswith(_day_bytes(window.end), first + len(_REF_DATE) + 2):
+    if body.startswith(day_text(window.end).encode(), first + len(_REF_DATE) + 2):
         return False
     return _is_outside(window, body, first) and _is_outside(window, body, body.rfind(_REF_DATE))
 
@@ -79,11 +79,6 @@ def _is_outside(window: Window, body: bytes, at: int) -> bool:
     if found is None:
         return False
     return not day_text(window.begin) <= found[1].decode() <= day_text(window.end)
-
-
-@lru_cache(maxsize=4_096)
-def _day_bytes(day: Day) -> bytes:
-    return day_text(day).encode()
 
 
 def _looks_like_rows(body: bytes) -> bool:
