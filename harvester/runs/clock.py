@@ -12,14 +12,11 @@ from pathlib import Path
 
 from harvester.core.calendar import EMULATED, Clock
 from harvester.core.text.wording import Message, said
-from harvester.planning.ledger import Moment
+from harvester.planning.ledger import WRONG_SECONDS, Moment
 from harvester.storage.backends.elapsed import boot_seconds
 
 WARN_SECONDS = 120.0
 """Offset in seconds above which a clock is reported."""
-
-OFF_SECONDS = 600.0
-"""Offset in seconds above which a clock is corrected."""
 
 _MAX_OFFSETS = 61
 _MAX_CORRECTIONS = 3
@@ -87,7 +84,7 @@ class CheckedClock:
     def is_apart(self) -> bool:
         """True if the machine's clock and WeChat's differ too much for a run to be complete."""
         three = self._three_clocks()
-        return self.is_doubted or max(three) - min(three) > OFF_SECONDS
+        return self.is_doubted or max(three) - min(three) > WRONG_SECONDS
 
     @property
     def behind(self) -> float:
@@ -120,7 +117,7 @@ class CheckedClock:
         self.is_off, self._corrections = False, self._corrections + 1
         # Later votes may say that it was right. A run has dropped answers all the same, so it asks
         # again by the clock that it has.
-        moved = self.offset if abs(self.offset) > OFF_SECONDS else 0.0
+        moved = self.offset if abs(self.offset) > WRONG_SECONDS else 0.0
         self.move(moved)
         self._offsets = deque((each - moved for each in self._offsets), maxlen=_MAX_OFFSETS)
         self._judge()
@@ -148,7 +145,7 @@ class CheckedClock:
         ordered = sorted(self._offsets)
         two = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
         self.offset = offset = min(two, key=abs)
-        far = abs(offset) > OFF_SECONDS
+        far = abs(offset) > WRONG_SECONDS
         self.is_off |= far and self._corrections < _MAX_CORRECTIONS
         if abs(offset) > WARN_SECONDS and not self._is_reported:
             self._is_reported = True

@@ -18,9 +18,9 @@ from anyio import to_thread
 
 from harvester.core.errors import CallError, HarvesterError, ProcessDied
 from harvester.planning import wanted_days
+from harvester.planning.ledger import WRONG_SECONDS
 from harvester.runs import watchers
 from harvester.runs.access import open_platform
-from harvester.runs.clock import OFF_SECONDS
 from harvester.runs.days.coverage_of_run import Harvested, read_coverage
 from harvester.runs.facts import Counted, CoverageRead, Died, Ended, Fact, Planned
 from harvester.runs.processes import messages
@@ -285,7 +285,7 @@ class Supervisor:
         """Go by WeChat's time from now on, if a shard has found out first that the clock is off."""
         # Each shard counts from the clock of the machine, and the first one has moved ours.
         moved = offset - self._stream.own.clock_offset
-        if abs(moved) > OFF_SECONDS:
+        if abs(moved) > WRONG_SECONDS:
             self.context.clock.move(moved)
             self.run_log.correct_clock(moved)
 
