@@ -84,11 +84,10 @@ class CallBudget:
         """
         self._day = calendar.today(self._now())
         buckets = {queue.bucket for queue in self.scheduler.queues}
-        rate = self.policy.limits.per_token.rate
-        opened = await self.files.open(self._day, buckets, rate)
-        for bucket, (wait, recent) in opened.items():
-            if wait:
-                self.scheduler.cool_down(bucket, self._now() + wait, recent)
+        await self.files.open(self._day, buckets, self.policy.limits.per_token.rate)
+        for queue in self.scheduler.queues:
+            ledger = self._ledgers[queue.bucket]
+            queue.rate.reserve(ledger.idle_from, ledger.recent_calls)
         await self._start_day(forget=self.policy.forget)
         self._expect_refusals()
 

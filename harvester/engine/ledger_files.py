@@ -37,10 +37,8 @@ class LedgerFiles:
         self._files: dict[int, SideFile[Ledger]] = {}
         self._disk = CapacityLimiter(MAX_CONCURRENT_LEDGERS)
 
-    async def open(
-        self, day: Day, buckets: Iterable[int], rate: Rate
-    ) -> dict[int, tuple[float, int | None]]:
-        """Open the ledgers of buckets for this run, on a day. Returns as `Ledger.open`, by bucket.
+    async def open(self, day: Day, buckets: Iterable[int], rate: Rate) -> None:
+        """Open the ledgers of buckets for this run, on a day.
 
         Raises UsageError for a ledger of a newer version too.
         """
@@ -54,12 +52,10 @@ class LedgerFiles:
         lost: set[int] = set()
         if without := [bucket for bucket, ledger in found.items() if ledger is None]:
             lost = await to_thread.run_sync(layout.with_data, self._tree, CATALOGUE, without)
-        opened = {}
         for bucket, stored in found.items():
             # A ledger that is missing beside its data is as one that a killed run has left.
             self.ledgers[bucket] = ledger = stored or Ledger(in_use=bucket in lost)
-            opened[bucket] = ledger.open(self._run_id, day, self._moment(), rate)
-        return opened
+            ledger.open(self._run_id, day, self._moment(), rate)
 
     async def write(self, buckets: Iterable[int]) -> None:
         """Make ledgers durable. Raises LostRace if another run has taken over a bucket."""

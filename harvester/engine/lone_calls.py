@@ -87,8 +87,9 @@ class LoneCalls:
         """
         bucket = bucket_of(window.appid, self.manifest.output.buckets)
         today = calendar.today(self.now())
-        [opened] = (await files.open(today, [bucket], self._rate)).values()
-        recent, ledger = await self._cool_down(*opened), files.ledgers[bucket]
+        await files.open(today, [bucket], self._rate)
+        ledger = files.ledgers[bucket]
+        await self._cool_down(ledger)
         # Midnight may have passed meanwhile.
         ledger.day = calendar.today(self.now())
         if (spent := self._spent(ledger, window)) is not None:
@@ -103,9 +104,7 @@ class LoneCalls:
             return found
 
         outcome = await self.few(once)
-        # What earlier runs have sent counts in the rate until then, and these calls beside it.
-        ledger.expire(self.now())
-        ledger.enter_recent(recent + self.made, self.now() + self._rate.period)
+        ledger.add_recent(self.made, self.now())
         await files.close()
         return outcome
 
@@ -149,18 +148,15 @@ class LoneCalls:
         self._called.add(appid)
         self.made += 1
 
-    async def _cool_down(self, wait: float, recent: int | None) -> int:
-        """Wait while the rate of earlier runs leaves no room; return the calls that still count."""
-        if not wait:
-            return 0
-        # Unknown calls are as many as the rate allows, so their whole period is waited for.
-        if recent is not None and recent + MAX_ATTEMPTS <= self._rate.count:
-            return recent
+    async def _cool_down(self, ledger: Ledger) -> None:
+        """Wait while the rate of earlier runs leaves no room."""
+        if ledger.recent_calls + MAX_ATTEMPTS <= self._rate.count:
+            return
+        wait = max(0.0, ledger.idle_from - self.now())
         if wait >= _TOLD_SECONDS:
-            until = calendar.utc_text(self.now() + wait)
+            until = calendar.utc_text(ledger.idle_from)
             _log.info("waiting until %s: a run has just used the rate of this account", until)
         await anyio.sleep(wait)
-        return 0
 
     def _spent(self, ledger: Ledger, window: Window) -> RefusedAttempt | None:
         """Return the refusal for a quota of which nothing is left, the reserve included."""

@@ -16,7 +16,7 @@ DATE_ERROR_SECONDS = 2.0
 """Error in seconds of an interval between two times that WeChat told, in whole seconds each."""
 
 WRONG_SECONDS = 600.0
-"""Offset of a clock in seconds above which the day of a ledger may be wrong."""
+"""Offset of a clock in seconds above which it is corrected, and a ledger's day may be wrong."""
 
 Calls: TypeAlias = dict[str, dict[str, Count]]
 """Numbers of calls by dataset and appid."""
@@ -135,21 +135,18 @@ class Ledger:
         known = self.quota(dataset, appid)._replace(**changes)
         self.known.setdefault(dataset, {})[appid] = known
 
-    def open(self, run: str, day: Day, now: Moment, rate: Rate) -> tuple[float, int | None]:
+    def open(self, run: str, day: Day, now: Moment, rate: Rate) -> None:
         """Begin to use the ledger for a run, by the clock of ``now``.
 
-        Returns for how many seconds how many calls of each account may count in the rate limit;
-        None for an unknown number.
+        What a killed run has sent is unknown, so its ``recent_calls`` are what the rate allows.
         """
-        self.day = day
         wait = self.wait(now, rate.period)
-        recent = None if self.in_use else self.recent_calls
-        # If this run is killed, the next one counts what it may have sent: what the rate allows.
-        self.recent_calls = rate.count if recent is None else recent
+        # Bounded, because each of them becomes a slot of each account.
+        self.recent_calls = rate.count if self.in_use else min(self.recent_calls, rate.count)
         # In use until the unused calls are returned, so that the next run notices a kill.
-        self.run, self.in_use, self.period = run, True, rate.period
+        self.run, self.day, self.in_use, self.period = run, day, True, rate.period
         self.idle_from, self.written = now.at + wait, now
-        return wait, recent
+        self.expire(now.at)
 
     def close(self, now: Moment) -> None:
         """End the use of the ledger, and drop the days that no run needs.
@@ -168,6 +165,11 @@ class Ledger:
         """Enter an account's calls that WeChat's rate limit may count until ``idle_from``."""
         self.recent_calls = max(self.recent_calls, calls)
         self.idle_from = max(self.idle_from, idle_from)
+
+    def add_recent(self, calls: int, now: float) -> None:
+        """Enter calls that were made for an account until now, beside those of before."""
+        self.expire(now)
+        self.enter_recent(self.recent_calls + calls, now + self.period)
 
     def expire(self, now: float) -> None:
         """Forget the recent calls of before if they count no more."""

@@ -317,16 +317,6 @@ class Scheduler:
         found, self.refill_requests = self.refill_requests, []
         return found
 
-    def cool_down(self, bucket: int, until: float, recent: int | None) -> None:
-        """Until a moment, ``recent`` calls of each account may count; None: nothing may start."""
-        for queue in self.queues:
-            if queue.bucket != bucket:
-                continue
-            if recent is None:
-                queue.rate.pause(until)
-            else:
-                queue.rate.reserve(until, recent)
-
     def start_day(self, now: float, ends: float = NEVER) -> list[tuple[AccountQueue, int]]:
         """Start a Beijing day: no call may be spent before `allocate`.
 

@@ -203,9 +203,7 @@ async def _enter(
     by_bucket: Mapping[int, list[AccountCheck]], limits: Limits, files: LedgerFiles, clock: Clock
 ) -> None:
     """Enter the calls and the quotas of accounts into the ledgers of their buckets."""
-    rate = limits.per_token.rate
-    await files.open(calendar.today(clock()), by_bucket, rate)
-    now = clock()
+    await files.open(calendar.today(clock()), by_bucket, limits.per_token.rate)
     for bucket, accounts in by_bucket.items():
         ledger, made = files.ledgers[bucket], Counter[str]()
         for account in accounts:
@@ -215,9 +213,8 @@ async def _enter(
             for dataset, told in account.allowances.items():
                 counted = min(told.used, ledger.spent(dataset, account.appid))
                 DailyQuota(limits, ledger, dataset, account.appid).answered(told, counted)
-        ledger.expire(now)
         # Calls of the last period still count in WeChat's rate limit.
-        ledger.enter_recent(ledger.recent_calls + max(made.values()), now + rate.period)
+        ledger.add_recent(max(made.values()), clock())
     await files.close()
 
 

@@ -242,3 +242,11 @@ def test_a_ledger_that_goes_over_to_another_clock_waits_as_long(now: Moment) -> 
     known.retime(now)
     assert known.wait(now, 60.0) == pytest.approx(wait)
     assert known.written == now
+
+
+def test_no_more_calls_are_taken_over_than_the_rate_allows() -> None:
+    """Each becomes a slot of each account, and a file may name a trillion."""
+    known = ledger(WRITTEN, idle_in=40.0)
+    known.recent_calls = 1 << 40
+    known.open("next", TODAY, WRITTEN, Rate(10, 60.0))
+    assert (known.recent_calls, known.idle_from) == (10, WRITTEN.at + 40.0)

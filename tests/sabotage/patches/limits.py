@@ -71,8 +71,8 @@ SABOTAGES = (
     Sabotage(
         "no-hold-off",
         BUDGET,
-        "if wait:",
-        "if False:",
+        "queue.rate.reserve(ledger.idle_from, ledger.recent_calls)",
+        "pass",
         "tests/scheduling/test_limits_and_outages.py::test_a_run_holds_off_until_calls_of_the_one_before_count_no_more",
     ),
     Sabotage(
@@ -368,9 +368,9 @@ SABOTAGES = (
     ),
     Sabotage(
         "recent-calls-of-before-a-fetch-forgotten",
-        LONE_CALLS,
-        "ledger.enter_recent(recent + self.made,",
-        "ledger.enter_recent(self.made,",
+        "harvester/planning/ledger.py",
+        "self.enter_recent(self.recent_calls + calls,",
+        "self.enter_recent(calls,",
         "tests/verbs/test_fetch.py::test_a_question_counts_in_the_ledger",
     ),
     Sabotage(
