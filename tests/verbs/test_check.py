@@ -22,6 +22,7 @@ from harvester.core.rule import Action
 from harvester.core.secret import Secret
 from harvester.engine.lone_calls import MAX_ATTEMPTS
 from harvester.sandbox import QUOTA, TOKEN, Rules
+from harvester.storage import locks
 from harvester.storage.state import quota_ledger
 from harvester.storage.state.quota_ledger import ledger_file
 from harvester.verbs.check import STATES, check_accounts, probes, save
@@ -29,6 +30,7 @@ from harvester.verbs.check_report import Check, State
 from harvester.wechat.quota_api import quota_or_reason
 from tests.support import faulty_wechat
 from tests.support.answers import period_end
+from tests.support.claims import claim
 from tests.support.cli import JobScope, command_line
 from tests.support.counting_wechat import StrictRules
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
@@ -491,6 +493,20 @@ def test_check_prints_a_table_and_keeps_the_quotas(
     assert "2 accounts: 2 work; 10 calls" in printed
     known = reported_quotas(RunHarness(manifest.parent / "out").tree)
     assert {dataset for _, dataset in known} == {DAILY, "user_summary"}
+
+
+def test_check_says_that_nothing_is_kept_while_a_run_is_at_work(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its answer is whole all the same."""
+    place = RunHarness(manifest.parent / "out")
+    with locks.hold(place.tree, [0], claim("a-run")):
+        assert invoke(["check", str(manifest)]) == Exit.DONE
+    printed = capsys.readouterr()
+    assert "2 accounts: 2 work; 10 calls" in printed.out
+    assert "the quotas and the calls of this check are not saved" in printed.err
+    assert "another run works on this bucket" in printed.err
+    assert reported_quotas(place.tree) == {}
 
 
 def test_check_prints_json(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
