@@ -6,6 +6,7 @@ The scheduler decides what is asked next, and calls `RefusalPolicy.react` for ea
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from dataclasses import replace
 
 from harvester.core import calendar
@@ -37,6 +38,9 @@ MAX_INTERVAL = 60.0
 
 FAILURES_BEFORE_PAUSE = 3
 """A queue that failed more often in a row waits as a whole, and longer each time."""
+
+LEARNERS = 2
+"""Accounts of which fewer days were taken at once, after which no other one learns that anew."""
 
 MAX_RETURNS = 2
 """Outages of a run after which a window with no attempts left is queued again."""
@@ -73,6 +77,7 @@ class RefusalPolicy:
         self.day_number = 0
         self.exhausted: list[tuple[AccountQueue, Backlog, Refusal]] = []
         self.shortened_spans: dict[str, int] = {}
+        self._learners = defaultdict[str, set[str]](set)
         self.retries = 0
         self._handlers = {
             Action.RETRY: self._retry,
@@ -298,10 +303,20 @@ class RefusalPolicy:
         backlog.set_span(min(backlog.span, _shorter_span(backlog.dataset.span, end - begin + 1)))
 
     def answered(self, attempt: Attempt) -> None:
-        """Note how many days WeChat takes at once, if these are fewer than the catalogue says."""
+        """Note how many days WeChat takes at once, if these are fewer than the catalogue says.
+
+        Once a second account has shown it, accounts without an answer ask for as many from the
+        start.
+        """
         backlog, name = attempt.backlog, attempt.window.dataset
-        if backlog.span < backlog.dataset.span:
-            self.shortened_spans[name] = max(backlog.span, self.shortened_spans.get(name, 0))
+        if backlog.span == backlog.dataset.span:
+            return
+        span = self.shortened_spans[name] = max(backlog.span, self.shortened_spans.get(name, 0))
+        self._learners[name].add(attempt.queue.appid)
+        if len(self._learners[name]) == LEARNERS:
+            for _, each in self._abandoned.affected_by(attempt, Scope.DATASET):
+                if not each.refusals.opened:
+                    each.set_span(min(each.span, span))
 
     def _wait_for_quota(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Stop the dataset until midnight, unless the quota of the day before was spent."""

@@ -29,7 +29,7 @@ from harvester.scheduling.account_queue import (
 )
 from harvester.scheduling.rate_state import RateState
 from harvester.scheduling.refusal_learning import SCOUTS
-from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS
+from harvester.scheduling.refusal_policy import LEARNERS, MIDNIGHT_SECONDS
 from harvester.scheduling.retry_budget import ALONE_FAILURES, PROBE_SECONDS
 from harvester.scheduling.scheduler import Scheduler
 
@@ -370,6 +370,18 @@ def test_a_span_that_all_accounts_learn_is_that_of_one_dataset() -> None:
     assert {fits for _, fits in _up_to(4, schedule)} == {False, True}
     assert schedule.refusals.shortened_spans == {DAILY.name: 3}
     assert {(each.span, one.span) for each, one in backlogs} == {(3, other.span)}
+
+
+def test_two_accounts_teach_a_shorter_span_to_those_that_follow() -> None:
+    """Of forty accounts only those pay for a surprise that are asked at the same time."""
+    lanes = [
+        AccountQueue(f"wx{number:016x}", 0, [Backlog(DAILY, day_range(BEGIN, BEGIN + 29))])
+        for number in range(40)
+    ]
+    schedule = schedule_of(lanes, Pace(Rate(1000, 1.0), 100, concurrency=1))
+    refused = {attempt.queue.appid for attempt, fits in _up_to(7, schedule) if not fits}
+    assert len(refused) == LEARNERS
+    assert {each.backlogs[0].span for each in lanes} == {7}
 
 
 def test_a_single_day_that_is_out_of_range_is_given_up() -> None:
