@@ -82,9 +82,8 @@ class Store(Protocol):
         """Lock these names for the block, all or none.
 
         The `Hold` that it yields tells whether they still hold.
-        Raises Busy if another run holds one of them for longer than the claim waits, and UsageError
-        if that is a shard of another number of shards. An object store raises UsageError if `put`
-        would not notice a lost race.
+        Raises Busy if another run holds one of them for longer than the claim waits. An object
+        store raises UsageError if `put` would not notice a lost race.
         """
 
     def owners(self, which: Callable[[str], bool] = bool) -> Iterator[Owner]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from harvester.core.calendar import Clock, utc_text
-from harvester.core.errors import Busy, UsageError
+from harvester.core.errors import Busy
 from harvester.core.text.inert_text import inert
 from harvester.core.text.wording import Message, said
 
@@ -91,13 +91,13 @@ def owner_of(bucket: str, note: Mapping[str, Any]) -> Owner | None:
     """Return the holder that a note names, None if it names none."""
     try:
         host, since, run_id = (inert(str(note[name])) for name in ("host", "since", "run"))
-        pid, shard = int(note["pid"]), str(note.get("shard"))
+        pid, shard = int(note["pid"]), note.get("shard")
     except (KeyError, TypeError, ValueError):
         return None
     # A note may be forged, and a message must not show a number of a thousand digits.
     if not 0 <= pid < _MAX_PID:
         return None
-    return Owner(bucket, host, pid, since, run_id, inert(shard) if _count_of(shard) else None)
+    return Owner(bucket, host, pid, since, run_id, inert(shard) if isinstance(shard, str) else None)
 
 
 def parse_note(data: bytes) -> dict[str, Any]:
@@ -125,11 +125,9 @@ class Wait:
     def left(self, bucket: str, owner: Owner | None, seconds: float = LOCK_SECONDS) -> float:
         """Return how many seconds the run may go on waiting, and log that once.
 
-        ``owner`` holds the bucket for at least ``seconds`` more. Raises Busy if no time is left,
-        and UsageError if the holder is a shard of another number of shards.
+        ``owner`` holds the bucket for at least ``seconds`` more. Raises Busy if no time is left.
         """
         claim, who = self.claim, owner or _UNKNOWN
-        _refuse_other_shards(owner, claim)
         left = self._until - self._clock()
         if left <= 0 or claim.is_stopped():
             raise Busy(
@@ -144,20 +142,3 @@ class Wait:
             until = utc_text(claim.now() + min(left, _LONGEST))
             _log.info("%s: waiting until %s for another run: %s", bucket, until, who)
         return left
-
-
-def _refuse_other_shards(owner: Owner | None, claim: Claim) -> None:
-    ours, theirs = _count_of(claim.shard), _count_of(owner.shard if owner else None)
-    if owner is not None and ours and theirs and ours != theirs:
-        raise UsageError(
-            f"{owner.bucket}: this run is shard {claim.shard}, and shard {owner.shard} holds the"
-            f" bucket: {owner}",
-            "use one number of shards for all runs into an output, or wait until that run ends",
-        )
-
-
-def _count_of(shard: Any) -> int:
-    """Return the number of shards in a name like ``2/8``, 0 for any other value."""
-    number, slash, total = shard.partition("/") if isinstance(shard, str) else ("", "", "")
-    is_shard = slash and number.isdecimal() and total.isdecimal() and len(shard) < 20
-    return int(total) if is_shard else 0

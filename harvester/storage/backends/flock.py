@@ -31,7 +31,7 @@ def locked(path: Path, wait: Wait) -> Iterator[None]:
     """Hold a lock for the block. Raises Busy naming the holder, StoreError, and UsageError.
 
     The name of the file without its end is that of the bucket. A UsageError is about a link or a
-    pipe in its place, or about another number of shards.
+    pipe in its place.
     """
     with _opened(path, _open_to_lock) as descriptor:
         with atomic_files.os_errors_as_store_errors(path):

@@ -193,8 +193,7 @@ class Ownership:
     def take(self, sleep: Callable[[float], object] = time.sleep) -> None:
         """Take all buckets, in order; those that others hold are watched all at once.
 
-        Raises Busy if that takes too long, UsageError for a holder with another number of shards,
-        and StoreError.
+        Raises Busy if that takes too long, and StoreError.
         """
         claim, clock, waiting = self._claim, self._terms.clock, self._waiting
         wait = claims.Wait(claim, clock, self._terms.seconds + SPARE_SECONDS)

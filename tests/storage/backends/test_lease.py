@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from harvester.core.errors import Busy, LostRace, StoreError, UsageError
+from harvester.core.errors import Busy, LostRace, StoreError
 from harvester.storage.backends.base import LOCKS, Blob, Store, Version
 from harvester.storage.backends.lease import GOOD_FOR, BucketLease, Ownership, Terms
 from tests.support.claims import claim
@@ -408,22 +408,9 @@ def test_a_run_that_is_stopped_waits_no_longer() -> None:
     assert store.now == 1000
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"), [("1/4", "2/8"), ("3/8", "1/2")], ids=["fewer", "more"]
-)
-def test_another_number_of_shards_is_a_usage_error(ours: str, theirs: str) -> None:
-    """Waiting would help as little as asking: two numbers of shards overlap for good."""
-    store = FakeStore()
-    hold(store, BUCKETS[0], shard=theirs)
-    run = ownership(store, BUCKETS[:1], "ours", shard=ours)
-    with pytest.raises(UsageError, match=f"shard {theirs} holds"):
-        run.take(passing(store))
-    run.give_back()
-
-
-@pytest.mark.parametrize(("ours", "theirs"), [(None, "2/8"), ("1/8", "2/8"), ("1/8", None)])
-def test_the_same_number_of_shards_waits(ours: str | None, theirs: str | None) -> None:
-    """So does a run that is no shard, and a run that meets one."""
+@pytest.mark.parametrize(("ours", "theirs"), [(None, "2/8"), ("1/4", "2/8"), ("1/8", None)])
+def test_a_shard_waits_for_any_other_run(ours: str | None, theirs: str | None) -> None:
+    """Also for one of another number of shards, whose runs end like any others."""
     store = FakeStore()
     hold(store, BUCKETS[0], shard=theirs)
     run = ownership(store, BUCKETS[:1], "ours", shard=ours)
