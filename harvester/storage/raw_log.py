@@ -3,12 +3,11 @@
 One file is a *group* of answers of one bucket under ``_harvester/raw/<run>/``, sorted by dataset,
 account and window. It has batches, compressed with lz4, and at its end an index. A batch is small
 and of one dataset, and the index has its months, so a reader skips the others and has one
-decompressed batch in memory at a time.
+decompressed batch in memory at a time. The index has the version of all side files.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -24,16 +23,13 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from harvester.core.calendar import FIRST_DAY, Month, month_begin, month_end, month_of
-from harvester.core.errors import OtherVersion, UsageError
+from harvester.core.errors import UsageError
 from harvester.core.model import RawAnswer, Window, bucket_of, is_appid
 from harvester.core.text.inert_text import inert
 from harvester.storage import arrow_files, quarantine
 from harvester.storage.backends import regular_files
 from harvester.storage.layout import MONTHS, RAW, Tree
 from harvester.storage.state import json_file
-
-VERSION = 1
-"""Version of the format. Later versions have their version in the same place of the index."""
 
 BATCH_BYTES = 128 << 10
 """Total length of bodies at which a batch is closed."""
@@ -145,7 +141,7 @@ def write_group(
         "behind": behind,
         "batches": batches,
     }
-    index = json.dumps({"version": VERSION, **members}).encode()
+    index = json_file.encoded(members)
     data = b"".join((*packed, index, _END.pack(len(index), zlib.crc32(index), _MARK)))
     name = f"{RAW}/{run_id}/{bucket:04d}-{members['id']}.group"
     return Group(name, tree.store.append(name, data), size=len(data), **members)
@@ -205,10 +201,9 @@ def open_group(name: str, path: Path) -> Group:
         if zlib.crc32(text) != checksum:
             raise DamagedGroup(path)
         index = json_file.parse(text)
-        if index["version"] > VERSION:
-            raise OtherVersion.newer(f"{inert(name)}: raw group", index["version"], VERSION)
-    group = json_file.value_of(index, Group, name=name, path=path, size=size)
-    if group is None or index["version"] != VERSION or not _is_plausible(group, end - length):
+    where = f"{inert(name)}: raw group"
+    group = json_file.value_of(index, Group, where, name=name, path=path, size=size)
+    if group is None or not _is_plausible(group, end - length):
         raise DamagedGroup(path)
     return group
 

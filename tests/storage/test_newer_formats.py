@@ -127,7 +127,7 @@ def test_a_newer_data_file(here: CommandLine, words: tuple[str, ...], what: str)
 def test_a_newer_raw_group(here: CommandLine, group: Path, words: tuple[str, ...]) -> None:
     """The same for answers that wait to be published."""
     newer_group(group)
-    version = "raw group version 2, and this harvester reads up to version 1"
+    version = "raw group: version 2, and this harvester reads up to version 1"
     refused(here, words, group.relative_to(here.output).as_posix(), version)
 
 

@@ -28,7 +28,6 @@ from harvester.storage import (
     locks,
     partition_reader,
     partition_writer,
-    raw_log,
 )
 from harvester.storage.backends.base import FileInfo
 from harvester.storage.footer import COVERAGE, Footer, decode_footer
@@ -44,6 +43,7 @@ from harvester.tables.integrity import FileIdentity, RowCheck
 from tests.storage.test_readers import answers as told_by_the_sandbox
 from tests.support.answers import DAILY, HOURLY, MARCH, answer, appid, of_day, row
 from tests.support.claims import claim
+from tests.support.group_files import reindexed
 from tests.support.output_helpers import ANY_TIME, path_of, tree_at
 from tests.support.run_harness import BOTH, days_between, expected, files_of, published_rows
 from tests.support.sandboxes import BUSY
@@ -501,12 +501,10 @@ def test_unpublished_answers_are_checked_too(
     assert (here / "output" / found["damaged"][0]["moved_to"]).exists()
 
 
-def test_answers_of_a_newer_version_stay(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_of_a_newer_version_stay(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """They are told of as such, and --repair leaves them to who wrote them."""
     group = write_group(tree_at(here / "output"), 0, "dead", [of_day(MARCH)])
-    monkeypatch.setattr(raw_log, "VERSION", 0)
+    reindexed(group.path, version=2)
     assert invoke(["verify", "--repair", "--format", "json"]) == Exit.USAGE
     [damage] = told(capsys)["damaged"]
     assert (damage["path"], bool(damage["remedy"])) == (group.name, True)

@@ -15,7 +15,7 @@ import orjson
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
-from harvester.core.errors import StoreError, UsageError
+from harvester.core.errors import OtherVersion, StoreError
 from harvester.storage.backends.base import MAX_SIDE_FILE, Store, Version, retry_races
 
 VERSION = 1
@@ -97,7 +97,7 @@ def parse(data: bytes, *, partial: bool = False) -> Any:
 
 
 def value_of(plain: Any, kind: type[T], where: str = "", **known: object) -> T | None:
-    """Return the value of a file's members, None if they do not fit. Raises UsageError.
+    """Return the value of a file's members, None if they do not fit. Raises OtherVersion.
 
     Run records have a version of another name.
     """
@@ -105,10 +105,7 @@ def value_of(plain: Any, kind: type[T], where: str = "", **known: object) -> T |
         found = {"version": 1, **plain, **known}
         version = found.pop("version")
         if version > VERSION:
-            raise UsageError(
-                f"{where}: version {version}, and this harvester reads up to version {VERSION}",
-                "upgrade harvester: a newer one has written to this output",
-            )
+            raise OtherVersion.newer(f"{where}:", version, VERSION)
         value: T = _adapter(kind).validate_python(found)
         return value
     except (TypeError, ValueError, OverflowError):
