@@ -114,9 +114,8 @@ def execute(state: RunState) -> None:
     """Recover, scan the coverage, plan, harvest, and scan again, in the buckets of the run.
 
     Raises Busy if another run holds them for too long; UsageError if the plan exceeds
-    ``limits.max_requests``, or for files of a newer version or another number of buckets, or if a
-    shard of another number of shards holds them; StoreError if the output cannot be read or
-    written.
+    ``limits.max_requests``, or for files of a newer version or another number of buckets;
+    StoreError if the output cannot be read or written.
     """
     clock, tree, stream = state.context.clock, state.tree, state.stream
     state.run_log.manifest = as_kept(state.manifest)
@@ -128,7 +127,6 @@ def execute(state: RunState) -> None:
     waits = state.options.lock_timeout, _seconds_left(state)
     with locked_and_recorded(state.run_log, tree, state.own, *waits) as tree:
         state = replace(state, tree=tree)
-        layout.clean_temp(tree)
         # What a killed run left is published first, so that the plan finds it covered.
         _recover(state)
         harvested = _plan_and_harvest(state)

@@ -23,7 +23,7 @@ from harvester.core.errors import LostRace, StoreError
 from harvester.core.model import RawAnswer
 from harvester.core.readiness import settled_before
 from harvester.core.text.inert_text import inert
-from harvester.storage import partition_reader, partition_writer, quarantine, raw_log
+from harvester.storage import layout, partition_reader, partition_writer, quarantine, raw_log
 from harvester.storage.backends.base import retry_races
 from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, Partition, Tree
@@ -116,12 +116,13 @@ def recover(
 ) -> list[str]:
     """Publish what killed runs left in the raw log of these buckets, then delete it.
 
-    The caller holds the buckets' locks and has planned nothing yet. ``now`` is as in `publish`.
-    ``tell`` gets each result before any group is deleted, because the next run can find a result
-    again only through its groups. Returns the paths in quarantine of groups that could not be read.
-    Raises StoreError, and UsageError for groups of another number of buckets or a file of a newer
-    version.
+    Their temporary files are removed first. The caller holds the buckets' locks and has planned
+    nothing yet. ``now`` is as in `publish`. ``tell`` gets each result before any group is deleted,
+    because the next run can find a result again only through its groups. Returns the paths in
+    quarantine of groups that could not be read. Raises StoreError, and UsageError for groups of
+    another number of buckets or a file of a newer version.
     """
+    layout.clean_temp(tree)
     groups, moved = raw_log.unpublished(tree, buckets)
     # Before the first file is written, because a partly recovered tree fits neither version.
     if groups:

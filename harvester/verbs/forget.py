@@ -194,7 +194,6 @@ def _forget(erasing: _Erasure) -> Receipt:
     answers = sum(1 for _ in _waiting(erasing))
     _refuse_newer(erasing)
     if (log := erasing.run_log) is not None:
-        layout.clean_temp(erasing.tree)
         # Published and then erased from the files: a raw group has answers of other accounts too.
         publish.recover(
             erasing.tree,
