@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,26 +15,39 @@ from harvester.core.model import bucket_of
 from harvester.runs.record.run_record import feed_entry
 from harvester.runs.run_log import RunLog
 from harvester.storage import layout
-from harvester.storage.backends.base import META_DIR, read_bytes
+from harvester.storage.backends.base import LOCKS, META_DIR, read_bytes
 from harvester.storage.derived import derived_files
-from harvester.storage.layout import DERIVED, RAW, VIEWS, Tree
+from harvester.storage.layout import ACCOUNTS, DERIVED, RAW, TABLES, VIEWS, Tree
 from harvester.storage.publication import Published
-from harvester.storage.state import rewrite_journal
 from harvester.storage.state.change_log import ChangeLog
+from harvester.storage.state.rewrite_journal import JOURNAL
+from harvester.tables import derived
 from harvester.verbs.erasure import MAX_BYTES, refuse_long
 
 
-def copy_side_files(source: Tree, target: Tree) -> None:
-    """Copy change logs, quarantine, run records and other side files, in the place of older copies.
+def clear(target: Tree, datasets: Iterable[str]) -> None:
+    """Remove what a killed try has made: it may have accounts that were forgotten since.
 
-    Cursors stay valid, because the change logs of the new tree go on from there. The records of
-    earlier tries are deleted, because they may name accounts that were forgotten since.
+    Raises StoreError, and LeaseLost once another command may work in the tree.
+    """
+    store = target.store
+    names = [target.name(part) for name in datasets for part in layout.partitions(target, name)]
+    for table in TABLES:
+        names += [file.name for file in derived_files.files(store, table)]
+    names += [file.name for file in store.list(META_DIR) if _is_copied(file.name)]
+    for name in names:
+        # Without its lease another rewrite may be filling the tree.
+        target.hold.check()
+        store.delete(name)
+
+
+def copy_side_files(source: Tree, target: Tree) -> None:
+    """Copy change logs, quarantine, run records and other side files.
+
+    Cursors stay valid, because the change logs of the new tree go on from there.
     """
     side_files = [found for found in source.store.list(META_DIR) if _is_copied(found.name)]
     refuse_long(source, side_files, MAX_BYTES, "move it away, then run again")
-    for found in target.store.list(META_DIR):
-        if _is_copied(found.name):
-            target.store.delete(found.name)
     for found in side_files:
         # None of them is longer than that, so each fits in memory.
         data = read_bytes(source.store, found.name, MAX_BYTES)
@@ -42,43 +55,28 @@ def copy_side_files(source: Tree, target: Tree) -> None:
             target.store.put(found.name, data)
 
 
-def copy_tables(source: Tree, target: Tree) -> None:
-    """Copy the tables beside the datasets, in the buckets of the new tree. Raises StoreError.
+def copy_accounts(source: Tree, target: Tree) -> None:
+    """Copy the table `accounts`, in the buckets of the new tree. Raises StoreError.
 
-    Those of earlier tries are deleted, as side files are.
+    The other tables are made anew of the files and the records.
     """
-    for folder, schema in derived_files.SCHEMAS.items():
-        for file in derived_files.files(target.store, folder):
-            target.store.delete(file.name)
-        by_place = defaultdict[str, list[pa.Table]](list)
-        for file in derived_files.files(source.store, folder):
-            place, name = file.name.rsplit("/", 1)
-            # A damaged one is made again by the next run.
-            with suppress(DamagedOutput):
-                rows = derived_files.read(source.store, file.name)
-                by_place[place if "appid" in schema.names else f"{place}/{name}"].append(rows)
-        for place, tables in by_place.items():
-            _put_rows(target, place, pa.concat_tables(tables))
+    tables = [derived.ACCOUNTS.empty_table()]
+    for file in derived_files.files(source.store, ACCOUNTS):
+        # A damaged one is made again by the next run.
+        with suppress(DamagedOutput):
+            tables.append(derived_files.read(source.store, file.name))
+    rows = pa.concat_tables(tables).sort_by("appid")
+    buckets = pa.array([bucket_of(x, target.buckets) for x in rows["appid"].to_pylist()])
+    for bucket in buckets.unique().to_pylist():
+        mine = rows.filter(pc.equal(buckets, bucket))
+        derived_files.replace(
+            target, derived_files.accounts_name(target, bucket), partial(_instead, mine)
+        )
 
 
-def _put_rows(tree: Tree, place: str, rows: pa.Table) -> None:
-    """Put rows into a file, or into those of a folder by bucket."""
-    if place.endswith(".parquet"):
-        derived_files.replace(tree, place, lambda _: [rows])
-        return
-    names = [name for name in ("dataset", "appid", "begin_date") if name in rows.schema.names]
-    rows = rows.sort_by([(name, "ascending") for name in names])
-    of_bucket = defaultdict[int, list[str]](list)
-    for appid in rows["appid"].unique().to_pylist():
-        of_bucket[bucket_of(appid, tree.buckets)].append(appid)
-    for bucket, appids in of_bucket.items():
-        mine = rows.filter(pc.is_in(rows["appid"], pa.array(appids)))
-        pieces = [mine]
-        if names[0] == "dataset":
-            # A row group for each.
-            pieces = [mine.filter(pc.equal(mine["dataset"], x)) for x in mine["dataset"].unique()]
-        part = f"{place}/part-{tree.bucket_label(bucket)}.parquet"
-        derived_files.replace(tree, part, lambda _, pieces=pieces: pieces)  # type: ignore[misc]
+def _instead(rows: pa.Table, _: object) -> list[pa.Table]:
+    """Return rows in the place of those of a file."""
+    return [rows]
 
 
 def retire_former_names(source: Tree, target: Tree, datasets: Iterable[str], new: RunLog) -> None:
@@ -98,5 +96,4 @@ def retire_former_names(source: Tree, target: Tree, datasets: Iterable[str], new
 
 def _is_copied(name: str) -> bool:
     """Return whether a side file is copied: no raw log, lock, view, temporary file or journal."""
-    left_out = name.startswith((RAW, DERIVED, VIEWS, f"{META_DIR}/locks")) or name.endswith(".tmp")
-    return not left_out and not rewrite_journal.is_journal(name)
+    return not name.startswith((RAW, DERIVED, VIEWS, LOCKS, JOURNAL)) and not name.endswith(".tmp")

@@ -141,12 +141,12 @@ def mended(project: Project, chosen: ChosenChanges, *, footers_only: bool) -> Re
         with recorded(run_log):
             run_log.open(tree, own)
             repaired = tuple(_repaired(tree, each, run_log) for each in found.damaged)
-            run_log.write_tables = partial(_write_coverage, tree, project, run_log)
+            run_log.write_tables = partial(write_coverage, tree, project, run_log)
         return replace(found, damaged=repaired)
 
 
-def _write_coverage(tree: Tree, project: Project, run_log: RunLog) -> None:
-    """Have the table `coverage` say which days are lost, those of all kept manifests."""
+def write_coverage(tree: Tree, project: Project, run_log: RunLog) -> None:
+    """Make the table `coverage` of a tree anew, by what all kept manifests want."""
     now = project.clock.started_at
     whole = union(tree, project.manifest.output, now)
     want = wanted_days.wanted(whole, now, paused_too=True)

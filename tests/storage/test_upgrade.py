@@ -11,7 +11,8 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import month_of
 from harvester.core.dataset import Column, Dataset, Kind
-from harvester.core.errors import OtherVersion
+from harvester.core.errors import LeaseLost, OtherVersion, UsageError
+from harvester.core.hold import Hold
 from harvester.core.model import Window
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog
@@ -19,6 +20,7 @@ from harvester.runs.stream import Stream
 from harvester.storage import integrity_check, layout, partition_reader, raw_log
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import publish
+from harvester.storage.state import rewrite_journal
 from harvester.tables.columns import arrow_schema
 from harvester.tables.integrity import FileIdentity
 from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
@@ -84,7 +86,7 @@ def test_rewrite_fills_new_columns_from_what_was_kept(
     request.getfixturevalue("newer")
     new = tree_at(tmp_path / "new", 1)
     made = rewrite_tree(old, new, {DAILY.name: NEWER}, old=new_books(), new=new_books())
-    assert made == NewTree(new.store.display_path(), 1, files=1, kept=0, rows=4)
+    assert made == NewTree(new.store.display_path(), 1, files=1, rows=4)
     after = rows_of(new, HERE)
     assert after.schema.equals(arrow_schema(NEWER))
     assert after.column("new_count").to_pylist() == [5, None, 7, None]
@@ -95,6 +97,15 @@ def test_rewrite_fills_new_columns_from_what_was_kept(
         path_of(new, HERE), FileIdentity(NEWER, HERE.month, 0, 1), read_data=True
     )
     assert looked.defects == []
+
+
+def test_a_rewrite_that_lost_its_lease_is_not_finished(old: Tree, tmp_path: Path) -> None:
+    """Another run may have worked in one of the trees meanwhile, so it is to be repeated."""
+    new = replace(tree_at(tmp_path / "new", 1), hold=Hold(lambda: False))
+    with pytest.raises(LeaseLost):
+        rewrite_tree(old, new, {DAILY.name: DAILY}, old=new_books(), new=new_books())
+    with pytest.raises(UsageError, match="is not finished"):
+        rewrite_journal.refuse_unfinished(new)
 
 
 NESTED = CATALOGUE["article_share"]

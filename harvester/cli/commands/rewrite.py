@@ -56,8 +56,7 @@ def _seen_from(folder: Path, to: str) -> str:
 
 
 def _print_tree(out: Terminal, made: rewriting.NewTree, manifest: Path, place: str) -> None:
-    kept = f", {made.kept:,} of them made before" if made.kept else ""
-    out.print(f"{counted(made.files, 'file')}{kept}, {counted(made.rows, 'row')}")
+    out.print(f"{counted(made.files, 'file')}, {counted(made.rows, 'row')}")
     out.say(f"to switch to it, set in `output` of {inert(str(manifest))}:", gap=True)
     # A text of JSON is one of YAML, whatever is in it.
     out.say(f"  path: {json_text(place)}")

@@ -1,11 +1,7 @@
-"""Journal of a rewrite, in the new tree: the tree it is made from, and the months that are done.
-
-The files are ``rewrite.json`` and ``rewrite/<dataset>.json``.
-"""
+"""Journal of a rewrite, in the new tree: the tree it is made from, and whether it is finished."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from harvester.core.errors import UsageError
@@ -13,15 +9,7 @@ from harvester.storage.backends.base import META_DIR, first_contact
 from harvester.storage.layout import Tree
 from harvester.storage.state import json_file
 
-JOURNAL = f"{META_DIR}/rewrite"
-
-
-@dataclass(frozen=True, slots=True)
-class DoneMonth:
-    """A finished month: the versions of its old files, and the rows of its new ones, by name."""
-
-    of: dict[str, str]
-    files: dict[str, int]
+JOURNAL = f"{META_DIR}/rewrite.json"
 
 
 def read(tree: Tree) -> dict[str, Any] | None:
@@ -29,27 +17,12 @@ def read(tree: Tree) -> dict[str, Any] | None:
 
     Raises StoreError, and UsageError for a newer version.
     """
-    return json_file.read(tree.store, f"{JOURNAL}.json", dict[str, Any])
+    return json_file.read(tree.store, JOURNAL, dict[str, Any])
 
 
 def write(tree: Tree, journal: dict[str, Any]) -> None:
     """Write the journal, which has one writer: the holder of the tree. Raises StoreError."""
-    json_file.write(tree.store, f"{JOURNAL}.json", journal)
-
-
-def months(tree: Tree, dataset: str) -> dict[str, DoneMonth]:
-    """Read the finished months of a dataset. Raises as `read`."""
-    return json_file.read(tree.store, f"{JOURNAL}/{dataset}.json", dict[str, DoneMonth]) or {}
-
-
-def write_months(tree: Tree, dataset: str, done: dict[str, DoneMonth]) -> None:
-    """Write the finished months of a dataset, as `write` does."""
-    json_file.write(tree.store, f"{JOURNAL}/{dataset}.json", done)
-
-
-def is_journal(name: str) -> bool:
-    """Return whether a side file belongs to the journal of a rewrite."""
-    return name.startswith((f"{JOURNAL}.json", f"{JOURNAL}/"))
+    json_file.write(tree.store, JOURNAL, journal)
 
 
 def refuse_unfinished(tree: Tree) -> None:

@@ -24,12 +24,10 @@ from harvester.storage.state import (
     account_cache,
     forced_refreshes,
     json_file,
-    rewrite_journal,
     run_records,
 )
 from harvester.storage.state.change_log import ChangeLog
 from harvester.storage.state.quota_ledger import ledger_file
-from harvester.storage.state.rewrite_journal import DoneMonth
 from harvester.storage.state.run_records import RunRecord
 from tests.support.output_helpers import entries_of_logs
 from tests.support.run_harness import appid
@@ -148,13 +146,6 @@ FILES = {
         lambda tree: run_records.last(tree, 5),
         [RunRecord("r", *TIMES, "running", None, ("quota",), 1, 2, None, None)],
         [],
-    ),
-    "months": SideFile(
-        "rewrite/user_summary.json",
-        '{"version":1,"2026-05 of 1":{"of": {"a": "v"}, "files": {"b": 3}}}',
-        lambda tree: rewrite_journal.months(tree, "user_summary"),
-        {"2026-05 of 1": DoneMonth({"a": "v"}, {"b": 3})},
-        {},
     ),
 }
 each = pytest.mark.parametrize("file", FILES.values(), ids=FILES)
