@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from harvester.core.calendar import FIRST_DAY, Month, month_begin, month_end, month_of
 from harvester.core.errors import UsageError
-from harvester.core.model import RawAnswer, Window, bucket_of, is_appid
+from harvester.core.model import Count, RawAnswer, Window, bucket_of, is_appid
 from harvester.core.text.inert_text import inert
 from harvester.storage import arrow_files, quarantine
 from harvester.storage.backends import regular_files
@@ -73,8 +73,8 @@ class Batch(NamedTuple):
 
     dataset: str
     months: tuple[Month, ...]
-    length: int
-    size: int
+    length: Count
+    size: Count
     checksum: int
 
 
@@ -305,10 +305,9 @@ def _is_plausible(group: Group, length: int) -> bool:
         and 0 <= group.fetched_at < _LATEST * 1_000_000
         and 0 <= group.behind < _LATEST
         and all(month in MONTHS for batch in group.batches for month in batch.months)
-        and min((batch.length for batch in group.batches), default=0) >= 0
         and sum(batch.length for batch in group.batches) == length
         # All sizes before a batch is read, because a kilobyte may stand for gigabytes.
-        and 0 <= min(sizes, default=0) <= max(sizes, default=0) <= MAX_BATCH_BYTES
+        and max(sizes, default=0) <= MAX_BATCH_BYTES
         and sum(sizes) <= MAX_GROUP_BYTES
     )
 
