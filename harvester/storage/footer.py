@@ -12,6 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 
+from harvester.core.calendar import Month, month_text
 from harvester.core.dataset import Dataset
 from harvester.core.errors import DamagedOutput, OtherVersion, StoreError
 from harvester.storage import arrow_files
@@ -96,6 +97,12 @@ def decode_footer(where: str, keys: dict[bytes, bytes], *, older: bool = False) 
         raise type(error)(f"{where}: {error.problem}", error.advice) from None
     except ValueError:
         raise _damaged(where) from None
+
+
+def home_of(keys: Mapping[bytes, bytes], month: Month) -> str:
+    """Return the name that a data file has by its keys and the month of its coverage."""
+    dataset, bucket = (keys[key].decode(errors="replace") for key in (DATASET, BUCKET))
+    return f"{dataset}/ref_month={month_text(month)}/part-{bucket}.parquet"
 
 
 def _groups(text: bytes) -> dict[str, str]:

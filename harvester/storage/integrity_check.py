@@ -14,12 +14,11 @@ from harvester.core.errors import OtherVersion, StoreError
 from harvester.storage import arrow_files
 from harvester.storage.backends import atomic_files
 from harvester.storage.footer import (
-    BUCKET,
-    DATASET,
     DIGEST,
     SEAL,
     decode_footer,
     digest,
+    home_of,
     is_sealed,
     refuse_long_footer,
 )
@@ -27,7 +26,7 @@ from harvester.tables import integrity
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import Coverage
 from harvester.tables.equal_rows import account_digests
-from harvester.tables.integrity import Defect, FileIdentity, RowCheck
+from harvester.tables.integrity import FileIdentity, RowCheck
 
 _UNREADABLE = (OSError, pa.ArrowException, ValueError)
 
@@ -41,15 +40,16 @@ class FileCheck:
     """
 
     rows: int = 0
-    defects: list[Defect] = field(default_factory=list)
+    defects: list[str] = field(default_factory=list)
     coverage: Coverage | None = None
     remedy: str = ""
     digests: list[pa.Table] = field(default_factory=list)
 
 
 class _OpenFile(NamedTuple):
-    """A file that is being checked."""
+    """A file that is being checked, and its name in the output."""
 
+    name: str
     file: pq.ParquetFile
     source: pa.NativeFile
     keys: dict[bytes, bytes]
@@ -59,8 +59,8 @@ class _OpenFile(NamedTuple):
     digests: list[pa.Table]
 
 
-def check_file(path: Path, place: FileIdentity, *, read_data: bool) -> FileCheck:
-    """Check a data file; ``read_data`` adds every page and the digest.
+def check_file(path: Path, name: str, place: FileIdentity, *, read_data: bool) -> FileCheck:
+    """Check a data file of this name and place; ``read_data`` adds every page and the digest.
 
     The file is opened once, so one that is replaced meanwhile is checked as it was. Raises
     StoreError if the system refuses to read it.
@@ -76,39 +76,35 @@ def check_file(path: Path, place: FileIdentity, *, read_data: bool) -> FileCheck
             coverage = decode_footer("", keys).coverage
         except (StoreError, OtherVersion) as error:
             remedy = error.advice if isinstance(error, OtherVersion) else ""
-            return FileCheck(defects=[Defect(error.problem.removeprefix(": "), {})], remedy=remedy)
+            return FileCheck(defects=[error.problem.removeprefix(": ")], remedy=remedy)
         except _UNREADABLE:
-            return FileCheck(defects=[Defect("no whole Parquet file", {})])
-        opened = _OpenFile(file, source, keys, place, coverage, read_data, [])
-        defects = list(_defects(opened))
+            return FileCheck(defects=["no whole Parquet file"])
+        opened = _OpenFile(name, file, source, keys, place, coverage, read_data, [])
+        # Each once: a file may have many row groups.
+        defects = list(dict.fromkeys(_defects(opened)))
         return FileCheck(file.metadata.num_rows, defects, coverage, digests=opened.digests)
 
 
-def _defects(opened: _OpenFile) -> Iterator[Defect]:
-    everyone = integrity.all_days(opened.coverage)
+def _defects(opened: _OpenFile) -> Iterator[str]:
     length = _data_length(opened)
-    if opened.keys[DATASET] != opened.identity.dataset.name.encode():
-        yield Defect("a file of another dataset", everyone)
-    if opened.keys[BUCKET] != opened.identity.label.encode():
-        yield Defect("a file of another bucket", everyone)
+    home = home_of(opened.keys, opened.coverage.month)
+    if home != opened.name:
+        yield f"its footer says that it belongs to {home}"
     if length is None:
-        yield Defect("keys make no sense", everyone)
+        yield "keys make no sense"
     elif not _has_its_seal(opened, length):
-        yield Defect("its end is not as it was written", everyone)
+        yield "its end is not as it was written"
     yield from integrity.coverage_defects(opened.coverage, opened.identity)
     if not opened.file.schema_arrow.equals(arrow_schema(opened.identity.dataset)):
         # Its rows cannot be checked without the key columns.
-        yield Defect("its columns are not the dataset's", everyone)
+        yield "its columns are not the dataset's"
         return
-    unreadable = list(_row_defects(opened))
-    yield from unreadable
+    yield from _row_defects(opened)
     if opened.read_data and length is not None and not _has_its_digest(opened, length):
-        # Pages that cannot be read narrow the damage down to their accounts.
-        days = integrity.days_in_doubt(unreadable) or everyone
-        yield Defect("its pages are not as they were written", days)
+        yield "its pages are not as they were written"
 
 
-def _row_defects(opened: _OpenFile) -> Iterator[Defect]:
+def _row_defects(opened: _OpenFile) -> Iterator[str]:
     """Check the keys of all rows, or all their columns, a row group at a time."""
     columns = integrity.key_columns(opened.identity.dataset)
     wanted = None if opened.read_data else columns
@@ -122,22 +118,12 @@ def _row_defects(opened: _OpenFile) -> Iterator[Defect]:
                 opened.digests.append(account_digests(table))
         except _UNREADABLE:
             complete = False
-            yield Defect("pages that cannot be read", _days_of_row_group(opened, number))
+            yield "pages that cannot be read"
     # Without a row group, order and number of the rest prove nothing.
     if complete:
         if rows.count != opened.file.metadata.num_rows:
-            yield Defect("another number of rows than it says", integrity.all_days(opened.coverage))
+            yield "another number of rows than it says"
         yield from rows.defects()
-
-
-def _days_of_row_group(opened: _OpenFile, number: int) -> dict[str, int]:
-    """Return the days of a row group's accounts; of all accounts if it has no statistics."""
-    try:
-        statistics = opened.file.metadata.row_group(number).column(0).statistics
-        days = integrity.days_of_accounts(opened.coverage, statistics.min, statistics.max)
-    except (AttributeError, TypeError, *_UNREADABLE):
-        days = {}
-    return days or integrity.all_days(opened.coverage)
 
 
 def _data_length(opened: _OpenFile) -> int | None:

@@ -21,10 +21,9 @@ from harvester.storage import arrow_files, layout
 from harvester.storage.backends.base import FileInfo, Store, Version
 from harvester.storage.backends.concurrently import map_concurrently
 from harvester.storage.footer import (
-    BUCKET,
-    DATASET,
     Footer,
     decode_footer,
+    home_of,
     is_older,
     length_from_footer,
     parquet_errors_as_store_errors,
@@ -181,9 +180,7 @@ def _read_footer(
         metadata = pq.read_metadata(source)
     keys = metadata.metadata or {}
     footer = decode_footer(where, keys, older=older)
-    month = f"ref_month={calendar.month_text(footer.coverage.month)}"
-    dataset, bucket = (keys[key].decode(errors="replace") for key in (DATASET, BUCKET))
-    home = f"{dataset}/{month}/part-{bucket}.parquet"
+    home = home_of(keys, footer.coverage.month)
     # The days of a copied file would be taken for days of the month that it was copied to, and its
     # rows would be read twice.
     if name != home:

@@ -1,11 +1,12 @@
 """Integrity checks of a data file: its rows and its coverage, judged from their values.
 
-Nothing here opens a file: rows come as tables of their key columns, in the order of the file.
+A defect is a text for people. Nothing here opens a file: rows come as tables of their key columns,
+in the order of the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,16 +21,6 @@ from harvester.tables.columns import neighbours
 from harvester.tables.coverage import OLD_DAYS, AccountDays, Coverage
 
 
-class Defect(NamedTuple):
-    """A contradiction in a file.
-
-    ``where`` has the days that are in doubt: a mask of the file's month for each appid.
-    """
-
-    what: str
-    where: Mapping[str, int]
-
-
 class FileIdentity(NamedTuple):
     """The dataset, the month and the bucket that the name of a file states."""
 
@@ -37,11 +28,6 @@ class FileIdentity(NamedTuple):
     month: Month
     bucket: int
     buckets: int
-
-    @property
-    def label(self) -> str:
-        """The bucket as in names, ``0003-of-0016``."""
-        return f"{self.bucket:04d}-of-{self.buckets:04d}"
 
     def owns(self, appid: str) -> bool:
         """Return whether the account belongs into the file's bucket."""
@@ -53,38 +39,17 @@ def key_columns(dataset: Dataset) -> list[str]:
     return ["appid", *dataset.key]
 
 
-def all_days(coverage: Coverage) -> dict[str, int]:
-    """Return all days that a coverage knows, by appid."""
-    return {appid: coverage.account(appid).covered for appid in coverage.appids}
-
-
-def days_of_accounts(coverage: Coverage, first: str, last: str) -> dict[str, int]:
-    """Return the days with rows of the accounts from ``first`` to ``last``, by appid."""
-    inside = (appid for appid in coverage.appids if first <= appid <= last)
-    return _not_empty((appid, coverage.account(appid).with_rows) for appid in inside)
-
-
-def coverage_defects(coverage: Coverage, file: FileIdentity) -> Iterator[Defect]:
+def coverage_defects(coverage: Coverage, file: FileIdentity) -> Iterator[str]:
     """Yield the defects of a coverage that its own values show."""
-    if coverage.month != file.month:
-        month = calendar.month_text(coverage.month)
-        yield Defect(f"its coverage is that of {month}", all_days(coverage))
-        return
     if list(coverage.appids) != sorted(set(coverage.appids)):
-        yield Defect("its coverage names accounts twice or out of order", all_days(coverage))
+        yield "its coverage names accounts twice or out of order"
         return
-    accounts = {appid: coverage.account(appid) for appid in coverage.appids}
-    strange = {appid: known.covered for appid, known in accounts.items() if not file.owns(appid)}
-    if strange:
-        yield Defect("it knows of accounts of another bucket", strange)
+    if not all(map(file.owns, coverage.appids)):
+        yield "it knows of accounts of another bucket"
     length = calendar.month_length(file.month)
-    senseless = {
-        appid: known.covered & ((1 << length) - 1)
-        for appid, known in accounts.items()
-        if not _is_consistent(known, length)
-    }
-    if senseless:
-        yield Defect("its coverage contradicts itself", senseless)
+    accounts = map(coverage.account, coverage.appids)
+    if not all(_is_consistent(known, length) for known in accounts):
+        yield "its coverage contradicts itself"
 
 
 def _is_consistent(known: AccountDays, length: int) -> bool:
@@ -111,7 +76,7 @@ class RowCheck:
     count: int = 0
     seen: dict[str, int] = field(default_factory=dict)
     _last: pa.Table | None = None
-    _found: dict[str, dict[str, int]] = field(default_factory=dict)
+    _found: set[str] = field(default_factory=set)
 
     def add_rows(self, table: pa.Table) -> None:
         """Check the next rows of the file, given as a table of the key columns."""
@@ -121,20 +86,18 @@ class RowCheck:
         # With the last row of the table before, or what lies between the two is not compared.
         ahead = table if self._last is None else pa.concat_tables([self._last, table])
         self._last = table.slice(len(table) - 1)
-        self._note_rows("rows twice or out of order", ahead.slice(1).filter(_not_behind(ahead)))
+        if pc.any(_not_behind(ahead)).as_py():
+            self._found.add("rows twice or out of order")
         self._note_days(table)
 
-    def defects(self) -> list[Defect]:
+    def defects(self) -> list[str]:
         """Return the defects, after all rows were added."""
-        accounts = {*self.seen, *self.coverage.appids}
-        with_rows = {appid: self.coverage.account(appid).with_rows for appid in sorted(accounts)}
-        unknown = _not_empty((a, self.seen.get(a, 0) & ~mask) for a, mask in with_rows.items())
-        missing = _not_empty((a, mask & ~self.seen.get(a, 0)) for a, mask in with_rows.items())
-        found = self._found | {
-            "rows of days of which its coverage knows none": unknown,
-            "no rows of days of which its coverage knows some": missing,
-        }
-        return [Defect(what, where) for what, where in found.items() if where]
+        known = dict(zip(self.coverage.appids, self.coverage.masks["with_rows"], strict=True))
+        if any(mask & ~known.get(appid, 0) for appid, mask in self.seen.items()):
+            self._found.add("rows of days of which its coverage knows none")
+        if any(mask & ~self.seen.get(appid, 0) for appid, mask in known.items()):
+            self._found.add("no rows of days of which its coverage knows some")
+        return sorted(self._found)
 
     def _note_days(self, table: pa.Table) -> None:
         """Add the days of the rows to ``seen``, and note rows that do not belong into the file."""
@@ -142,7 +105,8 @@ class RowCheck:
         first, length = calendar.month_begin(month), calendar.month_length(month)
         offset = pc.subtract(table.column(DATE_COLUMN).cast(pa.int32()), first)
         inside = pc.and_(pc.greater_equal(offset, 0), pc.less(offset, length))
-        self._note_rows("rows of another month", table.filter(pc.invert(inside)))
+        if not pc.all(inside).as_py():
+            self._found.add("rows of another month")
         # Arrow reduces the rows to a mask for each account: distinct days first, then their bits.
         pairs = pa.table([table.column("appid"), offset], ["appid", "day"]).filter(inside)
         pairs = pairs.group_by(["appid", "day"]).aggregate([])
@@ -151,29 +115,8 @@ class RowCheck:
         masks = masks.group_by("appid").aggregate([("mask", "sum")])
         for appid, mask in zip(*(column.to_pylist() for column in masks.columns), strict=True):
             if appid not in self.seen and not self.file.owns(appid):
-                self._note_account("rows of accounts of another bucket", appid)
+                self._found.add("rows of accounts of another bucket")
             self.seen[appid] = self.seen.get(appid, 0) | mask
-
-    def _note_rows(self, what: str, rows: pa.Table) -> None:
-        for appid in pc.unique(rows.column("appid")).to_pylist():
-            self._note_account(what, appid)
-
-    def _note_account(self, what: str, appid: str) -> None:
-        # All days of the account are in doubt, because the date of a misplaced row proves nothing.
-        self._found.setdefault(what, {})[appid] = self.coverage.account(appid).covered
-
-
-def days_in_doubt(defects: Iterable[Defect]) -> dict[str, int]:
-    """Unite the days of several defects, by appid."""
-    found: dict[str, int] = {}
-    for defect in defects:
-        for appid, mask in defect.where.items():
-            found[appid] = found.get(appid, 0) | mask
-    return found
-
-
-def _not_empty(masks: Iterable[tuple[str, int]]) -> dict[str, int]:
-    return {appid: mask for appid, mask in masks if mask}
 
 
 def _not_behind(table: pa.Table) -> pa.ChunkedArray:

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from harvester.core import calendar
+from harvester.core.calendar import DaySet
 from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion
 from harvester.core.model import DayRange
@@ -23,11 +24,11 @@ from harvester.runs.days.derived_tables import TablesUpdate
 from harvester.runs.run_log import RunLog, locked, new_run_log, recorded
 from harvester.runs.runtime import Project
 from harvester.storage import coverage_scan, integrity_check, layout, quarantine, raw_log
+from harvester.storage.coverage_scan import day_ranges_of
 from harvester.storage.integrity_check import FileCheck
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.state import change_reader
-from harvester.tables import integrity
 from harvester.tables.equal_rows import MIN_DAYS, equal_accounts
 from harvester.tables.integrity import FileIdentity
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names, checked, selection
@@ -40,10 +41,10 @@ class Damage:
     """A damaged or missing file, or one of another version.
 
     ``path`` counts from the output's root. ``flaws`` are the defects that were found.
-    ``lost`` are the days that are asked again unless the file is restored, without an appid if that
-    is unknown. ``remedy`` is the advice for an intact file of another version, and empty for all
-    others. ``moved_to`` is the place in the quarantine to which a repair has moved it. ``missing``
-    files were published and are gone; a repair records that.
+    ``lost`` are the days that are asked again unless the file is restored. ``remedy`` is the advice
+    for an intact file of another version, and empty for all others. ``moved_to`` is the place in
+    the quarantine to which a repair has moved it. ``missing`` files were published and are gone; a
+    repair records that.
     """
 
     path: str
@@ -255,35 +256,33 @@ def _check_file(
         if copy is None:
             # Deleted by another run since the listing, which its change log says.
             return FileCheck(), None
-        found = integrity_check.check_file(copy.path, place, read_data=not footers_only)
+        found = integrity_check.check_file(copy.path, name, place, read_data=not footers_only)
     if not found.defects:
         return found, None
-    lost = integrity.days_in_doubt(found.defects)
     if found.coverage is None:
         # The file cannot say which days it had, so all wanted days of its accounts count as lost.
         lost = _wanted_of(want, place)
-    flaws = list(dict.fromkeys(flaw.what for flaw in found.defects))
-    return found, replace(_damage(name, place, flaws, lost), remedy=found.remedy)
+    else:
+        # All of its days, because a repair moves the file as a whole.
+        lost = {
+            appid: calendar.from_month_mask(found.coverage.account(appid).covered, place.month)
+            for appid in found.coverage.appids
+        }
+    return found, replace(_damage(name, place, found.defects, lost), remedy=found.remedy)
 
 
-def _damage(name: str, place: FileIdentity, flaws: list[str], lost: dict[str, int]) -> Damage:
-    """Return the damage of a data file. ``lost`` are masks of days by appid."""
-    days = (
-        DayRange(appid, place.dataset.name, *map(calendar.date_of, between))
-        for appid in sorted(lost)
-        for between in calendar.day_ranges(calendar.from_month_mask(lost[appid], place.month))
-    )
-    month = calendar.month_text(place.month)
-    return Damage(name, place.dataset.name, month, tuple(flaws), tuple(days))
+def _damage(name: str, place: FileIdentity, flaws: list[str], lost: dict[str, DaySet]) -> Damage:
+    """Return the damage of a data file. ``lost`` are days by appid."""
+    dataset, month = place.dataset.name, calendar.month_text(place.month)
+    days = (day_ranges_of(appid, dataset, lost[appid]) for appid in sorted(lost))
+    return Damage(name, dataset, month, tuple(flaws), tuple(chain.from_iterable(days)))
 
 
-def _wanted_of(want: wanted_days.Wanted, place: FileIdentity) -> dict[str, int]:
+def _wanted_of(want: wanted_days.Wanted, place: FileIdentity) -> dict[str, DaySet]:
     """Return the wanted days of a file whose coverage cannot be read."""
-    return {
-        appid: mask
-        for appid, of_account in want.get(place.dataset.name, {}).items()
-        if place.owns(appid) and (mask := calendar.month_mask(of_account, place.month))
-    }
+    inside = calendar.month_days(place.month)
+    of_dataset = want.get(place.dataset.name, {}).items()
+    return {appid: wanted & inside for appid, wanted in of_dataset if place.owns(appid)}
 
 
 def _check_groups(tree: Tree) -> Iterator[Damage | None]:

@@ -74,7 +74,7 @@ def test_a_run_is_refused_with_advice_and_nothing_is_moved(
         list(partition_reader.footers(old.store, found))
     assert "harvester rewrite" in caught.value.advice
     place = FileIdentity(NEWER, HERE.month, 0, 1)
-    looked = integrity_check.check_file(path_of(old, HERE), place, read_data=True)
+    looked = integrity_check.check_file(path_of(old, HERE), old.name(HERE), place, read_data=True)
     assert looked.remedy == caught.value.advice
 
 
@@ -93,9 +93,8 @@ def test_rewrite_fills_new_columns_from_what_was_kept(
     assert after.column("_extra").to_pylist() == [None, '{"new_count":"x"}', '{"other":[1]}', None]
     same = [name for name in before.schema.names if name != "_extra"]
     assert after.select(same).equals(before.select(same))
-    looked = integrity_check.check_file(
-        path_of(new, HERE), FileIdentity(NEWER, HERE.month, 0, 1), read_data=True
-    )
+    place = FileIdentity(NEWER, HERE.month, 0, 1)
+    looked = integrity_check.check_file(path_of(new, HERE), new.name(HERE), place, read_data=True)
     assert looked.defects == []
 
 

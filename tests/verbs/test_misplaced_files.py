@@ -79,7 +79,7 @@ def test_a_verification_names_it_and_a_repair_moves_it(here: CommandLine) -> Non
     [damage] = found.json["damaged"]
     assert damage["path"] == SECOND
     assert {
-        "a file of another bucket",
+        f"its footer says that it belongs to {FIRST}",
         "it knows of accounts of another bucket",
         "rows of accounts of another bucket",
     } == set(damage["flaws"])

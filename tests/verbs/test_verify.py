@@ -78,7 +78,15 @@ def written(
     partition = Partition(place.dataset.name, place.month, place.bucket)
     draft = NewFile(tree.store, tree.name(partition), HOURLY)
     partition_writer.write(draft, rows, lambda: Footer(coverage, {}))
-    return integrity_check.check_file(path_of(tree, partition), place, read_data=True)
+    return checked(tree, partition, place)
+
+
+def checked(
+    tree: Tree, partition: Partition = HERE, place: FileIdentity = PLACE, *, read_data: bool = True
+) -> FileCheck:
+    """Look at a file."""
+    path = path_of(tree, partition)
+    return integrity_check.check_file(path, tree.name(partition), place, read_data=read_data)
 
 
 ROWS = [table((1, 0, 0), (1, 0, 1), (1, 1, 0)), table((1, 1, 5), (2, 0, 0))]
@@ -90,7 +98,7 @@ def test_an_account_twice_in_a_coverage_is_a_defect() -> None:
     masks = {name: 2 * of_accounts for name, of_accounts in twice.masks.items()}
     twice = replace(twice, packed=2 * twice.packed, masks=masks)
     [found] = integrity.coverage_defects(twice, PLACE)
-    assert found == ("its coverage names accounts twice or out of order", {appid(1): 0b1})
+    assert found == "its coverage names accounts twice or out of order"
 
 
 def test_a_row_group_without_rows_is_no_defect() -> None:
@@ -110,52 +118,47 @@ def test_an_intact_file(tmp_path: Path) -> None:
     assert written(tree, [], empty).defects == []
 
 
-FLAWED: dict[str, tuple[list[pa.Table], Coverage, set[int]]] = {
+APRIL = f"{HOURLY.name}/ref_month=2024-04/part-0000-of-0001.parquet"
+FLAWED: dict[str, tuple[list[pa.Table], Coverage]] = {
     "rows twice or out of order": (
         [table((1, 0, 0), (1, 0, 0)), table((2, 0, 0))],
         known(a1=1, a2=1),
-        {1},
     ),
-    "rows of another month": ([table((1, 0, 0), (1, 40, 0))], known(a1=1), {1}),
-    "rows of days of which its coverage knows none": ([table((1, 0, 0))], known(a2=0), {1}),
+    "rows of another month": ([table((1, 0, 0), (1, 40, 0))], known(a1=1)),
+    "rows of days of which its coverage knows none": ([table((1, 0, 0))], known(a2=0)),
     "no rows of days of which its coverage knows some": (
         [table((1, 0, 0))],
         known(a1=1, a2=0b100),
-        {2},
     ),
     "its coverage contradicts itself": (
         [table((1, 0, 0))],
         coverage.of_accounts(MONTH, {appid(1): AccountDays(1, 1, 0, 1, asked={0: AskTimes(5, 5)})}),
-        {1},
     ),
-    "its coverage is that of 2024-04": (
+    f"its footer says that it belongs to {APRIL}": (
         [table((1, 0, 0))],
         coverage.of_accounts(MONTH + 1, {appid(1): AccountDays(1, 0, 0, 1)}),
-        {1},
     ),
 }
 
 
 @pytest.mark.parametrize("what", FLAWED)
 def test_contradictions_of_rows_and_coverage_are_found(tmp_path: Path, what: str) -> None:
-    """Each contradiction is found, and the accounts it costs are named, no others."""
-    rows, knowledge, accounts = FLAWED[what]
-    found = written(tree_at(tmp_path), rows, knowledge)
-    where = {flaw.what: set(flaw.where) for flaw in found.defects}
-    assert where[what] == {appid(number) for number in accounts}
+    """Each contradiction is found and named."""
+    rows, knowledge = FLAWED[what]
+    assert what in written(tree_at(tmp_path), rows, knowledge).defects
 
 
 def test_order_is_kept_from_one_row_group_to_the_next(tmp_path: Path) -> None:
     """The last row of a group and the first of the next must not be the same."""
     found = written(tree_at(tmp_path), [table((1, 0, 0)), table((1, 0, 0))], known(a1=1))
-    assert [flaw.what for flaw in found.defects] == ["rows twice or out of order"]
+    assert found.defects == ["rows twice or out of order"]
 
 
 def test_accounts_of_another_bucket(tmp_path: Path) -> None:
     """A file copied under another bucket's name is not believed."""
     place = PLACE._replace(buckets=8, bucket=5)
     found = written(tree_at(tmp_path, 8), [table((1, 0, 0))], known(a1=1), place)
-    assert [flaw.what for flaw in found.defects] == [
+    assert found.defects == [
         "it knows of accounts of another bucket",
         "rows of accounts of another bucket",
     ]
@@ -165,11 +168,11 @@ def test_a_file_of_another_dataset(tmp_path: Path) -> None:
     """A file copied into the folder of another dataset is not believed."""
     tree = tree_at(tmp_path)
     written(tree, ROWS, known(a1=0b11, a2=1))
-    found = integrity_check.check_file(
-        path_of(tree, HERE), PLACE._replace(dataset=DAILY), read_data=False
-    )
-    assert [flaw.what for flaw in found.defects] == [
-        "a file of another dataset",
+    name = f"{DAILY.name}/ref_month=2024-03/part-0000-of-0001.parquet"
+    place = PLACE._replace(dataset=DAILY)
+    found = integrity_check.check_file(path_of(tree, HERE), name, place, read_data=False)
+    assert found.defects == [
+        f"its footer says that it belongs to {tree.name(HERE)}",
         "its columns are not the dataset's",
     ]
 
@@ -181,8 +184,8 @@ def test_a_truncated_file(tmp_path: Path, length: int) -> None:
     written(tree, ROWS, known(a1=0b11, a2=1))
     path = path_of(tree, HERE)
     path.write_bytes(path.read_bytes()[:length])
-    found = integrity_check.check_file(path, PLACE, read_data=False)
-    assert [flaw.what for flaw in found.defects] == ["no whole Parquet file"]
+    found = checked(tree, read_data=False)
+    assert found.defects == ["no whole Parquet file"]
     assert found.coverage is None
 
 
@@ -254,9 +257,8 @@ def test_every_flipped_bit_that_changes_anything_is_reported(published: Tree) ->
     seed = random.randrange(2**32)
     dice = random.Random(seed)
     places = [FileIdentity(dataset, month, 0, 1) for dataset, month in STATES]
-    paths = {
-        place: path_of(published, Partition(place.dataset.name, place.month, 0)) for place in places
-    }
+    files = {place: Partition(place.dataset.name, place.month, 0) for place in places}
+    paths = {place: path_of(published, partition) for place, partition in files.items()}
     before = {place: what_it_says(path) for place, path in paths.items()}
     unseen = 0
     for _ in range(FLIPS):
@@ -266,7 +268,7 @@ def test_every_flipped_bit_that_changes_anything_is_reported(published: Tree) ->
         flipped = bytearray(raw)
         flipped[bit // 8] ^= 1 << bit % 8
         paths[place].write_bytes(flipped)
-        if not integrity_check.check_file(paths[place], place, read_data=True).defects:
+        if not checked(published, files[place], place).defects:
             assert what_it_says(paths[place]) == before[place], f"seed {seed}, bit {bit} of {place}"
             unseen += 1
         paths[place].write_bytes(raw)
@@ -305,8 +307,8 @@ def test_a_flipped_footer_is_never_read_as_an_empty_file(published: Tree) -> Non
         assert after is None or after.coverage == before.coverage
 
 
-def test_a_page_that_changed_costs_the_accounts_of_its_row_group(published: Tree) -> None:
-    """A changed byte in the pages names whose rows they were, and no others."""
+def test_a_page_that_changed_is_found_where_data_is_read(published: Tree) -> None:
+    """By the checksum of the page, and by the digest of all of them."""
     path = path_of(published, HERE)
     rows = partitions_rows(path, 12 * 24)
     knowledge = decode_footer("", pq.read_metadata(path).metadata).coverage
@@ -315,13 +317,12 @@ def test_a_page_that_changed_costs_the_accounts_of_its_row_group(published: Tree
     raw = bytearray(path.read_bytes())
     raw[column.data_page_offset + column.total_compressed_size - 5] ^= 4
     path.write_bytes(raw)
-    assert integrity_check.check_file(path, PLACE, read_data=False).defects == []
-    found = integrity_check.check_file(path, PLACE, read_data=True)
-    assert [flaw.what for flaw in found.defects] == [
+    assert checked(published, read_data=False).defects == []
+    found = checked(published)
+    assert found.defects == [
         "pages that cannot be read",
         "its pages are not as they were written",
     ]
-    assert {name for flaw in found.defects for name in flaw.where} == {appid(1)}
 
 
 def partitions_rows(path: Path, length: int) -> list[pa.Table]:

@@ -94,7 +94,7 @@ def _print_damage(out: Terminal, damage: verifying.Damage) -> None:
     out.say(f"{kind}: {inert(damage.path)}")
     for flaw in damage.flaws:
         out.say(f"  {inert(flaw)}")
-    lost = (f"{inert(x.appid) or 'no account'} {days_text(x.begin, x.end)}" for x in damage.lost)
+    lost = (f"{inert(x.appid)} {days_text(x.begin, x.end)}" for x in damage.lost)
     out.say_list("", list(lost), indent=4)
     if damage.remedy:
         out.say(f"  undamaged, and stays; {damage.remedy}")

@@ -221,7 +221,7 @@ SABOTAGES = (
         INTEGRITY,
         "return opened.keys[DIGEST] == digest(opened.source, length)",
         "return True",
-        "tests/verbs/test_verify.py::test_a_page_that_changed_costs_the_accounts_of_its_row_group",
+        "tests/verbs/test_verify.py::test_a_page_that_changed_is_found_where_data_is_read",
     ),
     Sabotage(
         "misplaced-month-accepted",

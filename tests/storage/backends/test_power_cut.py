@@ -76,9 +76,10 @@ def trouble(tree: Tree, promised: set[int]) -> str:
     """The faults in the tree that a power cut left, once the next run has recovered it."""
     for partition in layout.partitions(tree, HOURLY.name):
         place = FileIdentity(HOURLY, partition.month, 0, 1)
-        found = integrity_check.check_file(path_of(tree, partition), place, read_data=True)
+        path, name = path_of(tree, partition), tree.name(partition)
+        found = integrity_check.check_file(path, name, place, read_data=True)
         if found.defects:
-            return f"{partition}: {found.defects[0].what}"
+            return f"{partition}: {found.defects[0]}"
     recover(tree, CATALOGUE, [0], print, now=lambda: math.inf)
     rows, _ = harvested(tree)
     there = {(row["appid"], row["callback_count"] - 1) for row in rows}
