@@ -6,7 +6,7 @@ answer, and a missing one has a reason. Sets of days are integers: day sets, or 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from harvester.core.calendar import NO_DAYS, DaySet
@@ -42,18 +42,6 @@ class ExplainedDays(NamedTuple):
         return "failed" if self.at is None else "deferred"
 
 
-class KnownDays(NamedTuple):
-    """Days of one account and dataset as the files have them.
-
-    ``answered`` days have a good answer, and the last answer of ``quarantined`` days was rejected.
-    """
-
-    answered: DaySet
-    provisional: DaySet
-    quarantined: DaySet
-    with_rows: DaySet
-
-
 class Cause(NamedTuple):
     """Cause of missing days. ``retry_at`` is in microseconds since the Unix epoch."""
 
@@ -87,31 +75,20 @@ class DaysInState(NamedTuple):
     reason: str = ""
 
 
-def day_states(
-    wanted: DaySet, known: KnownDays, missing: Iterable[ExplainedDays], *, is_paused: bool
+def answered_states(
+    answered: DaySet, provisional: DaySet, quarantined: DaySet, with_rows: DaySet
 ) -> Iterator[DaysInState]:
-    """Yield the known and wanted days by their state. ``missing`` explains those that lack.
+    """Yield the days of one account and dataset with an answer by their state, each day once.
 
-    Of paused accounts no run says why days are missing.
+    ``answered`` days have a good answer, and the last answer of ``quarantined`` days was rejected.
     """
-    yield from answered_states(known)
-    if is_paused:
-        lacking = wanted & ~(known.answered | known.quarantined)
-        yield DaysInState(lacking, "missing", reason="paused")
-    for item in missing:
-        yield DaysInState(item.days, "missing", reason=item.word)
-
-
-def answered_states(known: KnownDays) -> Iterator[DaysInState]:
-    """Yield the days with an answer by their state, each day once."""
-    bad, rows = known.quarantined, known.with_rows
-    provisional = known.provisional & ~bad
-    answered = {
-        "final": known.answered & ~provisional & ~bad,
+    provisional &= ~quarantined
+    found = {
+        "final": answered & ~provisional & ~quarantined,
         "provisional": provisional,
-        "quarantined": known.answered & bad,
+        "quarantined": answered & quarantined,
     }
-    for state, days in answered.items():
-        yield DaysInState(days & rows, state, has_rows=True)
-        yield DaysInState(days & ~rows, state, has_rows=False)
-    yield DaysInState(bad & ~known.answered, "quarantined")
+    for state, days in found.items():
+        yield DaysInState(days & with_rows, state, has_rows=True)
+        yield DaysInState(days & ~with_rows, state, has_rows=False)
+    yield DaysInState(quarantined & ~answered, "quarantined")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Literal, NamedTuple, TypeAlias
@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet, Month
 from harvester.core.dataset import Dataset
-from harvester.core.day_states import KnownDays
+from harvester.core.day_states import DaysInState, ExplainedDays, answered_states
 from harvester.core.model import DayRange
 from harvester.core.readiness import settled_before
 from harvester.planning.wanted_days import Missing, Wanted
@@ -58,10 +58,20 @@ class States:
         self.quarantined &= inside
         self.confirmed &= inside
 
-    @property
-    def known(self) -> KnownDays:
-        """The days with an answer."""
-        return KnownDays(self.answered, self.provisional, self.quarantined, self.with_rows)
+    def by_state(
+        self, wanted: DaySet, missing: Iterable[ExplainedDays], *, is_paused: bool
+    ) -> Iterator[DaysInState]:
+        """Yield the known and wanted days by their state. ``missing`` explains those that lack.
+
+        Of paused accounts no run says why days are missing.
+        """
+        known = self.answered, self.provisional, self.quarantined, self.with_rows
+        yield from answered_states(*known)
+        if is_paused:
+            lacking = wanted & ~(self.answered | self.quarantined)
+            yield DaysInState(lacking, "missing", reason="paused")
+        for item in missing:
+            yield DaysInState(item.days, "missing", reason=item.word)
 
     @property
     def covered(self) -> DaySet:

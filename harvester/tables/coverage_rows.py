@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from harvester.core import calendar, readiness
 from harvester.core.calendar import Day, Month
 from harvester.core.dataset import Dataset, Grain
-from harvester.core.day_states import NOT_ASKED, Cause, DaysBeside, KnownDays, answered_states
+from harvester.core.day_states import NOT_ASKED, Cause, DaysBeside, answered_states
 from harvester.tables.columns import neighbours, numbers_of
 from harvester.tables.coverage import OLD_DAYS, Coverage, appids_of
 from harvester.tables.derived import COVERAGE
@@ -160,9 +160,9 @@ def _rows_of_kind(
     """
     final, provisional, quarantined, with_rows, confirmed, _ = masks
     wanted, settled, causes = beside
-    known = KnownDays(final | provisional, provisional & ~settled, quarantined, with_rows)
+    known = final | provisional, provisional & ~settled, quarantined, with_rows
     days = Counter[tuple[Any, ...]]()
-    for item in answered_states(known):
+    for item in answered_states(*known):
         sure = confirmed if gapless else confirmed | settled
         # Only of empty days it matters whether evidence confirms them.
         parts = {True: sure, False: ~sure} if item.has_rows is False else {None: _EVERY_DAY}

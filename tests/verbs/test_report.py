@@ -24,7 +24,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet, day_text, each_day, parse_day
 from harvester.core.config.settings import Manifest, Pause
 from harvester.core.dataset import Grain
-from harvester.core.day_states import REASONS, DaysInState, ExplainedDays, day_states
+from harvester.core.day_states import REASONS, DaysInState, ExplainedDays
 from harvester.planning import wanted_days
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import Expectation
@@ -210,8 +210,7 @@ def test_every_wanted_day_has_one_state(lab: Troubles) -> None:
         for who, wanted in of_dataset.items():
             lacks = [x for x in found.missing.get(who, ()) if x.dataset == dataset]
             states = found.states[dataset][who]
-            known = states.known, lacks
-            sets = [x.days for x in day_states(wanted, *known, is_paused=who == PAUSED)]
+            sets = [x.days for x in states.by_state(wanted, lacks, is_paused=who == PAUSED)]
             union: DaySet = 0
             for days in sets:
                 assert not union & days

@@ -17,7 +17,7 @@ from harvester.core import calendar
 from harvester.core.calendar import day_of, one_day
 from harvester.core.config.settings import Account, Manifest
 from harvester.core.dataset import Dataset, Grain
-from harvester.core.day_states import NOT_ASKED, ExplainedDays, day_states
+from harvester.core.day_states import NOT_ASKED, ExplainedDays
 from harvester.core.rule import Rule
 from harvester.core.text.safe_text import safe_text
 from harvester.core.text.wording import render, sentences
@@ -116,7 +116,7 @@ def rows_of(view: View, dataset: Dataset) -> Iterator[bytes]:
         wanted = found.want[name].get(appid, calendar.NO_DAYS)
         states = found.states[name].get(appid, States())
         lacks = (each for each in found.missing.get(appid, ()) if each.dataset == name)
-        days = day_states(wanted, states.known, lacks, is_paused=view.accounts[appid].pauses(name))
+        days = states.by_state(wanted, lacks, is_paused=view.accounts[appid].pauses(name))
         yield row(days, dataset.grain, view.columns)
 
 

@@ -10,6 +10,7 @@ DAY_STATES = "harvester/core/day_states.py"
 FACTS = "harvester/verbs/page/facts.py"
 OBJECTS = "harvester/storage/backends/object_store.py"
 REPORT = "harvester/verbs/report.py"
+SCAN = "harvester/storage/coverage_scan.py"
 TABLES = "harvester/verbs/page/tables.py"
 
 OF_PAGE = "tests/verbs/test_report.py"
@@ -32,9 +33,9 @@ SABOTAGES = (
     ),
     Sabotage(
         "refused-day-shown-as-not-asked",
-        DAY_STATES,
+        SCAN,
         "reason=item.word",
-        "reason=NOT_ASKED",
+        'reason="not_asked"',
         OF_STATES,
     ),
     Sabotage(
@@ -54,11 +55,11 @@ SABOTAGES = (
     Sabotage(
         "rejected-answer-hidden-by-the-one-before",
         DAY_STATES,
-        "bad, rows = known.quarantined,",
-        "bad, rows = known.quarantined & ~known.answered,",
+        "provisional &= ~quarantined",
+        "quarantined &= ~answered",
         f"{OF_PAGE}::test_a_rejected_answer_counts_although_there_is_an_earlier_one",
     ),
-    Sabotage("paused-account-shown-blank", DAY_STATES, "if is_paused:", "if False:", OF_STATES),
+    Sabotage("paused-account-shown-blank", SCAN, "if is_paused:", "if False:", OF_STATES),
     Sabotage(
         "days-of-a-page-swapped",
         CELLS,
