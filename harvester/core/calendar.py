@@ -150,6 +150,17 @@ def count_days(days: DaySet) -> int:
     return days.bit_count()
 
 
+def add_to_counts(counts: list[DaySet], days: DaySet, level: int = 0) -> None:
+    """Add ``2 ** level`` to the counts of some days: those in set ``n`` have bit ``n`` in theirs.
+
+    So a few operations count an account on all of its days.
+    """
+    while days:
+        counts += [NO_DAYS] * (level + 1 - len(counts))
+        counts[level], days = counts[level] ^ days, counts[level] & days
+        level += 1
+
+
 def each_day(days: DaySet) -> Iterator[Day]:
     """Yield the days of a set, oldest first."""
     while days:

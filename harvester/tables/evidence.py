@@ -57,22 +57,15 @@ class History(NamedTuple):
 
 
 class _DayCounts:
-    """Numbers of accounts by day, in bit planes: a few operations add an account to all days."""
+    """Numbers of accounts by day, which share most days."""
 
     def __init__(self, found: Iterable[DaySet]) -> None:
-        self._planes: list[DaySet] = []
-        for carry in found:
-            self._add(carry)
-
-    def _add(self, carry: DaySet) -> None:
-        for place, plane in enumerate(self._planes):
-            self._planes[place], carry = plane ^ carry, plane & carry
-            if not carry:
-                return
-        self._planes.append(carry)
+        self._counts: list[DaySet] = []
+        for days in found:
+            calendar.add_to_counts(self._counts, days)
 
     def __getitem__(self, day: Day) -> int:
-        return sum(has_day(plane, day) << place for place, plane in enumerate(self._planes))
+        return sum(has_day(days, day) << level for level, days in enumerate(self._counts))
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """The newest day on which nearly all accounts are complete, counted so that shards add up.
 
-A count of accounts by day is a list of day sets: the days in set ``n`` have bit ``n`` in their
-count. So an account is added to all days at once, and 10,000 accounts over ten years are 14 sets.
+Counts of accounts by day are those of `calendar.add_to_counts`: of 10,000 accounts they are 14 day
+sets.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import zip_longest
 from typing import Self, TypeAlias
 
 from harvester.core import calendar
-from harvester.core.calendar import NO_DAYS, Day, DaySet
+from harvester.core.calendar import NO_DAYS, Day, DaySet, add_to_counts
 
 _Counts: TypeAlias = tuple[DaySet, ...]
 
@@ -33,8 +33,8 @@ class CompleteDays:
         for (wanted, lacking), number in Counter(accounts).items():
             for level in range(number.bit_length()):
                 if number >> level & 1:
-                    _add(judged, wanted, level)
-                    _add(lack, lacking, level)
+                    add_to_counts(judged, wanted, level)
+                    add_to_counts(lack, lacking, level)
         return cls(tuple(judged), tuple(lack))
 
     def __add__(self, other: CompleteDays) -> CompleteDays:
@@ -57,13 +57,5 @@ class CompleteDays:
 def _sum(one: _Counts, other: _Counts) -> _Counts:
     total = [*one]
     for level, days in enumerate(other):
-        _add(total, days, level)
+        add_to_counts(total, days, level)
     return tuple(total)
-
-
-def _add(counts: list[DaySet], days: DaySet, level: int) -> None:
-    """Add ``2 ** level`` to the counts of some days."""
-    while days:
-        counts += [NO_DAYS] * (level + 1 - len(counts))
-        counts[level], days = counts[level] ^ days, counts[level] & days
-        level += 1

@@ -18,7 +18,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "counts-by-day-of-shards-lose-a-carry",
-        "harvester/runs/record/complete_days.py",
+        "harvester/core/calendar.py",
         "counts[level], days = counts[level] ^ days, counts[level] & days",
         "counts[level], days = counts[level] ^ days, 0",
         f"{COMPLETE_DAYS}::test_any_cut_into_shards_gives_the_same_day",
