@@ -54,6 +54,15 @@ class RawAnswer(NamedTuple):
     body: bytes
 
 
+class RowlessElement(NamedTuple):
+    """An element of an answer that has no row. ``key`` has its own members of the key."""
+
+    appid: str
+    dataset: str
+    day: Day
+    key: str
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """A rate limit: ``count`` requests in any ``period`` seconds."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
 from harvester.core import calendar
-from harvester.core.calendar import Day, DaySet, Month
-from harvester.core.model import MAX_ODDITIES, OddityKind, Window
+from harvester.core.calendar import DaySet, Month
+from harvester.core.model import MAX_ODDITIES, OddityKind, RowlessElement, Window
 from harvester.core.results import Op
 from harvester.tables.decode_batch import BatchResult
 
@@ -33,15 +32,6 @@ class SeenOddity(NamedTuple):
     window: Window
 
 
-class RowlessElement(NamedTuple):
-    """An element of an answer that has no row. ``key`` has its own members of the key."""
-
-    appid: str
-    dataset: str
-    day: Day
-    key: str
-
-
 @dataclass(frozen=True, slots=True)
 class Published:
     """Result of publishing a partition, collected answer by answer, and unchanged once returned.
@@ -52,7 +42,7 @@ class Published:
     of groups that could not be read. ``dropped`` counts rows outside of each window, ``unknown``
     has undeclared members, ``missing`` required members without a value, and ``delayed`` the
     windows whose last answer said that WeChat is still computing. ``oddities`` has the first one
-    of each kind and name, ``rowless`` the elements without rows in the last answer to each window.
+    of each kind and name.
     """
 
     dataset: str
@@ -72,20 +62,12 @@ class Published:
     missing: set[str] = field(default_factory=set)
     delayed: set[Window] = field(default_factory=set)
     oddities: dict[tuple[OddityKind, str], SeenOddity] = field(default_factory=dict)
-    rowless: dict[Window, tuple[tuple[Day, str], ...]] = field(default_factory=dict)
+    without_rows: set[RowlessElement] = field(default_factory=set)
 
     @property
     def ref_month(self) -> str:
         """The month as in the path, ``2026-05``."""
         return calendar.month_text(self.month)
-
-    @property
-    def without_rows(self) -> Iterator[RowlessElement]:
-        """The elements without rows of the month, by window."""
-        for window, elements in sorted(self.rowless.items()):
-            for day, key in elements:
-                if calendar.month_of(day) == self.month:
-                    yield RowlessElement(window.appid, window.dataset, day, key)
 
     def note(self, window: Window, decoded: BatchResult) -> None:
         """Note dropped rows, schema drift, oddities and delay of an answer; the oldest comes first.
@@ -101,9 +83,7 @@ class Published:
         for kind, name, value in decoded.oddities:
             if len(self.oddities) < MAX_ODDITIES:
                 self.oddities.setdefault((kind, name), SeenOddity(kind, name, value, window))
-        # The last answer to a window tells which of its elements have no row.
-        if decoded.without_rows or self.rowless:
-            self.rowless[window] = decoded.without_rows
+        self.without_rows.update(decoded.without_rows)
         # A mark that is not known does not say that WeChat is still computing.
         unknown = OddityKind.UNKNOWN_MARK
         if decoded.delayed and not any(odd.kind is unknown for odd in decoded.oddities):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from harvester.core.calendar import Day
-from harvester.core.model import OddityKind
+from harvester.core.model import OddityKind, RowlessElement
 
 Rows_co = TypeVar("Rows_co", covariant=True)
 
@@ -43,8 +43,8 @@ class DecodeResult(NamedTuple, Generic[Rows_co]):
     ``detail.read_user``, and ``missing`` those of required members without a value. ``delayed`` is
     True if the answer settles no day, because WeChat marked it as incomplete, or in a way that is
     not known. ``without_rows`` has the elements that have no row because their nested array is
-    empty or not there: the day, and the own members of the key. ``incomplete`` has the days on
-    which a required count is missing in all rows.
+    empty or not there. ``incomplete`` has the days on which a required count is missing in all
+    rows.
     """
 
     days: Mapping[Day, Rows_co]
@@ -54,7 +54,7 @@ class DecodeResult(NamedTuple, Generic[Rows_co]):
     missing: frozenset[str] = frozenset()
     delayed: bool = False
     oddities: tuple[Oddity, ...] = ()
-    without_rows: tuple[tuple[Day, str], ...] = ()
+    without_rows: tuple[RowlessElement, ...] = ()
     incomplete: frozenset[Day] = frozenset()
 
 

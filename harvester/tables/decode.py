@@ -43,7 +43,7 @@ from typing import Any, TypeAlias
 from harvester.core.calendar import Day, day_text, parse_day
 from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.errors import INTERNAL_ERROR, BadAnswer, places
-from harvester.core.model import OddityKind, Window
+from harvester.core.model import OddityKind, RowlessElement, Window
 from harvester.core.text.lenient_json import parse
 from harvester.core.text.safe_text import safe_text
 from harvester.tables import beside_list, decode_strict
@@ -234,14 +234,16 @@ def _decode_strictly(layout: RecordLayout, window: Window, body: bytes) -> Decod
     dropped = len(elements) - sum(map(len, inside.values()))
     if not inside:
         return _quarantined(window, "every row lies outside the window", dropped)
-    return _decode_days(layout, inside, dropped)
+    return _decode_days(layout, window, inside, dropped)
 
 
-def _decode_days(layout: RecordLayout, filed: dict[Day, list[Members]], dropped: int) -> Decoded:
+def _decode_days(
+    layout: RecordLayout, window: Window, filed: dict[Day, list[Members]], dropped: int
+) -> Decoded:
     days: dict[Day, DayRows] = {}
     quarantined: dict[Day, str] = {}
     drift = SchemaDrift()
-    without_rows: list[tuple[Day, str]] = []
+    without_rows: list[RowlessElement] = []
     too_long: list[Oddity] = []
     incomplete: set[Day] = set()
     for day, elements in filed.items():
@@ -254,7 +256,8 @@ def _decode_days(layout: RecordLayout, filed: dict[Day, list[Members]], dropped:
                 days[day] = DayRows(columns, extra, 0, len(extra))
                 if any(set(columns[place]) == {None} for place in layout.counts):
                     incomplete.add(day)
-            without_rows += [(day, key) for key in decode_strict.without_rows(layout, elements)]
+            keys = decode_strict.without_rows(layout, elements)
+            without_rows += [RowlessElement(*window[:2], day, key) for key in keys]
         if drift.too_long:
             value = f"{max(drift.too_long):,} bytes on {day_text(day)}"
             too_long.append(Oddity(OddityKind.LONG_EXTRA, "_extra", value))

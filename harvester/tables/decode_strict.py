@@ -85,11 +85,11 @@ def without_rows(layout: RecordLayout, elements: list[Members]) -> list[str]:
     if not layout.is_array:
         return []
     names = [layout.columns[i].name for i in layout.key if not layout.columns[i].nested]
-    found: dict[str, bool] = {}
-    for element in elements:
-        key = ", ".join(safe_text(str(element.get(name, "")), _MAX_NAME_LENGTH) for name in names)
-        found[key] = found.get(key, False) or bool(element.get(layout.nested_field))
-    return [key for key, has_rows in found.items() if not has_rows]
+    return [
+        ", ".join(safe_text(str(element.get(name, "")), _MAX_NAME_LENGTH) for name in names)
+        for element in elements
+        if not element.get(layout.nested_field)
+    ]
 
 
 def _levels(

@@ -18,7 +18,7 @@ from harvester.cli.output.terminal import Terminal
 from harvester.core import calendar
 from harvester.core.calendar import Day, parse_day
 from harvester.core.exit_codes import Exit
-from harvester.core.model import Refusal, Window
+from harvester.core.model import Refusal, RowlessElement, Window
 from harvester.core.rule import Action
 from harvester.manifest.resolve_credentials import CredentialReader
 from harvester.planning import wanted_days
@@ -34,7 +34,7 @@ from harvester.runs.runtime import Project
 from harvester.sandbox import Row, Rules, expected_rows
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage import coverage_scan, publish, raw_log
-from harvester.storage.publication import QuarantinedDay, RowlessElement
+from harvester.storage.publication import QuarantinedDay
 from tests.support.run_harness import BOTH, DAILY, HOURLY, RunHarness, appid
 
 BROKEN = parse_day("2026-03-02")
@@ -338,7 +338,7 @@ def test_oddities_name_the_account_beside_its_appid() -> None:
     """The first window that WeChat still computes, and the first element without a row."""
     done = Record.begun(Path("jobs.yaml"), 0.0)
     done.delayed = {Window(appid(1), DAILY, BROKEN, BROKEN + 1), Window(appid(2), DAILY, BROKEN, 9)}
-    done.without_rows = [RowlessElement(appid(2), "article_total_detail", BROKEN, "msgid 1_2")]
+    done.without_rows = {RowlessElement(appid(2), "article_total_detail", BROKEN, "msgid 1_2")}
     computing, rowless = notes_of(done, {appid(1): "Acme", appid(2): "城市生活"})
     assert f"still computing 2026-03-02..2026-03-03 of {appid(1)} Acme and 1 more" in computing
     assert f"msgid 1_2 of {appid(2)} 城市生活 on 2026-03-02 came" in rowless

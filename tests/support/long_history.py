@@ -27,7 +27,7 @@ from harvester.core.calendar import (
     one_day,
 )
 from harvester.core.config.settings import Account, Job, Manifest, Output
-from harvester.core.model import RawAnswer, Refusal, Window
+from harvester.core.model import RawAnswer, Refusal, RowlessElement, Window
 from harvester.runs import facts
 from harvester.runs.clock import CheckedClock
 from harvester.runs.days.coverage_of_run import Harvested, read_coverage
@@ -180,11 +180,11 @@ class LongHistory:
             appid for appid in self.appids if appid not in self.refused or newest < self.lost_at
         ]
         appids = set(self.chance.sample(some, len(some) // 5) if is_late else some)
-        rowless: dict[Window, tuple[tuple[Day, str], ...]] = {}
+        rowless = set[RowlessElement]()
         if dataset == "biz_summary":
             for appid in self.chance.sample(self.appids, self.count // 20):
                 day = newest - self.chance.randrange(7)
-                rowless[Window(appid, dataset, day, day)] = ((day, "2247483650_1"),)
+                rowless.add(RowlessElement(appid, dataset, day, "2247483650_1"))
         rows = self.chance.randrange(10_000)
         return Published(
             dataset,
@@ -196,7 +196,7 @@ class LongHistory:
             appids=appids,
             changed_days=one_day(newest),
             changed_appids=appids,
-            rowless=rowless,
+            without_rows=rowless,
         )
 
     def _abandoned(self, newest: Day) -> list[AbandonedDays]:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from harvester.catalogue.error_codes import rule_for
 from harvester.core.calendar import Day, date_of, day_range, month_of
 from harvester.core.errors import INTERNAL_ERROR
-from harvester.core.model import DayRange, OddityKind, Refusal, Window
+from harvester.core.model import DayRange, OddityKind, Refusal, RowlessElement, Window
 from harvester.core.results import PausedAccount, PendingDays
 from harvester.runs import facts
 from harvester.runs.facts import Counted, CoverageRead, Fact, Planned
@@ -389,7 +389,9 @@ def _published(choose: _Choices, whose: str) -> Published:
         delayed={*choose.some([choose.window(whose)])},
         damaged=choose.some(["group"]),
         oddities={oddity[:2]: oddity for _ in choose.some([1])},
-        rowless={window: tuple((day, choose.one(_WORDS)) for day in choose.some(days))},
+        without_rows={
+            RowlessElement(*window[:2], day, choose.one(_WORDS)) for day in choose.some(days)
+        },
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_text, parse_day
 from harvester.core.dataset import Dataset
-from harvester.core.model import OddityKind, Window
+from harvester.core.model import OddityKind, RowlessElement, Window
 from harvester.tables.day_rows import Decoded, Oddity
 from harvester.tables.record_layout import flatten, layout_of
 from tests.support.answers import appid, as_tuples, decode
@@ -116,14 +116,15 @@ def test_an_article_without_days_is_no_row() -> None:
     """An empty ``detail_list`` gives no row, and the day counts as answered."""
     alone = read(DETAIL, published())
     assert (alone.days, alone.quarantined, alone.missing) == ({}, {}, frozenset())
-    assert alone.without_rows == ((DAY, "1_1"),)
-    beside = read(DETAIL, published(), published(entry(), msgid="2_1"), published(entry()))
-    assert column(DETAIL, beside, "msgid") == ["1_1", "2_1"]
-    assert beside.without_rows == ()
+    bare = RowlessElement(appid(1), DETAIL.name, DAY, "1_1")
+    assert alone.without_rows == (bare,)
+    beside = read(DETAIL, published(), published(entry(), msgid="2_1"))
+    assert column(DETAIL, beside, "msgid") == ["2_1"]
+    assert beside.without_rows == (bare,)
     for absent in (published(detail_list=None), {"ref_date": TODAY, "msgid": "1_1"}):
-        assert read(DETAIL, absent).without_rows == ((DAY, "1_1"),)
+        assert read(DETAIL, absent).without_rows == (bare,)
     outside = read(DETAIL, published(), published(ref_date=day_text(DAY + 1), msgid="9_1"))
-    assert (outside.without_rows, outside.dropped) == (((DAY, "1_1"),), 1)
+    assert (outside.without_rows, outside.dropped) == ((bare,), 1)
 
 
 def test_an_article_without_metrics_is_a_row() -> None:

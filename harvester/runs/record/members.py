@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, Self, TypeVar, get_type_hints
 from harvester.core import calendar
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
-from harvester.core.model import MAX_ODDITIES, DayRange, OddityKind, Window
+from harvester.core.model import MAX_ODDITIES, DayRange, OddityKind, RowlessElement, Window
 from harvester.core.results import Op, PausedAccount, PendingDays
 from harvester.runs.record import attention, expectations
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary, added
@@ -24,7 +24,7 @@ from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, merge
 from harvester.scheduling.listener import AbandonedDays
 from harvester.scheduling.standing import Standing, merged_pending
 from harvester.storage.empty_everywhere import EmptyEverywhere
-from harvester.storage.publication import QuarantinedDay, RowlessElement, SeenOddity
+from harvester.storage.publication import QuarantinedDay, SeenOddity
 
 T = TypeVar("T")
 
@@ -208,7 +208,7 @@ class Members:
     )
     delayed: Annotated[set[Window], operator.or_] = field(default_factory=set)
     damaged: Annotated[list[str], operator.add] = field(default_factory=list)
-    without_rows: Annotated[list[RowlessElement], operator.add] = field(default_factory=list)
+    without_rows: Annotated[set[RowlessElement], operator.or_] = field(default_factory=set)
     # The longest that worked, which is what the scheduler keeps as well.
     shortened_spans: Annotated[dict[str, int], _by_name(max)] = field(default_factory=dict)
     next_requests: Annotated[NextRequests, merged_requests] = NO_REQUESTS

@@ -8,13 +8,13 @@ from operator import attrgetter
 
 from harvester.core import calendar
 from harvester.core.config.settings import ASSUMED_QUOTA
-from harvester.core.model import OddityKind, Window
+from harvester.core.model import OddityKind, RowlessElement, Window
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.safe_text import safe_text
 from harvester.core.text.wording import Message, and_more, counted, entry, said
 from harvester.runs.clock import apart_text
 from harvester.runs.record.members import AnswerDrift, Members
-from harvester.storage.publication import RowlessElement, SeenOddity
+from harvester.storage.publication import SeenOddity
 
 _DECIDED_BY = "`harvester datasets article_total_detail` has the query that decides"
 

@@ -162,13 +162,9 @@ class Record(Members):
             about = found.dataset == item.dataset and found.appid in item.appids
             return about and bool(item.days & calendar.day_range(found.begin, found.end))
 
-        # What was published anew is delayed or has no row only if its last answer says so.
+        # What was published anew is delayed only if its last answer says so.
         self.delayed = {each for each in self.delayed if not is_answered(each)} | item.delayed
-        self.without_rows = [
-            each
-            for each in self.without_rows
-            if not is_answered(Window(each.appid, each.dataset, each.day, each.day))
-        ] + [*item.without_rows]
+        self.without_rows |= item.without_rows
         drift = AnswerDrift(item.dropped.total(), item.unknown, item.missing, item.oddities)
         self.drift = joins()["drift"](self.drift, {item.dataset: drift})
 

@@ -83,7 +83,7 @@ def as_record(record: Record) -> dict[str, Any]:
         "empty_everywhere": plain_silence(record.empty_everywhere),
         "expectations": [each.to_dict() for each in record.expectations],
         "oddities": list(map(_oddity, seen)),
-        "without_rows": plain(record.without_rows[:MAX_ROWLESS]),
+        "without_rows": plain(sorted(record.without_rows)[:MAX_ROWLESS]),
         "notes": list(notes_of(record, {})),
         "shards": list(map(_shard, record.shards)),
         "published": plain(record.published),
