@@ -120,6 +120,18 @@ def suspicious(states: dict[str, dict[str, States]]) -> Iterator[DayRange]:
         yield from day_ranges_of(appid, dataset, found)
 
 
+def lacking(
+    states: Mapping[str, Mapping[str, States]], want: Wanted
+) -> Iterator[tuple[tuple[str, str], DaySet]]:
+    """Yield the wanted days that are not covered, each account's with its dataset and appid."""
+    for dataset, of_dataset in states.items():
+        for appid, state in of_dataset.items():
+            wanted = want[dataset][appid]
+            # Nearly all accounts lack none, and sets of eleven years are long.
+            if state.answered != wanted and (days := wanted & ~state.covered):
+                yield (dataset, appid), days
+
+
 class Scan(NamedTuple):
     """The wanted days by dataset, appid and state, and the evidence for empty days by dataset."""
 

@@ -216,12 +216,7 @@ def find(manifest: Manifest, tree: Tree, want: Wanted, now: float) -> Findings:
         dataset: {appid: all_states[dataset][appid] for appid in of_dataset}
         for dataset, of_dataset in want.items()
     }
-    lacking = {
-        (dataset, appid): days
-        for dataset, of_dataset in states.items()
-        for appid, state in of_dataset.items()
-        if (days := want[dataset][appid] & ~state.covered)
-    }
+    lacking = dict(coverage_scan.lacking(states, want))
     history = RunHistory(manifest, tree, now, states)
     lacks = defaultdict[str, list[ExplainedDays]](list)
     for item in history.explain(lacking, MAX_RECORDS):

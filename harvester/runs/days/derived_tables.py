@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harvester.core.calendar import NO_DAYS, DaySet
+from harvester.core.calendar import DaySet
 from harvester.core.config.settings import Manifest
 from harvester.core.day_states import NOT_ASKED, Cause, DaysBeside, ExplainedDays
 from harvester.core.model import bucket_of
@@ -19,6 +19,7 @@ from harvester.planning.wanted_days import Wanted
 from harvester.runs.days.missing_days import RunHistory
 from harvester.runs.record.account_report import given_up
 from harvester.runs.record.record import Record
+from harvester.storage import coverage_scan
 from harvester.storage.coverage_scan import States
 from harvester.storage.derived import derived_accounts
 from harvester.storage.derived.derived_coverage import CoverageUpdate
@@ -85,15 +86,11 @@ class TablesUpdate:
         accounts = {account.appid: account for account in self.whole.accounts}
         found = defaultdict[tuple[str, str], list[Cause]](list)
         missing: dict[tuple[str, str], DaySet] = {}
-        for name, states in self.states.items():
-            for appid, state in states.items():
-                wanted = self.want[name][appid]
-                # Nearly all accounts lack none, and sets of eleven years are long.
-                days = NO_DAYS if state.answered == wanted else wanted & ~state.covered
-                if days and accounts[appid].pauses(name):
-                    found[name, appid].append(Cause(days, "paused"))
-                elif days:
-                    missing[name, appid] = days
+        for (name, appid), days in coverage_scan.lacking(self.states, self.want):
+            if accounts[appid].pauses(name):
+                found[name, appid].append(Cause(days, "paused"))
+            else:
+                missing[name, appid] = days
         history = RunHistory(self.whole, self.tree, self.now, self.states, result_of(self.record))
         for item in history.explain(missing, SEARCHED_RUNS):
             if item.reason != NOT_ASKED:
