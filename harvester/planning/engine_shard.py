@@ -16,19 +16,23 @@ _MAX_DIGITS = 9
 
 @dataclass(frozen=True, slots=True)
 class _Engine:
-    """The variables of an engine; without ``count`` it tells no number of tasks."""
+    """The variables of an engine.
+
+    Without ``count`` it tells no number of tasks. Their indexes begin with that in ``first``, or
+    with 0.
+    """
 
     name: str
     index: str
     count: str = ""
+    first: str = ""
 
 
-_SLURM = _Engine("Slurm", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT")
 _ENGINES = (
     _Engine("Kubernetes", "JOB_COMPLETION_INDEX"),
     _Engine("AWS Batch", "AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"),
     _Engine("Cloud Run", "CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_COUNT"),
-    _SLURM,
+    _Engine("Slurm", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
 )
 
 
@@ -52,16 +56,16 @@ def shard_of_engine(environ: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _shard(environ: Mapping[str, str], engine: _Engine) -> tuple[int, int]:
-    index = _number(environ, engine.index)
-    if engine is _SLURM:
-        index = _slurm_index(environ, index)
+    index, first = _number(environ, engine.index), _number(environ, engine.first, "0")
     count = _count(environ, engine)
-    if index >= count:
+    # Of an array with gaps a task has an index that is too large.
+    if not first <= index < first + count:
         raise UsageError(
             f"shard auto: {engine.index} is {index}, and there are {count} shards",
-            f"{engine.name} counts from 0; set {SHARDS} to the number of its tasks.",
+            f"{engine.name} counts from {first}, without gaps; set {SHARDS} to the number of its"
+            " tasks, or write the shard, as 1/8",
         )
-    return index + 1, count
+    return index - first + 1, count
 
 
 def _count(environ: Mapping[str, str], engine: _Engine) -> int:
@@ -77,21 +81,6 @@ def _count(environ: Mapping[str, str], engine: _Engine) -> int:
         told = ", ".join(f"{name} is {count}" for name, count in counts.items())
         raise UsageError(f"shard auto: {told}", f"remove {SHARDS}, or set it to the same number")
     return counts[names[0]]
-
-
-def _slurm_index(environ: Mapping[str, str], task: int) -> int:
-    """Return the position of a task: an array may begin anywhere, and have a step."""
-    first = _number(environ, "SLURM_ARRAY_TASK_MIN", "0")
-    step = max(1, _number(environ, "SLURM_ARRAY_TASK_STEP", "1"))
-    last = _number(environ, "SLURM_ARRAY_TASK_MAX", str(task))
-    count = _number(environ, _SLURM.count, "1")
-    whole = "SLURM_ARRAY_TASK_MAX" not in environ or last - first == (count - 1) * step
-    if not whole or task < first or (task - first) % step:
-        raise UsageError(
-            "shard auto: the array of Slurm has gaps, so an id is no position in it",
-            "submit it as a range, --array=0-7, or write the shard, as 1/8",
-        )
-    return (task - first) // step
 
 
 def _number(environ: Mapping[str, str], name: str, default: str = "") -> int:

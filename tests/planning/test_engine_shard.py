@@ -8,9 +8,9 @@ from harvester.core.errors import UsageError
 from harvester.planning.engine_shard import shard_of_engine
 
 
-def slurm(task: int, first: int, last: int, count: int, step: int = 1) -> dict[str, str]:
+def slurm(task: int, first: int, count: int) -> dict[str, str]:
     """Return the variables of a task of an array."""
-    told = {"ID": task, "MIN": first, "MAX": last, "COUNT": count, "STEP": step}
+    told = {"ID": task, "MIN": first, "COUNT": count}
     return {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in told.items()}
 
 
@@ -22,9 +22,8 @@ def slurm(task: int, first: int, last: int, count: int, step: int = 1) -> dict[s
         ({"AWS_BATCH_JOB_ARRAY_INDEX": "0", "AWS_BATCH_JOB_ARRAY_SIZE": "10"}, (1, 10)),
         ({"AWS_BATCH_JOB_ARRAY_INDEX": "9", "HARVESTER_SHARDS": "10"}, (10, 10)),
         ({"CLOUD_RUN_TASK_INDEX": "1", "CLOUD_RUN_TASK_COUNT": "2"}, (2, 2)),
-        (slurm(0, 0, 7, 8), (1, 8)),
-        (slurm(8, 1, 8, 8), (8, 8)),
-        (slurm(5, 1, 7, 4, step=2), (3, 4)),
+        (slurm(0, 0, 8), (1, 8)),
+        (slurm(8, 1, 8), (8, 8)),
         ({"SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_COUNT": "3"}, (3, 3)),
         # An empty variable is none.
         (
@@ -37,7 +36,7 @@ def slurm(task: int, first: int, last: int, count: int, step: int = 1) -> dict[s
             (2, 2),
         ),
         # Two engines that say the same.
-        ({**slurm(2, 1, 4, 4), "JOB_COMPLETION_INDEX": "1", "HARVESTER_SHARDS": "4"}, (2, 4)),
+        ({**slurm(2, 1, 4), "JOB_COMPLETION_INDEX": "1", "HARVESTER_SHARDS": "4"}, (2, 4)),
     ],
 )
 def test_an_index_is_a_shard(environ: dict[str, str], shard: tuple[int, int]) -> None:
@@ -65,12 +64,13 @@ def test_an_index_is_a_shard(environ: dict[str, str], shard: tuple[int, int]) ->
             "CLOUD_RUN_TASK_COUNT is 2, HARVESTER_SHARDS is 4",
         ),
         (
-            {**slurm(3, 0, 3, 4), "JOB_COMPLETION_INDEX": "1", "HARVESTER_SHARDS": "4"},
+            {**slurm(3, 0, 4), "JOB_COMPLETION_INDEX": "1", "HARVESTER_SHARDS": "4"},
             "JOB_COMPLETION_INDEX means 2/4, SLURM_ARRAY_TASK_ID means 4/4",
         ),
-        (slurm(5, 1, 9, 3), "has gaps"),
+        # The last task of an array with gaps.
+        (slurm(9, 1, 3), "SLURM_ARRAY_TASK_ID is 9, and there are 3 shards"),
         # A part of an array that is submitted again.
-        ({**slurm(3, 3, 3, 1), "HARVESTER_SHARDS": "8"}, "COUNT is 1, HARVESTER_SHARDS is 8"),
+        ({**slurm(3, 3, 1), "HARVESTER_SHARDS": "8"}, "COUNT is 1, HARVESTER_SHARDS is 8"),
     ],
 )
 def test_a_doubtful_index_is_refused(environ: dict[str, str], words: str) -> None:
