@@ -28,6 +28,7 @@ from harvester.tables.coverage import Coverage
 from harvester.tables.equal_rows import account_digests
 from harvester.tables.integrity import FileIdentity, RowCheck
 
+_MAX_DIGITS = 19
 _UNREADABLE = (OSError, pa.ArrowException, ValueError)
 
 
@@ -80,8 +81,7 @@ def check_file(path: Path, name: str, place: FileIdentity, *, read_data: bool) -
         except _UNREADABLE:
             return FileCheck(defects=["no whole Parquet file"])
         opened = _OpenFile(name, file, source, keys, place, coverage, read_data, [])
-        # Each once: a file may have many row groups.
-        defects = list(dict.fromkeys(_defects(opened)))
+        defects = list(_defects(opened))
         return FileCheck(file.metadata.num_rows, defects, coverage, digests=opened.digests)
 
 
@@ -90,9 +90,7 @@ def _defects(opened: _OpenFile) -> Iterator[str]:
     home = home_of(opened.keys, opened.coverage.month)
     if home != opened.name:
         yield f"its footer says that it belongs to {home}"
-    if length is None:
-        yield "keys make no sense"
-    elif not _has_its_seal(opened, length):
+    if not _has_its_seal(opened, length):
         yield "its end is not as it was written"
     yield from integrity.coverage_defects(opened.coverage, opened.identity)
     if not opened.file.schema_arrow.equals(arrow_schema(opened.identity.dataset)):
@@ -100,7 +98,7 @@ def _defects(opened: _OpenFile) -> Iterator[str]:
         yield "its columns are not the dataset's"
         return
     yield from _row_defects(opened)
-    if opened.read_data and length is not None and not _has_its_digest(opened, length):
+    if opened.read_data and not _has_its_digest(opened, length):
         yield "its pages are not as they were written"
 
 
@@ -108,7 +106,7 @@ def _row_defects(opened: _OpenFile) -> Iterator[str]:
     """Check the keys of all rows, or all their columns, a row group at a time."""
     columns = integrity.key_columns(opened.identity.dataset)
     wanted = None if opened.read_data else columns
-    rows, complete = RowCheck(opened.identity, opened.coverage), True
+    rows = RowCheck(opened.identity, opened.coverage)
     for number in range(opened.file.num_row_groups):
         try:
             table = opened.file.read_row_group(number, columns=wanted, use_threads=False)
@@ -117,22 +115,20 @@ def _row_defects(opened: _OpenFile) -> Iterator[str]:
             if opened.read_data:
                 opened.digests.append(account_digests(table))
         except _UNREADABLE:
-            complete = False
+            # Without a row group, order and number of the rest prove nothing.
             yield "pages that cannot be read"
-    # Without a row group, order and number of the rest prove nothing.
-    if complete:
-        if rows.count != opened.file.metadata.num_rows:
-            yield "another number of rows than it says"
-        yield from rows.defects()
+            return
+    if rows.count != opened.file.metadata.num_rows:
+        yield "another number of rows than it says"
+    yield from rows.defects()
 
 
-def _data_length(opened: _OpenFile) -> int | None:
-    """Return the length of the data pages as the digest states it; None if that is impossible."""
-    kind, _, rest = opened.keys[DIGEST].partition(b":")
-    length = rest.partition(b":")[2]
-    if kind == b"sha256" and length.isdigit() and int(length) <= opened.source.size():
-        return int(length)
-    return None
+def _data_length(opened: _OpenFile) -> int:
+    """Return the length of the data pages as the digest states it, at most that of the file."""
+    size: int = opened.source.size()
+    text = opened.keys[DIGEST].rpartition(b":")[2]
+    # int() refuses very many digits. Nothing else of an impossible length fits either.
+    return min(size, int(text)) if text.isdigit() and len(text) <= _MAX_DIGITS else size
 
 
 def _has_its_digest(opened: _OpenFile, length: int) -> bool:

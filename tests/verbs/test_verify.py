@@ -40,6 +40,7 @@ from harvester.tables import coverage, integrity
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays, AskTimes, Coverage
 from harvester.tables.integrity import FileIdentity, RowCheck
+from tests.storage.test_newer_formats import rewritten
 from tests.storage.test_readers import answers as told_by_the_sandbox
 from tests.support.answers import DAILY, HOURLY, MARCH, answer, appid, of_day, row
 from tests.support.claims import claim
@@ -323,6 +324,14 @@ def test_a_page_that_changed_is_found_where_data_is_read(published: Tree) -> Non
         "pages that cannot be read",
         "its pages are not as they were written",
     ]
+
+
+@pytest.mark.parametrize("digest", [b"odd", b"sha256:0:-1", b"sha256:0:" + b"9" * 5_000])
+def test_a_digest_of_an_impossible_length_is_damage(published: Tree, digest: bytes) -> None:
+    """Whatever number of digits it has."""
+    rewritten(path_of(published, HERE), rows_digest=digest)
+    flaws = {"its end is not as it was written", "its pages are not as they were written"}
+    assert flaws <= {*checked(published).defects}
 
 
 def partitions_rows(path: Path, length: int) -> list[pa.Table]:
