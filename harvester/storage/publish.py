@@ -34,7 +34,7 @@ from harvester.storage.raw_log import DamagedGroup, Group
 from harvester.tables import coverage, decode_batch, merge
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays, Coverage
-from harvester.tables.day_rows import DecodeResult
+from harvester.tables.decode import quarantined
 from harvester.tables.decode_batch import BatchResult
 from harvester.tables.evidence import Evidence
 from harvester.tables.merge import OLD_AGE, AccountChange, AnsweredOn, DecodedAnswer, EmptyAnswer
@@ -306,14 +306,7 @@ def _decoded_answers(
         found = read(batch)
         for (answer, stamp), decoded in zip(batch, found, strict=True):
             reason = update.trusted.untrusted.get(answer.window.appid)
-            yield answer, stamp, _rejected(answer, reason) if reason else decoded
-
-
-def _rejected(answer: RawAnswer, reason: str) -> BatchResult:
-    """Return the content of an answer of which no day counts."""
-    return DecodeResult(
-        {}, dict.fromkeys(range(answer.window.begin, answer.window.end + 1), reason)
-    )
+            yield answer, stamp, quarantined(answer.window, reason) if reason else decoded
 
 
 def _answers(update: _PartitionUpdate, group: Group) -> Iterator[tuple[RawAnswer, Provenance]]:

@@ -38,7 +38,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from operator import lt
-from typing import Any, TypeAlias
+from typing import Any, Never, TypeAlias
 
 from harvester.core.calendar import Day, day_text, parse_day
 from harvester.core.dataset import DATE_COLUMN, Dataset
@@ -76,7 +76,7 @@ def _decode_guarded(layout: RecordLayout, window: Window, body: bytes) -> Decode
         raise
     except Exception as error:  # noqa: BLE001 - a bug must not lose the answer or end the run
         reason = f"{INTERNAL_ERROR}: {type(error).__name__} at {places(error)[-1]}"
-        return _quarantined(window, reason)
+        return quarantined(window, reason)
 
 
 def _decode(layout: RecordLayout, window: Window, body: bytes) -> Decoded:
@@ -86,16 +86,16 @@ def _decode(layout: RecordLayout, window: Window, body: bytes) -> Decoded:
             # `parse` replaced broken UTF-8, whose text cannot be kept.
             body.decode()
     except BadAnswer as error:
-        return _quarantined(window, str(error))
+        return quarantined(window, str(error))
     except UnicodeDecodeError:
-        return _quarantined(window, "broken UTF-8")
+        return quarantined(window, "broken UTF-8")
     elements = value.get("list") if type(value) is dict else None
     if type(elements) is not list:
-        return _quarantined(window, "an answer without a list")
+        return quarantined(window, "an answer without a list")
     if beside_list.has_two_lists(body):
-        return _quarantined(window, "an answer with two lists")
+        return quarantined(window, "an answer with two lists")
     if name := beside_list.rest_of(value):
-        return _quarantined(window, f"{name}: an answer that says that there is more")
+        return quarantined(window, f"{name}: an answer that says that there is more")
     found: Decoded
     if not elements:
         found = DecodeResult({}, {})
@@ -220,20 +220,20 @@ def _decode_strictly(layout: RecordLayout, window: Window, body: bytes) -> Decod
     """Decode row by row, and quarantine the days whose rows are not usable."""
     elements = decode_strict.exact_elements(body)
     if elements is None:
-        return _quarantined(window, "a number that cannot be kept exactly")
+        return quarantined(window, "a number that cannot be kept exactly")
     filed: dict[Day, list[Members]] = {}
     for element in elements:
         if type(element) is not dict:
-            return _quarantined(window, "a row that is no object")
+            return quarantined(window, "a row that is no object")
         try:
             day = parse_day(element[DATE_COLUMN])
         except (KeyError, TypeError, ValueError):
-            return _quarantined(window, "a row without a readable ref_date")
+            return quarantined(window, "a row without a readable ref_date")
         filed.setdefault(day, []).append(element)
     inside = {day: filed[day] for day in sorted(filed) if window.begin <= day <= window.end}
     dropped = len(elements) - sum(map(len, inside.values()))
     if not inside:
-        return _quarantined(window, "every row lies outside the window", dropped)
+        return quarantined(window, "every row lies outside the window", dropped)
     return _decode_days(layout, window, inside, dropped)
 
 
@@ -274,6 +274,6 @@ def _decode_days(
     )
 
 
-def _quarantined(window: Window, reason: str, dropped: int = 0) -> Decoded:
-    """Quarantine all days of a window."""
+def quarantined(window: Window, reason: str, dropped: int = 0) -> DecodeResult[Never]:
+    """Return the content of an answer of which no day counts."""
     return DecodeResult({}, dict.fromkeys(range(window.begin, window.end + 1), reason), dropped)

@@ -137,7 +137,7 @@ SABOTAGES = (
     Sabotage(
         "answers-under-the-token-of-another-published",
         PUBLISH,
-        "_rejected(answer, reason) if reason else decoded",
+        "quarantined(answer.window, reason) if reason else decoded",
         "decoded",
         "tests/storage/test_publish.py::test_answers_of_an_untrusted_account_go_to_quarantine",
     ),

@@ -139,7 +139,7 @@ SABOTAGES = (
     Sabotage(
         "bug-in-a-decoder-ends-the-run",
         DECODE,
-        "return _quarantined(window, reason)",
+        "return quarantined(window, reason)",
         "raise",
         "tests/engine/test_internal_errors.py::test_a_bug_while_reading_puts_the_window_into_quarantine",
     ),
