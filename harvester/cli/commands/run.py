@@ -171,7 +171,7 @@ def _tell_engine(done: Record, language: Language | None) -> None:
     """Tell a CI runner and Kubernetes how a run ended: outputs, summary, annotations, message."""
     text = run_text(done, language=language)
     workflow_commands.write_outputs(key_figures(done))
-    workflow_commands.write_summary(text, done.scope)
+    workflow_commands.write_summary(text)
     write_message(text)
     if not json_lines.is_on():
         streams.print_commands(workflow_commands.annotation_commands(annotations_of_run(done)))

@@ -11,8 +11,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from os import environ
-from pathlib import Path
-from zlib import crc32
 
 from harvester.core.errors import HarvesterError, ManifestError, Mistake
 from harvester.core.exit_codes import Exit
@@ -65,19 +63,13 @@ def write_outputs(values: Mapping[str, str | int | None]) -> None:
     _add("GITHUB_OUTPUT", data, "the outputs of the step are not set")
 
 
-def write_summary(text: bytes, scope: object) -> None:
-    """Add a summary to the page of the job, if a runner has given a file for it.
-
-    It takes the place of an earlier one of the same ``scope`` in this step: a step that runs again
-    and again would exceed the 1 MiB beyond which GitHub shows nothing.
-    """
-    key = crc32(repr(scope).encode(errors="backslashreplace"))
-    marks = b"<!-- harvester %08x -->\n" % key, b"<!-- end of harvester %08x -->\n" % key
-    _add("GITHUB_STEP_SUMMARY", marks[0] + text + marks[1], "the step has no summary", marks)
+def write_summary(text: bytes) -> None:
+    """Add a summary to the page of the job, if a runner has given a file for it."""
+    _add("GITHUB_STEP_SUMMARY", text, "the step has no summary")
 
 
-def _add(variable: str, text: bytes, lack: str, marks: tuple[bytes, bytes] | None = None) -> None:
-    """Add a text to a file of the runner, after what was between the same marks is taken out.
+def _add(variable: str, text: bytes, lack: str) -> None:
+    """Add a text to a file of the runner.
 
     A file that cannot be written is logged: it changes nothing about what was done.
     """
@@ -88,20 +80,10 @@ def _add(variable: str, text: bytes, lack: str, marks: tuple[bytes, bytes] | Non
         # Without O_NONBLOCK a pipe that no process reads would be waited for without end.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         with os.fdopen(os.open(file, flags, 0o600), "ab") as sink:
-            sink.write((_taken_out(Path(file), *marks) if marks else b"") + text)
+            sink.write(text)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a path"
         _log.warning("%s: %s: %s", lack, variable, why)
-
-
-def _taken_out(file: Path, begin: bytes, end: bytes) -> bytes:
-    """Empty a file that has something between two marks; returns what else it had."""
-    before, _, rest = (file.read_bytes() if file.is_file() else b"").partition(begin)
-    _, is_closed, after = rest.partition(end)
-    if not is_closed:
-        return b""
-    os.truncate(file, 0)
-    return before + after
 
 
 def _output(name: str, value: str | int | None) -> str:

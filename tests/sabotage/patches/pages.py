@@ -68,9 +68,9 @@ SABOTAGES = (
     Sabotage(
         "text-of-others-taken-off-the-page",
         COMMANDS,
-        "return before + after",
-        'return b""',
-        f"{OF_JOB}::test_a_step_that_runs_again_keeps_the_last_summary",
+        "os.O_WRONLY | os.O_APPEND |",
+        "os.O_WRONLY | os.O_TRUNC |",
+        f"{OF_JOB}::test_a_step_that_runs_again_has_a_summary_of_each_run",
     ),
     Sabotage(
         "no-summary-of-a-run-that-was-refused",
