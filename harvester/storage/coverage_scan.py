@@ -13,6 +13,7 @@ from harvester.core.dataset import Dataset
 from harvester.core.day_states import DaysInState, ExplainedDays, answered_states
 from harvester.core.model import DayRange
 from harvester.core.readiness import settled_before
+from harvester.core.text.safe_text import safe_text
 from harvester.planning.wanted_days import Missing, Wanted
 from harvester.storage import layout, partition_reader, quarantine
 from harvester.storage.layout import Tree
@@ -301,4 +302,4 @@ def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterat
         for entry in quarantine.entries(tree, dataset):
             state, day = of_dataset.get(entry.appid), calendar.day_of(entry.day)
             if state is not None and calendar.has_day(state.quarantined, day):
-                yield QuarantinedDay(entry.appid, dataset, entry.day, entry.reason)
+                yield QuarantinedDay(entry.appid, dataset, entry.day, safe_text(entry.reason))

@@ -15,7 +15,7 @@ from harvester.tables.decode_batch import BatchResult
 
 
 class QuarantinedDay(NamedTuple):
-    """A day whose answer was put into quarantine."""
+    """A day whose answer was put into quarantine, and why, in words that are safe to print."""
 
     appid: str
     dataset: str

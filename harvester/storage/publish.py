@@ -21,8 +21,8 @@ from harvester.core.calendar import Clock, Day, DaySet, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import LostRace, StoreError
 from harvester.core.model import RawAnswer
-from harvester.core.readiness import settled_before
 from harvester.core.text.inert_text import inert
+from harvester.core.text.safe_text import safe_text
 from harvester.storage import layout, partition_reader, partition_writer, quarantine, raw_log
 from harvester.storage.backends.base import retry_races
 from harvester.storage.footer import Footer
@@ -184,9 +184,8 @@ class _PartitionUpdate:
             self.days |= calendar.from_month_mask(change.applied, self.month)
         for day, rejected in change.rejected.items():
             quarantine.keep(self.tree, day, *rejected)
-            date = calendar.date_of(day)
-            bad_day = QuarantinedDay(change.appid, self.dataset.name, date, rejected.reason)
-            self.done.quarantined.append(bad_day)
+            where = change.appid, self.dataset.name, calendar.date_of(day)
+            self.done.quarantined.append(QuarantinedDay(*where, safe_text(rejected.reason)))
 
     def record_replayed(self, group: Group, known: Coverage) -> None:
         """Report the days of a group that an earlier run published.
@@ -284,7 +283,7 @@ def _changes(
 def answered_on(dataset: Dataset, month: Month, day: Day) -> AnsweredOn:
     """Return what an answer that was asked for on a Beijing day settles in a month."""
     first, last = calendar.month_begin(month), calendar.month_end(month)
-    open_from = settled_before(dataset, calendar.instant(day), empty=False)
+    open_from = readiness.settled_before(dataset, calendar.instant(day), empty=False)
     old_before = readiness.period_begin(dataset.grain, day - OLD_AGE)
     settled, old = (merge.span_mask(first, end - 1, month) for end in (open_from, old_before))
     periods = calendar.month_mask(readiness.periods(dataset.grain, first, last), month)

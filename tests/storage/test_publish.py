@@ -12,14 +12,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.calendar import date_of, day_of, day_range, instant, month_of, today
+from harvester.core.calendar import (
+    date_of,
+    day_of,
+    day_range,
+    instant,
+    month_of,
+    one_day,
+    today,
+)
 from harvester.core.dataset import Dataset
 from harvester.core.errors import StoreError
 from harvester.core.model import RawAnswer, Window, bucket_of
 from harvester.core.readiness import settled_before
+from harvester.core.secret import Secret
+from harvester.storage import coverage_scan, publish, quarantine, raw_log
 from harvester.storage import footer as file_footer
-from harvester.storage import publish, quarantine, raw_log
 from harvester.storage.backends.base import read_bytes
+from harvester.storage.coverage_scan import States
 from harvester.storage.layout import RAW, Partition, Tree
 from harvester.storage.publication import Published
 from harvester.storage.publish import recover
@@ -161,6 +171,17 @@ def test_a_month_without_rows_is_published(tree: Tree) -> None:
     assert read(tree) == []
     asked = {OLD_DAYS: AskTimes(LONG_AFTER, LONG_AFTER)}
     assert known(tree) == {appid(1): AccountDays(provisional=2**30 - 1, asked=asked)}
+
+
+def test_reasons_are_safe_to_print(tree: Tree) -> None:
+    """Whatever they repeat: those of a run, and those that the files in quarantine have."""
+    secret = Secret("canary0123456789abcdef").reveal()
+    trusted = ANY_TIME._replace(untrusted={appid(1): f"the value {secret} \x1b[2J"})
+    group = write_group(tree, 0, "run", [answer(days_of(0, 0), [row(MARCH)], LONG_AFTER)])
+    [day] = publish.publish(tree, DAILY, HERE, [group], trusted).quarantined
+    assert day.reason == r"the value *** \x1b[2J"
+    states = {DAILY.name: {appid(1): States(quarantined=one_day(MARCH))}}
+    assert [*coverage_scan.quarantined_days(tree, states)] == [day]
 
 
 def test_quarantine_and_healing(tree: Tree) -> None:

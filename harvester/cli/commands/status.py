@@ -32,7 +32,6 @@ from harvester.cli.output.terminal import MAX_LINES, Terminal
 from harvester.core.exit_codes import Exit
 from harvester.core.results import PausedAccount
 from harvester.core.text.inert_text import inert, named
-from harvester.core.text.safe_text import safe_text
 from harvester.core.text.wording import Message, counted, entry, indented, one_or_many, said, word
 from harvester.runs.record.record import Record
 from harvester.runs.user_files import UserFile
@@ -163,7 +162,7 @@ def _print_status(out: Terminal, found: Status, *, proposes: bool) -> None:
     for item in found.quarantined[:MAX_LINES]:
         account = named(item.appid, names.get(item.appid, ""))
         where = f"{account}: {item.dataset} {item.day}"
-        why = said("quarantined: {where}: {reason}", where=where, reason=safe_text(item.reason))
+        why = said("quarantined: {where}: {reason}", where=where, reason=item.reason)
         out.say(why, gap=item is found.quarantined[0])
     foreign = (said("not harvester's: {file}", file=inert(name)) for name in found.foreign)
     for line in (*found.warnings, *foreign):

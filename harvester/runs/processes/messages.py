@@ -109,7 +109,7 @@ class Asked(NamedTuple):
 
 
 FromShard: TypeAlias = Fact | Logged | Asked | None
-"""Facts are sent as they are, with the secrets of the process masked. None is a sign of life."""
+"""Facts are sent as they are: what is foreign in them is safe to print. None is a sign of life."""
 
 ToShard: TypeAlias = ShardTask | Stop | Answered | SharedToken
 

@@ -29,10 +29,9 @@ from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
 from harvester.core.secret import Secret
 from harvester.core.text import redaction
-from harvester.core.text.safe_text import safe_text
 from harvester.runs import harvest as harvesting
 from harvester.runs.clock import CheckedClock
-from harvester.runs.facts import ClockCorrected, CoverageRead, Fact
+from harvester.runs.facts import ClockCorrected
 from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.processes import messages
 from harvester.runs.processes.messages import Channel, Question, ShardTask
@@ -41,7 +40,6 @@ from harvester.runs.run_log import OpenRecord, RunLog, log_store_errors, recorde
 from harvester.runs.runtime import Project
 from harvester.runs.stream import StopOrder, Stream
 from harvester.storage.layout import open_tree
-from harvester.storage.publication import Published
 from harvester.wechat.auth.token_owners import SharedToken, TokenOwners, digest_of
 
 END_SECONDS = 6.0
@@ -151,7 +149,7 @@ class ShardLog(RunLog):
         super().__init__(stream)
         self._parent = parent
         stream.stop = parent.order
-        stream.listeners.append(lambda told: parent.tell(_masked(told.fact)))
+        stream.listeners.append(lambda told: parent.tell(told.fact))
 
     def correct_clock(self, offset: float) -> None:
         """Go on under the id that all shards take after the clock was corrected."""
@@ -232,16 +230,6 @@ def _shared_platform(task: ShardTask, parent: Parent, manifest: Manifest) -> Pla
     # Each new token of a platform ends the one before, so one process asks for all.
     token = SecretReader(lambda: parent.ask(messages.TokenWanted(known.token)))
     return replace(platform, known=known, token=token)
-
-
-def _masked(fact: Fact) -> Fact:
-    """Return a fact with its secrets masked, because the parent does not know all of them."""
-    if isinstance(fact, Published | CoverageRead):
-        days = [day._replace(reason=safe_text(day.reason)) for day in fact.quarantined]
-        if isinstance(fact, CoverageRead):
-            return replace(fact, quarantined=tuple(days))
-        return replace(fact, unknown={*map(safe_text, fact.unknown)}, quarantined=days)
-    return fact
 
 
 class _ToParent(logging.Handler):

@@ -200,10 +200,9 @@ def cause_of_quarantined(day: QuarantinedDay) -> Word:
 
 
 def _quarantine_text(day: QuarantinedDay) -> str:
-    reason = safe_text(day.reason)
     if cause_of_quarantined(day) == "shared_token":
-        return reason
-    return said("an answer does not fit its columns: {reason}", reason=reason)
+        return day.reason
+    return said("an answer does not fit its columns: {reason}", reason=day.reason)
 
 
 @cache
@@ -297,7 +296,7 @@ def _in_quarantine(days: Iterable[QuarantinedDay], names: Mapping[str, str]) -> 
     for reason, items in sorted(alike.items(), key=lambda pair: -len(pair[1])):
         subject, when = _subject(items, names), _days({item.day for item in items})
         whose = said("{subject} {days}", subject=subject, days=when)
-        yield LostDays(len(items), whose, said("quarantined: {reason}", reason=safe_text(reason)))
+        yield LostDays(len(items), whose, said("quarantined: {reason}", reason=reason))
 
 
 def _days(found: set[date]) -> str | list[str]:

@@ -78,7 +78,7 @@ def as_record(record: Record) -> dict[str, Any]:
         "pending": list(map(_pending, record.pending)),
         "exceptions": [_exception(item) for item in record.abandoned[:MAX_LISTED]],
         "left_out": _left_out(record),
-        "quarantined": [{**plain(item), "reason": safe_text(item.reason)} for item in put_away],
+        "quarantined": list(map(plain, put_away)),
         "suspicious": plain(record.suspicious),
         "empty_everywhere": plain_silence(record.empty_everywhere),
         "expectations": [each.to_dict() for each in record.expectations],

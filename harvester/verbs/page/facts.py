@@ -19,7 +19,6 @@ from harvester.core.config.settings import Account, Manifest
 from harvester.core.dataset import Dataset, Grain
 from harvester.core.day_states import NOT_ASKED, ExplainedDays
 from harvester.core.rule import Rule
-from harvester.core.text.safe_text import safe_text
 from harvester.core.text.wording import render, sentences
 from harvester.storage.coverage_scan import States
 from harvester.verbs.page.cells import row, whole_periods
@@ -144,7 +143,7 @@ def _explained(view: View) -> Iterator[tuple[ExplainedDays, str]]:
             yield item._replace(reason=item.word), _text(view, item.errcode)
     for day in view.found.rejected:
         days = one_day(day_of(day.day))
-        text = "" if view.for_client else safe_text(day.reason)
+        text = "" if view.for_client else day.reason
         yield ExplainedDays(day.dataset, day.appid, days, None, "quarantined"), text
 
 

@@ -93,8 +93,8 @@ SABOTAGES = (
     Sabotage(
         "client-gets-the-words-of-a-rejected-answer",
         FACTS,
-        '"" if view.for_client else safe_text',
-        "safe_text",
+        '"" if view.for_client else day.reason',
+        "day.reason",
         OF_CLIENT,
     ),
     Sabotage(
