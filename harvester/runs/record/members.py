@@ -141,12 +141,11 @@ class Members:
     the limits set, and the limit. ``wanted_accounts`` counts the accounts with wanted days, covered
     or not. ``next_day_at`` is when the first day gets ready that the run does not want yet,
     ``asked_at`` when it stopped asking. ``clock_offset`` has the seconds that were added to the
-    machine's clock, and ``repeated`` the requests made before that, whose answers were dropped;
-    ``clock_apart`` says that it was more than ten minutes from WeChat's. ``waits`` has the seconds
-    that refused requests waited, by action. ``out_of_time`` and ``out_of_lease`` say that the run
-    was cut short by its time budget, or by a lease that was not renewed in time. ``failed`` is the
-    error that ended the run early, ``bugs`` counts internal errors, and the days that one of them
-    quarantined. This run put ``rejected`` days into quarantine.
+    machine's clock; ``clock_apart`` says that it was more than ten minutes from WeChat's. ``waits``
+    has the seconds that refused requests waited, by action. ``out_of_time`` and ``out_of_lease``
+    say that the run was cut short by its time budget, or by a lease that was not renewed in time.
+    ``failed`` is the error that ended the run early, ``bugs`` counts internal errors, and the days
+    that one of them quarantined. This run put ``rejected`` days into quarantine.
     ``accounts`` are those with trouble, ``suspicious`` the first new ranges, ``damaged`` the raw
     groups that were moved to quarantine, ``without_rows`` the elements of answers that have no row.
     ``paused`` accounts are not asked. ``pending`` days were owed when the run was cut short, and
@@ -182,7 +181,6 @@ class Members:
     quotas_refused: Annotated[int, operator.add] = 0
     bugs: Annotated[int, operator.add] = 0
     clock_offset: Annotated[float, _first] = 0.0
-    repeated: Annotated[int, operator.add] = 0
     clock_apart: Annotated[bool, operator.or_] = False
     deaths: Annotated[int, operator.add] = 0
     signal: Annotated[str | None, _known] = None

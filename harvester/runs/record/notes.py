@@ -10,7 +10,6 @@ from harvester.core import calendar
 from harvester.core.config.settings import ASSUMED_QUOTA
 from harvester.core.model import OddityKind, RowlessElement, Window
 from harvester.core.text.inert_text import inert, named
-from harvester.core.text.safe_text import safe_text
 from harvester.core.text.wording import Message, and_more, counted, entry, said
 from harvester.runs.clock import apart_text
 from harvester.runs.record.members import AnswerDrift, Members
@@ -46,7 +45,7 @@ def notes_of(record: Members, names: Mapping[str, str]) -> Iterator[str]:
     for path in record.damaged:
         yield said("a damaged raw group was moved to quarantine as {path}", path=inert(path))
     if record.clock_offset:
-        yield clock_note(record.clock_offset, record.repeated)
+        yield clock_note(record.clock_offset)
     if record.surplus_answers:
         yield said(
             "the server or a proxy sent {answers} that no request asked for; since the first "
@@ -78,17 +77,10 @@ def notes_of(record: Members, names: Mapping[str, str]) -> Iterator[str]:
     yield from rowless_notes(record.without_rows, names)
 
 
-def clock_note(offset: float, repeated: int) -> Message:
+def clock_note(offset: float) -> Message:
     """Return the line for a clock that is ``offset`` seconds apart from WeChat's."""
-    apart = apart_text(offset)
-    if not repeated:
-        return said("{apart}: all times of this run are WeChat's. Set it, as with NTP", apart=apart)
-    return said(
-        "{apart}: all times of this run are WeChat's; {count:,} requests of before were made again."
-        " Set it, as with NTP",
-        apart=apart,
-        count=repeated,
-    )
+    text = "{apart}: all times of this run are WeChat's. Set it, as with NTP"
+    return said(text, apart=apart_text(offset))
 
 
 def drift_notes(dataset: str, drift: AnswerDrift) -> Iterator[str]:
@@ -97,7 +89,7 @@ def drift_notes(dataset: str, drift: AnswerDrift) -> Iterator[str]:
         rows = counted(drift.dropped, "row")
         yield said("{dataset}: dropped {rows} outside the window", dataset=dataset, rows=rows)
     if drift.unknown_members:
-        names = [*map(safe_text, sorted(drift.unknown_members))]
+        names = sorted(drift.unknown_members)
         undeclared = "{dataset}: undeclared members went to _extra: {names}"
         yield said(undeclared, dataset=dataset, names=names)
     if drift.missing_members:
@@ -121,14 +113,11 @@ def delay_notes(delayed: Iterable[Window], names: Mapping[str, str]) -> Iterator
         account = named(first.appid, names.get(first.appid, ""))
         days = calendar.range_text(first.begin, first.end)
         where = said("{days} of {account}", days=days, account=account)
-        if others:
-            more = counted(len(others), "more window")
-            where = said("{where} and {windows}", where=where, windows=more)
         yield said(
             "{dataset}: WeChat is still computing {where}; what it has so far is published and "
             "asked again on a later day",
             dataset=dataset,
-            where=where,
+            where=and_more([where], 1 + len(others)),
         )
 
 

@@ -171,7 +171,6 @@ class Record(Members):
     def _begin_anew(self, offset: float, run_id: str) -> None:
         """Go by another clock: nothing was kept of what was asked by the one so far."""
         self.clock_offset += offset
-        self.repeated = self.requests
         self.answered = self.answered_days = self.retries = self.bytes = 0
         self.waits, self.next_day_at = {}, None
         self.go_on()
