@@ -40,7 +40,6 @@ _TEXTS = (
     (re.compile(r"\brid:? [\w-]+"), "rid <rid>"),
     # Where a line is broken before it.
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{8}){2}\b"), "<rid>"),
-    (re.compile(r" \(waited [^)]*\)"), ""),
     (re.compile(r" \([\d,]+ attempts? of [\d,]+ accounts?\)"), ""),
     (re.compile(r"(?<=  time      ).*"), "<time>"),
     (re.compile(r"[\d,]+ MiB"), "<memory>"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import UTC
 from gettext import NullTranslations
 
 from harvester.catalogue.languages import Language, translations
 from harvester.cli.output import attention_lines as told
 from harvester.cli.output.markdown import first_lines, table, text
-from harvester.cli.output.phrases import VERDICTS, seconds_text, utc_minute_text
+from harvester.cli.output.phrases import VERDICTS, minute_texts, seconds_text
 from harvester.core.text.wording import counted, entry, render, said, word
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.record import Record
@@ -44,7 +45,8 @@ def _head(done: Record) -> Iterator[str]:
         reasons = [word("reason", each) for each in sorted(done.reasons())]
         yield said("Reasons: {reasons}.", reasons=reasons)
     if done.finished and done.retry_at is not None:
-        yield said("Run again from {time} on.", time=utc_minute_text(done.retry_at))
+        utc, beijing = minute_texts(done.retry_at, UTC)
+        yield said("Run again from {utc} UTC ({beijing} in Beijing) on.", utc=utc, beijing=beijing)
     yield ""
 
 

@@ -47,23 +47,12 @@ def seconds_text(seconds: float) -> Message:
     return duration_text(seconds)
 
 
-def minute_texts(moment: float) -> tuple[str, str]:
-    """Write a moment in the time of this machine and in Beijing's, equal ones in the same zone.
+def minute_texts(moment: float, zone: dt.tzinfo | None = None) -> tuple[str, str]:
+    """Write a moment in a zone and in Beijing's time. By default it is the zone of this machine.
 
-    ``moment`` is in seconds since the Unix epoch.
-
-    Both are of the next full minute, because no text may be earlier than the moment.
+    ``moment`` is in seconds since the Unix epoch. Both texts are of the next full minute, because
+    none may be earlier than the moment.
     """
-    whole = _full_minute(moment)
-    return f"{whole.astimezone():%Y-%m-%d %H:%M}", f"{whole.astimezone(_BEIJING):%Y-%m-%d %H:%M}"
-
-
-def utc_minute_text(moment: float) -> Message:
-    """Write the next full minute in UTC and in Beijing's time, for readers anywhere."""
-    whole = _full_minute(moment)
-    utc, beijing = (f"{each:%Y-%m-%d %H:%M}" for each in (whole, whole.astimezone(_BEIJING)))
-    return said("{utc} UTC ({beijing} in Beijing)", utc=utc, beijing=beijing)
-
-
-def _full_minute(moment: float) -> dt.datetime:
-    return dt.datetime.fromtimestamp(-(-moment // 60) * 60, dt.UTC)
+    whole = dt.datetime.fromtimestamp(-(-moment // 60) * 60, dt.UTC)
+    here, beijing = (f"{whole.astimezone(each):%Y-%m-%d %H:%M}" for each in (zone, _BEIJING))
+    return here, beijing

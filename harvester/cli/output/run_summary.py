@@ -83,7 +83,7 @@ def _print_figures(out: Terminal, done: Record) -> None:
     figures: dict[str, str] = {
         said("requests"): said("{count:,} for {windows}", count=done.requests, windows=windows),
         said("questions"): said("{count:,} for the daily quota", count=done.quota_questions),
-        said("retries"): _retries(done),
+        said("retries"): said("{count:,}", count=done.retries),
         said("refused"): _given_up(done, refused=True),
         said("left"): _given_up(done, refused=False),
         said("rows"): said("{count:,} new", count=done.rows),
@@ -101,18 +101,6 @@ def _given_up(done: Record, *, refused: bool) -> Message:
     """Count the days that WeChat refused, or those given up for another cause."""
     found = (gone for gone in done.abandoned if (reason_of(gone)[0] == "refused") is refused)
     return counted(sum(gone.count for gone in found), "account-day")
-
-
-def _retries(done: Record) -> Message:
-    """Return how long refused requests waited by cause, the longest first; waits overlap."""
-    waits = []
-    for cause, time in sorted(done.waits.items(), key=lambda item: -item[1]):
-        if time >= 0.05:
-            text = said("{time} {cause}", time=seconds_text(time), cause=word("wait", cause))
-            waits.append(text)
-    if waits:
-        return said("{count:,} (waited {waits})", count=done.retries, waits=waits)
-    return said("{count:,}", count=done.retries)
 
 
 def _time(done: Record) -> Message:
