@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
@@ -19,7 +18,7 @@ from harvester.cli.output.workflow_commands import annotations_of
 from harvester.core.errors import HarvesterError
 from harvester.core.text.inert_text import inert_line
 from harvester.core.text.redaction import masked
-from harvester.runs.record.events import problems_of
+from harvester.runs.record.events import own_error
 
 
 class PlainConsole(Console):
@@ -110,12 +109,9 @@ def report_error(error: BaseException, where: str = "") -> None:
     if json_lines.is_on():
         json_lines.tell_error(error, where)
         return
-    shown = error
-    if not isinstance(shown, HarvesterError):
-        bug, *_ = problems_of(error, time.time())
-        shown = HarvesterError(f"{bug.message}{where}", bug.advice)
+    shown = own_error(error)
     with stderr_output():
-        lines = [inert_line(masked(line)) for line in shown.lines]
+        lines = [inert_line(masked(line)) for line in (*shown.lines[:-1], shown.lines[-1] + where)]
         print("error: " + "\n".join(lines), file=sys.stderr)
         if shown.advice:
             print(f"\n{inert_line(masked(shown.advice))}", file=sys.stderr)

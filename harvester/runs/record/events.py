@@ -239,11 +239,7 @@ def problems_of(
     They are the mistakes of a manifest, each with its place, or one problem. Of a bug they have the
     type and the place, without the text of foreign errors, which may hold a URL.
     """
-    # Tasks fail together; those after the first have the same cause or were cancelled.
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if not isinstance(error, errors.HarvesterError):
-        error = bug_of(error)
+    error = own_error(error)
     if isinstance(error, errors.UsageError) and error.mistakes:
         for place, what, hint in error.mistakes:
             text = f"{place.cell}: {what}" if place.cell else what
@@ -264,6 +260,16 @@ CALLED_FROM = ", called from "
 """Words between the frames in the message of a bug."""
 
 _REPORT = "Please report it with the message."
+
+
+def own_error(error: BaseException) -> errors.HarvesterError:
+    """Return an error that ends a command, of a group the first one; the bug that a foreign one is.
+
+    Tasks fail together, and those after the first have the same cause or were cancelled.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, errors.HarvesterError) else bug_of(error)
 
 
 def bug_of(error: BaseException) -> errors.HarvesterError:
