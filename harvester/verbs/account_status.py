@@ -16,7 +16,7 @@ from harvester.core.config.settings import Account, Manifest
 from harvester.core.day_states import NOT_ASKED, ExplainedDays
 from harvester.planning.wanted_days import Wanted
 from harvester.runs.record.account_report import backfill_of
-from harvester.runs.record.run_record import moment_text
+from harvester.runs.record.prospects import moment_text
 from harvester.storage import layout, partition_reader
 from harvester.storage.coverage_scan import States
 from harvester.storage.layout import Tree

@@ -78,9 +78,8 @@ class Run:
         self._source = arguments.source(given["manifest"])
         self._files = files
         for place, file in enumerate(files):
-            summary_file.refuse_unusable(file.path, self._source.path, file.option)
-            others = (other.path for other in files[:place])
-            summary_file.refuse_shared(file.path, others, file.option)
+            others = [other.path for other in files[:place]]
+            summary_file.refuse_unusable(file.path, self._source.path, file.option, others)
         self._order, self._waits = StopOrder(), Waits()
         self._done: Future[Result] = Future()
         self._begin()

@@ -20,11 +20,12 @@ from harvester.storage.backends.base import META_DIR
 _INPUT = "the run reads this file"
 
 
-def refuse_unusable(path: Path, manifest: Path, option: str) -> None:
+def refuse_unusable(path: Path, manifest: Path, option: str, others: Iterable[Path] = ()) -> None:
     """Raise UsageError for a file that may not be written, before the manifest is read.
 
     That is a link to a file, the ``manifest`` itself, a place inside of an output, and anything but
-    a file, a pipe or a terminal.
+    a file, a pipe or a terminal. It is also a file that is one of ``others``, which other options
+    name; a terminal may be named twice.
     """
     try:
         # What is not there yet, be it behind a link, becomes a file.
@@ -43,6 +44,8 @@ def refuse_unusable(path: Path, manifest: Path, option: str) -> None:
     if is_inside:
         raise _refusal(option, path, "inside of an output")
     _refuse_same(path, [manifest], option, _INPUT)
+    if stat.S_ISREG(kind):
+        _refuse_same(path, others, option, "another option names this file")
 
 
 def refuse_place(path: Path, manifest: Manifest, option: str) -> None:
@@ -51,12 +54,6 @@ def refuse_place(path: Path, manifest: Manifest, option: str) -> None:
     if isinstance(output, Path) and path.resolve().is_relative_to(output.resolve()):
         raise _refusal(option, path, f"inside of the output {output}")
     _refuse_same(path, touched(manifest).files, option, _INPUT)
-
-
-def refuse_shared(path: Path, others: Iterable[Path], option: str) -> None:
-    """Raise UsageError for a file that another option names too; a terminal may have both."""
-    if path.is_file() or not path.exists():
-        _refuse_same(path, others, option, "another option names this file")
 
 
 def _refuse_same(path: Path, others: Iterable[Path], option: str, why: str) -> None:

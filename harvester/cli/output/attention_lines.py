@@ -9,6 +9,7 @@ from typing import Any
 
 from harvester.cli.output.phrases import listed, with_code
 from harvester.cli.output.terminal import Terminal
+from harvester.cli.output.workflow_commands import MAX_ANNOTATIONS
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.wording import Message, counted, entry, one_or_many, said
 from harvester.runs.record.attention import ENDS_EARLY, Attention
@@ -91,14 +92,14 @@ def days_missing(done: Record, items: Sequence[Attention]) -> Counter[str]:
 
 
 def annotations_of_run(done: Record) -> Iterator[tuple[str, str]]:
-    """Yield the level and the text of each annotation, one for each cause.
+    """Yield the level and the text of each annotation, one for each cause, ten errors at most.
 
     What needs a person is an error. What ended the run early and passes by itself is a warning:
     neither a spent quota nor a day to come. The command itself tells the error that ended it.
     """
     told = {cause_of_error(done.failed)} if done.failed else set[str]()
     found = [item for item in done.attention if item.cause not in told]
-    for items in alike(found, cause_of):
+    for items in alike(found, cause_of)[:MAX_ANNOTATIONS]:
         days = counted(days_missing(done, items).total(), "account-day")
         lack = "" if items[0].cause == CAUSE else f"{days} missing: "
         yield "error", f"{attention_line(items)}: {lack}{items[0].advice}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from os import environ
 
@@ -48,12 +47,9 @@ def annotations_of(error: BaseException) -> Iterator[str]:
 
 
 def annotation_commands(found: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Yield the commands that show texts on a runner's page, at most MAX_ANNOTATIONS of a level."""
-    shown = Counter[str]()
+    """Yield the commands that show texts, each with its level, on a runner's page."""
     for level, text in found if _is_runner() else ():
-        shown[level] += 1
-        if shown[level] <= MAX_ANNOTATIONS:
-            yield workflow_command(level, text, title="harvester")
+        yield workflow_command(level, text, title="harvester")
 
 
 def write_outputs(values: Mapping[str, str | int | None]) -> None:

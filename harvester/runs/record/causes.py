@@ -14,7 +14,6 @@ from functools import cache
 from itertools import islice
 from typing import NamedTuple, TypeAlias, cast
 
-from harvester.core.calendar import utc_text
 from harvester.core.model import Refusal, Window
 from harvester.core.rule import Action, Rule, Scope
 from harvester.core.text.inert_text import named
@@ -23,7 +22,7 @@ from harvester.core.text.wording import and_more, counted, entry, one_or_many, s
 from harvester.runs.record.account_report import errcode_of, reason_of
 from harvester.runs.record.events import MAX_ACCOUNTS, REPEAT_SECONDS, Problem, Stamp
 from harvester.runs.record.events import Cause as Word
-from harvester.runs.record.prospects import comes_at_text
+from harvester.runs.record.prospects import comes_at_text, moment_text
 from harvester.runs.record.record import Record
 from harvester.scheduling.listener import AbandonedDays, Troubled
 from harvester.storage.empty_everywhere import EmptyEverywhere
@@ -229,7 +228,7 @@ def empty_everywhere(found: Iterable[EmptyEverywhere], stamp: Stamp) -> Iterator
     for each in found:
         if each.meaning != "note":
             about = each.text, EMPTY_ADVICE[each.meaning], Scope.WINDOW.value, each.dataset
-            at = None if each.retry_at is None else utc_text(each.retry_at)
+            at = moment_text(each.retry_at)
             yield Problem(*stamp, "empty_everywhere", *about, count=each.accounts, retry_at=at)
 
 

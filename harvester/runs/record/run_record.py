@@ -18,6 +18,7 @@ from harvester.runs.record.account_report import AccountSummary, DatasetSummary,
 from harvester.runs.record.complete_days import CompleteDays
 from harvester.runs.record.members import ShardOutcome
 from harvester.runs.record.notes import notes_of
+from harvester.runs.record.prospects import moment_text
 from harvester.runs.record.record import Record
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage.empty_everywhere import EmptyEverywhere
@@ -140,11 +141,6 @@ def _end(record: Record) -> dict[str, Any]:
 
 
 _NO_END: dict[str, Any] = {"outcome": None, "exit_code": None, "reasons": [], "retry_at": None}
-
-
-def moment_text(moment: float | None) -> str | None:
-    """Return a moment as RFC 3339 in UTC; None for None."""
-    return None if moment is None else calendar.utc_text(moment)
 
 
 def _account(row: AccountSummary, record: Record) -> dict[str, Any]:
