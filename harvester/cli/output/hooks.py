@@ -42,7 +42,7 @@ def _report_of_thread(args: threading.ExceptHookArgs) -> None:
 
 
 def _log_ignored(args: sys.UnraisableHookArgs) -> None:
-    where = f"{args.err_msg or 'Exception ignored in'}: {_safe_repr(args.object)}"
+    where = f"{args.err_msg or 'Exception ignored in'}: {type(args.object).__name__}"
     logging.getLogger("python").error("%s: %s", where, json_lines.text_of(args.exc_value))
 
 
@@ -51,11 +51,3 @@ def _log_warning(
 ) -> None:
     text = f"{filename}:{lineno}: {category.__name__}: {message}"
     logging.getLogger("py.warnings").warning("%s", text)
-
-
-def _safe_repr(value: object) -> str:
-    """Return the repr of an object. Never fails, because Python would then print it unredacted."""
-    try:
-        return repr(value)
-    except Exception:  # noqa: BLE001 - an object may fail to print itself
-        return type(value).__name__
