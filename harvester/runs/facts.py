@@ -52,7 +52,7 @@ class ClockCorrected:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The work of a run. Its members are members of `Record` with the same meaning."""
+    """The work of a run, without what its shards have. Its members are those of `Record`."""
 
     windows: int = 0
     account_days: int = 0

@@ -18,6 +18,7 @@ from harvester.runs.record import causes, events
 from harvester.runs.record.causes import Causes
 from harvester.runs.record.events import Event, Problem, Stamp
 from harvester.runs.record.notes import odd_line
+from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import MAX_SHOWN, as_record
 from harvester.runs.stream import Told
 from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
@@ -89,8 +90,8 @@ class Narrator:
                 self._causes[stamp.shard].reopen(days)
             case Troubled() as trouble:
                 self._causes[stamp.shard].meet(trouble, stamp.time, told.of_shard.answered)
-            case facts.Planned() as plan if told.is_own:
-                self._start(plan, stamp)
+            case facts.Planned() if told.is_own:
+                self._start(told.stream.record, stamp)
             case publication.Published() as item:
                 self._publish(item, stamp)
             case facts.CoverageRead() as read:
@@ -114,9 +115,9 @@ class Narrator:
             self._progress_at = now
             self._tell(told.stream.position())
 
-    def _start(self, plan: facts.Planned, stamp: Stamp) -> None:
+    def _start(self, record: Record, stamp: Stamp) -> None:
         self._progress_at = self._looked_at[stamp.shard] = stamp.time
-        self._tell(events.RunStarted(*stamp, plan.windows, plan.account_days, *plan.bound))
+        self._tell(events.RunStarted(*stamp, record.windows, record.account_days, *record.bound))
 
     def _publish(self, item: publication.Published, stamp: Stamp) -> None:
         first = day_text(oldest(item.days)) if item.days else None

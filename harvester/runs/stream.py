@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import anyio
@@ -76,10 +76,7 @@ class Stream:
         with self.lock:
             if not self._shards:
                 return self.own
-            shards = [*self._shards.values()]
-            # Each has its part of the plan, which it replaces under its own lock.
-            mine = replace(self.own, windows=0, account_days=0, wanted_accounts=0, paused=())
-            return Record.of_shards(shards, mine)
+            return Record.of_shards([*self._shards.values()], self.own)
 
     def snapshot(self) -> Record:
         """Return the record of the whole run so far, which no later fact changes."""

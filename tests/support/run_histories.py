@@ -123,7 +123,7 @@ def told_by_shards(history: RunHistory, telling: Telling) -> Stream:
     stream, chance = _begun(), random.Random(telling.seed)
     plans = [_first_plan_of(shard, history.offset) for shard in telling.shards]
     stream.report(_begun_of(history.accounts))
-    stream.report(_first_plan_of(history.accounts, history.offset))
+    stream.report(facts.Planned())
     # The run itself tells only that its clock was corrected.
     told: list[list[tuple[int | None, Fact]]]
     told = [[(None, fact) for fact in _correction(history.offset)]]

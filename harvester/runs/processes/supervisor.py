@@ -26,7 +26,6 @@ from harvester.runs.facts import Counted, CoverageRead, Died, Ended, Fact, Plann
 from harvester.runs.processes import messages
 from harvester.runs.processes.launcher import End, Launcher
 from harvester.runs.processes.messages import Answered, Channel, ShardTask
-from harvester.runs.record.members import joined
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import RunContext
 from harvester.runs.stream import all_made
@@ -249,7 +248,9 @@ class Supervisor:
             # The shards have the logs of the buckets.
             await to_thread.run_sync(self.run_log.open, self.tree, [])
             self._stream.stop.is_graceful = True
-            self._stream.report(joined([each.task.plan for each in self._shards]))
+            # The rest of the plan is in the records of the shards.
+            bound = max(each.task.plan.bound for each in self._shards)
+            self._stream.report(Planned(bound=bound))
 
     async def _answer(
         self, shard: Shard, channel: Channel, number: int, question: messages.Question

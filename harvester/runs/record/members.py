@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from copy import copy
 from dataclasses import dataclass, field, fields
@@ -218,7 +218,13 @@ class Members:
     @classmethod
     def merge(cls, records: Iterable[Self]) -> Self:
         """Return one record of shards that run at the same time; the first one names the run."""
-        whole = joined(list(records))
+        parts = list(records)
+        # Copies, because some functions return one of the values.
+        joined = {
+            name: copy(reduce(join, (getattr(part, name) for part in parts)))
+            for name, join in joins().items()
+        }
+        whole = cls(**joined)
         place = {row.dataset: at for at, row in enumerate(whole.datasets)}
 
         def in_order(item: AccountSummary | DayRange) -> int:
@@ -250,17 +256,6 @@ class Members:
     def missing(self) -> int:
         """Account-days that are wanted and ready, and are not covered."""
         return sum(row.days.missing for row in self.datasets)
-
-
-def joined(parts: Sequence[T]) -> T:
-    """Return one record, or one plan, of one shard or more that run at the same time."""
-    found = {
-        # A copy, because some functions return one of the values.
-        name: copy(reduce(join, (getattr(part, name) for part in parts)))
-        for name, join in joins().items()
-        if hasattr(parts[0], name)
-    }
-    return type(parts[0])(**found)
 
 
 @cache

@@ -260,8 +260,8 @@ SABOTAGES = (
     Sabotage(
         "exit-code-of-the-first-shard",
         STREAM,
-        "return Record.of_shards(shards, mine)",
-        "return Record.of_shards(shards[:1], mine)",
+        "return Record.of_shards([*self._shards.values()], self.own)",
+        "return Record.of_shards([*self._shards.values()][:1], self.own)",
         f"{SHARED}::test_the_exit_code_is_the_most_severe_of_all_shards",
     ),
     Sabotage(
