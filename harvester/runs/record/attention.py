@@ -133,8 +133,3 @@ def _joined(items: list[Attention]) -> Attention:
         since=min(item.since for item in items),
         new=all(item.new for item in items),
     )
-
-
-def join(one: Iterable[Attention], other: Iterable[Attention]) -> tuple[Attention, ...]:
-    """Return the items of two shards of a run."""
-    return in_order([*one, *other])

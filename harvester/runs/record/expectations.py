@@ -6,7 +6,7 @@ shows which accounts are new. See docs/decisions/0053-expectations.md.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from fractions import Fraction
@@ -207,8 +207,9 @@ def attention_of(found: Iterable[Expectation]) -> Iterator[Attention]:
             yield Attention(each.key, CAUSE, advice, accounts, (each.dataset,))
 
 
-def by_the_sum(items: Sequence[Attention], found: Iterable[Expectation]) -> tuple[Attention, ...]:
+def by_the_sum(items: Iterable[Attention], found: Iterable[Expectation]) -> tuple[Attention, ...]:
     """Return the items of several shards. Counts of all shards decide about expectations."""
+    items = in_order(items)
     known = {item.key: item for item in items}
     labels = {label.appid: label for item in items for label in item.accounts}
     unmet = (item for item in labelled(attention_of(found), labels) if item.key in known)

@@ -16,7 +16,7 @@ from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import MAX_ODDITIES, DayRange, OddityKind, RowlessElement, Window
 from harvester.core.results import Op, PausedAccount, PendingDays
-from harvester.runs.record import attention, expectations
+from harvester.runs.record import expectations
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary, added
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import Expectation
@@ -212,7 +212,7 @@ class Members:
     next_requests: Annotated[NextRequests, merged_requests] = NO_REQUESTS
     pending: Annotated[tuple[PendingDays, ...], operator.add] = ()
     paused: Annotated[tuple[PausedAccount, ...], operator.add] = ()
-    attention: Annotated[tuple[Attention, ...], attention.join] = ()
+    attention: Annotated[tuple[Attention, ...], operator.add] = ()
     shards: Annotated[list[ShardOutcome], operator.add] = field(default_factory=list)
 
     @classmethod
