@@ -159,9 +159,8 @@ class Stream:
         return self._shards[name]
 
 
-async def show_no_progress(position: Callable[[], Progress]) -> None:
+async def show_no_progress(_: Callable[[], Progress]) -> None:
     """Show no progress at all, until cancelled: only then the run has ended."""
-    del position
     await anyio.sleep_forever()
 
 

@@ -31,7 +31,7 @@ from harvester.manifest.option_values import end_day_option
 from harvester.runs.access import open_line, run_context
 from harvester.runs.event_loop import run_in_loop
 from harvester.runs.record.account_report import reason_for
-from harvester.runs.record.prospects import comes_at_text
+from harvester.runs.record.prospects import comes_at, moment_text
 from harvester.runs.run_log import locked, new_run_log
 from harvester.runs.runtime import Project, RunContext
 from harvester.storage.layout import Tree
@@ -258,7 +258,7 @@ def _refused(answer: Answer, rule: Rule, why: Refusal | str, now: float) -> Answ
         rid=rid,
         meaning=rule.meaning,
         advice=rule.advice,
-        retry_at=comes_at_text(reason, now) if code is Exit.AGAIN else None,
+        retry_at=moment_text(comes_at(reason, now)) if code is Exit.AGAIN else None,
     )
 
 

@@ -22,7 +22,7 @@ from harvester.core.text.wording import and_more, counted, entry, one_or_many, s
 from harvester.runs.record.account_report import errcode_of, reason_of
 from harvester.runs.record.events import MAX_ACCOUNTS, REPEAT_SECONDS, Problem, Stamp
 from harvester.runs.record.events import Cause as Word
-from harvester.runs.record.prospects import comes_at_text, moment_text
+from harvester.runs.record.prospects import comes_at, moment_text
 from harvester.runs.record.record import Record
 from harvester.scheduling.listener import AbandonedDays, Troubled
 from harvester.storage.empty_everywhere import EmptyEverywhere
@@ -339,5 +339,5 @@ def _passing_word(rule: Rule) -> Word:
 def _of(accounts: Mapping[str, object], problem: Problem) -> Problem:
     """Return a problem that names the first of its accounts, counts all and says when it ends."""
     shown = tuple(islice(accounts, MAX_ACCOUNTS))
-    at = None if problem.resolved else comes_at_text(problem.cause, problem.time)
-    return replace(problem, accounts=shown, count=len(accounts), retry_at=at)
+    at = None if problem.resolved else comes_at(problem.cause, problem.time)
+    return replace(problem, accounts=shown, count=len(accounts), retry_at=moment_text(at))

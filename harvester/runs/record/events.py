@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 from harvester.core import errors
 from harvester.core.calendar import utc_text
 from harvester.core.plain import plain
-from harvester.runs.record.prospects import comes_at_text
+from harvester.runs.record.prospects import comes_at, moment_text
 
 Cause: TypeAlias = Literal[
     "manifest",
@@ -248,7 +248,7 @@ def problems_of(
     else:
         cause = cause_of(error)
         problem = Problem(time, run_id, shard, cause, "; ".join(error.lines), error.advice)
-        yield replace(problem, retry_at=comes_at_text(cause, time, error))
+        yield replace(problem, retry_at=moment_text(comes_at(cause, time, error=error)))
 
 
 def cause_of(error: errors.HarvesterError) -> Cause:

@@ -29,11 +29,6 @@ _SECONDS = {
 }
 
 
-def comes_at_text(reason: str, now: float, error: HarvesterError | None = None) -> str | None:
-    """Return the moment of `comes_at` for days that are left ``now``, as RFC 3339 in UTC."""
-    return moment_text(comes_at(reason, now, error=error))
-
-
 def moment_text(moment: float | None) -> str | None:
     """Return a moment as RFC 3339 in UTC; None for None."""
     return None if moment is None else calendar.utc_text(moment)
