@@ -3,8 +3,6 @@
 WeChat has measured articles in a new way since 2025-11-01; the endpoints it had before are retired.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """The interface family: replies of an account's own server to the messages WeChat pushes to it."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from harvester.core.dataset import Column, Dataset, Grain, Kind

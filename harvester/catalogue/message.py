@@ -1,7 +1,5 @@
 """The message family: messages that people send to an account."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from harvester.core.dataset import Column, Dataset, Grain, Kind

@@ -1,7 +1,5 @@
 """The user family: followers that an account gains and loses, and the channels they came by."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from harvester.core.dataset import Column, Dataset, Grain, Kind

@@ -1,7 +1,5 @@
 """Environment of the command, set before anything is loaded that reads it."""
 
-from __future__ import annotations
-
 import os
 
 # Set before Arrow is loaded, because its own allocator keeps tens of MiB that one event loop and

@@ -3,6 +3,4 @@
 Needs no manifest and no secret of WeChat.
 """
 
-from __future__ import annotations
-
 __all__ = ["output", "spark", "testing"]

@@ -8,8 +8,6 @@
     assert wechat.requests == 2
 """
 
-from __future__ import annotations
-
 from harvester.sandbox.call_faults import ANYONE, QUOTA, TOKEN
 from harvester.sandbox.calls import Reply, Request
 from harvester.sandbox.data import Row, expected_rows
