@@ -20,6 +20,7 @@ from harvester.manifest.interpolation import value_of
 _APPSECRET = "it must give the account's AppSecret and nothing else"
 _TOKEN = "it must give an access token and nothing else"
 _REFRESH = "it must give the account's refresh token and nothing else"
+_END = "write when the token ends"
 _EXTERNAL = "correct it, or set what it names"
 
 
@@ -39,27 +40,21 @@ class Resolver:
         """Return the secret that a reference names."""
         return parsed(self.whose, text, self._word, advice)
 
-    def reader(self, text: str, advice: str) -> Callable[[], Secret]:
-        """Return a function that reads the secret again."""
+    def reader(self, text: str, advice: str, ends: str | None = None) -> credentials.SecretReader:
+        """Return a secret that another service renews, and when it ``ends``."""
         # Read once now, so that mistakes are reported before the first request.
         self.secret(text, advice)
-        return lambda: self.secret(text, advice)
-
-    def text(
-        self, token: str, advice: str, expires_at: str | None = None
-    ) -> credentials.SecretReader:
-        """Return a secret that another service renews."""
-        read, end = self.reader(token, advice), None
-        if expires_at is not None:
-            end = parsed(self.whose, expires_at, self._moment, "write when the token ends")
-        return credentials.SecretReader(read, end)
+        end = None if ends is None else parsed(self.whose, ends, self._moment, _END)
+        return credentials.SecretReader(lambda: self.secret(text, advice), end)
 
     def command(
         self, words: tuple[str, ...], seconds: float | None, advice: str
     ) -> credentials.Command:
         """Return a command with ``{appid}`` and ``{name}`` replaced."""
         argv = tuple(parsed(self.whose, word, self._filled, advice) for word in words)
-        return _command(self.manifest, argv, seconds)
+        # In the folder of the manifest, without the variables of credentials.
+        folder, hidden = self.manifest.file.parent, self.manifest.secret_variables
+        return credentials.Command(argv, folder, seconds or credentials.COMMAND_SECONDS, hidden)
 
     def url(self, url: str, headers: Mapping[str, str] | None) -> credentials.HttpSource:
         """Return an address and its headers with references and fields replaced."""
@@ -143,7 +138,7 @@ class CredentialReader:
         if credential.refresh_token is not None:
             return credentials.RefreshToken(resolver.reader(credential.refresh_token, _REFRESH))
         if credential.token is not None:
-            return resolver.text(credential.token, _TOKEN, credential.expires_at)
+            return resolver.reader(credential.token, _TOKEN, credential.expires_at)
         if credential.token_command is not None:
             return resolver.command(credential.token_command, credential.timeout, _TOKEN)
         return resolver.url(credential.token_url or "", credential.headers)
@@ -161,7 +156,7 @@ class CredentialReader:
             None if platform.secret is None else resolver.secret(platform.secret, _EXTERNAL),
             _external(platform.verify_ticket, ticket),
             _external(platform.component_token, token),
-            _sink(manifest, platform.sink),
+            _sink(platform.sink, resolver),
         )
 
     def whose(self, account: settings.Account) -> str:
@@ -176,26 +171,16 @@ def _external(
     if given is None:
         return None
     if isinstance(given, str):
-        return resolver.text(given, _EXTERNAL)
+        return resolver.reader(given, _EXTERNAL)
     if given.command is not None:
         return resolver.command(given.command, given.timeout, _EXTERNAL)
     return resolver.url(given.url or "", given.headers)
 
 
-def _sink(manifest: settings.Manifest, sink: settings.Sink | None) -> credentials.Sink | None:
+def _sink(sink: settings.Sink | None, resolver: Resolver) -> credentials.Sink | None:
     if sink is None:
         return None
-    path, argv = sink.file, sink.command or ()
+    path, words = sink.file, sink.command or ()
     if path is not None:
-        return lambda appid: manifest.file.parent / path.replace("{appid}", appid)
-    return lambda appid: _command(
-        manifest, tuple(word.replace("{appid}", appid) for word in argv), sink.timeout
-    )
-
-
-def _command(
-    manifest: settings.Manifest, argv: tuple[str, ...], seconds: float | None
-) -> credentials.Command:
-    """Return a command in the folder of the manifest, without the variables of credentials."""
-    seconds = seconds or credentials.COMMAND_SECONDS
-    return credentials.Command(argv, manifest.file.parent, seconds, manifest.secret_variables)
+        return lambda appid: resolver.manifest.file.parent / path.replace("{appid}", appid)
+    return lambda appid: replace(resolver, appid=appid).command(words, sink.timeout, _EXTERNAL)

@@ -174,18 +174,17 @@ def _credentials(manifest: Manifest, reader: Credentials) -> Callable[[str], Acc
     found: dict[str, Access] = {}
     problems: defaultdict[tuple[Place, str], list[UsageError]] = defaultdict(list)
     places = manifest.credential_places
-    nowhere = Place(manifest.file, 1, 1)
     for account in manifest.asked_accounts:
         try:
             found[account.appid] = reader.access(manifest, account)
         except UsageError as error:
-            place = places.get(account.appid) or places.get(DEFAULTS, nowhere)
+            place = places.get(account.appid) or places[DEFAULTS]
             # Grouped without the account, because thousands may lack the same variable.
             problem = error.problem.removeprefix(reader.whose(account))
             problems[place, problem].append(error)
     mistakes = [_mistake(place, alike) for (place, _), alike in problems.items()]
     for sharing in _sharing_a_token(manifest, found):
-        place = places.get(sharing[-1].appid) or places.get(DEFAULTS, nowhere)
+        place = places.get(sharing[-1].appid) or places[DEFAULTS]
         mistakes.append(_shared(place, sharing))
     if mistakes:
         raise ManifestError(mistakes)
@@ -215,7 +214,7 @@ def _sharing_a_token(manifest: Manifest, found: Mapping[str, Access]) -> Iterabl
         if account.appid not in found or _names_account(account):
             continue
         match found[account.appid]:
-            case kinds.SecretReader(read) | kinds.RefreshToken(read) if read is not None:
+            case kinds.SecretReader(read) | kinds.RefreshToken(kinds.SecretReader(read)):
                 by_source[read()].append(account)
             case kinds.Command(argv):
                 by_source[argv].append(account)

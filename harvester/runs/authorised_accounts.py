@@ -33,7 +33,7 @@ async def ask(
             if failures:
                 await anyio.sleep(backoff.delay(failures, policy, rng))
             try:
-                return tuple(await component.authorised())
+                return tuple(await component.listed(since=elapsed()))
             except CallError as error:
                 failure = str(error)
                 if isinstance(error, BadTls):

@@ -9,7 +9,7 @@ import anyio
 
 from harvester.core.config.credentials import PlatformAccess
 from harvester.core.config.settings import Account, Manifest
-from harvester.core.errors import PLATFORM, ManifestError, Mistake, Place, UsageError
+from harvester.core.errors import PLATFORM, ManifestError, Mistake, UsageError
 from harvester.runs.clock import CheckedClock
 from harvester.storage import layout
 from harvester.storage.layout import Tree
@@ -59,7 +59,6 @@ class PlatformAtHand:
             try:
                 self._platform = self.read(manifest)
             except UsageError as error:
-                place = manifest.credential_places.get(PLATFORM, Place(manifest.file, 1, 1))
-                problem, advice = error.problem, error.advice
-                raise ManifestError([Mistake(place, problem, advice)]) from None
+                place = manifest.credential_places[PLATFORM]
+                raise ManifestError([Mistake(place, error.problem, error.advice)]) from None
         return self._platform

@@ -118,7 +118,7 @@ def ways(url: str) -> list[Access]:
         AppSecret(Secret(APPSECRET), legacy=True),
         SecretReader(handed),
         HttpSource(Secret(f"{url}/?key={quote(APPSECRET, safe='')}"), {"X-Key": Secret(APPSECRET)}),
-        RefreshToken(handed),
+        RefreshToken(SecretReader(handed)),
     ]
 
 

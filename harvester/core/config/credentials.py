@@ -62,9 +62,9 @@ class HttpSource:
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """A refresh token of the platform. Without ``read``: the token in the platform's list."""
+    """A refresh token of the platform. Without ``source``: the token in the platform's list."""
 
-    read: Callable[[], Secret] | None = None
+    source: SecretReader | None = None
 
 
 ExternalSource: TypeAlias = SecretReader | Command | HttpSource
@@ -81,15 +81,13 @@ class PlatformCache:
 
     Times are in elapsed seconds of the machine, because the clock of a run may be corrected.
 
-    ``listed`` has the newest refresh tokens by appid, ``non_account_ids`` the ids in the platform's
-    list that are no appids.
+    ``listed`` has the newest refresh tokens by appid.
     """
 
     token: Secret | None = None
     renew_at: float = -math.inf
     listed: dict[str, Secret] = field(default_factory=dict)
     listed_at: float = -math.inf
-    non_account_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ class Supervisor:
         # From here on the run ends by itself, so a signal need not kill it.
         stream.stop.is_graceful, stream.describe = True, all_made
         if self._platform is not None:
-            stream.report(Counted(token_calls=self._platform.meter.calls))
+            stream.report(Counted(token_calls=self._platform.calls))
         if stream.stop.code is not None:
             return
         failed = stream.record.failed

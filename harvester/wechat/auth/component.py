@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -18,13 +18,12 @@ import anyio
 from harvester.catalogue.error_codes import platform_rule_for
 from harvester.core.calendar import Clock
 from harvester.core.config import credentials
-from harvester.core.model import Refusal
+from harvester.core.model import Refusal, is_appid
 from harvester.core.rule import Action
 from harvester.core.secret import Secret
 from harvester.core.text.safe_text import safe_text
 from harvester.wechat.auth import external, provider, refresh_token_store, token_api
-from harvester.wechat.auth.provider import IssuedToken, Meter, TokenDenied
-from harvester.wechat.auth.subprocess_secret import command_limiter
+from harvester.wechat.auth.provider import IssuedToken, TokenDenied
 from harvester.wechat.auth.token_api import Grant
 from harvester.wechat.transport import Call, Transport
 
@@ -36,6 +35,8 @@ TICKET_REJECTED = frozenset({40091, 61005, 61006})
 TOKEN_REJECTED = frozenset({40001, 40014, 42001})
 REFRESH_TOKEN_REJECTED = frozenset({40030, 42002, 61023})
 NOT_AUTHORISED = 61003
+
+_OWN_TOKEN, _TICKET = "component_access_token", "component_verify_ticket"
 
 T = TypeVar("T")
 
@@ -51,35 +52,16 @@ _log = logging.getLogger("harvester.platform")
 class Component:
     """The platform itself. All of its accounts share what it learns.
 
-    Its tokens age by ``elapsed`` seconds. ``limiter`` limits the commands that run at once, and
-    ``meter`` counts the calls.
+    Its tokens age by ``elapsed`` seconds, and ``calls`` counts the calls.
     """
 
     platform: credentials.PlatformAccess
     transport: Transport
     elapsed: Clock
-    limiter: anyio.CapacityLimiter = field(default_factory=command_limiter)
-    meter: Meter = field(default_factory=Meter)
+    calls: int = field(default=0, init=False)
     _token_lock: anyio.Lock = field(default_factory=anyio.Lock, init=False)
     _list_lock: anyio.Lock = field(default_factory=anyio.Lock, init=False)
     _denied: TokenDenied | None = field(default=None, init=False)
-
-    async def authorised(self) -> dict[str, Secret]:
-        """Return the refresh tokens of all accounts that authorised the platform, by appid.
-
-        Raises TokenDenied and CallError. Entries that are no accounts are logged here and not
-        where the list is only looked up again, so that they are logged once.
-        """
-        listed = await self.listed(since=self.elapsed())
-        others = self.platform.known.non_account_ids
-        if others:
-            _log.warning(
-                "the platform's list has %s entries that are no appids of accounts, such as %s; "
-                "they are ignored",
-                f"{len(others):,}",
-                safe_text(others[0], _MAX_NAME_LENGTH),
-            )
-        return listed
 
     async def refresh(self, appid: str, credential: credentials.RefreshToken) -> IssuedToken:
         """Return an account's token, with its refresh token stored if WeChat replaced it.
@@ -103,8 +85,8 @@ class Component:
         stored = await refresh_token_store.stored(self.platform.sink, appid)
         if stored is not None:
             return stored
-        if credential.read is not None:
-            return await external.read_secret(credentials.SecretReader(credential.read))
+        if credential.source is not None:
+            return await external.read_secret(credential.source)
         listed = await self.listed(since=-math.inf)
         return provider.accepted(listed.get(appid) or _NOT_LISTED, platform_rule_for)
 
@@ -121,14 +103,15 @@ class Component:
         if newest != token:
             # Shielded, because the old one is spent: without the new one no run could go on.
             with anyio.CancelScope(shield=True):
-                await refresh_token_store.store(self.platform.sink, appid, newest, self.limiter)
+                await refresh_token_store.store(self.platform.sink, appid, newest)
         self.platform.known.listed[appid] = newest
         return IssuedToken(grant.token, provider.usable_for(grant.expires_in))
 
     async def listed(self, since: float) -> dict[str, Secret]:
-        """Return the list as of ``since`` or later. Raises TokenDenied and CallError.
+        """Return the refresh tokens of all accounts that authorised the platform, by appid.
 
-        Callers that wait for it share one request.
+        They are as of ``since`` or later; callers that wait for them share one request. Raises
+        TokenDenied and CallError.
         """
         known = self.platform.known
         async with self._list_lock:
@@ -144,7 +127,6 @@ class Component:
     async def _request_list(self) -> dict[str, Secret]:
         """Request pages until WeChat's count is reached, or until one has no new entry."""
         found: dict[str, Secret] = {}
-        others: dict[str, None] = {}
         offset = 0
         for _ in range(_MAX_PAGES):
             page = provider.accepted(
@@ -153,15 +135,23 @@ class Component:
                 ),
                 platform_rule_for,
             )
-            before = len(found) + len(others)
+            before = len(found)
             found.update(page.tokens)
-            others.update(dict.fromkeys(page.non_account_ids))
-            # WeChat's offset counts all that it lists, also entries that are no accounts.
+            # WeChat's offset counts all that it lists, also entries without a token.
             offset += page.items
-            if offset == page.total or len(found) + len(others) == before:
+            if offset == page.total or len(found) == before:
                 break
-        self.platform.known.non_account_ids = tuple(others)
-        return found
+        # Accounts with statistics have such a name, whatever else may use the platform.
+        accounts = {appid: token for appid, token in found.items() if is_appid(appid)}
+        others = [each for each in found if each not in accounts]
+        if others:
+            _log.warning(
+                "the platform's list has %s entries that are no appids of accounts, such as %s; "
+                "they are ignored",
+                f"{len(others):,}",
+                safe_text(others[0], _MAX_NAME_LENGTH),
+            )
+        return accounts
 
     async def _call(
         self, path: str, read: Callable[[int, bytes], T | Refusal], **members: object
@@ -177,7 +167,7 @@ class Component:
             rejected = own
 
     def _post(self, path: str, own: Secret | None, members: Mapping[str, object]) -> Call:
-        self.meter.calls += 1
+        self.calls += 1
         # The body has no name, because it holds secrets and error reporters print variables.
         return self.transport.post_as_platform(
             path, token_api.request_body(component_appid=self.platform.appid, **members), own
@@ -211,23 +201,20 @@ class Component:
 
     async def _request_own_token(self) -> Grant:
         if self.platform.token is not None:
-            return await self._read(self.platform.token, "component_access_token")
+            return await external.read(self.platform.token, _OWN_TOKEN, self.transport)
         secret, source = self.platform.secret, self.platform.ticket
         if secret is None or source is None:
             raise ValueError("a platform has a component token, or a secret and a ticket")
-        ticket = await self._read(source, "component_verify_ticket")
+        ticket = await external.read(source, _TICKET, self.transport)
         answer = await self._exchange_ticket(secret, ticket.token)
         if isinstance(answer, Refusal) and answer.errcode in TICKET_REJECTED:
             # A ticket lives for twelve hours, and WeChat may have pushed a newer one since.
-            newer = await self._read(source, "component_verify_ticket")
+            newer = await external.read(source, _TICKET, self.transport)
             if newer.token != ticket.token:
                 answer = await self._exchange_ticket(secret, newer.token)
         return provider.accepted(answer, platform_rule_for)
 
     async def _exchange_ticket(self, secret: Secret, ticket: Secret) -> Grant | Refusal:
-        asked = {"component_appsecret": secret, "component_verify_ticket": ticket}
+        asked = {"component_appsecret": secret, _TICKET: ticket}
         answer = await self._post(COMPONENT_PATH, None, asked)
-        return token_api.grant_of(*answer, "component_access_token")
-
-    def _read(self, source: credentials.ExternalSource, member: str) -> Awaitable[Grant]:
-        return external.read(source, member, self.transport, self.limiter)
+        return token_api.grant_of(*answer, _OWN_TOKEN)

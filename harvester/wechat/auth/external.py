@@ -12,7 +12,7 @@ from harvester.core.model import Refusal
 from harvester.core.rule import Action, Rule, Scope
 from harvester.core.secret import Secret
 from harvester.wechat.auth import provider, subprocess_secret
-from harvester.wechat.auth.provider import TokenDenied
+from harvester.wechat.auth.provider import NOT_PROVIDED, TokenDenied
 from harvester.wechat.auth.token_api import Grant, external_grant_of
 from harvester.wechat.transport import Transport
 
@@ -43,15 +43,13 @@ _TLS_RULES = {errors.BadTls: _BAD_TLS, errors.OutdatedTls: _OUTDATED_TLS}
 EXPIRED = Refusal(42001, "the manifest's token has expired; only its owner can renew it", "")
 
 
-async def read(
-    source: ExternalSource, member: str, transport: Transport, limiter: anyio.CapacityLimiter
-) -> Grant:
+async def read(source: ExternalSource, member: str, transport: Transport) -> Grant:
     """Return the token that a variable, file, command or token server has. Raises as these do."""
     match source:
         case SecretReader():
             return Grant(await read_secret(source), 0)
         case Command():
-            return await run_command(source, limiter, member)
+            return await run_command(source, member)
         case HttpSource():
             return await ask_server(source, transport, member)
 
@@ -61,24 +59,23 @@ async def read_secret(reader: SecretReader) -> Secret:
     try:
         return await anyio.to_thread.run_sync(reader.read)
     except errors.UsageError as error:
-        raise provider.not_provided(error.problem) from None
+        raise TokenDenied(NOT_PROVIDED, error.problem) from None
 
 
-async def run_command(command: Command, limiter: anyio.CapacityLimiter, member: str) -> Grant:
+async def run_command(command: Command, member: str) -> Grant:
     """Return the token that a command prints: a bare word, or JSON with the member.
 
     Raises TokenDenied if the command fails, and CallTimedOut if it takes too long.
     """
-    output = await subprocess_secret.run(command, limiter)
+    output = await subprocess_secret.run(command)
     if isinstance(output, str):
-        raise provider.not_provided(output)
+        raise TokenDenied(NOT_PROVIDED, output)
     try:
         answer = external_grant_of(output.reveal().encode(), member)
     except errors.BadAnswer:
         name = subprocess_secret.name_of(command)
-        raise provider.not_provided(
-            f"{name} printed neither one word nor JSON with {member}"
-        ) from None
+        why = f"{name} printed neither one word nor JSON with {member}"
+        raise TokenDenied(NOT_PROVIDED, why) from None
     return provider.accepted(answer)
 
 
@@ -102,7 +99,7 @@ async def ask_server(source: HttpSource, transport: Transport, member: str) -> G
     if status >= 500 or status in _TEMPORARY_STATUS:
         raise errors.BadAnswer(f"the token server answered HTTP {status}")
     if status != 200:
-        raise provider.not_provided(f"the token server answered HTTP {status}")
+        raise TokenDenied(NOT_PROVIDED, f"the token server answered HTTP {status}")
     try:
         return provider.accepted(external_grant_of(body, member))
     except errors.BadAnswer as error:

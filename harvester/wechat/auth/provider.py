@@ -27,7 +27,7 @@ TOKEN_CONFLICT = Rule(
     "Find out which other service gets tokens for this account: every service must use "
     "stable_token in normal mode, or one token server for all.",
 )
-_NOT_PROVIDED = Rule(
+NOT_PROVIDED = Rule(
     Action.STOP,
     Scope.ACCOUNT,
     "no token came from the account's credential",
@@ -66,13 +66,6 @@ class Rejection(NamedTuple):
     errcode: int
 
 
-class Meter:
-    """Counter of the calls that were made for tokens."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-
 def usable_for(expires_in: int, unknown: float = UNKNOWN_LIFE_SECONDS) -> float:
     """Return for how many seconds to use a token that lives ``expires_in`` seconds.
 
@@ -98,8 +91,3 @@ def token_conflict(rejection: Rejection) -> TokenDenied:
     """Return the error for tokens that another client ends as fast as they are issued."""
     why = Refusal(rejection.errcode, "WeChat rejects the account's tokens", "")
     return TokenDenied(TOKEN_CONFLICT, why)
-
-
-def not_provided(why: str) -> TokenDenied:
-    """Return the error for a variable, file, command or server that gave no token."""
-    return TokenDenied(_NOT_PROVIDED, why)

@@ -23,9 +23,7 @@ _NOT_STORED = Rule(
 )
 
 
-async def store(
-    sink: Sink | None, appid: str, token: Secret, limiter: anyio.CapacityLimiter
-) -> None:
+async def store(sink: Sink | None, appid: str, token: Secret) -> None:
     """Pass an account's new refresh token to the sink. Raises TokenDenied if that fails."""
     failure: Secret | str = ""
     match sink and sink(appid):
@@ -36,7 +34,7 @@ async def store(
                 failure = f"{path}: {os.strerror(error.errno or 0)}"
         case Command() as command:
             try:
-                failure = await subprocess_secret.run(command, limiter, token)
+                failure = await subprocess_secret.run(command, token)
             except CallTimedOut as error:
                 failure = str(error)
     # What a command prints when it succeeds is a Secret, and of no use here.

@@ -11,12 +11,12 @@ import signal
 import string
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from io import FileIO
 from pathlib import Path
 
 import anyio
 from anyio.abc import Process
+from anyio.lowlevel import RunVar
 
 from harvester.core.config.credentials import Command
 from harvester.core.errors import CallTimedOut
@@ -25,10 +25,9 @@ from harvester.core.text.safe_text import safe_text
 from harvester.core.text.secret_words import MASK
 
 MAX_COMMANDS = 8
-"""Maximum number of commands that run at the same time."""
+"""Maximum number of commands that run at the same time in one event loop."""
 
-command_limiter = partial(anyio.CapacityLimiter, MAX_COMMANDS)
-"""Function that returns a new limiter of commands."""
+_LIMITER: RunVar[anyio.CapacityLimiter] = RunVar("limiter of commands")
 
 _MAX_OUTPUT = 64 * 1024
 """Maximum bytes of a command's output. A command that prints more is killed at once."""
@@ -49,9 +48,7 @@ def name_of(command: Command) -> str:
     return f"the command `{safe_text(Path(command.argv[0]).name, 60)}`"
 
 
-async def run(
-    command: Command, limiter: anyio.CapacityLimiter, given: Secret | None = None
-) -> Secret | str:
+async def run(command: Command, given: Secret | None = None) -> Secret | str:
     """Return what a command prints, or as a text why it failed, safe to print.
 
     The command runs in the manifest's directory with the environment of this process, without the
@@ -61,7 +58,7 @@ async def run(
     not masked elsewhere, because it may have other words beside the token. Raises CallTimedOut.
     """
     name = name_of(command)
-    async with limiter:
+    async with _limiter():
         with ExitStack() as pipes:
             try:
                 child = await _start(command, pipes)
@@ -80,6 +77,13 @@ async def run(
     if code:
         return f"{name} {_ending(code)}{_last_error(child.errors, child.output)}"
     return Secret(child.output.decode(errors="replace"), parts=())
+
+
+def _limiter() -> anyio.CapacityLimiter:
+    """Return the limiter of all commands of this event loop."""
+    limiter = _LIMITER.get(None) or anyio.CapacityLimiter(MAX_COMMANDS)
+    _LIMITER.set(limiter)
+    return limiter
 
 
 async def _start(command: Command, pipes: ExitStack) -> _Child:

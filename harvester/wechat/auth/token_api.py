@@ -9,7 +9,7 @@ import json
 from typing import NamedTuple
 
 from harvester.core.errors import BadAnswer
-from harvester.core.model import Refusal, is_appid
+from harvester.core.model import Refusal
 from harvester.core.secret import Secret
 from harvester.wechat.protocol import members_of, whole_number
 
@@ -32,13 +32,12 @@ class Grant(NamedTuple):
 class AuthorisedPage(NamedTuple):
     """One page of the platform's list: refresh tokens by appid, and the length of the whole list.
 
-    ``items`` counts all entries of the page, also those whose name is no appid of an account.
+    ``items`` counts all entries of the page, also those without a token.
     """
 
     tokens: dict[str, Secret]
     total: int
     items: int
-    non_account_ids: tuple[str, ...]
 
 
 def request_body(**members: object) -> bytes:
@@ -84,15 +83,11 @@ def page_of(status: int, body: bytes) -> AuthorisedPage | Refusal:
     if not isinstance(items, list) or not isinstance(total, int):
         raise BadAnswer("the answer is not a list of authorised accounts")
     tokens: dict[str, Secret] = {}
-    others: list[str] = []
     for item in items:
         match item:
-            # Accounts with statistics have such a name, whatever else may use the platform.
-            case {"authorizer_appid": str(appid), "refresh_token": str(token)} if is_appid(appid):
+            case {"authorizer_appid": str(appid), "refresh_token": str(token)}:
                 tokens[appid] = Secret(token)
-            case {"authorizer_appid": str(appid), "refresh_token": str()}:
-                others.append(appid)
-    return AuthorisedPage(tokens, total, len(items), tuple(others))
+    return AuthorisedPage(tokens, total, len(items))
 
 
 def external_grant_of(body: bytes, member: str) -> Grant | Refusal:

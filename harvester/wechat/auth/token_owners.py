@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 from harvester.core.config.credentials import Access, AppSecret
@@ -24,7 +23,6 @@ _ADVICE = (
     "Name {appid} in the credential, or give each account its own; what serves the token may ignore"
     " the name. `harvester verify` names accounts whose published rows are equal."
 )
-_NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
 class SharedToken(NamedTuple):
@@ -41,8 +39,8 @@ class TokenOwners:
     appid. ``ask_again`` returns how to ask again for what some accounts were answered so far.
     """
 
-    def __init__(self, names: Mapping[str, str] = _NO_NAMES) -> None:
-        self._names = names
+    def __init__(self, names: Mapping[str, str] | None = None) -> None:
+        self._names = names or {}
         self._accounts: dict[bytes, tuple[str, ...]] = {}
         self._rules: dict[str, Rule] = {}
         self.shared: dict[str, str] = {}

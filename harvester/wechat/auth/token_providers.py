@@ -9,9 +9,9 @@ from typing import TypeAlias
 from harvester.core.calendar import Clock
 from harvester.core.config import credentials
 from harvester.core.secret import Secret
-from harvester.wechat.auth import external, provider, subprocess_secret, token_api
+from harvester.wechat.auth import external, provider, token_api
 from harvester.wechat.auth.component import Component
-from harvester.wechat.auth.provider import IssuedToken, Meter, Rejection
+from harvester.wechat.auth.provider import IssuedToken, Rejection, TokenDenied
 from harvester.wechat.transport import Call, Transport
 
 STABLE_PATH = "/cgi-bin/stable_token"
@@ -45,8 +45,7 @@ class TokenProviders:
         self._clock = clock
         self._budget = budget
         self._component = component
-        self._meter = component.meter if component else Meter()
-        self._limiter = component.limiter if component else subprocess_secret.command_limiter()
+        self._calls = 0
 
     def asks_wechat(self, appid: str) -> bool:
         """Return whether the account's tokens come from WeChat's endpoint."""
@@ -78,13 +77,14 @@ class TokenProviders:
             case credentials.RefreshToken():
                 if self._component is None:
                     # Only a check of a paused account goes on without them.
-                    raise provider.not_provided("the secrets of its platform cannot be read")
+                    why = "the secrets of its platform cannot be read"
+                    raise TokenDenied(provider.NOT_PROVIDED, why)
                 return await self._component.refresh(appid, access)
 
     @property
     def calls(self) -> int:
         """Number of calls made for tokens."""
-        return self._meter.calls
+        return self._calls + (self._component.calls if self._component else 0)
 
     async def _stable(self, appid: str, secret: Secret, rejection: Rejection | None) -> IssuedToken:
         """Get the token that all services share, by ``stable_token`` in normal mode.
@@ -110,7 +110,7 @@ class TokenProviders:
 
     async def _issued(self, call: Call) -> IssuedToken:
         """Return the token that WeChat answers. Raises TokenDenied and CallError."""
-        self._meter.calls += 1
+        self._calls += 1
         grant = provider.accepted(token_api.grant_of(*await call))
         return IssuedToken(grant.token, provider.usable_for(grant.expires_in))
 
@@ -127,8 +127,8 @@ class TokenProviders:
 
     async def _external(self, source: credentials.ExternalSource, longest: float) -> IssuedToken:
         """Get a token from a command or a token server, to be used ``longest`` seconds at most."""
-        self._meter.calls += 1
-        grant = await external.read(source, "access_token", self._transport, self._limiter)
+        self._calls += 1
+        grant = await external.read(source, "access_token", self._transport)
         # One without ``expires_in`` is used for the longest time.
         seconds = provider.usable_for(grant.expires_in, longest)
         return IssuedToken(grant.token, min(seconds, longest))

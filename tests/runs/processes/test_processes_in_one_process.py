@@ -29,7 +29,7 @@ import anyio
 import pytest
 
 import harvester
-from harvester.core.calendar import date_of, parse_day
+from harvester.core.calendar import parse_day
 from harvester.core.config.credentials import PlatformAccess, PlatformCache, SecretReader
 from harvester.core.errors import HarvesterError, ProcessDied, UsageError
 from harvester.core.secret import Secret
@@ -64,7 +64,7 @@ from harvester.runs.record.record import Record
 from harvester.runs.run_log import new_run_log
 from harvester.runs.runtime import RunOptions
 from harvester.runs.stream import StopOrder, Stream
-from harvester.storage.publication import Published, QuarantinedDay
+from harvester.storage.publication import Published
 from harvester.storage.state import record_folding
 from harvester.verbs.project import open_project
 from tests.support.emulated_platform import COMPONENT_TOKEN_PATH
@@ -674,11 +674,11 @@ async def test_a_platform_is_asked_for_its_token(tmp_path: Path) -> None:
         for moved in (90_000.0, -180_000.0):
             context.clock.move(moved)
             assert await component.own_token(None) == token
-        assert (component.meter.calls, paths[COMPONENT_TOKEN_PATH]) == (1, 1)
+        assert (component.calls, paths[COMPONENT_TOKEN_PATH]) == (1, 1)
         # Rejected in another process, long before it would be renewed.
         renewed = await component.own_token(token)
     assert renewed != token
-    assert (component.meter.calls, paths[COMPONENT_TOKEN_PATH]) == (2, 2)
+    assert (component.calls, paths[COMPONENT_TOKEN_PATH]) == (2, 2)
     platform.known.listed = {appid(1): Secret(OTHER)}
     known = known_of(platform, [appid(1), appid(2)])
     assert known is not None

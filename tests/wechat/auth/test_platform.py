@@ -92,7 +92,7 @@ class Setting:
     def access(self, account: str) -> RefreshToken:
         """Return the credential of an account."""
         given = self.given
-        return RefreshToken() if given is None else RefreshToken(lambda: given(account))
+        return RefreshToken(None if given is None else SecretReader(lambda: given(account)))
 
     def platform(self) -> PlatformAccess:
         """Return the platform as the manifest configures it."""
@@ -297,7 +297,7 @@ async def test_a_list_that_was_long_on_its_way_replaces_no_newer_refresh_token(
 ) -> None:
     """The one in the list is spent by then, and the account would stop."""
     async with opened(at) as agency:
-        await agency.component.authorised()
+        await agency.component.listed(since=agency.clock())
         post = agency.transport.post_as_platform
 
         async def slowly(path: str, body: bytes, token: Secret) -> tuple[int, bytes]:
@@ -308,7 +308,7 @@ async def test_a_list_that_was_long_on_its_way_replaces_no_newer_refresh_token(
 
         monkeypatch.setattr(agency.transport, "post_as_platform", slowly)
         at.clock.now += 10
-        listed = await agency.component.authorised()
+        listed = await agency.component.listed(since=agency.clock())
         assert listed[ONE].reveal() == refresh_token_of(at.world, PLATFORM, ONE)
         assert agency.asked() == (1, 1, 2)
 
@@ -341,7 +341,7 @@ async def test_the_list_comes_page_by_page(at: Setting) -> None:
     for account in accounts[2:]:
         at.world.platforms.authorise(PLATFORM, account)
     async with opened(at) as agency:
-        found = await agency.component.authorised()
+        found = await agency.component.listed(since=agency.clock())
         assert list(found) == accounts
         assert agency.asked() == (1, 0, 3)
 
@@ -351,7 +351,7 @@ async def test_entries_that_are_no_accounts_are_ignored(at: Setting) -> None:
     for strange in ("WX0000000000000001", "../../x", "gh_0123456789ab"):
         at.world.platforms.authorise(PLATFORM, strange)
     async with opened(at) as agency:
-        found = await agency.component.authorised()
+        found = await agency.component.listed(since=agency.clock())
         assert list(found) == [ONE, TWO]
 
 
@@ -361,7 +361,7 @@ async def test_entries_that_are_no_accounts_count_in_the_offset(at: Setting) -> 
         at.world.platforms.authorise(PLATFORM, f"gh_{number:012x}")
     at.world.platforms.authorise(PLATFORM, appid(3))
     async with opened(at) as agency:
-        found = await agency.component.authorised()
+        found = await agency.component.listed(since=agency.clock())
         assert list(found) == [ONE, TWO, appid(3)]
         assert agency.asked() == (1, 0, 2)
 
@@ -373,7 +373,7 @@ async def test_entries_that_are_no_accounts_are_logged_once(
     for strange in ("gh_0123456789ab", "WX0000000000000001"):
         at.world.platforms.authorise(PLATFORM, strange)
     async with opened(at) as agency:
-        await agency.component.authorised()
+        await agency.component.listed(since=agency.clock())
         assert isinstance(await agency.attempt(), bytes)
         await agency.denial(appid(3))
     [line] = caplog.messages

@@ -125,7 +125,7 @@ async def test_a_command_that_prints_without_end_is_killed_at_once(tmp_path: Pat
     """Beyond 64 KiB, long before its timeout; nothing more is read."""
     argv = (sys.executable, "-c", ENDLESS, "stdout")
     with anyio.fail_after(30):
-        said = await subprocess_secret.run(Command(argv, tmp_path, 600), anyio.CapacityLimiter(1))
+        said = await subprocess_secret.run(Command(argv, tmp_path, 600))
     assert said == f"the command `{Path(sys.executable).name}` printed more than 64 KiB"
     await until(lambda: not any(map(runs, started(tmp_path))))
 
@@ -136,7 +136,7 @@ async def test_an_error_output_without_end_takes_little_memory(tmp_path: Path) -
     tracemalloc.start()
     try:
         with pytest.raises(CallTimedOut):
-            await subprocess_secret.run(at, anyio.CapacityLimiter(1))
+            await subprocess_secret.run(at)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -151,7 +151,7 @@ async def test_a_command_does_not_inherit_the_variables_of_other_credentials(
     monkeypatch.setenv("VAULT_ADDR", "https://vault.internal")
     code = "import os; print(os.environ.get('OTHER_SECRET'), os.environ['VAULT_ADDR'])"
     at = Command((sys.executable, "-c", code), tmp_path, hidden=frozenset({"OTHER_SECRET"}))
-    output = await subprocess_secret.run(at, anyio.CapacityLimiter(1))
+    output = await subprocess_secret.run(at)
     assert isinstance(output, Secret)
     assert output.reveal() == "None https://vault.internal\n"
 
@@ -221,20 +221,24 @@ def open_files() -> int:
 
 
 @pytest.mark.long
-async def test_a_command_that_is_cancelled_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
+async def test_a_command_that_is_cancelled_at_any_moment_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No process, open file or task is left, whether it was starting or running."""
-    limiter = anyio.CapacityLimiter(1)
+    monkeypatch.setattr(subprocess_secret, "MAX_COMMANDS", 1)
     argv = ("sh", "-c", "echo $$ >> pids; sleep 600 & wait")
     files = open_files()
     for moment in range(30):
         async with anyio.create_task_group() as group:
             given = Secret("refresh" * 30_000)
-            group.start_soon(subprocess_secret.run, Command(argv, tmp_path, 600), limiter, given)
+            group.start_soon(subprocess_secret.run, Command(argv, tmp_path, 600), given)
             for _ in range(moment):
                 await anyio.sleep(moment / 10_000)
             group.cancel_scope.cancel()
     assert open_files() == files
-    assert (limiter.borrowed_tokens, len(asyncio.all_tasks())) == (0, 1)
+    assert len(asyncio.all_tasks()) == 1
+    with anyio.fail_after(30):
+        assert isinstance(await subprocess_secret.run(Command(("true",), tmp_path)), Secret)
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     assert pids
     await until(lambda: not any(map(runs, pids)))
@@ -243,9 +247,8 @@ async def test_a_command_that_is_cancelled_at_any_moment_leaves_nothing(tmp_path
 def test_a_command_runs_in_a_loop_of_any_thread(tmp_path: Path) -> None:
     """The event loop need not be in the main thread."""
     with ThreadPoolExecutor(1) as threads:
-        limiter = anyio.CapacityLimiter(1)
         at = python("print('token')", tmp_path)
-        output = threads.submit(lambda: anyio.run(subprocess_secret.run, at, limiter)).result()
+        output = threads.submit(lambda: anyio.run(subprocess_secret.run, at)).result()
     assert isinstance(output, Secret)
     assert output.reveal() == "token\n"
 
@@ -272,7 +275,7 @@ async def test_a_command_that_leaves_a_daemon_succeeds(daemon: Path, given: Secr
     prints = "print(len(sys.stdin.read()), 'x' * 60_000)"
     at = python(DAEMON + prints, daemon, timeout=400)
     with anyio.fail_after(300):
-        output = await subprocess_secret.run(at, anyio.CapacityLimiter(1), given)
+        output = await subprocess_secret.run(at, given)
     assert isinstance(output, Secret)
     assert output.reveal() == f"{len(given.reveal()) if given else 0} {'x' * 60_000}\n"
     assert runs(int((daemon / "daemon").read_text()))
@@ -284,14 +287,14 @@ async def test_the_daemon_of_a_slow_command_does_not_delay_the_timeout(
     """The daemon is in another process group, so it survives and keeps the pipes open."""
     at = python(DAEMON + "time.sleep(600)", daemon, timeout=1.5)
     with anyio.fail_after(300), pytest.raises(CallTimedOut, match=r"did not end within 1\.5 s"):
-        await subprocess_secret.run(at, anyio.CapacityLimiter(1))
+        await subprocess_secret.run(at)
 
 
 async def test_a_child_process_may_print_shortly_after_its_command_ends(tmp_path: Path) -> None:
     """A shell does not wait for the processes of `>(…)`."""
     child = "import time; time.sleep(0.1); print('token')"
     code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-S', '-c', {child!r}])"
-    output = await subprocess_secret.run(python(code, tmp_path), anyio.CapacityLimiter(1))
+    output = await subprocess_secret.run(python(code, tmp_path))
     assert isinstance(output, Secret)
     assert output.reveal() == "token\n"
 
@@ -300,12 +303,11 @@ async def test_a_command_that_closes_its_pipes_still_times_out(tmp_path: Path) -
     """It prints nothing more but keeps running."""
     code = "import os, time; os.close(1); os.close(2); time.sleep(600)"
     with anyio.fail_after(300), pytest.raises(CallTimedOut):
-        await subprocess_secret.run(python(code, tmp_path, timeout=1.0), anyio.CapacityLimiter(1))
+        await subprocess_secret.run(python(code, tmp_path, timeout=1.0))
 
 
 async def test_a_command_does_not_block_the_event_loop(tmp_path: Path) -> None:
     """Other tasks run while a command runs."""
-    limiter = anyio.CapacityLimiter(subprocess_secret.MAX_COMMANDS)
     slow = python("import time; time.sleep(0.3); print('t')", tmp_path)
     turns = 0
 
@@ -317,7 +319,7 @@ async def test_a_command_does_not_block_the_event_loop(tmp_path: Path) -> None:
 
     async with anyio.create_task_group() as group:
         group.start_soon(count)
-        output = await subprocess_secret.run(slow, limiter)
+        output = await subprocess_secret.run(slow)
         group.cancel_scope.cancel()
     assert isinstance(output, Secret)
     assert turns > 3
