@@ -50,7 +50,7 @@ def _only(wanted: object, hint: str) -> tuple[PlainValidator, Schema]:
 
 # An editor offers the names; globs and WeChat's own names are text like any other.
 _NAMES: dict[str, Any] = {"anyOf": [{"enum": [*CATALOGUE, "all"]}, {"type": "string"}]}
-DatasetName = Annotated[str, PlainValidator(field_types.word), Schema(_NAMES)]
+DatasetName = Annotated[str, PlainValidator(field_types.plain_text), Schema(_NAMES)]
 DatasetNames = Annotated[
     tuple[str, ...], field_types.validated_as(field_types.OneOrMore[DatasetName])
 ]

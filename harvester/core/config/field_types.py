@@ -226,8 +226,6 @@ def _command_word(value: object) -> str:
         hint = "arguments are visible to all users of the machine"
         raise InvalidValue("must not hold a secret", hint)
     references.check_template(text)
-    if "\0" in text:
-        raise InvalidValue("is not a word of a command", "remove the NUL character")
     return str(text)
 
 
@@ -286,15 +284,9 @@ def as_tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, list) else (value,)
 
 
-def word(value: object) -> str:
-    """Return a name. Whether something has this name is checked later. Raises InvalidValue."""
-    if isinstance(value, int):
-        raise InvalidValue("must be text", "quote it")
-    return text_of(value)
-
-
 Text = Annotated[str, pydantic.PlainValidator(_text), TEXT]
-Word = Annotated[str, pydantic.PlainValidator(word), TEXT]
+# Not as Text, because a name that comes out of a `${…}` must not be repeated if it is unknown.
+Word = Annotated[str, pydantic.PlainValidator(plain_text), TEXT]
 _T = TypeVar("_T")
 OneOrMore = Annotated[
     Annotated[_T, pydantic.Tag("[text]")]

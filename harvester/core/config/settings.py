@@ -119,13 +119,10 @@ class Platform:
     """The place where a rotated refresh token is stored before its access token is used."""
 
     def __post_init__(self) -> None:
-        if (self.verify_ticket is None) == (self.component_token is None):
-            raise InvalidValue("needs either verify_ticket or component_token", "write one of them")
+        kinds, hint = ("verify_ticket", "component_token"), "write one of them"
+        types.check_kind(self, kinds, {"secret": "verify_ticket"}, hint)
         if self.verify_ticket is not None and self.secret is None:
             raise InvalidValue("needs its secret with a verify_ticket", 'write secret: "${NAME}"')
-        if self.component_token is not None and self.secret is not None:
-            what = "has a secret, which a component_token does without"
-            raise InvalidValue(what, "leave it out")
 
 
 @dataclass(frozen=True, config=types.CLOSED)

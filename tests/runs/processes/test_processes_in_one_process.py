@@ -29,7 +29,7 @@ import anyio
 import pytest
 
 import harvester
-from harvester.core.calendar import parse_day
+from harvester.core.calendar import date_of, parse_day
 from harvester.core.config.credentials import PlatformAccess, PlatformCache, SecretReader
 from harvester.core.errors import HarvesterError, ProcessDied, UsageError
 from harvester.core.secret import Secret
@@ -64,7 +64,7 @@ from harvester.runs.record.record import Record
 from harvester.runs.run_log import new_run_log
 from harvester.runs.runtime import RunOptions
 from harvester.runs.stream import StopOrder, Stream
-from harvester.storage.publication import Published
+from harvester.storage.publication import Published, QuarantinedDay
 from harvester.storage.state import record_folding
 from harvester.verbs.project import open_project
 from tests.support.emulated_platform import COMPONENT_TOKEN_PATH
