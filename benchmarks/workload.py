@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harvester.core.calendar import Day, date_of, day_text, parse_day
 from harvester.core.dataset import Dataset, Grain
-from harvester.sandbox.data import profile_of
+from harvester.sandbox.data.account import profile_of
 
 BEGIN = parse_day("2022-01-01")
 """The first day of every load. Any day will do that has long been settled."""

@@ -54,7 +54,7 @@ def _answers(dataset: Dataset, appids: Iterable[str]) -> list[RawAnswer]:
 
 
 def _body(dataset: Dataset, appid: str, begin: int, end: int) -> bytes:
-    rows = rows_at(NOW, dataset.name, appid, range(begin, end + 1))
+    rows = rows_at(NOW, dataset, appid, range(begin, end + 1))
     return list_of(rows, is_delay=False if dataset.may_be_delayed else None)
 
 

@@ -91,7 +91,7 @@ class Sandbox:
 
     def _expected(self, dataset: Dataset, window: Window) -> pa.Table:
         days = range(window.begin, window.end + 1)
-        rows = rows_at(self.server.now(), dataset.name, window.appid, days)
+        rows = rows_at(self.server.now(), dataset, window.appid, days)
         found = table_of_answer(dataset, window, json.dumps({"list": rows}).encode())
         return found.drop_columns(["_fetched_at", "_run_id", "_extra"])
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from harvester.core.calendar import Day, parse_day, today
-from harvester.core.dataset import Dataset
-from harvester.sandbox.data import TABLES, Row, expected_rows
+from harvester.core.calendar import Day, day_text, today
+from harvester.core.dataset import Dataset, Nesting
+from harvester.sandbox.data import Row, expected_rows, period_of
 
 READY_MINUTES = 8 * 60
 """Minutes after midnight at which the rows of the day before appear."""
@@ -26,20 +26,23 @@ class Window(NamedTuple):
     now: float
 
 
-def rows_at(now: float, dataset: str, appid: str, days: Iterable[Day]) -> list[Row]:
+def rows_at(now: float, dataset: Dataset, appid: str, days: Iterable[Day]) -> list[Row]:
     """Return the rows that a call at ``now`` gets for these days of an account."""
-    table, until = TABLES[dataset], today(now - 60.0 * READY_MINUTES)
+    until = today(now - 60.0 * READY_MINUTES)
     rows: list[Row] = []
     for day in days:
-        period = table.period(day)
+        period = period_of(dataset.grain, day)
         if period and period[-1] < until:
-            rows += expected_rows(dataset, appid, day)
-    return grown_so_far(rows, table.growing, until) if table.growing else rows
+            rows += expected_rows(dataset.name, appid, day)
+    return grown_so_far(rows, dataset, until)
 
 
-def grown_so_far(rows: list[Row], member: str, until: Day) -> list[Row]:
-    """Return the rows with those entries of the list ``member`` whose days are before ``until``."""
+def grown_so_far(rows: list[Row], dataset: Dataset, until: Day) -> list[Row]:
+    """Return the rows of a dataset; lists that grow have those of their days before ``until``."""
+    if dataset.nesting is not Nesting.ARRAY:
+        return rows
+    member, end = dataset.nested_field, day_text(until)
     return [
-        {**row, member: [entry for entry in row[member] if parse_day(entry["stat_date"]) < until]}
+        {**row, member: [entry for entry in row[member] if entry["stat_date"] < end]}
         for row in rows
     ]

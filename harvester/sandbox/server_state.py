@@ -21,7 +21,6 @@ from harvester.core.calendar import Clock, today
 from harvester.core.dataset import Dataset
 from harvester.sandbox import calls
 from harvester.sandbox.call_faults import ANYONE, MESSAGES, QUOTA, TOKEN, Refused
-from harvester.sandbox.data import TABLES
 from harvester.sandbox.data.account import digest, fraction
 from harvester.sandbox.limits import Limits
 from harvester.sandbox.responses import Window, rows_at
@@ -174,9 +173,9 @@ class FakeWeChat:
 
     def _answer(self, window: Window) -> bytes:
         """Return the answer to a valid window."""
-        name, days = window.dataset.name, range(window.begin, window.end + 1)
-        rows = rows_at(window.now, name, window.appid, days)
-        return calls.list_of(rows, is_delay=False if TABLES[name].has_is_delay else None)
+        dataset, days = window.dataset, range(window.begin, window.end + 1)
+        rows = rows_at(window.now, dataset, window.appid, days)
+        return calls.list_of(rows, is_delay=False if dataset.may_be_delayed else None)
 
     def _offline(self, request: calls.Request, now: float) -> NoReturn:
         """Refuse an API that WeChat has retired. Raises Refused 47009 for a valid token."""

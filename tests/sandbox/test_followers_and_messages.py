@@ -15,7 +15,7 @@ from harvester.sandbox.data.message import _intervals
 from tests.support.sandboxes import BUSY, MONDAY_THE_FIRST, QUIET
 
 appids = st.integers(0, 2**64 - 1).map(lambda number: f"wx{number:016x}")
-days = st.integers(FIRST_DAY, FIRST_DAY + 5_000)
+days = st.integers(FIRST_DAY + 1, FIRST_DAY + 5_000)
 
 
 def followers(appid: str, day: int) -> int:

@@ -29,7 +29,7 @@ def callbacks(appid: str, day: int) -> int:
 def digest_of_the_past() -> str:
     """Return a digest of a few hundred rows, 16 letters long."""
     rows = [
-        expected_rows(dataset, f"wx{number:016x}", MONDAY - 97 * number)
+        expected_rows(dataset, f"wx{number:016x}", MONDAY - 85 * number)
         for number in range(40)
         for dataset in ("interface_summary", "interface_summary_hour")
     ]
@@ -47,7 +47,7 @@ def test_rows_look_as_wechat_sends_them() -> None:
 
 def test_the_past_never_changes() -> None:
     """These rows are the same on every machine and under every version of Python and harvester."""
-    assert digest_of_the_past() == "39548ae827678ca8"
+    assert digest_of_the_past() == "437c91b421fab60e"
 
 
 def test_the_past_is_the_same_in_every_process() -> None:

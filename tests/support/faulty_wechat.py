@@ -36,7 +36,7 @@ from harvester.sandbox.calls import (
     read_window,
     text_of,
 )
-from harvester.sandbox.data import TABLES
+from harvester.sandbox.data import period_of
 from harvester.sandbox.data.account import fraction
 from harvester.sandbox.responses import READY_MINUTES, Window, grown_so_far
 from harvester.sandbox.tokens import Token
@@ -255,7 +255,7 @@ class FaultyArchive:
     def body(self, window: Window) -> bytes:
         """Return the answer's body. Raises Refused 61503."""
         rows = self.rows(window)
-        if not TABLES[window.dataset.name].has_is_delay:
+        if not window.dataset.may_be_delayed:
             return list_of(rows)
         is_delay = any(
             isinstance(fault, Delayed) and today(window.now) - day <= fault.days
@@ -278,17 +278,15 @@ class FaultyArchive:
     def _day(self, window: Window, day: Day) -> list[Row]:
         """Return the rows of one day as they are at the moment of the call."""
         dataset, now = window.dataset, window.now
-        table = TABLES[dataset.name]
-        period = table.period(day)
+        period = period_of(dataset.grain, day)
         faults = self._faults_of(window, day)
         if not period or not self._is_ready(period[-1], faults, now):
             return []
         if any(isinstance(fault, Outage) for fault in faults):
             return []
         rows = self._source(dataset.name, window.appid, day)
-        if table.growing:
-            ready = today(now - 60.0 * self._faulty.ready_minutes)
-            rows = grown_so_far(rows, table.growing, ready)
+        ready = today(now - 60.0 * self._faulty.ready_minutes)
+        rows = grown_so_far(rows, dataset, ready)
         age = today(now) - period[-1]
         if age <= max(_preliminary_days(dataset, fault) for fault in (None, *faults)):
             chance = f"{dataset.name} {window.appid} {day} {today(now)}"
@@ -317,12 +315,11 @@ PRELIMINARY_DAYS = {"biz_summary": 7}
 
 def _preliminary_days(dataset: Dataset, fault: DataFault | None) -> int:
     """Return for how many days figures are preliminary under a fault, or without one (None)."""
-    table = TABLES[dataset.name]
     if fault is None:
         return PRELIMINARY_DAYS.get(dataset.name, 0)
     if isinstance(fault, Revised):
         return dataset.settle if fault.days is None else fault.days
-    return fault.days if isinstance(fault, Delayed) and table.has_is_delay else 0
+    return fault.days if isinstance(fault, Delayed) and dataset.may_be_delayed else 0
 
 
 # The emulator

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, NamedTuple, TypeAlias
 
+from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day, day_text
-from harvester.sandbox.data import TABLES
+from harvester.sandbox.data import period_of
 from harvester.storage.layout import Partition
 from tests.support.life_stories import Event, Scope, Story
 from tests.support.living_wechat import Answered
@@ -131,7 +132,7 @@ def _named(lost: LostDay) -> list[Any]:
 
 def _is_of(lost: LostDay, events: Iterable[Event]) -> bool:
     """Return whether a day is one of those that one of the events is about."""
-    end = TABLES[lost.dataset].period(lost.day)[-1]
+    end = period_of(CATALOGUE[lost.dataset].grain, lost.day)[-1]
     return any(
         event.begin <= end <= event.end and event.appid in {"", lost.appid} for event in events
     )

@@ -18,7 +18,6 @@ from harvester.core.secret import Secret
 from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import Reply, Request, date_text, json_of, list_of
-from harvester.sandbox.data import TABLES
 from harvester.sandbox.responses import Window
 from harvester.sandbox.tokens import Token
 from tests.support.fake_time import FakeNetwork
@@ -68,7 +67,7 @@ class LivingWeChat(FakeWeChat):
             rows += found
             is_delayed |= marked
         self.answered.append(Answered(name, window.appid, window.begin, tuple(sums)))
-        return list_of(rows, is_delay=is_delayed if TABLES[name].has_is_delay else None)
+        return list_of(rows, is_delay=is_delayed if window.dataset.may_be_delayed else None)
 
     def _token(
         self, appid: str, secret: str, *, issue: Callable[[str, float], Token], now: float

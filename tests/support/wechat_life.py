@@ -16,8 +16,10 @@ from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day, date_of, day_text, instant, today
+from harvester.core.dataset import Nesting
 from harvester.sandbox import Row, expected_rows
-from harvester.sandbox.data import TABLES
+from harvester.sandbox.data import period_of
+from harvester.sandbox.responses import grown_so_far
 from tests.support.preliminary_figures import preliminary
 
 READY_MINUTES = 8 * 60
@@ -132,7 +134,7 @@ class Life:
 
     def truth(self, dataset: str, appid: str, day: Day) -> list[Row]:
         """Return the final rows of a day, of a week or a month those of its first day."""
-        period = TABLES[dataset].period(day)
+        period = period_of(CATALOGUE[dataset].grain, day)
         if not any(self._is_alive(dataset, appid, each) for each in period):
             return []
         made = _ROWS.get(dataset)
@@ -149,7 +151,7 @@ class Life:
 
     def appears_at(self, dataset: str, appid: str, day: Day) -> float:
         """Return when the rows of a day appear, in seconds since the Unix epoch."""
-        end = TABLES[dataset].period(day)[-1]
+        end = period_of(CATALOGUE[dataset].grain, day)[-1]
         at = instant(end + 1, READY_MINUTES)
         chance = mixed(number_of(appid) * 31 + len(dataset), end, self.seed)
         if not self.calm and chance % 50 == 0:
@@ -162,20 +164,20 @@ class Life:
 
     def shown(self, dataset: str, appid: str, day: Day, now: float) -> tuple[list[Row], bool]:
         """Return the rows that a call gets at ``now``, and whether they are marked as delayed."""
-        period = TABLES[dataset].period(day)
+        facts = CATALOGUE[dataset]
+        period = period_of(facts.grain, day)
         if not period or now < self.appears_at(dataset, appid, day):
             return [], False
         rows = self.truth(dataset, appid, day)
-        if rows and (member := TABLES[dataset].growing):
-            rows = _grown(rows, member, today(now - 60 * READY_MINUTES))
+        rows = grown_so_far(rows, facts, today(now - 60 * READY_MINUTES))
         if self.calm or not rows:
             return rows, False
-        age, facts = today(now) - period[-1], CATALOGUE[dataset]
+        age = today(now) - period[-1]
         chance = mixed(number_of(appid), day * 17 + len(dataset), self.seed + 1)
         # On some days WeChat is late for half of the accounts.
         is_late = mixed(day, len(dataset), self.seed + 2) % 12 == 0
         is_delayed = facts.may_be_delayed and age <= 1 and is_late and chance % 4 < 2
-        is_young = age <= facts.settle and not TABLES[dataset].growing and chance % 2 == 0
+        is_young = age <= facts.settle and facts.nesting is not Nesting.ARRAY and chance % 2 == 0
         if is_delayed or is_young:
             said = f"{dataset} {appid} {day} {today(now)}"
             rows = preliminary(rows, age=max(1, age), chance=said)
@@ -197,15 +199,6 @@ def mixed(one: int, two: int, three: int) -> int:
     x = (x ^ x >> 15) * 0x2C1B3C6D & 0xFFFFFFFF
     x = (x ^ x >> 12) * 0x297A2D39 & 0xFFFFFFFF
     return (x ^ x >> 15) >> 2
-
-
-def _grown(rows: list[Row], member: str, until: Day) -> list[Row]:
-    """Return the rows with those entries of a list that are of earlier days."""
-    end = day_text(until)
-    return [
-        {**row, member: [entry for entry in row[member] if entry["stat_date"] < end]}
-        for row in rows
-    ]
 
 
 # Rows. Each has a number that no other account and day has, so that none can pass for another.

@@ -9,52 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
-from harvester.core.calendar import Day
+from harvester.catalogue import CATALOGUE
+from harvester.core.calendar import Day, day_text
+from harvester.core.dataset import Grain
 from harvester.sandbox.data import article, interface, message, user
-from harvester.sandbox.data.account import Profile, Row, profile_of
-from harvester.sandbox.data.message import Period, month_from, single_day, week_from
+from harvester.sandbox.data.account import Row
+from harvester.sandbox.data.message import period_of
 
-
-class Table(NamedTuple):
-    """One dataset: its rows, and how they depend on the moment of the call.
-
-    Attributes:
-        rows: Returns the final rows of (appid, day).
-        period: Returns the days that the rows of a day sum up; none if no period begins with it.
-        has_is_delay: Whether answers have the member ``"is_delay"``.
-        growing: Name of the list that gets an entry on each day that is counted.
-    """
-
-    rows: Callable[[str, Day], list[Row]]
-    period: Period = single_day
-    has_is_delay: bool = False
-    growing: str = ""
-
-
-def _summed(rows: Callable[..., list[Row]], period: Period) -> Table:
-    return Table(partial(rows, period=period), period)
-
-
-TABLES: dict[str, Table] = {
-    "user_summary": Table(user.summary_rows),
-    "user_cumulate": Table(user.cumulate_rows),
-    "upstream_msg": _summed(message.rows_of, single_day),
-    "upstream_msg_hour": Table(message.hourly_rows),
-    "upstream_msg_week": _summed(message.rows_of, week_from),
-    "upstream_msg_month": _summed(message.rows_of, month_from),
-    "upstream_msg_dist": _summed(message.distribution_rows, single_day),
-    "upstream_msg_dist_week": _summed(message.distribution_rows, week_from),
-    "upstream_msg_dist_month": _summed(message.distribution_rows, month_from),
-    "interface_summary": Table(interface.daily_rows),
-    "interface_summary_hour": Table(interface.hourly_rows),
-    "article_read": Table(article.read_rows, has_is_delay=True),
-    "article_share": Table(article.share_rows, has_is_delay=True),
-    "biz_summary": Table(article.biz_rows, has_is_delay=True),
-    "article_total_detail": Table(article.total_rows, has_is_delay=True, growing="detail_list"),
+TABLES: dict[str, Callable[[str, Day], list[Row]]] = {
+    "user_summary": user.summary_rows,
+    "user_cumulate": user.cumulate_rows,
+    "upstream_msg": partial(message.rows_of, Grain.DAY),
+    "upstream_msg_hour": message.hourly_rows,
+    "upstream_msg_week": partial(message.rows_of, Grain.WEEK),
+    "upstream_msg_month": partial(message.rows_of, Grain.MONTH),
+    "upstream_msg_dist": partial(message.distribution_rows, Grain.DAY),
+    "upstream_msg_dist_week": partial(message.distribution_rows, Grain.WEEK),
+    "upstream_msg_dist_month": partial(message.distribution_rows, Grain.MONTH),
+    "interface_summary": interface.daily_rows,
+    "interface_summary_hour": interface.hourly_rows,
+    "article_read": article.read_rows,
+    "article_share": article.share_rows,
+    "biz_summary": article.biz_rows,
+    "article_total_detail": article.total_rows,
 }
-"""All datasets by their names in the catalogue."""
+"""For each dataset of the catalogue the function from (appid, day) to its rows without the day."""
 
 
 def expected_rows(dataset: str, appid: str, day: Day) -> list[Row]:
@@ -63,7 +43,10 @@ def expected_rows(dataset: str, appid: str, day: Day) -> list[Row]:
     ``dataset`` is a name of the catalogue. The rows of a week are those of its Monday, the rows of
     a month those of its first day. Raises KeyError for an unknown dataset.
     """
-    return TABLES[dataset].rows(appid, day)
+    if day < CATALOGUE[dataset].first_day:
+        return []
+    date = day_text(day)
+    return [{"ref_date": date, **row} for row in TABLES[dataset](appid, day)]
 
 
-__all__ = ["TABLES", "Profile", "Row", "Table", "expected_rows", "profile_of"]
+__all__ = ["TABLES", "Row", "expected_rows", "period_of"]

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harvester.core.calendar import Day, day_text, parse_day
+from harvester.core.calendar import Day, day_text
 from harvester.sandbox.data import publication
 from harvester.sandbox.data.account import Row, overlap, split
-
-FIRST_DAY_OF_ARTICLES = parse_day("2025-11-01")
-"""The first day of which these datasets have rows."""
 
 ALL = "全部"
 SCENES = ("公众号消息", "聊天会话", "朋友圈", "公众号主页", "其他", "推荐", "搜一搜")
@@ -26,7 +23,7 @@ _NEW_READERS = 800
 def read_rows(appid: str, day: Day) -> list[Row]:
     """Return a row for each article that was read on the day."""
     return [
-        _row(article, day, _by_scene(figures.readers))
+        _row(article, _by_scene(figures.readers))
         for article, figures in _figures(appid, day)
         if any(figures.readers)
     ]
@@ -35,7 +32,7 @@ def read_rows(appid: str, day: Day) -> list[Row]:
 def share_rows(appid: str, day: Day) -> list[Row]:
     """Return a row for each article that was shared on the day."""
     return [
-        _row(article, day, {"share_user": sharers})
+        _row(article, {"share_user": sharers})
         for article, figures in _figures(appid, day)
         if (sharers := figures.counts["share_user"])
     ]
@@ -44,7 +41,7 @@ def share_rows(appid: str, day: Day) -> list[Row]:
 def biz_rows(appid: str, day: Day) -> list[Row]:
     """Return the account's day in one row, or no row if nothing was read, done or published."""
     articles = [figures for _, figures in _figures(appid, day)]
-    pages = len(publication.articles_of(appid, day)) if day >= FIRST_DAY_OF_ARTICLES else 0
+    pages = len(publication.articles_of(appid, day))
     if not pages and not any(any((*each.readers, *each.counts.values())) for each in articles):
         return []
     names = (*_COUNTS, "redirect_ori_page_user")
@@ -54,16 +51,13 @@ def biz_rows(appid: str, day: Day) -> list[Row]:
         "comment_count": sum(each.counts["comment_count"] for each in articles),
         "send_page_count": pages,
     }
-    return [{"ref_date": day_text(day), "detail": detail}]
+    return [{"detail": detail}]
 
 
 def total_rows(appid: str, day: Day) -> list[Row]:
     """Return the articles published on a day, with cumulative figures for each day counted."""
-    if day < FIRST_DAY_OF_ARTICLES:
-        return []
     return [
         {
-            "ref_date": day_text(day),
             "msgid": article.msgid,
             "publish_type": int(article.silent),
             "title": article.title,
@@ -76,8 +70,6 @@ def total_rows(appid: str, day: Day) -> list[Row]:
 
 def _figures(appid: str, day: Day) -> list[tuple[publication.Article, publication.Figures]]:
     """Return each article that is still counted, with its figures of the day."""
-    if day < FIRST_DAY_OF_ARTICLES:
-        return []
     return [
         (article, article.figures_of(day))
         for published in range(day - publication.COUNTED_DAYS + 1, day + 1)
@@ -85,8 +77,8 @@ def _figures(appid: str, day: Day) -> list[tuple[publication.Article, publicatio
     ]
 
 
-def _row(article: publication.Article, day: Day, detail: dict[str, Any]) -> Row:
-    return {"ref_date": day_text(day), "msgid": article.msgid, "detail": detail}
+def _row(article: publication.Article, detail: dict[str, Any]) -> Row:
+    return {"msgid": article.msgid, "detail": detail}
 
 
 def _by_scene(readers: Sequence[int]) -> dict[str, Any]:

@@ -8,9 +8,8 @@ and now and then an hour of many. Hours and days without traffic have no row.
 from __future__ import annotations
 
 import struct
-from typing import TypeAlias
 
-from harvester.core.calendar import FIRST_DAY, Day, day_text
+from harvester.core.calendar import FIRST_DAY, Day, date_of
 from harvester.sandbox.data.account import DAY_SHARES, Profile, Row, digest, profile_of
 
 PUSH_TIMEOUT = 5000
@@ -19,46 +18,32 @@ PUSH_TIMEOUT = 5000
 _HOURS = struct.Struct("<24Q")
 
 
-Hour: TypeAlias = tuple[int, dict[str, int]]
-"""One hour with traffic, and its figures by the names of WeChat's members."""
-
-
-def hours_of(appid: str, day: Day) -> list[Hour]:
-    """Return the hours of an account's day with at least one callback, in order."""
+def hourly_rows(appid: str, day: Day) -> list[Row]:
+    """Return a row for each hour with traffic; ``ref_hour`` is the hour × 100, as in WeChat."""
     profile = profile_of(appid)
     level = _level(profile, day)
     words = _HOURS.unpack(digest(f"day {day} {appid}", _HOURS.size))
-    hours = (_hour(profile, number, level, word) for number, word in enumerate(words))
-    return [hour for hour in hours if hour]
-
-
-def hourly_rows(appid: str, day: Day) -> list[Row]:
-    """Return a row for each hour with traffic; ``ref_hour`` is the hour × 100, as in WeChat."""
-    date = day_text(day)
-    return [
-        {"ref_date": date, "ref_hour": hour * 100, **figures}
-        for hour, figures in hours_of(appid, day)
-    ]
+    rows = (_hour(profile, hour, level, word) for hour, word in enumerate(words))
+    return [row for row in rows if row]
 
 
 def daily_rows(appid: str, day: Day) -> list[Row]:
     """Return the sum of the day's hours in one row, or no row without traffic."""
-    hours = [figures for _, figures in hours_of(appid, day)]
+    hours = hourly_rows(appid, day)
     if not hours:
         return []
-    sums = {name: sum(figures[name] for figures in hours) for name in hours[0]}
-    longest = max(figures["max_time_cost"] for figures in hours)
-    return [{"ref_date": day_text(day), **sums, "max_time_cost": longest}]
+    summed = ("callback_count", "fail_count", "total_time_cost")
+    sums = {name: sum(hour[name] for hour in hours) for name in summed}
+    return [{**sums, "max_time_cost": max(hour["max_time_cost"] for hour in hours)}]
 
 
 def _level(profile: Profile, day: Day) -> int:
     """Return the mean number of callbacks of a day, in 1024ths."""
     grown = profile.daily * (1000 + profile.growth * (day - FIRST_DAY) // 365) // 1000
-    weekday = (day + 3) % 7  # 1970-01-01 was a Thursday
-    return grown * profile.week[weekday] // 1000
+    return grown * profile.week[date_of(day).weekday()] // 1000
 
 
-def _hour(profile: Profile, hour: int, level: int, word: int) -> Hour | None:
+def _hour(profile: Profile, hour: int, level: int, word: int) -> Row | None:
     """Make one hour from 64 random bits, each group of bits used once; None without traffic."""
     noise, rounding = word & 1023, word >> 10 & 1023
     expected = level * DAY_SHARES[hour] * (512 + noise) // 1_024_000
@@ -75,10 +60,10 @@ def _hour(profile: Profile, hour: int, level: int, word: int) -> Hour | None:
     else:
         slower = reply * (word >> 55) * min(callbacks - 1, 6) >> 9
         longest = min(reply + slower, PUSH_TIMEOUT - 1)
-    figures = {
+    return {
+        "ref_hour": hour * 100,
         "callback_count": callbacks,
         "fail_count": failures,
         "total_time_cost": (callbacks - failures) * reply + failures * longest,
         "max_time_cost": longest,
     }
-    return hour, figures

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from harvester.core.calendar import Day, day_text
+from harvester.core.calendar import Day
 from harvester.sandbox.data.account import Row, audience_of, followers, split, words
 
 
@@ -47,17 +47,17 @@ def summary_rows(appid: str, day: Day) -> list[Row]:
     came_by = split(left + change, [channel.came for channel in CHANNELS], lot)
     left_by = split(left, [channel.left for channel in CHANNELS], left_lot)
     rows = [
-        _row(day, channel.source, came, gone)
+        _row(channel.source, came, gone)
         for channel, came, gone in zip(CHANNELS, came_by, left_by, strict=True)
         if came or gone
     ]
-    return rows or ([_row(day, 0, 0, 0)] if idle % 4 else [])
+    return rows or ([_row(0, 0, 0)] if idle % 4 else [])
 
 
 def cumulate_rows(appid: str, day: Day) -> list[Row]:
     """Return the number of followers at the end of the day; every account has this row daily."""
-    return [{"ref_date": day_text(day), "user_source": 0, "cumulate_user": followers(appid, day)}]
+    return [{"user_source": 0, "cumulate_user": followers(appid, day)}]
 
 
-def _row(day: Day, source: int, came: int, left: int) -> Row:
-    return {"ref_date": day_text(day), "user_source": source, "new_user": came, "cancel_user": left}
+def _row(source: int, came: int, left: int) -> Row:
+    return {"user_source": source, "new_user": came, "cancel_user": left}
