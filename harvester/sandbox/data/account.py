@@ -46,20 +46,6 @@ class Profile(NamedTuple):
     flaw: int
 
 
-class Audience(NamedTuple):
-    """The followers of an account.
-
-    Attributes:
-        base: Followers in December 2014.
-        growth: Growth per year, in 1024ths of ``base``.
-        churn: Followers of 2**20 who leave on a mean day.
-    """
-
-    base: int
-    growth: int
-    churn: int
-
-
 def profile_of(appid: str) -> Profile:
     """Return the profile of an account.
 
@@ -75,11 +61,15 @@ def profile_of(appid: str) -> Profile:
     )
 
 
-def audience_of(appid: str) -> Audience:
-    """Return an account's audience: from a dozen to five million followers, by its traffic."""
+def audience_of(appid: str) -> tuple[int, int, int]:
+    """Return an account's audience: from a dozen to five million followers, by its traffic.
+
+    These are the followers in December 2014, their growth per year in 1024ths, and how many of
+    2**20 leave on a mean day.
+    """
     many, growth, churn = words(f"audience {appid}", 3)
     base = 10 + (profile_of(appid).daily * (8 + many % 32) >> 10)
-    return Audience(base, growth=20 + growth % 380, churn=150 + churn % 700)
+    return base, 20 + growth % 380, 150 + churn % 700
 
 
 def followers(appid: str, day: Day) -> int:

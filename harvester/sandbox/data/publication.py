@@ -8,13 +8,19 @@ articles have the same readers.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from harvester.core.calendar import FIRST_DAY, Day
 from harvester.sandbox.data.account import digest, followers, profile_of, share_of, words
 
 COUNTED_DAYS = 30
 """Days for which an article is counted, including the day of publication."""
+
+SCENES = ("公众号消息", "聊天会话", "朋友圈", "公众号主页", "其他", "推荐", "搜一搜")
+"""``scene_desc``: where articles are read."""
+
+_SCENE_SHARES = (620, 110, 130, 30, 40, 50, 20)
+"""Readers in each of SCENES, in thousandths."""
 
 _FIRST_MESSAGE = (1 << 31) + 6_450
 """Message ids begin here: today's do not fit into a signed integer of 32 bits."""
@@ -25,20 +31,15 @@ _PLACES = (1000, 380, 260, 190, 150, 120, 100, 90)
 _SUBJECTS = ("秋日新品", "本周活动", "会员福利", "门店地图", "招聘", "「深度」行业观察", "端午特辑")
 _ENDINGS = ("来了", "，一文读懂", "：99 元起", " | 留言有礼", "🎁", "，“真香”！", ' & Q&A "问答"')
 
+Figures: TypeAlias = dict[str, int]
+"""Figures of an article: of one day, or cumulative until a day.
 
-class Figures(NamedTuple):
-    """Figures of an article: of one day, or cumulative until a day.
-
-    ``readers`` has the people by scene, in the order of SCENES; ``counts`` what they did, by the
-    names of WeChat's members; money is in yuan.
-    """
-
-    readers: tuple[int, ...]
-    counts: dict[str, int]
+They are its readers by scene, and what they did by the names of WeChat's members; money is in yuan.
+"""
 
 
 class Article(NamedTuple):
-    """One article: ``final`` figures, the index of the curve to them, and its random bytes."""
+    """One article: its ``final`` figures, and the random bytes that it is made from."""
 
     published: Day
     msgid: str
@@ -47,25 +48,28 @@ class Article(NamedTuple):
     silent: bool
     audience: int
     final: Figures
-    curve: int
     chance: bytes
 
     def figures_until(self, day: Day) -> Figures:
         """Return the cumulative figures at the end of a day."""
-        return _between(self.final, 0, self._progress(day))
+        return self._between(0, self._progress(day))
 
     def figures_of(self, day: Day) -> Figures:
         """Return the figures of one day."""
-        return _between(self.final, self._progress(day - 1), self._progress(day))
+        return self._between(self._progress(day - 1), self._progress(day))
+
+    def _between(self, before: int, after: int) -> Figures:
+        """Return the part of the final figures between two shares, in 65536ths."""
+        return {
+            name: (count * after >> 16) - (count * before >> 16)
+            for name, count in self.final.items()
+        }
 
     def _progress(self, day: Day) -> int:
         """Return the share of the final figures at the end of a day, in 65536ths."""
         age = day - self.published
-        return _CURVES[self.curve][min(age, COUNTED_DAYS - 1)] if age >= 0 else 0
-
-
-_SCENE_SHARES = (620, 110, 130, 30, 40, 50, 20)
-"""Readers from the account's message, chats, Moments, its page, elsewhere, Top Stories, search."""
+        curve = _CURVES[self.chance[2] % len(_CURVES)]
+        return curve[min(age, COUNTED_DAYS - 1)] if age >= 0 else 0
 
 
 def _curve(first: int, stay: int) -> tuple[int, ...]:
@@ -78,17 +82,6 @@ def _curve(first: int, stay: int) -> tuple[int, ...]:
 
 
 _CURVES = (_curve(46_000, 400), _curve(36_000, 560), _curve(24_000, 760), _curve(8_000, 940))
-
-
-def _between(final: Figures, before: int, after: int) -> Figures:
-    """Return the part of the final figures between two shares, in 65536ths."""
-    return Figures(
-        tuple([(people * after >> 16) - (people * before >> 16) for people in final.readers]),
-        {
-            name: (count * after >> 16) - (count * before >> 16)
-            for name, count in final.counts.items()
-        },
-    )
 
 
 @functools.lru_cache(maxsize=4_096)
@@ -130,7 +123,6 @@ def _article(appid: str, day: Day, index: int, *, silent: bool) -> Article:
         silent=silent,
         audience=audience,
         final=_final(audience * _PLACES[index - 1] // (4000 if silent else 1000), chance),
-        curve=chance[2] % len(_CURVES),
         chance=chance,
     )
 
@@ -139,14 +131,15 @@ def _final(reach: int, chance: bytes) -> Figures:
     """Return the final figures of an article that ``reach`` people could see."""
     opened = 1_000 + 22 * chance[3]  # of 65536: 1.5 to 10 %
     viral = 1 + (chance[4] < 4) * chance[5] // 12
-    readers = tuple(
-        share_of(reach * opened // 1000, share * viral, chance[place] << 8)
-        for place, share in enumerate(_SCENE_SHARES, 6)
-    )
-    total = sum(readers)
+    readers = {
+        scene: share_of(reach * opened // 1000, share * viral, chance[place] << 8)
+        for place, (scene, share) in enumerate(zip(SCENES, _SCENE_SHARES, strict=True), 6)
+    }
+    total = sum(readers.values())
     on_to_original = 40 * chance[15] if chance[17] & 1 else 0
     tips = 2 * chance[20] if chance[22] < 40 else 0
-    counts = {
+    return {
+        **readers,
         "share_user": share_of(total, 300 + 9 * chance[3], chance[6] << 8),
         "zaikan_user": share_of(total, 100 + 3 * chance[7], chance[8] << 8),
         "like_user": share_of(total, 300 + 4 * chance[9], chance[10] << 8),
@@ -156,4 +149,3 @@ def _final(reach: int, chance: bytes) -> Figures:
         "read_subscribe_user": share_of(total, 60 + chance[18], chance[19] << 8),
         "praise_money": share_of(total, tips, chance[21] << 8),
     }
-    return Figures(readers, counts)

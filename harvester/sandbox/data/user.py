@@ -6,33 +6,15 @@ so the net of ``user_summary`` is exactly the change of ``user_cumulate``.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from harvester.core.calendar import Day
 from harvester.sandbox.data.account import Row, audience_of, followers, split, words
 
+CHANNELS = (0, 1, 17, 30, 57, 100, 149, 161, 200, 201)
+"""``user_source``: through which people begin to follow an account."""
 
-class Channel(NamedTuple):
-    """A source of followers: its share of new and lost ones in thousandths."""
-
-    source: int
-    came: int
-    left: int
-
-
-CHANNELS = (
-    Channel(0, 40, 80),
-    Channel(1, 250, 230),
-    Channel(17, 60, 40),
-    Channel(30, 330, 400),
-    Channel(57, 150, 130),
-    Channel(100, 50, 70),
-    Channel(149, 40, 20),
-    Channel(161, 50, 20),
-    Channel(200, 20, 5),
-    Channel(201, 10, 5),
-)
-"""Channels through which people begin to follow an account."""
+_CAME = (40, 250, 60, 330, 150, 50, 40, 50, 20, 10)
+_LEFT = (80, 230, 40, 400, 130, 70, 20, 20, 5, 5)
+"""New and lost followers of each of CHANNELS, in thousandths."""
 
 
 def summary_rows(appid: str, day: Day) -> list[Row]:
@@ -40,15 +22,16 @@ def summary_rows(appid: str, day: Day) -> list[Row]:
 
     A day without any has one row of zeros, and sometimes no row.
     """
+    *_, churn = audience_of(appid)
     lucky, lot, left_lot, idle = words(f"user {day} {appid}", 4)
     count = followers(appid, day)
     change = count - followers(appid, day - 1)
-    left = max(count * audience_of(appid).churn + (lucky << 4) >> 20, -change)
-    came_by = split(left + change, [channel.came for channel in CHANNELS], lot)
-    left_by = split(left, [channel.left for channel in CHANNELS], left_lot)
+    left = max(count * churn + (lucky << 4) >> 20, -change)
+    came_by = split(left + change, _CAME, lot)
+    left_by = split(left, _LEFT, left_lot)
     rows = [
-        _row(channel.source, came, gone)
-        for channel, came, gone in zip(CHANNELS, came_by, left_by, strict=True)
+        _row(source, came, gone)
+        for source, came, gone in zip(CHANNELS, came_by, left_by, strict=True)
         if came or gone
     ]
     return rows or ([_row(0, 0, 0)] if idle % 4 else [])
