@@ -50,7 +50,7 @@ class FakeWeChat:
         self.date_comment = ""
         self._faults: dict[tuple[str, str | None], Iterator[int]] = {}
         self._limits = Limits(rules)
-        self._endpoints: dict[str, Callable[[calls.Request, float], calls.Reply]] = {
+        self._endpoints: dict[str, Callable[[calls.Request, float], bytes]] = {
             STABLE_TOKEN_PATH: self._stable_token,
             PLAIN_TOKEN_PATH: self._plain_token,
             QUOTA_PATH: self._quota,
@@ -98,74 +98,63 @@ class FakeWeChat:
         method = "GET" if request.path == PLAIN_TOKEN_PATH else "POST"
         if request.method != method:
             raise Refused(43001 if method == "GET" else 43002)
-        return endpoint(request, now)
+        return calls.Reply(endpoint(request, now))
 
-    def _reply(
-        self, appid: str, target: str, now: float, answer: Callable[[], bytes]
-    ) -> calls.Reply:
-        """Return the reply to a call: the errcode that it is to fail with, or its answer."""
-        errcode = self._take_fault(appid, target)
-        return calls.Reply(answer() if errcode is None else self._error(errcode, now))
-
-    def _take_fault(self, appid: str, target: str) -> int | None:
-        """Return the fault of this call and use it up once; the most specific fault comes first."""
+    def _check_fault(self, appid: str, target: str) -> None:
+        """Use up a fault of this call, the most specific one first. Raises Refused with it."""
         targets = (target,) if target in {TOKEN, QUOTA} else (target, None)
         for key in product((appid, ANYONE), targets):
-            for fault in self._faults.get(key, ()):
-                return fault
-        return None
+            for errcode in self._faults.get(key, ()):
+                raise Refused(errcode)
 
     # Tokens
 
-    def _stable_token(self, request: calls.Request, now: float) -> calls.Reply:
+    def _stable_token(self, request: calls.Request, now: float) -> bytes:
         asked = calls.read_object(request.body)
         issue = self.tokens.force if asked.get("force_refresh") is True else self.tokens.stable
         return self._token(*calls.read_credential(asked), issue=issue, now=now)
 
-    def _plain_token(self, request: calls.Request, now: float) -> calls.Reply:
+    def _plain_token(self, request: calls.Request, now: float) -> bytes:
         return self._token(*calls.read_credential(request.query), issue=self.tokens.plain, now=now)
 
     def _token(
         self, appid: str, secret: str, *, issue: Callable[[str, float], Token], now: float
-    ) -> calls.Reply:
-        def answer() -> bytes:
-            self.tokens.check_secret(appid, secret)
-            token = issue(appid, now)
-            return calls.json_of({"access_token": token.text, "expires_in": token.left(now)})
-
-        return self._reply(appid, TOKEN, now, answer)
+    ) -> bytes:
+        self._check_fault(appid, TOKEN)
+        self.tokens.check_secret(appid, secret)
+        token = issue(appid, now)
+        return calls.json_of({"access_token": token.text, "expires_in": token.left(now)})
 
     # Quotas
 
-    def _quota(self, request: calls.Request, now: float) -> calls.Reply:
+    def _quota(self, request: calls.Request, now: float) -> bytes:
         """Answer an account's quota of one API, without spending any of it."""
         appid = self.tokens.find(request.query.get("access_token", ""), now).appid
         path = calls.read_object(request.body).get("cgi_path")
+        self._check_fault(appid, QUOTA)
         dataset = next((one for one in CATALOGUE.values() if one.path == path), None)
-
-        def answer() -> bytes:
-            if dataset is None:
-                raise Refused(76021)
-            quota = self._limits.quota(appid, dataset.name, now)
-            body: dict[str, Any] = {"errcode": 0, "errmsg": "ok", "quota": quota}
-            if self.rules.minute_limit is not None:
-                body["rate_limit"] = {"call_count": self.rules.minute_limit, "refresh_second": 60}
-            return calls.json_of(body)
-
-        return self._reply(appid, QUOTA, now, answer)
+        if dataset is None:
+            raise Refused(76021)
+        quota = self._limits.quota(appid, dataset.name, now)
+        body: dict[str, Any] = {"errcode": 0, "errmsg": "ok", "quota": quota}
+        if self.rules.minute_limit is not None:
+            body["rate_limit"] = {"call_count": self.rules.minute_limit, "refresh_second": 60}
+        return calls.json_of(body)
 
     # Data
 
-    def _data(self, dataset: Dataset, request: calls.Request, now: float) -> calls.Reply:
+    def _data(self, dataset: Dataset, request: calls.Request, now: float) -> bytes:
         token = self._caller(request, now)
         window = Window(dataset, token.appid, *calls.read_window(request.body), now)
-        return self._reply(token.appid, dataset.name, now, partial(self._body, window))
+        self._check_fault(token.appid, dataset.name)
+        return self._body(window)
 
     def _body(self, window: Window) -> bytes:
         """Return the answer to a window. Raises Refused for the first check that fails."""
         dataset, appid, begin, end, now = window
         self._limits.admit(appid, dataset.name, now)
-        if self.rules.fault_rate and self._chance("fault") < self.rules.fault_rate:
+        rules = self.rules
+        if fraction(f"fault {rules.seed} {self.requests}") < rules.fault_rate:
             raise Refused(-1)
         if not 0 <= end - begin < dataset.span or begin < dataset.first_day or end >= today(now):
             raise Refused(61501)
@@ -191,7 +180,7 @@ class FakeWeChat:
         self.calls[token.appid] += 1
         return token
 
-    # Errors and chance
+    # Errors
 
     def _error(self, errcode: int, now: float, errmsg: str = "") -> bytes:
         """Return an error; the id of the request follows WeChat's message, or ``errmsg``."""
@@ -199,7 +188,3 @@ class FakeWeChat:
         rid = f"{int(now) & 0xFFFFFFFF:08x}-{random[:8]}-{random[8:]}"
         message = errmsg or MESSAGES.get(errcode, "system error")
         return calls.json_of({"errcode": errcode, "errmsg": f"{message} rid: {rid}"})
-
-    def _chance(self, purpose: str) -> float:
-        """Return a number from 0 to below 1, always the same for a seed and the n-th request."""
-        return fraction(f"{purpose} {self.rules.seed} {self.requests}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from harvester.core.calendar import Clock
 from harvester.sandbox import FakeWeChat, Reply, Request, Rules
 from harvester.sandbox.call_faults import Refused
+from harvester.sandbox.data.account import fraction
 from harvester.sandbox.limits import Limits
 from harvester.sandbox.tokens import Token
 
@@ -125,7 +126,8 @@ class CountingWeChat(FakeWeChat):
         jitter = self.rules.latency_jitter if isinstance(self.rules, StrictRules) else 0.0
         if not jitter:
             return reply
-        return reply._replace(delay=reply.delay + jitter * self._chance("latency"))
+        chance = fraction(f"latency {self.rules.seed} {self.requests}")
+        return reply._replace(delay=reply.delay + jitter * chance)
 
     def _call(self, request: Request, now: float) -> Reply:
         self.counters.paths[request.path if request.path in self._endpoints else "?"] += 1
@@ -133,7 +135,7 @@ class CountingWeChat(FakeWeChat):
 
     def _token(
         self, appid: str, secret: str, *, issue: Callable[[str, float], Token], now: float
-    ) -> Reply:
+    ) -> bytes:
         self.counters.token_calls[appid] += 1
         return super()._token(appid, secret, issue=issue, now=now)
 

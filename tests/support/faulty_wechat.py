@@ -344,6 +344,7 @@ class FaultyWeChat(CountingWeChat):
         super().__init__(rules, clock)
         self._permits: dict[str, frozenset[str]] = {}
         self._archive = FaultyArchive(source, rules)
+        self._fault: Fault | None = None
         self.windows = Counter[AskedWindow]()
         self.platforms = Platforms(rules, self.tokens, clock)
         for path, endpoint in self.platforms.endpoints.items():
@@ -384,14 +385,35 @@ class FaultyWeChat(CountingWeChat):
         """Return the rows of a window. Raises Refused 61503 if a day is not ready."""
         return self._archive.rows(window)
 
-    def _reply(self, appid: str, target: str, now: float, answer: Callable[[], bytes]) -> Reply:
-        fault = cast("Fault | None", self._take_fault(appid, target))
-        if fault is None:
-            return Reply(answer())
+    def _check_fault(self, appid: str, target: str) -> None:
+        try:
+            super()._check_fault(appid, target)
+        except Refused as refused:
+            self._fault = cast("Fault", refused.errcode)
+            if self._fault.errcode is not None or self._fault.body is not None:
+                raise
+
+    def _call(self, request: Request, now: float) -> Reply:
+        try:
+            reply = self._call_or_fault(request, now)
+            return reply if self._fault is None else self._spoiled(reply.body, self._fault, now)
+        finally:
+            self._fault = None
+
+    def _call_or_fault(self, request: Request, now: float) -> Reply:
+        """Return a whole answer, or an empty one to a call that its fault ended."""
+        try:
+            return super()._call(request, now)
+        except Refused as refused:
+            if cast("object", refused.errcode) is not self._fault:
+                raise
+            return Reply(b"")
+
+    def _spoiled(self, body: bytes, fault: Fault, now: float) -> Reply:
         if fault.errcode is not None:
             body = self._error(fault.errcode, now, fault.errmsg)
-        else:
-            body = answer() if fault.body is None else fault.body
+        elif fault.body is not None:
+            body = fault.body
         if fault.alter:
             told = orjson.loads(body)
             body = json_of({**told, "list": fault.alter(told["list"])})
@@ -406,22 +428,23 @@ class FaultyWeChat(CountingWeChat):
         self.windows.clear()
 
     def _platform_call(
-        self, subject: str, endpoint: Endpoint, request: Request, now: float
-    ) -> Reply:
+        self, subject: str, endpoint: Endpoint, request: Request, _now: float
+    ) -> bytes:
         """Answer a platform; the call counts for the appid in the member ``subject``."""
         asked = read_object(request.body)
         appid = text_of(asked, subject, 41002)
         own_token = request.query.get("component_access_token", "")
         self.counters.token_calls[appid] += 1
-        return self._reply(appid, TOKEN, now, lambda: json_of(endpoint(asked, own_token)))
+        self._check_fault(appid, TOKEN)
+        return json_of(endpoint(asked, own_token))
 
-    def _data(self, dataset: Dataset, request: Request, now: float) -> Reply:
+    def _data(self, dataset: Dataset, request: Request, now: float) -> bytes:
         with suppress(Refused):
             appid = self.tokens.find(request.query.get("access_token", ""), now).appid
             self.windows[AskedWindow(appid, dataset.name, *read_window(request.body))] += 1
         return super()._data(dataset, request, now)
 
-    def _quota(self, request: Request, now: float) -> Reply:
+    def _quota(self, request: Request, now: float) -> bytes:
         appid = self.tokens.find(request.query.get("access_token", ""), now).appid
         path = read_object(request.body).get("cgi_path")
         for dataset in CATALOGUE.values():

@@ -17,7 +17,7 @@ from harvester.core.errors import NotConnected
 from harvester.core.secret import Secret
 from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.call_faults import Refused
-from harvester.sandbox.calls import Reply, Request, date_text, json_of, list_of
+from harvester.sandbox.calls import Request, date_text, json_of, list_of
 from harvester.sandbox.responses import Window
 from harvester.sandbox.tokens import Token
 from tests.support.fake_time import FakeNetwork
@@ -71,7 +71,7 @@ class LivingWeChat(FakeWeChat):
 
     def _token(
         self, appid: str, secret: str, *, issue: Callable[[str, float], Token], now: float
-    ) -> Reply:
+    ) -> bytes:
         if self._life.is_lost(appid, now):
             raise Refused(40125)
         return super()._token(appid, secret, issue=issue, now=now)
