@@ -19,8 +19,8 @@ _NEW_READERS = 800
 def read_rows(appid: str, day: Day) -> list[Row]:
     """Return a row for each article that was read on the day."""
     rows: list[Row] = [
-        {"msgid": article.msgid, "detail": _by_scene(figures)}
-        for article, figures in _figures(appid, day)
+        {"msgid": msgid, "detail": _by_scene(figures)}
+        for msgid, figures in _figures(appid, day).items()
     ]
     return [row for row in rows if row["detail"]["read_user"]]
 
@@ -28,15 +28,15 @@ def read_rows(appid: str, day: Day) -> list[Row]:
 def share_rows(appid: str, day: Day) -> list[Row]:
     """Return a row for each article that was shared on the day."""
     return [
-        {"msgid": article.msgid, "detail": {"share_user": figures["share_user"]}}
-        for article, figures in _figures(appid, day)
+        {"msgid": msgid, "detail": {"share_user": figures["share_user"]}}
+        for msgid, figures in _figures(appid, day).items()
         if figures["share_user"]
     ]
 
 
 def biz_rows(appid: str, day: Day) -> list[Row]:
     """Return the account's day in one row, or no row if nothing was read, done or published."""
-    articles = [figures for _, figures in _figures(appid, day)]
+    articles = list(_figures(appid, day).values())
     pages = len(publication.articles_of(appid, day))
     if not pages and not any(any(each.values()) for each in articles):
         return []
@@ -57,23 +57,20 @@ def total_rows(appid: str, day: Day) -> list[Row]:
     """Return the articles published on a day, with cumulative figures for each day counted."""
     return [
         {
-            "msgid": article.msgid,
-            "publish_type": int(article.silent),
-            "title": article.title,
-            "content_url": article.url,
+            **article.head,
             "detail_list": [_detail(article, day + age) for age in range(publication.COUNTED_DAYS)],
         }
         for article in publication.articles_of(appid, day)
     ]
 
 
-def _figures(appid: str, day: Day) -> list[tuple[publication.Article, publication.Figures]]:
-    """Return each article that is still counted, with its figures of the day."""
-    return [
-        (article, article.figures_of(day))
+def _figures(appid: str, day: Day) -> dict[str, publication.Figures]:
+    """Return the figures of a day of each article that is still counted, by its msgid."""
+    return {
+        article.head["msgid"]: article.figures(day, day)
         for published in range(day - publication.COUNTED_DAYS + 1, day + 1)
         for article in publication.articles_of(appid, published)
-    ]
+    }
 
 
 def _by_scene(figures: publication.Figures) -> Row:
@@ -92,7 +89,7 @@ def _by_scene(figures: publication.Figures) -> Row:
 
 def _detail(article: publication.Article, day: Day) -> Row:
     """Return the cumulative figures of an article at the end of a day."""
-    figures = article.figures_until(day)
+    figures = article.figures(article.published, day)
     return {
         "stat_date": day_text(day),
         **_by_scene(figures),

@@ -11,7 +11,7 @@ import functools
 from typing import NamedTuple, TypeAlias
 
 from harvester.core.calendar import FIRST_DAY, Day
-from harvester.sandbox.data.account import digest, followers, profile_of, share_of, words
+from harvester.sandbox.data.account import Row, digest, followers, profile_of, share_of, words
 
 COUNTED_DAYS = 30
 """Days for which an article is counted, including the day of publication."""
@@ -39,42 +39,30 @@ They are its readers by scene, and what they did by the names of WeChat's member
 
 
 class Article(NamedTuple):
-    """One article: its ``final`` figures, and the random bytes that it is made from."""
+    """One article: its ``final`` figures, and the random bytes that it is made from.
+
+    ``head`` has WeChat's members that name it and never change.
+    """
 
     published: Day
-    msgid: str
-    title: str
-    url: str
-    silent: bool
+    head: Row
     audience: int
     final: Figures
     chance: bytes
 
-    def figures_until(self, day: Day) -> Figures:
-        """Return the cumulative figures at the end of a day."""
-        return self._between(0, self._progress(day))
-
-    def figures_of(self, day: Day) -> Figures:
-        """Return the figures of one day."""
-        return self._between(self._progress(day - 1), self._progress(day))
-
-    def _between(self, before: int, after: int) -> Figures:
-        """Return the part of the final figures between two shares, in 65536ths."""
+    def figures(self, begin: Day, end: Day) -> Figures:
+        """Return the figures of the days from ``begin`` to ``end``, both included and counted."""
+        curve = _CURVES[self.chance[2] % len(_CURVES)]
+        before, after = curve[begin - self.published], curve[end - self.published + 1]
         return {
             name: (count * after >> 16) - (count * before >> 16)
             for name, count in self.final.items()
         }
 
-    def _progress(self, day: Day) -> int:
-        """Return the share of the final figures at the end of a day, in 65536ths."""
-        age = day - self.published
-        curve = _CURVES[self.chance[2] % len(_CURVES)]
-        return curve[min(age, COUNTED_DAYS - 1)] if age >= 0 else 0
-
 
 def _curve(first: int, stay: int) -> tuple[int, ...]:
-    """Return the share of the final figures after each day counted, in 65536ths."""
-    left, curve = 65_536 - first, []
+    """Return the share of the final figures before and after each day counted, in 65536ths."""
+    left, curve = 65_536 - first, [0]
     for _ in range(COUNTED_DAYS - 1):
         curve.append(65_536 - left)
         left = left * stay >> 10
@@ -116,11 +104,13 @@ def _article(appid: str, day: Day, index: int, *, silent: bool) -> Article:
     subject, ending = _SUBJECTS[chance[0] % len(_SUBJECTS)], _ENDINGS[chance[1] % len(_ENDINGS)]
     return Article(
         published=day,
-        msgid=f"{mid}_{index}",
-        title=f"{subject}{ending}",
-        url=f"http://mp.weixin.qq.com/s?__biz={appid[2:]}&mid={mid}&idx={index}"
-        f"&sn={chance[16:32].hex()}&chksm={chance[32:].hex()}#rd",
-        silent=silent,
+        head={
+            "msgid": f"{mid}_{index}",
+            "publish_type": int(silent),
+            "title": f"{subject}{ending}",
+            "content_url": f"http://mp.weixin.qq.com/s?__biz={appid[2:]}&mid={mid}&idx={index}"
+            f"&sn={chance[16:32].hex()}&chksm={chance[32:].hex()}#rd",
+        },
         audience=audience,
         final=_final(audience * _PLACES[index - 1] // (4000 if silent else 1000), chance),
         chance=chance,
