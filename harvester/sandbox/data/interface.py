@@ -21,7 +21,8 @@ _HOURS = struct.Struct("<24Q")
 def hourly_rows(appid: str, day: Day) -> list[Row]:
     """Return a row for each hour with traffic; ``ref_hour`` is the hour × 100, as in WeChat."""
     profile = profile_of(appid)
-    level = _level(profile, day)
+    grown = profile.daily * (1000 + profile.growth * (day - FIRST_DAY) // 365) // 1000
+    level = grown * profile.week[date_of(day).weekday()] // 1000
     words = _HOURS.unpack(digest(f"day {day} {appid}", _HOURS.size))
     rows = (_hour(profile, hour, level, word) for hour, word in enumerate(words))
     return [row for row in rows if row]
@@ -37,14 +38,11 @@ def daily_rows(appid: str, day: Day) -> list[Row]:
     return [{**sums, "max_time_cost": max(hour["max_time_cost"] for hour in hours)}]
 
 
-def _level(profile: Profile, day: Day) -> int:
-    """Return the mean number of callbacks of a day, in 1024ths."""
-    grown = profile.daily * (1000 + profile.growth * (day - FIRST_DAY) // 365) // 1000
-    return grown * profile.week[date_of(day).weekday()] // 1000
-
-
 def _hour(profile: Profile, hour: int, level: int, word: int) -> Row | None:
-    """Make one hour from 64 random bits, each group of bits used once; None without traffic."""
+    """Make one hour from 64 random bits, each group of bits used once; None without traffic.
+
+    ``level`` is the mean number of callbacks of the day, in 1024ths.
+    """
     noise, rounding = word & 1023, word >> 10 & 1023
     expected = level * DAY_SHARES[hour] * (512 + noise) // 1_024_000
     # Rounding up by chance keeps the mean of an account that sees a callback every other day.
