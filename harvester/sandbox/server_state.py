@@ -153,8 +153,7 @@ class FakeWeChat:
         """Return the answer to a window. Raises Refused for the first check that fails."""
         dataset, appid, begin, end, now = window
         self._limits.admit(appid, dataset.name, now)
-        rules = self.rules
-        if fraction(f"fault {rules.seed} {self.requests}") < rules.fault_rate:
+        if fraction(f"fault {self.rules.seed} {self.requests}") < self.rules.fault_rate:
             raise Refused(-1)
         if not 0 <= end - begin < dataset.span or begin < dataset.first_day or end >= today(now):
             raise Refused(61501)

@@ -113,12 +113,9 @@ def _rates(article: publication.Article, figures: publication.Figures, age: int)
     if not any(figures[scene] for scene in publication.SCENES):
         rates, leave = dict.fromkeys(rates, 0), []
     return {
-        **{name: _rate(rate) for name, rate in rates.items()},
+        **{name: rate / 10_000_000 or 0 for name, rate in rates.items()},
         "read_jump_position": [
-            {"position": position, "rate": _rate(left)} for position, left in enumerate(leave, 1)
+            {"position": position, "rate": left / 10_000_000}
+            for position, left in enumerate(leave, 1)
         ],
     }
-
-
-def _rate(ten_millionths: int) -> float | int:
-    return ten_millionths / 10_000_000 if ten_millionths else 0
