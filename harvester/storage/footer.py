@@ -91,26 +91,19 @@ def decode_footer(where: str, keys: dict[bytes, bytes], *, older: bool = False) 
             "let the harvester that wrote it end its last run; then make a fresh output of it with"
             " `harvester rewrite`, and switch to that",
         )
+    groups = json_file.decoded(keys[GROUPS], dict[str, str], where)
+    if groups is None:
+        raise _damaged(where)
     try:
-        return Footer(coverage.decode(keys[COVERAGE]), _groups(keys[GROUPS]))
+        return Footer(coverage.decode(keys[COVERAGE]), groups)
     except (StoreError, OtherVersion) as error:
         raise type(error)(f"{where}: {error.problem}", error.advice) from None
-    except ValueError:
-        raise _damaged(where) from None
 
 
 def home_of(keys: Mapping[bytes, bytes], month: Month) -> str:
     """Return the name that a data file has by its keys and the month of its coverage."""
     dataset, bucket = (keys[key].decode(errors="replace") for key in (DATASET, BUCKET))
     return f"{dataset}/ref_month={month_text(month)}/part-{bucket}.parquet"
-
-
-def _groups(text: bytes) -> dict[str, str]:
-    """Parse the raw groups of a footer. Raises ValueError."""
-    found = json_file.parse(text)
-    if not isinstance(found, dict) or not all(isinstance(path, str) for path in found.values()):
-        raise ValueError("not groups")
-    return found
 
 
 def length_from_footer(end: bytes) -> int:
