@@ -14,7 +14,7 @@ import secrets
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -212,13 +212,6 @@ def group_names(tree: Tree) -> list[str]:
     """Return the names of all groups. Raises StoreError."""
     names = (file.name for file in tree.store.list(RAW))
     return [name for name in names if _bucket_of_name(name) is not None]
-
-
-def readable_groups(tree: Tree, buckets: Iterable[int]) -> Iterator[Group]:
-    """Yield the groups of these buckets without damaged ones; move nothing. Raises StoreError."""
-    for name, path in local_copies(tree, buckets):
-        with suppress(DamagedGroup):
-            yield open_group(name, path)
 
 
 def local_copies(tree: Tree, buckets: Iterable[int] | None = None) -> Iterator[tuple[str, Path]]:

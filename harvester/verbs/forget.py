@@ -35,8 +35,7 @@ from harvester.storage import (
     raw_log,
 )
 from harvester.storage.backends.base import retry_races
-from harvester.storage.footer import Footer
-from harvester.storage.layout import RAW, Partition, Tree
+from harvester.storage.layout import Partition, Tree
 from harvester.storage.publication import Published
 from harvester.tables import row_groups
 from harvester.tables.columns import arrow_schema
@@ -237,10 +236,11 @@ def _refuse_newer(erasing: _Erasure) -> None:
 def _waiting(erasing: _Erasure) -> Iterator[None]:
     """Yield once for each answer of the raw log with days that are to be forgotten."""
     request = erasing.request
-    for group in raw_log.readable_groups(erasing.tree, erasing.buckets):
-        for dataset, month in group.months:
-            if dataset in request.datasets and request.mask(month):
-                with suppress(raw_log.DamagedGroup):
+    for name, path in raw_log.local_copies(erasing.tree, erasing.buckets):
+        with suppress(raw_log.DamagedGroup):
+            group = raw_log.open_group(name, path)
+            for dataset, month in group.months:
+                if dataset in request.datasets and request.mask(month):
                     for answer in group.answers(dataset, month):
                         # An answer over two months is counted with its first one.
                         first = calendar.month_of(answer.window.begin) == month
@@ -288,12 +288,10 @@ def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
                 # A footer without accounts would be a file that says nothing.
                 tree.store.delete(name)
         else:
-            # The footer names merged raw groups only as long as they exist.
-            existing = {file.name for file in tree.store.list(RAW)}
-            groups = {key: at for key, at in stored.footer.groups.items() if at in existing}
             tables = row_groups.into_row_groups(schema, pieces)
             draft = partition_writer.NewFile(tree.store, name, dataset, stored.version)
-            after = partition_writer.write(draft, tables, lambda: Footer(left, groups))
+            final = stored.footer._replace(coverage=left)
+            after = partition_writer.write(draft, tables, lambda: final)
         return Rewritten(
             path=name,
             dataset=partition.dataset,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def durable(output: InterruptedOutput) -> set[AskedWindow]:
     """Read the windows that the killed run had written to its raw log."""
     return {
         AskedWindow(*answer.window)
-        for group in raw_log.readable_groups(tree_at(output.output, 2), range(2))
+        for group in starmap(raw_log.open_group, raw_log.local_copies(tree_at(output.output, 2)))
         for dataset, month in group.months
         for answer in group.answers(dataset, month)
     }
