@@ -53,11 +53,9 @@ class _OpenFile(NamedTuple):
     name: str
     file: pq.ParquetFile
     source: pa.NativeFile
-    keys: dict[bytes, bytes]
     identity: FileIdentity
     coverage: Coverage
     read_data: bool
-    digests: list[pa.Table]
 
 
 def check_file(path: Path, name: str, place: FileIdentity, *, read_data: bool) -> FileCheck:
@@ -73,36 +71,40 @@ def check_file(path: Path, name: str, place: FileIdentity, *, read_data: bool) -
             refuse_long_footer(source)
             # Checksums report a changed page before it is decoded.
             file = pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
-            keys = file.metadata.metadata or {}
-            coverage = decode_footer("", keys).coverage
+            coverage = decode_footer("", file.metadata.metadata or {}).coverage
         except (StoreError, OtherVersion) as error:
             remedy = error.advice if isinstance(error, OtherVersion) else ""
             return FileCheck(defects=[error.problem.removeprefix(": ")], remedy=remedy)
         except _UNREADABLE:
             return FileCheck(defects=["no whole Parquet file"])
-        opened = _OpenFile(name, file, source, keys, place, coverage, read_data, [])
-        defects = list(_defects(opened))
-        return FileCheck(file.metadata.num_rows, defects, coverage, digests=opened.digests)
+        opened = _OpenFile(name, file, source, place, coverage, read_data)
+        found = FileCheck(file.metadata.num_rows, coverage=coverage)
+        found.defects += _defects(opened, found.digests)
+        return found
 
 
-def _defects(opened: _OpenFile) -> Iterator[str]:
-    length = _data_length(opened)
-    home = home_of(opened.keys, opened.coverage.month)
+def _defects(opened: _OpenFile, digests: list[pa.Table]) -> Iterator[str]:
+    """Yield the defects; ``digests`` gets those of the row groups."""
+    keys, source = opened.file.metadata.metadata, opened.source
+    length = _data_length(keys[DIGEST], source.size())
+    home = home_of(keys, opened.coverage.month)
     if home != opened.name:
         yield f"its footer says that it belongs to {home}"
-    if not _has_its_seal(opened, length):
+    source.seek(length)
+    if not is_sealed(source.read(), keys[SEAL]):
         yield "its end is not as it was written"
     yield from integrity.coverage_defects(opened.coverage, opened.identity)
     if not opened.file.schema_arrow.equals(arrow_schema(opened.identity.dataset)):
         # Its rows cannot be checked without the key columns.
         yield "its columns are not the dataset's"
         return
-    yield from _row_defects(opened)
-    if opened.read_data and not _has_its_digest(opened, length):
+    yield from _row_defects(opened, digests)
+    source.seek(0)
+    if opened.read_data and digest(source, length) != keys[DIGEST]:
         yield "its pages are not as they were written"
 
 
-def _row_defects(opened: _OpenFile) -> Iterator[str]:
+def _row_defects(opened: _OpenFile, digests: list[pa.Table]) -> Iterator[str]:
     """Check the keys of all rows, or all their columns, a row group at a time."""
     columns = integrity.key_columns(opened.identity.dataset)
     wanted = None if opened.read_data else columns
@@ -113,7 +115,7 @@ def _row_defects(opened: _OpenFile) -> Iterator[str]:
             table.validate(full=True)
             rows.add_rows(table.select(columns))
             if opened.read_data:
-                opened.digests.append(account_digests(table))
+                digests.append(account_digests(table))
         except _UNREADABLE:
             # Without a row group, order and number of the rest prove nothing.
             yield "pages that cannot be read"
@@ -123,21 +125,8 @@ def _row_defects(opened: _OpenFile) -> Iterator[str]:
     yield from rows.defects()
 
 
-def _data_length(opened: _OpenFile) -> int:
+def _data_length(stated: bytes, size: int) -> int:
     """Return the length of the data pages as the digest states it, at most that of the file."""
-    size: int = opened.source.size()
-    text = opened.keys[DIGEST].rpartition(b":")[2]
+    text = stated.rpartition(b":")[2]
     # int() refuses very many digits. Nothing else of an impossible length fits either.
     return min(size, int(text)) if text.isdigit() and len(text) <= _MAX_DIGITS else size
-
-
-def _has_its_digest(opened: _OpenFile, length: int) -> bool:
-    """Compare the bytes of all pages with their digest."""
-    opened.source.seek(0)
-    return opened.keys[DIGEST] == digest(opened.source, length)
-
-
-def _has_its_seal(opened: _OpenFile, length: int) -> bool:
-    """Compare the bytes behind the pages with their seal."""
-    opened.source.seek(length)
-    return is_sealed(opened.source.read(), opened.keys[SEAL])
