@@ -148,7 +148,7 @@ def _conclude(state: RunState, harvested: Harvested) -> None:
     if not is_narrowed and wanted_days.paused_accounts(whole):
         # Read with the others, because the tables have them too.
         want = wanted_days.wanted(whole, state.started_at, paused_too=True)
-    scan = coverage_scan.read(tree, want, clock(), manifest.datasets)
+    scan = coverage_scan.read(tree, want, clock(), manifest.datasets, state.own)
     states = {
         name: {x: scan.states[name][x] for x in harvested.want[name]} for name in harvested.want
     }
@@ -157,7 +157,7 @@ def _conclude(state: RunState, harvested: Harvested) -> None:
     found = scan.states
     if is_narrowed:
         want = wanted_days.wanted(whole, state.started_at, paused_too=True)
-        found = coverage_scan.read(tree, want, clock(), whole.datasets).states
+        found = coverage_scan.read(tree, want, clock(), whole.datasets, state.own).states
     state.run_log.write_tables = lambda: TablesUpdate(
         tree, state.own, whole, state.started_at, want, found, state.stream.own
     ).write()
@@ -196,7 +196,7 @@ def _plan_and_harvest(state: RunState) -> Harvested:
     """
     manifest, clock = state.manifest, state.context.clock
     want = wanted_days.wanted(manifest, state.started_at)
-    states, evidence = coverage_scan.read(state.tree, want, clock(), manifest.datasets)
+    states, evidence = coverage_scan.read(state.tree, want, clock(), manifest.datasets, state.own)
     missing = coverage_scan.to_ask(states, want, state.options.refetch)
     gaps = coverage_scan.gaps(states)
     # Of ten thousand accounts they are large, and the run needs no more of them.
@@ -312,7 +312,7 @@ def _drop_covered(state: RunState, queues: Sequence[AccountQueue]) -> None:
     """Take the days off the queues that the files have: of another run that took the buckets."""
     manifest, now = state.manifest, state.context.clock()
     want = wanted_days.wanted(manifest, state.started_at)
-    states = coverage_scan.read(state.tree, want, now, manifest.datasets).states
+    states = coverage_scan.read(state.tree, want, now, manifest.datasets, state.own).states
     for queue in queues:
         for backlog in queue.backlogs:
             covered = states[backlog.dataset.name][queue.appid].no_ask_today

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Literal, NamedTuple, TypeAlias
@@ -140,15 +141,23 @@ class Scan(NamedTuple):
     evidence: dict[str, Evidence]
 
 
-def read(tree: Tree, want: Wanted, now: float, datasets: Mapping[str, Dataset]) -> Scan:
+def read(
+    tree: Tree,
+    want: Wanted,
+    now: float,
+    datasets: Mapping[str, Dataset],
+    buckets: Collection[int] | None = None,
+) -> Scan:
     """Read the states of the wanted days. Raises StoreError and OtherVersion.
 
-    ``now`` is in seconds since the Unix epoch. ``datasets`` are those of the manifest.
+    ``now`` is in seconds since the Unix epoch. ``datasets`` are those of the manifest. ``buckets``
+    are those that a run holds, None for all: files of others are neither read nor evidence.
     """
     found = Scan({}, {})
     for name, of_dataset in want.items():
-        accounts = {appid: _AccountScan() for appid in of_dataset}
-        for month, coverage in _coverages(tree, name, of_dataset):
+        # A bucket has accounts that this job does not name, and they are evidence for the others.
+        accounts = defaultdict(_AccountScan, {appid: _AccountScan() for appid in of_dataset})
+        for month, coverage in _coverages(tree, name, of_dataset, buckets):
             _add_month(accounts, month, coverage.asked_until(now))
         histories = {
             appid: History(each.states.answered, each.states.with_rows)
@@ -197,7 +206,7 @@ def refetched(states: dict[str, dict[str, States]], want: Wanted, state: Refetch
 
 
 def _coverages(
-    tree: Tree, dataset: str, wanted: dict[str, DaySet]
+    tree: Tree, dataset: str, wanted: dict[str, DaySet], buckets: Collection[int] | None
 ) -> Iterator[tuple[Month, Coverage]]:
     """Yield the coverage of each file that may hold wanted days, newest month first."""
     everything = calendar.NO_DAYS
@@ -206,7 +215,7 @@ def _coverages(
         everything |= of_account
     # The months beside them too: what confirms a day may lie there, and options narrow a run.
     months = {month + step for month in calendar.each_month(everything) for step in (-1, 0, 1)}
-    located = layout.partitions(tree, dataset)
+    located = layout.partitions(tree, dataset, buckets)
     wanted_files = {each: found for each, found in located.items() if each.month in months}
     footers = partition_reader.footers(tree.store, wanted_files.values())
     for partition, footer in zip(wanted_files, footers, strict=True):
@@ -271,10 +280,7 @@ def _add_month(accounts: dict[str, _AccountScan], month: Month, coverage: Covera
     begin = calendar.month_begin(month)
     masks = zip(coverage.appids, *coverage.masks.values(), strict=True)
     for place, (appid, final, provisional, bad, rows, confirmed, again) in enumerate(masks):
-        # A bucket has accounts that this job does not name, and they are evidence for the others.
-        account = accounts.get(appid)
-        if account is None:
-            account = accounts[appid] = _AccountScan()
+        account = accounts[appid]
         states = account.states
         states.no_ask_today |= day_set(final | bad)
         states.answered |= day_set(final | provisional)

@@ -11,7 +11,7 @@ import pytest
 
 from harvester.core.calendar import Day, date_of, day_range, parse_day
 from harvester.core.config.settings import Limits, Pace
-from harvester.core.errors import UsageError
+from harvester.core.errors import DamagedOutput, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, bucket_of
 from harvester.core.windows import count_windows
@@ -194,6 +194,18 @@ def test_each_shard_harvests_its_own_buckets(
     assert published_rows(duck, tmp_path, HOURLY) == expected(
         HOURLY, lab.appids, days_between(lab.begin, "2026-03-05")
     )
+
+
+def test_a_shard_reads_no_file_of_another_one(tmp_path: Path) -> None:
+    """What is damaged there stops that shard alone, and no account there is evidence here."""
+    lab = RunHarness(tmp_path, accounts=6, end="2026-03-05", buckets=2, datasets=(HOURLY,))
+    for number in (1, 2):
+        assert lab.run(shard=(number, 2)).exit_code is Exit.DONE
+    for theirs in (tmp_path / HOURLY).rglob("part-0001-of-0002.parquet"):
+        theirs.write_bytes(b"damaged")
+    assert lab.run(shard=(1, 2)).exit_code is Exit.DONE
+    with pytest.raises(DamagedOutput):
+        lab.run(shard=(2, 2))
 
 
 def test_more_shards_than_buckets_is_a_mistake(tmp_path: Path) -> None:

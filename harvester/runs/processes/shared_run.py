@@ -91,7 +91,7 @@ def _tasks(
             started_at=record.started_at,
             shard=shard_text(number + index * total, count * total),
             own=mine,
-            plan=_plan(project.tree, narrowed, options, record.started_at),
+            plan=_plan(project.tree, mine, narrowed, options, record.started_at),
             manifest=narrowed,
             whole=of_shard(whole, mine),
             read_again=project.read_again,
@@ -101,10 +101,12 @@ def _tasks(
         )
 
 
-def _plan(tree: Tree, manifest: Manifest, options: RunOptions, now: float) -> Planned:
+def _plan(
+    tree: Tree, own: list[int], manifest: Manifest, options: RunOptions, now: float
+) -> Planned:
     """Plan a part without its lock: another run may be at work, and finish some of it."""
     want = wanted_days.wanted(manifest, now)
-    states = coverage_scan.read(tree, want, now, manifest.datasets).states
+    states = coverage_scan.read(tree, want, now, manifest.datasets, own).states
     missing = coverage_scan.to_ask(states, want, options.refetch)
     return harvesting.planned(want, wanted_days.summarise(as_kept(manifest), want, missing))
 

@@ -29,6 +29,7 @@ from harvester.runs.processes.messages import Answered, Channel, ShardTask
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import RunContext
 from harvester.runs.stream import all_made
+from harvester.storage import coverage_scan
 from harvester.storage.layout import Tree
 from harvester.wechat.auth.component import Component
 from harvester.wechat.auth.provider import TokenDenied
@@ -160,7 +161,9 @@ class Supervisor:
         """Read the coverage of a crashed shard from its files."""
         want = wanted_days.wanted(task.manifest, self._stream.own.started_at)
         record, clock = self._stream.shard(task.shard), self.context.clock
-        return read_coverage(record, task.manifest, self.tree, Harvested(want, {}, ()), clock)
+        scan = coverage_scan.read(self.tree, want, clock(), task.manifest.datasets, task.own)
+        harvested = Harvested(want, {}, (), scan)
+        return read_coverage(record, task.manifest, self.tree, harvested, clock)
 
     async def _harvest(self, shard: Shard) -> None:
         """Have a shard harvested, by another process if the first one dies."""
