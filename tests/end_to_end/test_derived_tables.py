@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -18,6 +19,8 @@ from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
 from harvester.sandbox import Row, expected_rows
 from harvester.storage.backends import atomic_files
+from harvester.storage.backends.base import FileInfo
+from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import TABLES, open_tree
 from harvester.verbs.forget import forget
 from harvester.verbs.rewrite import rewrite
@@ -238,6 +241,28 @@ def test_two_manifests_and_four_shards_share_the_tables(tmp_path: Path) -> None:
     assert [run["shard"] for run in runs][:5] == ["1/4", "2/4", "3/4", "4/4", None]
     assert {run["verb"] for run in runs} == {"run"}
     assert all(run["host"] and run["manifest_digest"] for run in runs)
+
+
+def test_the_tables_list_a_dataset_once_for_all_buckets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object store lists a thousand files in a request."""
+    listed = Counter[str]()
+    real = LocalStore.list
+
+    def counted(store: LocalStore, folder: str) -> list[FileInfo]:
+        listed[folder] += 1
+        return real(store, folder)
+
+    monkeypatch.setattr(LocalStore, "list", counted)
+    times = []
+    for buckets in (1, 8):
+        lab = lab_of(tmp_path / str(buckets), buckets=buckets)
+        lab.run()
+        listed.clear()
+        lab.run()
+        times.append(listed[DAILY])
+    assert times[0] == times[1]
 
 
 def test_an_account_that_leaves_its_manifest_stays_and_is_not_wanted(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from harvester.runs.record.record import Record
 from harvester.storage import coverage_scan
 from harvester.storage.coverage_scan import States
 from harvester.storage.derived import derived_accounts
-from harvester.storage.derived.derived_coverage import CoverageUpdate
+from harvester.storage.derived.derived_coverage import CoverageUpdate, data_files
 from harvester.storage.layout import Tree
 from harvester.storage.state import manifests
 from harvester.storage.state.run_records import RunResult
@@ -58,8 +58,10 @@ class TablesUpdate:
 
     def write_coverage(self, others: Mapping[str, set[str]]) -> None:
         """Write the coverage alone. ``others`` are as in `CoverageUpdate`. Raises as `write`."""
+        # Listed once: an object store lists thousands of files in many requests.
+        files = data_files(self.tree, self.whole.datasets)
         for bucket, days in self._days().items():
-            about = self.whole.file.name, self.whole.datasets
+            about = self.whole.file.name, self.whole.datasets, files.get(bucket, {})
             CoverageUpdate(self.tree, bucket, *about, days, others).write()
 
     def _days(self) -> dict[int, dict[str, dict[str, DaysBeside]]]:

@@ -34,14 +34,16 @@ from harvester.tables.derived import COVERAGE
 class CoverageUpdate:
     """The table of one bucket, to be brought up to date for a ``manifest``.
 
-    ``days`` are by dataset and appid. ``others`` are by dataset the accounts of which another
-    manifest wants it: their rows are kept.
+    ``files`` are the bucket's data files by month and dataset, and ``days`` are by dataset and
+    appid. ``others`` are by dataset the accounts of which another manifest wants it: their rows are
+    kept.
     """
 
     tree: Tree
     bucket: int
     manifest: str
     datasets: Mapping[str, Dataset]
+    files: Mapping[Month, Mapping[str, FileInfo]]
     days: Mapping[str, Mapping[str, DaysBeside]]
     others: Mapping[str, set[str]]
 
@@ -54,7 +56,7 @@ class CoverageUpdate:
         """Write the files whose rows differ. Raises StoreError and UsageError."""
         name = f"{DERIVED}/{self.tree.bucket_label(self.bucket)}.{self.manifest}.json"
         side_file = SideFile[dict[str, str]](self.tree.store, name, dict, damaged={})
-        former, files = side_file.read() or {}, self._files()
+        former, files = side_file.read() or {}, self.files
         made_of = {name: days.marks() for name, days in self._days.items()}
         months = files.keys() | {month for marks in made_of.values() for month in marks}
         beside = {month: [marks.get(month) for marks in made_of.values()] for month in months}
@@ -77,13 +79,6 @@ class CoverageUpdate:
         if due:
             side_file.write(marks())
 
-    def _files(self) -> dict[Month, dict[str, FileInfo]]:
-        found = defaultdict[Month, dict[str, FileInfo]](dict)
-        for name in self.datasets:
-            for file, info in layout.partitions(self.tree, name, [self.bucket]).items():
-                found[file.month][name] = info
-        return found
-
     def _pieces(
         self, month: Month, files: Mapping[str, FileInfo], old: pq.ParquetFile | None
     ) -> Iterator[pa.Table]:
@@ -97,6 +92,17 @@ class CoverageUpdate:
             else:
                 yield from made
             pa.default_memory_pool().release_unused()
+
+
+def data_files(
+    tree: Tree, datasets: Iterable[str]
+) -> Mapping[int, Mapping[Month, Mapping[str, FileInfo]]]:
+    """Return the data files of datasets by bucket, month and dataset. Raises as `partitions`."""
+    found = defaultdict[int, defaultdict[Month, dict[str, FileInfo]]](lambda: defaultdict(dict))
+    for name in datasets:
+        for file, info in layout.partitions(tree, name).items():
+            found[file.bucket][file.month][name] = info
+    return found
 
 
 def _merged(name: str, made: Iterable[pa.Table], others: set[str], there: pa.Table) -> pa.Table:
