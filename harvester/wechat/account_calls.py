@@ -10,6 +10,7 @@ aiohttp's, but some of these parts are undocumented, so aiohttp's version has an
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
@@ -75,7 +76,8 @@ class AccountCalls:
                 words = aiohttp.encode_basic_auth(through.user, through.password or "")
                 lines["Proxy-Authorization"] = words
         self._lines = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        self._heads: dict[tuple[str, Secret], bytes] = {}
+        # Cached, because an account has many windows.
+        self._post_head = lru_cache(_MAX_HEADS)(self._new_post_head)
         self.pool = ConnectionPool(self._connect, max_connections)
 
     # These methods are no coroutine functions, because one more coroutine for each call costs time.
@@ -124,17 +126,10 @@ class AccountCalls:
             # A type of its own, as the session raises it, because nothing has been sent yet.
             raise aiohttp.ConnectionTimeoutError from None
 
-    def _post_head(self, path: str, token: Secret | None) -> bytes:
-        """Return the head up to the body's length. Cached, because an account has many windows."""
-        if token is None:
-            return self._head("POST", path, b"Content-Length: ")
-        head = self._heads.get((path, token))
-        if head is None:
-            if len(self._heads) >= _MAX_HEADS:
-                self._heads.clear()
-            target = f"{path}?access_token={quoted(token)}"
-            head = self._heads[path, token] = self._head("POST", target, b"Content-Length: ")
-        return head
+    def _new_post_head(self, path: str, token: Secret | None) -> bytes:
+        """Return the head of a request up to the length of its body."""
+        query = f"?access_token={quoted(token)}" if token else ""
+        return self._head("POST", f"{path}{query}", b"Content-Length: ")
 
     def _head(self, method: str, target: str, end: bytes) -> bytes:
         return f"{method} {self._prefix}{target} HTTP/1.1\r\n{self._lines}".encode("ascii") + end
