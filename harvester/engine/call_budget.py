@@ -80,7 +80,7 @@ class CallBudget:
 
         Recent calls of earlier runs count against the rate. If their number is unknown, the rate
         counts as fully used: after a run that did not end in order, and if data has no ledger.
-        Raises StoreError, in an exception group.
+        Raises StoreError.
         """
         self._day = calendar.today(self._now())
         buckets = {queue.bucket for queue in self.scheduler.queues}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from collections.abc import Callable, Collection
 
-import anyio
 from anyio import CapacityLimiter, to_thread
 
 from harvester.catalogue import CATALOGUE
@@ -13,12 +11,10 @@ from harvester.core.calendar import Day
 from harvester.core.model import Rate
 from harvester.planning.ledger import Ledger, Moment
 from harvester.storage import layout
+from harvester.storage.backends.concurrently import map_concurrently
 from harvester.storage.layout import Tree
 from harvester.storage.state.json_file import SideFile
 from harvester.storage.state.quota_ledger import ledger_file
-
-MAX_CONCURRENT_LEDGERS = 16
-"""So many ledgers are read or written at the same time: an object store is far away."""
 
 
 class LedgerFiles:
@@ -35,38 +31,26 @@ class LedgerFiles:
         self._run_id = run_id
         self._moment = moment
         self._files: dict[int, SideFile[Ledger]] = {}
-        self._disk = CapacityLimiter(MAX_CONCURRENT_LEDGERS)
+        # A thread of its own: readers of secrets that hang may hold all those that are shared.
+        self._thread = CapacityLimiter(1)
 
-    async def open(self, day: Day, buckets: Iterable[int], rate: Rate) -> None:
+    async def open(self, day: Day, buckets: Collection[int], rate: Rate) -> None:
         """Open the ledgers of buckets for this run, on a day.
 
         Raises UsageError for a ledger of a newer version too.
         """
-        found: dict[int, Ledger | None] = {}
-
-        async def read(bucket: int) -> None:
-            self._files[bucket] = ledger_file(self._tree, bucket)
-            found[bucket] = await to_thread.run_sync(self._files[bucket].read, limiter=self._disk)
-
-        await _for_each(buckets, read)
-        lost: set[int] = set()
-        if without := [bucket for bucket, ledger in found.items() if ledger is None]:
-            lost = await to_thread.run_sync(layout.with_data, self._tree, CATALOGUE, without)
-        for bucket, stored in found.items():
-            # A ledger that is missing beside its data is as one that a killed run has left.
-            self.ledgers[bucket] = ledger = stored or Ledger(in_use=bucket in lost)
+        self.ledgers.update(await to_thread.run_sync(self._read, buckets, limiter=self._thread))
+        for ledger in self.ledgers.values():
             ledger.open(self._run_id, day, self._moment(), rate)
 
-    async def write(self, buckets: Iterable[int]) -> None:
+    async def write(self, buckets: Collection[int]) -> None:
         """Make ledgers durable. Raises LostRace if another run has taken over a bucket."""
-
-        async def write(bucket: int) -> None:
-            ledger, file = self.ledgers[bucket], self._files[bucket]
-            if self._tree.hold.is_good:
-                ledger.written = self._moment()
-                await to_thread.run_sync(file.write, ledger, limiter=self._disk)
-
-        await _for_each(buckets, write)
+        if self._tree.hold.is_good:
+            for bucket in buckets:
+                self.ledgers[bucket].written = self._moment()
+            # Each is written when its result is taken, in the thread.
+            writes = map_concurrently(self._write, buckets)
+            await to_thread.run_sync(list, writes, limiter=self._thread)
 
     async def close(self) -> None:
         """End the use of the ledgers, and make that durable."""
@@ -74,11 +58,14 @@ class LedgerFiles:
             ledger.close(self._moment())
         await self.write(self.ledgers)
 
+    def _read(self, buckets: Collection[int]) -> dict[int, Ledger]:
+        self._files = {bucket: ledger_file(self._tree, bucket) for bucket in buckets}
+        read = map_concurrently(SideFile.read, self._files.values())
+        found = dict(zip(buckets, read, strict=True))
+        without = [bucket for bucket, ledger in found.items() if ledger is None]
+        lost = layout.with_data(self._tree, CATALOGUE, without) if without else ()
+        # A ledger that is missing beside its data is as one that a killed run has left.
+        return {bucket: ledger or Ledger(in_use=bucket in lost) for bucket, ledger in found.items()}
 
-async def _for_each(
-    buckets: Iterable[int], work: Callable[[int], Coroutine[Any, Any, None]]
-) -> None:
-    """Do the work for all buckets at once; a limiter bounds the I/O."""
-    async with anyio.create_task_group() as tasks:
-        for bucket in buckets:
-            tasks.start_soon(work, bucket)
+    def _write(self, bucket: int) -> None:
+        self._files[bucket].write(self.ledgers[bucket])

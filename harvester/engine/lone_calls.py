@@ -83,7 +83,7 @@ class LoneCalls:
         The calls are entered into the ledger of the bucket, each before it is made, and count in
         the rate of the next run. They may spend what a run leaves to the account's other users,
         because one of them asks. None is made if WeChat has said that the quota is spent, or if
-        nothing at all is left of it. Raises StoreError and UsageError, in a group.
+        nothing at all is left of it. Raises StoreError and UsageError.
         """
         bucket = bucket_of(window.appid, self.manifest.output.buckets)
         today = calendar.today(self.now())
