@@ -7,13 +7,13 @@ of their own and are not part of it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import TypeAlias
 
 from harvester.core import calendar
-from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
+from harvester.core.calendar import FIRST_DAY, Day, DaySet
 from harvester.core.config.settings import Manifest
 from harvester.core.windows import count_windows
 from harvester.planning.quota import DailyQuota
@@ -25,9 +25,8 @@ SHORTER_RANGES = (30, 90, 365, 3 * 365)
 MIN_EMPTY_DAYS = 90
 """Empty days before an account's first row after which older days are expected to be empty too."""
 
-Rows: TypeAlias = Mapping[str, Mapping[str, tuple[DaySet, DaySet]]]
-"""Days with rows and days answered without rows, by dataset and appid."""
-
+Rows: TypeAlias = Callable[[str, str], tuple[DaySet, DaySet]]
+"""Function that returns the days with and those answered without rows of a dataset of an appid."""
 
 Quotas: TypeAlias = Callable[[str, str], DailyQuota]
 """Function that returns today's quota of a dataset of an appid."""
@@ -132,7 +131,7 @@ def price(manifest: Manifest, missing: Missing, found: Plan, quotas: Quotas, now
         requests[item.appid] += needed
         longest[item.appid] = max(longest[item.appid], item.calendar_days(needed))
         later_days = max(later_days, item.later_days(needed))
-    seconds, binds = found.bound_seconds, found.bound_by
+    seconds, binds = found.bound
     if later_days:
         seconds, binds = max(seconds, calendar.instant(today + later_days) - now), "quota"
     origins = Counter(item.quota.origin for item in items)
@@ -164,7 +163,7 @@ def empty_prefixes(
     found, names = [], manifest.names
     for dataset, appid, lacking, boundary in each_missing(manifest, missing):
         name = dataset.name
-        with_rows, empty = rows.get(name, {}).get(appid, (NO_DAYS, NO_DAYS))
+        with_rows, empty = rows(name, appid)
         first = calendar.oldest(with_rows) if with_rows else None
         before = calendar.day_range(FIRST_DAY, (today if first is None else first) - 1)
         in_vain = calendar.count_days(empty & before)

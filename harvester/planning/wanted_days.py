@@ -152,21 +152,21 @@ def bound_seconds(requests: Iterable[int], pace: Pace) -> tuple[float, str]:
         return 0.0, "nothing"
     paced = max(0.0, (max(counts) - pace.burst) * pace.rate.period / pace.rate.count)
     cpu = sum(counts) * CPU_SECONDS_PER_REQUEST
-    return (paced, "rate") if paced >= cpu else (cpu, "cpu")
+    return (round(paced, 3), "rate") if paced >= cpu else (round(cpu, 3), "cpu")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Requests of a run that began now, its lower bound, and warnings for the user.
+    """Requests of a run that began now, and warnings for the user.
 
-    ``paused`` accounts are not asked and have no days in it.
+    ``bound`` is its lower bound in seconds, and the cause. ``paused`` accounts are not asked and
+    have no days in it.
     """
 
     datasets: tuple[DatasetPlan, ...]
     requests: int
     account_days: int
-    bound_seconds: float
-    bound_by: str
+    bound: tuple[float, str]
     warnings: tuple[str, ...] = ()
     paused: tuple[PausedAccount, ...] = ()
 
@@ -197,13 +197,11 @@ def summarise(manifest: Manifest, want: Wanted, missing: Missing) -> Plan:
         _dataset_plan(name, per_dataset[name], of_dataset, missing.days.get(name, {}))
         for name, of_dataset in want.items()
     )
-    seconds, binds = bound_seconds(per_account.values(), manifest.limits.per_token)
     return Plan(
         datasets=rows,
         requests=per_dataset.total(),
         account_days=sum(row.account_days for row in rows),
-        bound_seconds=round(seconds, 3),
-        bound_by=binds,
+        bound=bound_seconds(per_account.values(), manifest.limits.per_token),
         warnings=(*_clip_warnings(manifest, want), *bucket_sizing.warnings(manifest, want)),
         paused=paused_accounts(manifest),
     )

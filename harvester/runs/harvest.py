@@ -232,9 +232,8 @@ def begun(manifest: Manifest, options: runtime.RunOptions, now: float) -> Begun:
 
 def planned(want: wanted_days.Wanted, plan: wanted_days.Plan) -> Planned:
     """Return the plan of the wanted days as a fact."""
-    bound = plan.bound_seconds, plan.bound_by
     accounts = {appid for of_dataset in want.values() for appid in of_dataset}
-    return Planned(plan.requests, plan.account_days, bound, len(accounts), plan.paused)
+    return Planned(plan.requests, plan.account_days, plan.bound, len(accounts), plan.paused)
 
 
 def make_queues(manifest: Manifest, missing: wanted_days.Missing) -> list[AccountQueue]:

@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any
 
 from harvester.core import calendar
+from harvester.core.calendar import DaySet
 from harvester.core.config.settings import Manifest
 from harvester.core.model import bucket_of
 from harvester.core.plain import plain
@@ -19,7 +20,7 @@ from harvester.planning.ledger import Ledger
 from harvester.planning.quota import DailyQuota
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.storage import coverage_scan
-from harvester.storage.coverage_scan import Refetch, States
+from harvester.storage.coverage_scan import Refetch
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger
 from harvester.verbs import arguments
@@ -91,7 +92,12 @@ def plan(
     found = wanted_days.summarise(mine, want, missing)
     priced = cost.price(mine, missing, found, _quotas(mine, tree, own, now), now)
     price = {name: each for name, each in plain(priced).items() if name not in _OF_THE_PRICE}
-    barren = cost.empty_prefixes(mine, missing, _rows(states), today)
+
+    def rows(dataset: str, appid: str) -> tuple[DaySet, DaySet]:
+        known = states[dataset][appid]
+        return known.with_rows, known.empty
+
+    barren = cost.empty_prefixes(mine, missing, rows, today)
     return Plan(
         requests=found.requests,
         account_days=found.account_days,
@@ -122,11 +128,3 @@ def _quotas(manifest: Manifest, tree: Tree, own: list[int], now: float) -> cost.
         return DailyQuota(manifest.limits, ledger, dataset, appid, kept=later)
 
     return quota
-
-
-def _rows(states: Mapping[str, Mapping[str, States]]) -> cost.Rows:
-    """Return the days with rows and the empty days, by dataset and appid."""
-    return {
-        dataset: {appid: (state.with_rows, state.empty) for appid, state in of_dataset.items()}
-        for dataset, of_dataset in states.items()
-    }

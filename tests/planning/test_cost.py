@@ -137,7 +137,9 @@ def test_an_account_that_pays_for_years_before_its_first_row_is_named() -> None:
     older = day_range(parse_day("2020-01-01"), TODAY - 151)
     missing = {HOURLY: dict.fromkeys(manifest.jobs[0].appids, older)}
     known = {HOURLY: {appid(1): (rows, empty), appid(2): (rows, empty >> 20 & empty)}}
-    found = cost.empty_prefixes(manifest, Missing(missing, {}, {}), known, TODAY)
+    found = cost.empty_prefixes(
+        manifest, Missing(missing, {}, {}), lambda name, who: known[name][who], TODAY
+    )
     assert [
         (each.appid, each.first_row and day_of(each.first_row), each.empty) for each in found
     ] == [(appid(1), TODAY - 50, 100)]
