@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from copy import copy
 from dataclasses import replace
 
-from harvester.core.config.settings import Account, Job, Manifest
+from harvester.core.config.settings import Job, Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
 
@@ -42,11 +41,7 @@ def as_kept(manifest: Manifest) -> Manifest:
     """Return a manifest as files of the output may have it: without names, if so it is set."""
     if manifest.output.account_names:
         return manifest
-    return replace(manifest, accounts=tuple(map(_without_names, manifest.accounts)))
-
-
-def _without_names(account: Account) -> Account:
-    # A copy, because `replace` would validate all members anew.
-    found = copy(account)
-    vars(found).update(name="", tags=frozenset(), attributes={})
-    return found
+    accounts = (
+        replace(account, name="", tags=frozenset(), attributes={}) for account in manifest.accounts
+    )
+    return replace(manifest, accounts=tuple(accounts))

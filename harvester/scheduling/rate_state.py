@@ -49,11 +49,6 @@ class RateState:
     answers_after_midnight: int = 0
     queued: bool = False
 
-    def set_pace(self, window_seconds: float, interval: float) -> None:
-        """Set the counting window and the time between two starts, in seconds."""
-        self.window_seconds = window_seconds
-        self.interval = interval
-
     def start(self, now: float) -> None:
         """Count a request that starts now. A slowed account pauses after it."""
         self.in_flight += 1

@@ -23,7 +23,7 @@ from harvester.core.rule import Rule
 from harvester.scheduling.abandoned import CUT_OFF, QUOTA_SPENT, Abandonment
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 from harvester.scheduling.listener import Listener
-from harvester.scheduling.rate_state import NEVER, RateLimit
+from harvester.scheduling.rate_state import NEVER, RateLimit, RateState
 from harvester.scheduling.ready_accounts import ReadyAccounts, cohort_size
 from harvester.scheduling.refusal_learning import RefusalLearning
 from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS, RefusalPolicy
@@ -79,7 +79,8 @@ class Scheduler:
         self.in_flight = 0
         for queue in self.queues:
             # A bucket of one is empty after a start; a larger one is asked each time.
-            queue.rate.set_pace(pace.rate.period, limiter.interval if pace.burst == 1 else 0.0)
+            interval = limiter.interval if pace.burst == 1 else 0.0
+            queue.rate = RateState(window_seconds=pace.rate.period, interval=interval)
             self._place(queue, 0.0)
 
     def __repr__(self) -> str:
@@ -257,11 +258,11 @@ class Scheduler:
         budget = self._budget
         if budget.rows or budget.balance < BUDGET or budget.never_answered:
             self.refusals.heard(attempt.window.dataset)
-            self._place_resumed(now)
         refusals = attempt.backlog.refusals
         if refusals.in_a_row or not refusals.opened:
             self.refusals.answered(attempt)
             self.learning.answered(attempt)
+        if self.abandoned.resumed:
             self._place_resumed(now)
         self._release(attempt.queue, now)
 

@@ -272,8 +272,7 @@ def test_minute_limits_of_requests_that_flew_together_count_once() -> None:
 
 def test_an_account_at_the_longest_interval_is_slowed_no_further() -> None:
     """However many minute limits follow; each is still counted."""
-    rate = RateState()
-    rate.set_pace(60.0, 0.1)
+    rate = RateState(window_seconds=60.0, interval=0.1)
     for _ in range(40):
         rate.recover(1)
         rate.slow_down(0.1, 4 / 3, 60.0)
@@ -286,8 +285,7 @@ def test_an_account_at_the_longest_interval_is_slowed_no_further() -> None:
 
 def test_an_account_that_was_not_answered_since_a_minute_limit_is_slowed_no_further() -> None:
     """Another output uses all of the rate, so the pace of this one was not tried."""
-    rate = RateState()
-    rate.set_pace(60.0, 0.1)
+    rate = RateState(window_seconds=60.0, interval=0.1)
     for _ in range(3):
         rate.slow_down(0.1, 5 / 4, 60.0)
     assert rate.minute_limits == 3
