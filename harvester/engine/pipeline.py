@@ -59,7 +59,6 @@ class RequestCounters:
     answered_days: int = 0
     bytes: int = 0
     bugs: int = 0
-    surplus_answers: int = 0
     waits: dict[str, float] = field(default_factory=dict)
 
 
@@ -106,7 +105,6 @@ class Pipeline:
         """Make the parts, which work once it runs."""
         self._idle: deque[anyio.Event] = deque()
         self._timer_until = _NEVER
-        self._stopping = False
         # Looked up once, because it would be for every request.
         self._logs_attempts = _log.isEnabledFor(logging.DEBUG)
         self._workers = anyio.CancelScope()
@@ -152,7 +150,6 @@ class Pipeline:
 
     def stop(self) -> None:
         """Start nothing new; what is in flight comes home, and all of it is published."""
-        self._stopping = True
         self.scheduler.stop()
         self._wake_all()
 
@@ -177,8 +174,8 @@ class Pipeline:
                 # Planned by a wrong clock: what it brought is asked for again by the right one.
                 self.stop()
                 continue
-            if self.transport.pool.surplus > self.counters.surplus_answers:
-                self._count_surplus()
+            if self.transport.pool.surplus and not self._trusted_from:
+                self._distrust()
             if isinstance(outcome, RefusedAttempt):
                 await self._hand_back(attempt, asked_at, outcome)
             else:
@@ -252,22 +249,20 @@ class Pipeline:
         if not queue.rate.in_flight and not queue.has_work():
             self.transport.pool.close_account(queue.appid)
 
-    def _count_surplus(self) -> None:
-        """Count surplus answers. With the first one, connections are no longer used again."""
-        if not self._trusted_from:
-            self._trusted_from = int(self.clock()) + 1
-            _log.warning(
-                "the server or a proxy sends answers that no request asked for: "
-                "every further request gets a connection of its own"
-            )
-        self.counters.surplus_answers = self.transport.pool.surplus
+    def _distrust(self) -> None:
+        """Let no answer of before settle a day, because the first surplus one has come."""
+        self._trusted_from = int(self.clock()) + 1
+        _log.warning(
+            "the server or a proxy sends answers that no request asked for: "
+            "every further request gets a connection of its own"
+        )
 
     def _trusted_times(self) -> TrustedTimes:
         """Return the times of asking that may settle a day."""
         pool = self.transport.pool
         pool.inspect()
-        if pool.surplus > self.counters.surplus_answers:
-            self._count_surplus()
+        if pool.surplus and not self._trusted_from:
+            self._distrust()
         untrusted, evidence = self.tokens.owners.shared, self.evidence
         return TrustedTimes(self.clock, self._trusted_from, untrusted, evidence)
 
@@ -279,7 +274,7 @@ class Pipeline:
 
     async def _next(self) -> Attempt | None:
         """Return the next attempt of this worker; None when there will be no more."""
-        while not self._stopping:
+        while not self.scheduler.is_stopped:
             now = self.clock()
             attempt = self.scheduler.next(now, self.tree.hold)
             if attempt is not None:
@@ -290,9 +285,9 @@ class Pipeline:
                 self._count(attempt)
                 return attempt
             if self.scheduler.is_finished(self.clock()):
-                self._wake_all()
-                return None
+                break
             await self._wait()
+        self._wake_all()
         return None
 
     def _count(self, attempt: Attempt) -> None:

@@ -70,6 +70,7 @@ class Counting:
             **asdict(self.pipeline.counters),
             retries=refusals.retries,
             token_calls=self.token_calls(),
+            surplus_answers=self.pipeline.transport.pool.surplus,
             quota_questions=questions.asked,
             quotas_refused=questions.refused,
             shortened_spans={**refusals.shortened_spans},

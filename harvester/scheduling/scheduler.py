@@ -41,6 +41,7 @@ class Scheduler:
 
     ``abandoned`` has what was given up, ``refusals`` decides about each refusal, and ``learning``
     knows what they share. ``blocked`` counts the datasets that wait for an allocation of calls.
+    Once it ``is_stopped`` nothing is handed out.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Scheduler:
         self._timed: list[tuple[float, int, AccountQueue]] = []
         self._ready = ReadyAccounts(cohort_size(limits))
         self._sequence = 0
-        self._stopped = False
+        self.is_stopped = False
         self.blocked = 0
         self._day_ends = NEVER
         self.queues = list(queues)
@@ -187,7 +188,7 @@ class Scheduler:
 
     def stop(self) -> None:
         """Hand out nothing more. What is owed stays owed: the next run finds it missing."""
-        self._stopped = True
+        self.is_stopped = True
         # Otherwise `is_finished` would wait for calls that are not needed any more.
         self.blocked = 0
         self._pausing.clear()
@@ -196,7 +197,7 @@ class Scheduler:
 
     def _place(self, queue: AccountQueue, now: float, *, pause: float = 0.0) -> None:
         """Put a queue where it belongs, there not to be looked at again for ``pause`` seconds."""
-        if queue.rate.queued or self._stopped:
+        if queue.rate.queued or self.is_stopped:
             return
         at = self._ready_at(queue, now)
         # In no place: an answer or an allocation places it.
