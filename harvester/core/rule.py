@@ -21,7 +21,7 @@ class Action(Enum):
     SLOW_DOWN = "slow_down"
     """Send nothing for the account until the next minute. Does not count as an attempt."""
     SPLIT = "split"
-    """Split the window into two halves, and ask for fewer days at once from then on."""
+    """Ask for the days of the window again, fewer at once from now on."""
     NOT_READY = "not_ready"
     """Ask for the days before the newest one now, and for the newest one in a later run."""
     WAIT_FOR_QUOTA = "wait_for_quota"

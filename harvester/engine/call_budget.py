@@ -198,6 +198,7 @@ class CallBudget:
     async def _ask(self, queue: AccountQueue, backlog: Backlog) -> None:
         """Ask WeChat for a quota; the next allocation uses the answer."""
         answer = await self.questions.ask(queue, backlog, self._ledgers[queue.bucket])
+        # Not applied here, because a thread may be reading the ledger to write it.
         self._answers.append((queue, backlog, answer))
         self.wake()
 
