@@ -185,8 +185,8 @@ def _refused(found: Check, manifest: Manifest) -> Iterator[Refused]:
 def save(found: Check, manifest: Manifest, tree: Tree, clock: CheckedClock) -> None:
     """Save the reported quotas, and the calls that the check has spent of them.
 
-    Raises as `locked`, Busy if a run holds one of the buckets; StoreError, and UsageError for a
-    ledger of a newer version.
+    Raises as `locked`, Busy if a run goes on holding one of the buckets; StoreError, and UsageError
+    for a ledger of a newer version.
     """
     by_bucket = defaultdict[int, list[AccountCheck]](list)
     for account in found.everyone:
@@ -194,7 +194,7 @@ def save(found: Check, manifest: Manifest, tree: Tree, clock: CheckedClock) -> N
             by_bucket[bucket_of(account.appid, tree.buckets)].append(account)
     stream = new_run_log(manifest.file, clock).stream
     if by_bucket:
-        with locked(tree, by_bucket, stream, 0.0) as held:
+        with locked(tree, by_bucket, stream, None) as held:
             files = LedgerFiles(held, stream.own.run_id, clock.moment)
             run_in_loop(partial(_enter, by_bucket, manifest.limits, files, clock))
 

@@ -13,7 +13,7 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
 from harvester.core import calendar, readiness
-from harvester.core.config.settings import Limits, Pace
+from harvester.core.config.settings import Limits, Output, Pace
 from harvester.core.dataset import Grain
 from harvester.core.errors import Busy
 from harvester.core.exit_codes import Exit
@@ -23,6 +23,9 @@ from harvester.core.secret import Secret
 from harvester.engine.lone_calls import MAX_ATTEMPTS
 from harvester.sandbox import QUOTA, TOKEN, Rules
 from harvester.storage import locks
+from harvester.storage.backends.elapsed import boot_seconds
+from harvester.storage.backends.lease import BucketLease, Terms
+from harvester.storage.layout import open_tree
 from harvester.storage.state import quota_ledger
 from harvester.storage.state.quota_ledger import ledger_file
 from harvester.verbs.check import STATES, check_accounts, probes, save
@@ -507,6 +510,16 @@ def test_check_says_that_nothing_is_kept_while_a_run_is_at_work(
     assert "the quotas and the calls of this check are not saved" in printed.err
     assert "another run works on this bucket" in printed.err
     assert reported_quotas(place.tree) == {}
+
+
+def test_a_check_outlasts_the_lease_of_a_killed_run(lab: RunHarness, s3_output: Output) -> None:
+    """It stands until somebody takes it over, and may be years old."""
+    tree = open_tree(s3_output)
+    dead = BucketLease(tree.store, tree.bucket_label(0), Terms(3.0, boot_seconds, "dead"))
+    dead.look()
+    assert dead.take(claim("dead-run").note())
+    save(look(lab), lab.manifest(), tree, lab.clock())
+    assert reported_quotas(tree)
 
 
 def test_check_prints_json(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
