@@ -295,7 +295,7 @@ class RefusalPolicy:
         backlog, (begin, end) = attempt.backlog, attempt.window[2:]
         # A single day cannot be too long, so the refusals before it meant something else as well.
         if begin == end:
-            backlog.set_span(backlog.dataset.span)
+            backlog.set_span(self.shortened_spans.get(backlog.dataset.name, backlog.dataset.span))
             self._stop(attempt, rule, now, why)
             return
         backlog.put_back(attempt.days)

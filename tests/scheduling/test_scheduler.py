@@ -382,6 +382,18 @@ def test_two_accounts_teach_a_shorter_span_to_those_that_follow() -> None:
     assert {each.backlogs[0].span for each in lanes} == {7}
 
 
+def test_a_single_day_out_of_range_does_not_unlearn_the_span() -> None:
+    """Else each such day would cost the refusals of longer windows once more."""
+    days = day_range(BEGIN, BEGIN + 59) | calendar.one_day(BEGIN + 100)
+    queue = AccountQueue("wx0000000000000001", 0, [Backlog(DAILY, days)])
+    schedule = schedule_of([queue], Pace(Rate(1000, 1.0), 100, concurrency=1))
+    schedule.refusals.shortened_spans[DAILY.name] = 7
+    schedule.refused(_one(schedule), rule(Action.SPLIT), START, Refusal(61501, "date range", ""))
+    made = [fits for _, fits in _up_to(7, schedule)]
+    assert all(made)
+    assert queue.backlogs[0].span == 7
+
+
 def test_a_single_day_that_is_out_of_range_is_given_up() -> None:
     """There is nothing left to halve."""
     schedule = schedule_of([lane(1, 1)], Pace())
