@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -23,6 +24,7 @@ from harvester.core import calendar
 from harvester.core.calendar import instant, parse_day
 from harvester.core.config.credentials import AppSecret, SecretReader
 from harvester.core.config.settings import Limits, Pace
+from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
 from harvester.core.secret import Secret
@@ -37,6 +39,7 @@ from harvester.sandbox.call_faults import TOKEN
 from harvester.sandbox.calls import date_text
 from harvester.storage.state import quota_ledger
 from harvester.verbs.check import check_accounts, save
+from harvester.verbs.check_report import State
 from tests.support.counting_wechat import StrictRules
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
 from tests.support.faulty_wechat import Fault, FaultyWeChat
@@ -462,6 +465,26 @@ def test_a_check_keeps_what_it_learns_by_the_corrected_clock(
     told = reported_quotas(lab.tree)
     assert told
     assert all(abs(quota.asked_at - instant(TODAY, 12 * 60)) < 60 for quota in told.values())
+
+
+def test_a_check_hears_the_time_though_its_first_account_has_no_token(
+    lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One bad account does not leave the others to a clock that is a year ahead."""
+    lab.rules, lab.skew, lab.accounts = Rules(), 365 * DAY, 2
+    well = lab.appids[1]
+
+    def token_of(name: str) -> Secret:
+        if name != well:
+            raise UsageError("its file is missing", "")
+        return Secret(lab.sandbox.token_of(name))
+
+    made = lab.world()
+    given = {name: SecretReader(partial(token_of, name)) for name in lab.appids}
+    context = RunContext(made.clock, made.open_api, given.__getitem__)
+    found = anyio.run(check_accounts, lab.manifest(), context)
+    assert [account.state for account in found.accounts] == [State.REFUSED, State.WORKS]
+    assert calendar.today(context.clock()) == TODAY
 
 
 def test_a_probe_asks_for_a_day_that_exists(lab: VirtualTimeHarness) -> None:
