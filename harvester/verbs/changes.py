@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache, reduce
 from operator import and_
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config.settings import Manifest
@@ -21,6 +23,7 @@ from harvester.core.errors import HistoryLost
 from harvester.core.model import bucket_of
 from harvester.core.results import Change
 from harvester.manifest.narrowing import Selection, meant, narrow
+from harvester.runs.clock import CheckedClock
 from harvester.storage import layout, partition_reader
 from harvester.storage.backends.base import FileInfo
 from harvester.storage.layout import Tree
@@ -28,7 +31,7 @@ from harvester.storage.state import change_reader
 from harvester.storage.state.change_entries import BrokenHistory, LogPosition, cursor, parse_cursor
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
-from harvester.verbs.project import open_project
+from harvester.verbs.project import open_alone, open_project
 
 _BUCKET = re.compile(r"(\d+)-of-(0*[1-9]\d*)")
 
@@ -124,9 +127,14 @@ def changes(
     unfinished rewrite, and as `changes_of`.
     """
     selection = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
-    project = open_project(manifest, output=output, authorised="optional", may_be_new=True)
-    chosen = chosen_changes(project.manifest, selection, project.clock.started_at)
-    return changes_of(project.tree, since, chosen)
+    if manifest is None and not (selection.accounts or selection.jobs):
+        # A follower asks often: kept manifests take a second to read, and one may be damaged.
+        place, tree = open_alone(output)
+        now, known = CheckedClock().started_at, Manifest(Path(), (), (), place, dict(CATALOGUE))
+    else:
+        project = open_project(manifest, output=output, authorised="optional", may_be_new=True)
+        now, known, tree = project.clock.started_at, project.manifest, project.tree
+    return changes_of(tree, since, chosen_changes(known, selection, now))
 
 
 def changes_of(

@@ -139,20 +139,30 @@ def open_project(
     return opened.project(selection, authorised)
 
 
+def open_alone(output: str | os.PathLike[str] | None) -> tuple[Output, Tree]:
+    """Open an output without a manifest, as a tree of one bucket; return its place too.
+
+    Raises UsageError, also for an unfinished rewrite, and StoreError.
+    """
+    if output is None:
+        raise UsageError("neither a manifest nor an output is named", "name one of them")
+    path = place_named(os.fspath(output))
+    # The folders of datasets may be links to other disks, which only a manifest has to allow.
+    place = Output(path=path, follow_links=isinstance(path, Path))
+    tree = open_tree(place)
+    rewrite_journal.refuse_unfinished(tree)
+    return place, tree
+
+
 def _open_alone(selection: Selection, output: str | os.PathLike[str] | None) -> Project:
     """Open an output that exists, with the union of the manifests that runs have kept in it.
 
     No account and no job is in that of an output without any. Raises UsageError and StoreError.
     """
-    if output is None:
-        raise UsageError("neither a manifest nor an output is named", "name one of them")
     clock, credentials = CheckedClock(), CredentialReader()
-    path = place_named(os.fspath(output))
-    # The folders of datasets may be links to other disks, which only a manifest has to allow.
-    tree = open_tree(Output(path=path, follow_links=isinstance(path, Path)))
-    rewrite_journal.refuse_unfinished(tree)
+    place, tree = open_alone(output)
     tree = change_reader.whole_tree(tree.store)
-    whole = union(tree, Output(path=path, buckets=tree.buckets), clock.started_at)
+    whole = union(tree, replace(place, buckets=tree.buckets), clock.started_at)
     platform = PlatformAtHand(clock, credentials.platform)
     mine = narrowed(whole, selection, clock.started_at)
     return Project(mine, whole, tree, clock, platform, lambda _: (whole, whole), credentials)

@@ -270,6 +270,21 @@ def test_names_need_a_manifest(elsewhere: Path, capsys: pytest.CaptureFixture[st
     assert [each["appids"] for each in told(capsys)[:-1]] == [[appid(1)]] * 2
 
 
+def test_the_feed_needs_no_kept_manifest(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only names of accounts and jobs do, so a damaged one stops no other follower."""
+    lab_of(elsewhere / "out").run()
+    kept = elsewhere / "out/_harvester/manifests/jobs.yaml.1.json"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("{")
+    feed = ["changes", "--output", "out", "--datasets", DAILY]
+    assert invoke(feed) == Exit.DONE
+    assert {each["dataset"] for each in told(capsys)[:-1]} == {DAILY}
+    assert invoke([*feed, "--accounts", appid(1)]) == Exit.USAGE
+    assert "not a manifest as a run keeps it" in capsys.readouterr().err
+
+
 def test_a_reset_is_printed_with_its_cursor(
     elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
