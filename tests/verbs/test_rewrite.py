@@ -419,6 +419,7 @@ def advised(capsys: pytest.CaptureFixture[str]) -> str:
         (".", "No", "No"),
         (".", "a: b\n'c' \"d\"", r"a: b\n'c' \"d\""),
         (".", "数据 😀", "数据 😀"),
+        (".", "~new", "./~new"),
     ],
 )
 def test_the_lines_to_switch_with_lead_to_the_new_tree(

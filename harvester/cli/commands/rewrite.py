@@ -52,7 +52,9 @@ def _seen_from(folder: Path, to: str) -> str:
     """Name a place as a manifest in a folder has it, because its paths count from there."""
     if "://" in to or Path(to).is_absolute():
         return to
-    return os.path.relpath(Path(to).resolve(), folder.resolve())
+    place = os.path.relpath(Path(to).resolve(), folder.resolve())
+    # A manifest refuses a path that begins with `~`, because it would not be expanded.
+    return f"./{place}" if place.startswith("~") else place
 
 
 def _print_tree(out: Terminal, made: rewriting.NewTree, manifest: Path, place: str) -> None:
