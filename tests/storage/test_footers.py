@@ -15,11 +15,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import month_of
 from harvester.core.errors import OtherVersion, StoreError
 from harvester.storage import layout, partition_reader, partition_writer
 from harvester.storage.backends.base import Store, read_bytes
-from harvester.storage.footer import COVERAGE, GROUPS, Footer, decode_footer
+from harvester.storage.footer import (
+    BUCKET,
+    COVERAGE,
+    DATASET,
+    GROUPS,
+    Footer,
+    decode_footer,
+    home_of,
+)
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.partition_reader import footers
 from harvester.storage.partition_writer import NewFile
@@ -117,6 +126,13 @@ def test_a_cut_file_is_refused(tree: Tree, keep: int) -> None:
         footer_of(tree, HERE)
     assert tree.store.display_path(tree.name(HERE)) in caught.value.problem
     assert caught.value.advice
+
+
+def test_a_planted_key_of_megabytes_makes_no_long_message() -> None:
+    """Messages show the name that a file has by its keys, and no dataset has so long a name."""
+    planted = dict.fromkeys((BUCKET, DATASET), b"x" * 1_000_000)
+    assert len(home_of(planted, MONTH)) < 300
+    assert max(map(len, CATALOGUE)) < 100
 
 
 @pytest.mark.parametrize("place", [HERE._replace(month=MONTH + 1), HERE._replace(dataset="other")])
