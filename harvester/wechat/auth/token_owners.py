@@ -10,6 +10,7 @@ from harvester.core.config.credentials import Access, AppSecret
 from harvester.core.rule import Action, Rule, Scope
 from harvester.core.secret import Secret
 from harvester.core.text.inert_text import named
+from harvester.core.text.safe_text import safe_text
 from harvester.wechat.auth.provider import TokenDenied
 
 SHARED_TOKEN = "shared_token"
@@ -60,7 +61,9 @@ class TokenOwners:
             return None
         # However many have it, two of them are named, so that it is one cause.
         accounts = self._accounts[digest] = accounts if accounts[1:] else (*accounts, appid)
-        first, second = (named(each, self._names.get(each, "")) for each in sorted(accounts))
+        both = (named(each, self._names.get(each, "")) for each in sorted(accounts))
+        # Two long names would cost the end of the text, which tells the cause.
+        first, second = (safe_text(each, 100) for each in both)
         found = SharedToken((*accounts, appid), f"{first} and {second} {SAME_TOKEN}")
         self.stop(found)
         return found

@@ -6,8 +6,9 @@ import pytest
 
 from harvester.core.rule import Action, Scope
 from harvester.core.secret import Secret
+from harvester.core.text.safe_text import safe_text
 from harvester.runs.processes.messages import TokenClaimed
-from harvester.wechat.auth.token_owners import TokenOwners, digest_of
+from harvester.wechat.auth.token_owners import SAME_TOKEN, TokenOwners, digest_of
 
 ONE, TWO, THREE = (f"wx000000000000000{number}" for number in (1, 2, 3))
 TOKEN, OTHER = Secret("t" * 40), Secret("o" * 40)
@@ -34,6 +35,16 @@ async def test_all_accounts_with_one_token_are_stopped_for_one_cause() -> None:
     assert rule.meaning == f"{ONE} First and {TWO} Second have the same token"
     assert (rule.action, rule.scope, rule.cause) == (Action.STOP, Scope.ACCOUNT, "shared_token")
     assert all(denials)
+
+
+def test_the_end_of_the_text_stays_with_names_of_any_length() -> None:
+    """It tells the cause of a quarantined day, whose reason is cut."""
+    names = dict.fromkeys((ONE, TWO), "a long name " * 50)
+    owners, digest = TokenOwners(names), digest_of(TOKEN)
+    owners.enter(ONE, digest)
+    found = owners.enter(TWO, digest)
+    assert found is not None
+    assert safe_text(found.text).endswith(SAME_TOKEN)
 
 
 @pytest.mark.anyio
