@@ -44,7 +44,8 @@ def place_named(text: str, name: str = "output") -> Path | str:
     if "://" not in text:
         # Not checked as in a manifest: the shell has filled in what it fills in.
         return Path(text)
-    return parsers.option_value(spelled(name), text, parsers.place)
+    # Not quoted, because an address may hold a password or a signature.
+    return parsers.parsed(spelled(name), text, parsers.place)
 
 
 def option(name: str, value: str | date | None, parse: Callable[[str], _T]) -> _T | None:

@@ -37,9 +37,10 @@ def place_of(
     output: str | os.PathLike[str], endpoint: str | None, options: Mapping[str, object]
 ) -> OutputPlace:
     """Return the place that a caller names. Raises UsageError."""
-    text = parsers.option_value("output", os.fspath(output), parsers.place)
+    # Not quoted, because an address may hold a password or a signature.
+    text = parsers.parsed("output", os.fspath(output), parsers.place)
     if text.startswith(parsers.STORES):
-        address = endpoint and parsers.option_value("endpoint", endpoint, parsers.endpoint)
+        address = endpoint and parsers.parsed("endpoint", endpoint, parsers.endpoint)
         given = {key: _option_text(value) for key, value in options.items()}
         return OutputPlace(text, address, given)
     if endpoint or options:

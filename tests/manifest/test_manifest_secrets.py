@@ -22,8 +22,10 @@ from harvester.core.config.settings import Account, Credential, Manifest, Output
 from harvester.core.errors import ManifestError, UsageError
 from harvester.core.secret import Secret
 from harvester.manifest import loader
+from harvester.manifest.option_values import place_named
 from harvester.manifest.resolve_credentials import CredentialReader
 from harvester.manifest.yaml_reader import parse_scalar
+from harvester.readers.output_place import place_of
 from tests.support.nights import few_by_day
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
@@ -280,3 +282,17 @@ def test_a_manifest_that_is_being_read_shows_no_secret(tmp_path: Path) -> None:
     seen = f"{draft!r} {draft.context!r} {draft.manifest()!r}"
     assert "hunter2" not in seen
     assert APPSECRET not in seen
+
+
+@pytest.mark.parametrize("scheme", ["https", "s3", "az"])
+@pytest.mark.parametrize("rest", ["me:hunter2@host/page.html", "host/folder?sig=hunter2"])
+def test_an_address_in_an_argument_is_not_repeated(scheme: str, rest: str) -> None:
+    """It may hold a password or a signature, which have no form of their own."""
+    address = f"{scheme}://{rest}"
+    for given in (address, address), ("s3://bucket", f"http://{rest}"):
+        with pytest.raises(UsageError) as caught:
+            place_of(given[0], given[1], {})
+        assert "hunter2" not in everything_in(caught.value)
+    with pytest.raises(UsageError) as caught:
+        place_named(address)
+    assert "hunter2" not in everything_in(caught.value)
