@@ -62,13 +62,14 @@ def datasets(
             raise UsageError(problem, f"it has {', '.join(there) or 'no dataset'}")
     language = language_of(lang, format)
     chosen = [languages.dataset_in(dataset, language) for dataset in found]
-    show = _print_list if name is None else _print_descriptions
-    answer(
-        format,
-        lambda: [_dataset_as_json(dataset, language) for dataset in chosen],
-        lambda out: show(out, chosen, language),
-        language,
-    )
+
+    def show(out: Terminal) -> None:
+        if name is None:
+            out.say_table(_CATALOGUE, chosen)
+        else:
+            _print_descriptions(out, chosen, language)
+
+    answer(format, lambda: [_dataset_as_json(each, language) for each in chosen], show, language)
 
 
 def _dataset_as_json(dataset: Dataset, language: Language) -> dict[str, object]:
@@ -127,10 +128,6 @@ _MEMBERS: Sequence[TableColumn[tuple[str, Column]]] = (
     TableColumn("unit", lambda member: Own(member[1].unit), "code"),
     TableColumn("meaning", lambda member: Own(member[1].meaning), "text", least=24),
 )
-
-
-def _print_list(out: Terminal, chosen: Sequence[Dataset], _: Language) -> None:
-    out.say_table(_CATALOGUE, chosen)
 
 
 def _print_descriptions(out: Terminal, chosen: Sequence[Dataset], language: Language) -> None:
