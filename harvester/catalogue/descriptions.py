@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from importlib import resources
 
-from harvester.core.calendar import day_text
+from harvester.core.calendar import clock_text, day_text
 from harvester.core.dataset import FINAL_IF_EMPTY, Column, Dataset, Grain
 from harvester.core.text.wording import Message, counted, said
 
@@ -19,7 +19,8 @@ _WHEN = {
 
 def facts(dataset: Dataset) -> dict[str, str]:
     """Return the facts about a dataset other than its columns, as label and text."""
-    when, days = said(_WHEN[dataset.grain]), counted(dataset.span, "day")
+    time, when = clock_text(dataset.ready_minutes), said(_WHEN[dataset.grain])
+    days = counted(dataset.span, "day")
     found: dict[str, str] = {
         said("WeChat's name"): said(
             "{api}, permission set {permission}", api=dataset.api, permission=dataset.permission
@@ -27,18 +28,13 @@ def facts(dataset: Dataset) -> dict[str, str]:
         said("unique over"): ", ".join(("appid", *dataset.key)),
         said("one request"): said("asks {days} at most", days=days),
         said("first day"): day_text(dataset.first_day),
-        said("ready"): said("at {time} in Beijing {when}", time=ready_text(dataset), when=when),
+        said("ready"): said("at {time} in Beijing {when}", time=time, when=when),
         said("final"): final_text(dataset),
         said("source"): said("{page} (checked {day})", page=dataset.source, day=dataset.checked),
     }
     if dataset.sparse:
         found[said("a day without rows")] = said("is ordinary, and never called suspicious")
     return found
-
-
-def ready_text(dataset: Dataset) -> str:
-    """Return the time of day from which a period may be asked, such as ``10:00``."""
-    return f"{dataset.ready_minutes // 60:02d}:{dataset.ready_minutes % 60:02d}"
 
 
 def final_text(dataset: Dataset) -> Message:

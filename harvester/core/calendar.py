@@ -78,6 +78,11 @@ def instant(day: Day, minutes: int = 0) -> float:
     return day * 86_400 - 8 * 3600 + minutes * 60.0
 
 
+def clock_text(minutes: int) -> str:
+    """Write a time of day, in minutes since midnight, such as ``10:00``."""
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
 def utc_text(seconds: float) -> str:
     """Return an instant as RFC 3339 in UTC, to the second."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import HarvesterError, StoreError, UsageError
@@ -42,13 +42,6 @@ from harvester.storage.state.change_log import ChangeLog
 _log = logging.getLogger("harvester.run")
 
 
-class OpenRecord(NamedTuple):
-    """The place of a record and its changes."""
-
-    tree: Tree
-    changes: ChangeLog
-
-
 class RunLog:
     """The changes and the record of one run. Safe for concurrent threads.
 
@@ -67,7 +60,7 @@ class RunLog:
         self.folds = False
         self._is_hurried = False
         self._files = [*files]
-        self._place: OpenRecord | None = None
+        self._changes: ChangeLog | None = None
         self._closed = False
         self._lock = threading.Lock()
 
@@ -98,10 +91,9 @@ class RunLog:
         for a log of a newer version.
         """
         with self._lock:
-            changes = ChangeLog(tree, self.run_id, self.stream.now)
-            self._place = OpenRecord(tree, changes)
-            self._write(self._place)
-            changes.open(map(tree.bucket_label, own), is_new=is_new)
+            self._changes = ChangeLog(tree, self.run_id, self.stream.now)
+            self._write(tree)
+            self._changes.open(map(tree.bucket_label, own), is_new=is_new)
             self.folds |= 0 in own
 
     def correct_clock(self, offset: float) -> None:
@@ -112,14 +104,13 @@ class RunLog:
         run_id = new_run_id(self.stream.own.started_at + offset)
         self.stream.report(facts.ClockCorrected(offset, run_id))
         with self._lock:
-            if self._place is None:
+            if self._changes is None:
                 return
-            changes = self._place.changes
-            former = changes.run_id
+            former = self._changes.run_id
             # The new record first: a run that is killed in between leaves both, and not none.
-            changes.run_id = self.run_id
-            self._write(self._place)
-            run_records.delete(self._place.tree, former)
+            self._changes.run_id = self.run_id
+            self._write(self._changes.tree)
+            run_records.delete(self._changes.tree, former)
 
     def announce(self, item: Published) -> None:
         """Note, durably, a change of which no raw group is left if it is not recorded.
@@ -127,8 +118,8 @@ class RunLog:
         Called before the change, with the file as it will be. Raises StoreError.
         """
         with self._lock:
-            if self._place is not None:
-                self._place.changes.announce(feed_entry(item))
+            if self._changes is not None:
+                self._changes.announce(feed_entry(item))
 
     def record_published(self, *items: Published) -> None:
         """Add changed files to their logs, durably, and to the facts of the run. Raises StoreError.
@@ -137,15 +128,15 @@ class RunLog:
         """
         with self._lock:
             # The log first: a fact that is told and not durable could be missed by followers.
-            if self._place is not None:
-                self._place.changes.add(*map(feed_entry, items))
+            if self._changes is not None:
+                self._changes.add(*map(feed_entry, items))
             self.stream.put(*items)
 
     def write(self) -> None:
         """Write a checkpoint of the record. A store error is logged: the run itself meets it."""
         with self._lock, log_store_errors():
-            if self._place is not None and not self._closed:
-                self._write(self._place)
+            if self._changes is not None and not self._closed:
+                self._write(self._changes.tree)
 
     def close(self, error: Exception | None = None) -> None:
         """End the run, once: write the final record with the changes, and fold the change logs.
@@ -192,11 +183,11 @@ class RunLog:
             self._write_files(done, record)
         finally:
             # In any case: an error in what is made for the user must not cost the record.
-            if self._place is not None:
-                self._end_record(self._place, record)
+            if self._changes is not None:
+                self._end_record(self._changes, record)
 
-    def _end_record(self, place: OpenRecord, record: dict[str, Any]) -> None:
-        tree, changes = place
+    def _end_record(self, changes: ChangeLog, record: dict[str, Any]) -> None:
+        tree = changes.tree
         with log_store_errors():
             # Not by a run that was refused, which changes nothing.
             if self.whole is not None and self.stream.own.failed is None:
@@ -224,14 +215,14 @@ class RunLog:
         if manifest is None:
             return
         # A run without a place in the output compares itself with none.
-        former = former_runs(self._place.tree) if self._place else ()
+        former = former_runs(self._changes.tree) if self._changes else ()
         found = attention_of(self.stream.record, manifest, former)
         self.stream.fold(facts.AttentionFound(found))
 
-    def _write(self, place: OpenRecord) -> None:
+    def _write(self, tree: Tree) -> None:
         record = self._snapshot()
         members = as_record(record)
-        run_records.write(place.tree, self.run_id, members)
+        run_records.write(tree, self.run_id, members)
         self._write_files(record, members)
 
     def _snapshot(self) -> Record:

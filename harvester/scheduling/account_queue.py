@@ -298,12 +298,8 @@ class AccountQueue:
         askable = [backlog for backlog in self.backlogs if backlog.may_be_asked]
         # Most queues have one dataset left: its month does not matter.
         if len(askable) > 1:
-            return max(askable, key=_newest_month)
+            return max(askable, key=lambda each: calendar.month_of(calendar.newest(each.missing)))
         return askable[0] if askable else None
-
-
-def _newest_month(backlog: Backlog) -> Month:
-    return calendar.month_of(calendar.newest(backlog.missing))
 
 
 class MonthTracker:

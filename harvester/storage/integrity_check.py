@@ -106,7 +106,7 @@ def _defects(opened: _OpenFile, digests: list[pa.Table]) -> Iterator[str]:
 
 def _row_defects(opened: _OpenFile, digests: list[pa.Table]) -> Iterator[str]:
     """Check the keys of all rows, or all their columns, a row group at a time."""
-    columns = integrity.key_columns(opened.identity.dataset)
+    columns = ["appid", *opened.identity.dataset.key]
     wanted = None if opened.read_data else columns
     rows = RowCheck(opened.identity, opened.coverage)
     for number in range(opened.file.num_row_groups):

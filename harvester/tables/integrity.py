@@ -34,11 +34,6 @@ class FileIdentity(NamedTuple):
         return bucket_of(appid, self.buckets) == self.bucket
 
 
-def key_columns(dataset: Dataset) -> list[str]:
-    """Return the columns that the tables for `RowCheck` must have."""
-    return ["appid", *dataset.key]
-
-
 def coverage_defects(coverage: Coverage, file: FileIdentity) -> Iterator[str]:
     """Yield the defects of a coverage that its own values show."""
     if list(coverage.appids) != sorted(set(coverage.appids)):

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from harvester.catalogue import languages, matching, unknown_dataset
-from harvester.catalogue.descriptions import facts, members, queries, ready_text
+from harvester.catalogue.descriptions import facts, members, queries
 from harvester.catalogue.languages import Language
 from harvester.cli.options import Format, Lang, language_of
 from harvester.cli.output.answers import answer
 from harvester.cli.output.table_layout import Own, TableColumn
 from harvester.cli.output.terminal import Terminal
-from harvester.core.calendar import day_text
+from harvester.core.calendar import clock_text, day_text
 from harvester.core.dataset import Column, Dataset
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
@@ -84,7 +84,7 @@ def _dataset_as_json(dataset: Dataset, language: Language) -> dict[str, object]:
         "grain": dataset.grain.value,
         "span_days": dataset.span,
         "first_day": day_text(dataset.first_day),
-        "ready_at": ready_text(dataset),
+        "ready_at": clock_text(dataset.ready_minutes),
         "settle_days": dataset.settle,
         "may_be_delayed": dataset.may_be_delayed,
         "sparse": dataset.sparse,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from harvester.core.calendar import DaySet
 from harvester.core.config.settings import Manifest
-from harvester.core.day_states import NOT_ASKED, Cause, DaysBeside, ExplainedDays
+from harvester.core.day_states import NOT_ASKED, Cause, DaysBeside
 from harvester.core.model import bucket_of
 from harvester.planning.wanted_days import Wanted
 from harvester.runs.days.missing_days import RunHistory
@@ -96,13 +96,10 @@ class TablesUpdate:
         history = RunHistory(self.whole, self.tree, self.now, self.states, result_of(self.record))
         for item in history.explain(missing, SEARCHED_RUNS):
             if item.reason != NOT_ASKED:
-                found[item.dataset, item.appid].append(_cause(item))
+                retry_at = None if item.at is None else int(item.at) * 1_000_000
+                cause = Cause(item.days, item.word, item.errcode, retry_at)
+                found[item.dataset, item.appid].append(cause)
         return found
-
-
-def _cause(item: ExplainedDays) -> Cause:
-    retry_at = None if item.at is None else int(item.at) * 1_000_000
-    return Cause(item.days, item.word, item.errcode, retry_at)
 
 
 def result_of(record: Record) -> RunResult:

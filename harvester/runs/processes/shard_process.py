@@ -36,10 +36,10 @@ from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.processes import messages
 from harvester.runs.processes.messages import Channel, Question, ShardTask
 from harvester.runs.record.record import Record
-from harvester.runs.run_log import OpenRecord, RunLog, log_store_errors, recorded
+from harvester.runs.run_log import RunLog, log_store_errors, recorded
 from harvester.runs.runtime import Project
 from harvester.runs.stream import StopOrder, Stream
-from harvester.storage.layout import open_tree
+from harvester.storage.layout import Tree, open_tree
 from harvester.wechat.auth.token_owners import SharedToken, TokenOwners, digest_of
 
 END_SECONDS = 6.0
@@ -158,8 +158,8 @@ class ShardLog(RunLog):
         run_id = self._parent.ask(messages.ClockMoved(whole))
         self.stream.report(ClockCorrected(offset, run_id))
         with self._lock:
-            if self._place is not None:
-                self._place.changes.run_id = run_id
+            if self._changes is not None:
+                self._changes.run_id = run_id
 
     def close(self, error: Exception | None = None) -> None:
         """End the shard, once, and wait until the run is recorded."""
@@ -172,12 +172,12 @@ class ShardLog(RunLog):
 
     def _close(self) -> None:
         """Fold the change logs: the record is written elsewhere."""
-        if self._place is not None:
+        if self._changes is not None:
             with log_store_errors():
                 self._write_tables()
-                self._place.changes.close()
+                self._changes.close()
 
-    def _write(self, place: OpenRecord) -> None:
+    def _write(self, tree: Tree) -> None:
         """Write nothing: the facts are told as they happen."""
 
 

@@ -51,8 +51,8 @@ class ChangeLog:
     """
 
     def __init__(self, tree: Tree, run_id: str, now: Clock) -> None:
+        self.tree = tree
         self.run_id = run_id
-        self._tree = tree
         self._now = now
         self._heads: dict[str, LogPosition] = {}
         self._announced: dict[str, str] = {}
@@ -64,21 +64,21 @@ class ChangeLog:
         of a tree that is being made. Raises StoreError, and UsageError for a newer version and for
         files of another number of buckets.
         """
-        store, own = self._tree.store, set(labels)
+        store, own = self.tree.store, set(labels)
         logs = shelves(store.list(CHANGES))
         logs = {label: shelf for label, shelf in logs.items() if label in own}
         self._heads = change_reader.heads(store, logs)
         lacking = sorted(own - self._heads.keys())
-        files = change_reader.data_files(self._tree) if lacking and not is_new else {}
+        files = change_reader.data_files(self.tree) if lacking and not is_new else {}
         for dataset in CATALOGUE if files else ():
             # Refused here already, so that a run with a wrong number of buckets leaves no log.
-            partitions(self._tree, dataset)
+            partitions(self.tree, dataset)
         for label in lacking:
             # The first entry is linked to the files that there were, so a cursor from before it
             # fits.
             there = files.get(label, [])
             self._heads[label] = LogPosition(0, files_mark(there))
-            change_folding.remember(self._tree, label, {file.name for file in there})
+            change_folding.remember(self.tree, label, {file.name for file in there})
             self._append(label, [LogEntry(op=BEGIN, run_id=self.run_id)])
         for label, shelf in logs.items():
             for file in shelf.begun:
@@ -90,7 +90,7 @@ class ChangeLog:
         file = f"{self.run_id}.{mark_of(item.path)}.entry"
         name = f"{CHANGES}/{label_of(item.path)}/begun/{file}"
         begun = replace(item, at=calendar.utc_text(self._now()), run_id=self.run_id)
-        json_file.write(self._tree.store, name, begun)
+        json_file.write(self.tree.store, name, begun)
         self._announced[item.path] = name
 
     def add(self, *entries: LogEntry) -> None:
@@ -105,12 +105,12 @@ class ChangeLog:
         # After the entry: killed in between, the change is reported twice instead of never.
         for entry in entries:
             if announced := self._announced.pop(entry.path, None):
-                self._tree.store.delete(announced)
+                self.tree.store.delete(announced)
 
     def close(self) -> None:
         """Fold the open logs, and drop old entries of them. Raises StoreError."""
         for label in self._heads:
-            change_folding.fold(self._tree, label, self._now())
+            change_folding.fold(self.tree, label, self._now())
 
     def _append(self, label: str, entries: list[LogEntry]) -> None:
         while entries:
@@ -139,7 +139,7 @@ class ChangeLog:
 
     def _create(self, label: str, first: int, data: bytes) -> None:
         """Create the file of a round. Raises LostRace if its first number is taken."""
-        store, name = self._tree.store, round_name(label, first)
+        store, name = self.tree.store, round_name(label, first)
         store.put(name, data, None)
         # A run that took over a lost lease may have folded an entry of this number, and removed
         # its file since. The rounds are not listed: a run may have thousands of them.
@@ -149,19 +149,19 @@ class ChangeLog:
             raise LostRace(f"{store.display_path(name)}: folded by another run", "run again")
 
     def _head(self, label: str) -> LogPosition:
-        store = self._tree.store
+        store = self.tree.store
         logs = {label: change_reader.shelf(store, label)}
         return change_reader.heads(store, logs).get(label, LogPosition())
 
     def _take_over(self, label: str, name: str) -> None:
         """Report a change that was announced: done or not, its file is to be read again."""
-        store = self._tree.store
+        store = self.tree.store
         begun = json_file.read(store, name, LogEntry)
         if begun and label_of(begun.path) == label and parse_name(store, begun.path):
             op: Op = "deleted" if store.get(begun.path, 1) is None else "erased"
             self._append(label, [replace(begun, op=op)])
             dead = calendar.utc_text(self._now() - _DEAD_AFTER_SECONDS)
-            if self._tree.hold is not UNLOSABLE and begun.at > dead:
+            if self.tree.hold is not UNLOSABLE and begun.at > dead:
                 # Its run may live although it lost its lease, and may change the file after this.
                 return
         store.delete(name)

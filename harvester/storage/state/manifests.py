@@ -196,7 +196,7 @@ def _job(job: Job, every: tuple[str, ...]) -> dict[str, Any]:
 def _override(dataset: Dataset) -> dict[str, Any]:
     return {
         "span": dataset.span,
-        "ready_at": _clock_text(dataset.ready_minutes),
+        "ready_at": calendar.clock_text(dataset.ready_minutes),
         "settle": f"{dataset.settle}d",
         "refresh": dataset.refresh._asdict(),
     }
@@ -204,17 +204,14 @@ def _override(dataset: Dataset) -> dict[str, Any]:
 
 def _expect(expect: Expect) -> dict[str, Any]:
     by, rows = expect.complete_by, expect.min_share_with_rows
+    time = by and calendar.clock_text(by.time)
     members = {
-        "complete_by": by and {"time": _clock_text(by.time), "share": _share_text(by.share)},
+        "complete_by": by and {"time": time, "share": _share_text(by.share)},
         "min_share_with_rows": rows and _share_text(rows),
         "quiet": [calendar.range_text(*days) for days in calendar.day_ranges(expect.quiet_days)],
         "gate": expect.gate,
     }
     return {name: value for name, value in members.items() if value}
-
-
-def _clock_text(minutes: int) -> str:
-    return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
 
 def _share_text(share: float) -> str:

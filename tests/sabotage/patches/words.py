@@ -136,7 +136,7 @@ SABOTAGES = (
     Sabotage(
         "published-not-told",
         RUN_LOG,
-        "self._place.changes.add(*map(feed_entry, items))",
+        "self._changes.add(*map(feed_entry, items))",
         "pass",
         "tests/storage/state/test_change_feed.py::test_the_feed_has_days_accounts_and_rows",
     ),
