@@ -49,8 +49,6 @@ from harvester.verbs.project import open_project
 _NO_ANSWER = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN, Action.DEFER)
 """Actions after which nothing is known of the window, and a later question may be answered."""
 
-_NO_PROVENANCE = Provenance(0, "")
-
 
 @dataclass(frozen=True, slots=True)
 class UnusableDay:
@@ -301,5 +299,5 @@ def table_of_answer(dataset: Dataset, window: Window, body: bytes) -> pa.Table:
 
 def _table(appid: str, dataset: Dataset, decoded: Decoded) -> pa.Table:
     schema = arrow_schema(dataset)
-    news = [NewRows(appid, day, rows, _NO_PROVENANCE) for day, rows in decoded.days.items()]
+    news = [NewRows(appid, day, rows, Provenance(0, "")) for day, rows in decoded.days.items()]
     return pa.Table.from_batches([to_record_batch(schema, news)] if news else [], schema)

@@ -27,7 +27,6 @@ _NO_ANSWER = Rule(
 )
 _CUT_OFF = replace(_NO_ANSWER, action=Action.RETRY_NOW, meaning="the connection failed")
 _UNREACHED = replace(_NO_ANSWER, action=Action.HOST_DOWN, meaning="WeChat was not reached")
-_NOT_CONNECTED = replace(_UNREACHED, is_local=True)
 _NO_TOKEN_SERVER = replace(
     _CUT_OFF,
     meaning="the token server was not reached",
@@ -60,7 +59,7 @@ _OUTDATED_TLS = replace(
 _RULES: tuple[tuple[type[errors.CallError], Rule], ...] = (
     (errors.OutdatedTls, _OUTDATED_TLS),
     (errors.BadTls, _BAD_TLS),
-    (errors.NotConnected, _NOT_CONNECTED),
+    (errors.NotConnected, replace(_UNREACHED, is_local=True)),
     (errors.Unreachable, _UNREACHED),
     (errors.NoTokenServer, _NO_TOKEN_SERVER),
     (errors.ConnectionFailed, _CUT_OFF),

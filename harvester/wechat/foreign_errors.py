@@ -18,8 +18,6 @@ from aiohttp.http import HttpProcessingError
 
 from harvester.core import errors
 
-_PROXY_REFUSED = "the proxy (api.proxy) does not let the call through"
-
 # The first row that fits a foreign error decides what becomes of it.
 _FAILURES: tuple[tuple[type[BaseException] | UnionType, type[errors.CallError], str], ...] = (
     (aiohttp.ConnectionTimeoutError, errors.Unreachable, "no connection in time"),
@@ -103,7 +101,7 @@ def refused_by_proxy(server: str, status: int) -> errors.CallError:
     """
     is_local = status < 500 or status == _LOGIN_REQUIRED
     kind = errors.NotConnected if is_local else errors.BadAnswer
-    return kind(f"{server}: {_PROXY_REFUSED}: HTTP {status}")
+    return kind(f"{server}: the proxy (api.proxy) does not let the call through: HTTP {status}")
 
 
 def is_foreign_page(status: int, body: bytes) -> bool:

@@ -25,8 +25,6 @@ from harvester.storage import coverage_scan
 from harvester.storage.layout import Tree
 from harvester.storage.raw_log import group_names
 
-_ONE_EACH = 0
-
 
 def run(run_log: RunLog, project: Project, options: RunOptions) -> None:
     """Fetch and publish the missing days in as many processes as the options say.
@@ -133,8 +131,8 @@ def known_of(platform: PlatformAccess | None, appids: Collection[str]) -> Platfo
 
 
 def _processes(wanted: int, buckets: int, limits: Limits) -> int:
-    """Return the number of processes. Raises UsageError."""
-    if wanted == _ONE_EACH:
+    """Return the number of processes; ``wanted`` is 0 for one on each core. Raises UsageError."""
+    if not wanted:
         return min(usable_cores(), buckets, limits.connections)
     if wanted > buckets:
         raise UsageError(

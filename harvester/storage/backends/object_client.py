@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 BEYOND_THE_END = "416"
 """Status for a range outside of an object."""
 
-# For the requests for credentials. Those to the store are repeated here, where it is known which
-# of them may be, and what an answer means after one that got lost.
-_RETRY: RetryConfig = {"max_retries": 2}
 _CONNECT_SECONDS = 10.0
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
@@ -91,7 +88,9 @@ def connect(
     }
     # Not what was silent: `answered` repeats that, and both together would take a minute.
     quick = timedelta(seconds=min(limits.silence, limits.patience))
-    retry: RetryConfig = {**_RETRY, "retry_timeout": quick}
+    # For the requests for credentials. Those to the store are repeated here, where it is known
+    # which of them may be, and what an answer means after one that got lost.
+    retry: RetryConfig = {"max_retries": 2, "retry_timeout": quick}
     # obstore reads this variable only if no options are given.
     if (endpoint or "").startswith("http://") or environ.get("AWS_ALLOW_HTTP") == "true":
         options["allow_http"] = True
