@@ -21,10 +21,6 @@ from harvester.core.text.wording import Message, counted, said
 from harvester.runs.record.events import Progress
 
 _BAR_SECONDS = 0.2
-_FIRST_LINE_SECONDS = 10.0
-_LAST_LINE_SECONDS = 300.0
-_SHARE_BETWEEN_LINES = 1 / 4
-
 _BAR_WIDTH = 30
 
 _log = logging.getLogger("harvester.progress")
@@ -43,17 +39,22 @@ async def show_bar(position: Callable[[], Progress], console: Console | None = N
                 await anyio.sleep(_BAR_SECONDS)
 
 
-async def log_lines(position: Callable[[], Progress]) -> None:
-    """Log lines until cancelled: every ten seconds at first, and less and less often.
+def pause_between_lines(seconds: float) -> float:
+    """Return the time between two lines of a run that has taken so long: ten seconds at first.
 
     A CI log shows that the run goes on, and a run of hours does not fill it.
     """
-    pause = _FIRST_LINE_SECONDS
+    return min(300.0, max(10.0, seconds / 4))
+
+
+async def log_lines(position: Callable[[], Progress]) -> None:
+    """Log lines until cancelled."""
+    pause = pause_between_lines(0.0)
     while True:
         await anyio.sleep(pause)
         at = position()
         _log.info("%s", "; ".join(part.plain for part in (*_windows(at), *_counts(at))))
-        pause = min(_LAST_LINE_SECONDS, max(pause, at.seconds * _SHARE_BETWEEN_LINES))
+        pause = pause_between_lines(at.seconds)
 
 
 def bar(at: Progress) -> Group:

@@ -16,12 +16,7 @@ from harvester.cli.output.phrases import minute_texts
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.wording import and_more, counted, entry, said, sentences
 from harvester.runs.record.events import Event, Problem, Progress, Published, RunEnded
-
-_PUBLISHED_SECONDS = 10.0
-"""Minimum seconds between two lists of replaced files."""
-
-_SHARE_BETWEEN_LISTS = 1 / 4
-"""Minimum time between two lists, as a share of the time that the run has taken so far."""
+from harvester.verbs.progress import pause_between_lines
 
 _OF_THE_HOST = {"unreachable", "foreign_page", "no_answer"}
 """Causes that concern the host: their lines name no account."""
@@ -49,7 +44,7 @@ class EventLines:
                 self._log_problem(event)
             case Published():
                 self._published.append(event)
-            case Progress(seconds=now) if now - self._listed_at >= _pause(now):
+            case Progress(seconds=now) if now - self._listed_at >= pause_between_lines(now):
                 self._list(now)
             case RunEnded():
                 # The next run of one that goes on until all is complete begins at 0 again.
@@ -72,11 +67,6 @@ class EventLines:
         published, self._published, self._listed_at = self._published, [], now
         for line in published_lines(published):
             _log.info("%s", line)
-
-
-def _pause(seconds: float) -> float:
-    """Return the time between two lists: ever more, so that hours do not fill the log of a CI."""
-    return max(_PUBLISHED_SECONDS, seconds * _SHARE_BETWEEN_LISTS)
 
 
 def problem_line(problem: Problem) -> str:
