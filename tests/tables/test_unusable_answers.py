@@ -206,7 +206,7 @@ def test_an_unusable_answer_is_kept_reported_and_replaced(
     assert f"{SICK}, {dataset} {when}: {count}: quarantined: {named[0][3]}" in done.err
     for name, of, day, reason in named:
         assert odd.reason in reason
-        assert f"quarantined: {name}: {of} {day}: {reason}" in printed
+        assert f"  {name} {of} {day}: {reason}" in printed
         kept = run.output / "_harvester" / "quarantine" / of / name / f"{day}.json"
         assert body_of(kept) == body
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Annotated, NamedTuple
 
@@ -97,31 +96,24 @@ MAX_ROWS = 20
 
 def _print_check(out: Terminal, found: Check, *, acknowledge: bool = False) -> None:
     worst_first = sorted(found.accounts, key=lambda each: WORST_FIRST.index(each.state))
-    shown = [account for account in worst_first if account.state is not State.WORKS]
-    if len(worst_first) <= MAX_ROWS:
-        shown = worst_first
-    rows = [row for account in shown[:MAX_ROWS] for row in _rows(account)]
-    if rows:
+    shown = worst_first
+    if len(shown) > MAX_ROWS:
+        shown = [each for each in shown if each.state is not State.WORKS][:MAX_ROWS]
+    if rows := [row for account in shown for row in _rows(account)]:
         out.say_table(_COLUMNS, rows)
-    if folded := worst_first[len(shown[:MAX_ROWS]) :]:
-        others = counted(len(folded), "account")
-        out.say(f"and {others}: {_states(folded)} (--format json lists all)")
+    out.say_more(len(worst_first) - len(shown))
     _print_reasons(out, found)
     _print_paused(out, found.paused)
-    states = f": {_states(found.accounts)}" if found.accounts else ""
+    states = f": {', '.join(_states(found))}" if found.accounts else ""
     accounts = f"{counted(len(found.accounts), 'account')}{states}"
     out.say(f"{accounts}; {counted(found.calls, 'call')}", gap=True)
     print_pause_lines(out, found.pause_lines, "check", acknowledge=acknowledge)
 
 
-def _states(accounts: Sequence[AccountCheck]) -> str:
-    counts = Counter(account.state for account in accounts)
-    return ", ".join(
-        f"{counts[state]:,} "
-        + ("work" if state is State.WORKS and counts[state] > 1 else state.value)
-        for state in WORST_FIRST
-        if counts[state]
-    )
+def _states(found: Check) -> Iterator[str]:
+    for state in WORST_FIRST:
+        if count := found.count(state):
+            yield f"{count:,} {'work' if state is State.WORKS and count > 1 else state.value}"
 
 
 def _rows(account: AccountCheck) -> Iterator[_Row]:

@@ -28,7 +28,7 @@ from harvester.cli.output.coverage_table import COVERAGE, print_suspicious
 from harvester.cli.output.phrases import days_text, minute_texts, with_code
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, Own, TableColumn
-from harvester.cli.output.terminal import MAX_LINES, Terminal
+from harvester.cli.output.terminal import Terminal
 from harvester.core.exit_codes import Exit
 from harvester.core.results import PausedAccount
 from harvester.core.text.inert_text import inert, named
@@ -159,11 +159,12 @@ def _print_status(out: Terminal, found: Status, *, proposes: bool) -> None:
     for silent in found.empty_everywhere:
         out.say(entry(silent.dataset, silent.text), gap=True)
     names = {account.appid: account.name for account in found.accounts}
-    for item in found.quarantined[:MAX_LINES]:
-        account = named(item.appid, names.get(item.appid, ""))
-        where = f"{account}: {item.dataset} {item.day}"
-        why = said("quarantined: {where}: {reason}", where=where, reason=item.reason)
-        out.say(why, gap=item is found.quarantined[0])
+    in_quarantine = [
+        entry(f"{named(x.appid, names.get(x.appid, ''))} {x.dataset} {x.day}", x.reason)
+        for x in found.quarantined
+    ]
+    many = counted(len(in_quarantine), "account-day")
+    out.say_list(said("quarantined: {days}", days=many), in_quarantine)
     foreign = (said("not harvester's: {file}", file=inert(name)) for name in found.foreign)
     for line in (*found.warnings, *foreign):
         out.say(said("note: {note}", note=line), gap=True)

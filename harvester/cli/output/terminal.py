@@ -56,8 +56,12 @@ class Terminal(PlainConsole):
             self.say(title, gap=True)
         for line in lines[:MAX_LINES]:
             self.say(indented(line, indent))
-        if (more := len(lines) - MAX_LINES) > 0:
-            line = said("and {count:,} more (--format json lists all)", count=more)
+        self.say_more(len(lines) - MAX_LINES, indent)
+
+    def say_more(self, count: int, indent: int = 0) -> None:
+        """Print how many things are left out, if there are any."""
+        if count > 0:
+            line = said("and {count:,} more (--format json lists all)", count=count)
             self.say(indented(line, indent))
 
     def say_pairs(self, pairs: Mapping[str, str]) -> None:
