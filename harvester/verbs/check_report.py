@@ -79,6 +79,11 @@ class AccountCheck:
         return min(states, key=WORST_FIRST.index, default=State.WORKS)
 
     @property
+    def scarcest(self) -> ReportedQuota | None:
+        """The known quota with the fewest calls left."""
+        return min(self.allowances.values(), key=lambda quota: quota.remain, default=None)
+
+    @property
     def is_authorised(self) -> bool:
         """True if WeChat accepts the account, even if it allows nothing or nothing now."""
         return any(

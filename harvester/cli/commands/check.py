@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
-from harvester.catalogue import CATALOGUE
 from harvester.cli import options
 from harvester.cli.next_commands import print_pause_lines
 from harvester.cli.output import logs
@@ -15,7 +14,6 @@ from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Own, TableColumn
 from harvester.cli.output.terminal import Terminal
 from harvester.core.exit_codes import Exit
-from harvester.core.model import ReportedQuota
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.wording import counted
 from harvester.verbs import check as checking
@@ -72,19 +70,16 @@ def check(
     return found.exit_code
 
 
-class _Row(NamedTuple):
-    """The families of an account that are in one state, and the scarcest known quota of them."""
-
-    account: AccountCheck
-    state: State
-    family: str
-    scarcest: ReportedQuota | None
+def _family(account: AccountCheck) -> str:
+    """Return the families that are in the account's state."""
+    families = [each.family for each in account.findings if each.state is account.state]
+    return WHOLE_ACCOUNT if len(families) == len(account.findings) else ", ".join(families)
 
 
-_COLUMNS: Sequence[TableColumn[_Row]] = (
-    TableColumn("name", lambda row: row.account.name, "text", may_lack=True),
-    TableColumn("appid", lambda row: row.account.appid, "code"),
-    TableColumn("family", lambda row: row.family, "code"),
+_COLUMNS: Sequence[TableColumn[AccountCheck]] = (
+    TableColumn("name", lambda row: row.name, "text", may_lack=True),
+    TableColumn("appid", lambda row: row.appid, "code"),
+    TableColumn("family", _family, "code"),
     TableColumn("state", lambda row: Own(row.state.value, style_of(row.state.value)), "code"),
     TableColumn("calls a day", lambda row: row.scarcest and row.scarcest.daily_limit, rank=1),
     TableColumn("used", lambda row: row.scarcest and row.scarcest.used, rank=2),
@@ -99,8 +94,8 @@ def _print_check(out: Terminal, found: Check, *, acknowledge: bool = False) -> N
     shown = worst_first
     if len(shown) > MAX_ROWS:
         shown = [each for each in shown if each.state is not State.WORKS][:MAX_ROWS]
-    if rows := [row for account in shown for row in _rows(account)]:
-        out.say_table(_COLUMNS, rows)
+    if shown:
+        out.say_table(_COLUMNS, shown)
     out.say_more(len(worst_first) - len(shown))
     _print_reasons(out, found)
     _print_paused(out, found.paused)
@@ -114,25 +109,6 @@ def _states(found: Check) -> Iterator[str]:
     for state in WORST_FIRST:
         if count := found.count(state):
             yield f"{count:,} {'work' if state is State.WORKS and count > 1 else state.value}"
-
-
-def _rows(account: AccountCheck) -> Iterator[_Row]:
-    """Yield a row for each state of an account; what works has none beside what does not."""
-    families: dict[State, list[str]] = {}
-    for finding in account.findings:
-        families.setdefault(finding.state, []).append(finding.family)
-    if len(families) > 1:
-        families.pop(State.WORKS, None)
-    for state in sorted(families, key=WORST_FIRST.index):
-        known = (
-            allowance
-            for name, allowance in account.allowances.items()
-            if CATALOGUE[name].family in families[state]
-        )
-        scarcest = min(known, key=lambda allowance: allowance.remain, default=None)
-        whole = len(families[state]) == len(account.findings)
-        family = WHOLE_ACCOUNT if whole else ", ".join(families[state])
-        yield _Row(account, state, family, scarcest)
 
 
 def _print_reasons(out: Terminal, found: Check) -> None:
