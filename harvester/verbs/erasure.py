@@ -20,6 +20,7 @@ from harvester.core.calendar import FIRST_DAY, Day, DaySet, Month, day_text, new
 from harvester.core.dataset import DATE_COLUMN, Grain
 from harvester.core.errors import DamagedOutput, StoreError, UsageError
 from harvester.core.model import APPID, bucket_of
+from harvester.core.text.wording import and_more
 from harvester.planning.wanted_days import Wanted
 from harvester.storage.backends.base import META_DIR, FileInfo, read_bytes
 from harvester.storage.derived import derived_files
@@ -92,11 +93,9 @@ def refuse_wanted(target: ErasureRequest, want: Wanted) -> None:
         f"{appid} {name} {day_text(oldest(wanted))}..{day_text(newest(wanted))}"
         for appid, name, wanted in still[:_SHOWN]
     ]
-    if len(still) > _SHOWN:
-        lines.append(f"and {len(still) - _SHOWN:,} more")
     begin = "" if target.before is None else f", or let them begin on {day_text(target.before)}"
     raise UsageError(
-        ("the manifest still wants what is to be forgotten:", *lines),
+        ("the manifest still wants what is to be forgotten:", and_more(lines, len(still))),
         f"take the accounts off the jobs{begin}; the next run would fetch all of it again",
     )
 
