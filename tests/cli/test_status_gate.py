@@ -13,7 +13,7 @@ from harvester.cli import invoke
 from harvester.core.exit_codes import Exit
 from harvester.storage.empty_everywhere import EmptyEverywhere
 from harvester.verbs import status as surveying
-from harvester.verbs.gate import Gate
+from harvester.verbs.gate import Gate, share_text
 from harvester.verbs.status import Status
 from tests.end_to_end.test_kills import sandbox_process, start, write_manifest
 from tests.support.run_harness import appid
@@ -53,12 +53,20 @@ def test_lost_days_are_named_in_text(manifest: str, capsys: pytest.CaptureFixtur
     assert re.search(rf"{SICK}: \d+ days? of .*2026-02-0\d.*: refused \(48001\)", shown)
 
 
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.57, "57%"), (0.999_99, "99.9%"), (2 / 3, "66.6%"), (1.0, "100%")]
+)
+def test_a_share_is_rounded_down_to_what_it_is(share: float, text: str) -> None:
+    """57% in binary is a little less."""
+    assert share_text(share) == text
+
+
 def test_a_share_may_be_enough(manifest: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One of two accounts is half of the days; the other one is named with its reason."""
     gate = ["status", manifest, "--require", "2026-02-03", "--at-least"]
     assert invoke([*gate, "50%"]) == Exit.DONE
     shown = capsys.readouterr().out
-    assert "days up to 2026-02-03: 50.0% are there, which is enough; without" in shown
+    assert "days up to 2026-02-03: 50% are there, which is enough; without" in shown
     assert f"{SICK}: " in shown
     assert invoke([*gate, "51%"]) == Exit.INCOMPLETE
 

@@ -6,7 +6,6 @@ The rows are datasets or accounts, as tables or as JSON.
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -45,7 +44,7 @@ from harvester.verbs.account_status import (
     UnlistedAccount,
 )
 from harvester.verbs.arguments import ManifestSource
-from harvester.verbs.gate import Gate, LostDays
+from harvester.verbs.gate import Gate, LostDays, share_text
 from harvester.verbs.project import read_manifest
 from harvester.verbs.status import Status
 
@@ -255,9 +254,8 @@ def _print_gate(out: Terminal, gate: Gate) -> None:
 def _verdict(gate: Gate) -> Message:
     """Return whether the required days are there, or when they may come."""
     if gate.without:
-        # Rounded down, because 100 means that nothing is missing.
-        percent = math.floor(1000 * gate.share) / 10
-        return said("{percent}% are there, which is enough; without", percent=percent)
+        there = share_text(gate.share)
+        return said("{share} are there, which is enough; without", share=there)
     if gate.obtainable:
         count = sum(each.days for each in gate.obtainable)
         coming = "{count:,} account-days can still be obtained, from {time} on"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
@@ -18,6 +17,7 @@ from harvester.storage.state import run_records
 from harvester.storage.state.quota_ledger import quota_use
 from harvester.storage.state.run_records import RunRecord
 from harvester.verbs.account_status import STATES
+from harvester.verbs.gate import share_text
 from harvester.verbs.page.facts import View
 
 MAX_ROWS = 200
@@ -120,16 +120,11 @@ def expectations(view: View) -> Html:
     words, rows = view.words, []
     for each in sorted(view.found.expectations, key=lambda each: each.is_met):
         counts = {"there": f"{each.there:,}", "accounts": f"{each.accounts:,}"}
-        there = words["there.share"].format(**counts, share=_percent(each.share))
+        there = words["there.share"].format(**counts, share=share_text(each.share))
         kind, met = words[f"expectation.{each.kind}"], words["yes" if each.is_met else "no"]
-        rows.append((each.dataset, kind, str(each.day), _percent(each.expected), there, met))
+        rows.append((each.dataset, kind, str(each.day), share_text(each.expected), there, met))
     heads = "dataset expectation day expected there met"
     return _table(view, "expectations", heads, rows)
-
-
-def _percent(share: float) -> str:
-    # Rounded down, because 100% means all; a binary fraction may lie just below the decimal one.
-    return f"{math.floor(round(1000 * share, 6)) / 10:g}%"
 
 
 def days(view: View) -> Html:
