@@ -241,7 +241,8 @@ def _told(former: Iterable[FormerRun], manifest: str) -> Mapping[str, Attention]
 def _shard_count(shard: str | None) -> int:
     """Return the number of shards of a run that had one like ``2/8``."""
     total = (shard or "1/1").partition("/")[2]
-    return int(total) if total.isdecimal() else 1
+    # From a file, in which a number may have any length.
+    return int(total) if total.isdecimal() and len(total) < 5 else 1
 
 
 def _still(item: Attention, lacking: Pairs) -> Iterator[Attention]:

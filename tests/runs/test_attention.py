@@ -232,6 +232,16 @@ def test_planted_records_tell_nothing(lab: RunHarness) -> None:
         assert keys(lab.run()) == {REVOKED: False}
 
 
+def test_a_planted_number_of_shards_ends_no_status(lab: RunHarness) -> None:
+    """Python parses no number of more than 4,300 digits."""
+    lab.sandbox.fail(SICK, 48001)
+    lab.run()
+    [path] = (lab.root / "_harvester/runs").glob("*.json")
+    planted = {**orjson.loads(path.read_bytes()), "shard": f"1/{'9' * 5_000}"}
+    path.with_name("20991231T000000Z-000000.json").write_bytes(orjson.dumps(planted))
+    assert [item.key for item in judged(lab).attention] == [REVOKED]
+
+
 @pytest.mark.parametrize("since", ["", "soon", "0000-00-00T00:00:00Z", "9" * 40])
 def test_a_planted_note_of_another_run_tells_nothing(lab: RunHarness, since: str) -> None:
     """A lock's note may hold any text; the run is Busy, and nothing more."""

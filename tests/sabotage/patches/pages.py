@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.sabotage.run import Sabotage
 
 ANNOTATIONS = "harvester/cli/output/attention_lines.py"
+COMMANDS = "harvester/cli/output/workflow_commands.py"
 MARKDOWN = "harvester/cli/output/markdown.py"
 MESSAGE = "harvester/cli/output/termination_message.py"
 RUN = "harvester/cli/commands/run.py"
