@@ -19,20 +19,21 @@ class _Engine:
     """The variables of an engine.
 
     Without ``count`` it tells no number of tasks. Their indexes begin with that in ``first``, or
-    with 0.
+    with 0, and end with that in ``last``.
     """
 
     name: str
     index: str
     count: str = ""
     first: str = ""
+    last: str = ""
 
 
 _ENGINES = (
     _Engine("Kubernetes", "JOB_COMPLETION_INDEX"),
     _Engine("AWS Batch", "AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"),
     _Engine("Cloud Run", "CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_COUNT"),
-    _Engine("Slurm", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
+    _Engine("Slurm", *(f"SLURM_ARRAY_TASK_{name}" for name in ("ID", "COUNT", "MIN", "MAX"))),
 )
 
 
@@ -58,8 +59,9 @@ def shard_of_engine(environ: Mapping[str, str]) -> tuple[int, int]:
 def _shard(environ: Mapping[str, str], engine: _Engine) -> tuple[int, int]:
     index, first = _number(environ, engine.index), _number(environ, engine.first, "0")
     count = _count(environ, engine)
-    # Of an array with gaps a task has an index that is too large.
-    if not first <= index < first + count:
+    last = _number(environ, engine.last, str(index))
+    # Each task of an array with gaps is refused, or some would run as the shards of others.
+    if not first <= index <= last < first + count:
         raise UsageError(
             f"shard auto: {engine.index} is {index}, and there are {count} shards",
             f"{engine.name} counts from {first}, without gaps; set {SHARDS} to the number of its"

@@ -197,7 +197,7 @@ def test_each_shard_harvests_its_own_buckets(
 
 
 def test_a_shard_reads_no_file_of_another_one(tmp_path: Path) -> None:
-    """What is damaged there stops that shard alone, and no account there is evidence here."""
+    """A damaged file stops its shard alone, and accounts of other shards are no evidence."""
     lab = RunHarness(tmp_path, accounts=6, end="2026-03-05", buckets=2, datasets=(HOURLY,))
     for number in (1, 2):
         assert lab.run(shard=(number, 2)).exit_code is Exit.DONE

@@ -69,6 +69,8 @@ def test_an_index_is_a_shard(environ: dict[str, str], shard: tuple[int, int]) ->
         ),
         # The last task of an array with gaps.
         (slurm(9, 1, 3), "SLURM_ARRAY_TASK_ID is 9, and there are 3 shards"),
+        # The first task of --array=1,2,9: as 1/3 it would run beside two that are refused.
+        ({**slurm(1, 1, 3), "SLURM_ARRAY_TASK_MAX": "9"}, "SLURM_ARRAY_TASK_ID is 1, and there"),
         # A part of an array that is submitted again.
         ({**slurm(3, 3, 1), "HARVESTER_SHARDS": "8"}, "COUNT is 1, HARVESTER_SHARDS is 8"),
     ],
