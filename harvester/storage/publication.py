@@ -32,7 +32,7 @@ class SeenOddity(NamedTuple):
     window: Window
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Published:
     """Result of publishing a partition, collected answer by answer, and unchanged once returned.
 

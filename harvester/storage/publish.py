@@ -10,14 +10,14 @@ import heapq
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import groupby
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from harvester.core import calendar, readiness
-from harvester.core.calendar import Clock, Day, Month
+from harvester.core.calendar import Clock, Day, DaySet, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import LostRace, StoreError
 from harvester.core.model import RawAnswer
@@ -82,27 +82,28 @@ def publish(
         # The winner of a race may have published some of these groups too, and removed them.
         left = raw_log.existing(tree, touching) if lost else touching
         done = Published(dataset.name, partition.month, tree.name(partition))
-        _publish_once(_PartitionUpdate(tree, dataset, partition, trusted, done), left)
-        return done
+        return _publish_once(_PartitionUpdate(tree, dataset, partition, trusted, done), left)
 
     return retry_races(attempt)
 
 
-def _publish_once(update: _PartitionUpdate, touching: list[Group]) -> None:
+def _publish_once(update: _PartitionUpdate, touching: list[Group]) -> Published:
     with partition_reader.opened(update.tree.store, update.done.path) as stored:
         # Once the file is read, because another run may have asked for its rows a moment ago.
         update.now = update.trusted.now()
         old = stored.footer.groups if stored else {}
         fresh = [group for group in touching if group.id not in old]
-        update.done.rows_before = update.done.rows_after = stored.rows if stored else 0
+        before = after = stored.rows if stored else 0
         # A file that has all groups already is not written again.
         if fresh:
-            update.done.rows_after = _write_merged(update, stored, fresh)
+            after = _write_merged(update, stored, fresh)
         for group in touching:
             # An earlier run has merged these, and may have died before it said so.
             if stored and group.id in old:
                 update.record_replayed(group, stored.footer.coverage)
     _forget_healed(update)
+    done = replace(update.done, rows_before=before, rows_after=after)
+    return replace(done, days=update.days, changed_days=update.changed_days)
 
 
 def recover(
@@ -145,7 +146,7 @@ def recover(
 
 @dataclass(slots=True)
 class _PartitionUpdate:
-    """Progress of publishing one partition: its result so far, and what is known besides.
+    """Progress of publishing one partition: its result, and what that does not have yet.
 
     ``unread`` has the names of damaged groups.
     """
@@ -155,6 +156,8 @@ class _PartitionUpdate:
     partition: Partition
     trusted: TrustedTimes
     done: Published
+    days: DaySet = calendar.NO_DAYS
+    changed_days: DaySet = calendar.NO_DAYS
     known: dict[str, AccountDays] = field(default_factory=dict)
     unread: set[str] = field(default_factory=set)
     now: float = 0.0
@@ -178,7 +181,7 @@ class _PartitionUpdate:
             self.empty[change.appid] = change.empty
         if change.applied:
             self.done.appids.add(change.appid)
-            self.done.days |= calendar.from_month_mask(change.applied, self.month)
+            self.days |= calendar.from_month_mask(change.applied, self.month)
         for day, rejected in change.rejected.items():
             quarantine.keep(self.tree, day, *rejected)
             where = change.appid, self.dataset.name, calendar.date_of(day)
@@ -194,10 +197,10 @@ class _PartitionUpdate:
         for answer, _ in _answers(self, group):
             appid, begin, end = answer.window.appid, answer.window.begin, answer.window.end
             days = calendar.day_range(begin, end) & month
-            self.done.days |= days
+            self.days |= days
             self.done.appids.add(appid)
             # What differed is not known any more.
-            self.done.changed_days |= days
+            self.changed_days |= days
             self.done.changed_appids.add(appid)
             # A new answer of this account, merged a moment ago, knows more than the old footer.
             if appid not in self.known:
@@ -274,7 +277,7 @@ def _changes(
         if changed := change.changed:
             change.record_news()
             update.done.changed_appids.add(appid)
-            update.done.changed_days |= calendar.from_month_mask(changed, update.month)
+            update.changed_days |= calendar.from_month_mask(changed, update.month)
 
 
 def answered_on(dataset: Dataset, month: Month, day: Day) -> AnsweredOn:
@@ -295,8 +298,10 @@ def _decoded_answers(
     Consecutive days of a batch stay one slice all the way to the file.
     """
     read = decode_batch.batch_decoder(update.dataset)
-    streams = (_answers(update, group) for group in groups)
-    for batch in decode_batch.batches(heapq.merge(*streams, key=_window_order)):
+    streams = [_answers(update, group) for group in groups]
+    # A merge of one stream costs a heap operation an answer for nothing.
+    in_order = heapq.merge(*streams, key=_window_order) if len(streams) > 1 else streams[0]
+    for batch in decode_batch.batches(in_order):
         found = read(batch)
         for (answer, stamp), decoded in zip(batch, found, strict=True):
             reason = update.trusted.untrusted.get(answer.window.appid)
