@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from harvester.cli import invoke
-from harvester.cli.commands import check, status
+from harvester.cli.commands import check
 from harvester.cli.output import answers, terminal
 from harvester.core.text.safe_text import safe_text
 from harvester.runs.record import causes
@@ -94,7 +94,7 @@ def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     """The outputs of one test; lists are printed whole, so that no text is left out."""
     root = logging.getLogger()
     handlers = root.handlers[:]
-    for module in (answers, status, terminal):
+    for module in (answers, terminal):
         monkeypatch.setattr(module, "MAX_LINES", 1000)
     monkeypatch.setattr(causes, "MAX_CAUSES", 1000)
     monkeypatch.setattr(check, "MAX_ROWS", 1000)
