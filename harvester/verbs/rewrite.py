@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cache, partial
+from functools import cache
 from itertools import groupby
 from math import gcd
 from operator import attrgetter, itemgetter
@@ -43,7 +43,6 @@ from harvester.verbs import tree_copy
 from harvester.verbs.arguments import ManifestSource, checked
 from harvester.verbs.project import is_inside, open_harvested
 from harvester.verbs.results import VerbResult
-from harvester.verbs.verify import write_coverage
 
 BATCH_ROWS = 16_384
 """Rows of each old file that are in memory at once."""
@@ -86,7 +85,6 @@ def rewrite(
         locked(old, range(old.buckets), new_log.stream, timeout) as old,
         locked(new, range(new.buckets), new_log.stream, timeout) as new,
     ):
-        new_log.write_tables = partial(write_coverage, new, project, new_log)
         return rewrite_tree(old, new, project.manifest.datasets, old=old_log, new=new_log)
 
 
@@ -130,7 +128,7 @@ def rewrite_tree(
     with recorded(new):
         tree_copy.clear(target, datasets)
         tree_copy.copy_side_files(source, target)
-        tree_copy.copy_accounts(source, target)
+        tree_copy.copy_tables(source, target)
         new.open(target, list(range(target.buckets)), is_new=True)
         rows = [
             made.rows_after

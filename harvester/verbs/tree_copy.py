@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,11 +17,10 @@ from harvester.runs.run_log import RunLog
 from harvester.storage import layout
 from harvester.storage.backends.base import LOCKS, META_DIR, read_bytes
 from harvester.storage.derived import derived_files
-from harvester.storage.layout import ACCOUNTS, DERIVED, RAW, TABLES, VIEWS, Tree
+from harvester.storage.layout import ACCOUNTS, COVERAGE, DERIVED, RAW, TABLES, VIEWS, Tree
 from harvester.storage.publication import Published
 from harvester.storage.state.change_log import ChangeLog
 from harvester.storage.state.rewrite_journal import JOURNAL
-from harvester.tables import derived
 from harvester.verbs.erasure import MAX_BYTES, refuse_long
 
 
@@ -50,33 +49,39 @@ def copy_side_files(source: Tree, target: Tree) -> None:
     refuse_long(source, side_files, MAX_BYTES, "move it away, then run again")
     for found in side_files:
         # None of them is longer than that, so each fits in memory.
-        data = read_bytes(source.store, found.name, MAX_BYTES)
-        if data is not None:
+        if (data := read_bytes(source.store, found.name, MAX_BYTES)) is not None:
             target.store.put(found.name, data)
 
 
-def copy_accounts(source: Tree, target: Tree) -> None:
-    """Copy the table `accounts`, in the buckets of the new tree. Raises StoreError.
+def copy_tables(source: Tree, target: Tree) -> None:
+    """Copy `accounts` and `coverage`, in the buckets of the new tree. Raises StoreError.
 
-    The other tables are made anew of the files and the records.
+    They cannot be made anew: they have accounts that no manifest and no file has any more, and of
+    those a later `forget` must find what readers of tables still have.
     """
-    tables = [derived.ACCOUNTS.empty_table()]
-    for file in derived_files.files(source.store, ACCOUNTS):
-        # A damaged one is made again by the next run.
-        with suppress(DamagedOutput):
-            tables.append(derived_files.read(source.store, file.name))
-    rows = pa.concat_tables(tables).sort_by("appid")
-    buckets = pa.array([bucket_of(x, target.buckets) for x in rows["appid"].to_pylist()])
+    for table in (ACCOUNTS, COVERAGE):
+        by_folder = defaultdict[str, list[pa.Table]](list)
+        for file in derived_files.files(source.store, table):
+            # A damaged one is made again by the next run.
+            with suppress(DamagedOutput):
+                rows = derived_files.read(source.store, file.name)
+                by_folder[file.name.rpartition("/")[0]].append(rows)
+        for folder, tables in by_folder.items():
+            _put_rows(target, folder, pa.concat_tables(tables))
+
+
+def _put_rows(tree: Tree, folder: str, rows: pa.Table) -> None:
+    """Put rows into the files of a folder by bucket, with a row group for each dataset."""
+    names = [name for name in ("dataset", "appid", "begin_date") if name in rows.schema.names]
+    rows = rows.sort_by([(name, "ascending") for name in names])
+    buckets = pa.array([bucket_of(x, tree.buckets) for x in rows["appid"].to_pylist()])
     for bucket in buckets.unique().to_pylist():
         mine = rows.filter(pc.equal(buckets, bucket))
-        derived_files.replace(
-            target, derived_files.accounts_name(target, bucket), partial(_instead, mine)
-        )
-
-
-def _instead(rows: pa.Table, _: object) -> list[pa.Table]:
-    """Return rows in the place of those of a file."""
-    return [rows]
+        pieces = [mine]
+        if names[0] == "dataset":
+            pieces = [mine.filter(pc.equal(mine["dataset"], x)) for x in mine["dataset"].unique()]
+        part = f"{folder}/part-{tree.bucket_label(bucket)}.parquet"
+        derived_files.replace(tree, part, lambda _, pieces=pieces: pieces)  # type: ignore[misc]
 
 
 def retire_former_names(source: Tree, target: Tree, datasets: Iterable[str], new: RunLog) -> None:

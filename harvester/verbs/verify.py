@@ -263,12 +263,9 @@ def _check_file(
         # The file cannot say which days it had, so all wanted days of its accounts count as lost.
         lost = _wanted_of(want, place)
     else:
-        # All of its days, because a repair moves the file as a whole. A planted coverage may have
-        # some of other months.
-        inside = calendar.month_days(place.month)
+        # All of its days, because a repair moves the file as a whole.
         lost = {
             appid: calendar.from_month_mask(found.coverage.account(appid).covered, place.month)
-            & inside
             for appid in found.coverage.appids
         }
     return found, replace(_damage(name, place, found.defects, lost), remedy=found.remedy)
