@@ -23,8 +23,8 @@ from harvester.manifest.diagnostics import LoadContext, Section
 from harvester.manifest.external_inputs import secret_variables
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.jobs import job_of
-from harvester.manifest.text_file import MISSING, Unreadable, read_text
-from harvester.manifest.validation import check, salvage
+from harvester.manifest.text_file import MISSING, Unreadable, read_bytes, read_text
+from harvester.manifest.validation import check, refuse_missing, salvage
 from harvester.manifest.yaml_reader import parse
 
 _INIT = "`harvester init jobs.yaml` writes one; yours is named behind the verb, as in run FILE"
@@ -123,7 +123,7 @@ def _draft(section: Section) -> Draft:
     _check_files(root.api, section)
     check_platform(root, bad, section)
     if "jobs" not in value:
-        section.refuse((), "`jobs` is missing", "one `- datasets: …` each")
+        refuse_missing(section, ("jobs",), value, "one `- datasets: …` each")
     return Draft(context, root, _accounts(section, root, bad), [*_jobs(section)])
 
 
@@ -139,14 +139,11 @@ def _parsed(text: str | None, context: LoadContext) -> Section:
 
 def _check_files(api: Api, section: Section) -> None:
     """Report a missing or unreadable file of certificates."""
-    if api.ca_file is None:
-        return
     try:
-        flaw = "" if api.ca_file.is_file() else "names no file"
-    except OSError as error:
-        flaw = f"cannot be read: {error.strerror}"
-    if flaw:
-        section.refuse(("api", "ca_file"), f"`ca_file` {flaw}", "a PEM file of certificates")
+        if api.ca_file is not None:
+            read_bytes(api.ca_file)
+    except Unreadable as flaw:
+        section.refuse(("api", "ca_file"), f"`ca_file` {flaw.what}", flaw.hint)
 
 
 def _datasets(overrides: dict[str, models.Override]) -> dict[str, Dataset]:
@@ -198,7 +195,7 @@ def _accounts(section: Section, root: models.Root, bad: set[str]) -> dict[str, A
     sources = [name for name in models.SOURCES if name in value]
     from_platform = "accounts_from" in sources
     if not sources:
-        section.refuse((), "`accounts` is missing", "list them, or name an accounts_file")
+        refuse_missing(section, ("accounts",), value, "list them, or name an accounts_file")
     # Not if another mistake explains why there is none.
     elif not (written or from_platform or context.accounts_unknown or bad & {*sources}):
         section.refuse((sources[-1],), f"`{sources[-1]}` holds no account", "add one")

@@ -35,7 +35,7 @@ class Unreadable(InvalidValue):
 
 def read_text(file: Path, *, largest: int = MAX_BYTES) -> str:
     """Return the text of a file without its byte order mark. Raises Unreadable."""
-    data = _read_bytes(file, largest).removeprefix(_BOM)
+    data = read_bytes(file, largest=largest).removeprefix(_BOM)
     if data.startswith((_ZIP, _OLE)):
         raise Unreadable("is an Excel workbook or archive, not text", SAVE)
     # Broken bytes become lone surrogates, which the same search finds.
@@ -50,7 +50,8 @@ def read_text(file: Path, *, largest: int = MAX_BYTES) -> str:
     return text
 
 
-def _read_bytes(file: Path, largest: int) -> bytes:
+def read_bytes(file: Path, *, largest: int = MAX_BYTES) -> bytes:
+    """Return the contents of a file. Raises Unreadable."""
     try:
         with file.open("rb") as stream:
             # One byte more, to tell a file of just this size from a longer one.
@@ -60,8 +61,7 @@ def _read_bytes(file: Path, largest: int) -> bytes:
     except IsADirectoryError:
         raise Unreadable("is a directory", "name a file in it") from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        what = f"cannot be read: {reason or 'not a path'}"
+        what = f"cannot be read: {getattr(error, 'strerror', None) or 'not a path'}"
         raise Unreadable(what, "correct its path or its permissions") from None
     if len(data) > largest:
         size = f"{largest // 1024} KiB" if largest < 1024**2 else f"{largest // 1024**2} MiB"

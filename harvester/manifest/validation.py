@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -80,6 +81,15 @@ def _validated(model: Any, section: Section) -> tuple[Any, list[ErrorDetails]]:
     return None, flaws
 
 
+def refuse_missing(section: Section, loc: Steps, written: Iterable[str], hint: str) -> None:
+    """Report a missing key, unless one of the ``written`` keys beside it is likely a misspelling.
+
+    Such a key is reported as unknown.
+    """
+    if not any(nearest(key, [str(loc[-1])]) for key in written):
+        section.refuse(loc, f"`{loc[-1]}` is missing", hint)
+
+
 def _report(model: type[Any], flaw: ErrorDetails, section: Section) -> None:
     # Without the tags that `union_by_kind` adds.
     loc = tuple(step for step in flaw["loc"] if not str(step).startswith("["))
@@ -89,7 +99,7 @@ def _report(model: type[Any], flaw: ErrorDetails, section: Section) -> None:
         section.refuse(loc, what, hint, key=True)
         return
     if kind == "missing":
-        section.refuse(loc, f"`{loc[-1]}` is missing", _EXAMPLES.get(str(loc[-1]), "add it"))
+        refuse_missing(section, loc, written, _EXAMPLES.get(str(loc[-1]), "add it"))
         return
     # An item of a list has an index; the message names the key of its list.
     path = (*section.at, *loc)
