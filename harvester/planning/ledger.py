@@ -167,7 +167,7 @@ class Ledger:
         self.idle_from = max(self.idle_from, idle_from)
 
     def add_recent(self, calls: int, now: float) -> None:
-        """Enter calls that were made for an account until now, beside those of before."""
+        """Add calls of an account that have just ended to its recent calls."""
         self.expire(now)
         self.enter_recent(self.recent_calls + calls, now + self.period)
 

@@ -52,7 +52,11 @@ class ClockCorrected:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The work of a run, without what its shards have. Its members are those of `Record`."""
+    """The work of a run, or of one of its shards.
+
+    Its members have the same meaning in `Record`. A run in several processes reports its ``bound``
+    alone, because each shard reports its own work.
+    """
 
     windows: int = 0
     account_days: int = 0

@@ -38,7 +38,7 @@ def rows_at(now: float, dataset: Dataset, appid: str, days: Iterable[Day]) -> li
 
 
 def grown_so_far(rows: list[Row], dataset: Dataset, until: Day) -> list[Row]:
-    """Return the rows of a dataset; lists that grow have those of their days before ``until``."""
+    """Return the rows of a dataset. A list that grows has only its days before ``until``."""
     if dataset.nesting is not Nesting.ARRAY:
         return rows
     member, end = dataset.nested_field, day_text(until)

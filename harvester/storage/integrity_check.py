@@ -84,7 +84,7 @@ def check_file(path: Path, name: str, place: FileIdentity, *, read_data: bool) -
 
 
 def _defects(opened: _OpenFile, digests: list[pa.Table]) -> Iterator[str]:
-    """Yield the defects; ``digests`` gets those of the row groups."""
+    """Yield the defects, and add the digests of the row groups to ``digests``."""
     keys, source = opened.file.metadata.metadata, opened.source
     length = _data_length(keys[DIGEST], source.size())
     home = home_of(keys, opened.coverage.month)

@@ -198,7 +198,7 @@ def _make_dataset(
 def _make_file(
     source: Tree, target: Tree, dataset: Dataset, partition: Partition, old: list[Partition]
 ) -> Published | None:
-    """Make one file of those of its month; None if they know none of its accounts."""
+    """Make a file of the old files of its month; None if these know none of its accounts."""
     schema, name = arrow_schema(dataset), target.name(partition)
     # A bucket is a remainder: two numbers of buckets agree on it modulo their divisor.
     step = gcd(source.buckets, target.buckets)

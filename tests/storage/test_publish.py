@@ -174,7 +174,7 @@ def test_a_month_without_rows_is_published(tree: Tree) -> None:
 
 
 def test_reasons_are_safe_to_print(tree: Tree) -> None:
-    """Whatever they repeat: those of a run, and those that the files in quarantine have."""
+    """No reason repeats a secret or a control character, be it of a run or of a file."""
     secret = Secret("canary0123456789abcdef").reveal()
     trusted = ANY_TIME._replace(untrusted={appid(1): f"the value {secret} \x1b[2J"})
     group = write_group(tree, 0, "run", [answer(days_of(0, 0), [row(MARCH)], LONG_AFTER)])

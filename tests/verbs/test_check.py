@@ -513,7 +513,7 @@ def test_check_says_that_nothing_is_kept_while_a_run_is_at_work(
 
 
 def test_a_check_outlasts_the_lease_of_a_killed_run(lab: RunHarness, s3_output: Output) -> None:
-    """It stands until somebody takes it over, and may be years old."""
+    """Such a lease stands until another run takes it over, and may be years old."""
     tree = open_tree(s3_output)
     dead = BucketLease(tree.store, tree.bucket_label(0), Terms(3.0, boot_seconds, "dead"))
     dead.look()

@@ -2,7 +2,7 @@
 
 The command installs these hooks before it parses its arguments. They print the type and the place
 of an error, as for an error that ends a command. Before a verb has set up logging, the logging
-module's handler of last resort masks the lines of libraries, such as those of an event loop.
+module's handler of last resort masks the lines of libraries, such as asyncio's.
 """
 
 from __future__ import annotations

@@ -257,7 +257,7 @@ def lost_lines(record: Record, names: Mapping[str, str]) -> Iterator[str]:
     """Yield refusals and failures, those with the most days first, then days without an answer.
 
     Each is one line; its advice is an indented line below. Advice that several causes share is
-    printed once. ``names`` are those of the accounts, by appid.
+    printed once. ``names`` has the names of accounts by appid.
     """
     refused = sorted(_given_up(record.abandoned, names), key=lambda found: -found.days)
     silent = (

@@ -1,7 +1,7 @@
 """The newest day on which nearly all accounts are complete, counted so that shards add up.
 
-Counts of accounts by day are those of `calendar.add_to_counts`: of 10,000 accounts they are 14 day
-sets.
+Accounts are counted by day with `calendar.add_to_counts`, which needs 14 day sets for 10,000
+accounts.
 """
 
 from __future__ import annotations

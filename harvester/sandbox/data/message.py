@@ -77,8 +77,8 @@ def distribution_rows(grain: Grain, appid: str, day: Day) -> list[Row]:
 def _intervals(users: int, messages: int) -> tuple[int, int, int]:
     """Spread people over the intervals so that they could have written that many messages."""
     spare = messages - users
-    # Rounded up: somebody is in the highest interval from 9 spare messages on, or in the middle one
-    # from 5 on, because people of the interval below could not have written all of them.
+    # Rounded up: 9 spare messages put a person into the highest interval, 5 into the middle one,
+    # because people of the interval below could not have written all messages.
     many = min((spare + 15) // 24, users)
     some = min((spare - 9 * many + 11) // 16, users - many)
     return users - many - some, some, many
@@ -108,8 +108,8 @@ def _row(kind: int, users: int, messages: int) -> Row:
 def _habits_of(appid: str) -> tuple[int, int, list[int]]:
     """Return the writing habits of an account's followers.
 
-    These are the messages per 65536 callbacks, those of 1024 messages that are not the first of
-    their writer in the hour, and the shares of the kinds in 65536ths.
+    These are the messages per 65536 callbacks, how many of 1024 messages are not the first one of
+    their writer in an hour, and the share of each kind in 65536ths.
     """
     messages, repeated, *tastes = words(f"messages {appid}", 2 + len(KINDS))
     liked = zip(KINDS.values(), tastes, strict=True)
