@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import harvester
 from harvester.cli import invoke
 from harvester.core.calendar import parse_day
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Window, bucket_of
 from harvester.manifest.json_schema import json_schema
 from harvester.storage import layout, locks, quarantine
-from harvester.storage.layout import Tree
+from harvester.storage.derived import derived_files
+from harvester.storage.layout import COVERAGE, Tree
 from harvester.storage.raw_log import write_group
 from harvester.storage.state import forced_refreshes, rewrite_journal
 from harvester.tables.coverage import AccountDays
@@ -152,6 +155,20 @@ def test_the_same_buckets_give_the_same_rows_in_the_same_order(
     for path in files:
         old, new = (pq.ParquetFile(Path(root) / path).read() for root in ("old", "new"))
         assert new.equals(old)
+
+
+def test_an_account_of_no_manifest_and_no_file_stays_in_the_table_of_coverage(
+    harvest: Callable[[int], Tree],
+) -> None:
+    """A later `forget` finds it there, and exports name the snapshots that hold it."""
+    source, gone = harvest(2), "wx00000000000000ff"
+    name = next(iter(derived_files.files(source.store, COVERAGE))).name
+    rows = derived_files.read(source.store, name)
+    row = rows.slice(0, 1).to_pylist()[0] | {"appid": gone}
+    more = pa.Table.from_pylist([row], schema=rows.schema)
+    derived_files.replace(source, name, lambda _: [pa.concat_tables([rows, more])])
+    assert invoke(["rewrite", "--to", "new", "--buckets", "3"]) == Exit.DONE
+    assert gone in harvester.open("new").coverage()["appid"].to_pylist()
 
 
 def test_unpublished_answers_are_published_first_and_side_files_are_copied(
