@@ -83,6 +83,14 @@ def probed(family: str, state: State, **more: Any) -> ProbeResult:
     return ProbeResult(family, 7, DAILY, DAY, state, **more)
 
 
+def test_a_check_of_many_accounts_that_work_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """The table has what does not work, and without a table nothing is left out of it."""
+    many = [AccountCheck(f"wx{n:016x}", "", [probed("user", State.WORKS)]) for n in range(300)]
+    assert check_text(capsys, *many).strip() == "300 accounts: 300 work; 7 calls"
+    sick = AccountCheck(ONE, "Acme", [probed("user", State.REFUSED)])
+    assert "and 300 more (--format json lists all)" in check_text(capsys, *many, sick)
+
+
 def test_a_plan_counts_the_questions_for_the_quota(capsys: pytest.CaptureFixture[str]) -> None:
     """They are told if there are any."""
     assert "questions" not in plan_text(capsys)

@@ -96,7 +96,7 @@ def _print_check(out: Terminal, found: Check, *, acknowledge: bool = False) -> N
         shown = [each for each in shown if each.state is not State.WORKS][:MAX_ROWS]
     if shown:
         out.say_table(_COLUMNS, shown)
-    out.say_more(len(worst_first) - len(shown))
+        out.say_more(len(worst_first) - len(shown))
     _print_reasons(out, found)
     _print_paused(out, found.paused)
     states = f": {', '.join(_states(found))}" if found.accounts else ""
