@@ -126,7 +126,10 @@ def no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
     if not inspect.iscoroutinefunction(getattr(request, "function", None)):
         yield
         return
-    with blockbuster_ctx("harvester"):
+    with blockbuster_ctx("harvester") as blocking:
+        # The collector removes the folder of a store of an earlier test wherever it finds it.
+        for function in blocking.functions.values():
+            function.can_block_in("harvester/storage/backends/scratch.py", "_remove")
         yield
 
 

@@ -97,6 +97,23 @@ def test_it_is_there_as_long_as_it_is_needed(place: Path) -> None:
     assert list(place.iterdir()) == []
 
 
+@pytest.fixture
+def unneeded(place: Path) -> list[Scratch]:
+    """A folder that was made, and the only reference to it."""
+    folders = [Scratch()]
+    folders[0].make()
+    return folders
+
+
+async def test_it_goes_wherever_the_collector_finds_it(
+    place: Path, unneeded: list[Scratch]
+) -> None:
+    """That may be in the event loop, where nothing else of the store blocks."""
+    assert os.listdir(place)
+    unneeded.clear()
+    assert os.listdir(place) == []
+
+
 def test_a_process_that_ends_leaves_none(place: Path) -> None:
     """A command that only reads removes it at its end."""
     with life(place) as (process, folder):
