@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import random
 import re
 import time
-import zlib
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import harvester
+from harvester.verbs.page.cells import compressed
 
 TOWNS = ("Harbour", "Lotus", "North Lake", "Acme", "Blue Gate", "Old Town", "Willow", "Red Bridge")
 TRADES = ("Tea", "Books", "Bikes", "Bakery", "Clinic", "Cinema", "Garden", "Travel", "Toys", "Art")
@@ -165,13 +164,12 @@ class Made:
 
     def _days(self, place: int) -> str:
         """Return the cells of a dataset as the page has them: the even day in the low half."""
-        packed = zlib.compressobj(6)
-        pieces = []
-        for cells in self.cells[place]:
-            whole = cells + b"\0" * (len(cells) % 2)
+        rows = []
+        for row in self.cells[place]:
+            whole = row + b"\0" * (len(row) % 2)
             low, high = int.from_bytes(whole[::2], "big"), int.from_bytes(whole[1::2], "big")
-            pieces.append(packed.compress((low | high << 4).to_bytes(len(whole) // 2, "big")))
-        return base64.b64encode(b"".join(pieces) + packed.flush()).decode("ascii")
+            rows.append((low | high << 4).to_bytes(len(whole) // 2, "big"))
+        return compressed(rows)
 
     def write(self, path: Path) -> Path:
         """Write the page."""
