@@ -15,18 +15,23 @@ from harvester.core.exit_codes import Exit
 from harvester.sandbox import Rules
 from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.ledgers import known_quotas
-from tests.support.run_harness import HOURLY, RunHarness, appid
+from tests.support.run_harness import FAST, HOURLY, RunHarness, appid
 from tests.support.sandboxes import serve_in_thread
 
 ONE = appid(1)
 
 
 def test_a_run_asks_and_leaves_the_reserve(tmp_path: Path) -> None:
-    """Three accounts of 320 windows and 300 calls a day: 270 of each, and no refusal."""
+    """Three accounts of 320 windows and 300 calls a day: 270 of each at most, and no refusal.
+
+    A call that is in flight while the quota is asked for may count twice.
+    """
     lab = RunHarness(tmp_path, datasets=(HOURLY,), begin="2025-05-16", rules=Rules(daily_quota=300))
     done = lab.run()
     assert (done.exit_code, list(done.reasons())) == (Exit.AGAIN, ["quota"])
-    assert dict(lab.sandbox.counters.calls) == dict.fromkeys(lab.appids, 270)
+    calls = lab.sandbox.counters.calls
+    assert calls.keys() == {*lab.appids}
+    assert all(270 - FAST.per_token.concurrency < each <= 270 for each in calls.values())
     assert 3 <= done.quota_questions <= 12
     assert not lab.sandbox.counters.errcodes
     known = known_quotas(lab.tree)

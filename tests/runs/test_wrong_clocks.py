@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -365,7 +366,8 @@ def test_dates_relative_to_today_are_of_the_corrected_day(
     # Yesterday is ready at ten in the morning.
     assert dataset["wanted"] in (1, 2)
     [line] = [line for line in capsys.readouterr().err.splitlines() if "goes by WeChat's" in line]
-    assert "this machine's clock is 5 days, 0:00:0" in line
+    # To the second, and a slow machine takes some.
+    assert re.search(r"this machine's clock is (5 days, 0:00:|4 days, 23:59:)", line)
     # The table has the days of the whole manifest, which the options did not narrow.
     rows = open_output(tmp_path / "output").coverage().to_pylist()
     wanted = {calendar.day_of(row[edge]) for row in rows for edge in ("begin_date", "end_date")}

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, NoReturn, Self, TypeVar
 
 import anyio
@@ -33,7 +34,7 @@ from harvester.core.errors import (
     Unreachable,
 )
 from harvester.core.secret import Secret
-from harvester.runs import access
+from harvester.runs import access, harvest
 from harvester.runs.record.record import Record
 from harvester.runs.runtime import RunOptions
 from harvester.sandbox.call_faults import Refused
@@ -301,5 +302,9 @@ def in_virtual_time(harness: VirtualTimeHarness) -> Iterator[VirtualTimeHarness]
         patch.setattr(anyio, "run", partial(anyio.run, backend_options=factory))
         patch.setattr(anyio.to_thread, "run_sync", in_place)
         patch.setattr(access, "Transport", transport)
+        # The delays of retries too, or one run in a hundred would be another one.
+        patch.setattr(
+            harvest, "random", SimpleNamespace(Random=partial(random.Random, harness.seed))
+        )
         patch.setattr(os, "fsync", lambda _: None)
         yield harness
