@@ -261,17 +261,18 @@ class _AccountScan:
         return states
 
     def _judge_old(self, evidence: Evidence) -> None:
-        states = self.states
+        states, old = self.states, self.once | self.again
         due = old_days_to_ask(History(states.answered, states.with_rows), self.once, self.again)
-        states.no_ask_today |= self.once & ~due
-        if calendar.today(self.old_asked) == evidence.today:
-            states.no_ask_today |= due
-        if not due:
-            states.provisional &= ~self.once
-            states.settled = (self.once | self.again) & states.empty
-            # A gap in a dataset that has none stays one, however often it is asked.
-            if not evidence.dataset.gapless:
-                states.confirmed |= states.settled
+        is_asked = calendar.today(self.old_asked) == evidence.today
+        states.no_ask_today |= self.once if is_asked else self.once & ~due
+        # Each stretch by itself: one that is asked again opens no other.
+        stretches = (calendar.day_range(*ends) for ends in calendar.day_ranges(old if due else 0))
+        settled = old & ~sum(stretch for stretch in stretches if stretch & due)
+        states.provisional &= ~(self.once & settled)
+        states.settled = settled & states.empty
+        # A gap in a dataset that has none stays one, however often it is asked.
+        if not evidence.dataset.gapless:
+            states.confirmed |= states.settled
 
 
 def _add_month(accounts: dict[str, _AccountScan], month: Month, coverage: Coverage) -> None:

@@ -173,6 +173,17 @@ def test_a_month_without_rows_is_published(tree: Tree) -> None:
     assert known(tree) == {appid(1): AccountDays(provisional=2**30 - 1, asked=asked)}
 
 
+def test_an_old_stretch_is_settled_without_the_others(tree: Tree) -> None:
+    """One that is asked again opens no other: before the first row one empty answer is enough."""
+    rows = [row(MARCH + day) for day in (*range(5, 10), *range(15, 30))]
+    put(tree, [write_group(tree, 0, "run", [answer(days_of(0, 29), rows)])])
+    want = {DAILY.name: {appid(1): day_range(MARCH, MARCH + 29)}}
+    scan = coverage_scan.read(tree, want, LONG_AFTER, {DAILY.name: DAILY})
+    states = scan.states[DAILY.name][appid(1)]
+    assert states.provisional == day_range(MARCH + 10, MARCH + 14)
+    assert states.settled == states.confirmed == day_range(MARCH, MARCH + 4)
+
+
 def test_reasons_are_safe_to_print(tree: Tree) -> None:
     """No reason repeats a secret or a control character, be it of a run or of a file."""
     secret = Secret("canary0123456789abcdef").reveal()
