@@ -323,9 +323,12 @@ def _answers(update: _PartitionUpdate, group: Group) -> Iterator[tuple[RawAnswer
             update.done.damaged.append(moved)
 
 
-def _asking_order(item: tuple[RawAnswer, Provenance, BatchResult]) -> tuple[int, float]:
-    """Return what orders an account's answers by when they were asked for, then by arrival."""
-    return item[0].asked_at, item[1].fetched_at
+def _asking_order(item: tuple[RawAnswer, Provenance, BatchResult]) -> tuple[int, float, Day]:
+    """Return what orders an account's answers by when they were asked for, then by arrival.
+
+    Of one second the newest days come first, as they are asked for.
+    """
+    return item[0].asked_at, item[1].fetched_at, -item[0].window.begin
 
 
 def _window_order(item: tuple[RawAnswer, Provenance]) -> tuple[str, Day]:

@@ -35,6 +35,7 @@ from harvester.storage.publication import Published
 from harvester.storage.publish import recover
 from harvester.storage.raw_log import Group, write_group
 from harvester.tables.coverage import OLD_DAYS, AccountDays, AskTimes
+from harvester.tables.evidence import Evidence
 from harvester.tables.merge import OLD_AGE
 from tests.support.answers import (
     DAILY,
@@ -182,6 +183,19 @@ def test_an_old_stretch_is_settled_without_the_others(tree: Tree) -> None:
     states = scan.states[DAILY.name][appid(1)]
     assert states.provisional == day_range(MARCH + 10, MARCH + 14)
     assert states.settled == states.confirmed == day_range(MARCH, MARCH + 4)
+
+
+def test_an_empty_day_is_confirmed_by_an_answer_of_the_same_second(tree: Tree) -> None:
+    """The newest days are asked for first, so it was given no earlier."""
+    at = int(instant(MARCH + 10))
+    whole = {appid(1): day_range(MARCH, MARCH + 1)}
+    asked = [answer(Window(appid(1), HOURLY.name, MARCH, MARCH), [], at)]
+    asked.append(of_day(MARCH + 1)._replace(asked_at=at))
+    evidence = {HOURLY.name: Evidence(HOURLY, at, {}, {}, whole)}
+    trusted = ANY_TIME._replace(evidence=evidence)
+    group = write_group(tree, 0, "run", asked)
+    publish.publish(tree, HOURLY, Partition(HOURLY.name, MONTH, 0), [group], trusted)
+    assert known(tree, HOURLY) == {appid(1): AccountDays(final=3, with_rows=2, confirmed=1)}
 
 
 def test_reasons_are_safe_to_print(tree: Tree) -> None:
