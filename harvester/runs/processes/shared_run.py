@@ -137,8 +137,8 @@ def _processes(wanted: int, buckets: int, limits: Limits) -> int:
     if wanted > buckets:
         raise UsageError(
             f"{wanted} processes need at least {wanted} buckets, and this run has {buckets}",
-            f"use --processes {buckets}; `harvester rewrite --buckets {wanted}` makes a tree with"
-            " more, and a new tree gets output.buckets",
+            f"use {buckets} of them; `harvester rewrite --buckets {wanted}` makes a tree with more,"
+            " and a new tree gets output.buckets",
         )
     if wanted > limits.connections:
         raise UsageError(
