@@ -29,7 +29,7 @@ from harvester.verbs.fetch import Answer, UnusableDay
 from harvester.verbs.plan import Plan
 from tests.support.run_harness import DAILY, HOURLY, appid
 
-ONE, TWO = appid(1), appid(2)
+ONE, TWO, THREE = appid(1), appid(2), appid(3)
 DAY = date(2026, 5, 20)
 MAY = date(2026, 5, 1)
 PRICE: dict[str, Any] = {
@@ -237,6 +237,20 @@ def test_what_works_has_no_row_beside_what_does_not(capsys: pytest.CaptureFixtur
     assert "works" not in text
     assert "user: 48001 api unauthorized" in text
     assert "a right is missing (permission set 7). Ask for it." in text
+
+
+def test_no_account_is_told_to_lack_what_another_one_lacks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One reason stands twice for accounts of which it stops other families."""
+    told: dict[str, Any] = {"errcode": 48001, "errmsg": "api unauthorized", "advice": "Ask for it."}
+    refused = [probed(family, State.REFUSED, **told) for family in ("interface", "user")]
+    one = AccountCheck(ONE, "Acme", [refused[0], probed("user", State.WORKS)])
+    two = AccountCheck(TWO, "Bravo", refused)
+    three = AccountCheck(THREE, "Cedar", refused)
+    text = check_text(capsys, one, two, three)
+    assert f"  {ONE} Acme: interface: 48001 api unauthorized\n" in text
+    assert f"  {TWO} Bravo, {THREE} Cedar: interface, user: 48001 api unauthorized\n" in text
 
 
 def test_a_family_that_is_not_ready_needs_no_permission_set(

@@ -115,13 +115,14 @@ def _print_reasons(out: Terminal, found: Check) -> None:
     """Print each reason once, with the accounts it is about and the remedy."""
     alike: dict[tuple[object, ...], list[tuple[str, ProbeResult]]] = {}
     for account in found.accounts:
-        for finding in account.findings:
-            if finding.state is not State.WORKS:
-                # The same code is one reason whatever its message says, which may have an id in it.
-                said = finding.errmsg if finding.errcode is None else finding.errcode
-                name = named(account.appid, account.name)
-                key = said, finding.meaning, finding.is_of_account
-                alike.setdefault(key, []).append((name, finding))
+        name = named(account.appid, account.name)
+        stopped = [finding for finding in account.findings if finding.state is not State.WORKS]
+        for finding in stopped:
+            # The same code is one reason whatever its message says, which may have an id in it. The
+            # families that are named with a reason hold for each of its accounts.
+            said = finding.errmsg if finding.errcode is None else finding.errcode
+            key = said, finding.meaning, finding.is_of_account, *(each.family for each in stopped)
+            alike.setdefault(key, []).append((name, finding))
     for reason in alike.values():
         accounts = listed(dict.fromkeys(name for name, _ in reason))
         said, remedy = _reason([finding for _, finding in reason])
