@@ -142,6 +142,15 @@ def test_rows_that_were_deleted_for_good_are_named_until_they_are_gone(lakeside:
     assert not holding
 
 
+def test_an_expiry_tells_the_version_that_remains(lakeside: Lakeside) -> None:
+    """The table's own vacuum makes newer ones than the export did, and that one is gone."""
+    lakeside.export()
+    lakeside.replace_rows("2026-04-01")
+    version = int(lakeside.table(expire=True).version)
+    assert version == opened(lakeside).version()
+    assert rows(lakeside, version=version) == lakeside.rows()
+
+
 def test_an_expiry_removes_what_a_clock_that_was_ahead_removed(
     lakeside: Lakeside, monkeypatch: pytest.MonkeyPatch
 ) -> None:

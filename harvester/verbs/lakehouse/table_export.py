@@ -85,6 +85,8 @@ class TableExport:
         if expire:
             self.target.hold.check()
             self.lake.expire(table)
+            # An expiry may make a newer version, and it removes that of the commit.
+            version = (self.lake.state(table) or known).version
         rows = sum(copy.rows for copy in done.added)
         holding = self.lake.holding(table) if known.has_erased or done.erases else []
         return ExportedTable(table.name, version, len(added), len(done.removed), rows, holding)
@@ -93,8 +95,7 @@ class TableExport:
         self, table: LakeTable, known: TableState, sources: Collection[str], folder: Copies
     ) -> Swap | None:
         """Copy what changed since the last commit of a table; None if nothing did."""
-        files = known.files
-        news = self.feed.since(table.name, known.cursor)
+        files, news = known.files, self.feed.since(table.name, known.cursor)
         changed, erases = news.changed, news.erases
         scope = scope_of(files, sources, changed)
         # Older snapshots of a dataset may have rows that the newest had lost before they were
