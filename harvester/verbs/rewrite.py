@@ -185,8 +185,7 @@ def _make_dataset(
     source: Tree, target: Tree, dataset: Dataset, run_log: RunLog
 ) -> Iterator[Published]:
     """Make and record the files of a dataset, newest month first; yield what was made."""
-    old = layout.partitions(source, dataset.name)
-    for month, of_month in groupby(old, attrgetter("month")):
+    for month, of_month in groupby(layout.partitions(source, dataset.name), attrgetter("month")):
         parts = [*of_month]
         places = [Partition(dataset.name, month, bucket) for bucket in range(target.buckets)]
         files = (_make_file(source, target, dataset, place, parts) for place in places)

@@ -94,8 +94,7 @@ def retire_former_names(source: Tree, target: Tree, datasets: Iterable[str], new
     log.open(map(former.bucket_label, range(former.buckets)), is_new=True)
     for name in datasets:
         for partition in layout.partitions(source, name):
-            gone = Published(*partition[:2], source.name(partition), op="deleted")
-            log.add(feed_entry(gone))
+            log.add(feed_entry(Published(*partition[:2], source.name(partition), op="deleted")))
     log.close()
 
 

@@ -15,7 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.errors import HarvesterError, LeaseLost, LostRace, UsageError
+from harvester.core.errors import (
+    DamagedOutput,
+    HarvesterError,
+    LeaseLost,
+    LostRace,
+    UsageError,
+)
 from harvester.core.hold import Hold
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog, locked
@@ -286,6 +292,31 @@ def test_nothing_is_committed_once_the_lease_has_ended(
         with pytest.raises(LeaseLost):
             lakeside.export(expire=expire)
     assert newest(lakeside, DAILY) == before
+
+
+@pytest.mark.parametrize("chosen", [{}, {"begin_date": "2026-04-01"}])
+@pytest.mark.parametrize("name", [DAILY, "coverage"])
+def test_a_file_of_a_newer_version_is_not_copied(
+    lakeside: Lakeside, name: str, chosen: dict[str, Any]
+) -> None:
+    """Its columns may mean something else, so nothing of its table is committed."""
+    *_, path = sorted((lakeside.output / name).rglob("*.parquet"))
+    keys = pq.read_metadata(path).metadata
+    newer = {key: b"2" if key.endswith(b"_version") else keys[key] for key in keys}
+    pq.write_table(pq.ParquetFile(path).read().replace_schema_metadata(newer), path)
+    with pytest.raises(UsageError, match=f"{name}/.* version 2, and this harvester reads"):
+        lakeside.export(**chosen)
+    assert not (lakeside.place / name / "_delta_log").exists()
+
+
+@pytest.mark.parametrize("name", ["accounts", "codes"])
+def test_a_damaged_table_is_made_again_by_a_run(lakeside: Lakeside, name: str) -> None:
+    """The message says so: it has no days that could be asked again."""
+    path, *_ = (lakeside.output / name).rglob("*.parquet")
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(DamagedOutput, match="not a file of this table") as raised:
+        lakeside.export()
+    assert raised.value.advice == "the next run makes it again"
 
 
 @pytest.mark.parametrize("feature", ["DeletionVectors", "ColumnMapping"])

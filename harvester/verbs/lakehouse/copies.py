@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from harvester.core.dataset import DATE_COLUMN
 from harvester.storage.backends import atomic_files
 from harvester.storage.backends.base import META_DIR, Store, temp_path
-from harvester.storage.footer import parquet_errors_as_store_errors
-from harvester.storage.layout import COVERAGE
+from harvester.storage.derived import derived_files
+from harvester.storage.footer import decode_footer, parquet_errors_as_store_errors
+from harvester.storage.layout import COVERAGE, TABLES
 from harvester.storage.state import json_file
 from harvester.verbs.changes import ChosenChanges
 from harvester.verbs.lakehouse.plan import copy_name, source_of
@@ -51,13 +52,18 @@ class Copies:
     chosen: ChosenChanges
 
     def copy(self, source: str) -> Copy | None:
-        """Copy a file. None if it is gone or has no rows. Raises StoreError."""
+        """Copy a file. None if it is gone or has no rows. Raises StoreError and OtherVersion."""
         name = f"{self.folder}/{source}"
         with self.source.local_copy(name) as found, temporary(self.target, name) as temp:
             if found is None:
                 return None
             where = self.source.display_path(name)
             with parquet_errors_as_store_errors(where):
+                # A newer file may mean something else. That of a table has other keys.
+                if self.folder in TABLES:
+                    derived_files.read(self.source, name)
+                else:
+                    decode_footer(where, pq.read_metadata(found.path).metadata or {}, older=True)
                 digest = self._fill(temp, found.path)
                 metadata = pq.read_metadata(temp)
             if not metadata.num_rows:
@@ -68,9 +74,8 @@ class Copies:
 
     def _fill(self, temp: Path, found: Path) -> str:
         """Write the chosen rows of a file; return the digest of what was written."""
-        schema = pq.read_schema(found)
         days = ("begin_date", "end_date") if self.folder == COVERAGE else (DATE_COLUMN, DATE_COLUMN)
-        condition = self.chosen.condition(schema.names, *days)
+        condition = self.chosen.condition(pq.read_schema(found).names, *days)
         if condition is None:
             return _copied(found, temp)
         with pq.ParquetFile(found) as file, pq.ParquetWriter(temp, file.schema_arrow) as writer:
@@ -112,8 +117,7 @@ class Copies:
         return f"{META_DIR}/export-{self.folder}.json"
 
     def _listed(self) -> frozenset[str]:
-        start = f"{self.folder}/"
-        names = (file.name.removeprefix(start) for file in self.target.list(self.folder))
+        names = (x.name.removeprefix(f"{self.folder}/") for x in self.target.list(self.folder))
         return frozenset(name for name in names if source_of(name) is not None)
 
     def _noted(self, version: str) -> frozenset[str] | None:
@@ -156,8 +160,7 @@ def _bounds(metadata: pq.FileMetaData) -> dict[str, tuple[str, str]]:
         groups = map(metadata.row_group, range(metadata.num_row_groups))
         found = [group.column(place).statistics for group in groups]
         if name in ("appid", DATE_COLUMN) and all(each and each.has_min_max for each in found):
-            lowest, highest = min(each.min for each in found), max(each.max for each in found)
-            bounds[name] = str(lowest), str(highest)
+            bounds[name] = str(min(x.min for x in found)), str(max(x.max for x in found))
     return bounds
 
 
