@@ -67,7 +67,7 @@ def read(store: Store, name: str) -> pa.Table:
     if found is None:
         return schema.empty_table()
     try:
-        with _opened(found.data, name) as file:
+        with _opened(found.data, schema, store.display_path(name)) as file:
             return file.read(use_threads=False)
     except _UNREADABLE:
         raise DamagedOutput(
@@ -93,7 +93,7 @@ def replace(
 
     def made(old: bytes) -> bytes:
         # No file is as one that cannot be read.
-        with suppress(*_UNREADABLE), _opened(old, name) as file:
+        with suppress(*_UNREADABLE), _opened(old, schema, store.display_path(name)) as file:
             return _encoded(schema, change(file))
         return _encoded(schema, change(None))
 
@@ -140,15 +140,15 @@ def _schema(name: str) -> pa.Schema:
     return SCHEMAS[name.partition("/")[0]]
 
 
-def _opened(data: bytes, name: str) -> pq.ParquetFile:
+def _opened(data: bytes, schema: pa.Schema, where: str) -> pq.ParquetFile:
     """Open a file of a table. Raises one of `_UNREADABLE`, as its methods do, and OtherVersion."""
     source = pa.BufferReader(data)
     refuse_long_footer(source)
     file = pq.ParquetFile(source)
     version = int((file.metadata.metadata or {}).get(derived.VERSION_KEY, 0))
     if version > derived.VERSION:
-        raise OtherVersion.newer(f"{name}: table", version, derived.VERSION)
-    if file.metadata.num_rows > MAX_ROWS or not file.schema_arrow.equals(_schema(name)):
+        raise OtherVersion.newer(f"{where}: table", version, derived.VERSION)
+    if file.metadata.num_rows > MAX_ROWS or not file.schema_arrow.equals(schema):
         raise ValueError("not a file of this table")
     return file
 
