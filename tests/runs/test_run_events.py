@@ -245,6 +245,15 @@ def test_a_host_that_is_away_is_told_at_once_each_minute_and_when_it_is_back(
     assert gone.time >= began + 305
 
 
+def test_an_error_in_place_of_tokens_is_one_cause(lab: VirtualTimeHarness) -> None:
+    """The server was reached, so it is not unreachable when it is asked for no more tokens."""
+    for number in range(1, 6):
+        busy = faulty_wechat.Fault(status=503, body=b"busy")
+        lab.sandbox.fail(appid(number), busy, dataset="token", times=2)
+    causes = {(problem.cause, problem.message) for problem in problems_in(events_of(lab))}
+    assert causes == {("no_answer", "no usable answer came: HTTP 503 (asked for a token)")}
+
+
 def test_a_single_failure_is_told_once_and_is_over_soon(lab: VirtualTimeHarness) -> None:
     """A closed connection that is repeated at once is no trouble at all."""
     lab.limits = Limits(Pace(Rate(1, 1.0), 1, concurrency=1))
