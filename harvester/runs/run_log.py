@@ -231,7 +231,7 @@ class RunLog:
 
     def _write_files(self, record: Record, members: dict[str, Any]) -> None:
         for file in self._files:
-            with log_store_errors():
+            with log_store_errors(f"the file of {file.option}"):
                 file.write(record, members)
 
 
@@ -260,12 +260,12 @@ def recorded(run_log: RunLog) -> Iterator[None]:
 
 
 @contextmanager
-def log_store_errors() -> Iterator[None]:
+def log_store_errors(what: str = "the run record") -> Iterator[None]:
     """Log a StoreError of the block, because the run itself meets it too."""
     try:
         yield
     except StoreError as error:
-        _log.error("the run record is not written: %s; %s", error.problem, error.advice)
+        _log.error("%s is not written: %s; %s", what, error.problem, error.advice)
 
 
 def new_run_log(

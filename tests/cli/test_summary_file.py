@@ -132,7 +132,7 @@ def test_a_pipe_that_no_process_reads_holds_nothing_up(here: CommandLine) -> Non
     os.mkfifo("pipe")
     ended = here("run", "--summary", "pipe")
     assert ended.code == Exit.DONE
-    assert "the run record is not written" in ended.err
+    assert "the file of --summary is not written" in ended.err
 
 
 def test_a_pipe_that_is_read_gets_the_record(here: CommandLine) -> None:
