@@ -53,6 +53,17 @@ def test_days_that_were_not_obtained_are_counted_by_cause(command: CommandLine) 
     assert not [line for line in lines if line.startswith("  left ")]
 
 
+def test_no_query_is_proposed_where_there_is_no_file(command: CommandLine) -> None:
+    """A run of paused accounts is complete, and has made no dataset's folder."""
+    text = command.manifest.read_text()
+    command.manifest.write_text(text.replace("defaults: {", "defaults: {paused: not verified, "))
+    done = command("run")
+    assert done.code == Exit.DONE
+    assert "duckdb" not in done.err
+    command.manifest.write_text(text)
+    assert f"{DAILY}/ref_month=*/*.parquet" in command("run").err
+
+
 def test_an_empty_plan_is_one_line(command: CommandLine) -> None:
     """The days of a plan that asks nothing are covered."""
     command("run")

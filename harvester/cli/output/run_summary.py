@@ -130,8 +130,9 @@ def _next_steps(done: Record, project: Project) -> list[NextCommand]:
     # A run does not obtain refused days, so it is not proposed for them.
     left = sum(row.days.missing for row in done.accounts if row.reasons != ("refused",))
     again = run_again(done.next_requests, left, len(done.quarantined)) + try_refused([*refused])
-    in_detail = NextCommand(said("coverage, gaps and the last runs"), next_command("status"))
+    detail = NextCommand(said("coverage, gaps and the last runs"), next_command("status"))
     if done.exit_code is not Exit.DONE:
-        return [*again, in_detail]
-    dataset = done.datasets[0].dataset if done.datasets else "interface_summary"
-    return [in_detail, first_rows(project.tree.store.display_path(), dataset), *again]
+        return [*again, detail]
+    # Of one dataset, and of none without files, which the query would not find.
+    found = [row.dataset for row in done.datasets if row.days.done][:1]
+    return [detail, *(first_rows(project.tree.store.display_path(), one) for one in found), *again]
