@@ -313,6 +313,13 @@ def test_further_passing_causes_are_not_kept(stream: Stream, found: list[Problem
     assert (again.attempts, again.repeated) == (2, True)
 
 
+def test_a_reason_that_is_the_meaning_is_said_once(stream: Stream, found: list[Problem]) -> None:
+    """As of an answer whose rows all lie outside of the window."""
+    rule = rule_for(-1)
+    at(stream, 1.0, Troubled(rule, rule.meaning, appid(1)))
+    assert [problem.message for problem in found] == [rule.meaning]
+
+
 def test_progress_counts_accounts_and_knows_the_bound(lab: VirtualTimeHarness) -> None:
     """Done, waiting and refused; the others are being asked."""
     lab.limits = Limits(Pace(Rate(1, 1.0), 1, concurrency=1))

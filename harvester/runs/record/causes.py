@@ -114,7 +114,7 @@ class _Cause:
             many = counted(len(datasets), "dataset")
             text = said("{text} ({datasets})", text=text, datasets=many)
         # Made safe as a whole: words that act at the beginning of a line do not act behind others.
-        whole = safe_text(f"{text}: {self.why}" if str(self.why) else text)
+        whole = safe_text(text if str(self.why) in ("", text) else f"{text}: {self.why}")
         _, point, why = whole.partition(f"{text}: ")
         found = Problem(
             *stamp,
