@@ -229,7 +229,7 @@ MAX_CODE = {
     "planning": 656,
     "scheduling": 1_401,
     "tables": 2_116,
-    "wechat": 1_574,
+    "wechat": 1_573,
     "storage": 4_036,
     "engine": 826,
     "runs": 4_145,

@@ -14,7 +14,7 @@ from harvester.core.model import Refusal, Window
 from harvester.core.rule import Action, Rule, Scope
 from harvester.core.secret import Secret
 from harvester.core.text.redaction import redacted_bytes
-from harvester.wechat.auth.provider import TokenDenied
+from harvester.wechat.auth.provider import NOT_PROVIDED, TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.protocol import answers_another_window, days_body, refusal_of
 from harvester.wechat.transport import Transport
@@ -140,13 +140,15 @@ async def attempt(
 def _without_token(
     window: Window, tokens: TokenCache, error: TokenDenied | errors.CallError
 ) -> RefusedAttempt:
-    """Return the outcome if no token came; that WeChat answers none is no fault of the window."""
+    """Return the outcome if no token came; that WeChat answers none is no fault of the window.
+
+    Of another source WeChat's address is not to be checked.
+    """
     made = error.last if isinstance(error, errors.TokenWithheld) else error
-    why: Refusal | str = f"{made} (asked for a token)"
-    if isinstance(made, TokenDenied):
-        rule, why = made.rule, made.why
-    else:
-        rule = _rule_of(made)
+    rule = made.rule if isinstance(made, TokenDenied) else _rule_of(made)
+    why = made.why if isinstance(made, TokenDenied) else f"{made} (asked for a token)"
+    if rule.advice == _NO_ANSWER.advice and not tokens.providers.asks_wechat(window.appid):
+        rule = replace(rule, meaning=NOT_PROVIDED.meaning, advice=NOT_PROVIDED.advice)
     is_passing = rule.action in (Action.RETRY, Action.RETRY_NOW) and not rule.is_local
     if is_passing and tokens.is_withheld(window.appid):
         rule = replace(rule, action=Action.HOST_DOWN, scope=Scope.ACCOUNT)

@@ -65,7 +65,7 @@ class TokenCache:
         self, providers: TokenProviders, clock: Clock, owners: TokenOwners | None = None
     ) -> None:
         self.owners = owners or TokenOwners()
-        self._providers = providers
+        self.providers = providers
         self._clock = clock
         self._cached: dict[str, _CachedToken] = {}
         self._rejected: dict[str, Rejection] = {}
@@ -116,7 +116,7 @@ class TokenCache:
         That is so after some in a row, of two accounts at least; one that fails alone is the cause.
         """
         is_away = len(self._unanswered) > 1 and self._unanswered.total() >= _FAILURES_TO_WITHHOLD
-        return is_away and self._providers.asks_wechat(appid)
+        return is_away and self.providers.asks_wechat(appid)
 
     async def request_ahead(self, appid: str) -> None:
         """Request an account's first token and wait for it; `current` returns or raises it next."""
@@ -223,9 +223,9 @@ class TokenCache:
             if self._clock() < self._probe_at:
                 raise TokenWithheld(self._last_failure)
             self._probe_at = self._clock() + PROBE_SECONDS
-        asks_wechat = self._providers.asks_wechat(appid)
+        asks_wechat = self.providers.asks_wechat(appid)
         try:
-            issued = await self._providers.issue(appid, rejection)
+            issued = await self.providers.issue(appid, rejection)
         except (CallError, TokenDenied) as error:
             if asks_wechat:
                 self._last_failure, self._probe_at = error, self._clock() + PROBE_SECONDS

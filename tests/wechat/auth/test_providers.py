@@ -8,7 +8,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from harvester.catalogue import CATALOGUE
 from harvester.core.config.credentials import Access, AppSecret, HttpSource, SecretReader
+from harvester.core.config.settings import Api
 from harvester.core.errors import (
     BadAnswer,
     BadTls,
@@ -18,19 +20,24 @@ from harvester.core.errors import (
     Unreachable,
     UsageError,
 )
+from harvester.core.model import Window
 from harvester.core.rule import Action, Scope
 from harvester.core.secret import Secret
+from harvester.wechat import attempt
 from harvester.wechat.auth import external
 from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, certificate, fault_server, http, say, silence
+from tests.support.run_harness import DAILY
 from tests.support.token_harness import (
     APP_SECRET,
+    FETCHED,
     FIRST,
     SECOND,
     A,
     B,
     Clock,
+    Kinds,
     TokenHarness,
     denial,
     refusal,
@@ -345,6 +352,23 @@ async def test_a_token_server_that_is_slow_is_named() -> None:
     async with token_harness(silence, kinds=served, seconds=0.2) as at:
         with pytest.raises(CallTimedOut, match="the token server: no whole answer"):
             await at.tokens.current(A)
+
+
+async def test_whoever_gives_no_token_is_to_be_looked_at() -> None:
+    """The remedy for a fault of a token server is not the way to WeChat."""
+    window = Window(A, DAILY, 1, 1)
+    ways: list[tuple[Kinds, bool]] = [(served, False), (FETCHED, True)]
+    for kinds, is_wechat in ways:
+        async with (
+            token_harness(say(http(b"", status="503 Busy")), kinds=kinds) as at,
+            Transport(Api(base_url=at.server.url), connections=1) as transport,
+        ):
+            found = await attempt.attempt(window, CATALOGUE[DAILY], at.tokens, transport)
+        assert isinstance(found, attempt.RefusedAttempt)
+        assert found.rule.action is Action.RETRY
+        assert "503 (asked for a token)" in str(found.why)
+        assert ("api.base_url" in found.rule.advice) is is_wechat
+        assert ("the account's credential" in found.rule.meaning) is not is_wechat
 
 
 async def test_a_bad_certificate_of_a_token_server_stops_its_account_alone(tmp_path: Path) -> None:
