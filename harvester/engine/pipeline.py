@@ -190,18 +190,19 @@ class Pipeline:
             # Whatever it was refused for, the window stays missing for the next run.
             self.stop()
             return
-        scheduler, now = self.scheduler, self.clock()
-        attempt.refused_at = now
-        if outcome.is_withheld:
+        scheduler, attempt.refused_at = self.scheduler, self.clock()
+        if outcome.is_unsent:
             self.counters.requests -= 1
-            scheduler.withheld(attempt, now, outcome.why)
+            scheduler.give_back(attempt)
+        elif outcome.rule.action is Action.WAIT_FOR_QUOTA:
+            attempt.backlog.quota.count_refusal()
+        if outcome.is_withheld:
+            scheduler.withheld(attempt, attempt.refused_at, outcome.why)
             return
         attempt.retry_reason = outcome.rule.action.value
         if outcome.is_evidence and scheduler.refusals.is_last_try(attempt):
             await self._keep(attempt, asked_at, outcome.answer)
             return
-        if outcome.rule.action is Action.WAIT_FOR_QUOTA:
-            attempt.backlog.quota.count_refusal()
         self._flush_for(outcome.rule)
         scheduler.refused(attempt, outcome.rule, self.clock(), outcome.why)
         self._close_if_done(attempt.queue)
@@ -223,11 +224,9 @@ class Pipeline:
             if shortage(error) is not None:
                 raise
             self.counters.bugs += 1
-            name = type(error).__name__
-            _log.error(
-                "%s: a bug in harvester: %s: %s", attempt.window, name, " > ".join(places(error))
-            )
-            return RefusedAttempt(INTERNAL_ERROR_RULE, f"a bug in harvester: {name}")
+            what, where = f"a bug in harvester: {type(error).__name__}", " > ".join(places(error))
+            _log.error("%s: %s: %s", attempt.window, what, where)
+            return RefusedAttempt(INTERNAL_ERROR_RULE, what)
 
     def _flush_for(self, rule: Rule) -> None:
         """Publish what there is once two accounts are seen to have one token.

@@ -51,10 +51,8 @@ class AllocatedCalls:
 
     def request_refill(self) -> bool:
         """Ask for more calls. Returns False if that was done already."""
-        if self.needs_refill:
-            return False
-        self.needs_refill = True
-        return True
+        is_news, self.needs_refill = not self.needs_refill, True
+        return is_news
 
     def block_if_empty(self) -> bool:
         """Block the dataset if no call is left. Returns whether that is news."""

@@ -283,12 +283,15 @@ class Scheduler:
         # Afterwards, because the reaction decides when the queue may start again.
         self._release(attempt.queue, now)
 
-    def withheld(self, attempt: Attempt, now: float, why: Refusal | str) -> None:
-        """Take in that no call was made, because WeChat answers no requests for tokens."""
+    def give_back(self, attempt: Attempt) -> None:
+        """Take in that no call was made, because there was no token for it."""
         # The calls of a day that is over stand in its own ledger.
         if attempt.day_number == self.refusals.day_number:
             attempt.backlog.quota.give_back()
         attempt.backlog.count_call(-1, is_retry=bool(attempt.retry_reason))
+
+    def withheld(self, attempt: Attempt, now: float, why: Refusal | str) -> None:
+        """Take in that WeChat answers no requests for tokens, so that there was none for this."""
         if attempt.backlog.abandoned_by is not None:
             self.abandoned.fail_attempt(attempt, attempt.backlog.abandoned_by, why)
         else:

@@ -85,14 +85,15 @@ class RefusedAttempt:
 
     ``why`` is WeChat's refusal or a network failure in words, safe to print. ``received`` is the
     body as it came, which may repeat a secret. It ``is_evidence``, kept if no better answer comes,
-    if it is JSON but neither rows nor a refusal. An attempt ``is_withheld`` if no call was made,
-    because WeChat answers no requests for tokens.
+    if it is JSON but neither rows nor a refusal. An attempt ``is_unsent`` if no data call was made,
+    because no token came, and ``is_withheld`` if none was asked for, because WeChat gives none.
     """
 
     rule: Rule
     why: Refusal | str
     received: bytes = field(default=b"", repr=False)
     is_evidence: bool = False
+    is_unsent: bool = False
     is_withheld: bool = False
 
     @property
@@ -152,7 +153,7 @@ def _without_token(
     is_passing = rule.action in (Action.RETRY, Action.RETRY_NOW) and not rule.is_local
     if is_passing and tokens.is_withheld(window.appid):
         rule = replace(rule, action=Action.HOST_DOWN, scope=Scope.ACCOUNT)
-    return RefusedAttempt(rule, why, is_withheld=made is not error)
+    return RefusedAttempt(rule, why, is_unsent=True, is_withheld=made is not error)
 
 
 def _rule_after(window: Window, refusal: Refusal, tokens: TokenCache, token: Secret) -> Rule:

@@ -135,6 +135,17 @@ def test_unpark_forgets_nothing_of_accounts_and_datasets_it_was_not_given_for(
     assert lab.calls_of_day(TODAY)[appid(2), PATH] == 1
 
 
+def test_an_attempt_that_gets_no_token_is_no_call(lab: VirtualTimeHarness) -> None:
+    """A wrong secret spends no calls of a dataset, so that it is not hidden behind a quota."""
+    lab.accounts = 1
+    lab.sandbox.fail(appid(1), 40125, dataset="token")
+    for _ in range(11):
+        done = lab.run()
+        assert (done.requests, {*done.reasons()}) == (0, {"refused", "unauthorised"})
+    lab.sandbox.heal(appid(1), dataset="token")
+    assert lab.run().requests == 10
+
+
 def test_the_reserve_is_left_to_others(lab: VirtualTimeHarness) -> None:
     """A share of the quota, rounded up, or a number."""
     lab.limits = replace(lab.limits, daily_reserve=Reserve(share=0.25))

@@ -592,11 +592,13 @@ def test_a_call_that_was_not_made_is_given_back_to_its_own_day(days: int) -> Non
     for _ in range(days):
         scheduler.refusals.start_day()
     before = backlog.quota.allocated
+    scheduler.give_back(attempt)
     scheduler.withheld(attempt, 1.0, "503")
     assert backlog.quota.allocated == before + 1 - days
     attempt = scheduler.next(60.0)
     assert attempt is not None
     scheduler.abandoned.stop_dataset(queue, backlog, TOO_MANY_FAILURES, "stopped")
+    scheduler.give_back(attempt)
     scheduler.withheld(attempt, 61.0, "503")
     assert not queue.retries
     assert scheduler.is_finished(61.0)
