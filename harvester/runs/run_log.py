@@ -305,7 +305,7 @@ def _make_folder(tree: Tree) -> None:
         place = tree.store.display_path()
         raise UsageError(
             f"{place}: the output cannot be written there: {flaw}",
-            "name another folder as `output.path` or --output, or correct its permissions",
+            "name another folder, or correct its permissions",
         )
 
 

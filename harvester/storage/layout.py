@@ -158,7 +158,7 @@ def _open_store(output: Output, options: Mapping[str, str]) -> Store:
     with atomic_files.if_there(output.path):
         if not stat.S_ISDIR(output.path.stat().st_mode):
             where = inert(str(output.path))
-            raise UsageError(f"{where}: a file, not a folder", "name another `output.path`")
+            raise UsageError(f"{where}: a file, not a folder", "name another place")
     return LocalStore(output.path, follow_links=output.follow_links)
 
 

@@ -128,7 +128,7 @@ def test_an_output_that_cannot_be_made_is_named(
     assert invoke(["run", str(manifest), "--output", "/proc/nowhere/out"]) == Exit.USAGE
     told = capsys.readouterr().err
     assert "error: /proc/nowhere/out: the output cannot be written there: No such file" in told
-    assert "name another folder as `output.path` or --output" in told
+    assert "name another folder, or correct its permissions" in told
 
 
 def test_init_says_what_to_type_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
