@@ -120,6 +120,7 @@ def write_accounts(folder: Path, world: FaultyWeChat) -> None:
     (folder / "accounts.csv").write_text("\n".join(lines))
 
 
+@pytest.mark.long
 def test_three_hundred_accounts_by_one_line_each(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -207,6 +207,7 @@ ATTRIBUTES = f"attributes: {{city: {CITY}}}"
 JOB = "  - {datasets: [user_summary, upstream_msg_week], begin_date: -40d}\n"
 
 
+@pytest.mark.long
 def test_two_manifests_and_four_shards_share_the_tables(tmp_path: Path) -> None:
     """In any order; each keeps the rows of the other, and a shard writes its own buckets."""
     one = manifest("one.yaml", tmp_path, JOB, range(1, 6), buckets=4)

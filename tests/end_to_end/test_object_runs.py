@@ -168,8 +168,8 @@ def test_two_runs_at_once_both_finish(
             assert_exact(duck, output, tmp_path / str(number), 3)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(("times", "processes"), [(2, 1), *by_night([(40, 1), (20, 2)])])
+@pytest.mark.slow
+@pytest.mark.parametrize(("times", "processes"), [(2, 1), (40, 1), (20, 2)])
 def test_kills_in_a_row_then_one_run_is_exact(
     tmp_path: Path,
     s3_output: Output,

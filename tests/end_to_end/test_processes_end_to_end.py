@@ -65,6 +65,7 @@ def test_the_platform_is_asked_once_for_all_processes(tmp_path: Path, accounts: 
     assert out.arrow(DAILY).count_rows() == int(out.runs().column("rows")[0].as_py())
 
 
+@pytest.mark.long
 def test_two_processes_write_to_an_object_store(
     tmp_path: Path, s3_address: str, s3_keys: None
 ) -> None:

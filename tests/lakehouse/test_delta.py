@@ -215,6 +215,7 @@ def test_the_lines_of_the_page_read_a_table(
     assert not names["rows"].is_empty()
 
 
+@pytest.mark.long
 def test_tables_in_an_object_store(
     s3_output: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,6 +106,7 @@ def test_the_sdist_has_what_git_has(built: Built) -> None:
     assert found == {*tracked(), "PKG-INFO"}
 
 
+@pytest.mark.long
 def test_a_file_that_lies_around_gets_into_no_build(tmp_path: Path) -> None:
     """Neither an accounts file nor a secret nor an output, whether git ignores it or not."""
     source = tmp_path / "source"
@@ -185,6 +186,7 @@ def test_a_tag_repeats_the_version(
     assert main(["nonsense"]) == 2
 
 
+@pytest.mark.long
 def test_a_shallow_clone_without_tags_builds_this_version(tmp_path: Path) -> None:
     """No tag is needed to build: git may be absent, as in an sdist or a downloaded archive."""
     if not (ROOT / ".git").exists():

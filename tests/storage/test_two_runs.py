@@ -14,6 +14,7 @@ from tests.support.run_harness import BOTH, appid, days_between, expected, publi
 
 
 @pytest.mark.parametrize("times", [1, *by_night([50])])
+@pytest.mark.long
 def test_two_runs_at_once(tmp_path: Path, duck: duckdb.DuckDBPyConnection, times: int) -> None:
     """Started together they never both work: one ends with 75, and the files are exact."""
     with sandbox_process() as address:
@@ -31,6 +32,7 @@ def test_two_runs_at_once(tmp_path: Path, duck: duckdb.DuckDBPyConnection, times
 
 
 @pytest.mark.parametrize("times", [1, *by_night([50])])
+@pytest.mark.long
 def test_two_first_runs_with_two_numbers_of_buckets(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection, times: int
 ) -> None:

@@ -141,7 +141,7 @@ def test_a_harvest_on_spark_takes_the_arguments_of_run() -> None:
         assert of_spark[name] == of_run[name]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_program_s_type_checker_sees_everything(tmp_path: Path) -> None:
     """In strict mode, from outside of the package."""
     file = tmp_path / "program.py"

@@ -112,7 +112,7 @@ def test_the_reports_of_a_month_in_spark(tmp_path: Path, spark: SparkSession) ->
         assert all(column.comment for column in columns), name
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_session_of_spark_sees_each_replaced_file(tmp_path: Path, spark: SparkSession) -> None:
     """By a longer and a shorter one, and a new month, without a refresh."""
     write_month(tmp_path)

@@ -24,9 +24,9 @@ from tests.support.store_backends import Outputs, all_names, download
     [
         # Together they fail at every fifteenth call, and by night each of them at every call.
         pytest.param(False, False, 1, 60, id="once, before"),
-        pytest.param(False, True, 16, 60, id="once, after"),
-        pytest.param(True, False, 31, 60, id="for ever, before"),
-        pytest.param(True, True, 46, 60, id="for ever, after"),
+        pytest.param(False, True, 16, 60, marks=pytest.mark.long, id="once, after"),
+        pytest.param(True, False, 31, 60, marks=pytest.mark.long, id="for ever, before"),
+        pytest.param(True, True, 46, 60, marks=pytest.mark.long, id="for ever, after"),
         *(
             pytest.param(*kind, 1, 1, marks=pytest.mark.slow, id=f"{kind} at every call")
             for kind in product((False, True), repeat=2)

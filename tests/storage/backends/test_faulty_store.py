@@ -145,7 +145,6 @@ def test_one_slow_answer_does_not_end_a_start_under_a_short_lease(
                 pass
 
 
-@pytest.mark.long
 @dataclass
 class _At(Weather):
     """Faults at the requests of some numbers alone."""
@@ -157,7 +156,9 @@ class _At(Weather):
         return self.faults[0] if len(self.requests) - 1 in self.numbers else None
 
 
-@pytest.mark.parametrize("number", [0, 12, 30, 60])
+@pytest.mark.parametrize(
+    "number", [12, *(pytest.param(number, marks=pytest.mark.long) for number in (0, 30, 60))]
+)
 def test_a_key_that_expires(tmp_path: Path, s3_output: Output, number: int) -> None:
     """In the middle of a run another one may help; at first contact the user has to."""
     weather = _At(("403",), 0, 0, numbers=range(number, 10_000))

@@ -84,6 +84,7 @@ async def harvesters(
             yield found[:count]
 
 
+@pytest.mark.long
 async def test_a_day_costs_one_token_call_per_expiry() -> None:
     """Beside fifty workers, the token of a production service never ends before its time."""
     world, clock = fake_wechat_at()
