@@ -51,8 +51,8 @@ class AllocatedCalls:
 
     def request_refill(self) -> bool:
         """Ask for more calls. Returns False if that was done already."""
-        is_news, self.needs_refill = not self.needs_refill, True
-        return is_news
+        was_requested, self.needs_refill = self.needs_refill, True
+        return not was_requested
 
     def block_if_empty(self) -> bool:
         """Block the dataset if no call is left. Returns whether that is news."""

@@ -291,7 +291,7 @@ class Scheduler:
         attempt.backlog.count_call(-1, is_retry=bool(attempt.retry_reason))
 
     def withheld(self, attempt: Attempt, now: float, why: Refusal | str) -> None:
-        """Take in that WeChat answers no requests for tokens, so that there was none for this."""
+        """Take in that an attempt got no token, because WeChat answers no requests for tokens."""
         if attempt.backlog.abandoned_by is not None:
             self.abandoned.fail_attempt(attempt, attempt.backlog.abandoned_by, why)
         else:

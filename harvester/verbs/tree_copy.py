@@ -71,17 +71,20 @@ def copy_tables(source: Tree, target: Tree) -> None:
 
 
 def _put_rows(tree: Tree, folder: str, rows: pa.Table) -> None:
-    """Put rows into the files of a folder by bucket, with a row group for each dataset."""
+    """Put rows into the files of a folder, by bucket."""
     names = [name for name in ("dataset", "appid", "begin_date") if name in rows.schema.names]
     rows = rows.sort_by([(name, "ascending") for name in names])
     buckets = pa.array([bucket_of(x, tree.buckets) for x in rows["appid"].to_pylist()])
     for bucket in buckets.unique().to_pylist():
-        mine = rows.filter(pc.equal(buckets, bucket))
-        pieces = [mine]
-        if names[0] == "dataset":
-            pieces = [mine.filter(pc.equal(mine["dataset"], x)) for x in mine["dataset"].unique()]
         part = f"{folder}/part-{tree.bucket_label(bucket)}.parquet"
-        derived_files.replace(tree, part, lambda _, pieces=pieces: pieces)  # type: ignore[misc]
+        _put_part(tree, part, rows.filter(pc.equal(buckets, bucket)))
+
+
+def _put_part(tree: Tree, name: str, rows: pa.Table) -> None:
+    """Put rows into a file, with a row group for each dataset."""
+    datasets = rows["dataset"].unique() if "dataset" in rows.schema.names else []
+    pieces = [rows.filter(pc.equal(rows["dataset"], dataset)) for dataset in datasets] or [rows]
+    derived_files.replace(tree, name, lambda _: pieces)
 
 
 def retire_former_names(source: Tree, target: Tree, datasets: Iterable[str], new: RunLog) -> None:

@@ -143,7 +143,8 @@ def _without_token(
 ) -> RefusedAttempt:
     """Return the outcome if no token came; that WeChat answers none is no fault of the window.
 
-    Of another source WeChat's address is not to be checked.
+    Where another source did not answer, the advice names the account's credential instead of the
+    way to WeChat.
     """
     made = error.last if isinstance(error, errors.TokenWithheld) else error
     rule = made.rule if isinstance(made, TokenDenied) else _rule_of(made)

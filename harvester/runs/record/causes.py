@@ -331,7 +331,7 @@ def _key_of(item: AbandonedDays) -> _Key:
 def _passing_word(rule: Rule) -> Word:
     if rule.action is Action.SLOW_DOWN:
         return "minute_limit"
-    # WeChat was reached where it is asked for no more tokens: it answered some with an error.
+    # A rule of the account is about a token, and WeChat was reached: it gave no usable answer.
     if rule.action is Action.HOST_DOWN and rule.scope is Scope.WINDOW:
         return "unreachable"
     return "foreign_page" if rule.is_local else "no_answer"
