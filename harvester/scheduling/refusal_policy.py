@@ -197,7 +197,7 @@ class RefusalPolicy:
         is_own = not budget.is_storm(name, backlog.failing_since)
         if attempt.tries < self._backoff.max_attempts:
             self._wait(attempt, now + backoff.delay(attempt.tries, self._backoff, self._jitter))
-        elif is_own or not self._may_return(attempt, now):
+        elif is_own or not self._may_return(attempt, now, why):
             self._abandoned.fail_attempt(attempt, rule, why)
         else:
             attempt.tries = 0
@@ -205,12 +205,12 @@ class RefusalPolicy:
         if is_own and backlog.spend_failure():
             self._abandoned.stop_dataset(attempt.queue, backlog, TOO_MANY_FAILURES, why)
 
-    def _may_return(self, attempt: Attempt, now: float) -> bool:
+    def _may_return(self, attempt: Attempt, now: float, why: Refusal | str) -> bool:
         """Return whether an outage puts a window back into the queue; each outage counts once."""
-        if not self._budget.excuses(attempt.window.dataset, attempt.failing_since):
+        name, is_heard = attempt.window.dataset, isinstance(why, Refusal)
+        if not self._budget.excuses(name, attempt.failing_since, is_heard=is_heard):
             return False
-        if attempt.returned_at < self._budget.since:
-            attempt.returns += 1
+        attempt.returns += attempt.returned_at < self._budget.since
         attempt.returned_at = now
         return attempt.returns <= MAX_RETURNS
 

@@ -148,8 +148,7 @@ class RetryBudget:
 
     def holds_back(self, dataset: str, now: float) -> float:
         """Return until when a dataset waits by itself; 0 if an attempt, its probe, may start."""
-        wait = self.waiting.get(dataset)
-        if wait is None:
+        if (wait := self.waiting.get(dataset)) is None:
             return 0.0
         if now < wait.not_before:
             return wait.not_before
@@ -177,12 +176,13 @@ class RetryBudget:
         """
         return self.rows[dataset].since <= failing_since or self.balance < _STORM
 
-    def excuses(self, dataset: str, failing_since: float) -> bool:
+    def excuses(self, dataset: str, failing_since: float, *, is_heard: bool) -> bool:
         """Return whether a window that fails since a moment does so for no fault of its own.
 
-        One window that fails alone is its own cause.
+        One that fails alone is its own cause if WeChat itself refused it, or answered meanwhile.
         """
-        return len(self.windows) > 1 and self.is_storm(dataset, failing_since)
+        is_open = len(self.windows) > 1 or (failing_since >= self.since and not is_heard)
+        return is_open and self.is_storm(dataset, failing_since)
 
     def gave_up(self, now: float) -> bool:
         """Return whether the run has waited for an answer as long as it may."""

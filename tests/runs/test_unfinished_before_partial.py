@@ -144,6 +144,31 @@ def test_one_window_that_always_fails_is_no_storm(tmp_path: Path) -> None:
         assert lab.run().reasons() == {"failed": Exit.INCOMPLETE}
 
 
+@pytest.mark.parametrize(
+    ("refusal", "reasons"),
+    [
+        (Reply(b"<html>", 503, "text/html"), {"deferred": Exit.AGAIN}),
+        (Reply(b'{"errcode": -1, "errmsg": "system error"}'), {"failed": Exit.INCOMPLETE}),
+    ],
+)
+def test_the_last_window_of_a_run_waits_if_wechat_says_nothing(
+    tmp_path: Path, refusal: Reply, reasons: dict[str, Exit]
+) -> None:
+    """Without any response it may be an outage; a refusal of WeChat's own is none."""
+    lab = VirtualTimeHarness(tmp_path, begin="2026-04-29", end="2026-04-29", accounts=1)
+    lab.limits, lab.retry, lab.datasets = TEN, Retry(), (DAILY,)
+    with in_virtual_time(lab), pytest.MonkeyPatch.context() as patch:
+        well, began = lab.sandbox.answer, lab.now()
+        patch.setattr(
+            lab.sandbox,
+            "answer",
+            lambda request: refusal if request.path.startswith("/datacube") else well(request),
+        )
+        assert lab.run().reasons() == reasons
+        assert lab.now() - began < (60 if "failed" in reasons else 660)
+        assert len(lab.net.calls) <= 30
+
+
 # Certificates
 
 

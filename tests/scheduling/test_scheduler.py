@@ -193,16 +193,16 @@ def _one(schedule: Scheduler, now: float = START) -> Attempt:
 def test_a_retry_waits_in_the_heap_and_is_given_up_after_the_last_try() -> None:
     """At most max_attempts attempts, then the window is gone and the run ends."""
     schedule = schedule_of([lane(1, 1)], Pace(), Retry(max_attempts=3))
-    now, tries = START, 0
+    now, tries, busy = START, 0, Refusal(-1, "system error", "")
     while not schedule.is_finished(START):
         now = max(now, schedule.wake_at(now) or now)
         attempt = schedule.next(now)
         if attempt is not None:
             tries += 1
-            schedule.refused(attempt, rule(Action.RETRY), now, "no answer")
+            schedule.refused(attempt, rule(Action.RETRY), now, busy)
         now += 0.2
     assert tries == 3
-    assert [(gone.count, gone.why) for gone in schedule.abandoned.days] == [(1, "no answer")]
+    assert [(gone.count, gone.why) for gone in schedule.abandoned.days] == [(1, busy)]
 
 
 def test_a_connection_that_was_cut_is_tried_again_at_once_and_once() -> None:
