@@ -139,6 +139,7 @@ THIRD_PARTY = {
         "sandbox.server",
     ),
     "aiolimiter": ("engine.rate_limiter",),
+    "annotated_types": ("core.model",),
     "anyio": (
         "engine",
         "readers.testing",
@@ -164,7 +165,6 @@ THIRD_PARTY = {
         "core.config.settings",
         "core.config.field_types",
         "core.config.expect",
-        "core.model",
         "manifest",
         "storage.state.json_file",
         "verbs.arguments",

@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
+from contextvars import copy_context
 from typing import NoReturn
 
 from cyclopts import CycloptsError
@@ -20,8 +21,8 @@ from harvester.cli.verbs import VERBS, app, spelled_out
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
 from harvester.core.shortage import refuse_low_limit, shortage
+from harvester.core.text import redaction
 from harvester.manifest.option_values import SPELLING
-from harvester.verbs.arguments import in_own_record
 
 __all__ = ["app", "environment", "invoke", "main"]
 
@@ -31,10 +32,11 @@ def invoke(arguments: Sequence[str]) -> int:
 
     The secrets that it reads are known to it alone, and forgotten with it.
     """
-    return in_own_record(lambda: _invoke(arguments))
+    return copy_context().run(_invoke, arguments)
 
 
 def _invoke(arguments: Sequence[str]) -> int:
+    redaction.start_record()
     ok_codes: frozenset[int] = frozenset()
     _forget_empty_variables()
     SPELLING.set(spelled)

@@ -18,7 +18,6 @@ from harvester.catalogue.languages import Language
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert
-from harvester.verbs import arguments
 
 _SELECTING = Group("Selecting", sort_key=1)
 _LOGGING = Group("Logging", sort_key=3)
@@ -172,13 +171,12 @@ def language_of(lang: Language | None, form: str = "json", *, stderr: bool = Fal
 def parse_ok_exit(text: str) -> frozenset[int]:
     """Parse ``3,75`` as exit codes. Raises UsageError."""
     known = {str(int(code)) for code in Exit}
-    codes = arguments.names(text or None, "ok_exit")
-    for code in codes:
-        if code not in known:
-            raise UsageError(
-                f"--ok-exit `{inert(code)}` is no exit code of harvester",
-                f"write one or more of {', '.join(sorted(known, key=int))}",
-            )
+    codes = _at_commas(str, text) if text else []
+    if unknown := set(codes) - known:
+        raise UsageError(
+            f"--ok-exit `{inert(min(unknown))}` is no exit code of harvester",
+            f"write one or more of {', '.join(sorted(known, key=int))}",
+        )
     found = frozenset(map(int, codes))
     if found & {Exit.BUG, Exit.USAGE} or (Exit.ATTENTION in found and Exit.AGAIN not in found):
         raise UsageError(

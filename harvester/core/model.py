@@ -10,22 +10,22 @@ from datetime import date
 from enum import Enum
 from typing import Annotated, NamedTuple, TypeAlias
 
-from pydantic import Field
+from annotated_types import Interval
 
 from harvester.core.calendar import Day, range_text
 
 _MAX_NUMBER = 1 << 40
 
-Count: TypeAlias = Annotated[int, Field(ge=0, le=_MAX_NUMBER)]
+Count: TypeAlias = Annotated[int, Interval(ge=0, le=_MAX_NUMBER)]
 """A number of calls, or a day. A file of harvester with a greater or negative one is damaged."""
 
-Difference: TypeAlias = Annotated[int, Field(ge=-_MAX_NUMBER, le=_MAX_NUMBER)]
+Difference: TypeAlias = Annotated[int, Interval(ge=-_MAX_NUMBER, le=_MAX_NUMBER)]
 """A number of rows that were added, negative for rows that were removed."""
 
-ExitCode: TypeAlias = Annotated[int, Field(ge=0, le=255)]
+ExitCode: TypeAlias = Annotated[int, Interval(ge=0, le=255)]
 """The exit code of a process, in a file of harvester."""
 
-Seconds: TypeAlias = Annotated[float, Field(ge=0, le=_MAX_NUMBER)]
+Seconds: TypeAlias = Annotated[float, Interval(ge=0, le=_MAX_NUMBER)]
 """A duration, or a time since the Unix epoch, in seconds, within the same bounds."""
 
 
@@ -127,7 +127,7 @@ def bucket_of(appid: str, buckets: int) -> int:
 class Refusal(NamedTuple):
     """An error answer of WeChat. ``errmsg`` is safe to print; WeChat's support asks for ``rid``."""
 
-    errcode: Annotated[int, Field(ge=-_MAX_NUMBER, le=_MAX_NUMBER)]
+    errcode: Annotated[int, Interval(ge=-_MAX_NUMBER, le=_MAX_NUMBER)]
     errmsg: str
     rid: str
 

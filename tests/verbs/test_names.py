@@ -63,6 +63,18 @@ def test_importing_harvester_loads_nothing_of_it() -> None:
     assert not {"aiohttp", "pyarrow", "pydantic", "asyncio", "yaml"} & {*loaded}
 
 
+def test_the_help_loads_no_model_and_no_engine() -> None:
+    """What reads a manifest, calls WeChat or opens a file takes longer to load than it to print."""
+    program = "import sys, harvester.cli as cli; cli.invoke(['--help']); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert "Usage: harvester" in done.stdout
+    loaded = {*done.stdout.splitlines()[-1].split()}
+    assert "harvester.cli.verbs" in loaded
+    assert not {"aiohttp", "anyio", "pyarrow", "pydantic", "asyncio", "yaml"} & loaded
+
+
 def test_a_verb_without_a_call_loads_no_client() -> None:
     """The HTTP client takes a fifth of the time in which such a verb is loaded."""
     verbs = "changes", "forget", "plan", "report", "rewrite", "status", "verify", "sql"

@@ -53,6 +53,7 @@ IMPORTED_AS = {"markdown-it-py": "markdown-it", "pyyaml": "yaml", "pytest-xdist"
 
 # Imported although not declared: they come with what is, and are part of its interface.
 COME_ALONG = {
+    "annotated-types": "pydantic",
     "packaging": "pytest",
     "pydantic-core": "pydantic",
     "werkzeug": "moto",
