@@ -425,6 +425,7 @@ def told(draw: st.DrawFn) -> tuple[RawAnswer, dict[int, int | None]]:
 HISTORIES = st.lists(st.lists(st.lists(told(), min_size=1, max_size=5), max_size=3), max_size=4)
 
 
+@pytest.mark.long
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(HISTORIES)
 def test_any_history_equals_the_model(
