@@ -107,7 +107,7 @@ def record_of(path: Path) -> dict[str, Any]:
             [
                 ("import:cyclopts", signal.SIGINT),
                 ("harvester.verbs.arguments:read", signal.SIGTERM),
-                ("harvester.storage.coverage_scan:read_missing", signal.SIGTERM),
+                ("harvester.storage.coverage_scan:read", signal.SIGTERM),
             ]
         ),
     ],
