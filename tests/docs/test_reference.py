@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
+
 import pytest
 
 import harvester
 from harvester.catalogue.error_codes import DATA_RULES, PLATFORM_RULES, TOKEN_RULES
+from harvester.cli import invoke
+from harvester.core.exit_codes import Exit
 from harvester.manifest.json_schema import json_schema
 from tests.support.doc_pages import table_rows
 from tools.reference import answers, pages, verbs
@@ -57,6 +63,29 @@ def test_every_answer_has_its_members_with_types() -> None:
     # A member of Python alone is in no sentence either.
     assert "next_requests" in answers.INNER["Status"]
     assert "`next_requests`" not in answers.answers()
+
+
+@pytest.mark.parametrize(
+    ("verb", "argument"), [("explain", "45009"), ("datasets", "article_total_detail")]
+)
+def test_every_member_of_an_answer_without_a_result_is_there(
+    verb: str, argument: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At any depth, apart from the codes that have labels."""
+
+    def members(value: object) -> Iterator[str]:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                yield name
+                yield from members({} if name == "labels" else inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from members(inner)
+
+    assert invoke([verb, argument, "--format", "json"]) == Exit.DONE
+    found = {*members(json.loads(capsys.readouterr().out))}
+    _, _, text = answers.answers().partition(f"\n## {verb}\n")
+    assert found <= {*re.findall(r"`(\w+)`", text)}
 
 
 def test_every_error_code_is_there() -> None:
