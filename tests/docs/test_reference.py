@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import date
 
 import pytest
 
@@ -13,6 +14,7 @@ from harvester.catalogue.error_codes import DATA_RULES, PLATFORM_RULES, TOKEN_RU
 from harvester.cli import invoke
 from harvester.core.exit_codes import Exit
 from harvester.manifest.json_schema import json_schema
+from harvester.runs.record.expectations import Expectation
 from tests.support.doc_pages import table_rows
 from tools.reference import answers, pages, verbs
 from tools.reference.__main__ import FOLDER, files
@@ -86,6 +88,13 @@ def test_every_member_of_an_answer_without_a_result_is_there(
     found = {*members(json.loads(capsys.readouterr().out))}
     _, _, text = answers.answers().partition(f"\n## {verb}\n")
     assert found <= {*re.findall(r"`(\w+)`", text)}
+
+
+def test_a_judged_expectation_has_the_members_of_its_page() -> None:
+    """Computed ones too, and none that Python alone has."""
+    judged = Expectation("user_summary", "complete_by", date(2026, 5, 1), 0.95, 20, 20, "open")
+    assert answers.members(Expectation).keys() == judged.to_dict().keys()
+    assert "`lacking`" not in answers.answers()
 
 
 def test_every_error_code_is_there() -> None:

@@ -38,7 +38,11 @@ ROOTS = {
     "forget": Receipt,
     "export": Exported,
 }
-INNER = {"Status": {"unusable", "next_requests"}, "Answer": {"raw"}}
+INNER = {
+    "Status": {"unusable", "next_requests"},
+    "Expectation": {"lacking"},
+    "Answer": {"raw"},
+}
 """Members of results that are not in their JSON."""
 
 MORE: Mapping[str, Mapping[str, str]] = {
@@ -48,10 +52,13 @@ MORE: Mapping[str, Mapping[str, str]] = {
         "attention_total": "integer",
     },
     "EmptyEverywhere": {"since": "text", "retry_at": "text or null"},
+    "Expectation": {"share": "number", "met": "true or false"},
     "Answer": {"answer": "any"},
     "Report": {"undamaged": "true or false"},
 }
 """Members of the JSON that are computed."""
+
+NEWEST = {"newest_complete_day": "day or null"}
 
 EXPLAIN = """\
 ## explain
@@ -123,7 +130,7 @@ def members(kind: type) -> dict[str, str]:
     """Return the members of a result in JSON with their types."""
     if kind is DatasetSummary:
         counts = dict.fromkeys(DayCounts._fields, "integer")
-        return {"dataset": "text", "accounts": "integer", **counts, "newest_complete_day": "day"}
+        return {"dataset": "text", "accounts": "integer", **counts, **NEWEST}
     found = {
         JSON_NAMES.get(name, name): _words(hint)
         for name, hint in typing.get_type_hints(kind).items()
@@ -136,7 +143,7 @@ def _kind(kind: type) -> str:
     text = inspect.getdoc(kind) or ""
     for name in INNER.get(kind.__name__, ()):
         # The sentence about it, which the page of the Python API has.
-        text = re.sub(rf"``{name}``\s[^.]*\.\s", "", text)
+        text = re.sub(rf"(?<=\.)\s+``{name}``\s[^.]*\.", "", text)
     text = re.sub(r"``(.*?)``", r"`\1`", text)
     for word, json in (("None", "null"), ("True", "true"), ("False", "false")):
         text = re.sub(rf"\b{word}\b", json, text)
