@@ -34,6 +34,7 @@ def test_a_verb_has_an_example_and_a_meaning_for_each_option(verb: str) -> None:
     found = verbs.help_of(verb)
     assert found.summary
     assert found.example or verb == "schema"
+    assert all(code for code, _ in found.codes)
     options = [option for panel in found.panels.values() for option in panel]
     assert all(option.meaning and "[" not in option.meaning for option in options), options
 

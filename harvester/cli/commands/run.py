@@ -92,11 +92,13 @@ def run(
 
     Exit codes:
       0   everything wanted is covered
+      1   a local output cannot be read or written, or a bug
       2   a mistake in the manifest or the options; nothing was requested
       3   nothing more comes by itself: days were refused, failed or quarantined
       4   no account could be authorised, and nothing else is open
       75  not finished: run again
       76  not finished: run again; and something needs a person as well
+      130, 143, 129  stopped by SIGINT, SIGTERM or SIGHUP; run again
     """
     logs.set_up(logging)
     language = options.language_of(running.lang, "text", stderr=True)
