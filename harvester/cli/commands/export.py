@@ -30,8 +30,8 @@ def export(
     """Bring tables of a lakehouse up to date with an output.
 
     Follows the change feed once and ends: files are copied below the URI, and one
-    commit per table replaces the files that changed. Writes nothing into the output,
-    asks nothing, needs no secret of WeChat and no manifest.
+    commit per table replaces the files that changed. Writes nothing into the
+    output, asks nothing, needs no secret of WeChat and no manifest.
 
     For example:
       harvester export s3://bucket/lake --to delta --output s3://bucket/wechat
@@ -40,7 +40,7 @@ def export(
       0   the tables are up to date
       1   the output or the tables cannot be read or written
       2   a mistake in the options, or a table there is not harvester's
-      3   the same as 0, but older snapshots still hold rows that were deleted for good
+      3   as 0, but older snapshots still hold rows that were deleted for good
       75  another export or another writer was faster: run again
 
     Params:

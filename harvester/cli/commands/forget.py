@@ -37,8 +37,7 @@ def forget(
       75  another run holds the accounts for too long
 
     Params:
-        accounts: The accounts: appids, names, tag:NAME, ATTRIBUTE=VALUE or all,
-            separated by commas.
+        accounts: Appids, names, tag:NAME, ATTRIBUTE=VALUE or all, separated by commas.
         datasets: Only these datasets: names or globs, separated by commas.
         before: Only the days before this one: 2024-01-31 or -730d.
         dry_run: Show what would be deleted, and change nothing.

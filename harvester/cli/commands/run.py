@@ -40,7 +40,6 @@ class Running:
         dry_run: Show the plan of the run, as harvester plan does, and ask nothing.
         max_duration: Start nothing new after this long (50m), publish, and exit with 75.
         until_complete: Wait until more can be obtained and run again, until nothing is unfinished.
-            Not for a runner that is paid by the minute.
         until_attention: End --until-complete once something new needs a person.
         wait: How long all runs and waits of --until-complete may take (12h); by default 24 hours.
         processes: Share the work among this many processes, or auto: one for each core.
