@@ -9,6 +9,7 @@ from harvester.cli.output.answers import answer
 from harvester.cli.output.terminal import Terminal
 from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert
+from harvester.core.text.wording import counted
 from harvester.verbs.lakehouse import export as exporting
 
 
@@ -71,9 +72,8 @@ def export(
 def _print_tables(out: Terminal, done: exporting.Exported) -> None:
     for table in done.tables:
         is_changed = table.added or table.removed
-        change = (
-            f"{table.added:,} files added, {table.removed:,} removed" if is_changed else "as before"
-        )
+        added = counted(table.added, "file")
+        change = f"{added} added, {table.removed:,} removed" if is_changed else "as before"
         out.say(f"{table.name:<28}version {inert(table.version)}: {change}")
     for table in done.holding:
         many, names = len(table.holding), ", ".join(map(inert, table.holding[:2]))

@@ -61,12 +61,12 @@ def _print_receipt(out: Terminal, receipt: forgetting.Receipt) -> None:
     out.print(f"of {owners} in {counted(len(receipt.datasets), 'dataset')}{until} {verb} deleted")
     rows = sum(item.rows_before - item.rows_after for item in receipt.rewritten)
     account_days = sum(item.account_days for item in receipt.rewritten)
-    removed = sum(item.removed for item in receipt.rewritten)
+    removed, damaged = sum(item.removed for item in receipt.rewritten), len(receipt.damaged)
     figures = {
         "rows": f"{rows:,} of {counted(account_days, 'account-day')}",
         "files": f"{len(receipt.rewritten) - removed:,} rewritten, {removed:,} removed",
         "answers": f"{receipt.answers:,} not published yet",
-        "quarantine": f"{receipt.quarantined:,} answers, {len(receipt.damaged):,} damaged files",
+        "quarantine": f"{counted(receipt.quarantined, 'answer')}, {counted(damaged, 'file')}",
         "records": f"{len(receipt.records):,} without the names",
     }
     out.say_pairs(figures)
