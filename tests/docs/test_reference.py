@@ -14,6 +14,7 @@ from harvester.catalogue.error_codes import DATA_RULES, PLATFORM_RULES, TOKEN_RU
 from harvester.cli import invoke
 from harvester.core.exit_codes import Exit
 from harvester.manifest.json_schema import json_schema
+from harvester.runs.record.events import RunEnded
 from harvester.runs.record.expectations import Expectation
 from tests.support.doc_pages import table_rows
 from tools.reference import answers, pages, verbs
@@ -96,6 +97,15 @@ def test_a_judged_expectation_has_the_members_of_its_page() -> None:
     judged = Expectation("user_summary", "complete_by", date(2026, 5, 1), 0.95, 20, 20, "open")
     assert answers.members(Expectation).keys() == judged.to_dict().keys()
     assert "`lacking`" not in answers.answers()
+
+
+def test_every_member_of_a_line_is_there() -> None:
+    """Those of an event as it is printed, and of the log."""
+    text = pages.event_lines()
+    ended = RunEnded(0.0, "run", None, 0, "complete", (), None, 0, 0, 0.0)
+    for name, members in (("run_ended", ended.to_dict()), ("log", ["level", "logger", "message"])):
+        _, _, told = text.partition(f"## {name}\n")
+        assert {*members} <= {*re.findall(r"`(\w+)`", told.partition("\n## ")[0])}
 
 
 def test_every_error_code_is_there() -> None:
