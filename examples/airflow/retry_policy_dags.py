@@ -54,8 +54,9 @@ def wechat_daily():
 
     @task(retries=2, retry_delay=timedelta(minutes=5))
     def harvest(shard):
-        # Longer than a task of the backfill holds the accounts.
-        given = {"begin_date": "-3d", "max_duration": "50m", "lock_timeout": "1h"}
+        # It waits for longer than a task of the backfill holds the accounts. The wait is a part of
+        # the time budget, so that is longer still.
+        given = {"begin_date": "-3d", "max_duration": "2h", "lock_timeout": "1h"}
         result = alerted(harvester.run(MANIFEST, shard=shard, **given))
         if result.outcome != "unfinished":
             result.raise_for_outcome()

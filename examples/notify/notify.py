@@ -50,8 +50,10 @@ def lines_of(items: list[dict[str, Any]]) -> list[str]:
 
 def send(name: str, lines: list[str]) -> bool:
     """Send as many lines as fit; return whether the robot has taken them."""
+    kept = lines
     while len("\n".join(lines).encode()) > LIMITS[name]:
-        lines = [*lines[:-2], "and more: harvester status"]
+        kept = kept[:-1]
+        lines = [*kept, "and more: harvester status"]
     text, now, address = "\n".join(lines), time.time(), os.environ[f"{name}_ROBOT"]
     secret = os.environ.get(f"{name}_SECRET")
     body: dict[str, Any] = {"msgtype": "markdown", "markdown": {"content": text}}

@@ -1,8 +1,7 @@
 """Harvest on a Spark cluster, one task per shard: ``submit.sh`` submits it.
 
 Ends with the exit code of a run: 0, 75 if a later run can obtain more, 76 if something needs a
-person as well, 3 if days are missing that
-no run obtains by itself, 2 for a mistake.
+person as well, 3 if days are missing that no run obtains by itself, 2 for a mistake.
 """
 
 from __future__ import annotations

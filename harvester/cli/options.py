@@ -107,8 +107,7 @@ class Selecting:
     Params:
         begin_date: Nothing before this day: 2024-01-31, -30d or earliest.
         end_date: Nothing after this day: 2024-01-31, -30d or yesterday.
-        accounts: Only these accounts: appids, names, tag:NAME or ATTRIBUTE=VALUE, separated by
-            commas.
+        accounts: Only these: appids, names, tag:NAME or ATTRIBUTE=VALUE, separated by commas.
         datasets: Only these datasets: names or globs, separated by commas.
         jobs: Only these jobs, separated by commas.
     """

@@ -67,8 +67,8 @@ class Answer(Brief):
     cause. ``rows`` and ``published`` count the rows of the answer and the published ones; those
     that only one of them has are ``added`` or ``removed``. ``published_at`` is when the newest
     published row was asked, RFC 3339 in UTC. ``is_delay`` is True if WeChat was still computing the
-    answer. ``answer`` is the answer itself, text if it is no JSON, and ``raw`` its bytes; secrets
-    in it are masked.
+    answer. ``answer`` is the answer itself with secrets masked, text if it is no JSON. ``raw`` has
+    the bytes of that.
     """
 
     appid: str

@@ -34,6 +34,7 @@ def test_tables_are_told_with_what_changed(
     assert invoke(DELTA) == Exit.DONE
     first = capsys.readouterr().out.splitlines()
     assert first[0] == f"{DAILY:<28}version 1: 4 files added, 0 removed"
+    assert f"{'runs':<28}version 1: 1 file added, 0 removed" in first
     assert invoke([*DELTA, "--format", "json"]) == Exit.DONE
     again = json.loads(capsys.readouterr().out)
     assert again["format"] == "delta"

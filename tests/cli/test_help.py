@@ -46,9 +46,10 @@ def test_verbs_stand_in_the_order_of_the_work(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_help_has_an_example_its_exit_codes_and_its_page(
-    verb: str, capsys: pytest.CaptureFixture[str]
+    verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The example parses, the codes exist, and the page has the section."""
+    monkeypatch.setenv("COLUMNS", "200")
     text = printed(capsys, verb, "--help")
     [example] = re.findall(r"^For example:\n  harvester (.+)$", text, flags=re.MULTILINE)
     words = shlex.split(example.partition(" > ")[0])
@@ -58,6 +59,8 @@ def test_each_help_has_an_example_its_exit_codes_and_its_page(
     found = re.findall(r"\d+", " ".join(re.findall(r"^  ([\d, ]+)  ", codes, flags=re.MULTILINE)))
     assert found
     assert {int(code) for code in found} <= {int(code) for code in Exit}
+    # What stands before the options is printed as it is, so it has to fit a terminal.
+    assert max(map(len, text.partition("╭")[0].splitlines())) <= 80
     page, _, anchor = text.rstrip().rpartition("Documentation: ")[2].partition("#")
     assert anchor in anchors(ROOT / page)
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
+from datetime import date
+
 import pytest
 
 import harvester
 from harvester.catalogue.error_codes import DATA_RULES, PLATFORM_RULES, TOKEN_RULES
+from harvester.cli import invoke
+from harvester.core.exit_codes import Exit
 from harvester.manifest.json_schema import json_schema
+from harvester.runs.record.events import RunEnded
+from harvester.runs.record.expectations import Expectation
 from tests.support.doc_pages import table_rows
 from tools.reference import answers, pages, verbs
 from tools.reference.__main__ import FOLDER, files
@@ -26,6 +35,7 @@ def test_a_verb_has_an_example_and_a_meaning_for_each_option(verb: str) -> None:
     found = verbs.help_of(verb)
     assert found.summary
     assert found.example or verb == "schema"
+    assert all(code for code, _ in found.codes)
     options = [option for panel in found.panels.values() for option in panel]
     assert all(option.meaning and "[" not in option.meaning for option in options), options
 
@@ -57,6 +67,45 @@ def test_every_answer_has_its_members_with_types() -> None:
     # A member of Python alone is in no sentence either.
     assert "next_requests" in answers.INNER["Status"]
     assert "`next_requests`" not in answers.answers()
+
+
+@pytest.mark.parametrize(
+    ("verb", "argument"), [("explain", "45009"), ("datasets", "article_total_detail")]
+)
+def test_every_member_of_an_answer_without_a_result_is_there(
+    verb: str, argument: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At any depth, apart from the codes that have labels."""
+
+    def members(value: object) -> Iterator[str]:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                yield name
+                yield from members({} if name == "labels" else inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from members(inner)
+
+    assert invoke([verb, argument, "--format", "json"]) == Exit.DONE
+    found = {*members(json.loads(capsys.readouterr().out))}
+    _, _, text = answers.answers().partition(f"\n## {verb}\n")
+    assert found <= {*re.findall(r"`(\w+)`", text)}
+
+
+def test_a_judged_expectation_has_the_members_of_its_page() -> None:
+    """Computed ones too, and none that Python alone has."""
+    judged = Expectation("user_summary", "complete_by", date(2026, 5, 1), 0.95, 20, 20, "open")
+    assert answers.members(Expectation).keys() == judged.to_dict().keys()
+    assert "`lacking`" not in answers.answers()
+
+
+def test_every_member_of_a_line_is_there() -> None:
+    """Those of an event as it is printed, and of the log."""
+    text = pages.event_lines()
+    ended = RunEnded(0.0, "run", None, 0, "complete", (), None, 0, 0, 0.0)
+    for name, members in (("run_ended", ended.to_dict()), ("log", ["level", "logger", "message"])):
+        _, _, told = text.partition(f"## {name}\n")
+        assert {*members} <= {*re.findall(r"`(\w+)`", told.partition("\n## ")[0])}
 
 
 def test_every_error_code_is_there() -> None:

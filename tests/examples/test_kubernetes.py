@@ -83,7 +83,7 @@ ACTIONS = {
     Exit.ATTENTION: "Complete",
     Exit.INCOMPLETE: "Complete",
     Exit.USAGE: "FailJob",
-    Exit.UNAUTHORISED: "FailJob",
+    Exit.UNAUTHORISED: "FailIndex",
     Exit.BUG: "FailIndex",
     Exit.SIGINT: "Count",
     Exit.SIGTERM: "Count",
@@ -93,7 +93,7 @@ ACTIONS = {
 
 @pytest.mark.parametrize("code", Exit)
 def test_what_a_shard_does_at_an_exit_code(code: Exit) -> None:
-    """75, 76 and 3 are no failures, 2 and 4 end all shards, 1 ends its own, a signal is counted."""
+    """75, 76 and 3 are no failures; 2 ends all shards, 1 and 4 their own; a signal is counted."""
     _, _, job = harvest()
     accepted = {0, *map(int, variables(job)["HARVESTER_OK_EXIT"].split(","))}
     found = "Complete" if code in accepted else action(job, code)

@@ -190,6 +190,15 @@ def test_a_message_keeps_to_the_limits(receiver: Receiver, tmp_path: Path) -> No
         assert text.endswith("公众号\nand more: harvester status")
 
 
+def test_one_line_too_many_is_left_out_alone(receiver: Receiver, tmp_path: Path) -> None:
+    """The lines before it fit, and are told."""
+    three = [item(name, advice=f"{name}: {'公众号' * 200}") for name in "abc"]
+    assert notify(receiver.environ(), summary(tmp_path, *three)).returncode == 0
+    told = receiver.got["WECOM"][1]["markdown"]["content"].splitlines()
+    assert len(told) == 4
+    assert told[-1] == "and more: harvester status"
+
+
 def test_a_real_run_is_told(receiver: Receiver, tmp_path: Path) -> None:
     """With its names, in which nothing acts and no person is called, and once."""
     file = tmp_path / "summary.json"

@@ -64,7 +64,7 @@ def test_importing_harvester_loads_nothing_of_it() -> None:
 
 
 def test_the_help_loads_no_model_and_no_engine() -> None:
-    """What reads a manifest, calls WeChat or opens a file takes longer to load than it to print."""
+    """Modules that read a manifest, call WeChat or open a file load for longer than it prints."""
     program = "import sys, harvester.cli as cli; cli.invoke(['--help']); print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True

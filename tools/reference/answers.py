@@ -13,8 +13,10 @@ from typing import Any
 
 import harvester
 from harvester.core.plain import JSON_NAMES
+from harvester.core.rule import Rule
 from harvester.runs.record.account_report import DatasetSummary, DayCounts
 from harvester.verbs.forget import Receipt
+from harvester.verbs.lakehouse.export import Exported
 from harvester.verbs.rewrite import NewTree
 
 ANSWERS = """\
@@ -22,8 +24,7 @@ ANSWERS = """\
 
 What `--format json` prints, and what `to_dict()` of the results in Python returns. Days are texts
 such as `2026-05-31`, moments RFC 3339 in UTC. The command line describes those of
-[`check`](../cli.md#harvester-check), [`explain`](../cli.md#harvester-explain) and
-[the run record](../run-record.md).
+[`check`](../cli.md#harvester-check), and another page [the run record](../run-record.md).
 """
 
 ROOTS = {
@@ -35,8 +36,13 @@ ROOTS = {
     "verify": harvester.Report,
     "rewrite": NewTree,
     "forget": Receipt,
+    "export": Exported,
 }
-INNER = {"Status": {"unusable", "next_requests"}, "Answer": {"raw"}}
+INNER = {
+    "Status": {"unusable", "next_requests"},
+    "Expectation": {"lacking"},
+    "Answer": {"raw"},
+}
 """Members of results that are not in their JSON."""
 
 MORE: Mapping[str, Mapping[str, str]] = {
@@ -46,10 +52,64 @@ MORE: Mapping[str, Mapping[str, str]] = {
         "attention_total": "integer",
     },
     "EmptyEverywhere": {"since": "text", "retry_at": "text or null"},
+    "Expectation": {"share": "number", "met": "true or false"},
     "Answer": {"answer": "any"},
     "Report": {"undamaged": "true or false"},
 }
 """Members of the JSON that are computed."""
+
+NEWEST = {"newest_complete_day": "day or null"}
+
+EXPLAIN = """\
+## explain
+
+| member | type | meaning |
+|---|---|---|
+| `errcode` | integer | the code |
+| `known` | true or false | false if the rule for unknown codes is shown |
+| `data`, `token` | [Rule](#rule) | the rules for data calls and for token calls |
+"""
+
+DATASETS = """\
+## datasets
+
+A list with an object for each dataset.
+
+| member | type | meaning |
+|---|---|---|
+| `name`, `label` | text | name and title |
+| `api`, `path` | text | WeChat's name of the endpoint, and its path |
+| `about` | text | what it is about, and what a row is |
+| `notes` | list of text | wrong ways to add up its numbers |
+| `family` | text | `user`, `article`, `message` or `interface` |
+| `permission_set` | integer | the permission set that a platform needs |
+| `grain` | text | period of a row: `day`, `hour`, `week` or `month` |
+| `span_days` | integer | maximum number of days of a request |
+| `first_day` | day | first day that WeChat has |
+| `ready_at` | text | hour in Beijing, on the day after a period, from which it may be asked |
+| `settle_days` | integer | age that a period must exceed before an answer with rows is final |
+| `may_be_delayed` | true or false | true if an answer may say that WeChat is still computing |
+| `sparse` | true or false | true if days without rows are ordinary |
+| `nesting` | text | `flat`: each element of an answer's list is a row |
+| | | `object`: the counts of a row are in its member `inside` |
+| | | `array`: each entry of its member `inside` is a row |
+| `inside` | text | that member, or an empty text |
+| `key` | list of text | columns of the natural key |
+| `columns` | list of object | WeChat's columns, see below |
+| `example`, `check_query` | text | a query to start with; one that checks numbers, or empty |
+| `source`, `checked` | text, day | WeChat's page, and the day on which it was read |
+
+| member of a column | type | meaning |
+|---|---|---|
+| `name`, `label`, `meaning` | text | name, title and meaning |
+| `type` | text | type in the files |
+| `unit` | text | unit, or an empty text |
+| `nested` | true or false | true if it stands in the member `inside` |
+| `promised` | true or false | false if WeChat may leave it out |
+| `labels` | object | labels of its codes |
+| `fields` | list of object | columns of its elements, if it is a list |
+"""
+"""The answer is a list, and no result of a verb."""
 
 WORDS = {int: "integer", float: "number", str: "text", bool: "true or false", date: "day"}
 
@@ -63,14 +123,14 @@ def answers() -> str:
             if kind not in seen:
                 seen.add(kind)
                 parts.append(_kind(kind))
-    return "\n".join(parts)
+    return "\n".join([*parts, EXPLAIN, _kind(Rule), DATASETS])
 
 
 def members(kind: type) -> dict[str, str]:
     """Return the members of a result in JSON with their types."""
     if kind is DatasetSummary:
         counts = dict.fromkeys(DayCounts._fields, "integer")
-        return {"dataset": "text", "accounts": "integer", **counts, "newest_complete_day": "day"}
+        return {"dataset": "text", "accounts": "integer", **counts, **NEWEST}
     found = {
         JSON_NAMES.get(name, name): _words(hint)
         for name, hint in typing.get_type_hints(kind).items()
@@ -83,7 +143,7 @@ def _kind(kind: type) -> str:
     text = inspect.getdoc(kind) or ""
     for name in INNER.get(kind.__name__, ()):
         # The sentence about it, which the page of the Python API has.
-        text = re.sub(rf"``{name}``\s[^.]*\.\s", "", text)
+        text = re.sub(rf"(?<=\.)\s+``{name}``\s[^.]*\.", "", text)
     text = re.sub(r"``(.*?)``", r"`\1`", text)
     for word, json in (("None", "null"), ("True", "true"), ("False", "false")):
         text = re.sub(rf"\b{word}\b", json, text)

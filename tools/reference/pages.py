@@ -51,13 +51,14 @@ EVENTS = """\
 
 Lines of `--log-format json`, and what `on_event` of the Python API gets.
 [events.schema.json](../events.schema.json) has the types, [Logs](../logs.md#events) an example.
+`null` is `None` in Python.
 """
 LOG = """\
 ## log
 
 A log record, in the lines alone: harvester's own below `warning`, and those of libraries.
 
-Members: `event`, `version`, `time`, `run_id`, `shard`, `logger`, `message`.
+Members: `event`, `level`, `version`, `time`, `run_id`, `shard`, `logger`, `message`.
 """
 API = """\
 # Python API
@@ -139,8 +140,9 @@ def event_lines() -> str:
     parts = [EVENTS]
     for kind in get_args(events.Event):
         fields = [name for name in kind.__dataclass_fields__ if name != "stamp"]
-        fields.insert(1, "version")
+        fields[1:1] = ["level", "version"]
         text = re.sub(r"``(.*?)``", r"`\1`", inspect.getdoc(kind) or "")
+        text = re.sub(r"\bNone\b", "null", text)
         members = ", ".join(f"`{name}`" for name in fields)
         parts.append(f"## {kind.event}\n\n{text}\n\nMembers: {members}.\n")
     parts.append(LOG)

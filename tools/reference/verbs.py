@@ -17,6 +17,7 @@ VERBS = tuple(name for name in app if not name.startswith("-"))
 # Wide enough that no text of the help is wrapped.
 WIDTH = 1000
 
+CODES = re.compile(r"^ +(\d[\d, ]*?) {2,}(\S.*(?:\n {4,}\D.*)*)$", re.MULTILINE)
 PANEL = re.compile(r"^╭─ (?P<title>.+?) ─+╮\n(?P<body>.*?)^╰─+╯$", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^│ (?:[* ] +)?(?P<name>[A-Z-]\S*(?: [A-Z.]+)*) {2,}(?P<text>\S.*?) *│$")
 MARKS = {
@@ -73,7 +74,7 @@ def help_of(verb: str) -> Help:
         usage.removeprefix("Usage: "),
         (summary or rest.partition("Exit codes:")[0]).strip(),
         "\n".join(line.strip() for line in example.strip().splitlines()),
-        tuple(re.findall(r"^ +([\d, ]+?) {2,}(\S.*)$", codes, re.MULTILINE)),
+        tuple((code, " ".join(meaning.split())) for code, meaning in CODES.findall(codes)),
         {found["title"]: list(_options(found["body"])) for found in PANEL.finditer(text)},
     )
 

@@ -23,16 +23,17 @@ def changes(
 ) -> None:
     """Show which files were replaced or deleted since a cursor.
 
-    Prints a JSON object a line; the last one has the next cursor. Reads the files alone,
-    asks nothing, needs no secret, and with --output no manifest.
+    Prints a JSON object a line; the last one has the next cursor. Reads the files
+    alone, asks nothing, needs no secret, and with --output no manifest.
 
     For example:
       harvester changes jobs.yaml --since begin
 
     Exit codes:
       0  shown
-      2  the cursor is of another output, or older than the history that is kept (the last
-         line has "reset": true and a new cursor); or a mistake in the manifest or the options
+      2  a mistake in the manifest or the options; or the cursor is of another
+         output, or older than the history that is kept: the only line has
+         "reset": true and a new cursor
 
     Params:
         since: The cursor of an earlier answer, or begin: every file that exists, once.

@@ -56,7 +56,7 @@ def check(
       75  a call got no answer: check again
 
     Params:
-        offline: Check the manifest alone and list the variables, files and hosts that it names.
+        offline: Check the manifest alone; list the variables, files, programs and hosts it names.
         acknowledge: Print the lines of the manifest that would pause what was refused.
     """
     logs.set_up(logging)

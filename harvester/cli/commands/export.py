@@ -9,6 +9,7 @@ from harvester.cli.output.answers import answer
 from harvester.cli.output.terminal import Terminal
 from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert
+from harvester.core.text.wording import counted
 from harvester.verbs.lakehouse import export as exporting
 
 
@@ -30,8 +31,8 @@ def export(
     """Bring tables of a lakehouse up to date with an output.
 
     Follows the change feed once and ends: files are copied below the URI, and one
-    commit per table replaces the files that changed. Writes nothing into the output,
-    asks nothing, needs no secret of WeChat and no manifest.
+    commit per table replaces the files that changed. Writes nothing into the
+    output, asks nothing, needs no secret of WeChat and no manifest.
 
     For example:
       harvester export s3://bucket/lake --to delta --output s3://bucket/wechat
@@ -40,7 +41,7 @@ def export(
       0   the tables are up to date
       1   the output or the tables cannot be read or written
       2   a mistake in the options, or a table there is not harvester's
-      3   the same as 0, but older snapshots still hold rows that were deleted for good
+      3   as 0, but older snapshots still hold rows that were deleted for good
       75  another export or another writer was faster: run again
 
     Params:
@@ -71,9 +72,8 @@ def export(
 def _print_tables(out: Terminal, done: exporting.Exported) -> None:
     for table in done.tables:
         is_changed = table.added or table.removed
-        change = (
-            f"{table.added:,} files added, {table.removed:,} removed" if is_changed else "as before"
-        )
+        added = counted(table.added, "file")
+        change = f"{added} added, {table.removed:,} removed" if is_changed else "as before"
         out.say(f"{table.name:<28}version {inert(table.version)}: {change}")
     for table in done.holding:
         many, names = len(table.holding), ", ".join(map(inert, table.holding[:2]))

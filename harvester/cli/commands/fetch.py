@@ -58,7 +58,7 @@ def fetch(
       2   a mistake in the manifest or the words; nothing was requested
       3   the answer differs from the published rows, or the window was refused
       4   the account was not authorised
-      75  another run holds the account, a quota is spent, or no answer came: ask again
+      75  another run holds the account, a quota is spent, or no answer came
 
     Params:
         account: An appid, or a name that one account has.

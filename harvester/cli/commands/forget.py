@@ -37,8 +37,7 @@ def forget(
       75  another run holds the accounts for too long
 
     Params:
-        accounts: The accounts: appids, names, tag:NAME, ATTRIBUTE=VALUE or all,
-            separated by commas.
+        accounts: Appids, names, tag:NAME, ATTRIBUTE=VALUE or all, separated by commas.
         datasets: Only these datasets: names or globs, separated by commas.
         before: Only the days before this one: 2024-01-31 or -730d.
         dry_run: Show what would be deleted, and change nothing.
@@ -62,12 +61,12 @@ def _print_receipt(out: Terminal, receipt: forgetting.Receipt) -> None:
     out.print(f"of {owners} in {counted(len(receipt.datasets), 'dataset')}{until} {verb} deleted")
     rows = sum(item.rows_before - item.rows_after for item in receipt.rewritten)
     account_days = sum(item.account_days for item in receipt.rewritten)
-    removed = sum(item.removed for item in receipt.rewritten)
+    removed, damaged = sum(item.removed for item in receipt.rewritten), len(receipt.damaged)
     figures = {
         "rows": f"{rows:,} of {counted(account_days, 'account-day')}",
         "files": f"{len(receipt.rewritten) - removed:,} rewritten, {removed:,} removed",
         "answers": f"{receipt.answers:,} not published yet",
-        "quarantine": f"{receipt.quarantined:,} answers, {len(receipt.damaged):,} damaged files",
+        "quarantine": f"{counted(receipt.quarantined, 'answer')}, {counted(damaged, 'file')}",
         "records": f"{len(receipt.records):,} without the names",
     }
     out.say_pairs(figures)

@@ -24,8 +24,9 @@ def report(
 ) -> None:
     """Write coverage, attention, expectations and runs as one page.
 
-    The page needs no other file and no network. Reads the files alone, asks nothing,
-    needs no secret, and with --output no manifest. What is not selected is not in it.
+    The page needs no other file and no network. Reads the files alone, asks
+    nothing, needs no secret, and with --output no manifest. What is not selected is
+    not in it.
 
     For example:
       harvester report jobs.yaml --html coverage.html

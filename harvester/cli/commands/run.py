@@ -40,7 +40,6 @@ class Running:
         dry_run: Show the plan of the run, as harvester plan does, and ask nothing.
         max_duration: Start nothing new after this long (50m), publish, and exit with 75.
         until_complete: Wait until more can be obtained and run again, until nothing is unfinished.
-            Not for a runner that is paid by the minute.
         until_attention: End --until-complete once something new needs a person.
         wait: How long all runs and waits of --until-complete may take (12h); by default 24 hours.
         processes: Share the work among this many processes, or auto: one for each core.
@@ -92,11 +91,13 @@ def run(
 
     Exit codes:
       0   everything wanted is covered
+      1   a local output cannot be read or written, or a bug
       2   a mistake in the manifest or the options; nothing was requested
       3   nothing more comes by itself: days were refused, failed or quarantined
       4   no account could be authorised, and nothing else is open
       75  not finished: run again
       76  not finished: run again; and something needs a person as well
+      130, 143, 129  stopped by SIGINT, SIGTERM or SIGHUP; run again
     """
     logs.set_up(logging)
     language = options.language_of(running.lang, "text", stderr=True)

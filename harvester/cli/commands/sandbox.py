@@ -54,8 +54,7 @@ def sandbox(
         fault_rate: The share of calls that answer -1, from 0 to below 1.
         token_life: Seconds that a token lives.
         unauthorised: An account whose data calls answer 48001.
-        refuse: CODE or CODE:DATASET: the data calls of all accounts, or those of
-            a dataset, answer this errcode; token and quota stand for their calls.
+        refuse: CODE or CODE:NAME: the errcode of all data calls, or of a dataset, token or quota.
     """
     refusals = [refusal for text in refuse for refusal in _refusals(text)]
     rules = Rules(

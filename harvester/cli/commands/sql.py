@@ -39,8 +39,7 @@ def sql(
 
     Params:
         engine: The engine that the statements are for.
-        schema: The schema of the views; Spark's temporary views have none: there their names
-            begin with it.
+        schema: The schema of the views. Spark has none for them: their names begin with it.
         base: The output as the engine sees it, an absolute path or a URL: s3://bucket/wechat.
     """
     source = options.manifest_of(manifest, output)

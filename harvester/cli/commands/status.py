@@ -75,8 +75,8 @@ def status(
 ) -> int:
     """Show coverage, gaps, quarantine and the last runs.
 
-    Reads the files alone, asks nothing, needs no secret, and with --output no manifest:
-    the last run has kept what it wants.
+    Reads the files alone, asks nothing, needs no secret, and with --output no
+    manifest: the last run has kept what it wants.
 
     For example:
       harvester status jobs.yaml --require yesterday
@@ -84,17 +84,15 @@ def status(
     Exit codes:
       0   shown; with --require: every day up to that one has an answer
       2   a mistake in the manifest or the options
-      3   with --require: days are missing, and none of them comes by itself, or an expectation
-          with gate: closed is not met
+      3   with --require: days are missing that no run obtains by itself, or an
+          expectation with gate: closed is not met
       75  with --require: days are missing that a run can still obtain
       76  with --require: as 75, and something needs a person as well
 
     Params:
-        require: Be a gate for every day up to this one: yesterday (the newest ready day),
-            2024-01-31 or -30d.
+        require: Be a gate for every day up to this one: yesterday, 2024-01-31 or -30d.
         final: With --require: a provisional answer is not enough.
-        at_least: With --require: this share of the account-days is enough, as 95%; the others are
-            named.
+        at_least: With --require: this share of the account-days is enough, such as 95%.
         by: One row per dataset, or one row per account, the worst first.
         all: With --by account: list the complete accounts too.
         owners: Also list which run holds which bucket, and since when.

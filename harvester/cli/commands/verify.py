@@ -32,8 +32,8 @@ def verify(
 
     Checks names, months, buckets, order, unique keys, rows against coverage, and
     every byte against the file's digests; and that every published file is there.
-    Options narrow it to the files that may have a selected day of a selected account.
-    Asks WeChat nothing, and with --output needs no manifest.
+    Options narrow it to the files that may have a selected day of a selected
+    account. Asks WeChat nothing, and with --output needs no manifest.
 
     For example:
       harvester verify jobs.yaml --repair
@@ -46,8 +46,7 @@ def verify(
 
     Params:
         footers_only: Read footers and keys alone; leave out all other data and the digest.
-        repair: Move damaged files to quarantine, and record which are gone: the next run asks
-            for their days again.
+        repair: Move damaged files to quarantine, and record which are gone.
     """
     source, given = options.manifest_of(manifest, output), selecting.given()
     given |= {"footers_only": footers_only, "repair": repair, "lock_timeout": lock_timeout}

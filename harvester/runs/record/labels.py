@@ -41,7 +41,7 @@ def check_labels(given: Mapping[str, str]) -> dict[str, str]:
         what = f"the label `{inert(name[:80])}`"
         if not _NAME.fullmatch(name):
             raise UsageError(
-                f"{what} has no name that is one",
+                f"{what} has no valid name",
                 "write up to 63 letters, digits and _ . / - with a letter or digit first",
             )
         if _SECRET_NAME.search(name):
