@@ -59,7 +59,7 @@ from tests.support.living_wechat import LivingNetwork, LivingWeChat, brings_rows
 from tests.support.run_harness import columns, flat_rows, run_state
 
 T = TypeVar("T")
-_WIDE = Limits(Pace(Rate(100_000, 0.01), burst=1000, concurrency=4), connections=100)
+_WIDE = Limits(Pace(Rate(1_000, 0.0001), burst=1000, concurrency=4), connections=100)
 _DIED = 9
 _REMEMBERED_DAYS = 100
 
