@@ -42,7 +42,7 @@ def export(
       1   the output or the tables cannot be read or written
       2   a mistake in the options, or a table there is not harvester's
       3   as 0, but older snapshots still hold rows that were deleted for good
-      75  another export or another writer was faster: run again
+      75  another writer was faster, or a catalog or store is away: run again
 
     Params:
         uri: The place of the tables, beside the output: a directory or s3://…, gs://…, az://….
