@@ -77,7 +77,8 @@ def _print_tables(out: Terminal, done: exporting.Exported) -> None:
         out.say(f"{table.name:<28}version {inert(table.version)}: {change}")
     for table in done.holding:
         many, names = len(table.holding), ", ".join(map(inert, table.holding[:2]))
-        out.say(f"{table.name}: rows deleted for good in {many:,} older snapshots: {names}")
+        older = f"{many:,} older snapshot{'s' * (many != 1)}"
+        out.say(f"{table.name}: rows deleted for good in {older}: {names}")
     if done.holding:
         out.print("remove them with --expire, or with the table's own expiry")
     elif not done.tables:
