@@ -21,7 +21,8 @@ from harvester.verbs.lakehouse.tables import LakeTable, Swap, TableState
 
 _AWAY = re.compile(
     r"^(?!.*( not known|certificate))(Connect\w+|ReadTimeout|\w+Unavailable\w+|Server\w+|TooMany\w+"
-    r"|CommitState\w+):|onnection (refused|reset)|tim(ed |e)out|NETWORK|(start|shutt)ing (up|down)"
+    r"|CommitState\w+):|onnection (refused|reset)|ould not connect|sending request|HTTP 50[234]"
+    r"|tim(ed |e)out|NETWORK|(start|shutt)ing (up|down)"
 )
 """Matches the class and the text of an error of a catalog or a store that cannot answer now."""
 
