@@ -144,8 +144,7 @@ def forget(
     named = names(accounts, "accounts"), names(datasets, "datasets")
     project = open_harvested(manifest, output, lock_timeout)
     kept = day_option("before", before, project.clock.started_at)
-    request = _request(project.manifest, *named, kept)
-    return erase(project, request, dry_run=dry_run)
+    return erase(project, _request(project.manifest, *named, kept), dry_run=dry_run)
 
 
 def erase(project: Project, request: erasure.ErasureRequest, *, dry_run: bool = False) -> Receipt:

@@ -29,10 +29,6 @@ from harvester.storage.coverage_scan import States, day_ranges_of
 from harvester.storage.empty_everywhere import EmptyEverywhere, exit_of
 from harvester.storage.state import quota_ledger
 
-MAX_RECORDS = 500
-"""Maximum run records that are searched. A refusal that is in none of them counts as unknown: the
-next run asks again, and its record has the result."""
-
 
 class Required(NamedTuple):
     """Days that a gate waits for: up to ``day``, or to the newest that is ready if it is None.
@@ -230,4 +226,4 @@ def _explained(want: Wanted, required: Required, history: RunHistory) -> Iterato
                 yield ExplainedDays(dataset, appid, lost, None, "quarantined")
             if rest := lacking & ready & ~state.quarantined:
                 missing[dataset, appid] = rest
-    yield from history.explain(missing, MAX_RECORDS)
+    yield from history.explain(missing)

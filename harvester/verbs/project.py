@@ -135,8 +135,7 @@ def open_project(
     if manifest is None:
         return _open_alone(selection, output)
     source, clock = arguments.source(manifest), CheckedClock()
-    opened = open_quietly(source, output, clock, may_be_new=may_be_new)
-    return opened.project(selection, authorised)
+    return open_quietly(source, output, clock, may_be_new=may_be_new).project(selection, authorised)
 
 
 def open_alone(output: str | os.PathLike[str] | None) -> tuple[Output, Tree]:

@@ -243,5 +243,4 @@ def _batches(stored: DataFile, dataset: Dataset) -> Iterator[pa.RecordBatch]:
     """Read the rows of an old file in the columns of this version."""
     if not stored.is_older:
         return stored.batches(arrow_schema(dataset), BATCH_ROWS)
-    old = stored.batches(None, BATCH_ROWS)
-    return (schema_upgrade.upgraded(batch, dataset) for batch in old)
+    return (schema_upgrade.upgraded(x, dataset) for x in stored.batches(None, BATCH_ROWS))

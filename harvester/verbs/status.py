@@ -52,7 +52,7 @@ from harvester.verbs.account_status import (
     unlisted_accounts,
 )
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
-from harvester.verbs.gate import MAX_RECORDS, Gate, Required, read_gate
+from harvester.verbs.gate import Gate, Required, read_gate
 from harvester.verbs.project import open_project
 
 LAST_RUNS = 5
@@ -219,7 +219,7 @@ def find(manifest: Manifest, tree: Tree, want: Wanted, now: float) -> Findings:
     lacking = dict(coverage_scan.lacking(states, want))
     history = RunHistory(manifest, tree, now, states)
     lacks = defaultdict[str, list[ExplainedDays]](list)
-    for item in history.explain(lacking, MAX_RECORDS):
+    for item in history.explain(lacking):
         lacks[item.appid].append(item)
     judged = judge(manifest, want, states, _lost(lacks), now)
     rejected = tuple(coverage_scan.quarantined_days(tree, states))

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from harvester.cli import invoke
+from harvester.cli.commands.status import _verdict
 from harvester.core.exit_codes import Exit
+from harvester.core.model import DayRange
 from harvester.storage.empty_everywhere import EmptyEverywhere
 from harvester.verbs import status as surveying
 from harvester.verbs.gate import Gate, share_text
@@ -51,6 +53,15 @@ def test_lost_days_are_named_in_text(manifest: str, capsys: pytest.CaptureFixtur
     shown = capsys.readouterr().out
     assert "days up to 2026-02-03: nothing more comes by itself" in shown
     assert re.search(rf"{SICK}: \d+ days? of .*2026-02-0\d.*: refused \(48001\)", shown)
+
+
+@pytest.mark.parametrize(("last", "days"), [(1, "1 account-day"), (2, "2 account-days")])
+def test_days_that_can_still_be_obtained_are_counted(last: int, days: str) -> None:
+    """One day is no days."""
+    lacking = DayRange(SICK, "interface_summary", date(2026, 2, 1), date(2026, 2, last))
+    gate = Gate(None, final=False, obtainable=(lacking,), retry_at="2026-02-03T02:00:00Z")
+    verdict = _verdict(gate)
+    assert verdict == f"{days} can still be obtained, from 2026-02-03T02:00:00Z on"
 
 
 @pytest.mark.parametrize(

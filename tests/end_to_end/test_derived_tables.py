@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import shutil
 import time
 from collections import Counter
@@ -22,6 +23,7 @@ from harvester.storage.backends import atomic_files
 from harvester.storage.backends.base import FileInfo
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import TABLES, open_tree
+from harvester.testing import sandbox
 from harvester.verbs.forget import forget
 from harvester.verbs.rewrite import rewrite
 from harvester.verbs.verify import verify
@@ -288,6 +290,21 @@ def test_a_selection_narrows_no_table(tmp_path: Path) -> None:
     assert days_of_table(root) == days_expected(root, time.time(), read)
     harvester.run(path, accounts=appid(2))
     assert days_of_table(root) == days_expected(root, time.time(), read)
+
+
+def test_a_refusal_stays_the_cause_while_other_runs_ask_for_something_else(tmp_path: Path) -> None:
+    """The tables search as many records as status and gate."""
+    with sandbox(accounts=2, faults={appid(2): 48001}) as wechat:
+        read = wechat.manifest([DAILY, LATE], begin_date="-3d", output=str(tmp_path))
+        harvester.run(read)
+        [first] = (tmp_path / "_harvester/runs").glob("*.json")
+        later = json.dumps({**json.loads(first.read_bytes()), "exceptions": []})
+        for second in range(30):
+            first.with_name(f"29990101T0000{second:02}Z-000000.json").write_text(later)
+        harvester.run(read, accounts=appid(1), refetch="all")
+    rows = rows_of_table(tmp_path, "coverage")
+    missing = {(row["appid"], row["reason"]) for row in rows if row["state"] == "missing"}
+    assert missing == {(appid(2), "refused")}
 
 
 def test_no_file_names_an_account_if_it_is_not_to(tmp_path: Path) -> None:

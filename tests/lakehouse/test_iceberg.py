@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,13 +16,15 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyiceberg import exceptions
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.manifest import ManifestFile
 from pyiceberg.table import Table
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 
 from harvester.core.config.settings import Output
-from harvester.core.errors import LostRace, StoreError, UsageError
+from harvester.core.errors import LostRace, StoreAway, StoreError, UsageError
+from harvester.core.exit_codes import Exit
 from harvester.storage.backends.local import LocalStore
 from harvester.verbs.lakehouse import export as exporting
 from harvester.verbs.lakehouse import iceberg
@@ -468,12 +471,43 @@ def test_a_catalog_that_cannot_be_read_is_an_error_with_its_place(tmp_path: Path
     (tmp_path / "catalog.db").write_bytes(b"no database" * 100)
     with pytest.raises(StoreError, match=f"{tmp_path}: .*not a database"):
         opened(tmp_path, None)
-    with pytest.raises(StoreError, match=f"{tmp_path}: .*refused"):
+    with pytest.raises(StoreAway, match=f"{tmp_path}: catalog or store is away: .*refused"):
         opened(tmp_path, "http://127.0.0.1:1")
     with warnings.catch_warnings():
         # pyiceberg leaves the connection of a catalog that it could not read to the collector.
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (exceptions.ServiceUnavailableError("RestError: Service Unavailable"), StoreAway),
+        (exceptions.ServerError("RESTError 502: no JSON"), StoreAway),
+        (exceptions.CommitStateUnknownException("gateway"), StoreAway),
+        (OSError("AWS Error NETWORK_CONNECTION during HeadObject"), StoreAway),
+        (ValueError("psycopg2: the database system is starting up"), StoreAway),
+        (ValueError("psycopg2: timeout expired"), StoreAway),
+        (OSError("Generic S3 error: error sending request"), StoreAway),
+        (OSError("IO Error: Could not connect to server error for HTTP HEAD"), StoreAway),
+        (OSError("HTTP GET error reading a file (HTTP 503 Slow Down)"), StoreAway),
+        (OSError("HTTP GET error reading a file (HTTP 403 Forbidden)"), StoreError),
+        (ConnectionError("Failed to resolve 'host': Name or service not known"), StoreError),
+        (exceptions.UnauthorizedError("RestError: Unauthorized"), StoreError),
+        (ValueError("password authentication failed for user"), StoreError),
+        (sqlite3.OperationalError("database is locked"), LostRace),
+    ],
+)
+def test_a_catalog_that_cannot_answer_now_is_told_from_one_that_refuses(
+    tmp_path: Path, error: Exception, kind: type[StoreError]
+) -> None:
+    """The next export may have an answer of the first, so that its code is 75."""
+    tables = opened(tmp_path, None)
+    with pytest.raises(StoreError) as failed, tables._errors(DAILY):
+        raise error
+    assert type(failed.value) is kind
+    assert (failed.value.exit_code == Exit.AGAIN) == (kind is not StoreError)
+    assert str(error) in failed.value.problem
 
 
 def opened(place: Path | str, catalog: str | None) -> iceberg.Tables:

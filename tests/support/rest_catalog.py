@@ -43,7 +43,7 @@ def rest_catalog(catalog: SqlCatalog) -> Iterator[str]:
                 path = self.path.partition("?")[0]
                 status, text = _answered(catalog, path.split("/")[2:], body)
             self.send_response(status)
-            self.send_header("Content-Length", str(len(text)))
+            self.send_header("Content-Length", str(len(text.encode())))
             self.end_headers()
             self.wfile.write(text.encode())
 

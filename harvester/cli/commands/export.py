@@ -42,7 +42,7 @@ def export(
       1   the output or the tables cannot be read or written
       2   a mistake in the options, or a table there is not harvester's
       3   as 0, but older snapshots still hold rows that were deleted for good
-      75  another export or another writer was faster: run again
+      75  another writer was faster, or a catalog or store is away: run again
 
     Params:
         uri: The place of the tables, beside the output: a directory or s3://…, gs://…, az://….
@@ -77,7 +77,8 @@ def _print_tables(out: Terminal, done: exporting.Exported) -> None:
         out.say(f"{table.name:<28}version {inert(table.version)}: {change}")
     for table in done.holding:
         many, names = len(table.holding), ", ".join(map(inert, table.holding[:2]))
-        out.say(f"{table.name}: rows deleted for good in {many:,} older snapshots: {names}")
+        older = f"{many:,} older snapshot{'s' * (many != 1)}"
+        out.say(f"{table.name}: rows deleted for good in {older}: {names}")
     if done.holding:
         out.print("remove them with --expire, or with the table's own expiry")
     elif not done.tables:

@@ -179,8 +179,8 @@ def _completeness(found: Status) -> Message:
     if found.gaps:
         return said("incomplete: days are missing")
     if found.unusable:
-        count = found.unusable
-        return said("incomplete: {count:,} account-days have no answer that fits", count=count)
+        days = counted(found.unusable, "account-day")
+        return said("incomplete: {days} without an answer that fits", days=days)
     return said("complete")
 
 
@@ -255,9 +255,8 @@ def _verdict(gate: Gate) -> Message:
         there = share_text(gate.share)
         return said("{share} are there, which is enough; without", share=there)
     if gate.obtainable:
-        count = sum(each.days for each in gate.obtainable)
-        coming = "{count:,} account-days can still be obtained, from {time} on"
-        return said(coming, count=count, time=gate.retry_at)
+        days = counted(sum(each.days for each in gate.obtainable), "account-day")
+        return said("{days} can still be obtained, from {time} on", days=days, time=gate.retry_at)
     if any(each.meaning == "again" for each in gate.empty_everywhere):
         coming = "WeChat may still fill days that are empty everywhere, from {time}"
         return said(coming, time=gate.retry_at)

@@ -27,9 +27,6 @@ from harvester.storage.layout import Tree
 from harvester.storage.state import manifests
 from harvester.storage.state.run_records import RunResult
 
-SEARCHED_RUNS = 20
-"""Maximum run records that are searched for the causes of missing days."""
-
 
 @dataclass(frozen=True, slots=True)
 class TablesUpdate:
@@ -94,7 +91,7 @@ class TablesUpdate:
             else:
                 missing[name, appid] = days
         history = RunHistory(self.whole, self.tree, self.now, self.states, result_of(self.record))
-        for item in history.explain(missing, SEARCHED_RUNS):
+        for item in history.explain(missing):
             if item.reason != NOT_ASKED:
                 retry_at = None if item.at is None else int(item.at) * 1_000_000
                 cause = Cause(item.days, item.word, item.errcode, retry_at)

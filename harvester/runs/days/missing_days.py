@@ -23,6 +23,10 @@ from harvester.storage.layout import Tree
 from harvester.storage.state import run_records
 from harvester.storage.state.run_records import GivenUp, RunResult
 
+MAX_RECORDS = 500
+"""Maximum run records that are searched. A refusal that is in none of them counts as unknown: the
+next run asks again, and its record has the result."""
+
 Missing: TypeAlias = dict[tuple[str, str], DaySet]
 """Days by dataset and appid."""
 
@@ -41,15 +45,15 @@ class RunHistory:
     states: dict[str, dict[str, States]]
     own: RunResult | None = None
 
-    def explain(self, missing: Missing, length: int) -> Iterator[ExplainedDays]:
+    def explain(self, missing: Missing) -> Iterator[ExplainedDays]:
         """Yield the missing days, each once, with the cause that the last run met.
 
         Of the runs that asked for a day the last finished one tells. Older ones are read, up to
-        ``length`` records, while one of them may have asked for a day that is not explained yet.
-        Raises StoreError.
+        MAX_RECORDS, while one of them may have asked for a day that is not explained yet. Raises
+        StoreError.
         """
         missing = dict(missing)
-        yield from self._given_up(missing, length)
+        yield from self._given_up(missing)
         tomorrow = calendar.instant(calendar.today(self.now) + 1)
         for (dataset, appid), days in missing.items():
             # A provisional day that was asked today is asked again tomorrow.
@@ -58,10 +62,10 @@ class RunHistory:
                 if found:
                     yield ExplainedDays(dataset, appid, found, at)
 
-    def _given_up(self, missing: Missing, length: int) -> Iterator[ExplainedDays]:
+    def _given_up(self, missing: Missing) -> Iterator[ExplainedDays]:
         """Yield the days that a run gave up, and remove them from ``missing``."""
         oldest = _oldest(missing)
-        for record in islice(self._records(), length):
+        for record in islice(self._records(), MAX_RECORDS):
             # Clipped, because a planted time must end in no error and in no date without a name.
             ended = min(max(0.0, record.ended_at.timestamp()), self.now)
             # No older run can have asked for a day that was not ready when this one ended.

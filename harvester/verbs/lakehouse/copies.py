@@ -168,10 +168,8 @@ def values_in(store: Store, names: Iterable[str], column: str) -> set[object]:
     """Return the values of a column in files, pairs for a map. Raises StoreError."""
     found = set[object]()
     for name in names:
-        with (
-            store.local_copy(name) as copy,
-            parquet_errors_as_store_errors(store.display_path(name)),
-        ):
+        where = store.display_path(name)
+        with store.local_copy(name) as copy, parquet_errors_as_store_errors(where):
             if copy is not None:
                 values = pq.ParquetFile(copy.path).read([column])[column].to_pylist()
                 found.update(chain(*values) if column == "labels" else values)

@@ -13,11 +13,20 @@ from pathlib import Path
 from typing import ClassVar
 
 from harvester.core.calendar import Clock
-from harvester.core.errors import HarvesterError, LostRace, StoreError, UsageError
+from harvester.core.errors import HarvesterError, LostRace, StoreAway, StoreError, UsageError
 from harvester.core.text.inert_text import inert
 from harvester.core.text.redaction import redacted
 from harvester.storage.backends.base import Store
 from harvester.verbs.lakehouse.tables import LakeTable, Swap, TableState
+
+_AWAY = re.compile(
+    r"^(?!.*( not known|certificate))(Connect\w+|ReadTimeout|\w+Unavailable\w+|Server\w+|TooMany\w+"
+    r"|CommitState\w+):|onnection (refused|reset)|ould not connect|sending request|HTTP 50[234]"
+    r"|tim(ed |e)out|NETWORK|(start|shutt)ing (up|down)"
+)
+"""Matches the class and the text of an error of a catalog or a store that cannot answer now."""
+
+_LATER = "run again; if that lasts, check the address of the catalog and the network"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +98,8 @@ class Lakehouse(ABC):
         return LostRace(f"{where}: another writer was faster{why}", "run again")
 
     def _refused(self, table: LakeTable, problem: str) -> UsageError:
-        where = self._files.display_path(table.name)
-        advice = "export to another place, in a catalog with another --schema"
-        return UsageError(f"{where}: the table there {problem}", advice)
+        what = f"{self._files.display_path(table.name)}: the table there {problem}"
+        return UsageError(what, "export to another place, in a catalog with another --schema")
 
     def _shown(self, error: Exception) -> str:
         """Return the text of a library's error, without secrets."""
@@ -99,18 +107,19 @@ class Lakehouse(ABC):
 
     @contextmanager
     def _errors(self, table: str = "") -> Iterator[None]:
-        """Raise what a library raises in the block as LostRace or StoreError."""
+        """Raise what a library raises in the block as LostRace, StoreAway or StoreError."""
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with warnings.catch_warnings(action="ignore"):
                 yield
         except HarvesterError:
             raise
         except self._ERRORS as error:
             text = inert(self._shown(error) or type(error).__name__)
-            if self._RACE.search(f"{type(error).__name__}: {error}"):
+            told, where = f"{type(error).__name__}: {error}", self._files.display_path(table)
+            if self._RACE.search(told):
                 raise self._lost(table, f", or has the catalog in use: {text}") from None
-            where = self._files.display_path(table)
+            if _AWAY.search(told):
+                raise StoreAway(f"{where}: catalog or store is away: {text}", _LATER) from None
             raise StoreError(f"{where}: {text}", "see what the message names") from None
 
 

@@ -48,7 +48,7 @@ class Tables(Lakehouse):
 
     # They have no class in common: of pyiceberg, pyarrow, SQLAlchemy, requests and others.
     _ERRORS = (Exception,)
-    _RACE = re.compile("^(CommitFailedException|TableAlreadyExistsError)")
+    _RACE = re.compile("^(CommitFailedException|TableAlreadyExistsError)|database is locked")
 
     def __init__(self, lake: Lake) -> None:
         super().__init__(lake)
