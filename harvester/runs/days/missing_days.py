@@ -45,15 +45,15 @@ class RunHistory:
     states: dict[str, dict[str, States]]
     own: RunResult | None = None
 
-    def explain(self, missing: Missing) -> Iterator[ExplainedDays]:
+    def explain(self, missing: Missing, length: int = MAX_RECORDS) -> Iterator[ExplainedDays]:
         """Yield the missing days, each once, with the cause that the last run met.
 
         Of the runs that asked for a day the last finished one tells. Older ones are read, up to
-        MAX_RECORDS, while one of them may have asked for a day that is not explained yet. Raises
-        StoreError.
+        ``length`` records, while one of them may have asked for a day that is not explained yet.
+        Raises StoreError.
         """
         missing = dict(missing)
-        yield from self._given_up(missing)
+        yield from self._given_up(missing, length)
         tomorrow = calendar.instant(calendar.today(self.now) + 1)
         for (dataset, appid), days in missing.items():
             # A provisional day that was asked today is asked again tomorrow.
@@ -62,10 +62,10 @@ class RunHistory:
                 if found:
                     yield ExplainedDays(dataset, appid, found, at)
 
-    def _given_up(self, missing: Missing) -> Iterator[ExplainedDays]:
+    def _given_up(self, missing: Missing, length: int) -> Iterator[ExplainedDays]:
         """Yield the days that a run gave up, and remove them from ``missing``."""
         oldest = _oldest(missing)
-        for record in islice(self._records(), MAX_RECORDS):
+        for record in islice(self._records(), length):
             # Clipped, because a planted time must end in no error and in no date without a name.
             ended = min(max(0.0, record.ended_at.timestamp()), self.now)
             # No older run can have asked for a day that was not ready when this one ended.
