@@ -21,7 +21,7 @@ from harvester.core.model import DayRange
 from harvester.planning.ledger import Moment
 from harvester.planning.wanted_days import Wanted, wanted
 from harvester.runs.attention_finder import CLOCK, Pairs, concerns
-from harvester.runs.days.missing_days import Missing, RunHistory
+from harvester.runs.days.missing_days import MAX_RECORDS, Missing, RunHistory
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import CAUSE, Expectation
 from harvester.runs.record.prospects import comes_at
@@ -226,4 +226,4 @@ def _explained(want: Wanted, required: Required, history: RunHistory) -> Iterato
                 yield ExplainedDays(dataset, appid, lost, None, "quarantined")
             if rest := lacking & ready & ~state.quarantined:
                 missing[dataset, appid] = rest
-    yield from history.explain(missing)
+    yield from history.explain(missing, MAX_RECORDS)

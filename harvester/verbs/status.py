@@ -24,7 +24,7 @@ from harvester.manifest.pause_lines import Refused, pause_lines
 from harvester.planning import bucket_sizing, wanted_days
 from harvester.planning.wanted_days import Wanted
 from harvester.runs.attention_finder import of_files, open_attention
-from harvester.runs.days.missing_days import RunHistory
+from harvester.runs.days.missing_days import MAX_RECORDS, RunHistory
 from harvester.runs.record.account_report import DatasetSummary, summarise_states
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import Expectation, judge
@@ -219,7 +219,7 @@ def find(manifest: Manifest, tree: Tree, want: Wanted, now: float) -> Findings:
     lacking = dict(coverage_scan.lacking(states, want))
     history = RunHistory(manifest, tree, now, states)
     lacks = defaultdict[str, list[ExplainedDays]](list)
-    for item in history.explain(lacking):
+    for item in history.explain(lacking, MAX_RECORDS):
         lacks[item.appid].append(item)
     judged = judge(manifest, want, states, _lost(lacks), now)
     rejected = tuple(coverage_scan.quarantined_days(tree, states))

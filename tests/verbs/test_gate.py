@@ -16,13 +16,12 @@ from harvester.core.config.settings import Limits, Pace
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange, Rate
-from harvester.runs.days import missing_days
 from harvester.sandbox import Row, expected_rows
 from harvester.sandbox.calls import Reply
 from harvester.storage.layout import Tree
 from harvester.storage.state import run_records
 from harvester.storage.state.run_records import RunResult
-from harvester.verbs import status
+from harvester.verbs import gate, status
 from harvester.verbs.gate import Gate, LostDays, Required
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
 from tests.support.run_harness import DAILY, HOURLY, RunHarness, appid
@@ -403,7 +402,7 @@ def test_the_search_for_refusals_ends(lab: RunHarness, monkeypatch: pytest.Monke
         orjson.dumps({**orjson.loads(records(lab)[-1].read_bytes()), "exceptions": []})
     )
     assert judged(lab).exit_code is Exit.INCOMPLETE
-    monkeypatch.setattr(missing_days, "MAX_RECORDS", 1)
+    monkeypatch.setattr(gate, "MAX_RECORDS", 1)
     assert judged(lab).exit_code is Exit.AGAIN
 
 

@@ -92,7 +92,7 @@ class TablesUpdate:
                 missing[name, appid] = days
         history = RunHistory(self.whole, self.tree, self.now, self.states, result_of(self.record))
         # Each run reads them one by one, and an object store takes some tens of milliseconds each.
-        for item in history.explain(missing, length=100):
+        for item in history.explain(missing, 100):
             if item.reason != NOT_ASKED:
                 retry_at = None if item.at is None else int(item.at) * 1_000_000
                 cause = Cause(item.days, item.word, item.errcode, retry_at)

@@ -45,7 +45,7 @@ class RunHistory:
     states: dict[str, dict[str, States]]
     own: RunResult | None = None
 
-    def explain(self, missing: Missing, length: int = MAX_RECORDS) -> Iterator[ExplainedDays]:
+    def explain(self, missing: Missing, length: int) -> Iterator[ExplainedDays]:
         """Yield the missing days, each once, with the cause that the last run met.
 
         Of the runs that asked for a day the last finished one tells. Older ones are read, up to
