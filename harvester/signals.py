@@ -10,6 +10,7 @@ Imports the standard library alone: a signal may come before anything else is lo
 
 from __future__ import annotations
 
+import _thread
 import os
 import select
 import signal
@@ -17,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from functools import cache
 from typing import Protocol
 
 GRACEFUL_SECONDS = 6.0
@@ -41,21 +42,18 @@ class Stoppable(Protocol):
 
 
 _stoppable: Stoppable | None = None
-_listening = False
 _forgiven: frozenset[int] = frozenset()
 _write_description: Callable[[str], object] | None = None
 
 
+@cache
 def install() -> None:
     """Make SIGINT, SIGTERM and SIGHUP end the process with exit code 128 plus their number.
 
     Under nohup, SIGHUP stays ignored. SIGUSR1 prints what the work waits for. Child processes
-    receive signals as usual: none is blocked or ignored for them. Only for the main thread.
+    receive signals as usual: none is blocked or ignored for them. Only for the main thread, and
+    once, because a process has one set of signals.
     """
-    global _listening  # noqa: PLW0603 - a process has one set of signals
-    if _listening:
-        return
-    _listening = True
     _take_closed_streams()
     numbers, told = os.pipe()
     os.set_blocking(told, False)
@@ -64,7 +62,8 @@ def install() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         # SIGHUP stays ignored under nohup, because the process must outlive its terminal.
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _noop)
+            # Nothing is to be done: the signal thread reads the number from the pipe.
+            signal.signal(number, lambda *_: None)
             # System calls in libraries are restarted, because not every library retries them.
             signal.siginterrupt(number, False)
 
@@ -77,13 +76,9 @@ def _take_closed_streams() -> None:
     os.close(descriptor)
 
 
-def _noop(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: the signal thread reads the number from the pipe."""
-
-
 def set_ok_exit(codes: frozenset[int]) -> None:
     """Set the exit codes that are turned into 0."""
-    global _forgiven  # noqa: PLW0603 - as above
+    global _forgiven  # noqa: PLW0603 - a process has one set of signals
     _forgiven = codes
 
 
@@ -110,15 +105,23 @@ def stopping(what: Stoppable) -> Iterator[None]:
 def _listen(numbers: int) -> None:
     code = _next_stop(numbers, None)
     what = _stoppable
-    if what is not None:
-        # A second signal within the grace period ends the process at once, with its own code.
-        if what.stop(code) and (second := _next_stop(numbers, GRACEFUL_SECONDS)):
-            _leave(second)
-        # In a thread of its own, because a write to a disk that hangs never returns.
-        writer = threading.Thread(target=what.final_write, daemon=True)
-        writer.start()
-        writer.join(FINAL_WRITE_SECONDS)
+    # The process ends also if no memory is left for what is to be done before.
+    with suppress(RuntimeError, MemoryError):
+        if what is not None:
+            # A second signal within the grace period ends the process at once, with its own code.
+            if what.stop(code) and (second := _next_stop(numbers, GRACEFUL_SECONDS)):
+                _leave(second)
+            # In a thread of its own, because a write to a disk that hangs never returns. Without
+            # the memory for one `Thread.start` would not return either.
+            written = threading.Event()
+            _thread.start_new_thread(_write_at_last, (what, written))
+            written.wait(FINAL_WRITE_SECONDS)
     _leave(code)
+
+
+def _write_at_last(what: Stoppable, written: threading.Event) -> None:
+    what.final_write()
+    written.set()
 
 
 def _next_stop(numbers: int, seconds: float | None) -> int:
@@ -128,11 +131,11 @@ def _next_stop(numbers: int, seconds: float | None) -> int:
         left = None if until is None else max(0.0, until - time.monotonic())
         if not select.select([numbers], [], [], left)[0]:
             return 0
-        number = os.read(numbers, 1)[0]
-        if number != signal.SIGUSR1:
+        if (number := os.read(numbers, 1)[0]) != signal.SIGUSR1:
             return 128 + number
         # In a thread of its own, because a write to a full pipe may never return.
-        threading.Thread(target=_describe, daemon=True).start()
+        with suppress(RuntimeError, MemoryError):
+            _thread.start_new_thread(_describe, ())
 
 
 def _describe() -> None:

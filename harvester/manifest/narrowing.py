@@ -43,8 +43,7 @@ class Selection:
         begin = day_option("begin_date", self.begin_date, now)
         end = end_day_option("end_date", self.end_date, now)
         if begin is not None and end is not None and begin > end:
-            problem = f"{spelled('begin_date')} is after {spelled('end_date')}"
-            raise UsageError(problem, "swap them")
+            raise UsageError(f"{spelled('begin_date')} is after {spelled('end_date')}", "swap them")
         return begin, end
 
     def texts(self, *, names: bool = True) -> dict[str, Any]:
@@ -98,7 +97,10 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
 
 
 def _nothing_left(jobs: Sequence[Job], selection: Selection, today: calendar.Day) -> UsageError:
-    """Return the error for options that leave nothing of these jobs, with what the first have."""
+    """Return the error for options that leave nothing of these jobs, with what the first have.
+
+    Without options it is the clock of a machine that believes to be before all statistics.
+    """
     options = (
         f"{spelled(name)}{quote_safe(given if isinstance(given, str) else ','.join(given))}"
         for name, given in selection.texts().items()
@@ -108,7 +110,8 @@ def _nothing_left(jobs: Sequence[Job], selection: Selection, today: calendar.Day
         f" {calendar.day_text(job.begin)} to {calendar.day_text(_last_day(job, today))}"
         for job in jobs[:_MAX_JOBS]
     )
-    return UsageError(f"no job is left by {', '.join(options)}", "; ".join(have))
+    why = ", ".join(options) or f"this machine's clock, which says {calendar.day_text(today)}"
+    return UsageError(f"no job is left by {why}", "; ".join(have))
 
 
 def _last_day(job: Job, today: calendar.Day) -> calendar.Day:

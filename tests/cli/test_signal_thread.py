@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import queue
 import signal
@@ -117,6 +118,21 @@ def test_work_that_cannot_end_in_order_is_not_waited_for(pipe: tuple[int, int]) 
     assert work.heard == ["stop 129", "final write"]
 
 
+@pytest.mark.parametrize("lack", [RuntimeError("can't start new thread"), MemoryError()])
+def test_without_memory_for_a_thread_a_signal_ends_the_process(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, lack: Exception
+) -> None:
+    """Neither the last word nor a description keeps it."""
+
+    def start(*_: object) -> int:
+        raise lack
+
+    monkeypatch.setattr(_thread, "start_new_thread", start)
+    work = Work()
+    assert code_of(pipe, signal.SIGUSR1, signal.SIGTERM, work=work) == 143
+    assert work.heard == ["stop 143"]
+
+
 def test_a_description_stops_nothing(pipe: tuple[int, int]) -> None:
     """The process goes on after SIGUSR1, until a signal that stops it."""
     told = queue.Queue[str]()
@@ -171,7 +187,7 @@ def test_signals_are_taken_once_and_nohup_holds(
     """SIGHUP stays ignored where the process must outlive its terminal."""
     taken: list[int] = []
     begun: list[str] = []
-    monkeypatch.setattr(signals, "_listening", False)
+    signals.install.cache_clear()
     monkeypatch.setattr(signal, "set_wakeup_fd", lambda told, **_: os.close(told))
     monkeypatch.setattr(signal, "getsignal", lambda _: hangup)
     monkeypatch.setattr(signal, "signal", lambda number, _: taken.append(number))

@@ -289,6 +289,8 @@ def test_lost_shards_are_told_with_their_advice(capsys: pytest.CaptureFixture[st
         "shard 3/4: the disk is full",
         "make room",
     ]
+    # The code of both is 1, and a full disk is no internal error.
+    assert "an output that fails" in str(run_summary._verdict(summary))
 
 
 def test_what_needs_a_person_has_a_line_a_cause_and_beginning(

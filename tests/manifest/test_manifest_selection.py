@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,13 @@ def test_unknown_names_are_refused_with_a_hint(
     with pytest.raises(UsageError) as caught:
         narrow(whole, selection, NOW)
     assert (caught.value.problem, caught.value.advice) == (problem, advice)
+
+
+def test_a_clock_before_all_statistics_is_named(whole: Manifest) -> None:
+    """A machine that begins in 1970 leaves nothing, and no option is the cause."""
+    days = replace(whole, jobs=whole.jobs[1:])
+    with pytest.raises(UsageError, match="by this machine's clock, which says 1970-01-01"):
+        narrow(days, Selection(), 0.0)
 
 
 def wanted(some: Manifest) -> set[tuple[str, str, int]]:

@@ -431,6 +431,7 @@ def test_one_wrong_date_before_many_right_ones_does_no_harm(
     done = lab.run()
     assert (done.today, done.exit_code) == (TODAY, Exit.DONE)
     assert abs(done.clock_offset) < 2
+    assert not [*notes_of(done, {})]
     assert published_rows(duck, lab.root, HOURLY) == rows_up_to(lab, HOURLY, "2026-05-19")
 
 

@@ -16,7 +16,7 @@ VERDICTS = {
     Outcome.UNAUTHORISED: said("no account could be authorised"),
     Outcome.STOPPED: said("what was harvested is safe"),
     Outcome.INVALID: said("a mistake in the manifest or the options; nothing was requested"),
-    Outcome.BUG: said("an internal error; what was harvested is safe"),
+    Outcome.BUG: said("an internal error, or an output that fails; what was harvested is safe"),
 }
 """Meaning of each outcome of a run."""
 

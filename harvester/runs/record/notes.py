@@ -11,6 +11,7 @@ from harvester.core.config.settings import ASSUMED_QUOTA
 from harvester.core.model import OddityKind, RowlessElement, Window
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.wording import Message, and_more, counted, entry, said
+from harvester.planning.ledger import WRONG_SECONDS
 from harvester.runs.clock import apart_text
 from harvester.runs.record.members import AnswerDrift, Members
 from harvester.storage.publication import SeenOddity
@@ -44,8 +45,10 @@ def notes_of(record: Members, names: Mapping[str, str]) -> Iterator[str]:
     """Yield the oddities that are no errors, a line each. ``names`` are by appid."""
     for path in record.damaged:
         yield said("a damaged raw group was moved to quarantine as {path}", path=inert(path))
-    if record.clock_offset:
-        yield clock_note(record.clock_offset)
+    # A clock that was taken for wrong at first, and set right again, has no offset worth a note.
+    if abs(record.clock_offset) > WRONG_SECONDS:
+        text = "{apart}: all times of this run are WeChat's. Set it, as with NTP"
+        yield said(text, apart=apart_text(record.clock_offset))
     if record.surplus_answers:
         yield said(
             "the server or a proxy sent {answers} that no request asked for; since the first "
@@ -75,12 +78,6 @@ def notes_of(record: Members, names: Mapping[str, str]) -> Iterator[str]:
     for dataset, drift in sorted(record.drift.items()):
         yield from drift_notes(dataset, drift)
     yield from rowless_notes(record.without_rows, names)
-
-
-def clock_note(offset: float) -> Message:
-    """Return the line for a clock that is ``offset`` seconds apart from WeChat's."""
-    text = "{apart}: all times of this run are WeChat's. Set it, as with NTP"
-    return said(text, apart=apart_text(offset))
 
 
 def drift_notes(dataset: str, drift: AnswerDrift) -> Iterator[str]:
