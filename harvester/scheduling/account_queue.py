@@ -163,7 +163,8 @@ class Attempt:
     outage it starts anew, ``returns`` counts the outages, and ``returned_at`` is when it last did.
     ``failing_since`` is the time of the first failure. ``repeats`` counts refusals after which the
     window was repeated instead of a stop. ``refused_at`` is the time of the last refusal, and
-    ``retry_reason`` its action; empty for a first attempt.
+    ``retry_reason`` its action; empty for a first attempt. It ``is_sent`` unless a token
+    did not come.
     ``day_number`` is the day of the run on which it was handed out.
     """
 
@@ -179,6 +180,7 @@ class Attempt:
     day_number: int = 0
     refused_at: float = 0.0
     retry_reason: str = ""
+    is_sent: bool = True
 
     @property
     def refetch(self) -> int:

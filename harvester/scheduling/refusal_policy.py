@@ -98,15 +98,14 @@ class RefusalPolicy:
         is_first = rule.action is Action.RETRY_NOW and not attempt.tries
         if rule.is_passing and not is_first:
             self._abandoned.listener(Troubled(rule, why, attempt.queue.appid))
-        action = rule.action
         if isinstance(why, Refusal):
             self._budget.never_heard = False
             # "System error" is none, whatever it looks like.
-            if action is not Action.RETRY:
+            if rule.action is not Action.RETRY:
                 # A refusal of an account, as of its secret, says nothing about a dataset.
                 is_of_account = rule.scope is Scope.ACCOUNT
                 self.heard("" if is_of_account else attempt.window.dataset, is_refusal=True)
-        elif rule.is_local and action is Action.RETRY and self._budget.never_heard:
+        elif rule.is_local and rule.action is Action.RETRY and self._budget.never_heard:
             # A page from a server that never spoke as WeChat does is not the host's response.
             rule = replace(rule, action=Action.HOST_DOWN)
         # A request in flight when its dataset was stopped gets no retry.
@@ -176,8 +175,7 @@ class RefusalPolicy:
         if attempt.window.dataset in self._budget.waiting:
             return
         queue.rate.fail()
-        excess = queue.rate.failures - FAILURES_BEFORE_PAUSE
-        if excess > 0:
+        if (excess := queue.rate.failures - FAILURES_BEFORE_PAUSE) > 0:
             queue.rate.pause(now + backoff.delay(excess, self._backoff, self._jitter))
 
     def _retry(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
@@ -197,7 +195,7 @@ class RefusalPolicy:
         is_own = not budget.is_storm(name, backlog.failing_since)
         if attempt.tries < self._backoff.max_attempts:
             self._wait(attempt, now + backoff.delay(attempt.tries, self._backoff, self._jitter))
-        elif is_own or not self._may_return(attempt, now, why):
+        elif is_own or not self._may_return(attempt, rule, now, why):
             self._abandoned.fail_attempt(attempt, rule, why)
         else:
             attempt.tries = 0
@@ -205,10 +203,12 @@ class RefusalPolicy:
         if is_own and backlog.spend_failure():
             self._abandoned.stop_dataset(attempt.queue, backlog, TOO_MANY_FAILURES, why)
 
-    def _may_return(self, attempt: Attempt, now: float, why: Refusal | str) -> bool:
+    def _may_return(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> bool:
         """Return whether an outage puts a window back into the queue; each outage counts once."""
-        name, is_heard = attempt.window.dataset, isinstance(why, Refusal)
-        if not self._budget.excuses(name, attempt.failing_since, is_heard=is_heard):
+        # A token that does not come, or a page of a proxy, may be trouble of this account alone.
+        is_heard = isinstance(why, Refusal) or rule.is_local or not attempt.is_sent
+        since = attempt.failing_since
+        if not self._budget.excuses(attempt.window.dataset, since, is_heard=is_heard):
             return False
         attempt.returns += attempt.returned_at < self._budget.since
         attempt.returned_at = now

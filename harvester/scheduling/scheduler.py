@@ -221,8 +221,7 @@ class Scheduler:
 
     def _put_aside(self, attempt: Attempt, now: float) -> bool:
         """Put an attempt aside whose dataset waits by itself, unless it is the probe."""
-        at = self._budget.holds_back(attempt.backlog.dataset.name, now)
-        if at:
+        if at := self._budget.holds_back(attempt.backlog.dataset.name, now):
             attempt.backlog.is_aside = True
             attempt.queue.put_retry(attempt, at)
             self._place(attempt.queue, now)
@@ -285,6 +284,7 @@ class Scheduler:
 
     def give_back(self, attempt: Attempt) -> None:
         """Take in that no call was made, because there was no token for it."""
+        attempt.is_sent = False
         # The calls of a day that is over stand in its own ledger.
         if attempt.day_number == self.refusals.day_number:
             attempt.backlog.quota.give_back()
