@@ -439,11 +439,12 @@ def test_any_history_equals_the_model(
     for number, batch in enumerate(history):
         new = [write_group(tree, 0, f"run-{number}", [each for each, _ in part]) for part in batch]
         stamped = [
-            (each.asked_at, group.fetched_at, place, each, numbers)
+            # Of one second the newest days come first, as in a publish.
+            (each.asked_at, group.fetched_at, -each.window.begin, place, each, numbers)
             for place, (group, part) in enumerate(zip(new, batch, strict=True))
             for each, numbers in sorted(part, key=lambda item: raw_log._group_order(item[0]))
         ]
-        for _, _, _, each, numbers in sorted(stamped, key=lambda item: item[:3]):
+        for *_, each, numbers in sorted(stamped, key=lambda item: item[:4]):
             learn(model, each, numbers)
         groups += new
         put(tree, groups)
