@@ -99,7 +99,7 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
 def _nothing_left(jobs: Sequence[Job], selection: Selection, today: calendar.Day) -> UsageError:
     """Return the error for options that leave nothing of these jobs, with what the first have.
 
-    Without options it is the clock of a machine that believes to be before all statistics.
+    Without options the cause is a clock of this machine that stands before their first days.
     """
     options = (
         f"{spelled(name)}{quote_safe(given if isinstance(given, str) else ','.join(given))}"

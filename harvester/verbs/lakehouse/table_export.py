@@ -31,7 +31,7 @@ _MAX_ROUNDS = 10
 class ExportedTable(NamedTuple):
     """A table after an export: its newest version, and the files that were added and removed.
 
-    ``rows`` are those of the added files. ``holding`` names the snapshots that can still be read
+    ``rows`` counts those of the added files. ``holding`` names snapshots that can still be read
     and hold rows that were deleted for good.
     """
 
