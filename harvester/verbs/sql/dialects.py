@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
@@ -22,8 +21,7 @@ class View(NamedTuple):
     query: str
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(NamedTuple):
     """A dialect, as what differs: characters, forms to be filled in, and patterns.
 
     ``quote`` stands around identifiers. The characters of ``doubled`` are written twice in a text.
@@ -68,17 +66,12 @@ class Dialect:
 
     def no_rows(self, schema: pa.Schema) -> str:
         """Return a table of these columns without rows."""
+        types = tuple(self.types.items())
         columns = (
-            f"cast(null as {self._type(field.type)}) as {self.quoted(field.name)}"
+            f"cast(null as {_changed(str(field.type), types)}) as {self.quoted(field.name)}"
             for field in schema
         )
         return f"(select {', '.join(columns)} where false)"
-
-    def _type(self, kind: pa.DataType) -> str:
-        text = str(kind)
-        for pattern, name in self.types.items():
-            text = re.sub(pattern, name, text)
-        return text
 
     def statements(self, schema: str, view: View) -> Iterator[str]:
         """Yield the statements that create a view with its comments."""
@@ -91,7 +84,16 @@ class Dialect:
 
 
 def _doubled(value: str, characters: str) -> str:
-    return value.translate({ord(each): each * 2 for each in characters})
+    for each in characters:
+        value = value.replace(each, each * 2)
+    return value
+
+
+@cache
+def _changed(text: str, changes: tuple[tuple[str, str], ...]) -> str:
+    for pattern, new in changes:
+        text = re.sub(pattern, new, text)
+    return text
 
 
 @cache
