@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import anyio
-from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -59,6 +58,8 @@ async def log_lines(position: Callable[[], Progress]) -> None:
 
 def bar(at: Progress) -> Group:
     """Return a position for a terminal of any width: a line has as many parts as fit in whole."""
+    from rich.columns import Columns  # noqa: PLC0415 - most runs have no bar
+
     total = max(1, at.windows)
     drawn = ProgressBar(total, at.done, width=_BAR_WIDTH, style="dim", complete_style="green")
     lines: list[list[RenderableType]] = [[drawn, *_windows(at)], [*_counts(at)]]
