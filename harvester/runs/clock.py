@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
+from bisect import insort
 from collections import deque
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -59,7 +60,8 @@ class CheckedClock:
         self._boot = boot_id() if boot is None else boot
         self.started_at = (wall or time.time)()
         self._zero = self._machines_zero = self.started_at - self.elapsed()
-        self._offsets: deque[float] = deque(maxlen=_MAX_OFFSETS)
+        self._offsets: deque[float] = deque()
+        self._ordered: list[float] = []
         self.agrees: bool | None = None
         self._is_reported = self._is_emulated = False
         self._corrections = 0
@@ -104,7 +106,11 @@ class CheckedClock:
             told = told.replace(tzinfo=dt.UTC)
         self._is_emulated = date.endswith(EMULATED)
         # A header has whole seconds, so on average half a second of the real time is cut off.
-        self._offsets.append(told.timestamp() + _HALF_SECOND - self())
+        offset = told.timestamp() + _HALF_SECOND - self()
+        if len(self._offsets) == _MAX_OFFSETS:
+            self._ordered.remove(self._offsets.popleft())
+        self._offsets.append(offset)
+        insort(self._ordered, offset)
         self._judge()
 
     def correct(self) -> float:
@@ -119,7 +125,8 @@ class CheckedClock:
         # again by the clock that it has.
         moved = self.offset if abs(self.offset) > WRONG_SECONDS else 0.0
         self.move(moved)
-        self._offsets = deque((each - moved for each in self._offsets), maxlen=_MAX_OFFSETS)
+        self._offsets = deque(each - moved for each in self._offsets)
+        self._ordered = sorted(self._offsets)
         self._judge()
         return moved
 
@@ -142,8 +149,8 @@ class CheckedClock:
     def _judge(self) -> None:
         # Kept, because a run asks after every answer. A mean of two is the time of no clock, and
         # those that are as many as the others do not move it.
-        ordered = sorted(self._offsets)
-        two = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+        count = len(self._ordered)
+        two = self._ordered[(count - 1) // 2], self._ordered[count // 2]
         self.offset = offset = min(two, key=abs)
         far = abs(offset) > WRONG_SECONDS
         self.is_off |= far and self._corrections < _MAX_CORRECTIONS
