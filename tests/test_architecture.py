@@ -203,6 +203,8 @@ LATE_IMPORTS: dict[tuple[str, str], str] = {
     ("verbs.run", "harvester.runs.processes.shared_run"): (
         "no run in one process pays for what supervises several"
     ),
+    ("core.text.escapes", "html.unescape"): "few texts have an entity: the table of all is large",
+    ("verbs.progress", "rich.columns.Columns"): "no run without a terminal pays for a bar",
     ("readers.engines", "duckdb"): "an extra that not every user has",
     ("readers.engines", "polars"): "an extra that not every user has",
     ("verbs.sql.duckdb_stores", "duckdb"): "an extra that not every user has",

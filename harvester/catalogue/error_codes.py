@@ -9,7 +9,6 @@ without Content-Length, and a retry cannot help.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -307,7 +306,7 @@ def token_rule_for(errcode: int, errmsg: str = "") -> Rule:
         rule = _UNKNOWN
     address = _ADDRESS.search(errmsg) if errcode == _NOT_ALLOWED else None
     advice = said(_ADD_ADDRESS, address=address[1]) if address else rule.advice
-    return dataclasses.replace(rule, scope=Scope.ACCOUNT, advice=advice)
+    return rule._replace(scope=Scope.ACCOUNT, advice=advice)
 
 
 def platform_rule_for(errcode: int, errmsg: str = "") -> Rule:

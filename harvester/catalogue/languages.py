@@ -73,7 +73,7 @@ def rule_in(rule: Rule, language: Language) -> Rule:
     """Return a rule with its meaning and its advice in a language."""
     words = translations(language)
     meaning, advice = (render(said(text), words) for text in (rule.meaning, rule.advice))
-    return replace(rule, meaning=meaning, advice=advice)
+    return rule._replace(meaning=meaning, advice=advice)
 
 
 def dataset_in(dataset: Dataset, language: Language) -> Dataset:

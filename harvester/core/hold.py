@@ -12,22 +12,18 @@ class Hold:
 
     It is asked where a call is handed out, before a file is replaced and before one is deleted:
     threads cannot be cancelled, and a process that wakes after its lease must not go on. Without
-    ``is_good`` it cannot be lost. Once that has returned False, it never returns True again.
+    ``is_good`` it cannot be lost. That returns whether no other run may work on the buckets, and
+    after its first False never True again.
     """
 
-    __slots__ = ("_is_good",)
+    __slots__ = ("is_good",)
 
     def __init__(self, is_good: Callable[[], bool] = lambda: True) -> None:
-        self._is_good = is_good
-
-    @property
-    def is_good(self) -> bool:
-        """True while no other run may work on the buckets."""
-        return self._is_good()
+        self.is_good = is_good
 
     def check(self) -> None:
         """Raise LeaseLost if another run may work on the buckets."""
-        if not self.is_good:
+        if not self.is_good():
             problem = "another run may work on these buckets: their lease was not renewed in time"
             raise LeaseLost(problem, "run again: what is done already stays done")
 

@@ -71,8 +71,7 @@ class Rate:
     period: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reserve:
+class Reserve(NamedTuple):
     """Daily calls left to other services: a number of ``calls`` or a ``share`` (0 to 1)."""
 
     calls: int = 0

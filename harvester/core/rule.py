@@ -5,8 +5,8 @@ The rules of WeChat's error codes are in `harvester.catalogue.error_codes`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class Action(Enum):
@@ -44,8 +44,7 @@ class Scope(Enum):
     RUN = "run"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """Meaning of one code or failure, with the reaction to it.
 
     ``advice`` is one sentence that says what the operator has to do. It refers to nothing that the

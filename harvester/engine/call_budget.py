@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import anyio
 
@@ -27,8 +28,7 @@ GATHER_SECONDS = 1.0
 """Seconds for which refills are gathered, unless a queue has no call left."""
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetPolicy:
+class BudgetPolicy(NamedTuple):
     """Policy for allocating one day's calls.
 
     ``reserved_later`` returns the calls to keep, at a time, for data that gets ready later that

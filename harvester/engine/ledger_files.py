@@ -45,7 +45,7 @@ class LedgerFiles:
 
     async def write(self, buckets: Collection[int]) -> None:
         """Make ledgers durable. Raises LostRace if another run has taken over a bucket."""
-        if self._tree.hold.is_good:
+        if self._tree.hold.is_good():
             for bucket in buckets:
                 self.ledgers[bucket].written = self._moment()
             # Each is written when its result is taken, in the thread.

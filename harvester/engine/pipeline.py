@@ -186,7 +186,7 @@ class Pipeline:
 
     async def _hand_back(self, attempt: Attempt, asked_at: int, outcome: RefusedAttempt) -> None:
         """Hand a failed attempt back to the scheduler, or keep its answer as evidence."""
-        if not self.tree.hold.is_good:
+        if not self.tree.hold.is_good():
             # Whatever it was refused for, the window stays missing for the next run.
             self.stop()
             return

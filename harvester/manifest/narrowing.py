@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from harvester.core import calendar
 from harvester.core.config.parsers import parsed
@@ -24,8 +24,7 @@ _MAX_JOBS = 3
 """Jobs that a hint describes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """Filters of the command line. An empty field filters nothing.
 
     Days are dates, or spelled as in a job; ``accounts`` holds appids, names, ``tag:NAME`` or
@@ -51,7 +50,7 @@ class Selection:
         accounts = tuple(word if names or is_appid(word) else _HIDDEN for word in self.accounts)
         return {
             name: [*value] if isinstance(value, tuple) else str(value)
-            for name, value in asdict(replace(self, accounts=accounts)).items()
+            for name, value in self._replace(accounts=accounts)._asdict().items()
             if value
         }
 

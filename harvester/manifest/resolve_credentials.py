@@ -6,8 +6,8 @@ Only verbs that call WeChat do this, for the accounts they call.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from os import environ
+from typing import NamedTuple
 from urllib.parse import quote
 
 from harvester.core.config import credentials, parsers, references, settings
@@ -24,8 +24,7 @@ _END = "write when the token ends"
 _EXTERNAL = "correct it, or set what it names"
 
 
-@dataclass(frozen=True, slots=True)
-class Resolver:
+class Resolver(NamedTuple):
     """Resolver of the references in one credential of an account or a platform.
 
     It turns mistakes into UsageError, in which ``whose`` names the credential.
@@ -149,8 +148,8 @@ class CredentialReader:
         if platform is None:
             return None
         resolver = Resolver(manifest, platform.appid, "", "the secret of the platform")
-        ticket = replace(resolver, whose="the verify_ticket of the platform")
-        token = replace(resolver, whose="the component_token of the platform")
+        ticket = resolver._replace(whose="the verify_ticket of the platform")
+        token = resolver._replace(whose="the component_token of the platform")
         return credentials.PlatformAccess(
             platform.appid,
             None if platform.secret is None else resolver.secret(platform.secret, _EXTERNAL),
@@ -183,4 +182,4 @@ def _sink(sink: settings.Sink | None, resolver: Resolver) -> credentials.Sink | 
     path, words = sink.file, sink.command or ()
     if path is not None:
         return lambda appid: resolver.manifest.file.parent / path.replace("{appid}", appid)
-    return lambda appid: replace(resolver, appid=appid).command(words, sink.timeout, _EXTERNAL)
+    return lambda appid: resolver._replace(appid=appid).command(words, sink.timeout, _EXTERNAL)

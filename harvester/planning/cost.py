@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import date
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from harvester.core import calendar
 from harvester.core.calendar import FIRST_DAY, Day, DaySet
@@ -32,8 +31,7 @@ Quotas: TypeAlias = Callable[[str, str], DailyQuota]
 """Function that returns today's quota of a dataset of an appid."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccountPrice:
+class AccountPrice(NamedTuple):
     """The cost of one account: requests, and Beijing days under its quotas."""
 
     appid: str
@@ -42,8 +40,7 @@ class AccountPrice:
     calendar_days: int
 
 
-@dataclass(frozen=True, slots=True)
-class ShorterRange:
+class ShorterRange(NamedTuple):
     """The cost of the plan from a later first day on."""
 
     begin: date
@@ -51,8 +48,7 @@ class ShorterRange:
     calendar_days: int
 
 
-@dataclass(frozen=True, slots=True)
-class EmptyPrefix:
+class EmptyPrefix(NamedTuple):
     """Requests that one account needs for days before its first row.
 
     ``empty`` days before the first row were answered, all without rows. ``first_row`` is None if
@@ -67,8 +63,7 @@ class EmptyPrefix:
     requests: int
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(NamedTuple):
     """The cost of a plan.
 
     ``calendar_days`` is the number of Beijing days with requests under the quota; today counts only
@@ -93,8 +88,7 @@ class Price:
     shorter_ranges: tuple[ShorterRange, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(NamedTuple):
     """Missing days of one dataset of one account, its quota, and the calls ``left`` today."""
 
     appid: str

@@ -6,11 +6,10 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from anyio.from_thread import start_blocking_portal
@@ -33,8 +32,7 @@ __all__ = ["Sandbox", "sandbox"]
 _NOON = 12 * 60
 
 
-@dataclass(frozen=True, slots=True)
-class Sandbox:
+class Sandbox(NamedTuple):
     """An emulator that is being served. ``url`` is its address, ``accounts`` are its appids."""
 
     url: str

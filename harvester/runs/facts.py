@@ -9,8 +9,7 @@ Unix epoch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
@@ -26,8 +25,7 @@ from harvester.storage.empty_everywhere import EmptyEverywhere
 from harvester.storage.publication import Published, QuarantinedDay
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(NamedTuple):
     """A run got its labels; ``shard`` is one like ``2/8``, None if it is the only one.
 
     ``selection`` has the options that narrow the manifest, of which ``manifest_digest`` is one.
@@ -38,20 +36,18 @@ class Begun:
     labels: Mapping[str, str]
     shard: str | None = None
     next_day_at: float | None = None
-    selection: Mapping[str, Any] = field(default_factory=dict)
+    selection: Mapping[str, Any] = {}
     manifest_digest: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ClockCorrected:
+class ClockCorrected(NamedTuple):
     """The clock was moved by ``offset`` seconds, and the run goes on under another id."""
 
     offset: float
     run_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(NamedTuple):
     """The work of a run, or of one of its shards.
 
     Its members have the same meaning in `Record`. A run in several processes reports its ``bound``
@@ -65,8 +61,7 @@ class Planned:
     paused: tuple[PausedAccount, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(NamedTuple):
     """The counts since the last fact of this kind; it is made twice a second.
 
     Its members are members of `Record` with the same meaning. ``standing`` is None if the queues
@@ -83,20 +78,18 @@ class Counted:
     quota_questions: int = 0
     quotas_refused: int = 0
     bugs: int = 0
-    waits: Mapping[str, float] = field(default_factory=dict)
-    shortened_spans: Mapping[str, int] = field(default_factory=dict)
+    waits: Mapping[str, float] = {}
+    shortened_spans: Mapping[str, int] = {}
     standing: Standing | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GroupsDamaged:
+class GroupsDamaged(NamedTuple):
     """Raw groups could not be read; ``paths`` are those in quarantine."""
 
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AskingEnded:
+class AskingEnded(NamedTuple):
     """The last request was made. Its members are members of `Record` with the same meaning."""
 
     asked_at: float | None
@@ -105,8 +98,7 @@ class AskingEnded:
     out_of_lease: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CoverageRead:
+class CoverageRead(NamedTuple):
     """The files say what is covered now. Its members have the same meaning in `Record`."""
 
     datasets: tuple[DatasetSummary, ...]
@@ -119,8 +111,7 @@ class CoverageRead:
     expectations: tuple[Expectation, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Died:
+class Died(NamedTuple):
     """A process of the run was killed or crashed; another one may go on.
 
     ``signal`` ended it, None if none is known. ``peak_memory`` is in bytes, None if unknown.
@@ -130,15 +121,13 @@ class Died:
     peak_memory: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AttentionFound:
+class AttentionFound(NamedTuple):
     """Trouble of a run that has ended and that needs a person, as a member of `Record`."""
 
     attention: tuple[Attention, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """A run ended at ``at``: by itself, by an error, or by a signal with an exit code."""
 
     at: float

@@ -7,9 +7,10 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 
@@ -40,8 +41,7 @@ from harvester.storage.publish import EvidenceOf
 from harvester.storage.state import forced_refreshes, manifests, quota_ledger
 
 
-@dataclass(frozen=True, slots=True)
-class RunState:
+class RunState(NamedTuple):
     """Inputs of one run; ``own`` are the buckets of its shard, and the manifest has their accounts.
 
     ``whole`` is that part of the manifest before options narrowed it, for the tables.
@@ -126,7 +126,7 @@ def execute(state: RunState) -> None:
     state = _by_right_clock(state)
     waits = state.options.lock_timeout, _seconds_left(state)
     with locked_and_recorded(state.run_log, tree, state.own, *waits) as tree:
-        state = replace(state, tree=tree)
+        state = state._replace(tree=tree)
         # What a killed run left is published first, so that the plan finds it covered.
         _recover(state)
         harvested = _plan_and_harvest(state)
@@ -184,7 +184,7 @@ def _by_right_clock(state: RunState) -> RunState:
         # On days that its clock takes for future ones a manifest may want nothing, and be refused.
         with suppress(UsageError):
             manifest, whole = state.read_again(state.started_at)
-            state = replace(state, manifest=manifest, whole=whole)
+            state = state._replace(manifest=manifest, whole=whole)
         state.stream.report(begun(state.manifest, state.options, state.started_at))
     return state
 
@@ -296,7 +296,7 @@ async def _run_to_end(state: RunState, count: watchers.Counting) -> None:
     stream, clock, queues = state.stream, state.context.clock, count.pipeline.scheduler.queues
     try:
         is_late = await _run_watched(state, count)
-        has_lost = not state.tree.hold.is_good
+        has_lost = not state.tree.hold.is_good()
         if has_lost and state.options.refetch is None:
             await anyio.to_thread.run_sync(_drop_covered, state, queues)
         left = tuple(pending(queues))

@@ -53,8 +53,7 @@ class Project(NamedTuple):
     owners: TokenOwners | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """Options of one run, beyond the manifest.
 
     ``refetch`` selects covered days that are asked again, ``shard`` is (number, count) of the run,
@@ -68,7 +67,7 @@ class RunOptions:
     shard: tuple[int, int] = (1, 1)
     max_duration: float | None = None
     ignore_spent_quota: bool = False
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
     processes: int = 1
     lock_timeout: float | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 
 import anyio
 
@@ -35,7 +35,7 @@ _POLL_SECONDS = 0.1
 _ACCOUNTS_PER_SECOND = 1_000
 """Accounts that may be looked at each second. That takes a five-hundredth of the time."""
 
-_NUMBERS = [member.name for member in fields(Counted) if member.type == "int"]
+_NUMBERS = [name for name, zero in Counted()._asdict().items() if isinstance(zero, int)]
 
 _log = logging.getLogger("harvester.run")
 
@@ -62,7 +62,7 @@ class Counting:
         waits = {
             action: seconds - known.waits.get(action, 0.0) for action, seconds in now.waits.items()
         }
-        self.stream.report(replace(now, **numbers, waits=waits, standing=self._standing()))
+        self.stream.report(now._replace(**numbers, waits=waits, standing=self._standing()))
 
     def _total(self) -> Counted:
         questions, refusals = self.pipeline.questions, self.pipeline.scheduler.refusals
@@ -96,7 +96,7 @@ async def count_often(count: Counting) -> None:
         await anyio.sleep(_COUNT_SECONDS)
         count()
         # The pipeline looks at the lease only where it hands out a request.
-        if not count.pipeline.tree.hold.is_good:
+        if not count.pipeline.tree.hold.is_good():
             count.pipeline.stop()
 
 

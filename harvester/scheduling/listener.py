@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from harvester.core.calendar import Day
 from harvester.core.model import Refusal
@@ -27,15 +27,13 @@ class AbandonedDays:
     why: Refusal | str
 
 
-@dataclass(frozen=True, slots=True)
-class Reopened:
+class Reopened(NamedTuple):
     """Days that were given up are owed again, or are given up for another cause."""
 
     days: tuple[AbandonedDays, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Troubled:
+class Troubled(NamedTuple):
     """An attempt failed for a passing cause, and is made again."""
 
     rule: Rule

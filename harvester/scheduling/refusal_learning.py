@@ -13,7 +13,6 @@ docs/decisions/0029-learning-from-refusals.md.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from typing import NamedTuple
 
 from harvester.core import calendar
@@ -220,7 +219,7 @@ class RefusalLearning:
         action = Action.STOP if known.since < self._today else Action.DEFER
         told = f"{MAX_IN_A_ROW} in a row were refused" if refusals.opened else "none was answered"
         advice = f"The other windows were not asked, because {told}. {rule.advice}"
-        stopped = replace(rule, action=action, scope=Scope.ACCOUNT_DATASET, advice=advice)
+        stopped = rule._replace(action=action, scope=Scope.ACCOUNT_DATASET, advice=advice)
         self._abandoned.stop_dataset(attempt.queue, attempt.backlog, stopped, why)
         refusals.learnt = LearntRefusal(why, known.since, self._today, times, refusals.opened)
         if not refusals.opened:

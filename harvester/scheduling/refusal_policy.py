@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from dataclasses import replace
 
 from harvester.core import calendar
 from harvester.core.config.settings import Retry
@@ -107,7 +106,7 @@ class RefusalPolicy:
                 self.heard("" if is_of_account else attempt.window.dataset, is_refusal=True)
         elif rule.is_local and rule.action is Action.RETRY and self._budget.never_heard:
             # A page from a server that never spoke as WeChat does is not the host's response.
-            rule = replace(rule, action=Action.HOST_DOWN)
+            rule = rule._replace(action=Action.HOST_DOWN)
         # A request in flight when its dataset was stopped gets no retry.
         if attempt.backlog.abandoned_by is not None:
             self._abandoned.fail_attempt(attempt, attempt.backlog.abandoned_by, why)
@@ -262,7 +261,7 @@ class RefusalPolicy:
         if rule.scope is not Scope.WINDOW:
             attempt.tries += 1
         if self._backoff.max_attempts <= attempt.tries:
-            self._abandoned.fail_attempt(attempt, replace(rule, scope=Scope.WINDOW), why)
+            self._abandoned.fail_attempt(attempt, rule._replace(scope=Scope.WINDOW), why)
         elif attempt.tries <= 1:
             self._wait(attempt, now)
         else:

@@ -113,7 +113,7 @@ class Scheduler:
                 # Polled, because the limiter does not say when the bucket has room.
                 self._place(queue, now, pause=self._limiter.interval / _POLLS_PER_INTERVAL)
                 continue
-            if not hold.is_good:
+            if not hold.is_good():
                 self.stop()
                 return None
             attempt = queue.take_attempt(now)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import date
 from itertools import groupby
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from harvester.core import calendar, readiness
 from harvester.core.calendar import Day
@@ -20,8 +19,7 @@ _PATIENCE = 2
 """Days for which a run asks again if other datasets have no rows either."""
 
 
-@dataclass(frozen=True, slots=True)
-class EmptyEverywhere:
+class EmptyEverywhere(NamedTuple):
     """Consecutive days of one dataset without rows of 90% of the accounts that usually have some.
 
     ``accounts`` counts those that were asked, the first of them at ``since``. ``meaning`` is
@@ -118,8 +116,7 @@ def _joined(found: list[EmptyEverywhere]) -> Iterator[EmptyEverywhere]:
 
     for _, items in groupby(enumerate(found), stretch):
         days = [day for _, day in items]
-        yield replace(
-            days[0],
+        yield days[0]._replace(
             end=days[-1].end,
             accounts=max(day.accounts for day in days),
             since=min(day.since for day in days),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,8 +34,7 @@ _TAIL_BYTES = 256 << 10
 """Bytes read from a file's end at first: they hold the footer of a month of 10,000 accounts."""
 
 
-@dataclass(frozen=True, slots=True)
-class DataFile:
+class DataFile(NamedTuple):
     """A data file to be read at ``path``; ``display_path`` is its name in messages.
 
     ``is_older`` is True if its columns are those of an earlier schema version.

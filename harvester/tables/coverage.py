@@ -22,7 +22,7 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -97,8 +97,7 @@ class AccountDays:
         return left
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(NamedTuple):
     """Coverage of one partition and month. The arrays are in the order of ``appids``.
 
     ``packed`` has 8 bytes for each appid. ``masks`` are by the names that they have in
@@ -141,7 +140,7 @@ class Coverage:
         if all(number & _SECONDS <= now for number in self.asked):
             return self
         known = (x if x & _SECONDS <= now else x & ~_SECONDS for x in self.asked)
-        return replace(self, asked=array("Q", known))
+        return self._replace(asked=array("Q", known))
 
     def updated(self, changes: Mapping[str, AccountDays]) -> Coverage:
         """Return a copy in which these accounts are added or replaced."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from functools import lru_cache, reduce
 from operator import and_
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,8 +40,7 @@ FROM_THE_BEGINNING = "begin"
 """Cursor before everything: each file that exists is listed once."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChosenChanges:
+class ChosenChanges(NamedTuple):
     """Part of an output: some accounts and datasets, None for all of them, and a range of days."""
 
     appids: frozenset[str] | None = None

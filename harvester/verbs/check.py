@@ -324,8 +324,7 @@ class _Prober:
         return await self.calls.few(once)
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(NamedTuple):
     """Variables, files, programs and hosts that a run would use.
 
     ``accounts`` and ``jobs`` are numbers. ``unset`` are variables that the run needs and that are

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from harvester.core.exit_codes import Exit
 from harvester.core.model import ReportedQuota
@@ -31,8 +31,7 @@ WORST_FIRST = (State.REFUSED, State.NO_ANSWER, State.NOT_READY, State.WORKS)
 """The states in the order in which they need attention."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
+class ProbeResult(NamedTuple):
     """The result of one probe; the members after ``state`` are empty if it was answered.
 
     ``family`` is ``"all"`` if the result holds for the whole account, so that its other probes are

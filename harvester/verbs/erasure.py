@@ -7,7 +7,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -41,8 +40,7 @@ _REMOVED = object()
 _SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True)
-class ErasureRequest:
+class ErasureRequest(NamedTuple):
     """Accounts and datasets to erase, and the first Beijing day that stays; None if no day stays.
 
     ``everything`` is True if the datasets are all that exist: then names are erased as well.
@@ -178,7 +176,7 @@ def erase_names(tree: Tree, request: ErasureRequest, *, dry: bool) -> Iterator[s
     Files that are named after an account are deleted. With ``dry`` nothing is changed. Raises
     StoreError, and UsageError for a newer version.
     """
-    request = replace(request, names=_names_alone(tree, request.appids))
+    request = request._replace(names=_names_alone(tree, request.appids))
     for name, old in side_files(tree, request):
         if old is None:
             if request.has(None, None):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -50,8 +50,7 @@ _NO_ANSWER = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN, Action.DEFER)
 """Actions after which nothing is known of the window, and a later question may be answered."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnusableDay:
+class UnusableDay(NamedTuple):
     """A day whose rows in the answer do not fit the columns of the dataset."""
 
     day: date

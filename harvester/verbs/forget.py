@@ -87,8 +87,7 @@ class Receipt(VerbResult):
         return not any((self.rewritten, self.answers, self.quarantined, self.damaged, self.records))
 
 
-@dataclass(frozen=True, slots=True)
-class _Erasure:
+class _Erasure(NamedTuple):
     """One erasure under way; without a run log nothing is changed."""
 
     tree: Tree

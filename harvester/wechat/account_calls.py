@@ -137,7 +137,7 @@ class AccountCalls:
 
 def refuse_without_lease(hold: Hold) -> None:
     """Raise NotStarted if the lease of this run's buckets was not renewed in time."""
-    if not hold.is_good:
+    if not hold.is_good():
         raise NotStarted("the lease of this run's buckets was not renewed in time")
 
 

@@ -5,7 +5,7 @@ The scheduler decides whether there is another attempt.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from harvester.catalogue.error_codes import rule_for
 from harvester.core import errors
@@ -25,10 +25,9 @@ _NO_ANSWER = Rule(
     "no usable answer came",
     "Check that this machine reaches api.base_url, directly or through api.proxy, then run again.",
 )
-_CUT_OFF = replace(_NO_ANSWER, action=Action.RETRY_NOW, meaning="the connection failed")
-_UNREACHED = replace(_NO_ANSWER, action=Action.HOST_DOWN, meaning="WeChat was not reached")
-_NO_TOKEN_SERVER = replace(
-    _CUT_OFF,
+_CUT_OFF = _NO_ANSWER._replace(action=Action.RETRY_NOW, meaning="the connection failed")
+_UNREACHED = _NO_ANSWER._replace(action=Action.HOST_DOWN, meaning="WeChat was not reached")
+_NO_TOKEN_SERVER = _CUT_OFF._replace(
     meaning="the token server was not reached",
     is_local=True,
     advice="Check that the token server runs and can be reached from here, then run again.",
@@ -49,8 +48,7 @@ _BAD_TLS = Rule(
     is_local=True,
 )
 
-_OUTDATED_TLS = replace(
-    _BAD_TLS,
+_OUTDATED_TLS = _BAD_TLS._replace(
     meaning="the server's certificate is out of date",
     advice="Compare this machine's clock with the time. If it is right, the owner of the server, or"
     " of the proxy that signs the traffic, has to renew the certificate.",
@@ -59,7 +57,7 @@ _OUTDATED_TLS = replace(
 _RULES: tuple[tuple[type[errors.CallError], Rule], ...] = (
     (errors.OutdatedTls, _OUTDATED_TLS),
     (errors.BadTls, _BAD_TLS),
-    (errors.NotConnected, replace(_UNREACHED, is_local=True)),
+    (errors.NotConnected, _UNREACHED._replace(is_local=True)),
     (errors.Unreachable, _UNREACHED),
     (errors.NoTokenServer, _NO_TOKEN_SERVER),
     (errors.ConnectionFailed, _CUT_OFF),
@@ -68,8 +66,7 @@ _RULES: tuple[tuple[type[errors.CallError], Rule], ...] = (
 )
 """The rule of each failure: the first row that fits."""
 
-_OTHER_DAYS = replace(
-    _NO_ANSWER,
+_OTHER_DAYS = _NO_ANSWER._replace(
     action=Action.RETRY_NOW,
     meaning="every row lies outside the window",
     advice="Look at what stands between this machine and WeChat: a proxy may repeat answers.",
@@ -150,10 +147,10 @@ def _without_token(
     rule = made.rule if isinstance(made, TokenDenied) else _rule_of(made)
     why = made.why if isinstance(made, TokenDenied) else f"{made} (asked for a token)"
     if rule.advice == _NO_ANSWER.advice and not tokens.providers.asks_wechat(window.appid):
-        rule = replace(rule, meaning=NOT_PROVIDED.meaning, advice=NOT_PROVIDED.advice)
+        rule = rule._replace(meaning=NOT_PROVIDED.meaning, advice=NOT_PROVIDED.advice)
     is_passing = rule.action in (Action.RETRY, Action.RETRY_NOW) and not rule.is_local
     if is_passing and tokens.is_withheld(window.appid):
-        rule = replace(rule, action=Action.HOST_DOWN, scope=Scope.ACCOUNT)
+        rule = rule._replace(action=Action.HOST_DOWN, scope=Scope.ACCOUNT)
     return RefusedAttempt(rule, why, is_unsent=True, is_withheld=made is not error)
 
 
@@ -163,7 +160,7 @@ def _rule_after(window: Window, refusal: Refusal, tokens: TokenCache, token: Sec
     if rule.action is Action.REFRESH_TOKEN:
         if not tokens.invalidate(window.appid, token, refusal.errcode):
             # Another call has met the end of this token, so the account is not concerned again.
-            rule = replace(rule, scope=Scope.WINDOW)
+            rule = rule._replace(scope=Scope.WINDOW)
     elif rule.action in _PROVES_TOKEN_VALID or rule.scope is Scope.ACCOUNT_DATASET:
         tokens.mark_working(window.appid, token)
     return rule

@@ -128,7 +128,7 @@ def test_a_plan_tells_of_days_before_the_first_row(
 ) -> None:
     """The requests of all such accounts are added, and the first of them is the example."""
     other = EmptyPrefix(TWO, "", HOURLY, DAY, 400, 5)
-    barren = [replace(PREFIX, first_row=first_row), other]
+    barren = [PREFIX._replace(first_row=first_row), other]
     text = plan_text(capsys, before_first_row=plain(barren))
     assert "note: 25 requests are for days before an account's first row" in text
     assert f"({ONE} Acme, {DAILY}: {since}, 120 empty days before)" in text

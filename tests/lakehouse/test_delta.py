@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +159,7 @@ def test_an_expiry_removes_what_a_clock_that_was_ahead_removed(
 
     def lake_of_tomorrow(*of: Any) -> Lake:
         lake = Lake(*of)
-        return replace(lake, now=lambda: lake.now() + 86_400)
+        return lake._replace(now=lambda: lake.now() + 86_400)
 
     with monkeypatch.context() as ahead:
         ahead.setattr(lake_export, "Lake", lake_of_tomorrow)

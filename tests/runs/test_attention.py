@@ -149,7 +149,7 @@ def test_a_cause_that_stands_for_a_day_needs_a_person(lab: RunHarness) -> None:
 @pytest.mark.parametrize("reason", ["quota", "time_budget"])
 def test_waiting_needs_nobody(lab: RunHarness, reason: str) -> None:
     """A backfill under a quota, or in pieces of an hour, takes its days."""
-    quota = replace(_WAIT, action=Action.WAIT_FOR_QUOTA)
+    quota = _WAIT._replace(action=Action.WAIT_FOR_QUOTA)
     lost = [replace(item, rule=quota) for item in deferred()]
     record = record_at(out_of_time=reason == "time_budget", abandoned=lost)
     old = [former(DAY * each, reason) for each in range(1, 9)]
@@ -170,7 +170,7 @@ def test_an_error_that_ends_three_runs_in_a_row_needs_a_person(lab: RunHarness) 
 def test_a_day_that_is_late_for_more_than_a_day_needs_a_person(lab: RunHarness) -> None:
     """The newest day may be late. The one before was to be ready a day ago, and was asked then."""
     before = former(DAY, "not_ready")
-    late = replace(_WAIT, action=Action.NOT_READY)
+    late = _WAIT._replace(action=Action.NOT_READY)
     for day, expected in ("2026-05-19", []), ("2026-05-18", [f"not_ready/{SICK}/{DAILY}"]):
         begin = parse_day(day)
         lost = [AbandonedDays(SICK, DAILY, begin, begin, 1, late, "61503")]

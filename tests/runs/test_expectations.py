@@ -254,7 +254,7 @@ def shard_of(*found: Expectation, number: int = 1, code: Exit = Exit.AGAIN) -> R
 def test_the_merged_record_needs_a_person_only_if_all_shards_together_do() -> None:
     """A shard may lack a share that the whole run has."""
     few = Expectation(DAILY, "complete_by", DATE, 0.95, 10, 9, "open", (ONE,))
-    most = replace(few, accounts=90, there=90, lacking=())
+    most = few._replace(accounts=90, there=90, lacking=())
     assert shard_of(few).exit_code is Exit.ATTENTION
     whole = Record.merge([shard_of(few), shard_of(most, number=2)])
     assert (whole.attention, whole.exit_code) == ((), Exit.AGAIN)
@@ -264,7 +264,7 @@ def test_the_merged_record_needs_a_person_only_if_all_shards_together_do() -> No
 def test_the_item_of_a_merged_record_has_the_sum() -> None:
     """One item with the accounts of all shards, also of one that was content with itself."""
     few = Expectation(DAILY, "complete_by", DATE, 0.95, 100, 50, "open", (ONE,))
-    most = replace(few, there=96, lacking=(TWO,))
+    most = few._replace(there=96, lacking=(TWO,))
     whole = Record.merge([shard_of(most), shard_of(few, number=2)])
     [item] = whole.attention
     assert [label.appid for label in item.accounts] == [ONE, TWO]
@@ -281,7 +281,7 @@ def test_a_dataset_that_most_accounts_lack_names_none() -> None:
     found = Expectation(DAILY, "complete_by", DATE, 0.95, 300, 100, "open", names[:200])
     [item] = attention_of([found])
     assert [label.appid for label in item.accounts] == [*names[:200]]
-    [item] = attention_of([replace(found, there=99, lacking=names)])
+    [item] = attention_of([found._replace(there=99, lacking=names)])
     assert item.accounts == ()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pickle
 from copy import deepcopy
-from dataclasses import FrozenInstanceError, fields
 from typing import get_args
 
 import pytest
@@ -119,9 +118,9 @@ def test_facts_cross_processes_as_they_are(history: RunHistory) -> None:
     told = [*told_by(history.accounts, history.offset), facts.Died()]
     assert pickle.loads(pickle.dumps(told)) == told
     for fact in told:
-        for member in fields(fact):
-            with pytest.raises(FrozenInstanceError):
-                setattr(fact, member.name, None)
+        for name in fact.__match_args__:
+            with pytest.raises(AttributeError):
+                setattr(fact, name, None)
 
 
 def test_an_end_arrives_with_its_error() -> None:

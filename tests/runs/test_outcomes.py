@@ -122,7 +122,7 @@ def ended_with(*causes: str, ended: float = ENDED) -> Record:
         if isinstance(action := CAUSES[cause], Action):
             rule = Rule(action, Scope.ACCOUNT_DATASET, "m", "a")
             if cause == "failed":
-                rule = replace(rule, scope=Scope.WINDOW)
+                rule = rule._replace(scope=Scope.WINDOW)
             done.abandoned.append(AbandonedDays(appid(number), DAILY, 1, 3, 3, rule, "why"))
             done.accounts += (row(number, cause),)
         elif cause == "quarantined":

@@ -312,7 +312,7 @@ def test_the_outcome_is_one_line_with_the_time_to_run_again(
 ) -> None:
     """In the time of the machine and in Beijing's, and never earlier than the moment."""
     gone = [
-        replace(refused(number), rule=replace(rule_for(48001), action=action))
+        replace(refused(number), rule=rule_for(48001)._replace(action=action))
         for number, action in enumerate(reasons)
     ]
     done = summary_of(gone)

@@ -221,7 +221,7 @@ def test_the_puts_of_a_lease(s3_output: Output, often_renewed: Output) -> None:
         assert tree.hold is not UNLOSABLE
         while any(len(sent) < 3 for sent in leases_sent(s3_output).values()):
             time.sleep(0.1)
-        assert tree.hold.is_good
+        assert tree.hold.is_good()
     seconds = time.monotonic() - begun
     puts = leases_sent(s3_output)
     assert len(puts) == 2
@@ -239,4 +239,4 @@ def test_a_lease_is_renewed_while_the_program_is_busy(
         assert tree.hold is not UNLOSABLE
         while any(len(sent) < 3 for sent in leases_sent(s3_output).values()):
             sum(range(10_000_000))
-        assert tree.hold.is_good
+        assert tree.hold.is_good()

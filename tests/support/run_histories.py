@@ -10,7 +10,7 @@ import operator
 import random
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import reduce
 from typing import Any, TypeVar
 
@@ -192,7 +192,7 @@ def _again(former: Sequence[Fact]) -> Iterator[Fact]:
         if isinstance(fact, facts.Begun):
             yield fact
         if isinstance(fact, Planned):
-            yield replace(fact, windows=fact.windows // 2, account_days=0)
+            yield fact._replace(windows=fact.windows // 2, account_days=0)
     yield from _given_up(former)
     for fact in former:
         if isinstance(fact, facts.AskingEnded | CoverageRead):
@@ -243,7 +243,7 @@ def _begun_of(accounts: Sequence[AccountHistory]) -> facts.Begun:
 def _first_plan_of(accounts: Sequence[AccountHistory], offset: float) -> Planned:
     """Return the plan that is made first: one for other days, if the clock is off."""
     plan = _plan_of(accounts)
-    return replace(plan, windows=1_000, bound=(1e6, "rate")) if offset else plan
+    return plan._replace(windows=1_000, bound=(1e6, "rate")) if offset else plan
 
 
 def _standing_of(accounts: Sequence[AccountHistory]) -> Standing:
@@ -300,8 +300,7 @@ def _expected(found: Sequence[Expectation]) -> Iterator[Expectation]:
     for name, kind in dict.fromkeys((each.dataset, each.kind) for each in found):
         alike = [each for each in found if (each.dataset, each.kind) == (name, kind)]
         newest = [each for each in alike if each.day == max(each.day for each in alike)]
-        yield replace(
-            newest[0],
+        yield newest[0]._replace(
             accounts=sum(each.accounts for each in newest),
             there=sum(each.there for each in newest),
             lacking=tuple(sorted(appid for each in newest for appid in each.lacking)),
@@ -348,7 +347,7 @@ class _Choices:
 
 def _counted(choose: _Choices) -> Counted:
     numbers: dict[str, Any] = {
-        member.name: choose.number() for member in fields(Counted) if member.type == "int"
+        name: choose.number() for name, zero in Counted()._asdict().items() if zero == 0
     }
     return Counted(
         **numbers,

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +96,7 @@ def test_an_account_twice_in_a_coverage_is_a_defect() -> None:
     """Its second entry would never be looked at."""
     twice = known(a1=0b1)
     masks = {name: 2 * of_accounts for name, of_accounts in twice.masks.items()}
-    twice = replace(twice, packed=2 * twice.packed, masks=masks)
+    twice = twice._replace(packed=2 * twice.packed, masks=masks)
     [found] = integrity.coverage_defects(twice, PLACE)
     assert found == "its coverage names accounts twice or out of order"
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from harvester.core.secret import Secret
 
@@ -31,16 +31,14 @@ class AppSecret:
     legacy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SecretReader:
+class SecretReader(NamedTuple):
     """A secret that another service renews. ``expires_at`` is in seconds since the Unix epoch."""
 
     read: Callable[[], Secret]
     expires_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A command to run in ``folder``, without a shell, for at most ``timeout`` seconds.
 
     ``hidden`` are the variables that it does not inherit: those of other credentials.
@@ -52,16 +50,14 @@ class Command:
     hidden: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class HttpSource:
+class HttpSource(NamedTuple):
     """An address that answers a GET with a secret. The address and the headers may hold keys."""
 
     url: Secret
-    headers: Mapping[str, Secret] = field(default_factory=dict)
+    headers: Mapping[str, Secret] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshToken:
+class RefreshToken(NamedTuple):
     """A refresh token of the platform. Without ``source``: the token in the platform's list."""
 
     source: SecretReader | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from harvester.core.calendar import DaySet
 from harvester.core.config.settings import Manifest
@@ -28,8 +28,7 @@ from harvester.storage.state import manifests
 from harvester.storage.state.run_records import RunResult
 
 
-@dataclass(frozen=True, slots=True)
-class TablesUpdate:
+class TablesUpdate(NamedTuple):
     """The tables `accounts` and `coverage` of some buckets, to be brought up to date.
 
     ``whole`` is the manifest before options narrowed it, and its file is its name in the output.

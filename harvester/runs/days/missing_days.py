@@ -7,9 +7,8 @@ by itself; any other may still come.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from harvester.core import calendar, readiness
 from harvester.core.calendar import Day, DaySet
@@ -31,8 +30,7 @@ Missing: TypeAlias = dict[tuple[str, str], DaySet]
 """Days by dataset and appid."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunHistory:
+class RunHistory(NamedTuple):
     """The run records of a tree, read for the causes of missing days.
 
     ``now`` is in seconds since the Unix epoch, and ``states`` are those of the wanted days.

@@ -25,8 +25,7 @@ UNKNOWN_END = 256
 """End of a process of which nothing is known: all codes are lower."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShardTask:
+class ShardTask(NamedTuple):
     """The work of one process: the first message to it.
 
     ``own`` are its buckets, and the manifest has their accounts. It may make ``grant`` requests,

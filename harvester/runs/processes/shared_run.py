@@ -94,7 +94,7 @@ def _tasks(
             whole=of_shard(whole, mine),
             read_again=project.read_again,
             credentials=project.credentials,
-            options=replace(options, processes=1),
+            options=options._replace(processes=1),
             log_level=logging.getLogger("harvester").getEffectiveLevel(),
         )
 
@@ -118,7 +118,7 @@ def _granted(
     for task in tasks:
         known = known_of(platform, [account.appid for account in task.manifest.accounts])
         grant = None if limit is None else task.plan.windows + over
-        yield replace(task, grant=grant, platform=known)
+        yield task._replace(grant=grant, platform=known)
 
 
 def known_of(platform: PlatformAccess | None, appids: Collection[str]) -> PlatformCache | None:

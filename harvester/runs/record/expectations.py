@@ -7,11 +7,11 @@ shows which accounts are new. See docs/decisions/0053-expectations.md.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from fractions import Fraction
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 from harvester.core import calendar, readiness
 from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
@@ -47,8 +47,7 @@ _ADVICE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
+class Expectation(NamedTuple):
     """One expectation of a dataset, judged for the day or period that begins on ``day``.
 
     ``kind`` is ``"complete_by"`` or ``"min_share_with_rows"``. ``accounts`` counts the judged
@@ -189,8 +188,7 @@ def added(one: Expectation, other: Expectation) -> Expectation:
     """
     if one.day != other.day:
         return one if one.day > other.day else other
-    return replace(
-        one,
+    return one._replace(
         accounts=one.accounts + other.accounts,
         there=one.there + other.there,
         lacking=tuple(sorted(one.lacking + other.lacking)),

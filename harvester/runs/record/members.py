@@ -43,8 +43,7 @@ class PublishedFile(NamedTuple):
     op: Op = "replaced"
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerDrift:
+class AnswerDrift(NamedTuple):
     """Differences between the answers of one dataset and its catalogue entry.
 
     ``oddities`` has the first one of each kind and name, and at most MAX_ODDITIES.
@@ -112,8 +111,7 @@ def _rows_by(name: str, join: Callable[[T, T], T]) -> Callable[[Any, Any], tuple
 _NOTHING_ASKED = Standing()
 
 
-@dataclass(frozen=True, slots=True)
-class ShardOutcome:
+class ShardOutcome(NamedTuple):
     """The end of one shard: ``deaths`` of its processes, and the ``error`` that ended it early.
 
     ``signal`` ended the one that died last, which had up to ``peak_memory`` bytes.

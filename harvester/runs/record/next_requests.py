@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from harvester.core import calendar
@@ -32,8 +31,7 @@ class OddDays(NamedTuple):
     requests: int
 
 
-@dataclass(frozen=True, slots=True)
-class NextRequests:
+class NextRequests(NamedTuple):
     """Requests of a next run, without retries.
 
     ``missing`` are for the missing days, which every run asks, and ``quarantined`` for these and

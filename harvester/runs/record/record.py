@@ -5,9 +5,8 @@ from __future__ import annotations
 import platform
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeAlias
 
 from harvester.core import calendar
 from harvester.core.errors import INTERNAL_ERROR, HarvesterError
@@ -25,6 +24,9 @@ from harvester.scheduling.standing import Standing
 from harvester.storage.empty_everywhere import exit_of
 from harvester.storage.publication import Published
 
+_Whole: TypeAlias = facts.Planned | facts.AskingEnded | facts.CoverageRead | facts.AttentionFound
+"""Facts whose members are members of the record and take their places."""
+
 _LOST = {"refused", "failed", "quarantined"}
 
 
@@ -38,9 +40,10 @@ def new_run_id(now: float) -> str:
     return f"{second}-{int(now % 1 * 4096):03x}{secrets.randbelow(4096):03x}"
 
 
-@dataclass(slots=True)
 class Record(Members):
     """The record of a run so far, or of several shards of one run."""
+
+    __slots__ = ()
 
     @classmethod
     def begun(cls, manifest: Path, now: float) -> Self:
@@ -135,15 +138,14 @@ class Record(Members):
         self.standing = Standing()
         self._replace(facts.AskingEnded(None))
 
-    def _replace(self, fact: facts.Fact) -> None:
+    def _replace(self, fact: _Whole) -> None:
         """Take in what a process says anew as a whole: its members are those of the record."""
-        for member in fields(fact):
-            setattr(self, member.name, getattr(fact, member.name))
+        for name, value in fact._asdict().items():
+            setattr(self, name, value)
 
     def _count(self, fact: facts.Counted) -> None:
         """Add counts, by the functions that join two shards."""
-        for member in fields(fact):
-            name, value = member.name, getattr(fact, member.name)
+        for name, value in fact._asdict().items():
             if name != "standing":
                 setattr(self, name, joins()[name](getattr(self, name), value))
         self.standing = fact.standing or self.standing

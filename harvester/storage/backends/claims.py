@@ -7,9 +7,8 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from harvester.core.calendar import Clock, utc_text
 from harvester.core.errors import Busy
@@ -28,8 +27,7 @@ _LONGEST = 1e9
 _log = logging.getLogger("harvester.locks")
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A claim of a run on buckets.
 
     ``now`` is in seconds since the Unix epoch. ``shard`` is one like ``2/8``, None if the run is
@@ -56,8 +54,7 @@ class Claim:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """The holder of a bucket, as its note names it; all texts are safe to print.
 
     ``since`` is when it took the bucket, RFC 3339 in UTC. The note of a lease says in
@@ -81,7 +78,7 @@ class Owner:
     @property
     def text(self) -> Message:
         """The holder in words."""
-        found = said("host {host}, pid {pid}, since {since}, run {run_id}", **asdict(self))
+        found = said("host {host}, pid {pid}, since {since}, run {run_id}", **self._asdict())
         return (
             said("{owner}, shard {shard}", owner=found, shard=self.shard) if self.shard else found
         )

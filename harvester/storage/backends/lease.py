@@ -21,9 +21,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from harvester.core.calendar import Clock, utc_text
 from harvester.core.errors import LostRace, StoreError
@@ -63,8 +62,7 @@ _R = TypeVar("_R")
 _log = logging.getLogger("harvester.lease")
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """Terms of the leases of one run: their length in ``seconds``, by ``clock``.
 
     ``holder`` names this hold and no other.
@@ -274,7 +272,7 @@ def owner(bucket: str, data: bytes, put_at: datetime, usual_seconds: float) -> c
         return None
     found = claims.owner_of(bucket, note) or claims.Owner(bucket, "", 0, "", "")
     ends_at = put_at.timestamp() + seconds_of(note, usual_seconds)
-    return replace(found, renewed_at=utc_text(put_at.timestamp()), lease_ends_at=utc_text(ends_at))
+    return found._replace(renewed_at=utc_text(put_at.timestamp()), lease_ends_at=utc_text(ends_at))
 
 
 def is_free(note: Mapping[str, Any]) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import obstore
 import pyarrow as pa
@@ -64,8 +63,7 @@ class _ObjectFile(io.RawIOBase):
         return data
 
 
-@dataclass(frozen=True, slots=True)
-class _Objects:
+class _Objects(NamedTuple):
     """The objects below a prefix."""
 
     uri: str

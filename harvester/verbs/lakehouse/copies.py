@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
@@ -38,8 +39,7 @@ class _Note:
     added: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Copies:
+class Copies(NamedTuple):
     """Copies of files of the store ``source`` below the folder of a table in ``target``.
 
     Only the rows that are ``chosen`` are copied. A journal has the names of the copies that were

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -114,7 +114,7 @@ def _beside(output: Path | str, place: Path | str) -> Path | str:
 
 def _selection(chosen: ChosenChanges) -> str:
     """Return what tells one choice of accounts and days from another; empty for everything."""
-    if replace(chosen, datasets=None) == ALL_CHANGES:
+    if chosen._replace(datasets=None) == ALL_CHANGES:
         return ""
     appids = None if chosen.appids is None else sorted(chosen.appids)
     return mark_of(json.dumps([appids, chosen.begin_date, chosen.end_date]))

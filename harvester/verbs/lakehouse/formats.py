@@ -7,10 +7,9 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from harvester.core.calendar import Clock
 from harvester.core.errors import HarvesterError, LostRace, StoreAway, StoreError, UsageError
@@ -29,8 +28,7 @@ _AWAY = re.compile(
 _LATER = "run again; if that lasts, check the address of the catalog and the network"
 
 
-@dataclass(frozen=True, slots=True)
-class Lake:
+class Lake(NamedTuple):
     """The place of tables: ``files`` is the store at ``place``.
 
     ``catalog`` and ``warehouse`` are as the format takes them, and ``schema`` is the namespace of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from harvester.core.errors import LostRace, UsageError
@@ -46,8 +45,7 @@ class ExportedTable(NamedTuple):
 _NOTHING = Swap((), (), "", "", erases=False)
 
 
-@dataclass(frozen=True, slots=True)
-class TableExport:
+class TableExport(NamedTuple):
     """Export of tables of ``source`` into ``lake``, whose files are in ``target``.
 
     ``selection`` names what is ``chosen`` of the rows, in a table's property. ``owner`` is the

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -63,8 +62,7 @@ class Copy(NamedTuple):
     bounds: Mapping[str, tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Swap:
+class Swap(NamedTuple):
     """One commit: files that are added and removed, and the cursor behind which it stands.
 
     ``erases`` is True if the removed files hold rows that were deleted for good.

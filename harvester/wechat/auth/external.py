@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import anyio
 
 from harvester.core import errors
@@ -31,8 +29,7 @@ _BAD_TLS = Rule(
     "Set api.ca_file if your own authority signs it; the check cannot be switched off.",
 )
 
-_OUTDATED_TLS = replace(
-    _BAD_TLS,
+_OUTDATED_TLS = _BAD_TLS._replace(
     meaning="the token server's certificate is out of date",
     advice="Compare this machine's clock with the time. If it is right, renew the certificate.",
 )

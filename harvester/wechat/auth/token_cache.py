@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, NamedTuple, Self, TypeVar
 
 import anyio
@@ -24,7 +23,7 @@ from harvester.wechat.auth.provider import IssuedToken, Rejection, TokenDenied
 from harvester.wechat.auth.token_owners import TokenOwners
 from harvester.wechat.auth.token_providers import TokenProviders
 
-_INTERNAL_ERROR = replace(INTERNAL_ERROR_RULE, scope=Scope.ACCOUNT)
+_INTERNAL_ERROR = INTERNAL_ERROR_RULE._replace(scope=Scope.ACCOUNT)
 
 
 _Error = TypeVar("_Error", bound=CallError | TokenDenied)

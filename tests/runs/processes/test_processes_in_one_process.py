@@ -359,7 +359,7 @@ def test_a_shard_asks_elsewhere_for_the_platform(
     platform: PlatformAccess | None = None
     reader: Any = SimpleNamespace(platform=lambda _: platform)
     cached = PlatformCache(Secret(OLD), 50.0, {appid(1): Secret(OTHER)}, 40.0)
-    task = replace(sandbox_task(tmp_path, cached), credentials=reader)
+    task = sandbox_task(tmp_path, cached)._replace(credentials=reader)
     assert _shared_platform(task, parent, task.manifest) is None
     platform = PlatformAccess(PLATFORM, None, None, None)
     shared = _shared_platform(task, parent, task.manifest)
@@ -385,7 +385,7 @@ def test_a_platform_of_which_nothing_is_known_is_shared_too(parent: Parent, tmp_
     """Leave its cache empty: the first question fills it."""
     platform = PlatformAccess(PLATFORM, None, None, None)
     reader: Any = SimpleNamespace(platform=lambda _: platform)
-    task = replace(sandbox_task(tmp_path), credentials=reader)
+    task = sandbox_task(tmp_path)._replace(credentials=reader)
     shared = _shared_platform(task, parent, task.manifest)
     assert shared is not None
     assert (shared.known.token, shared.known.listed) == (None, {})
@@ -542,7 +542,7 @@ def test_the_records_are_folded_whichever_shard_begins_first(
     project = open_project(tmp_path / "jobs.yaml")
     (tmp_path / "out").mkdir()
     log = new_run_log(tmp_path / "jobs.yaml", project.clock)
-    tasks = [task, replace(task, shard="2/2", own=[1])]
+    tasks = [task, task._replace(shard="2/2", own=[1])]
 
     async def begin() -> None:
         supervisor = Supervisor(log, project.tree, run_context(project), Launcher(), tasks)

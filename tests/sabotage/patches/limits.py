@@ -274,7 +274,7 @@ SABOTAGES = (
     Sabotage(
         "lease-not-checked-at-hand-out",
         SCHEDULER,
-        "if not hold.is_good:",
+        "if not hold.is_good():",
         "if False:",
         "tests/scheduling/test_scheduler.py::test_nothing_is_handed_out_without_the_lease",
     ),
@@ -324,7 +324,7 @@ SABOTAGES = (
     Sabotage(
         "ledger-written-after-the-lease",
         "harvester/engine/ledger_files.py",
-        "if self._tree.hold.is_good:",
+        "if self._tree.hold.is_good():",
         "if True:",
         "tests/engine/test_lost_lease.py::test_a_run_that_has_lost_its_lease_writes_no_ledger",
     ),
