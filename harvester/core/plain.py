@@ -30,8 +30,9 @@ class Brief:
     def _members(self) -> Iterator[tuple[str, str]]:
         for member in dataclasses.fields(self):  # type: ignore[arg-type] # of dataclasses alone
             value = getattr(self, member.name)
-            is_many = isinstance(value, list | tuple | Mapping) and len(value) > 0
-            text = f"<{len(value)}>" if is_many else repr(value)
+            # A named tuple is one value.
+            is_one = not isinstance(value, list | tuple | Mapping) or hasattr(value, "_fields")
+            text = repr(value) if is_one or not value else f"<{len(value)}>"
             if member.repr:
                 yield member.name, text if len(text) <= _MAX_BRIEF else f"{text[:_MAX_BRIEF]}…"
 

@@ -43,6 +43,11 @@ def test_results_have_short_texts_and_tables(manifest: dict[str, Any], tmp_path:
             assert "<script>" not in found._repr_html_()
 
 
+def test_a_value_of_many_members_is_no_collection(manifest: dict[str, Any]) -> None:
+    """Its members are shown, and no length, whatever kind of class it is."""
+    assert "next_requests=NextRequests(missing=" in repr(harvester.status(manifest))
+
+
 def test_to_dict_is_plain_json(manifest: dict[str, Any], tmp_path: Path) -> None:
     """It needs no encoder of its own."""
     for found in results(manifest, tmp_path):
