@@ -132,6 +132,7 @@ def texts_of(value: Any) -> Iterator[str]:
         yield value
     elif isinstance(value, dict | tuple | list):
         for inner in value.values() if isinstance(value, dict) else value:
-            yield from texts_of(inner)
-    elif value is not None and dataclasses.is_dataclass(value):
+            if inner is not None:
+                yield from texts_of(inner)
+    elif dataclasses.is_dataclass(value):
         yield from texts_of(vars(value))
