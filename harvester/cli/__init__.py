@@ -65,8 +65,6 @@ def _invoke(arguments: Sequence[str]) -> int:
         streams.report_error(error)
         # The run knows more than the error that ended it: what needs a person as well.
         code = error.exit_code if error.result is None else error.result.exit_code
-    except KeyboardInterrupt:
-        code = Exit.SIGINT
     except Exception as error:  # noqa: BLE001 - the last line of defence
         lack = shortage(error)
         streams.report_error(lack or error)

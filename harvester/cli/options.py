@@ -20,7 +20,6 @@ from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert
 
 _SELECTING = Group("Selecting", sort_key=1)
-_LOGGING = Group("Logging", sort_key=3)
 
 
 def value(variable: str, **how: Any) -> Parameter:
@@ -123,7 +122,7 @@ class Selecting:
         return {name: None if given == () else given for name, given in asdict(self).items()}
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Logging", sort_key=3))
 @dataclass(frozen=True, slots=True)
 class Logging:
     """Options for the lines on stderr.
@@ -133,11 +132,9 @@ class Logging:
         log_level: The least important lines shown.
     """
 
-    log_format: Annotated[
-        Literal["text", "json"], value("HARVESTER_LOG_FORMAT", group=_LOGGING)
-    ] = "text"
+    log_format: Annotated[Literal["text", "json"], value("HARVESTER_LOG_FORMAT")] = "text"
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], value("HARVESTER_LOG_LEVEL", group=_LOGGING)
+        Literal["debug", "info", "warning", "error"], value("HARVESTER_LOG_LEVEL")
     ] = "info"
 
 

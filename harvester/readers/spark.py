@@ -7,7 +7,6 @@ at any time, on any machine.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -41,7 +40,6 @@ _SCHEMA = (
     " published array<struct<dataset: string, ref_month: string, path: string,"
     " rows_before: bigint, rows_after: bigint>> not null"
 )
-_log = logging.getLogger("harvester.spark")
 
 AnyOutcome: TypeAlias = Literal[
     "complete", "unfinished", "partial", "unauthorised", "stopped", "bug"
@@ -192,8 +190,6 @@ def _number_of_shards(asked: int | None, buckets: int, slots: int) -> int:
     if asked < 1:
         raise UsageError(f"{asked} shards", "write at least 1, or leave it out")
     arguments.check_shards(asked, buckets)
-    if asked > slots:
-        _log.warning("%d shards, and the cluster runs %d tasks at once: others wait", asked, slots)
     return asked
 
 

@@ -9,22 +9,8 @@
 """
 
 from harvester.sandbox.call_faults import ANYONE, QUOTA, TOKEN
-from harvester.sandbox.calls import Reply, Request
-from harvester.sandbox.data import Row, expected_rows
 from harvester.sandbox.responses import rows_at
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.server_state import FakeWeChat
 
-__all__ = [
-    "ANYONE",
-    "QUOTA",
-    "TOKEN",
-    "FakeWeChat",
-    "Reply",
-    "Request",
-    "Row",
-    "Rules",
-    "expected_rows",
-    "rows_at",
-    "server",
-]
+__all__ = ["ANYONE", "QUOTA", "TOKEN", "FakeWeChat", "Rules", "rows_at", "server"]

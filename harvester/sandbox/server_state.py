@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, product, repeat
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import Clock, today
@@ -136,10 +136,7 @@ class FakeWeChat:
         if dataset is None:
             raise Refused(76021)
         quota = self._limits.quota(appid, dataset.name, now)
-        body: dict[str, Any] = {"errcode": 0, "errmsg": "ok", "quota": quota}
-        if self.rules.minute_limit is not None:
-            body["rate_limit"] = {"call_count": self.rules.minute_limit, "refresh_second": 60}
-        return calls.json_of(body)
+        return calls.json_of({"errcode": 0, "errmsg": "ok", "quota": quota})
 
     # Data
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import ssl
-from collections.abc import Mapping
 from types import UnionType
 
 import aiohttp
@@ -47,13 +45,6 @@ _FAILURES: tuple[tuple[type[BaseException] | UnionType, type[errors.CallError], 
 _OF_THIS_MACHINE = {errno.ECONNREFUSED, errno.ENETUNREACH, errno.ENETDOWN}
 """Error numbers of connections that the server has not seen, or that it refuses."""
 
-_NAMES = {
-    socket.EAI_NONAME: "unknown to the name server",
-    socket.EAI_AGAIN: "the name server did not answer",
-    socket.EAI_FAIL: "the name server failed",
-}
-"""Words for the results of a name look-up; those of the system differ between systems."""
-
 _OUTDATED = {9: "its certificate is not valid yet", 10: "its certificate has expired"}
 _CERTIFICATES = {
     18: "self-signed",
@@ -79,7 +70,7 @@ def translate(error: BaseException, server: str, *, named: bool = True) -> error
     if kind in (errors.Unreachable, errors.NotConnected) and number in _OF_THIS_MACHINE:
         return errors.NotConnected(f"{address}: {_refused(error, number)}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return kind(f"{address}: {words}{_detail(_NAMES, number)}")
+        return kind(f"{address}: {words}: {error.strerror}")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return refused_by_proxy(server, getattr(error, "status", 0))
     if kind is errors.BadTls:
@@ -88,7 +79,8 @@ def translate(error: BaseException, server: str, *, named: bool = True) -> error
         code = getattr(inner, "verify_code", 0)
         if code in _OUTDATED:
             return errors.OutdatedTls(f"{server}: {_OUTDATED[code]}")
-        return kind(f"{server}: {words}{_detail(_CERTIFICATES, code)}")
+        detail = _CERTIFICATES.get(code)
+        return kind(f"{server}: {words}: {detail}" if detail else f"{server}: {words}")
     if isinstance(number, int) and number > 0 and not isinstance(error, ssl.SSLError):
         words = f"{words}: {os.strerror(number)}"
     return kind(f"{server}: {words}")
@@ -127,8 +119,3 @@ def _refused(error: BaseException, number: int) -> str:
     words = "connection refused" if number == errno.ECONNREFUSED else os.strerror(number).lower()
     is_proxy = isinstance(error, aiohttp.ClientProxyConnectionError)
     return f"{words} (the proxy, api.proxy)" if is_proxy else words
-
-
-def _detail(table: Mapping[int, str], code: int | None) -> str:
-    words = table.get(code or 0)
-    return f": {words}" if words else ""

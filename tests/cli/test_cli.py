@@ -23,7 +23,7 @@ from harvester.core.calendar import Day, parse_day, utc_text
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
-from harvester.sandbox import Row, expected_rows
+from harvester.sandbox.data import Row, expected_rows
 from harvester.storage import locks, quarantine
 from harvester.verbs import arguments
 from harvester.verbs.arguments import shard_of

@@ -30,7 +30,8 @@ from harvester.runs.record.next_requests import (
     merged_requests,
     next_requests,
 )
-from harvester.sandbox import Row, Rules, expected_rows
+from harvester.sandbox import Rules
+from harvester.sandbox.data import Row, expected_rows
 from harvester.storage.coverage_scan import States
 from tests.support.cli import CommandLine, JobScope, command_line
 from tests.support.faulty_wechat import FaultyWeChat

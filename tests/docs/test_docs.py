@@ -26,7 +26,7 @@ from harvester.manifest.json_schema import json_schema
 from harvester.manifest.loader import read
 from harvester.planning.engine_shard import SHARDS
 from harvester.runs.record.account_report import reason_of
-from harvester.sandbox import Row, expected_rows
+from harvester.sandbox.data import Row, expected_rows
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage.layout import open_tree
 from harvester.storage.state.change_log import ChangeLog

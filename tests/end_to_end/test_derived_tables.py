@@ -18,7 +18,7 @@ import harvester
 from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import Row, expected_rows
+from harvester.sandbox.data import Row, expected_rows
 from harvester.storage.backends import atomic_files
 from harvester.storage.backends.base import FileInfo
 from harvester.storage.backends.local import LocalStore

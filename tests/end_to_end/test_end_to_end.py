@@ -16,7 +16,7 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, bucket_of
 from harvester.core.windows import count_windows
 from harvester.runs.record.notes import notes_of
-from harvester.sandbox import Row, expected_rows
+from harvester.sandbox.data import Row, expected_rows
 from tests.support.faulty_wechat import Delayed, FaultyRules
 from tests.support.run_harness import (
     BOTH,

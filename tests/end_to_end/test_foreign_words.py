@@ -27,7 +27,8 @@ from harvester.cli.commands import check
 from harvester.cli.output import answers, terminal
 from harvester.core.text.safe_text import safe_text
 from harvester.runs.record import causes
-from harvester.sandbox import Row, Rules
+from harvester.sandbox import Rules
+from harvester.sandbox.data import Row
 from tests.support.faulty_wechat import Fault, FaultyWeChat
 from tests.support.hostile_texts import FRIENDLY, HOSTILE, acts, acts_in_json, numbers_in
 from tests.support.markdown_pages import texts_shown

@@ -15,7 +15,8 @@ from harvester.core.calendar import Day
 from harvester.core.config.settings import Api, Limits, Pace
 from harvester.core.model import Rate
 from harvester.runs.record.notes import notes_of
-from harvester.sandbox import Row, Rules, expected_rows
+from harvester.sandbox import Rules
+from harvester.sandbox.data import Row, expected_rows
 from tests.support.repeating_server import MODES, RepeatingServer
 from tests.support.run_harness import DAILY, RunHarness, days_between, flat_rows, published_rows
 

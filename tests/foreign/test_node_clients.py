@@ -23,7 +23,8 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_text
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import Row, Rules
+from harvester.sandbox import Rules
+from harvester.sandbox.data import Row
 from tests.support.cli import JobScope, command_line
 from tests.support.faulty_wechat import Fault, FaultyWeChat
 from tests.support.run_harness import appid, days_between, flat_rows, published_rows

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from harvester.core.calendar import parse_day
-from harvester.sandbox import ANYONE, TOKEN, Row, Rules
+from harvester.sandbox import ANYONE, TOKEN, Rules
+from harvester.sandbox.data import Row
 from tests.golden_runs.registry import scene
 from tests.golden_runs.stage import DAILY, HOURLY, SECRET, Stage, appid
 from tests.support.faulty_wechat import Delayed, Fault, FaultyWeChat, Outage, Wire

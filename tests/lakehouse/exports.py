@@ -13,7 +13,7 @@ from harvester.core.calendar import Day, day_text
 from harvester.manifest.resolve_credentials import CredentialReader
 from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.runtime import Project
-from harvester.sandbox import Row, expected_rows
+from harvester.sandbox.data import Row, expected_rows
 from harvester.verbs.changes import ALL_CHANGES
 from harvester.verbs.erasure import ErasureRequest
 from harvester.verbs.forget import erase

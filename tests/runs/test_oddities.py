@@ -13,7 +13,7 @@ import pytest
 from harvester.core.calendar import Day, day_text, parse_day
 from harvester.core.exit_codes import Exit
 from harvester.runs.record.run_record import as_record
-from harvester.sandbox import Row, expected_rows
+from harvester.sandbox.data import Row, expected_rows
 from harvester.verbs.erasure import ErasureRequest, erase_from_json
 from tests.support.faulty_wechat import Fault
 from tests.support.run_harness import RunHarness, appid, expected, published_rows

@@ -37,7 +37,7 @@ from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.runtime import RunOptions
 from harvester.runs.stream import Stream
-from harvester.sandbox import Row, expected_rows
+from harvester.sandbox.data import Row, expected_rows
 from harvester.scheduling.abandoned import QUOTA_SPENT
 from harvester.scheduling.listener import AbandonedDays, Reopened, Troubled
 from harvester.storage import coverage_scan

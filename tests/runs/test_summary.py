@@ -31,7 +31,8 @@ from harvester.runs.record.notes import notes_of
 from harvester.runs.record.record import Record, new_run_id
 from harvester.runs.record.run_record import as_record
 from harvester.runs.runtime import Project
-from harvester.sandbox import Row, Rules, expected_rows
+from harvester.sandbox import Rules
+from harvester.sandbox.data import Row, expected_rows
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage import coverage_scan, publish, raw_log
 from harvester.storage.publication import QuarantinedDay

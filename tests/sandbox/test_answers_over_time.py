@@ -9,7 +9,8 @@ import pytest
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import Day, day_text, instant, month_end, month_of
 from harvester.core.dataset import Dataset, Grain
-from harvester.sandbox import ANYONE, Row, expected_rows
+from harvester.sandbox import ANYONE
+from harvester.sandbox.data import Row, expected_rows
 from tests.support.faulty_wechat import (
     DataFault,
     Delayed,

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from harvester.core.calendar import day_text, parse_day
-from harvester.sandbox import Row, expected_rows
+from harvester.sandbox.data import Row, expected_rows
 from tests.support.sandboxes import BUSY, QUIET
 
 BEGIN = parse_day("2025-11-01")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.core.calendar import FIRST_DAY, day_text, month_end, month_of
-from harvester.sandbox import expected_rows
+from harvester.sandbox.data import expected_rows
 from harvester.sandbox.data.message import _intervals
 from tests.support.sandboxes import BUSY, MONDAY_THE_FIRST, QUIET
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import FIRST_DAY, parse_day
-from harvester.sandbox import expected_rows
+from harvester.sandbox.data import expected_rows
 from tests.support.sandboxes import BUSY, QUIET
 
 appids = st.integers(0, 2**64 - 1).map(lambda number: f"wx{number:016x}")

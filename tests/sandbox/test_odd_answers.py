@@ -13,8 +13,9 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import Row, Rules, expected_rows
+from harvester.sandbox import Rules
 from harvester.sandbox.calls import Reply, list_of
+from harvester.sandbox.data import Row, expected_rows
 from harvester.sandbox.server import serve
 from tests.support.cli import JobScope, command_line
 from tests.support.faulty_wechat import Fault, Wire, broken

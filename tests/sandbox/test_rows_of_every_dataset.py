@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_text, month_begin, month_of
 from harvester.core.dataset import Column, Dataset, Grain, Kind, Nesting
-from harvester.sandbox import Row, expected_rows
-from harvester.sandbox.data import TABLES
+from harvester.sandbox.data import TABLES, Row, expected_rows
 from tests.support.sandboxes import BUSY, MONDAY_THE_FIRST, QUIET
 
 appids = st.integers(0, 2**64 - 1).map(lambda number: f"wx{number:016x}")

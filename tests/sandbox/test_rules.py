@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from harvester.core.calendar import instant
-from harvester.sandbox import ANYONE, Row, expected_rows
+from harvester.sandbox import ANYONE
 from harvester.sandbox.call_faults import MESSAGES
+from harvester.sandbox.data import Row, expected_rows
 from tests.support import emulated_platform
 from tests.support.faulty_wechat import Fault
 from tests.support.sandboxes import (

@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from harvester.core.calendar import parse_day
-from harvester.sandbox import Row
 from harvester.sandbox.call_faults import TOKEN
+from harvester.sandbox.data import Row
 from harvester.sandbox.server import serve
 from tests.support import faulty_wechat
 from tests.support.faulty_wechat import AskedWindow, Fault, Wire

@@ -17,7 +17,7 @@ from requests.adapters import HTTPAdapter
 
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import day_text
-from harvester.sandbox import expected_rows
+from harvester.sandbox.data import expected_rows
 from harvester.sandbox.server import serve
 from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.sandboxes import BUSY, DAILY, HOURLY, PLAIN, QUIET, TODAY, fake_wechat_at

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harvester.core.calendar import Clock
-from harvester.sandbox import FakeWeChat, Reply, Request, Rules
+from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.call_faults import Refused
+from harvester.sandbox.calls import Reply, Request
 from harvester.sandbox.data.account import fraction
 from harvester.sandbox.limits import Limits
 from harvester.sandbox.tokens import Token

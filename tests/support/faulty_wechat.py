@@ -23,7 +23,7 @@ import orjson
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import FIRST_DAY, Clock, Day, instant, today
 from harvester.core.dataset import Dataset
-from harvester.sandbox import FakeWeChat, Row, Rules, expected_rows
+from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.call_faults import TOKEN, Refused
 from harvester.sandbox.calls import (
     JSON,
@@ -36,7 +36,7 @@ from harvester.sandbox.calls import (
     read_window,
     text_of,
 )
-from harvester.sandbox.data import period_of
+from harvester.sandbox.data import Row, expected_rows, period_of
 from harvester.sandbox.data.account import fraction
 from harvester.sandbox.responses import READY_MINUTES, Window, grown_so_far
 from harvester.sandbox.tokens import Token

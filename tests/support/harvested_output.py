@@ -8,7 +8,7 @@ from pathlib import Path
 import harvester
 from harvester.core.calendar import day_text
 from harvester.core.config.settings import Output
-from harvester.sandbox import Row, expected_rows
+from harvester.sandbox.data import Row, expected_rows
 from tests.support.run_harness import BOTH, RunHarness, appid
 
 DATASETS = (*BOTH, "upstream_msg_week", "biz_summary")

@@ -28,7 +28,8 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.core.calendar import Day, instant, parse_day
-from harvester.sandbox import Row, Rules, expected_rows
+from harvester.sandbox import Rules
+from harvester.sandbox.data import Row, expected_rows
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Tree
 from harvester.storage.state import forced_refreshes

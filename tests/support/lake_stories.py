@@ -26,7 +26,7 @@ from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import Project
 from harvester.runs.stream import Stream
-from harvester.sandbox import Row, expected_rows
+from harvester.sandbox.data import Row, expected_rows
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import CHANGES, Tree
 from harvester.verbs import forget, rewrite, verify

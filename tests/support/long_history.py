@@ -34,7 +34,7 @@ from harvester.runs.days.coverage_of_run import Harvested, read_coverage
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog, recorded
 from harvester.runs.stream import Stream
-from harvester.sandbox import expected_rows
+from harvester.sandbox.data import expected_rows
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage import coverage_scan, publish, quarantine, raw_log
 from harvester.storage.backends.base import META_DIR

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harvester.sandbox import Reply, Request
 from harvester.sandbox.call_faults import Refused
+from harvester.sandbox.calls import Reply, Request
 from harvester.sandbox.tokens import OVERLAP, Token, TokenServer
 from tests.support.faulty_wechat import FaultyWeChat
 

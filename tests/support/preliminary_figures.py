@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harvester.sandbox import Row
+from harvester.sandbox.data import Row
 from harvester.sandbox.data.account import words
 
 _CODES = {"ref_hour", "user_source", "msg_type", "count_interval", "publish_type", "position"}

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from harvester.core.dataset import Dataset, Grain
-from harvester.sandbox import Request, Row
+from harvester.sandbox.calls import Request
+from harvester.sandbox.data import Row
 from tests.support.faulty_wechat import FaultyWeChat as Sandbox
 from tests.support.run_harness import flat_rows
 

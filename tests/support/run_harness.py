@@ -38,7 +38,8 @@ from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog
 from harvester.runs.runtime import RunContext, RunOptions
 from harvester.runs.stream import Stream, Watch, show_no_progress
-from harvester.sandbox import Row, Rules, expected_rows
+from harvester.sandbox import Rules
+from harvester.sandbox.data import Row, expected_rows
 from harvester.sandbox.server import serve
 from harvester.storage.layout import Tree, open_tree
 from tests.support.faulty_wechat import FaultyWeChat as Sandbox

@@ -13,8 +13,8 @@ from anyio.from_thread import start_blocking_portal
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day, day_text, instant, parse_day
-from harvester.sandbox import Row
 from harvester.sandbox.call_faults import Refused
+from harvester.sandbox.data import Row
 from harvester.sandbox.responses import Window
 from harvester.sandbox.server import serve
 from tests.support.faulty_wechat import FaultyRules, FaultyWeChat

@@ -19,8 +19,9 @@ import harvester
 from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Output
 from harvester.core.model import bucket_of
-from harvester.sandbox import Rules, expected_rows
+from harvester.sandbox import Rules
 from harvester.sandbox.calls import Reply, Request
+from harvester.sandbox.data import expected_rows
 from harvester.storage.layout import open_tree
 from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.output_helpers import entries_of_logs

@@ -17,8 +17,7 @@ from typing import NamedTuple
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day, date_of, day_text, instant, today
 from harvester.core.dataset import Nesting
-from harvester.sandbox import Row, expected_rows
-from harvester.sandbox.data import period_of
+from harvester.sandbox.data import Row, expected_rows, period_of
 from harvester.sandbox.responses import grown_so_far
 from tests.support.preliminary_figures import preliminary
 

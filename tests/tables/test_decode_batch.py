@@ -14,7 +14,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_of, day_text, parse_day
 from harvester.core.dataset import Kind, Nesting
 from harvester.core.model import OddityKind, RawAnswer, Window
-from harvester.sandbox import expected_rows
+from harvester.sandbox.data import expected_rows
 from harvester.tables import decode_batch
 from harvester.tables.columns import Slice
 from harvester.tables.day_rows import DayRows, Decoded

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_text, instant, parse_day
 from harvester.core.model import MAX_ODDITIES, OddityKind, RawAnswer, Window
-from harvester.sandbox import expected_rows
+from harvester.sandbox.data import expected_rows
 from harvester.tables.day_rows import Oddity
 from harvester.tables.decode_batch import BatchResult, batch_decoder
 from harvester.tables.oddities import check_of

@@ -15,7 +15,8 @@ import pytest
 
 from harvester.core.calendar import day_range, day_text, each_day, parse_day
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import Row, Rules, expected_rows
+from harvester.sandbox import Rules
+from harvester.sandbox.data import Row, expected_rows
 from tests.support.cli import CommandLine, JobScope, command_line
 from tests.support.faulty_wechat import Fault, FaultyWeChat
 from tests.support.nights import few_by_day

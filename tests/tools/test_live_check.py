@@ -11,7 +11,8 @@ import pytest
 
 from harvester.core.calendar import Day
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import Row, Rules, expected_rows
+from harvester.sandbox import Rules
+from harvester.sandbox.data import Row, expected_rows
 from harvester.testing import Sandbox, sandbox
 from tests.support.doc_pages import ROOT
 from tests.support.faulty_wechat import FaultyWeChat

@@ -15,7 +15,7 @@ from harvester.cli import invoke
 from harvester.core.calendar import day_text
 from harvester.core.errors import HistoryLost
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import Row, expected_rows
+from harvester.sandbox.data import Row, expected_rows
 from harvester.storage.layout import Tree
 from harvester.storage.state.packed_lines import unpack
 from harvester.verbs.changes import ChosenChanges, changes_of

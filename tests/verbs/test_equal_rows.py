@@ -8,7 +8,7 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day
-from harvester.sandbox import Row, expected_rows
+from harvester.sandbox.data import Row, expected_rows
 from harvester.verbs import verify
 from tests.support.run_harness import BOTH, DAILY, HOURLY, RunHarness, appid
 

@@ -19,7 +19,8 @@ from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import Row, Rules, expected_rows
+from harvester.sandbox import Rules
+from harvester.sandbox.data import Row, expected_rows
 from harvester.storage import locks
 from harvester.storage.layout import Tree, open_tree
 from harvester.storage.state import quota_ledger

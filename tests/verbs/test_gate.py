@@ -16,8 +16,8 @@ from harvester.core.config.settings import Limits, Pace
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange, Rate
-from harvester.sandbox import Row, expected_rows
 from harvester.sandbox.calls import Reply
+from harvester.sandbox.data import Row, expected_rows
 from harvester.storage.layout import Tree
 from harvester.storage.state import run_records
 from harvester.storage.state.run_records import RunResult

@@ -28,7 +28,8 @@ from harvester.core.day_states import REASONS, DaysInState, ExplainedDays
 from harvester.planning import wanted_days
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import Expectation
-from harvester.sandbox import TOKEN, Row, expected_rows
+from harvester.sandbox import TOKEN
+from harvester.sandbox.data import Row, expected_rows
 from harvester.storage.layout import Partition
 from harvester.verbs import status
 from harvester.verbs.page import cells, facts, tables

@@ -74,6 +74,4 @@ def _print_receipt(out: Terminal, receipt: forgetting.Receipt) -> None:
         out.print("\nnothing is known of them here")
     elif receipt.dry_run:
         out.print("\nnothing was changed")
-    out.print("\nnot reached:")
-    for place in receipt.not_reached:
-        out.say(f"  {place}")
+    out.say_list("not reached:", receipt.not_reached)

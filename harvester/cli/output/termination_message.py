@@ -20,6 +20,6 @@ def write_message(text: bytes) -> None:
     """
     file = Path(environ.get("TERMINATION_LOG_PATH") or "/dev/termination-log")
     # A message that cannot be written changes nothing about what was done.
-    with suppress(OSError, ValueError):
+    with suppress(OSError):
         if "KUBERNETES_SERVICE_HOST" in environ and file.is_file():
             file.write_bytes(first_lines(text, MAX_BYTES))

@@ -77,9 +77,8 @@ def _add(variable: str, text: bytes, lack: str) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         with os.fdopen(os.open(file, flags, 0o600), "ab") as sink:
             sink.write(text)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not a path"
-        _log.warning("%s: %s: %s", lack, variable, why)
+    except OSError as error:
+        _log.warning("%s: %s: %s", lack, variable, error.strerror)
 
 
 def _output(name: str, value: str | int | None) -> str:

@@ -7,7 +7,6 @@ the access token that came with it is used, so that the next run can go on.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ from harvester.core.config import credentials
 from harvester.core.model import Refusal, is_appid
 from harvester.core.rule import Action
 from harvester.core.secret import Secret
-from harvester.core.text.safe_text import safe_text
 from harvester.wechat.auth import external, provider, refresh_token_store, token_api
 from harvester.wechat.auth.provider import IssuedToken, TokenDenied
 from harvester.wechat.auth.token_api import Grant
@@ -43,9 +41,6 @@ T = TypeVar("T")
 _NOT_LISTED = Refusal(NOT_AUTHORISED, "the platform's list does not have the account", "")
 _OWN_TOKEN_REJECTED = Refusal(42001, "WeChat rejects the platform's own token", "")
 _MAX_PAGES = 10_000
-_MAX_NAME_LENGTH = 40
-
-_log = logging.getLogger("harvester.platform")
 
 
 @dataclass(eq=False)
@@ -141,17 +136,8 @@ class Component:
             offset += page.items
             if offset == page.total or len(found) == before:
                 break
-        # Accounts with statistics have such a name, whatever else may use the platform.
-        accounts = {appid: token for appid, token in found.items() if is_appid(appid)}
-        others = [each for each in found if each not in accounts]
-        if others:
-            _log.warning(
-                "the platform's list has %s entries that are no appids of accounts, such as %s; "
-                "they are ignored",
-                f"{len(others):,}",
-                safe_text(others[0], _MAX_NAME_LENGTH),
-            )
-        return accounts
+        # Whatever else may be listed: files and requests are named after an account.
+        return {appid: token for appid, token in found.items() if is_appid(appid)}
 
     async def _call(
         self, path: str, read: Callable[[int, bytes], T | Refusal], **members: object

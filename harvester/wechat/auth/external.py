@@ -26,15 +26,9 @@ _BAD_TLS = Rule(
     Action.DEFER,
     Scope.ACCOUNT,
     "the token server's certificate was not accepted",
-    "Set api.ca_file if your own authority signs it; the check cannot be switched off.",
+    "Set api.ca_file if your own authority signs it. If it is out of date, compare this machine's"
+    " clock with the time, or renew it. The check cannot be switched off.",
 )
-
-_OUTDATED_TLS = _BAD_TLS._replace(
-    meaning="the token server's certificate is out of date",
-    advice="Compare this machine's clock with the time. If it is right, renew the certificate.",
-)
-
-_TLS_RULES = {errors.BadTls: _BAD_TLS, errors.OutdatedTls: _OUTDATED_TLS}
 
 # The errcode with which WeChat refuses such a token.
 EXPIRED = Refusal(42001, "the manifest's token has expired; only its owner can renew it", "")
@@ -85,7 +79,7 @@ async def ask_server(source: HttpSource, transport: Transport, member: str) -> G
     try:
         status, body = await transport.get_from(source.url, source.headers)
     except errors.BadTls as error:
-        raise TokenDenied(_TLS_RULES[type(error)], str(error)) from None
+        raise TokenDenied(_BAD_TLS, str(error)) from None
     except errors.NotConnected as error:
         raise errors.NoTokenServer(str(error)) from None
     except errors.ForeignPage as error:

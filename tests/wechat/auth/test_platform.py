@@ -366,20 +366,6 @@ async def test_entries_that_are_no_accounts_count_in_the_offset(at: Setting) -> 
         assert agency.asked() == (1, 0, 2)
 
 
-async def test_entries_that_are_no_accounts_are_logged_once(
-    at: Setting, caplog: pytest.LogCaptureFixture
-) -> None:
-    """One line has their number and the first of them."""
-    for strange in ("gh_0123456789ab", "WX0000000000000001"):
-        at.world.platforms.authorise(PLATFORM, strange)
-    async with opened(at) as agency:
-        await agency.component.listed(since=agency.clock())
-        assert isinstance(await agency.attempt(), bytes)
-        await agency.denial(appid(3))
-    [line] = caplog.messages
-    assert "has 2 entries that are no appids of accounts, such as gh_0123456789ab" in line
-
-
 # The platform's own token
 
 
