@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, product, repeat
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import Clock, today
@@ -136,7 +136,10 @@ class FakeWeChat:
         if dataset is None:
             raise Refused(76021)
         quota = self._limits.quota(appid, dataset.name, now)
-        return calls.json_of({"errcode": 0, "errmsg": "ok", "quota": quota})
+        body: dict[str, Any] = {"errcode": 0, "errmsg": "ok", "quota": quota}
+        if self.rules.minute_limit is not None:
+            body["rate_limit"] = {"call_count": self.rules.minute_limit, "refresh_second": 60}
+        return calls.json_of(body)
 
     # Data
 

@@ -40,6 +40,19 @@ def test_the_quota_of_a_forbidden_api_is_not_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("limit", "told"), [(None, None), (50, {"call_count": 50, "refresh_second": 60})]
+)
+def test_a_minute_limit_is_told_with_the_quota(
+    limit: int | None, told: dict[str, int] | None
+) -> None:
+    """Without such a limit the member is left out."""
+    world, _ = fake_wechat_at(minute_limit=limit)
+    found = quota_of(world, DAILY)
+    assert found.get("rate_limit") == told
+    assert found["quota"]["daily_limit"] > 0
+
+
+@pytest.mark.parametrize(
     ("users", "messages", "intervals"),
     [
         (1, 5, (1, 0, 0)),
