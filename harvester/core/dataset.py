@@ -97,6 +97,11 @@ class Column:
     maximum: float | None = None
 
 
+REF_DATE = Column(DATE_COLUMN, Kind.DATE, "the Beijing day the row sums up")
+REF_HOUR = Column("ref_hour", Kind.HOUR, "the hour the row sums up", "0 to 23, Beijing time")
+"""Columns that several families have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """One endpoint as a table, with the sources of its facts.
