@@ -17,7 +17,6 @@ from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.wording import counted
 from harvester.verbs import check as checking
-from harvester.verbs.arguments import selection
 from harvester.verbs.check import Inputs, inputs
 from harvester.verbs.check_report import (
     WHOLE_ACCOUNT,
@@ -60,12 +59,11 @@ def check(
         acknowledge: Print the lines of the manifest that would pause what was refused.
     """
     logs.set_up(logging)
-    given = selecting.given()
     if offline:
-        needed = inputs(manifest, selection(**given), output)
+        needed = inputs(manifest, selecting.chosen(), output)
         answer(format, lambda: needed, lambda out: _offline(out, needed))
         return Exit.DONE
-    found = checking.check(manifest, output=output, **given)
+    found = checking.check(manifest, output=output, **selecting.given())
     answer(format, found.to_dict, lambda out: _print_check(out, found, acknowledge=acknowledge))
     return found.exit_code
 
