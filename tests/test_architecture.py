@@ -193,6 +193,7 @@ LATE_IMPORTS: dict[tuple[str, str], str] = {
     ("cli.commands.datasets", "harvester.verbs.project.datasets_of"): (
         "the catalogue alone needs no Arrow"
     ),
+    ("cli.options", "harvester.verbs.arguments.selection"): "the help needs no manifest",
     ("__main__", "harvester.cli.main"): "signals are obeyed while the rest is loaded",
     ("storage.layout", "harvester.storage.backends.object_store.ObjectStore"): (
         "no output on a disk pays for obstore"

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Collection
-from typing import NamedTuple
 
 from harvester.catalogue import article, interface, message, user
 from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe
-from harvester.core.dataset import Dataset
-
-
-class RetiredDataset(NamedTuple):
-    """A dataset that WeChat took offline in 2026: its API answers errcode 47009."""
-
-    name: str
-    api: str
-    successors: tuple[str, ...]
-
+from harvester.core.dataset import Dataset, api_of
 
 _FAMILIES = (user, article, message, interface)
 
@@ -27,15 +17,18 @@ CATALOGUE: dict[str, Dataset] = {
 }
 """Every dataset by its name, family by family."""
 
-RETIRED = (
-    RetiredDataset("article_summary", "getarticlesummary", ("article_read", "article_share")),
-    RetiredDataset("article_total", "getarticletotal", ("article_total_detail",)),
-    RetiredDataset("user_read", "getuserread", ("biz_summary",)),
-    RetiredDataset("user_read_hour", "getuserreadhour", ("article_read", "biz_summary")),
-    RetiredDataset("user_share", "getusershare", ("article_share", "biz_summary")),
-    RetiredDataset("user_share_hour", "getusersharehour", ("article_share", "biz_summary")),
-)
-"""Datasets that no pattern matches, for error messages. All successors count by day."""
+RETIRED = {
+    "article_summary": ("article_read", "article_share"),
+    "article_total": ("article_total_detail",),
+    "user_read": ("biz_summary",),
+    "user_read_hour": ("article_read", "biz_summary"),
+    "user_share": ("article_share", "biz_summary"),
+    "user_share_hour": ("article_share", "biz_summary"),
+}
+"""Datasets that WeChat took offline in 2026, with their successors, which all count by day.
+
+Their APIs answer errcode 47009. No pattern matches them; they are known for error messages.
+"""
 
 
 def matching(pattern: str) -> tuple[Dataset, ...]:
@@ -60,9 +53,9 @@ def unknown_dataset(name: str, known: Collection[str] = _NAMES) -> tuple[str, st
 
     The remedy is the most similar one of the ``known`` names.
     """
-    for retired in RETIRED:
-        if name in (retired.name, retired.api):
-            instead = " and ".join(f"`{successor}`" for successor in retired.successors)
+    for retired, successors in RETIRED.items():
+        if name in (retired, api_of(retired)):
+            instead = " and ".join(f"`{successor}`" for successor in successors)
             return f"WeChat has retired `{name}`: it answers errcode 47009", f"use {instead}"
     hint = nearest(name, known) or "`harvester datasets` lists them"
     return f"unknown dataset{quote_safe(name)}", hint

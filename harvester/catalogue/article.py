@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from harvester.core.calendar import day_of
-from harvester.core.dataset import Column, Dataset, Grain, Kind, Nesting, Refresh
+from harvester.core.dataset import REF_DATE, Column, Dataset, Grain, Kind, Nesting, Refresh
 
 _dataset = partial(
     Dataset,
@@ -31,7 +31,8 @@ _SPARSE = Refresh(empty=(1, 4, 14, 28))
 # Each answer brings all days of an article so far, so that few are needed once it is a week old.
 _WHOLE = Refresh(rows=(*range(1, 8), 10, 14, 21, 30), empty=_SPARSE.empty)
 
-_REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
+_by_article = partial(_with_detail, span=1, key=("ref_date", "msgid"), sparse=True, refresh=_SPARSE)
+
 _PUBLISHED = Column("ref_date", Kind.DATE, "the Beijing day the article was published")
 _MSGID = Column(
     "msgid", Kind.TEXT, "the article: the message's id and its place in it from 1, 2247490098_1"
@@ -103,25 +104,17 @@ _BARE = (
 )
 _EMPTY = "A day on which no article's numbers changed has no rows."
 
-ARTICLE_READ = _with_detail(
+ARTICLE_READ = _by_article(
     name="article_read",
-    span=1,
-    key=("ref_date", "msgid"),
-    columns=(_REF_DATE, _MSGID, _READ_USER, _READ_USER_SOURCE),
+    columns=(REF_DATE, _MSGID, _READ_USER, _READ_USER_SOURCE),
     description="readers of each article and where they came from, one row per day and article",
-    sparse=True,
-    refresh=_SPARSE,
     notes=(_ALL_IS_THE_SUM, "read_user counts people once a day: days do not add up.", _EMPTY),
 )
 
-ARTICLE_SHARE = _with_detail(
+ARTICLE_SHARE = _by_article(
     name="article_share",
-    span=1,
-    key=("ref_date", "msgid"),
-    columns=(_REF_DATE, _MSGID, _SHARE_USER),
+    columns=(REF_DATE, _MSGID, _SHARE_USER),
     description="people who shared each article, one row per day and article",
-    sparse=True,
-    refresh=_SPARSE,
     notes=(_EMPTY,),
 )
 
@@ -131,7 +124,7 @@ BIZ_SUMMARY = _with_detail(
     settle=7,
     key=("ref_date",),
     columns=(
-        _REF_DATE,
+        REF_DATE,
         _READ_USER,
         _READ_USER_SOURCE,
         *_REACTIONS,

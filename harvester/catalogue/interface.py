@@ -2,11 +2,9 @@
 
 from functools import partial
 
-from harvester.core.dataset import Column, Dataset, Grain, Kind
+from harvester.core.dataset import REF_DATE, REF_HOUR, Column, Dataset, Grain, Kind
 
 _dataset = partial(Dataset, family="interface", permission=3, pages="api", checked="2026-11-24")
-
-_REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 
 _MILLISECONDS = "milliseconds (by magnitude; WeChat names no unit)"
 _METRICS = (
@@ -27,7 +25,7 @@ INTERFACE_SUMMARY = _dataset(
     grain=Grain.DAY,
     settle=3,
     key=("ref_date",),
-    columns=(_REF_DATE, *_METRICS),
+    columns=(REF_DATE, *_METRICS),
     description="replies of the account's server, one row per day",
     notes=("callback_count may be 0: guard the division.",),
 )
@@ -37,11 +35,7 @@ INTERFACE_SUMMARY_HOUR = _dataset(
     span=1,
     grain=Grain.HOUR,
     key=("ref_date", "ref_hour"),
-    columns=(
-        _REF_DATE,
-        Column("ref_hour", Kind.HOUR, "the hour the row sums up", "0 to 23, Beijing time"),
-        *_METRICS,
-    ),
+    columns=(REF_DATE, REF_HOUR, *_METRICS),
     description="replies of the account's server, one row per hour",
     notes=("An hour without a call may have no row, and callback_count may be 0.",),
 )

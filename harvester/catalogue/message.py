@@ -2,14 +2,12 @@
 
 from functools import partial
 
-from harvester.core.dataset import Column, Dataset, Grain, Kind
+from harvester.core.dataset import REF_DATE, REF_HOUR, Column, Dataset, Grain, Kind
 
 _dataset = partial(Dataset, family="message", permission=1, pages="mess", checked="2026-11-24")
 
-_DAY = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 _WEEK = Column("ref_date", Kind.DATE, "the Monday of the week the row sums up")
 _MONTH = Column("ref_date", Kind.DATE, "the first day of the month the row sums up")
-_HOUR = Column("ref_hour", Kind.HOUR, "the hour the row sums up", "0 to 23, Beijing time")
 
 _MSG_TYPE = Column(
     "msg_type",
@@ -46,7 +44,7 @@ UPSTREAM_MSG = _by_type(
     span=7,
     grain=Grain.DAY,
     settle=3,
-    columns=(_DAY, *_BY_TYPE),
+    columns=(REF_DATE, *_BY_TYPE),
     description="messages people sent, one row per day and type",
     notes=(_SAME_PEOPLE,),
 )
@@ -55,7 +53,7 @@ UPSTREAM_MSG_HOUR = _by_type(
     name="upstream_msg_hour",
     grain=Grain.HOUR,
     key=("ref_date", "ref_hour", "msg_type"),
-    columns=(_DAY, _HOUR, *_BY_TYPE),
+    columns=(REF_DATE, REF_HOUR, *_BY_TYPE),
     description="messages people sent, one row per hour and type",
     notes=(_SAME_PEOPLE, "A person who writes in two hours of a day is in both rows too."),
 )
@@ -80,7 +78,7 @@ UPSTREAM_MSG_DIST = _by_interval(
     name="upstream_msg_dist",
     grain=Grain.DAY,
     settle=3,
-    columns=(_DAY, *_BY_INTERVAL),
+    columns=(REF_DATE, *_BY_INTERVAL),
     description="people by how many messages they sent, one row per day and range",
 )
 

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from harvester.core.dataset import Column, Dataset, Grain, Kind
+from harvester.core.dataset import REF_DATE, Column, Dataset, Grain, Kind
 
 _dataset = partial(
     Dataset,
@@ -14,8 +14,6 @@ _dataset = partial(
     pages="user",
     checked="2026-11-24",
 )
-
-_REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 
 _CHANNELS = {
     0: "other, since 2023-06 also followed after a payment",
@@ -41,7 +39,7 @@ USER_SUMMARY = _dataset(
     name="user_summary",
     key=("ref_date", "user_source"),
     columns=(
-        _REF_DATE,
+        REF_DATE,
         Column("user_source", Kind.COUNT, "how the followers came", "code", labels=_CHANNELS),
         Column("new_user", Kind.COUNT, "followers gained", "people"),
         Column("cancel_user", Kind.COUNT, "followers lost", "people"),
@@ -57,7 +55,7 @@ USER_CUMULATE = _dataset(
     name="user_cumulate",
     key=("ref_date",),
     columns=(
-        _REF_DATE,
+        REF_DATE,
         Column("user_source", Kind.COUNT, "always 0; undocumented", "code", required=False),
         Column("cumulate_user", Kind.COUNT, "followers at the end of the day", "people"),
     ),

@@ -121,6 +121,12 @@ class Selecting:
         """Return the options as arguments of a verb; an option that is left out is None."""
         return {name: None if given == () else given for name, given in asdict(self).items()}
 
+    def chosen(self) -> Any:
+        """Return the options as the `Selection` of a verb. Raises UsageError for an empty name."""
+        from harvester.verbs.arguments import selection  # noqa: PLC0415 - the help needs none
+
+        return selection(**self.given())
+
 
 @Parameter(name="*", group=Group("Logging", sort_key=3))
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,16 @@ class Column:
     maximum: float | None = None
 
 
+def api_of(name: str) -> str:
+    """Return WeChat's name of the endpoint of a dataset."""
+    return f"get{name.replace('_', '')}"
+
+
+REF_DATE = Column(DATE_COLUMN, Kind.DATE, "the Beijing day the row sums up")
+REF_HOUR = Column("ref_hour", Kind.HOUR, "the hour the row sums up", "0 to 23, Beijing time")
+"""Columns that several families have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """One endpoint as a table, with the sources of its facts.
@@ -136,7 +146,7 @@ class Dataset:
     @property
     def api(self) -> str:
         """WeChat's name of the endpoint, such as ``getinterfacesummary``."""
-        return f"get{self.name.replace('_', '')}"
+        return api_of(self.name)
 
     @property
     def path(self) -> str:

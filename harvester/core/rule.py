@@ -34,6 +34,10 @@ class Action(Enum):
     """Ask no more in this run."""
 
 
+TRANSIENT = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN)
+"""Actions after a failure that may be over when the request is made again."""
+
+
 class Scope(Enum):
     """The part of a run that a refusal affects; all other parts continue."""
 
@@ -65,5 +69,4 @@ class Rule(NamedTuple):
     @property
     def is_passing(self) -> bool:
         """True if a request that meets the rule is made again, so that the cause may pass."""
-        passing = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN, Action.SLOW_DOWN)
-        return self.action in passing
+        return self.action in (*TRANSIENT, Action.SLOW_DOWN)

@@ -21,7 +21,7 @@ from harvester.core.config.settings import Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.errors import CallError
 from harvester.core.model import Refusal, ReportedQuota, Window, bucket_of
-from harvester.core.rule import Action, Rule
+from harvester.core.rule import TRANSIENT, Action, Rule
 from harvester.engine.ledger_files import LedgerFiles
 from harvester.planning.ledger import Ledger
 from harvester.planning.quota import DailyQuota
@@ -43,9 +43,6 @@ _TOLD_SECONDS = 5.0
 
 _NOTHING_SENT = (Action.HOST_DOWN, Action.DEFER)
 """Actions after an attempt that did not reach WeChat."""
-
-_REPEATED = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN)
-"""Actions after which a call is made again; a rejected certificate stays rejected."""
 
 _log = logging.getLogger("harvester.fetch")
 
@@ -120,7 +117,7 @@ class LoneCalls:
             # The cache has dropped the token, so a second rejection is no matter of its age.
             if action is Action.REFRESH_TOKEN and not refreshed:
                 refreshed = True
-            elif action not in _REPEATED or tries >= min(MAX_ATTEMPTS, self._retry.max_attempts):
+            elif action not in TRANSIENT or tries >= min(MAX_ATTEMPTS, self._retry.max_attempts):
                 return outcome
             elif action is not Action.RETRY_NOW:
                 await anyio.sleep(backoff.delay(tries, self._retry, self._rng))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 from harvester.catalogue import matching, unknown_dataset
 from harvester.core.config.nearest import nearest
@@ -25,34 +24,28 @@ class AccountIndex:
     """
 
     def __init__(self, accounts: Sequence[Account]) -> None:
-        self.names = {account.appid: account.name for account in accounts}
+        self.appids = [account.appid for account in accounts]
+        self.named: dict[str, list[str]] = {}
         self.tags: dict[str, list[str]] = {}
         self.attributes: dict[str, dict[str, list[str]]] = {}
         for account in accounts:
+            for word in dict.fromkeys((account.appid, account.name or account.appid)):
+                self.named.setdefault(word, []).append(account.appid)
             for tag in account.tags:
                 self.tags.setdefault(tag, []).append(account.appid)
             for name, value in account.attributes.items():
                 self.attributes.setdefault(name, {}).setdefault(value, []).append(account.appid)
 
-    @cached_property
-    def _named(self) -> dict[str, list[str]]:
-        """The appids by appid and name; not made if nothing is looked up by them."""
-        found: dict[str, list[str]] = {}
-        for appid, name in self.names.items():
-            for word in dict.fromkeys((appid, name or appid)):
-                found.setdefault(word, []).append(appid)
-        return found
-
     def selected(self, word: str) -> list[str]:
         """Return the appids of a word: appid, name, ``tag:NAME`` or ``NAME=VALUE``."""
         # Names come first, because a name may hold `=` or begin with `tag:`.
-        if word in self._named:
-            return self._named[word]
+        if word in self.named:
+            return self.named[word]
         if word.startswith(TAG):
             return self.tagged(word.removeprefix(TAG))
         if "=" in word:
             return self.with_attribute(word)
-        raise unknown("account", word, [*(f"{TAG}{tag}" for tag in self.tags), *self._named])
+        raise unknown("account", word, [*(f"{TAG}{tag}" for tag in self.tags), *self.named])
 
     def tagged(self, tag: str) -> list[str]:
         """Return the appids that have a tag."""

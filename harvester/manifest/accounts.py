@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.config.references import origin, texts_of
 from harvester.core.config.settings import KINDS, Account, Credential, Pause
 from harvester.core.errors import Place
-from harvester.manifest.account_selection import TAG, datasets_named
+from harvester.manifest.account_selection import datasets_named
 from harvester.manifest.diagnostics import LoadContext, Section, Step, Steps
 from harvester.manifest.jobs import looked_up
 from harvester.manifest.models import Root
@@ -71,7 +71,7 @@ def validate_accounts(
         account = check(Account, whole)
         if account is None:
             # A job may name it: its own mistake is reported, and not an unknown name as well.
-            context.invalid_accounts.update(_raw_names(whole.value))
+            context.invalid_accounts.update(texts_of(whole.value))
             continue
         appid, paused = account.appid, account.paused
         if paused is not defaults.get("paused"):
@@ -123,18 +123,6 @@ def _with_defaults(value: object, defaults: dict[str, Any]) -> object:
         }
         own = {**shared, **own}
     return {**defaults, **value, **({} if own is None else {"credential": own})}
-
-
-def _raw_names(value: object) -> Iterator[str]:
-    """Yield the appid, the name, the tags and the attributes of an account that is not valid."""
-    given = value if isinstance(value, dict) else {}
-    tags, attributes = given.get("tags"), given.get("attributes")
-    for name, text in attributes.items() if isinstance(attributes, dict) else ():
-        yield f"{name}={text}"
-    # A job names a tag by itself, or as an account with `tag:` before it.
-    for tag in tags if isinstance(tags, list) else [tags]:
-        yield from (f"{tag}", f"{TAG}{tag}")
-    yield from (f"{given.get('appid')}", f"{given.get('name')}")
 
 
 def _check_credential(account: Account, root: Root, bad: set[str], section: Section) -> None:

@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 
 from harvester.core.calendar import Day
 from harvester.core.errors import MAX_MISTAKES, ManifestError, Mistake, Place
+from harvester.manifest.account_selection import TAG
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Invalid:
     """Placeholder of a value that could not be read.
 
@@ -46,11 +47,12 @@ class LoadContext:
     """The inputs and findings of one load of a manifest, which need not be in its ``file``.
 
     ``mistakes`` are in the order of finding; `ManifestError` sorts them.
-    ``references`` are the texts whose references were resolved. ``invalid_accounts`` holds the
-    appids and tags of accounts with mistakes: a job may name these. ``accounts_unknown`` is true if
+    ``references`` are the texts whose references were resolved. ``invalid_accounts`` holds all
+    texts of accounts with mistakes: a job may name one by them. ``accounts_unknown`` is true if
     some accounts could not be read at all, so that a job may name anything. ``partial`` is true if
     the YAML has mistakes, so that keys may be missing. ``credential_places`` and
-    ``account_places`` are as in `Manifest`. ``environ`` is not in the repr: it holds secrets.
+    ``account_places`` are as in `Manifest`. Neither ``environ`` nor ``invalid_accounts`` is
+    in the repr: they hold secrets.
     """
 
     file: Path
@@ -58,7 +60,7 @@ class LoadContext:
     today: Day
     mistakes: list[Mistake] = field(default_factory=list)
     references: dict[str, None] = field(default_factory=dict)
-    invalid_accounts: set[str] = field(default_factory=set)
+    invalid_accounts: set[str] = field(default_factory=set, repr=False)
     accounts_unknown: bool = False
     partial: bool = False
     credential_places: dict[str, Place] = field(default_factory=dict)
@@ -77,7 +79,8 @@ class LoadContext:
 
     def may_have_account(self, name: str) -> bool:
         """Return whether an unknown name may belong to an account with a mistake of its own."""
-        return self.accounts_unknown or name in self.invalid_accounts
+        words = name, name.removeprefix(TAG), name.partition("=")[2].strip() or name
+        return self.accounts_unknown or not self.invalid_accounts.isdisjoint(words)
 
 
 @dataclass(slots=True, repr=False)

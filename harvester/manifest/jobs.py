@@ -56,7 +56,7 @@ def _appids(
         groups.append({*looked_up(section, words, loc, known.with_attribute)})
     without = {*looked_up(section, written.without or (), ("accounts", "except"), known.selected)}
     # In the order of the accounts, whatever the order of the words.
-    chosen = [appid for appid in known.names if all(appid in group for group in groups)]
+    chosen = [appid for appid in known.appids if all(appid in group for group in groups)]
     left = tuple(appid for appid in chosen if appid not in without)
     # None may be left because of a mistake that is reported already.
     may_follow = section.context.invalid_accounts or len(section.context.mistakes) > before

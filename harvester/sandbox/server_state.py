@@ -55,7 +55,7 @@ class FakeWeChat:
             PLAIN_TOKEN_PATH: self._plain_token,
             QUOTA_PATH: self._quota,
             **{dataset.path: partial(self._data, dataset) for dataset in CATALOGUE.values()},
-            **{f"/datacube/{retired.api}": self._offline for retired in RETIRED},
+            **{f"/datacube/get{name.replace('_', '')}": self._offline for name in RETIRED},
         }
 
     # Control

@@ -23,7 +23,7 @@ from harvester.core.dataset import DATE_COLUMN
 from harvester.core.errors import HistoryLost
 from harvester.core.model import bucket_of
 from harvester.core.results import Change
-from harvester.manifest.narrowing import Selection, meant, narrow
+from harvester.manifest.narrowing import ALL, Selection, meant, narrow
 from harvester.runs.clock import CheckedClock
 from harvester.storage import layout, partition_reader
 from harvester.storage.backends.base import FileInfo
@@ -31,7 +31,7 @@ from harvester.storage.layout import Tree
 from harvester.storage.state import change_reader
 from harvester.storage.state.change_entries import BrokenHistory, LogPosition, cursor, parse_cursor
 from harvester.verbs import arguments
-from harvester.verbs.arguments import AnyDay, ManifestSource, Names
+from harvester.verbs.arguments import ManifestSource
 from harvester.verbs.project import open_alone, open_project
 
 _BUCKET = re.compile(r"(\d+)-of-(0*[1-9]\d*)")
@@ -113,11 +113,7 @@ def changes(
     manifest: ManifestSource | None,
     *,
     since: str | None = None,
-    accounts: Names = None,
-    datasets: Names = None,
-    jobs: Names = None,
-    begin_date: AnyDay = None,
-    end_date: AnyDay = None,
+    chosen: Selection = ALL,
     output: str | os.PathLike[str] | None = None,
 ) -> tuple[list[Change], str]:
     """Return the changes since a cursor, and the next cursor. Creates nothing.
@@ -126,15 +122,14 @@ def changes(
     does not exist yet has no changes. Raises UsageError for words that match nothing and for an
     unfinished rewrite, and as `changes_of`.
     """
-    selection = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
-    if manifest is None and not (selection.accounts or selection.jobs):
+    if manifest is None and not (chosen.accounts or chosen.jobs):
         # A follower asks often: kept manifests take a second to read, and one may be damaged.
         place, tree = open_alone(output)
         now, known = CheckedClock().started_at, Manifest(Path(), (), (), place, dict(CATALOGUE))
     else:
         project = open_project(manifest, output=output, authorised="optional", may_be_new=True)
         now, known, tree = project.clock.started_at, project.manifest, project.tree
-    return changes_of(tree, since, chosen_changes(known, selection, now))
+    return changes_of(tree, since, chosen_changes(known, chosen, now))
 
 
 def changes_of(

@@ -15,20 +15,17 @@ from harvester.core.results import PausedAccount
 
 
 class State(Enum):
-    """The result of a probe."""
+    """The result of a probe, in the order in which it needs attention."""
 
-    WORKS = "works"
     REFUSED = "refused"
+    NO_ANSWER = "no answer"
     NOT_READY = "not ready"
     """Allowed, but not now: a quota is spent, or the day has no data yet."""
-    NO_ANSWER = "no answer"
+    WORKS = "works"
 
 
 WHOLE_ACCOUNT = "all"
 """Stands for all families of an account."""
-
-WORST_FIRST = (State.REFUSED, State.NO_ANSWER, State.NOT_READY, State.WORKS)
-"""The states in the order in which they need attention."""
 
 
 class ProbeResult(NamedTuple):
@@ -75,7 +72,7 @@ class AccountCheck:
     def state(self) -> State:
         """The state of the worst finding."""
         states = [finding.state for finding in self.findings]
-        return min(states, key=WORST_FIRST.index, default=State.WORKS)
+        return min(states, key=[*State].index, default=State.WORKS)
 
     @property
     def scarcest(self) -> ReportedQuota | None:

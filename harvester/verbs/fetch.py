@@ -16,12 +16,12 @@ from harvester.core.calendar import Day
 from harvester.core.config.parsers import parsed
 from harvester.core.config.references import quote_safe
 from harvester.core.config.settings import Account, Job, Manifest
-from harvester.core.dataset import DATE_COLUMN, Dataset, Grain
+from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.plain import Brief, plain
-from harvester.core.rule import Action, Rule, Scope
+from harvester.core.rule import TRANSIENT, Action, Rule, Scope
 from harvester.core.text.redaction import redacted_bytes
 from harvester.core.text.safe_text import safe_text
 from harvester.engine.ledger_files import LedgerFiles
@@ -46,7 +46,7 @@ from harvester.verbs import arguments
 from harvester.verbs.arguments import ManifestSource
 from harvester.verbs.project import open_project
 
-_NO_ANSWER = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN, Action.DEFER)
+_NO_ANSWER = (*TRANSIENT, Action.DEFER)
 """Actions after which nothing is known of the window, and a later question may be answered."""
 
 
@@ -216,7 +216,7 @@ def _window(account: Account, dataset: Dataset, words: tuple[str, str], now: flo
             "ask for fewer days",
         )
     whole = readiness.period_begin(dataset.grain, begin)
-    if dataset.grain in (Grain.WEEK, Grain.MONTH) and whole != begin:
+    if whole != begin:
         raise UsageError(
             f"{dataset.name} counts by {dataset.grain.value}, and none begins on {first}",
             f"ask for {calendar.day_text(whole)}",

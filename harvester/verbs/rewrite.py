@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cache
 from itertools import groupby
 from math import gcd
 from operator import attrgetter, itemgetter
@@ -203,7 +202,6 @@ def _make_file(
     step = gcd(source.buckets, target.buckets)
     parts = [part for part in old if (part.bucket - partition.bucket) % step == 0]
 
-    @cache
     def is_mine(appid: str) -> bool:
         return bucket_of(appid, target.buckets) == partition.bucket
 

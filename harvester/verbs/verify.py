@@ -19,6 +19,7 @@ from harvester.core.errors import OtherVersion
 from harvester.core.model import DayRange
 from harvester.core.plain import Brief, plain
 from harvester.core.text.inert_text import inert
+from harvester.manifest.narrowing import ALL, Selection
 from harvester.planning import wanted_days
 from harvester.runs.days.derived_tables import TablesUpdate
 from harvester.runs.run_log import RunLog, locked, new_run_log, recorded
@@ -31,7 +32,7 @@ from harvester.storage.publication import Published
 from harvester.storage.state import change_reader
 from harvester.tables.equal_rows import MIN_DAYS, equal_accounts
 from harvester.tables.integrity import FileIdentity
-from harvester.verbs.arguments import AnyDay, ManifestSource, Names, checked, selection
+from harvester.verbs.arguments import ManifestSource, checked
 from harvester.verbs.changes import ALL_CHANGES, ChosenChanges, chosen_changes
 from harvester.verbs.project import open_harvested, union
 
@@ -101,11 +102,7 @@ class Report(Brief):
 def verify(
     manifest: ManifestSource | None = None,
     *,
-    accounts: Names = None,
-    datasets: Names = None,
-    jobs: Names = None,
-    begin_date: AnyDay = None,
-    end_date: AnyDay = None,
+    chosen: Selection = ALL,
     output: str | os.PathLike[str] | None = None,
     footers_only: bool = False,
     repair: bool = False,
@@ -124,10 +121,9 @@ def verify(
     buckets, StoreError if a file cannot be read from the disk, and, to repair, Busy if a run is at
     work, and LeaseLost.
     """
-    given = selection(accounts, datasets, jobs, begin_date, end_date)
     project = open_harvested(manifest, output, lock_timeout)
-    chosen = chosen_changes(project.manifest, given, project.clock.started_at)
-    return (mended if repair else _check_all)(project, chosen, footers_only=footers_only)
+    part = chosen_changes(project.manifest, chosen, project.clock.started_at)
+    return (mended if repair else _check_all)(project, part, footers_only=footers_only)
 
 
 def mended(project: Project, chosen: ChosenChanges, *, footers_only: bool) -> Report:

@@ -6,10 +6,10 @@ import datetime as dt
 
 import pytest
 
-from harvester.catalogue import CATALOGUE, RETIRED, RetiredDataset, matching, unknown_dataset
+from harvester.catalogue import CATALOGUE, RETIRED, matching, unknown_dataset
 from harvester.catalogue.descriptions import members
 from harvester.core.calendar import FIRST_DAY, day_of
-from harvester.core.dataset import Column, Dataset, Grain, Kind, Nesting
+from harvester.core.dataset import Column, Dataset, Grain, Kind, Nesting, api_of
 
 FAMILY_FOLDERS = {"user": "user", "article": "news", "message": "mess", "interface": "api"}
 PERMISSIONS = {"user": 2, "article": 7, "message": 1, "interface": 3}
@@ -167,33 +167,32 @@ def test_codes_have_labels(dataset: str, name: str, codes: list[int] | list[str]
     assert list(column_of(dataset, name).labels) == codes
 
 
-each_retired = pytest.mark.parametrize("retired", RETIRED, ids=[each.name for each in RETIRED])
+each_retired = pytest.mark.parametrize("retired", RETIRED)
 
 
 def test_retired_datasets_name_live_ones() -> None:
     """Each of the six names what replaced it, and the catalogue has all of that."""
-    assert {each.name: each.successors for each in RETIRED} == SUCCESSORS
-    assert all(name in CATALOGUE for each in RETIRED for name in each.successors)
+    assert RETIRED == SUCCESSORS
+    assert all(name in CATALOGUE for successors in RETIRED.values() for name in successors)
 
 
 @each_retired
-def test_no_pattern_matches_a_retired_dataset(retired: RetiredDataset) -> None:
+def test_no_pattern_matches_a_retired_dataset(retired: str) -> None:
     """Neither a name nor a glob nor all finds a retired dataset."""
-    assert retired.api == "get" + retired.name.replace("_", "")
-    globs = (f"{retired.name}*", f"*{retired.name}", f"[{retired.name[0]}]{retired.name[1:]}")
-    for pattern in (retired.name, retired.api, "all", "*", "user_*", "article_*", "*_hour", *globs):
-        assert retired.name not in names(matching(pattern))
+    globs = (f"{retired}*", f"*{retired}", f"[{retired[0]}]{retired[1:]}")
+    for pattern in (retired, api_of(retired), "all", "*", "user_*", "article_*", "*_hour", *globs):
+        assert retired not in names(matching(pattern))
 
 
 @each_retired
-def test_a_retired_dataset_is_told_apart(retired: RetiredDataset) -> None:
+def test_a_retired_dataset_is_told_apart(retired: str) -> None:
     """Both of its names, spelled out, are met with the errcode and every successor."""
-    for name in (retired.name, retired.api):
+    for name in (retired, api_of(retired)):
         problem, advice = unknown_dataset(name)
         assert problem == f"WeChat has retired `{name}`: it answers errcode 47009"
         assert advice.startswith("use ")
-        assert all(f"`{successor}`" in advice for successor in retired.successors)
-    assert unknown_dataset(f"{retired.name}*")[0].startswith("unknown dataset")
+        assert all(f"`{successor}`" in advice for successor in RETIRED[retired])
+    assert unknown_dataset(f"{retired}*")[0].startswith("unknown dataset")
 
 
 @pytest.mark.parametrize(

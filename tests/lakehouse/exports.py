@@ -14,6 +14,7 @@ from harvester.manifest.resolve_credentials import CredentialReader
 from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.runtime import Project
 from harvester.sandbox.data import Row, expected_rows
+from harvester.verbs.arguments import SELECTING, selection
 from harvester.verbs.changes import ALL_CHANGES
 from harvester.verbs.erasure import ErasureRequest
 from harvester.verbs.forget import erase
@@ -52,8 +53,10 @@ class Lakeside:
         return self.harness.root
 
     def export(self, to: str = "delta", **options: Any) -> Exported:
-        """Export once."""
-        return export(self.place, to=to, output=self.output, **options)  # type: ignore[arg-type]
+        """Export once. The options may have those that select."""
+        chosen = selection(*(options.pop(name, None) for name in SELECTING))
+        options = {"to": to, "output": self.output, "chosen": chosen, **options}
+        return export(self.place, **options)
 
     def table(self, name: str = DAILY, to: str = "delta", **options: Any) -> ExportedTable:
         """Export once; return what became of a table."""

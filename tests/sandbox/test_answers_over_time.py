@@ -8,7 +8,7 @@ import pytest
 
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import Day, day_text, instant, month_end, month_of
-from harvester.core.dataset import Dataset, Grain
+from harvester.core.dataset import Dataset, Grain, api_of
 from harvester.sandbox import ANYONE
 from harvester.sandbox.data import Row, expected_rows
 from tests.support.faulty_wechat import (
@@ -274,7 +274,7 @@ async def test_a_fault_may_add_rows_of_other_years() -> None:
     assert alone == [{**own[0], "ref_date": "2025-05-26"}]
 
 
-@pytest.mark.parametrize("api", [retired.api for retired in RETIRED])
+@pytest.mark.parametrize("api", [*map(api_of, RETIRED)])
 async def test_retired_endpoints_are_offline(api: str) -> None:
     """A retired endpoint answers 47009 in WeChat's words, and counts as any other call."""
     wechat, _ = wechat_on()

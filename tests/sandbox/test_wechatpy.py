@@ -109,7 +109,7 @@ async def test_wechatpy_gets_47009_for_retired_apis() -> None:
     async with serve(wechat) as address:
         for retired in RETIRED:
             with pytest.raises(wechatpy.WeChatClientException, match="use the new api") as refused:
-                await anyio.to_thread.run_sync(ask, address, retired.name)
+                await anyio.to_thread.run_sync(ask, address, retired)
             assert refused.value.errcode == 47009
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from harvester.catalogue import CATALOGUE, RETIRED
+from harvester.core.dataset import api_of
 from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert_line
 from tools.catalogue import __main__ as program
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "pages"
 TEXTS = {file.stem.removeprefix("api_"): file.read_text("utf-8") for file in FOLDER.iterdir()}
 LIVE = [dataset.api for dataset in CATALOGUE.values()]
-OLD = [retired.api for retired in RETIRED]
+OLD = [*map(api_of, RETIRED)]
 
 USERS, ARTICLES = "getusersummary", "getarticletotaldetail"
 

@@ -36,6 +36,7 @@ MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
 
 WRONG: Mapping[str, tuple[Any, ...]] = {
     "manifest": (5, None, "", ["jobs.yaml"]),
+    "chosen": (5, "wx0000000000000001"),
     "accounts": (5, [5], b"wx", {"wx": 1}, "nobody", "", []),
     "datasets": (5, [None], {"a": "b"}, "nothing", "", []),
     "jobs": (5, [b"x"], "nothing", "", []),

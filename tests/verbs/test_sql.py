@@ -15,6 +15,7 @@ import pytest
 import harvester
 from harvester.catalogue import CATALOGUE
 from harvester.core.errors import UsageError
+from harvester.manifest.narrowing import Selection
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.derived.derived_files import SCHEMAS
 from harvester.storage.layout import VIEWS
@@ -174,17 +175,17 @@ def test_what_is_not_selected_is_in_no_view(two_months: Path) -> None:
     """By account, name, day and dataset."""
     manifest = manifest_of(two_months)
 
-    def rows(**selected: object) -> int:
-        con = loaded(sql(manifest, engine="duckdb", **selected))  # type: ignore[arg-type]
+    def rows(**selected: Any) -> int:
+        con = loaded(sql(manifest, engine="duckdb", chosen=Selection(**selected)))
         [(count,)] = con.sql("select count(*) from wechat.server_daily").fetchall()
         return int(count)
 
     assert rows() == 12
-    assert rows(accounts="wx0000000000000002") == 4
-    assert rows(accounts="client=Acme") == 8
+    assert rows(accounts=("wx0000000000000002",)) == 4
+    assert rows(accounts=("client=Acme",)) == 8
     assert rows(begin_date="2026-05-01") == 6
     assert rows(begin_date="2026-04-02", end_date="2026-05-01") == 6
-    assert rows(datasets="user_*") == 0
+    assert rows(datasets=("user_*",)) == 0
 
 
 def test_ranges_are_cut_at_the_chosen_days(tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_ranges_are_cut_at_the_chosen_days(tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path)
 
     def found(begin: str | None, end: str | None) -> tuple[list[Any], dict[str, str]]:
-        con = loaded(sql(manifest, engine="duckdb", begin_date=begin, end_date=end))
+        con = loaded(sql(manifest, engine="duckdb", chosen=Selection(begin, end)))
         told = con.sql(f"select {', '.join(names)} from wechat.coverage").fetchall()
         newest = con.sql("from wechat.newest_complete_day").fetchall()
         days = [(name, str(first), str(last)) for name, first, last in told]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.catalogue.error_codes import is_known
-from harvester.core.dataset import PAGES, Column, Dataset, Kind
+from harvester.core.dataset import PAGES, Column, Dataset, Kind, api_of
 from harvester.core.text.inert_text import inert
 from tools.catalogue.official_page import OfficialPage, read_page
 
@@ -44,7 +44,7 @@ class Difference(NamedTuple):
 def addresses() -> dict[str, str]:
     """Return the address of each page in Markdown, by the endpoint's name; retired ones last."""
     sources = {dataset.api: dataset.source for dataset in CATALOGUE.values()}
-    sources |= {retired.api: f"{PAGES}/news/api_{retired.api}.html" for retired in RETIRED}
+    sources |= {api: f"{PAGES}/news/api_{api}.html" for api in map(api_of, RETIRED)}
     return {api: f"{source.removesuffix('.html')}.md" for api, source in sources.items()}
 
 

@@ -38,9 +38,9 @@ def changes(
     Params:
         since: The cursor of an earlier answer, or begin: every file that exists, once.
     """
-    source, given = options.manifest_of(manifest, output), selecting.given()
+    source, chosen = options.manifest_of(manifest, output), selecting.chosen()
     try:
-        found, cursor = feed.changes(source, since=since, output=output, **given)
+        found, cursor = feed.changes(source, since=since, chosen=chosen, output=output)
     except HistoryLost as error:
         _print({"reset": True, "cursor": error.cursor})
         raise

@@ -17,16 +17,8 @@ from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.wording import counted
 from harvester.verbs import check as checking
-from harvester.verbs.arguments import selection
 from harvester.verbs.check import Inputs, inputs
-from harvester.verbs.check_report import (
-    WHOLE_ACCOUNT,
-    WORST_FIRST,
-    AccountCheck,
-    Check,
-    ProbeResult,
-    State,
-)
+from harvester.verbs.check_report import WHOLE_ACCOUNT, AccountCheck, Check, ProbeResult, State
 
 
 def check(
@@ -60,12 +52,11 @@ def check(
         acknowledge: Print the lines of the manifest that would pause what was refused.
     """
     logs.set_up(logging)
-    given = selecting.given()
     if offline:
-        needed = inputs(manifest, selection(**given), output)
+        needed = inputs(manifest, selecting.chosen(), output)
         answer(format, lambda: needed, lambda out: _offline(out, needed))
         return Exit.DONE
-    found = checking.check(manifest, output=output, **given)
+    found = checking.check(manifest, output=output, **selecting.given())
     answer(format, found.to_dict, lambda out: _print_check(out, found, acknowledge=acknowledge))
     return found.exit_code
 
@@ -90,7 +81,7 @@ MAX_ROWS = 20
 
 
 def _print_check(out: Terminal, found: Check, *, acknowledge: bool = False) -> None:
-    worst_first = sorted(found.accounts, key=lambda each: WORST_FIRST.index(each.state))
+    worst_first = sorted(found.accounts, key=lambda each: [*State].index(each.state))
     shown = worst_first
     if len(shown) > MAX_ROWS:
         shown = [each for each in shown if each.state is not State.WORKS][:MAX_ROWS]
@@ -106,7 +97,7 @@ def _print_check(out: Terminal, found: Check, *, acknowledge: bool = False) -> N
 
 
 def _states(found: Check) -> Iterator[str]:
-    for state in WORST_FIRST:
+    for state in State:
         if count := found.count(state):
             yield f"{count:,} {'work' if state is State.WORKS and count > 1 else state.value}"
 

@@ -63,7 +63,7 @@ def export(
         schema=schema,
         expire=expire,
         lock_timeout=lock_timeout,
-        **selecting.given(),
+        chosen=selecting.chosen(),
     )
     answer(format, done.to_dict, lambda out: _print_tables(out, done))
     return Exit.INCOMPLETE if done.holding else Exit.DONE

@@ -42,9 +42,8 @@ def sql(
         schema: The schema of the views. Spark has none for them: their names begin with it.
         base: The output as the engine sees it, an absolute path or a URL: s3://bucket/wechat.
     """
-    source = options.manifest_of(manifest, output)
-    selected = selecting.given()
-    found = views.sql(source, engine=engine, schema=schema, base=base, output=output, **selected)
+    source, chosen = options.manifest_of(manifest, output), selecting.chosen()
+    found = views.sql(source, engine=engine, schema=schema, base=base, chosen=chosen, output=output)
     with stdout_output():
         # Engines take UTF-8, also where a terminal does not.
         sys.stdout.buffer.write(found.encode())

@@ -48,9 +48,9 @@ def verify(
         footers_only: Read footers and keys alone; leave out all other data and the digest.
         repair: Move damaged files to quarantine, and record which are gone.
     """
-    source, given = options.manifest_of(manifest, output), selecting.given()
-    given |= {"footers_only": footers_only, "repair": repair, "lock_timeout": lock_timeout}
-    found = verifying.verify(source, output=output, **given)
+    source, chosen = options.manifest_of(manifest, output), selecting.chosen()
+    how = {"footers_only": footers_only, "repair": repair}
+    found = verifying.verify(source, chosen=chosen, output=output, lock_timeout=lock_timeout, **how)
 
     def show(out: Terminal) -> None:
         _print_report(out, found)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from harvester.core import calendar
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal
-from harvester.core.rule import Action, Scope
+from harvester.core.rule import TRANSIENT, Action, Scope
 from harvester.planning.wanted_days import Wanted
 from harvester.runs.record.complete_days import CompleteDays
 from harvester.scheduling.account_queue import AccountQueue
@@ -82,7 +82,6 @@ _AGAIN = {
     Action.DEFER: "deferred",
     Action.NOT_READY: "not_ready",
 }
-_TRANSIENT = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN)
 
 
 def reason_of(abandoned: AbandonedDays) -> tuple[str, Exit]:
@@ -107,7 +106,7 @@ def reason_for(action: Action, scope: Scope) -> tuple[str, Exit]:
     if action in _AGAIN:
         return _AGAIN[action], Exit.AGAIN
     # A bounded refusal or a passing one says nothing of the account's permissions.
-    if scope is Scope.WINDOW or action in _TRANSIENT:
+    if scope is Scope.WINDOW or action in TRANSIENT:
         return "failed", Exit.INCOMPLETE
     return "refused", Exit.INCOMPLETE
 

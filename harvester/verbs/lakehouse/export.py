@@ -16,13 +16,13 @@ from typing import Literal, TypeAlias
 from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
+from harvester.manifest.narrowing import ALL, Selection
 from harvester.manifest.option_values import place_named
 from harvester.runs.run_log import locked, new_run_log
 from harvester.storage import layout
 from harvester.storage.layout import CHANGES, TABLES, open_tree
 from harvester.storage.state.change_entries import mark_of, shelves
 from harvester.verbs import arguments
-from harvester.verbs.arguments import AnyDay, Names
 from harvester.verbs.changes import ALL_CHANGES, ChosenChanges, chosen_changes
 from harvester.verbs.lakehouse.formats import Lake, opened
 from harvester.verbs.lakehouse.news import BESIDE, Feed
@@ -59,11 +59,7 @@ def export(
     warehouse: str | None = None,
     schema: str = "wechat",
     expire: bool = False,
-    accounts: Names = None,
-    datasets: Names = None,
-    jobs: Names = None,
-    begin_date: AnyDay = None,
-    end_date: AnyDay = None,
+    chosen: Selection = ALL,
     lock_timeout: str | timedelta | None = None,
 ) -> Exported:
     """Bring tables of a lakehouse below ``uri`` up to date with an output.
@@ -78,10 +74,9 @@ def export(
     StoreError if the output or the tables cannot be read or written.
     """
     space = usable("schema", schema)
-    given = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
     project = open_harvested(None, output, lock_timeout)
     source = project.tree
-    chosen = chosen_changes(project.manifest, given, project.clock.started_at)
+    part = chosen_changes(project.manifest, chosen, project.clock.started_at)
     place = _beside(project.manifest.output.path, place_named(os.fspath(uri), "uri"))
     target, buckets = open_tree(Output(path=place)), map(source.bucket_label, range(source.buckets))
     labels = {BESIDE, *shelves(source.store.list(CHANGES)), *buckets}
@@ -90,12 +85,12 @@ def export(
         # A killed export may have left rows that are deleted for good since.
         layout.clean_temp(held)
         lake = opened(to, Lake(held.store, place, labels, catalog, warehouse, space, stream.now))
-        feed, owner = Feed(source, chosen), f"{to} in the schema {space}"
-        one = TableExport(source, held, lake, chosen, _selection(chosen), feed, owner)
+        feed, owner = Feed(source, part), f"{to} in the schema {space}"
+        one = TableExport(source, held, lake, part, _selection(part), feed, owner)
         tables = [
             one.run(table, expire=expire)
             for name, table in lake_tables().items()
-            if name in TABLES or chosen.datasets is None or name in chosen.datasets
+            if name in TABLES or part.datasets is None or name in part.datasets
         ]
     return Exported(target.store.display_path(), to, [table for table in tables if table])
 

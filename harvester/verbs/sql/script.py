@@ -12,13 +12,14 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
+from harvester.manifest.narrowing import ALL, Selection
 from harvester.manifest.option_values import spelled
 from harvester.storage import layout
 from harvester.storage.backends.base import Store, read_bytes
 from harvester.storage.derived import derived_files
 from harvester.storage.layout import Tree
 from harvester.verbs import arguments
-from harvester.verbs.arguments import AnyDay, ManifestSource, Names
+from harvester.verbs.arguments import ManifestSource
 from harvester.verbs.changes import ALL_CHANGES, ChosenChanges, chosen_changes
 from harvester.verbs.project import open_project
 from harvester.verbs.sql.definitions import Views
@@ -40,11 +41,7 @@ def sql(
     engine: Engine,
     schema: str = "wechat",
     base: str | None = None,
-    accounts: Names = None,
-    datasets: Names = None,
-    jobs: Names = None,
-    begin_date: AnyDay = None,
-    end_date: AnyDay = None,
+    chosen: Selection = ALL,
     output: str | os.PathLike[str] | None = None,
 ) -> str:
     """Return the statements that create the views of an output in an engine.
@@ -54,7 +51,6 @@ def sql(
     Without a manifest the accounts are those that the last runs kept in ``output``. Raises
     UsageError, and StoreError if the output cannot be read.
     """
-    chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
     project = open_project(manifest, output=output, authorised="optional")
     store, whole = project.tree.store, project.manifest
     if manifest is None:
