@@ -207,6 +207,10 @@ LATE_IMPORTS: dict[tuple[str, str], str] = {
     ("core.text.escapes", "html.unescape"): "few texts have an entity: the table of all is large",
     ("verbs.progress", "rich.columns.Columns"): "no run without a terminal pays for a bar",
     ("readers.engines", "duckdb"): "an extra that not every user has",
+    (
+        "tables.arrow_functions",
+        "pyarrow.compute",
+    ): "no command pays for functions that it does not use",
     ("readers.engines", "polars"): "an extra that not every user has",
     ("verbs.sql.duckdb_stores", "duckdb"): "an extra that not every user has",
 }

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harvester.core import calendar
@@ -29,6 +28,7 @@ from harvester.storage.footer import (
     refuse_long_footer,
 )
 from harvester.storage.layout import Tree
+from harvester.tables import arrow_functions as pc
 
 _TAIL_BYTES = 256 << 10
 """Bytes read from a file's end at first: they hold the footer of a month of 10,000 accounts."""

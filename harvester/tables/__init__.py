@@ -1,6 +1,7 @@
 """Decoding of answers to rows, and merging of rows into tables. Pure: in memory, in Arrow."""
 
 __all__ = [
+    "arrow_functions",
     "columns",
     "coverage",
     "coverage_rows",

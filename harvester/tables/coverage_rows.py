@@ -20,12 +20,12 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from harvester.core import calendar, readiness
 from harvester.core.calendar import Day, Month
 from harvester.core.dataset import Dataset, Grain
 from harvester.core.day_states import NOT_ASKED, Cause, DaysBeside, answered_states
+from harvester.tables import arrow_functions as pc
 from harvester.tables.columns import neighbours, numbers_of
 from harvester.tables.coverage import OLD_DAYS, Coverage, appids_of
 from harvester.tables.derived import COVERAGE

@@ -13,12 +13,12 @@ from itertools import repeat
 from typing import TypeAlias
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from harvester.core.calendar import Day
 from harvester.core.dataset import DATE_COLUMN, Dataset, Kind, Nesting
 from harvester.core.model import RawAnswer, Window
+from harvester.tables import arrow_functions as pc
 from harvester.tables.columns import Slice, arrow_schema, neighbours, numbers_of
 from harvester.tables.day_rows import Decoded, DecodeResult
 from harvester.tables.decode import decoder

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from harvester.core.dataset import DATE_COLUMN
+from harvester.tables import arrow_functions as pc
 
 MIN_DAYS = 30
 """Days with rows from which on equal rows are no chance."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from harvester.core import calendar
 from harvester.core.calendar import Month
 from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.model import bucket_of
+from harvester.tables import arrow_functions as pc
 from harvester.tables.columns import neighbours
 from harvester.tables.coverage import OLD_DAYS, AccountDays, Coverage
 

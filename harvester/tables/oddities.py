@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from harvester.core.dataset import Column, Dataset
 from harvester.core.model import OddityKind
+from harvester.tables import arrow_functions as pc
 from harvester.tables.columns import neighbours
 from harvester.tables.day_rows import Oddity
 

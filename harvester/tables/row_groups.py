@@ -14,9 +14,9 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from harvester.core.calendar import Day
+from harvester.tables import arrow_functions as pc
 from harvester.tables.columns import Slice
 from harvester.tables.day_rows import DayRows
 

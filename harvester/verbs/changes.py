@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
@@ -30,6 +29,7 @@ from harvester.storage.backends.base import FileInfo
 from harvester.storage.layout import Tree
 from harvester.storage.state import change_reader
 from harvester.storage.state.change_entries import BrokenHistory, LogPosition, cursor, parse_cursor
+from harvester.tables import arrow_functions as pc
 from harvester.verbs import arguments
 from harvester.verbs.arguments import ManifestSource
 from harvester.verbs.project import open_alone, open_project

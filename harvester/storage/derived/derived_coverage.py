@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harvester.core import calendar
@@ -25,6 +24,7 @@ from harvester.storage.backends.base import FileInfo
 from harvester.storage.derived import derived_files
 from harvester.storage.layout import DERIVED, Tree
 from harvester.storage.state.json_file import SideFile
+from harvester.tables import arrow_functions as pc
 from harvester.tables import coverage
 from harvester.tables.coverage_rows import DatasetDays
 from harvester.tables.derived import COVERAGE
