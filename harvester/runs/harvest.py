@@ -331,7 +331,6 @@ async def _run_watched(state: RunState, count: watchers.Counting) -> bool:
         tasks.start_soon(stream.watch, stream.position)
         tasks.start_soon(watchers.watch_signals, pipeline, stream.stop, before)
         tasks.start_soon(watchers.checkpoint, state.run_log)
-        tasks.start_soon(watchers.log_stalls, pipeline)
         tasks.start_soon(watchers.count_often, count)
         tasks.start_soon(watchers.stop_at, pipeline, deadline)
         with before:
