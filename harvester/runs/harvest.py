@@ -149,10 +149,7 @@ def _conclude(state: RunState, harvested: Harvested) -> None:
         # Read with the others, because the tables have them too.
         want = wanted_days.wanted(whole, state.started_at, paused_too=True)
     scan = coverage_scan.read(tree, want, clock(), manifest.datasets, state.own)
-    states = {
-        name: {x: scan.states[name][x] for x in harvested.want[name]} for name in harvested.want
-    }
-    harvested = harvested._replace(scan=scan._replace(states=states))
+    harvested = harvested._replace(scan=scan.of(harvested.want))
     state.stream.report(read_coverage(state.stream.own, manifest, tree, harvested, clock))
     found = scan.states
     if is_narrowed:

@@ -140,6 +140,11 @@ class Scan(NamedTuple):
     states: dict[str, dict[str, States]]
     evidence: dict[str, Evidence]
 
+    def of(self, want: Wanted) -> Scan:
+        """Return the scan with the states of the accounts of these wanted days alone."""
+        states = {name: {x: self.states[name][x] for x in want[name]} for name in want}
+        return self._replace(states=states)
+
 
 def read(
     tree: Tree,
