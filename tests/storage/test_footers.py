@@ -30,7 +30,7 @@ from harvester.storage.footer import (
     home_of,
 )
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.partition_reader import footers
+from harvester.storage.partition_reader import footers, rows_and_footers
 from harvester.storage.partition_writer import NewFile
 from harvester.tables import coverage
 from harvester.tables.coverage import AccountDays
@@ -101,7 +101,8 @@ def test_a_file_that_is_gone(tree: Tree) -> None:
     write(tree, 3)
     found = layout.partitions(tree, DAILY.name).values()
     tree.store.delete(tree.name(HERE))
-    assert list(footers(tree.store, found)) == [None]
+    assert list(footers(tree.store, found)) == []
+    assert list(rows_and_footers(tree.store, found)) == [None]
 
 
 def test_a_footer_of_a_newer_version(tree: Tree) -> None:

@@ -304,11 +304,10 @@ class Year:
         for dataset in self.scope.datasets:
             located = layout.partitions(tree, dataset)
             mine = {each: file for each, file in located.items() if file.name in names}
-            for each, footer in zip(
-                mine, partition_reader.footers(tree.store, mine.values()), strict=True
-            ):
-                if footer is not None:
-                    known = footer.coverage
+            read = partition_reader.rows_and_footers(tree.store, mine.values())
+            for each, file in zip(mine, read, strict=True):
+                if file is not None:
+                    known = file[1].coverage
                     found[each] = dict(zip(known.appids, known.masks["final"], strict=True))
         return found
 
