@@ -337,15 +337,10 @@ def _window_order(item: tuple[RawAnswer, Provenance]) -> tuple[str, Day]:
 
 def _forget_healed(update: _PartitionUpdate) -> None:
     """Remove quarantined answers of days that have good answers now."""
-    first, length = calendar.month_begin(update.month), calendar.month_length(update.month)
+    inside = calendar.month_days(update.month)
     for appid, kept in quarantine.quarantined_days(update.tree, update.dataset.name).items():
-        account = update.known.get(appid)
         # An account without new answers has healed nothing.
-        if account is None:
-            continue
-        healed = [
-            day
-            for day in kept
-            if 0 <= day - first < length and not account.quarantined >> (day - first) & 1
-        ]
-        quarantine.forget(update.tree, update.dataset.name, appid, healed)
+        if account := update.known.get(appid):
+            good = inside & ~calendar.from_month_mask(account.quarantined, update.month)
+            healed = [day for day in kept if calendar.has_day(good, day)]
+            quarantine.forget(update.tree, update.dataset.name, appid, healed)
