@@ -20,13 +20,13 @@ from harvester.core import calendar, readiness
 from harvester.core.calendar import Clock, Day, DaySet, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import LostRace, StoreError
-from harvester.core.model import RawAnswer
+from harvester.core.model import Partition, RawAnswer
 from harvester.core.text.inert_text import inert
 from harvester.core.text.safe_text import safe_text
 from harvester.storage import layout, partition_reader, partition_writer, quarantine, raw_log
 from harvester.storage.backends.base import retry_races
 from harvester.storage.footer import Footer
-from harvester.storage.layout import RAW, Partition, Tree
+from harvester.storage.layout import RAW, Tree
 from harvester.storage.partition_reader import DataFile
 from harvester.storage.partition_writer import NewFile
 from harvester.storage.publication import Published, QuarantinedDay

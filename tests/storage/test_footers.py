@@ -18,6 +18,7 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import month_of
 from harvester.core.errors import OtherVersion, StoreError
+from harvester.core.model import Partition
 from harvester.storage import layout, partition_reader, partition_writer
 from harvester.storage.backends.base import Store, read_bytes
 from harvester.storage.footer import (
@@ -29,7 +30,7 @@ from harvester.storage.footer import (
     decode_footer,
     home_of,
 )
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.partition_reader import footers, rows_and_footers
 from harvester.storage.partition_writer import NewFile
 from harvester.tables import coverage
