@@ -17,10 +17,11 @@ from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import Month
 from harvester.core.config.settings import Output
+from harvester.core.model import Partition
 from harvester.manifest.option_values import place_named
 from harvester.storage import coverage_scan, partition_writer
 from harvester.storage.footer import Footer
-from harvester.storage.layout import Partition, Tree, open_tree
+from harvester.storage.layout import Tree, open_tree
 from harvester.storage.partition_writer import NewFile
 from harvester.tables import coverage
 from harvester.tables.coverage import AccountDays, Coverage

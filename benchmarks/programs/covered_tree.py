@@ -9,10 +9,11 @@ from benchmarks.workload import Broad, read_broad
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar, readiness
 from harvester.core.calendar import Month
+from harvester.core.model import Partition
 from harvester.storage import partition_writer
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.footer import Footer
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.partition_writer import NewFile
 from harvester.tables import coverage
 from harvester.tables.coverage import AccountDays, Coverage

@@ -22,11 +22,11 @@ from benchmarks.workload import BEGIN, appids
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import day_text
-from harvester.core.model import RawAnswer, Window
+from harvester.core.model import Partition, RawAnswer, Window
 from harvester.storage import partition_writer, publish, raw_log
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.footer import Footer
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.partition_writer import NewFile
 from harvester.tables import coverage
 from harvester.tables.columns import arrow_schema

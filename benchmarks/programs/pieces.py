@@ -21,7 +21,7 @@ from benchmarks.workload import BEGIN, busy
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.config.settings import Account, Job, Limits, Manifest, Output, Pace
-from harvester.core.model import Rate, RawAnswer, Window
+from harvester.core.model import Partition, Rate, RawAnswer, Window
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.planning import wanted_days
 from harvester.runs.harvest import make_queues
@@ -30,7 +30,7 @@ from harvester.scheduling.account_queue import Attempt
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import publish, raw_log
 from harvester.storage.backends.local import LocalStore
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.tables import decode
 from harvester.wechat import protocol
 from tests.support.output_helpers import ANY_TIME

@@ -11,10 +11,10 @@ from pathlib import Path
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import Day, day_text
-from harvester.core.model import RawAnswer, Window, bucket_of
+from harvester.core.model import Partition, RawAnswer, Window, bucket_of
 from harvester.storage import raw_log
 from harvester.storage.backends.local import LocalStore
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.publish import publish
 from tests.support.output_helpers import ANY_TIME
 

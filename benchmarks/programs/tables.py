@@ -24,13 +24,14 @@ from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import Month
 from harvester.core.dataset import Dataset
+from harvester.core.model import Partition
 from harvester.planning import wanted_days
 from harvester.runs.days.derived_tables import TablesUpdate
 from harvester.runs.record.record import Record
 from harvester.storage import coverage_scan, layout, partition_reader, partition_writer
 from harvester.storage.backends.base import ANY
 from harvester.storage.footer import Footer
-from harvester.storage.layout import Partition, Tree, open_tree
+from harvester.storage.layout import Tree, open_tree
 from harvester.storage.partition_writer import NewFile
 from harvester.tables.coverage import AccountDays, AskTimes
 

@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple, TypeAlias
 
 from annotated_types import Interval
 
-from harvester.core.calendar import Day, range_text
+from harvester.core.calendar import Day, Month, range_text
 
 _MAX_NUMBER = 1 << 40
 
@@ -39,6 +39,14 @@ class Window(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.appid} {self.dataset} {range_text(self.begin, self.end)}"
+
+
+class Partition(NamedTuple):
+    """One data file, which is published as a whole: a dataset's month in a bucket."""
+
+    dataset: str
+    month: Month
+    bucket: int
 
 
 class RawAnswer(NamedTuple):

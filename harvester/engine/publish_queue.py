@@ -17,9 +17,9 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 
 from harvester.core.dataset import Dataset
-from harvester.scheduling.account_queue import MonthOfBucket
+from harvester.core.model import Partition
 from harvester.storage import publish, raw_log
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.publish import TrustedTimes
 from harvester.storage.raw_log import Group
@@ -50,9 +50,9 @@ class PublishQueue:
 
     def __post_init__(self) -> None:
         """Begin with an empty queue."""
-        self._unpublished: dict[Group, set[MonthOfBucket]] = {}
-        self._groups_of: Counter[MonthOfBucket] = Counter()
-        self._queue: deque[MonthOfBucket] = deque()
+        self._unpublished: dict[Group, set[Partition]] = {}
+        self._groups_of: Counter[Partition] = Counter()
+        self._queue: deque[Partition] = deque()
         self._round: list[Published] = []
         self._closing = False
         self._until = float("inf")
@@ -62,7 +62,7 @@ class PublishQueue:
 
     def add(self, group: Group) -> None:
         """Take in a group that became durable."""
-        months = {MonthOfBucket(dataset, month, group.bucket) for dataset, month in group.months}
+        months = {Partition(dataset, month, group.bucket) for dataset, month in group.months}
         self._unpublished[group] = months
         self._groups_of.update(months)
         if sum(group.size for group in self._unpublished) > RAW_BYTES:
@@ -70,7 +70,7 @@ class PublishQueue:
         else:
             self.enqueue(month for month in months if self._groups_of[month] > RAW_GROUPS)
 
-    def enqueue(self, months: Iterable[MonthOfBucket]) -> None:
+    def enqueue(self, months: Iterable[Partition]) -> None:
         """Publish these months, soon."""
         new = [month for month in months if month not in self._queue]
         if new:
@@ -108,11 +108,11 @@ class PublishQueue:
     def _is_due(self) -> bool:
         return bool(self._queue) and anyio.current_time() < self._until
 
-    async def _publish(self, key: MonthOfBucket) -> None:
+    async def _publish(self, key: Partition) -> None:
         groups = [group for group, months in self._unpublished.items() if key in months]
         if not groups:
             return
-        what = self.datasets[key.dataset], Partition(*key), groups, self.trusted_times()
+        what = self.datasets[key.dataset], key, groups, self.trusted_times()
         done = await to_thread.run_sync(publish.publish, self.tree, *what, limiter=self._thread)
         self._round.append(done)
         self._groups_of[key] -= len(groups)

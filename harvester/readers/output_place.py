@@ -10,9 +10,10 @@ from pathlib import Path
 from harvester.catalogue import CATALOGUE, unknown_dataset
 from harvester.core.config import parsers
 from harvester.core.errors import UsageError
+from harvester.core.model import Partition
 from harvester.storage import layout
 from harvester.storage.backends.base import FileInfo, Store
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 
 
 @dataclass(frozen=True, slots=True)

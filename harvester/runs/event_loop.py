@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import anyio
 
 from harvester.core.errors import HarvesterError
+from harvester.runs.record.events import own_error
 
 T = TypeVar("T")
 
@@ -20,9 +21,6 @@ def run_in_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         ours, others = group.split(HarvesterError)
         if ours is None or others is not None:
             raise
-        # Those that follow the first one have the same cause.
-        error: BaseException = ours
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
+        error = own_error(ours)
         # Its cause tells a lack of descriptors from a disk that fails.
         raise error from error.__cause__

@@ -149,10 +149,7 @@ def _conclude(state: RunState, harvested: Harvested) -> None:
         # Read with the others, because the tables have them too.
         want = wanted_days.wanted(whole, state.started_at, paused_too=True)
     scan = coverage_scan.read(tree, want, clock(), manifest.datasets, state.own)
-    states = {
-        name: {x: scan.states[name][x] for x in harvested.want[name]} for name in harvested.want
-    }
-    harvested = harvested._replace(scan=scan._replace(states=states))
+    harvested = harvested._replace(scan=scan.of(harvested.want))
     state.stream.report(read_coverage(state.stream.own, manifest, tree, harvested, clock))
     found = scan.states
     if is_narrowed:
@@ -331,7 +328,6 @@ async def _run_watched(state: RunState, count: watchers.Counting) -> bool:
         tasks.start_soon(stream.watch, stream.position)
         tasks.start_soon(watchers.watch_signals, pipeline, stream.stop, before)
         tasks.start_soon(watchers.checkpoint, state.run_log)
-        tasks.start_soon(watchers.log_stalls, pipeline)
         tasks.start_soon(watchers.count_often, count)
         tasks.start_soon(watchers.stop_at, pipeline, deadline)
         with before:

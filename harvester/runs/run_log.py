@@ -211,13 +211,11 @@ class RunLog:
 
     def _find_attention(self) -> None:
         """Add what the run leaves to a person, which earlier records date. Raises StoreError."""
-        manifest, self.manifest = self.manifest, None
-        if manifest is None:
-            return
-        # A run without a place in the output compares itself with none.
-        former = former_runs(self._changes.tree) if self._changes else ()
-        found = attention_of(self.stream.record, manifest, former)
-        self.stream.fold(facts.AttentionFound(found))
+        if self.manifest is not None:
+            # A run without a place in the output compares itself with none.
+            former = former_runs(self._changes.tree) if self._changes else ()
+            found = attention_of(self.stream.record, self.manifest, former)
+            self.stream.fold(facts.AttentionFound(found))
 
     def _write(self, tree: Tree) -> None:
         record = self._snapshot()

@@ -74,12 +74,8 @@ class RunOptions(NamedTuple):
     @property
     def shard_text(self) -> str | None:
         """The shard as ``2/8``; None if it is the only one."""
-        return shard_text(*self.shard) if self.shard[1] > 1 else None
-
-
-def shard_text(number: int, count: int) -> str:
-    """Return a shard as ``2/8``."""
-    return f"{number}/{count}"
+        number, count = self.shard
+        return f"{number}/{count}" if count > 1 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
@@ -13,9 +12,6 @@ from harvester.runs.facts import Counted
 from harvester.runs.run_log import RunLog
 from harvester.runs.stream import StopOrder, Stream
 from harvester.scheduling.standing import Standing, standing
-
-STALL_SECONDS = 60.0
-"""Seconds without the end of a request after which a run is described in the log."""
 
 CHECKPOINT_SECONDS = 30.0
 """Seconds between two checkpoints of the record of a run under way."""
@@ -36,8 +32,6 @@ _ACCOUNTS_PER_SECOND = 1_000
 """Accounts that may be looked at each second. That takes a five-hundredth of the time."""
 
 _NUMBERS = [name for name, zero in Counted()._asdict().items() if isinstance(zero, int)]
-
-_log = logging.getLogger("harvester.run")
 
 
 @dataclass(slots=True)
@@ -98,16 +92,6 @@ async def count_often(count: Counting) -> None:
         # The pipeline looks at the lease only where it hands out a request.
         if not count.pipeline.tree.hold.is_good():
             count.pipeline.stop()
-
-
-async def log_stalls(pipeline: Pipeline) -> None:
-    """Log at debug level what the run waits for when no request ends for a minute."""
-    requests = -1
-    while True:
-        if requests == pipeline.counters.requests:
-            _log.debug("no request has ended for a minute\n%s", pipeline.describe())
-        requests = pipeline.counters.requests
-        await anyio.sleep(STALL_SECONDS)
 
 
 async def checkpoint(run_log: RunLog) -> None:

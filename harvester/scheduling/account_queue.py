@@ -7,12 +7,11 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from harvester.core import calendar
-from harvester.core.calendar import Day, DaySet, Month
+from harvester.core.calendar import Day, DaySet
 from harvester.core.dataset import Dataset
-from harvester.core.model import Window
+from harvester.core.model import Partition, Window
 from harvester.core.rule import Rule
 from harvester.core.windows import count_windows, newest_window
 from harvester.scheduling.quota_state import AllocatedCalls
@@ -22,14 +21,6 @@ from harvester.scheduling.refusal_state import RefusalState
 FAILURE_BUDGET = 30
 """So many more failures than answers, of one dataset of one account, and it is left for a later
 run. One attempt in five may fail for ever without coming near it."""
-
-
-class MonthOfBucket(NamedTuple):
-    """Unit of publishing: a month of a dataset in one bucket."""
-
-    dataset: str
-    month: Month
-    bucket: int
 
 
 @dataclass(slots=True)
@@ -311,8 +302,8 @@ class MonthTracker:
     """
 
     def __init__(self, queues: Iterable[AccountQueue]) -> None:
-        self._open_queues: Counter[MonthOfBucket] = Counter()
-        self._complete: list[MonthOfBucket] = []
+        self._open_queues: Counter[Partition] = Counter()
+        self._complete: list[Partition] = []
         # Grouped, because most accounts of a run lack the same days.
         alike = Counter(
             (backlog.dataset.name, queue.bucket, backlog.missing)
@@ -321,14 +312,14 @@ class MonthTracker:
         )
         for (dataset, bucket, missing), count in alike.items():
             for month in calendar.each_month(missing):
-                self._open_queues[MonthOfBucket(dataset, month, bucket)] += count
+                self._open_queues[Partition(dataset, month, bucket)] += count
 
     def close_days(self, queue: AccountQueue, backlog: Backlog, gone: DaySet) -> None:
         """Take in that days of a queue are durable or abandoned; months may become complete."""
         still_open = backlog.open
         for month in calendar.each_month(gone):
             if not still_open & calendar.month_days(month):
-                key = MonthOfBucket(backlog.dataset.name, month, queue.bucket)
+                key = Partition(backlog.dataset.name, month, queue.bucket)
                 self._open_queues[key] -= 1
                 if not self._open_queues[key]:
                     self._complete.append(key)
@@ -338,9 +329,9 @@ class MonthTracker:
         owed_already = backlog.open
         for month in calendar.each_month(again):
             if not owed_already & calendar.month_days(month):
-                self._open_queues[MonthOfBucket(backlog.dataset.name, month, queue.bucket)] += 1
+                self._open_queues[Partition(backlog.dataset.name, month, queue.bucket)] += 1
 
-    def take_complete(self) -> list[MonthOfBucket]:
+    def take_complete(self) -> list[Partition]:
         """Return the months completed since the last call."""
         complete, self._complete = self._complete, []
         return complete

@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import Literal, NamedTuple, TypeAlias
 
 from harvester.core import calendar
-from harvester.core.calendar import Day, DaySet, Month
+from harvester.core.calendar import Day, DaySet
 from harvester.core.dataset import Dataset
 from harvester.core.day_states import DaysInState, ExplainedDays, answered_states
 from harvester.core.model import DayRange
@@ -140,6 +140,11 @@ class Scan(NamedTuple):
     states: dict[str, dict[str, States]]
     evidence: dict[str, Evidence]
 
+    def of(self, want: Wanted) -> Scan:
+        """Return the scan with the states of the accounts of these wanted days alone."""
+        states = {name: {x: self.states[name][x] for x in want[name]} for name in want}
+        return self._replace(states=states)
+
 
 def read(
     tree: Tree,
@@ -157,8 +162,8 @@ def read(
     for name, of_dataset in want.items():
         # A bucket has accounts that this job does not name, and they are evidence for the others.
         accounts = defaultdict(_AccountScan, {appid: _AccountScan() for appid in of_dataset})
-        for month, coverage in _coverages(tree, name, of_dataset, buckets):
-            _add_month(accounts, month, coverage.asked_until(now))
+        for coverage in _coverages(tree, name, of_dataset, buckets):
+            _add_month(accounts, coverage.asked_until(now))
         histories = {
             appid: History(each.states.answered, each.states.with_rows)
             for appid, each in accounts.items()
@@ -207,7 +212,7 @@ def refetched(states: dict[str, dict[str, States]], want: Wanted, state: Refetch
 
 def _coverages(
     tree: Tree, dataset: str, wanted: dict[str, DaySet], buckets: Collection[int] | None
-) -> Iterator[tuple[Month, Coverage]]:
+) -> Iterator[Coverage]:
     """Yield the coverage of each file that may hold wanted days, newest month first."""
     everything = calendar.NO_DAYS
     # Nearly all accounts want the same days.
@@ -216,11 +221,9 @@ def _coverages(
     # The months beside them too: what confirms a day may lie there, and options narrow a run.
     months = {month + step for month in calendar.each_month(everything) for step in (-1, 0, 1)}
     located = layout.partitions(tree, dataset, buckets)
-    wanted_files = {each: found for each, found in located.items() if each.month in months}
-    footers = partition_reader.footers(tree.store, wanted_files.values())
-    for partition, footer in zip(wanted_files, footers, strict=True):
-        if footer is not None:
-            yield partition.month, footer.coverage
+    wanted_files = (file for each, file in located.items() if each.month in months)
+    for footer in partition_reader.footers(tree.store, wanted_files):
+        yield footer.coverage
 
 
 @dataclass(slots=True)
@@ -275,10 +278,10 @@ class _AccountScan:
             states.confirmed |= states.settled
 
 
-def _add_month(accounts: dict[str, _AccountScan], month: Month, coverage: Coverage) -> None:
+def _add_month(accounts: dict[str, _AccountScan], coverage: Coverage) -> None:
     # Cached, because thousands of accounts have the same mask.
-    day_set = cache(partial(calendar.from_month_mask, month=month))
-    begin = calendar.month_begin(month)
+    day_set = cache(partial(calendar.from_month_mask, month=coverage.month))
+    begin = calendar.month_begin(coverage.month)
     masks = zip(coverage.appids, *coverage.masks.values(), strict=True)
     for place, (appid, final, provisional, bad, rows, confirmed, again) in enumerate(masks):
         account = accounts[appid]

@@ -17,13 +17,13 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.calendar import FIRST_DAY, Month, month_of, month_text, parse_month
+from harvester.core.calendar import FIRST_DAY, month_of, month_text, parse_month
 from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
 from harvester.core.hold import UNLOSABLE, Hold
+from harvester.core.model import Partition
 from harvester.core.text.inert_text import inert
 from harvester.storage.backends import atomic_files, flock
 from harvester.storage.backends.base import META_DIR, FileInfo, Store, first_contact
@@ -66,14 +66,6 @@ TABLES = ACCOUNTS, COVERAGE, CODES, RUN_ROWS = ("accounts", "coverage", "codes",
 """Folders of the tables beside the datasets, whose names no dataset has."""
 
 _DATA_FILE_NAME = re.compile(r"[^/]+/ref_month=(\d{4}-\d{2})/part-(\d{4,})-of-(\d{4,})\.parquet")
-
-
-class Partition(NamedTuple):
-    """One data file: a dataset's month in a bucket."""
-
-    dataset: str
-    month: Month
-    bucket: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,19 +120,19 @@ def published_rows(tree: Tree, window: Window) -> Iterator[pa.Table]:
                     yield file.rows_of(window)
 
 
-def footers(store: Store, found: Iterable[FileInfo]) -> Iterator[Footer | None]:
-    """Yield the footer of each data file, in the order given; None for one that is gone.
+def footers(store: Store, found: Iterable[FileInfo]) -> Iterator[Footer]:
+    """Yield the footer of each data file that is still there, in the order given.
 
     Raises StoreError and OtherVersion for a footer that cannot be read, because reading it as
     empty would ask for its days again.
     """
-    return (each and each[1] for each in rows_and_footers(store, found))
+    return (each[1] for each in rows_and_footers(store, found) if each is not None)
 
 
 def rows_and_footers(
     store: Store, found: Iterable[FileInfo]
 ) -> Iterator[tuple[int, Footer] | None]:
-    """Yield the number of rows too. Raises as `footers`."""
+    """Yield the number of rows too, and None for a file that is gone. Raises as `footers`."""
     found = [*found]
     for file, end in zip(found, store.get_many(found, _TAIL_BYTES), strict=True):
         read = _footer_in(store, file, end)

@@ -20,13 +20,13 @@ from harvester.core import calendar, readiness
 from harvester.core.calendar import Clock, Day, DaySet, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import LostRace, StoreError
-from harvester.core.model import RawAnswer
+from harvester.core.model import Partition, RawAnswer
 from harvester.core.text.inert_text import inert
 from harvester.core.text.safe_text import safe_text
 from harvester.storage import layout, partition_reader, partition_writer, quarantine, raw_log
 from harvester.storage.backends.base import retry_races
 from harvester.storage.footer import Footer
-from harvester.storage.layout import RAW, Partition, Tree
+from harvester.storage.layout import RAW, Tree
 from harvester.storage.partition_reader import DataFile
 from harvester.storage.partition_writer import NewFile
 from harvester.storage.publication import Published, QuarantinedDay
@@ -337,15 +337,10 @@ def _window_order(item: tuple[RawAnswer, Provenance]) -> tuple[str, Day]:
 
 def _forget_healed(update: _PartitionUpdate) -> None:
     """Remove quarantined answers of days that have good answers now."""
-    first, length = calendar.month_begin(update.month), calendar.month_length(update.month)
+    inside = calendar.month_days(update.month)
     for appid, kept in quarantine.quarantined_days(update.tree, update.dataset.name).items():
-        account = update.known.get(appid)
         # An account without new answers has healed nothing.
-        if account is None:
-            continue
-        healed = [
-            day
-            for day in kept
-            if 0 <= day - first < length and not account.quarantined >> (day - first) & 1
-        ]
-        quarantine.forget(update.tree, update.dataset.name, appid, healed)
+        if account := update.known.get(appid):
+            good = inside & ~calendar.from_month_mask(account.quarantined, update.month)
+            healed = [day for day in kept if calendar.has_day(good, day)]
+            quarantine.forget(update.tree, update.dataset.name, appid, healed)

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from datetime import date
 
 from harvester.core.calendar import Day, date_of, day_text, parse_day
-from harvester.core.model import RawAnswer
+from harvester.core.model import Partition, RawAnswer
 from harvester.core.text.redaction import masked_bytes
 from harvester.storage.backends.base import move
-from harvester.storage.layout import QUARANTINE, Partition, Tree, parse_name
+from harvester.storage.layout import QUARANTINE, Tree, parse_name
 from harvester.storage.state import json_file
 
 GROUPS = "groups"

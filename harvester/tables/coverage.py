@@ -41,8 +41,8 @@ _PAYLOAD = struct.Struct("<III")
 _CRC = struct.Struct("<I")
 _MAX_PAYLOAD_BYTES = 32 << 20
 _DAYS_PER_ACCOUNT = 32
-_SECONDS = 0xFFFFFFFF
-"""Part of a number in ``asked`` that is the time."""
+SECONDS = 0xFFFFFFFF
+"""Part of a number in `Coverage.asked` that is the time."""
 
 _MASKS = ("final", "provisional", "quarantined", "with_rows", "confirmed", "again")
 
@@ -137,9 +137,9 @@ class Coverage(NamedTuple):
 
         A wrong clock told them, so they say nothing about which of two answers is older.
         """
-        if all(number & _SECONDS <= now for number in self.asked):
+        if all(number & SECONDS <= now for number in self.asked):
             return self
-        known = (x if x & _SECONDS <= now else x & ~_SECONDS for x in self.asked)
+        known = (x if x & SECONDS <= now else x & ~SECONDS for x in self.asked)
         return self._replace(asked=array("Q", known))
 
     def updated(self, changes: Mapping[str, AccountDays]) -> Coverage:
@@ -162,7 +162,7 @@ class Coverage(NamedTuple):
         found: dict[int, AskTimes] = {}
         for index in range(bisect_left(self.asked, begin << 32), len(self.asked)):
             number = self.asked[index]
-            day, last = (number >> 32) - begin, number & _SECONDS
+            day, last = (number >> 32) - begin, number & SECONDS
             if day >= _DAYS_PER_ACCOUNT:
                 break
             others = self.first[index], self.rests_on[index]

@@ -6,7 +6,6 @@ them for each account.
 
 from __future__ import annotations
 
-import functools
 import struct
 import zlib
 from array import array
@@ -14,7 +13,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, lru_cache, partial
 from itertools import accumulate
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -27,15 +26,13 @@ from harvester.core.dataset import Dataset, Grain
 from harvester.core.day_states import NOT_ASKED, Cause, DaysBeside, answered_states
 from harvester.tables import arrow_functions as pc
 from harvester.tables.columns import neighbours, numbers_of
-from harvester.tables.coverage import OLD_DAYS, Coverage, appids_of
+from harvester.tables.coverage import OLD_DAYS, SECONDS, Coverage, appids_of
 from harvester.tables.derived import COVERAGE
 
 PIECE_ROWS = 1 << 15
 """Most rows of a row group of the table, before equal ranges are joined."""
 
 _EVERY_DAY = -1
-_SECONDS = 0xFFFFFFFF
-"""Part of a number in `Coverage.asked` that is the time."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class DatasetDays:
     @cached_property
     def _split(self) -> Callable[[bytes], tuple[pa.Array, ...]]:
         # Cached, because most months have the same accounts.
-        return functools.cache(self._split_accounts)
+        return cache(self._split_accounts)
 
     def marks(self) -> dict[Month, int]:
         """Return a number for each month, another one if any account has other days there.
@@ -97,7 +94,7 @@ class DatasetDays:
         appids, whose = self._joined(known, pa.array([bool(each.wanted) for each in found]))
         kinds, of_each = _distinct(known.masks.values(), numbers.take(whose))
         beside = [*distinct]
-        rows_of = functools.partial(_rows_of_kind, month, grain, gapless=self.dataset.gapless)
+        rows_of = partial(_rows_of_kind, month, grain, gapless=self.dataset.gapless)
         rows = _KindRows.of(rows_of(kind[:-1], beside[kind[-1]]) for kind in kinds)
         order = pc.array_sort_indices(appids)
         of_each, times = of_each.take(order), _times(known, len(order))
@@ -141,8 +138,6 @@ class _Row(NamedTuple):
     retry_at: int | None = None
 
 
-# Cached, because all accounts but a few are of one kind.
-@functools.lru_cache(maxsize=16_384)
 def _masks_of(days: DaysBeside, month: Month) -> DaysBeside:
     """Return the part of a month, with masks in the place of sets of days."""
     causes = (each._replace(days=calendar.month_mask(each.days, month)) for each in days.causes)
@@ -150,7 +145,6 @@ def _masks_of(days: DaysBeside, month: Month) -> DaysBeside:
     return DaysBeside(wanted, settled, tuple(each for each in causes if each.days))
 
 
-@functools.lru_cache(maxsize=16_384)
 def _rows_of_kind(
     month: Month, grain: Grain, masks: tuple[int, ...], beside: DaysBeside, *, gapless: bool
 ) -> Sequence[_Row]:
@@ -194,7 +188,7 @@ def _ranges(month: Month, grain: Grain, mask: int, state: str) -> Iterator[tuple
         yield begin, readiness.period_end(grain, begin)
 
 
-@functools.lru_cache(maxsize=1 << 15)
+@lru_cache(maxsize=1 << 15)
 def _salt(appid: str) -> int:
     # Python's own hash of a text differs in each process.
     return hash((int.from_bytes(appid.encode()),))
@@ -231,7 +225,7 @@ def _times(known: Coverage, accounts: int) -> pa.Array | None:
     if not any(known.masks["provisional"]):
         return None
     asked, own = _numbers(pa.uint64(), known.asked), _numbers(pa.uint32(), known.rests_on)
-    last = pc.bit_wise_and(asked, pa.scalar(_SECONDS, pa.uint64())).cast(pa.uint32())
+    last = pc.bit_wise_and(asked, pa.scalar(SECONDS, pa.uint64())).cast(pa.uint32())
     times = pc.if_else(pc.equal(own, 0), last, pc.min_element_wise(own, last))
     keys = pc.shift_right(asked, pa.scalar(32, pa.uint64())).cast(pa.int32())
     return pc.scatter(times, keys, max_index=32 * accounts - 1)

@@ -244,7 +244,7 @@ def _decode_days(
     quarantined: dict[Day, str] = {}
     drift = SchemaDrift()
     without_rows: list[RowlessElement] = []
-    too_long: list[Oddity] = []
+    too_long: tuple[Oddity, ...] = ()
     incomplete: set[Day] = set()
     for day, elements in filed.items():
         try:
@@ -258,17 +258,17 @@ def _decode_days(
                     incomplete.add(day)
             keys = decode_strict.without_rows(layout, elements)
             without_rows += [RowlessElement(*window[:2], day, key) for key in keys]
-        if drift.too_long:
+        # The first such day is named.
+        if drift.too_long and not too_long:
             value = f"{max(drift.too_long):,} bytes on {day_text(day)}"
-            too_long.append(Oddity(OddityKind.LONG_EXTRA, "_extra", value))
-            drift.too_long.clear()
+            too_long = (Oddity(OddityKind.LONG_EXTRA, "_extra", value),)
     return DecodeResult(
         days,
         quarantined,
         dropped,
         frozenset(drift.unknown),
         frozenset(drift.missing),
-        oddities=tuple(too_long[:1]),
+        oddities=too_long,
         without_rows=tuple(without_rows),
         incomplete=frozenset(incomplete),
     )

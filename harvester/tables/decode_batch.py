@@ -97,7 +97,7 @@ def batches(
 
 def _to_arrow(
     schema: pa.Schema,
-    check: OddityCheck | None,
+    check: OddityCheck,
     piece: list[SourcedAnswer],
     decoded: list[Decoded],
 ) -> Iterator[BatchResult]:
@@ -109,7 +109,7 @@ def _to_arrow(
     ]
     table = to_record_batch(schema, news) if news else None
     # Answers are checked one by one only if there is an oddity among them.
-    is_odd = bool(check and table and check(table))
+    is_odd = bool(table and check(table))
     start = 0
     for found in decoded:
         begin = start
@@ -118,7 +118,7 @@ def _to_arrow(
             days[day] = Slice(table, start, rows.stop - rows.start)
             start += rows.stop - rows.start
         result: BatchResult = DecodeResult(days, *found[1:])
-        if is_odd and check and table:
+        if is_odd and table:
             odd = check(table.slice(begin, start - begin))
             result = result._replace(oddities=(*found.oddities, *odd))
         yield result

@@ -10,12 +10,11 @@ it. Old days, first asked more than `merge.OLD_AGE` days after they were over, n
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, reduce
 from typing import NamedTuple
 
 from harvester.core import calendar, readiness
@@ -285,7 +284,7 @@ class Evidence:
         recent = _after(self.today - _LOOK_BACK)
         asked = _DayCounts(history.answered & recent for history in alive)
         filled = _DayCounts(history.with_rows & recent for history in alive)
-        empty = functools.reduce(int.__or__, (history.empty for history in alive), NO_DAYS)
+        empty = reduce(int.__or__, (history.empty for history in alive), NO_DAYS)
         return sum(
             calendar.one_day(day)
             for day in calendar.each_day(empty & recent)
@@ -310,7 +309,7 @@ def old_days_to_ask(history: History, once: DaySet, again: DaySet) -> DaySet:
             due |= once & stretch
         else:
             picks = (begin + (end - begin) * place // _PICKS for place in range(_PICKS + 1))
-            due |= once & functools.reduce(int.__or__, map(calendar.one_day, picks))
+            due |= once & reduce(int.__or__, map(calendar.one_day, picks))
     return due
 
 

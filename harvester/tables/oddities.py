@@ -20,8 +20,8 @@ from harvester.tables.day_rows import Oddity
 OddityCheck: TypeAlias = Callable[[pa.RecordBatch], tuple[Oddity, ...]]
 
 
-def check_of(dataset: Dataset) -> OddityCheck | None:
-    """Return the check of a dataset's rows, sorted by appid and key; None if there is none."""
+def check_of(dataset: Dataset) -> OddityCheck:
+    """Return the check of a dataset's rows, sorted by appid and key."""
     totals = tuple(column.name for column in dataset.columns if column.is_total)
     bounded = [
         (column, member, member.maximum)
@@ -29,8 +29,6 @@ def check_of(dataset: Dataset) -> OddityCheck | None:
         for member in (column, *column.fields)
         if member.maximum is not None
     ]
-    if not totals and not bounded:
-        return None
 
     def check(rows: pa.RecordBatch) -> tuple[Oddity, ...]:
         return (*_falling(dataset, totals, rows), *_above(bounded, rows))

@@ -238,8 +238,7 @@ def unlisted_accounts(tree: Tree, known: Collection[str]) -> list[UnlistedAccoun
     days, files = Counter[str](), Counter[str]()
     for name in CATALOGUE:
         partitions = layout.partitions(tree, name)
-        footers = partition_reader.footers(tree.store, partitions.values())
-        for footer in filter(None, footers):
+        for footer in partition_reader.footers(tree.store, partitions.values()):
             for appid in {*footer.coverage.appids}.difference(known):
                 days[appid] += footer.coverage.account(appid).covered.bit_count()
                 files[appid] += 1

@@ -19,6 +19,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
+from harvester.core.model import Partition
 from harvester.core.results import Op
 from harvester.core.text.inert_text import inert
 from harvester.manifest.narrowing import meant
@@ -35,7 +36,7 @@ from harvester.storage import (
     raw_log,
 )
 from harvester.storage.backends.base import retry_races
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.tables import row_groups
 from harvester.tables.columns import arrow_schema

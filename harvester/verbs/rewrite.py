@@ -23,14 +23,14 @@ from harvester.core.calendar import Month
 from harvester.core.config.settings import Output
 from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
-from harvester.core.model import bucket_of
+from harvester.core.model import Partition, bucket_of
 from harvester.core.text.inert_text import inert
 from harvester.manifest.option_values import place_named, spelled
 from harvester.runs.run_log import RunLog, locked, new_run_log, recorded
 from harvester.storage import layout, partition_reader, partition_writer, publish
 from harvester.storage.backends.base import LOCKS, META_DIR
 from harvester.storage.footer import Footer
-from harvester.storage.layout import TABLES, Partition, Tree, open_tree
+from harvester.storage.layout import TABLES, Tree, open_tree
 from harvester.storage.partition_reader import DataFile
 from harvester.storage.partition_writer import NewFile
 from harvester.storage.publication import Published

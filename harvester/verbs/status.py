@@ -212,10 +212,7 @@ def find(manifest: Manifest, tree: Tree, want: Wanted, now: float) -> Findings:
     with_paused = wanted_days.wanted(manifest, now, paused_too=True)
     scan = coverage_scan.read(tree, with_paused, now, manifest.datasets)
     all_states, silent = scan.states, tuple(empty_everywhere(scan, now))
-    states = {
-        dataset: {appid: all_states[dataset][appid] for appid in of_dataset}
-        for dataset, of_dataset in want.items()
-    }
+    states = scan.of(want).states
     lacking = dict(coverage_scan.lacking(states, want))
     history = RunHistory(manifest, tree, now, states)
     lacks = defaultdict[str, list[ExplainedDays]](list)

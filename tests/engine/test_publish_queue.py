@@ -13,13 +13,13 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import NO_DAYS, month_of
 from harvester.core.dataset import Dataset
 from harvester.core.errors import StoreError
-from harvester.core.model import Window
+from harvester.core.model import Partition, Window
 from harvester.engine import publish_queue
 from harvester.engine.publish_queue import PublishQueue
 from harvester.engine.raw_writer import RawWriter
-from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog, MonthOfBucket
+from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 from harvester.storage import publish, raw_log
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.raw_log import Group, write_group
 from tests.support.answers import DAILY, MARCH, answer, appid
@@ -93,7 +93,7 @@ def test_a_month_is_published_once(disk: Tree) -> None:
     work = PublishQueue(disk, dict(CATALOGUE), told, lambda: ANY_TIME)
     for each in (group(disk, 1, 0, APRIL), group(disk, 2, 0)):
         work.add(each)
-    march = MonthOfBucket(DAILY.name, MONTH, 0)
+    march = Partition(DAILY.name, MONTH, 0)
     work.enqueue([march])
     work.enqueue([march])
     work.close()

@@ -18,14 +18,13 @@ from harvester.core import calendar
 from harvester.core.calendar import day_range, parse_day
 from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.hold import Hold
-from harvester.core.model import Rate, Refusal
+from harvester.core.model import Partition, Rate, Refusal
 from harvester.core.rule import Action, Rule, Scope
 from harvester.scheduling.abandoned import TOO_MANY_FAILURES
 from harvester.scheduling.account_queue import (
     AccountQueue,
     Attempt,
     Backlog,
-    MonthOfBucket,
 )
 from harvester.scheduling.rate_state import RateState
 from harvester.scheduling.refusal_learning import SCOUTS
@@ -454,7 +453,7 @@ def test_a_month_is_complete_when_its_last_window_is_durable_or_given_up() -> No
     assert schedule.abandoned.months.take_complete() == []
     schedule.refused(second, rule(Action.STOP), START)
     march = calendar.parse_month("2026-03")
-    assert schedule.abandoned.months.take_complete() == [MonthOfBucket(HOURLY.name, march, 0)]
+    assert schedule.abandoned.months.take_complete() == [Partition(HOURLY.name, march, 0)]
     assert schedule.abandoned.months.take_complete() == []
 
 

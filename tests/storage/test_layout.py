@@ -10,10 +10,11 @@ import pytest
 from harvester.core.calendar import parse_month
 from harvester.core.config.settings import Output
 from harvester.core.errors import StoreError, UsageError
+from harvester.core.model import Partition
 from harvester.storage import layout
 from harvester.storage.backends import atomic_files, flock
 from harvester.storage.backends.base import temp_path
-from harvester.storage.layout import Partition, open_tree
+from harvester.storage.layout import open_tree
 from harvester.storage.state import account_cache
 from tests.support.output_helpers import path_of, tree_at
 

@@ -17,10 +17,11 @@ import pytest
 
 from harvester.core.calendar import month_of
 from harvester.core.errors import OtherVersion, StoreError
+from harvester.core.model import Partition
 from harvester.storage import layout, partition_reader, partition_writer
 from harvester.storage.backends import atomic_files
 from harvester.storage.footer import COVERAGE, DATASET, DIGEST, GROUPS, SCHEMA_KEY, Footer
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.partition_writer import NewFile
 from harvester.tables import coverage
 from harvester.tables.columns import arrow_schema

@@ -23,14 +23,14 @@ from harvester.core.calendar import (
 )
 from harvester.core.dataset import Dataset
 from harvester.core.errors import StoreError
-from harvester.core.model import RawAnswer, Window, bucket_of
+from harvester.core.model import Partition, RawAnswer, Window, bucket_of
 from harvester.core.readiness import settled_before
 from harvester.core.secret import Secret
 from harvester.storage import coverage_scan, publish, quarantine, raw_log
 from harvester.storage import footer as file_footer
 from harvester.storage.backends.base import read_bytes
 from harvester.storage.coverage_scan import States
-from harvester.storage.layout import RAW, Partition, Tree
+from harvester.storage.layout import RAW, Tree
 from harvester.storage.publication import Published
 from harvester.storage.publish import recover
 from harvester.storage.raw_log import Group, write_group

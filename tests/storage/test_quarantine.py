@@ -7,11 +7,11 @@ from urllib.parse import quote
 import pytest
 
 from harvester.core.calendar import date_of, parse_month
-from harvester.core.model import RawAnswer, Window
+from harvester.core.model import Partition, RawAnswer, Window
 from harvester.core.secret import Secret
 from harvester.storage import quarantine
 from harvester.storage.backends.base import read_bytes
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.quarantine import QuarantinedAnswer
 from tests.support.answers import DAILY, MARCH, appid
 

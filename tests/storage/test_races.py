@@ -13,10 +13,10 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import month_of, one_day
 from harvester.core.config.settings import Output
 from harvester.core.errors import LostRace
-from harvester.core.model import Window
+from harvester.core.model import Partition, Window
 from harvester.storage import layout, raw_log
 from harvester.storage.backends.base import MAX_RACES, Source, Store, Version
-from harvester.storage.layout import Partition, Tree, open_tree
+from harvester.storage.layout import Tree, open_tree
 from harvester.storage.publication import Published
 from harvester.storage.publish import publish, recover
 from harvester.storage.raw_log import Group, write_group

@@ -16,9 +16,8 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import month_of, parse_day
 from harvester.core.dataset import DATE_COLUMN, Dataset, Grain, Kind
-from harvester.core.model import RawAnswer, Window
+from harvester.core.model import Partition, RawAnswer, Window
 from harvester.sandbox.data import expected_rows
-from harvester.storage.layout import Partition
 from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
 from harvester.tables.columns import arrow_schema

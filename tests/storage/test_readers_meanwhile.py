@@ -17,9 +17,9 @@ import pyarrow as pa
 import pytest
 
 from harvester.core.calendar import month_of
+from harvester.core.model import Partition
 from harvester.storage import partition_writer
 from harvester.storage.footer import Footer
-from harvester.storage.layout import Partition
 from harvester.storage.partition_writer import NewFile
 from harvester.tables import coverage
 from harvester.tables.columns import arrow_schema

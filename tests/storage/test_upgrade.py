@@ -13,12 +13,12 @@ from harvester.core.calendar import month_of
 from harvester.core.dataset import Column, Dataset, Kind
 from harvester.core.errors import LeaseLost, OtherVersion, UsageError
 from harvester.core.hold import Hold
-from harvester.core.model import Window
+from harvester.core.model import Partition, Window
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog
 from harvester.runs.stream import Stream
 from harvester.storage import integrity_check, layout, partition_reader, raw_log
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.publish import publish
 from harvester.storage.state import rewrite_journal
 from harvester.tables.columns import arrow_schema

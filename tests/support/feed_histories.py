@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from harvester.catalogue import CATALOGUE
 from harvester.core.config.settings import Manifest, Output
 from harvester.core.errors import HistoryLost, LostRace
-from harvester.core.model import Window, bucket_of
+from harvester.core.model import Partition, Window, bucket_of
 from harvester.core.results import Change
 from harvester.manifest.resolve_credentials import CredentialReader
 from harvester.runs.clock import CheckedClock
@@ -31,7 +31,7 @@ from harvester.runs.stream import Stream
 from harvester.storage import layout, publish, raw_log
 from harvester.storage.backends.base import ANY, Source, Version
 from harvester.storage.backends.local import LocalStore
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.publish import TrustedTimes
 from harvester.verbs import forget, rewrite, verify
 from harvester.verbs.changes import ALL_CHANGES, changes_of

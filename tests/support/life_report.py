@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day, day_text
+from harvester.core.model import Partition
 from harvester.sandbox.data import period_of
-from harvester.storage.layout import Partition
 from tests.support.life_stories import Event, Scope, Story
 from tests.support.living_wechat import Answered
 

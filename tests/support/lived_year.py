@@ -32,7 +32,7 @@ from harvester.core import readiness
 from harvester.core.calendar import Day, day_text, each_day, month_begin, month_of
 from harvester.core.config.settings import Limits, Manifest, Pace
 from harvester.core.errors import HarvesterError
-from harvester.core.model import Rate
+from harvester.core.model import Partition, Rate
 from harvester.runs.harvest import execute
 from harvester.runs.narrator import Narrator
 from harvester.runs.record.events import Event as RunEvent
@@ -43,7 +43,6 @@ from harvester.runs.runtime import RunOptions
 from harvester.runs.stream import Stream
 from harvester.storage import layout, partition_reader
 from harvester.storage.backends import atomic_files
-from harvester.storage.layout import Partition
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
 from tests.support.life_report import (
     Comparison,
@@ -304,11 +303,10 @@ class Year:
         for dataset in self.scope.datasets:
             located = layout.partitions(tree, dataset)
             mine = {each: file for each, file in located.items() if file.name in names}
-            for each, footer in zip(
-                mine, partition_reader.footers(tree.store, mine.values()), strict=True
-            ):
-                if footer is not None:
-                    known = footer.coverage
+            read = partition_reader.rows_and_footers(tree.store, mine.values())
+            for each, file in zip(mine, read, strict=True):
+                if file is not None:
+                    known = file[1].coverage
                     found[each] = dict(zip(known.appids, known.masks["final"], strict=True))
         return found
 

@@ -27,7 +27,7 @@ from harvester.core.calendar import (
     one_day,
 )
 from harvester.core.config.settings import Account, Job, Manifest, Output
-from harvester.core.model import RawAnswer, Refusal, RowlessElement, Window
+from harvester.core.model import Partition, RawAnswer, Refusal, RowlessElement, Window
 from harvester.runs import facts
 from harvester.runs.clock import CheckedClock
 from harvester.runs.days.coverage_of_run import Harvested, read_coverage
@@ -39,7 +39,7 @@ from harvester.scheduling.listener import AbandonedDays
 from harvester.storage import coverage_scan, publish, quarantine, raw_log
 from harvester.storage.backends.base import META_DIR
 from harvester.storage.coverage_scan import States
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.publish import TrustedTimes
 from harvester.tables.evidence import Evidence

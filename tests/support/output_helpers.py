@@ -8,11 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harvester.core.model import Partition
 from harvester.storage import layout, partition_reader
 from harvester.storage.backends.base import Store
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.footer import Footer
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.publish import TrustedTimes
 from harvester.storage.state.change_entries import BEGIN, LogEntry, shelves
 from harvester.storage.state.change_reader import entries_of

@@ -17,9 +17,8 @@ from hypothesis import given, settings
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day, date_of, day_of, day_text, month_of, parse_day
 from harvester.core.dataset import DATE_COLUMN, Column, Dataset, Grain, Kind, Nesting
-from harvester.core.model import RawAnswer, Window
+from harvester.core.model import Partition, RawAnswer, Window
 from harvester.sandbox.data import expected_rows
-from harvester.storage.layout import Partition
 from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
 from harvester.tables import decode as rows

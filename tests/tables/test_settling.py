@@ -11,8 +11,8 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import date_of, day_text, instant, month_of, one_day, parse_day
 from harvester.core.dataset import Dataset
-from harvester.core.model import MAX_ODDITIES, RawAnswer, Window
-from harvester.storage.layout import Partition, Tree
+from harvester.core.model import MAX_ODDITIES, Partition, RawAnswer, Window
+from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group

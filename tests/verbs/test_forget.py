@@ -17,12 +17,12 @@ import pytest
 from harvester.cli import invoke
 from harvester.core.calendar import parse_day
 from harvester.core.exit_codes import Exit
-from harvester.core.model import ReportedQuota, Window, bucket_of
+from harvester.core.model import Partition, ReportedQuota, Window, bucket_of
 from harvester.manifest.loader import read
 from harvester.storage import layout, locks, quarantine, raw_log
 from harvester.storage.backends import atomic_files, flock
 from harvester.storage.backends.base import move, read_bytes, temp_path
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.raw_log import write_group
 from harvester.storage.state import account_cache
 from harvester.tables.coverage import AccountDays

@@ -316,7 +316,10 @@ def test_a_record_that_does_not_tell_leaves_the_days_to_the_next_run(
     assert judged(lab).exit_code is Exit.AGAIN
 
 
-@pytest.mark.parametrize("ended", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", 7e22, "soon"])
+@pytest.mark.parametrize(
+    "ended",
+    ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00", 7e22, "soon"],
+)
 def test_a_planted_time_ends_in_no_error(lab: RunHarness, ended: object) -> None:
     """Months are the calendar's, and have no name beyond its years."""
     lab.datasets, lab.begin = (HOURLY, "upstream_msg_month"), "2026-03-01"

@@ -25,12 +25,12 @@ from harvester.core.calendar import Day, DaySet, day_text, each_day, parse_day
 from harvester.core.config.settings import Manifest, Pause
 from harvester.core.dataset import Grain
 from harvester.core.day_states import REASONS, DaysInState, ExplainedDays
+from harvester.core.model import Partition
 from harvester.planning import wanted_days
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import Expectation
 from harvester.sandbox import TOKEN
 from harvester.sandbox.data import Row, expected_rows
-from harvester.storage.layout import Partition
 from harvester.verbs import status
 from harvester.verbs.page import cells, facts, tables
 from tests.support.doc_pages import EXIT_CODES

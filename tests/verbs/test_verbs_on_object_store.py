@@ -17,9 +17,10 @@ from harvester.core.calendar import parse_month
 from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
+from harvester.core.model import Partition
 from harvester.storage import locks
 from harvester.storage.backends.base import read_bytes
-from harvester.storage.layout import Partition, open_tree
+from harvester.storage.layout import open_tree
 from tests.support.claims import claim
 from tests.support.run_harness import BOTH, HOURLY, appid, days_between, expected, published_rows
 from tests.support.store_backends import CREDENTIALS, conditions_sent, download, s3_process

@@ -20,7 +20,7 @@ from harvester.cli import invoke
 from harvester.core.calendar import instant, month_of, parse_day
 from harvester.core.errors import OtherVersion, StoreError
 from harvester.core.exit_codes import Exit
-from harvester.core.model import Window
+from harvester.core.model import Partition, Window
 from harvester.storage import (
     integrity_check,
     layout,
@@ -31,7 +31,7 @@ from harvester.storage import (
 from harvester.storage.backends.base import FileInfo
 from harvester.storage.footer import COVERAGE, Footer, decode_footer
 from harvester.storage.integrity_check import FileCheck
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.partition_writer import NewFile
 from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group

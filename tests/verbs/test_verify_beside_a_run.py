@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from harvester.core.calendar import month_of
+from harvester.core.model import Partition
 from harvester.storage import layout, raw_log
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
 from harvester.storage.state import change_reader

@@ -20,7 +20,7 @@ from harvester.runs.processes.launcher import Launcher
 from harvester.runs.processes.messages import ShardTask
 from harvester.runs.processes.supervisor import Supervisor
 from harvester.runs.run_log import RunLog, recorded
-from harvester.runs.runtime import Project, RunOptions, shard_text
+from harvester.runs.runtime import Project, RunOptions
 from harvester.storage import coverage_scan
 from harvester.storage.layout import Tree
 from harvester.storage.raw_log import group_names
@@ -87,7 +87,7 @@ def _tasks(
         yield ShardTask(
             run_id=record.run_id,
             started_at=record.started_at,
-            shard=shard_text(number + index * total, count * total),
+            shard=f"{number + index * total}/{count * total}",
             own=mine,
             plan=_plan(project.tree, mine, narrowed, options, record.started_at),
             manifest=narrowed,

@@ -6,7 +6,6 @@ accounts.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -29,12 +28,9 @@ class CompleteDays:
     def of(cls, accounts: Iterable[tuple[DaySet, DaySet]]) -> Self:
         """Count accounts, each by the days it wants and those of them that it lacks."""
         judged, lack = list[DaySet](), list[DaySet]()
-        # Nearly all accounts want, and lack, the same days.
-        for (wanted, lacking), number in Counter(accounts).items():
-            for level in range(number.bit_length()):
-                if number >> level & 1:
-                    add_to_counts(judged, wanted, level)
-                    add_to_counts(lack, lacking, level)
+        for wanted, lacking in accounts:
+            add_to_counts(judged, wanted)
+            add_to_counts(lack, lacking)
         return cls(tuple(judged), tuple(lack))
 
     def __add__(self, other: CompleteDays) -> CompleteDays:

@@ -57,7 +57,6 @@ _RETRIES_PER_LEASE = 12
 _NEVER = float("-inf")
 
 _T = TypeVar("_T")
-_R = TypeVar("_R")
 
 _log = logging.getLogger("harvester.lease")
 
@@ -288,6 +287,6 @@ def seconds_of(note: Mapping[str, Any], usual: float) -> float:
     return usual
 
 
-def _for_each(function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
+def _for_each(function: Callable[[_T], object], items: Sequence[_T]) -> None:
     """Call a function for each item, at once if there are several."""
-    return [*(map_concurrently if len(items) > 1 else map)(function, items)]
+    list((map_concurrently if len(items) > 1 else map)(function, items))

@@ -19,10 +19,11 @@ from harvester.core import calendar
 from harvester.core.calendar import Month
 from harvester.core.dataset import Dataset
 from harvester.core.day_states import DaysBeside
-from harvester.storage import layout, partition_reader
+from harvester.storage import layout
 from harvester.storage.backends.base import FileInfo
 from harvester.storage.derived import derived_files
 from harvester.storage.layout import DERIVED, Tree
+from harvester.storage.partition_reader import rows_and_footers
 from harvester.storage.state.json_file import SideFile
 from harvester.tables import arrow_functions as pc
 from harvester.tables import coverage
@@ -55,7 +56,7 @@ class CoverageUpdate:
     def write(self) -> None:
         """Write the files whose rows differ. Raises StoreError and UsageError."""
         name = f"{DERIVED}/{self.tree.bucket_label(self.bucket)}.{self.manifest}.json"
-        side_file = SideFile[dict[str, str]](self.tree.store, name, dict, damaged={})
+        side_file = SideFile[dict[str, str]](self.tree.store, name, dict)
         former, files = side_file.read() or {}, self.files
         made_of = {name: days.marks() for name, days in self._days.items()}
         months = files.keys() | {month for marks in made_of.values() for month in marks}
@@ -83,10 +84,10 @@ class CoverageUpdate:
         self, month: Month, files: Mapping[str, FileInfo], old: pq.ParquetFile | None
     ) -> Iterator[pa.Table]:
         """Yield the rows of a month by dataset; those of ``old`` are there."""
-        footers = partition_reader.footers(self.tree.store, (files[x] for x in sorted(files)))
+        found = rows_and_footers(self.tree.store, (files[x] for x in sorted(files)))
         for name in sorted(self.datasets):
-            footer = next(footers) if name in files else None
-            made = self._days[name].rows(footer.coverage if footer else coverage.empty(month))
+            read = next(found) if name in files else None
+            made = self._days[name].rows(read[1].coverage if read else coverage.empty(month))
             if others := self.others.get(name):
                 yield _merged(name, made, others, derived_files.rows_of(old, COVERAGE))
             else:

@@ -56,6 +56,10 @@ class RunResult:
     state: str
     exceptions: tuple[GivenUp, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Raise an error for a time beyond those of a clock, so that the record is unreadable."""
+        self.ended_at.timestamp()
+
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:

@@ -16,9 +16,10 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import month_of
+from harvester.core.model import Partition
 from harvester.storage import integrity_check, layout, raw_log
 from harvester.storage.backends import atomic_files
-from harvester.storage.layout import Partition, Tree
+from harvester.storage.layout import Tree
 from harvester.storage.publish import publish, recover
 from harvester.storage.raw_log import write_group
 from harvester.tables.coverage import AccountDays
