@@ -204,7 +204,6 @@ LATE_IMPORTS: dict[tuple[str, str], str] = {
     ("verbs.run", "harvester.runs.processes.shared_run"): (
         "no run in one process pays for what supervises several"
     ),
-    ("core.text.escapes", "html.unescape"): "few texts have an entity: the table of all is large",
     ("verbs.progress", "rich.columns.Columns"): "no run without a terminal pays for a bar",
     ("readers.engines", "duckdb"): "an extra that not every user has",
     (
@@ -231,19 +230,19 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
     "core": 1_904,
-    "catalogue": 814,
-    "manifest": 1_539,
-    "planning": 656,
-    "scheduling": 1_400,
-    "tables": 2_116,
-    "wechat": 1_574,
-    "storage": 4_036,
-    "engine": 825,
-    "runs": 4_145,
-    "verbs": 4_888,
-    "readers": 537,
-    "cli": 2_771,
-    "sandbox": 831,
+    "catalogue": 792,
+    "manifest": 1_526,
+    "planning": 650,
+    "scheduling": 1_391,
+    "tables": 2_114,
+    "wechat": 1_542,
+    "storage": 4_018,
+    "engine": 824,
+    "runs": 4_106,
+    "verbs": 4_852,
+    "readers": 532,
+    "cli": 2_756,
+    "sandbox": 817,
     "root": 202,
 }
 MAX_SLACK = 40

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from html import unescape
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -61,10 +62,6 @@ def _plain(match: re.Match[bytes]) -> bytes:
         return match["plain"]
     if escape.startswith(b"%"):
         return unquote_to_bytes(escape).lower()
-    if escape.startswith(b"&"):
-        from html import unescape  # noqa: PLC0415 - few texts have an entity
-
-        text = unescape(escape.decode())
-    else:
-        text = escape.decode("unicode_escape")
+    is_html = escape.startswith(b"&")
+    text = unescape(escape.decode()) if is_html else escape.decode("unicode_escape")
     return text.encode("utf-8", "surrogatepass").lower()
