@@ -36,8 +36,8 @@ def _update(
 
     def change(old: pq.ParquetFile | None) -> Iterable[pa.Table]:
         *columns, moments = derived_files.rows_of(old, ACCOUNTS).columns
-        # Arrow turns numbers into moments slowly.
-        values = [each.to_pylist() for each in (*columns, moments.cast(pa.int64()))]
+        # Arrow turns numbers into moments slowly, and loads all its functions for a cast.
+        values = [x.to_pylist() for x in (*columns, moments.combine_chunks().view(pa.int64()))]
         rows = {appid: row for appid, *row in zip(*values, strict=True)}
         for appid, (*row, _, origin, _) in rows.items():
             if origin == manifest:

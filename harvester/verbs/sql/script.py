@@ -104,7 +104,7 @@ def views_of(
 def _attributes(store: Store) -> set[str]:
     """Return the names of the accounts' attributes. Raises StoreError."""
     found = derived_files.read_all(store, layout.ACCOUNTS)["attributes"]
-    return {name for chunk in found.chunks for name in chunk.keys.unique().to_pylist()}
+    return {name for chunk in found.chunks for name in chunk.keys.to_pylist()}
 
 
 def usable(argument: str, text: str) -> str:
