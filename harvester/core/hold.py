@@ -11,9 +11,9 @@ class Hold:
     """Ownership of the buckets that a run works on.
 
     It is asked where a call is handed out, before a file is replaced and before one is deleted:
-    threads cannot be cancelled, and a process that wakes after its lease must not go on. Without
-    ``is_good`` it cannot be lost. That returns whether no other run may work on the buckets, and
-    after its first False never True again.
+    threads cannot be cancelled, and a process that wakes after its lease must not go on.
+    ``is_good`` returns True while no other run may work on the buckets, and never again after its
+    first False. By default a hold cannot be lost.
     """
 
     __slots__ = ("is_good",)

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import Clock, today
-from harvester.core.dataset import Dataset
+from harvester.core.dataset import Dataset, api_of
 from harvester.sandbox import calls
 from harvester.sandbox.call_faults import ANYONE, MESSAGES, QUOTA, TOKEN, Refused
 from harvester.sandbox.data.account import digest, fraction
@@ -55,7 +55,7 @@ class FakeWeChat:
             PLAIN_TOKEN_PATH: self._plain_token,
             QUOTA_PATH: self._quota,
             **{dataset.path: partial(self._data, dataset) for dataset in CATALOGUE.values()},
-            **{f"/datacube/get{name.replace('_', '')}": self._offline for name in RETIRED},
+            **{f"/datacube/{api_of(name)}": self._offline for name in RETIRED},
         }
 
     # Control

@@ -108,7 +108,8 @@ class _Erasure(NamedTuple):
 
     def change(self, partition: Partition, before: int, after: int, op: Op = "erased") -> Published:
         """Return the change of a file that loses accounts; it names no account and no day."""
-        return Published(*partition[:2], self.tree.name(partition), before, after, op)
+        name, (dataset, month, _) = self.tree.name(partition), partition
+        return Published(dataset, month, name, before, after, op)
 
     def without_names(self, item: Published) -> Published:
         """Return a change without the accounts that are forgotten."""

@@ -191,7 +191,7 @@ def test_a_message_keeps_to_the_limits(receiver: Receiver, tmp_path: Path) -> No
 
 
 def test_one_line_too_many_is_left_out_alone(receiver: Receiver, tmp_path: Path) -> None:
-    """The lines before it are told, and the last line says that there are more."""
+    """All lines that fit are sent, and a last line says that there are more."""
     three = [item(name, advice=f"{name}: {'公众号' * 200}") for name in "abc"]
     assert notify(receiver.environ(), summary(tmp_path, *three)).returncode == 0
     told = receiver.got["WECOM"][1]["markdown"]["content"].splitlines()

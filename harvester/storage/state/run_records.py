@@ -57,7 +57,7 @@ class RunResult:
     exceptions: tuple[GivenUp, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise an error for a time beyond those of a clock, so that the record is unreadable."""
+        """Raise ValueError or OverflowError for a time that no clock has: the record is damaged."""
         self.ended_at.timestamp()
 
 

@@ -30,7 +30,7 @@ _MAX_ROUNDS = 10
 class ExportedTable(NamedTuple):
     """A table after an export: its newest version, and the files that were added and removed.
 
-    ``rows`` counts those of the added files. ``holding`` names snapshots that can still be read
+    ``rows`` is the number of rows that were added. ``holding`` names snapshots that can be read
     and hold rows that were deleted for good.
     """
 

@@ -66,10 +66,9 @@ class Dialect(NamedTuple):
 
     def no_rows(self, schema: pa.Schema) -> str:
         """Return a table of these columns without rows."""
-        types = tuple(self.types.items())
         columns = (
-            f"cast(null as {_changed(str(field.type), types)}) as {self.quoted(field.name)}"
-            for field in schema
+            f"cast(null as {_changed(str(x.type), *self.types.items())}) as {self.quoted(x.name)}"
+            for x in schema
         )
         return f"(select {', '.join(columns)} where false)"
 
@@ -90,7 +89,7 @@ def _doubled(value: str, characters: str) -> str:
 
 
 @cache
-def _changed(text: str, changes: tuple[tuple[str, str], ...]) -> str:
+def _changed(text: str, *changes: tuple[str, str]) -> str:
     for pattern, new in changes:
         text = re.sub(pattern, new, text)
     return text
