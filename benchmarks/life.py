@@ -57,8 +57,8 @@ def _shares(year: Report, calm: Report, holiday: Report) -> list[Limit]:
     return [
         Limit("answers without news", year["without_news"], "", 0.1, 0.1),
         Limit("side files", year["side_share"], "x data", 0.1, 0.1),
-        Limit("CPU of the last days", year["cpu_growth"], "x the first month's", 1.1, 1.1),
-        Limit("memory of the last days", year["memory_growth"], "x the first month's", 1.1, 1.1),
+        Limit("CPU of the last month", year["cpu_growth"], "x the first month's", 1.1, 1.1),
+        Limit("memory of the last month", year["memory_growth"], "x the first month's", 1.1, 1.1),
         Limit("calls of a holiday", calls, "x none", 1.02, 1.02),
         Limit("runs that end with 75 for a holiday", again, "", 1, 1),
     ]

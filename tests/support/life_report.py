@@ -236,8 +236,11 @@ def _months(
 
 
 def _growth(reports: list[RunReport], sizes: list[DaySizes]) -> dict[str, float]:
-    """Return what the last days take beside the first month, without its first day."""
-    first, last = reports[1:31], reports[-5:]
+    """Return what the last thirty days take beside the first, without the very first one.
+
+    As many of both, because the files of a month grow until its end.
+    """
+    first, last = reports[1:31], reports[-30:]
     side = {kind: size for kind, size in sizes[-1][1].items() if kind != "data"}
     return {
         "cpu_growth": median(each.cpu for each in last) / median(each.cpu for each in first),
