@@ -239,7 +239,7 @@ MAX_CODE = {
     "storage": 4_018,
     "engine": 824,
     "runs": 4_106,
-    "verbs": 4_852,
+    "verbs": 4_841,
     "readers": 532,
     "cli": 2_756,
     "sandbox": 817,

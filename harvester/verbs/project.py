@@ -270,10 +270,8 @@ def _is_open_to_all(file: Path) -> bool:
     """Return whether all users can read a file and enter the folders above it, False if missing."""
     try:
         real = file.resolve(strict=True)
-        modes = [folder.stat().st_mode for folder in real.parents]
-        return bool(real.stat().st_mode & stat.S_IROTH) and all(
-            mode & stat.S_IXOTH for mode in modes
-        )
+        is_within_reach = all(folder.stat().st_mode & stat.S_IXOTH for folder in real.parents)
+        return is_within_reach and bool(real.stat().st_mode & stat.S_IROTH)
     except OSError:
         return False
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from itertools import groupby
+from itertools import chain, groupby
 from math import gcd
 from operator import attrgetter, itemgetter
 from pathlib import Path
@@ -97,9 +97,8 @@ def _place(old: Output, to: str, buckets: int | None) -> Output:
         raise UsageError(problem, "look at `harvester plan`")
     new = replace(old, path=place_named(to), buckets=buckets or old.buckets, must_exist=False)
     if is_inside(new.path, old.path) or is_inside(old.path, new.path):
-        raise UsageError(
-            f"{inert(to)}: inside of {inert(str(old.path))}, or around it", "name a place beside it"
-        )
+        problem = f"{inert(to)}: inside of {inert(str(old.path))}, or around it"
+        raise UsageError(problem, "name a place beside it")
     return new
 
 
@@ -129,11 +128,8 @@ def rewrite_tree(
         tree_copy.copy_side_files(source, target)
         tree_copy.copy_tables(source, target)
         new.open(target, list(range(target.buckets)), is_new=True)
-        rows = [
-            made.rows_after
-            for dataset in datasets.values()
-            for made in _make_dataset(source, target, dataset, new)
-        ]
+        made = (_make_dataset(source, target, each, new) for each in datasets.values())
+        rows = [file.rows_after for file in chain.from_iterable(made)]
         tree_copy.retire_former_names(source, target, datasets, new)
     for tree in (source, target):
         # Without its lease another run may have changed the tree meanwhile: then all is made anew.
@@ -205,14 +201,9 @@ def _make_file(
     def is_mine(appid: str) -> bool:
         return bucket_of(appid, target.buckets) == partition.bucket
 
+    files = (partition_reader.opened(source.store, source.name(part), older=True) for part in parts)
     with ExitStack() as stack:
-        opened = [
-            stack.enter_context(
-                partition_reader.opened(source.store, source.name(part), older=True)
-            )
-            for part in parts
-        ]
-        stored = [each for each in opened if each is not None]
+        stored = [each for each in map(stack.enter_context, files) if each is not None]
         known = _coverage(partition.month, stored, is_mine)
         if not known.appids:
             return None
