@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, NamedTuple, TypeAlias
@@ -20,17 +20,20 @@ _MAX_LISTED = 40
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The deeds of one run; ``exit_code`` is None if it was killed.
+    """The deeds of one run of so many ``accounts``; ``exit_code`` is None if it was killed.
 
     ``attention`` has the keys of what it left to a person, and whether each was new.
 
     ``cpu`` has the seconds of the run without those of WeChat, which are in ``server``, and
-    ``memory`` is by how many KiB it grew. ``changes`` counts those of files, and ``final`` has the
-    masks of final days in the files that were replaced.
+    ``memory`` is by how many KiB it grew. ``pace`` has the seconds of a fixed piece of work just
+    before, because a shared machine is not always as fast. ``changes`` counts those of files, and
+    ``final`` has the masks of final days in the files that were replaced.
     """
 
     day: Day
     shard: int
+    accounts: int
+    pace: float
     exit_code: int | None = None
     reasons: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
@@ -236,15 +239,22 @@ def _months(
 
 
 def _growth(reports: list[RunReport], sizes: list[DaySizes]) -> dict[str, float]:
-    """Return what the last thirty days take beside the first, without the very first one.
+    """Return what an account takes in the last thirty days, beside those after the first day.
 
-    As many of both, because the files of a month grow until its end.
+    As many of both, because the files of a month grow until its end; and by account, because
+    accounts join.
     """
-    first, last = reports[1:31], reports[-30:]
+
+    def growth(figure: Callable[[RunReport], float]) -> float:
+        last, first = (
+            median(figure(each) / each.accounts for each in part)
+            for part in (reports[-30:], reports[1:31])
+        )
+        return last / first if first else 1.0
+
     side = {kind: size for kind, size in sizes[-1][1].items() if kind != "data"}
     return {
-        "cpu_growth": median(each.cpu for each in last) / median(each.cpu for each in first),
-        "memory_growth": median(each.memory for each in last)
-        / max(1, median(each.memory for each in first)),
+        "cpu_growth": growth(lambda each: each.cpu / each.pace),
+        "memory_growth": growth(lambda each: each.memory),
         "side_share": sum(side.values()) / max(1, sizes[-1][1].get("data", 0)),
     }
