@@ -140,10 +140,7 @@ def _processes(wanted: int, buckets: int, limits: Limits) -> int:
             f"use {buckets} of them; `harvester rewrite --buckets {wanted}` makes a tree with more,"
             " and a new tree gets output.buckets",
         )
-    if wanted > limits.connections:
-        raise UsageError(
-            f"{wanted} processes need at least {wanted} limits.connections, which is"
-            f" {limits.connections}",
-            "they are shared out: raise the limit, or use fewer processes",
-        )
+    if wanted > (most := limits.connections):
+        what = f"{wanted} processes need at least {wanted} limits.connections, which is {most}"
+        raise UsageError(what, "they are shared out: raise the limit, or use fewer processes")
     return wanted
