@@ -111,7 +111,7 @@ def test_many_kills_in_a_row_then_one_run_is_exact(
     dice = random.Random(seed)
     with sandbox_process("--latency", "0.01") as address:
         manifest = write_manifest(tmp_path, address, 12, begin, buckets=processes)
-        # A killed run may have made all calls that it was allocated, and used up 1,000 in a day.
+        # What a killed run was allocated counts as made: many of them use up the 1,000 of a day.
         enough = manifest.read_text().replace("limits: {", "limits: {daily_quota: 1000000, ")
         manifest.write_text(enough)
         told, at = follow(tmp_path / "output", None)

@@ -20,14 +20,15 @@ _MAX_LISTED = 40
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The deeds of one run of so many ``accounts``; ``exit_code`` is None if it was killed.
+    """Report of one run; ``exit_code`` is None if it was killed.
 
-    ``attention`` has the keys of what it left to a person, and whether each was new.
+    ``accounts`` is the number of its accounts. ``attention`` has the keys of what it left to a
+    person, and whether each was new.
 
     ``cpu`` has the seconds of the run without those of WeChat, which are in ``server``, and
-    ``memory`` is by how many KiB it grew. ``pace`` has the seconds of a fixed piece of work just
-    before, because a shared machine is not always as fast. ``changes`` counts those of files, and
-    ``final`` has the masks of final days in the files that were replaced.
+    ``memory`` is by how many KiB it grew. ``pace`` has the CPU seconds of a fixed piece of
+    work just before the run: the speed of a shared machine changes. ``changes`` is the number of
+    changed files. ``final`` has the masks of final days in the files that were replaced.
     """
 
     day: Day
@@ -239,10 +240,10 @@ def _months(
 
 
 def _growth(reports: list[RunReport], sizes: list[DaySizes]) -> dict[str, float]:
-    """Return what an account takes in the last thirty days, beside those after the first day.
+    """Return the CPU and memory per account of the last thirty days, as a ratio to the first ones.
 
-    As many of both, because the files of a month grow until its end; and by account, because
-    accounts join.
+    Thirty days are compared with thirty, because the files of a month grow until its end. Numbers
+    are per account, because accounts join during the life. The very first day is left out.
     """
 
     def growth(figure: Callable[[RunReport], float]) -> float:

@@ -13,7 +13,9 @@ import socket
 import sys
 import time
 from contextlib import suppress
-from importlib import import_module
+
+# Loaded here, because else each process that is forked would load its own.
+import pyarrow.compute  # noqa: F401 - as the line above says
 
 from harvester.runs.processes.messages import PAIR, UNKNOWN_END
 from harvester.runs.processes.shard_process import work
@@ -32,8 +34,6 @@ def serve(descriptor: int) -> None:
     control = socket.socket(fileno=descriptor)
     # A core dump would hold every secret.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Here, because else each process would load its own.
-    import_module("pyarrow.compute")
     # The modules are never freed. Collecting garbage in them would copy them into each process.
     gc.freeze()
     gc.enable()
