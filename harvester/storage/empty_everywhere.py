@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import groupby
 from typing import Literal, NamedTuple
@@ -11,12 +11,14 @@ from harvester.core import calendar, readiness
 from harvester.core.calendar import Day
 from harvester.core.exit_codes import Exit
 from harvester.core.text.wording import Message, said
-from harvester.storage.coverage_scan import Scan, States
+from harvester.storage.coverage_scan import Scan
 from harvester.tables.evidence import HOURLY_RUNS
 
 _HOUR = 3600
 _PATIENCE = 2
-"""Days for which a run asks again if other datasets have no rows either."""
+"""Days for which a run asks again in an outage."""
+_WITHOUT_A_SAY = "user"
+"""Family whose tables do not tell a holiday from an outage."""
 
 
 class EmptyEverywhere(NamedTuple):
@@ -24,8 +26,8 @@ class EmptyEverywhere(NamedTuple):
 
     ``accounts`` counts those that were asked, the first of them at ``since``. ``meaning`` is
     "again" while a run may obtain rows, from ``retry_at`` on; "person" if the user should look; and
-    "note" if other datasets have rows for these days, so that they are likely to be empty. Times
-    are in seconds since the Unix epoch; in JSON they are RFC 3339 in UTC.
+    "note" on a holiday, on which other datasets have no rows either. Times are in seconds since the
+    Unix epoch; in JSON they are RFC 3339 in UTC.
     """
 
     dataset: str
@@ -63,11 +65,9 @@ def empty_everywhere(scan: Scan, now: float) -> list[EmptyEverywhere]:
             if not asked:
                 continue
             before, since = readiness.period_begin(grain, day - 1), min(asked)
-            is_told = any(
-                _have_rows(other, day) for name, other in scan.states.items() if name != dataset
-            )
             is_first = not calendar.has_day(days, before)
-            meaning = _meaning(since, now, is_told=is_told, is_first=is_first)
+            is_holiday = _is_holiday(scan, dataset, day)
+            meaning = _meaning(since, now, is_holiday=is_holiday, is_first=is_first)
             at = _retry_at(scan, dataset, since, now) if meaning == "again" else None
             date = calendar.date_of(day)
             found.append(EmptyEverywhere(dataset, date, date, len(asked), since, meaning, at))
@@ -83,10 +83,10 @@ def exit_of(found: Iterable[EmptyEverywhere]) -> Exit:
 
 
 def _meaning(
-    since: int, now: float, *, is_told: bool, is_first: bool
+    since: int, now: float, *, is_holiday: bool, is_first: bool
 ) -> Literal["again", "note", "person"]:
     age = calendar.today(now) - calendar.today(since)
-    if is_told:
+    if is_holiday:
         return "again" if is_first and age < 1 else "note"
     return "again" if age < _PATIENCE else "person"
 
@@ -100,11 +100,23 @@ def _retry_at(scan: Scan, dataset: str, since: int, now: float) -> float:
     return today if today > now else calendar.instant(calendar.today(now) + 1, ready)
 
 
-def _have_rows(states: Mapping[str, States], day: Day) -> bool:
-    """Return whether half of the accounts that were asked for a day have rows."""
-    answered = [state for state in states.values() if calendar.has_day(state.answered, day)]
-    filled = sum(calendar.has_day(state.with_rows, day) for state in answered)
-    return 0 < len(answered) <= 2 * filled
+def _is_holiday(scan: Scan, dataset: str, day: Day) -> bool:
+    """Return whether half of the other tables of the accounts are silent about a day too.
+
+    These are the ones that usually have rows of the account around the day. The user family has
+    rows of days on which nothing happens, so it has no say.
+    """
+    silent = asked = 0
+    whose = scan.evidence[dataset].usual(day)
+    for name, other in scan.evidence.items():
+        if name == dataset or other.dataset.family == _WITHOUT_A_SAY:
+            continue
+        usual = {*other.usual(day)}
+        known = [other.histories[appid] for appid in whose if appid in usual]
+        answered = [each for each in known if calendar.has_day(each.answered, day)]
+        asked += len(answered)
+        silent += sum(not calendar.has_day(each.with_rows, day) for each in answered)
+    return 0 < asked <= 2 * silent
 
 
 def _joined(found: list[EmptyEverywhere]) -> Iterator[EmptyEverywhere]:

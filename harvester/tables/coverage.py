@@ -2,13 +2,15 @@
 
 A mask is an integer whose bit 0 is the first of the month. A day is *final*, or *provisional* and
 asked again on later Beijing days, or unknown. In addition it may be *quarantined*, if the last
-answer was not usable, and it may have rows. An empty day is *confirmed* by evidence:
-see `harvester.tables.evidence`. It is *old* if its first answer came more than 30 days after it.
+answer was not usable, and it may have rows. A day is *late* if an answer without rows came before
+its rows, and *old* if its first answer came more than 30 days after it. A final empty day rests on
+two answers, unless its mask says that it rests on a *guide* or is *contradicted*: see
+`harvester.tables.evidence`.
 
 The text form is stored in a Parquet footer: base64 of a version byte, the length of the payload,
 the payload compressed with zstd, and a CRC-32 of the payload. The payload is the month, the number
 of accounts, the number of times, and then arrays in little-endian byte order: appids of 8 bytes
-each, the six masks, the sorted times at which provisional days were asked last, those at which they
+each, the masks, the sorted times at which provisional days were asked last, the times at which they
 were asked first, and those of the answers that their rows rest on.
 """
 
@@ -33,7 +35,7 @@ from harvester.core.calendar import DaySet, Month
 from harvester.core.errors import DamagedOutput, OtherVersion
 from harvester.core.model import is_appid
 
-VERSION = 1
+VERSION = 2
 """Version of the text form, stored in its first byte in every version."""
 
 _HEADER = struct.Struct("<BI")
@@ -44,7 +46,13 @@ _DAYS_PER_ACCOUNT = 32
 SECONDS = 0xFFFFFFFF
 """Part of a number in `Coverage.asked` that is the time."""
 
-_MASKS = ("final", "provisional", "quarantined", "with_rows", "confirmed", "again")
+COUNTS = ("count_1", "count_2", "count_3")
+"""Masks of the days on which the columns of `Dataset.counts` are above 0."""
+
+_MASKS = (
+    *("final", "provisional", "quarantined", "with_rows"),
+    *("again", "late", "guide", "contradicted", *COUNTS),
+)
 
 OLD_DAYS = 31
 """Key in `AccountDays.asked` of all old empty days that were asked once, which have no own time."""
@@ -66,16 +74,22 @@ class AccountDays:
     """State of one account's days in a month.
 
     ``asked`` has the times at which each provisional day was asked; day 0 is the first of the
-    month. All other fields are masks. ``confirmed`` has empty days that evidence confirms, and
-    ``again`` old days that were empty once and were asked again on a later Beijing day.
+    month. All other fields are masks. ``again`` has the old days that were asked again on a later
+    Beijing day, and ``late`` those whose rows came after an empty answer. Final empty days rest on
+    a ``guide`` or are ``contradicted``. ``count_1`` to ``count_3`` are those of `COUNTS`.
     """
 
     final: int = 0
     provisional: int = 0
     quarantined: int = 0
     with_rows: int = 0
-    confirmed: int = 0
     again: int = 0
+    late: int = 0
+    guide: int = 0
+    contradicted: int = 0
+    count_1: int = 0
+    count_2: int = 0
+    count_3: int = 0
     asked: dict[int, AskTimes] = field(default_factory=dict)
 
     @property
@@ -209,12 +223,14 @@ def encode(coverage: Coverage) -> str:
 
 
 def decode(text: str | bytes) -> Coverage:
-    """Parse the text form. Raises DamagedOutput if it is damaged, OtherVersion if it is newer."""
+    """Parse the text form. Raises DamagedOutput if it is damaged, OtherVersion for another one."""
     try:
         raw = base64.b64decode(text, validate=True)
         version, length = _HEADER.unpack_from(raw)
         if version > VERSION:
             raise OtherVersion.newer("coverage", version, VERSION)
+        if version < VERSION:
+            raise OtherVersion.older("coverage", version, VERSION)
         return _parse_payload(_decompress(raw, length))
     except (ValueError, OSError, struct.error):
         raise DamagedOutput(
