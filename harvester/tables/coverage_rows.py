@@ -154,7 +154,7 @@ def _rows_of_kind(
     """Return the rows of all accounts with these days; provisional days have one each."""
     final, provisional, quarantined, with_rows, guide, contradicted = masks
     wanted, stretch, silent, causes = beside
-    guide |= silent
+    guide |= silent & provisional
     known = final | provisional, provisional & ~(stretch | silent), quarantined, with_rows
     days = Counter[tuple[Any, ...]]()
     stretch &= provisional
