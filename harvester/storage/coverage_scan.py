@@ -23,11 +23,11 @@ from harvester.tables.coverage import COUNTS, OLD_DAYS, AskTimes, Coverage, once
 from harvester.tables.evidence import (
     Evidence,
     GuideDays,
+    GuidedDays,
     History,
-    first_witness,
+    guided_days,
     is_twice_empty,
     old_days_to_ask,
-    silent_days,
 )
 from harvester.tables.merge import AccountEvidence
 
@@ -335,29 +335,28 @@ class _AccountScan:
     ) -> AccountEvidence:
         """Return the evidence about the empty days; guided days that a guide denies are open."""
         states = self.states
-        silent = denied = calendar.NO_DAYS
+        silent, waiting, denied = GuidedDays()
         if guide:
             if reopened := states.guide & guide.active:
                 states.guide &= ~reopened
                 states.provisional |= reopened
                 states.no_ask_today &= ~reopened
                 states.asked |= {day: AskTimes(0, 0) for day in calendar.each_day(reopened)}
-            silent, denied = silent_days(dataset, states.with_rows, self._empty(beside), guide)
+            found = guided_days(dataset, states.with_rows, self._empty(), guide)
+            silent, waiting, denied = found
             denied |= self.once & guide.active
             silent |= self.once & guide.sure & ~guide.active
         if dataset.gapless and states.with_rows:
             begin, end = calendar.oldest(states.with_rows), calendar.newest(states.with_rows)
             denied |= states.provisional & ~states.with_rows & calendar.day_range(begin, end)
-        spared = silent if dataset.guide and dataset.guide.spares else calendar.NO_DAYS
-        return beside._replace(silent=spared, contradicted=denied)
+        if dataset.guide and not dataset.guide.spares:
+            return beside._replace(thinned=silent, waiting=waiting, contradicted=denied)
+        return beside._replace(silent=silent, waiting=waiting, contradicted=denied)
 
-    def _empty(self, beside: AccountEvidence) -> dict[Day, AskTimes]:
-        """Return the times of the empty days, from their first witness on."""
-        return {
-            day: times._replace(first=first_witness(times, beside.moments))
-            for day, times in self.states.asked.items()
-            if not calendar.has_day(self.states.with_rows, day)
-        }
+    def _empty(self) -> dict[Day, AskTimes]:
+        """Return the times of the empty days that have times of their own."""
+        asked, with_rows = self.states.asked, self.states.with_rows
+        return {day: x for day, x in asked.items() if not calendar.has_day(with_rows, day)}
 
     def judged(self, appid: str, evidence: Evidence) -> States:
         """Return the states, once it is decided which provisional days need no request now."""
@@ -376,7 +375,7 @@ class _AccountScan:
                 continue
             else:
                 is_due = evidence.is_due(appid, day, asked)
-                if not own.contradicted & one and is_twice_empty(asked, own.moments):
+                if not own.contradicted & one and is_twice_empty(asked):
                     states.twice |= one
                 if is_due and evidence.is_reopened(appid, day, asked):
                     states.again |= one

@@ -44,12 +44,16 @@ APART_SECONDS = 6 * 3600
 class AccountEvidence(NamedTuple):
     """Evidence of other tables, other days and other accounts about an account's empty days.
 
-    ``silent`` days are empty by their guide as well, and of ``contradicted`` ones it has rows, or
-    the dataset has a row for every day. No answer of the Beijing days in ``moments`` is a witness.
-    ``is_unknown`` is True for an account that never had a row.
+    ``silent`` days are empty by their guide as well, those in ``waiting`` are so far, ``thinned``
+    ones are but wait for their last age, and of ``contradicted`` ones it has rows, or the dataset
+    has a row for every day. Old days whose answer is of a Beijing day in ``moments`` rest on no
+    stretch, because WeChat was silent then about a day that has rows. ``is_unknown`` is True for an
+    account that never had a row.
     """
 
     silent: DaySet = calendar.NO_DAYS
+    waiting: DaySet = calendar.NO_DAYS
+    thinned: DaySet = calendar.NO_DAYS
     contradicted: DaySet = calendar.NO_DAYS
     moments: frozenset[Day] = frozenset()
     is_unknown: bool = False
@@ -207,9 +211,8 @@ class AccountChange:
                 self.known.asked.pop(bit, None)
             else:
                 known = self.known.asked.get(bit)
+                # A first time that is unknown, as told by a wrong clock, would settle the day.
                 first = min(known.first, asked_at) if known and known.first else asked_at
-                if not self.known.with_rows >> bit & 1 and self._is_no_witness(first):
-                    first = asked_at
                 rests_on = known.rests_on if known else 0
                 self.known.asked[bit] = AskTimes(first, asked_at, rests_on or asked_at)
 
@@ -261,8 +264,7 @@ class AccountChange:
     def _is_second(self, first: int, new: DecodedAnswer) -> bool:
         """Return whether an empty answer is the second one since the time ``first``."""
         is_apart = new.answer.asked_at - first >= APART_SECONDS
-        is_later = is_apart and new.on.day > calendar.today(first)
-        return bool(first) and is_later and not self._is_no_witness(first)
+        return bool(first) and is_apart and new.on.day > calendar.today(first)
 
     def _ask_old_again(
         self, once: int, late: int, empty: int, new: DecodedAnswer
@@ -288,7 +290,7 @@ class AccountChange:
         timed = calendar.month_mask(evidence.contradicted, self.month)
         timed = again & (-1 if evidence.is_unknown or is_void else timed)
         for bit in _bits(timed):
-            known.asked[bit] = AskTimes(times.first, times.first)
+            known.asked[bit] = AskTimes(0 if is_void else times.first, times.first)
         return 0, again & ~timed
 
     def _record_old(self, untimed: int, asked_at: int) -> None:
