@@ -13,7 +13,6 @@ from harvester.core.calendar import Day, DaySet
 from harvester.core.dataset import Dataset
 from harvester.core.day_states import DaysInState, ExplainedDays, answered_states
 from harvester.core.model import DayRange
-from harvester.core.readiness import settled_before
 from harvester.core.text.safe_text import safe_text
 from harvester.planning.wanted_days import Missing, Wanted
 from harvester.storage import layout, partition_reader, quarantine
@@ -34,8 +33,7 @@ class States:
     ``quarantined`` days was rejected. ``confirmed`` days are empty by evidence, and all empty days
     of a ``sparse`` dataset are ordinary. Days ``everywhere`` are empty for all accounts. ``told``
     are gaps that an earlier run has told. ``settled`` days are empty and final by what other months
-    show. ``asked`` has the times of provisional days. No window has days on both sides of
-    ``boundary``.
+    show. ``asked`` has the times of provisional days.
     """
 
     no_ask_today: DaySet = calendar.NO_DAYS
@@ -49,7 +47,6 @@ class States:
     settled: DaySet = calendar.NO_DAYS
     asked: dict[Day, AskTimes] = field(default_factory=dict)
     sparse: bool = False
-    boundary: Day = calendar.FIRST_DAY
 
     def clip_to(self, inside: DaySet) -> None:
         """Remove all other days."""
@@ -181,16 +178,13 @@ def to_ask(states: dict[str, dict[str, States]], want: Wanted, refetch: Refetch 
     """Return the days that a run requests."""
     again = {} if refetch is None else refetched(states, want, refetch)
     days: Wanted = {}
-    boundaries: dict[tuple[str, str], Day] = {}
     for dataset, of_dataset in want.items():
         days[dataset] = {}
         for appid, wanted in of_dataset.items():
             state = states[dataset][appid]
             chosen = again.get(dataset, {}).get(appid, calendar.NO_DAYS)
             days[dataset][appid] = wanted & (~state.no_ask_today | chosen)
-            if state.boundary > calendar.FIRST_DAY:
-                boundaries[dataset, appid] = state.boundary
-    return Missing(days, again, boundaries)
+    return Missing(days, again)
 
 
 def refetched(states: dict[str, dict[str, States]], want: Wanted, state: Refetch) -> Wanted:
@@ -246,19 +240,13 @@ class _AccountScan:
 
     def judged(self, appid: str, evidence: Evidence) -> States:
         """Return the states, once it is decided which provisional days need no request now."""
-        states, dataset = self.states, evidence.dataset
-        states.sparse = dataset.sparse
+        states = self.states
+        states.sparse = evidence.dataset.sparse
         states.everywhere = evidence.empty_everywhere
         for day, asked in states.asked.items():
             one = calendar.one_day(day)
             if evidence.waits(appid, day, asked, confirmed=bool(states.confirmed & one)):
                 states.no_ask_today |= one
-            is_late = states.with_rows & one and day < settled_before(
-                dataset, asked.last, empty=False
-            )
-            if is_late and dataset.may_be_delayed:
-                # WeChat called its last answer preliminary: it gets a window of its own.
-                states.boundary = max(states.boundary, day + 1)
         if self.once or self.again:
             self._judge_old(evidence)
         return states
