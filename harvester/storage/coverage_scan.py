@@ -45,8 +45,7 @@ class States:
     ones by a guide, are final by other files. Of provisional days in ``twice`` two answers agree
     that they are empty. All empty days of a ``sparse`` dataset are ordinary. Days ``everywhere``
     are empty for all accounts, and those in ``again`` are asked again because late rows came.
-    ``told`` are gaps that an earlier run has told. ``asked`` has the times of provisional days. No
-    window has days on both sides of ``boundary``.
+    ``told`` are gaps that an earlier run has told. ``asked`` has the times of provisional days.
     """
 
     no_ask_today: DaySet = calendar.NO_DAYS
@@ -64,7 +63,6 @@ class States:
     told: DaySet = calendar.NO_DAYS
     asked: dict[Day, AskTimes] = field(default_factory=dict)
     sparse: bool = False
-    boundary: Day = calendar.FIRST_DAY
 
     def clip_to(self, inside: DaySet) -> None:
         """Remove all other days."""
@@ -242,16 +240,13 @@ def to_ask(states: dict[str, dict[str, States]], want: Wanted, refetch: Refetch 
     """Return the days that a run requests."""
     again = {} if refetch is None else refetched(states, want, refetch)
     days: Wanted = {}
-    boundaries: dict[tuple[str, str], Day] = {}
     for dataset, of_dataset in want.items():
         days[dataset] = {}
         for appid, wanted in of_dataset.items():
             state = states[dataset][appid]
             chosen = again.get(dataset, {}).get(appid, calendar.NO_DAYS)
             days[dataset][appid] = wanted & (~state.no_ask_today | chosen)
-            if state.boundary > calendar.FIRST_DAY:
-                boundaries[dataset, appid] = state.boundary
-    return Missing(days, again, boundaries)
+    return Missing(days, again)
 
 
 def refetched(states: dict[str, dict[str, States]], want: Wanted, state: Refetch) -> Wanted:

@@ -74,8 +74,9 @@ class Published:
 
         Only answers that count are noted.
         """
-        # A window over two months is decoded twice: its dropped rows count in the first one.
-        if decoded.dropped and calendar.month_of(window.begin) == self.month:
+        # A window over two months is decoded twice: its dropped rows count in the last one, which
+        # owes a day.
+        if decoded.dropped and calendar.month_of(window.end) == self.month:
             self.dropped[window] += decoded.dropped
         if decoded.unknown or decoded.missing:
             self.unknown.update(decoded.unknown)
