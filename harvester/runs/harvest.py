@@ -170,7 +170,7 @@ def _ask_reopened(state: RunState, harvested: Harvested, scan: coverage_scan.Sca
         }
         for name, of_dataset in harvested.want.items()
     }
-    queues = make_queues(state.manifest, wanted_days.Missing(days, {}), harvested.want)
+    queues = make_queues(state.manifest, harvested.want, wanted_days.Missing(days, {}))
     if queues:
         run_in_loop(partial(_harvest, state, queues, scan.evidence))
     return bool(queues)
