@@ -287,7 +287,8 @@ class _AccountScan:
     """One account's days as the footers have them.
 
     ``once`` and ``again`` are the old days that were empty at their first answer, and ``old`` has
-    those in ``once`` by month, with their time. ``counts`` are those of `coverage.COUNTS`.
+    those in ``once`` by month, with their time. ``counts`` are those of `coverage.COUNTS`, and
+    ``differs`` has the final days of which an answer had other rows, with its Beijing day.
     """
 
     states: States = field(default_factory=States)
@@ -295,6 +296,7 @@ class _AccountScan:
     again: DaySet = calendar.NO_DAYS
     late: DaySet = calendar.NO_DAYS
     old: list[tuple[DaySet, AskTimes]] = field(default_factory=list)
+    differs: dict[Day, Day] = field(default_factory=dict)
     counts: list[DaySet] = field(default_factory=lambda: [calendar.NO_DAYS] * len(COUNTS))
 
     def add_asked(self, begin: Day, asked: dict[int, AskTimes], once: DaySet) -> None:
@@ -377,6 +379,10 @@ class _AccountScan:
             if not is_due:
                 states.no_ask_today |= one
         states.contradicted |= own.contradicted
+        for day, on in self.differs.items():
+            # A newer day is in the window of the newest one.
+            if on == evidence.today - 1 and on - day >= dataset.span:
+                states.no_ask_today &= ~calendar.one_day(day)
         if self.once or self.again:
             self._judge_old(evidence, own)
         states.again &= ~states.no_ask_today
@@ -407,6 +413,9 @@ def _add_month(accounts: dict[str, _AccountScan], coverage: Coverage) -> None:
     masks = zip(coverage.appids, *coverage.masks.values(), strict=True)
     for place, (appid, final, provisional, bad, rows, *others) in enumerate(masks):
         account = accounts[appid]
+        if coverage.differs:
+            differs = coverage.differs_of(place)
+            account.differs.update((begin + bit, found.day) for bit, found in differs.items())
         states = account.states
         states.no_ask_today |= day_set(final | bad)
         states.answered |= day_set(final | provisional)
