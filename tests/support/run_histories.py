@@ -379,6 +379,7 @@ def _published(choose: _Choices, whose: str) -> Published:
         choose.number(),
         days=day_range(window.begin, window.end),
         appids={whose},
+        corrected={(whose, day) for day in choose.some(days)},
         quarantined=[
             QuarantinedDay(*window[:2], date_of(window.begin), reason) for reason in reasons
         ],

@@ -143,7 +143,8 @@ class Members:
     has the seconds that refused requests waited, by action. ``out_of_time`` and ``out_of_lease``
     say that the run was cut short by its time budget, or by a lease that was not renewed in time.
     ``failed`` is the error that ended the run early, ``bugs`` counts internal errors, and the days
-    that one of them quarantined. This run put ``rejected`` days into quarantine.
+    that one of them quarantined. This run put ``rejected`` days into quarantine,
+    and replaced the final rows of ``corrected`` account-days.
     ``accounts`` are those with trouble, ``suspicious`` the first new ranges, ``damaged`` the raw
     groups that were moved to quarantine, ``without_rows`` the elements of answers that have no row.
     ``paused`` accounts are not asked. ``pending`` days were owed when the run was cut short, and
@@ -175,6 +176,7 @@ class Members:
     token_calls: Annotated[int, operator.add] = 0
     bytes: Annotated[int, operator.add] = 0
     surplus_answers: Annotated[int, operator.add] = 0
+    corrected: Annotated[int, operator.add] = 0
     quota_questions: Annotated[int, operator.add] = 0
     quotas_refused: Annotated[int, operator.add] = 0
     bugs: Annotated[int, operator.add] = 0

@@ -155,6 +155,7 @@ class Record(Members):
         self.published.append(
             PublishedFile(item.dataset, item.ref_month, item.path, *rows, item.op)
         )
+        self.corrected += len(item.corrected)
         self.damaged += item.damaged
         self.rejected |= {*item.quarantined}
         self.bugs += sum(day.reason.startswith(INTERNAL_ERROR) for day in item.quarantined)

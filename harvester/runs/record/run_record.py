@@ -42,6 +42,7 @@ MAX_ROWLESS = 100
 _AS_THEY_ARE = (
     *("run_id", "verb", "manifest_digest", "shard", "windows", "requests", "answered", "retries"),
     *("token_calls", "quota_questions", "bytes", "surplus_answers", "rows"),
+    "corrected",
 )
 """Members of `Record` that the record for JSON has under the same names."""
 
@@ -196,4 +197,5 @@ def feed_entry(item: Published) -> LogEntry:
         appids=tuple(sorted(item.changed_appids)),
         rows_before=item.rows_before,
         rows_after=item.rows_after,
+        corrected=bool(item.corrected),
     )
