@@ -170,7 +170,7 @@ def _ask_reopened(state: RunState, harvested: Harvested, scan: coverage_scan.Sca
         }
         for name, of_dataset in harvested.want.items()
     }
-    queues = make_queues(state.manifest, wanted_days.Missing(days, {}, {}))
+    queues = make_queues(state.manifest, harvested.want, wanted_days.Missing(days, {}))
     if queues:
         run_in_loop(partial(_harvest, state, queues, scan.evidence))
     return bool(queues)
@@ -236,7 +236,7 @@ def _plan_and_harvest(state: RunState) -> Harvested:
     plan = wanted_days.summarise(as_kept(manifest), want, missing)
     _check_request_limit(plan.requests, state)
     state.stream.report(planned(want, plan))
-    queues = make_queues(manifest, missing) if plan.requests else []
+    queues = make_queues(manifest, want, missing) if plan.requests else []
     # A slow clock finds nothing missing. Where something is asked, the first token tells the time.
     if (clock.is_doubted or not (queues or clock.is_checked)) and not manifest.api.is_sandbox:
         run_in_loop(partial(ask_for_time, manifest, state.context))
@@ -268,12 +268,15 @@ def planned(want: wanted_days.Wanted, plan: wanted_days.Plan) -> Planned:
     return Planned(plan.requests, plan.account_days, plan.bound, len(accounts), plan.paused)
 
 
-def make_queues(manifest: Manifest, missing: wanted_days.Missing) -> list[AccountQueue]:
+def make_queues(
+    manifest: Manifest, want: wanted_days.Wanted, missing: wanted_days.Missing
+) -> list[AccountQueue]:
     """Return a queue for each account with missing days, its datasets in the catalogue's order."""
     backlogs: defaultdict[str, list[Backlog]] = defaultdict(list)
-    for dataset, appid, lacking, boundary in wanted_days.each_missing(manifest, missing):
+    for dataset, appid, lacking in wanted_days.each_missing(manifest, missing):
         again = missing.again.get(dataset.name, {}).get(appid, calendar.NO_DAYS)
-        backlogs[appid].append(Backlog(dataset, lacking, boundary, refetch=again))
+        along = want[dataset.name][appid]
+        backlogs[appid].append(Backlog(dataset, lacking, along, refetch=again))
     buckets = manifest.output.buckets
     return [AccountQueue(appid, bucket_of(appid, buckets), of) for appid, of in backlogs.items()]
 

@@ -23,11 +23,11 @@ from harvester.tables.coverage import COUNTS, OLD_DAYS, AskTimes, Coverage, once
 from harvester.tables.evidence import (
     Evidence,
     GuideDays,
+    GuidedDays,
     History,
-    first_witness,
+    guided_days,
     is_twice_empty,
     old_days_to_ask,
-    silent_days,
 )
 from harvester.tables.merge import AccountEvidence
 
@@ -45,8 +45,7 @@ class States:
     ones by a guide, are final by other files. Of provisional days in ``twice`` two answers agree
     that they are empty. All empty days of a ``sparse`` dataset are ordinary. Days ``everywhere``
     are empty for all accounts, and those in ``again`` are asked again because late rows came.
-    ``told`` are gaps that an earlier run has told. ``asked`` has the times of provisional days. No
-    window has days on both sides of ``boundary``.
+    ``told`` are gaps that an earlier run has told. ``asked`` has the times of provisional days.
     """
 
     no_ask_today: DaySet = calendar.NO_DAYS
@@ -64,7 +63,6 @@ class States:
     told: DaySet = calendar.NO_DAYS
     asked: dict[Day, AskTimes] = field(default_factory=dict)
     sparse: bool = False
-    boundary: Day = calendar.FIRST_DAY
 
     def clip_to(self, inside: DaySet) -> None:
         """Remove all other days."""
@@ -105,6 +103,20 @@ class States:
     def empty(self) -> DaySet:
         """Days that were answered without rows."""
         return self.covered & ~self.with_rows & ~self.quarantined
+
+    def by_witness(self) -> dict[str, DaySet]:
+        """Return the final days by what they rest on, in the words of the table `coverage`."""
+        final = self.answered & ~(self.provisional | self.quarantined)
+        empty = final & ~self.with_rows
+        guide, stretch = empty & (self.guide | self.silent), empty & self.stretch
+        contradicted = empty & self.contradicted & ~guide
+        return {
+            "rows": final & self.with_rows,
+            "two_answers": empty & ~(guide | stretch | contradicted),
+            "guide": guide,
+            "stretch": stretch & ~(guide | contradicted),
+            "contradicted": contradicted,
+        }
 
     @property
     def suspicious(self) -> DaySet:
@@ -242,16 +254,13 @@ def to_ask(states: dict[str, dict[str, States]], want: Wanted, refetch: Refetch 
     """Return the days that a run requests."""
     again = {} if refetch is None else refetched(states, want, refetch)
     days: Wanted = {}
-    boundaries: dict[tuple[str, str], Day] = {}
     for dataset, of_dataset in want.items():
         days[dataset] = {}
         for appid, wanted in of_dataset.items():
             state = states[dataset][appid]
             chosen = again.get(dataset, {}).get(appid, calendar.NO_DAYS)
             days[dataset][appid] = wanted & (~state.no_ask_today | chosen)
-            if state.boundary > calendar.FIRST_DAY:
-                boundaries[dataset, appid] = state.boundary
-    return Missing(days, again, boundaries)
+    return Missing(days, again)
 
 
 def refetched(states: dict[str, dict[str, States]], want: Wanted, state: Refetch) -> Wanted:
@@ -292,7 +301,8 @@ class _AccountScan:
     """One account's days as the footers have them.
 
     ``once`` and ``again`` are the old days that were empty at their first answer, and ``old`` has
-    those in ``once`` by month, with their time. ``counts`` are those of `coverage.COUNTS`.
+    those in ``once`` by month, with their time. ``counts`` are those of `coverage.COUNTS`, and
+    ``differs`` has the final days of which an answer had other rows, with its Beijing day.
     """
 
     states: States = field(default_factory=States)
@@ -300,6 +310,7 @@ class _AccountScan:
     again: DaySet = calendar.NO_DAYS
     late: DaySet = calendar.NO_DAYS
     old: list[tuple[DaySet, AskTimes]] = field(default_factory=list)
+    differs: dict[Day, Day] = field(default_factory=dict)
     counts: list[DaySet] = field(default_factory=lambda: [calendar.NO_DAYS] * len(COUNTS))
 
     def add_asked(self, begin: Day, asked: dict[int, AskTimes], once: DaySet) -> None:
@@ -335,29 +346,28 @@ class _AccountScan:
     ) -> AccountEvidence:
         """Return the evidence about the empty days; guided days that a guide denies are open."""
         states = self.states
-        silent = denied = calendar.NO_DAYS
+        silent, waiting, denied = GuidedDays()
         if guide:
             if reopened := states.guide & guide.active:
                 states.guide &= ~reopened
                 states.provisional |= reopened
                 states.no_ask_today &= ~reopened
                 states.asked |= {day: AskTimes(0, 0) for day in calendar.each_day(reopened)}
-            silent, denied = silent_days(dataset, states.with_rows, self._empty(beside), guide)
+            found = guided_days(dataset, states.with_rows, self._empty(), guide)
+            silent, waiting, denied = found
             denied |= self.once & guide.active
             silent |= self.once & guide.sure & ~guide.active
         if dataset.gapless and states.with_rows:
             begin, end = calendar.oldest(states.with_rows), calendar.newest(states.with_rows)
             denied |= states.provisional & ~states.with_rows & calendar.day_range(begin, end)
-        spared = silent if dataset.guide and dataset.guide.spares else calendar.NO_DAYS
-        return beside._replace(silent=spared, contradicted=denied)
+        if dataset.guide and not dataset.guide.spares:
+            return beside._replace(thinned=silent, waiting=waiting, contradicted=denied)
+        return beside._replace(silent=silent, waiting=waiting, contradicted=denied)
 
-    def _empty(self, beside: AccountEvidence) -> dict[Day, AskTimes]:
-        """Return the times of the empty days, from their first witness on."""
-        return {
-            day: times._replace(first=first_witness(times, beside.moments))
-            for day, times in self.states.asked.items()
-            if not calendar.has_day(self.states.with_rows, day)
-        }
+    def _empty(self) -> dict[Day, AskTimes]:
+        """Return the times of the empty days that have times of their own."""
+        asked, with_rows = self.states.asked, self.states.with_rows
+        return {day: x for day, x in asked.items() if not calendar.has_day(with_rows, day)}
 
     def judged(self, appid: str, evidence: Evidence) -> States:
         """Return the states, once it is decided which provisional days need no request now."""
@@ -376,13 +386,17 @@ class _AccountScan:
                 continue
             else:
                 is_due = evidence.is_due(appid, day, asked)
-                if not own.contradicted & one and is_twice_empty(asked, own.moments):
+                if not own.contradicted & one and is_twice_empty(asked):
                     states.twice |= one
                 if is_due and evidence.is_reopened(appid, day, asked):
                     states.again |= one
             if not is_due:
                 states.no_ask_today |= one
         states.contradicted |= own.contradicted
+        for day, on in self.differs.items():
+            # A newer day is in the window of the newest one.
+            if on == evidence.today - 1 and on - day >= dataset.span:
+                states.no_ask_today &= ~calendar.one_day(day)
         if self.once or self.again:
             self._judge_old(evidence, own)
         states.again &= ~states.no_ask_today
@@ -413,6 +427,9 @@ def _add_month(accounts: dict[str, _AccountScan], coverage: Coverage) -> None:
     masks = zip(coverage.appids, *coverage.masks.values(), strict=True)
     for place, (appid, final, provisional, bad, rows, *others) in enumerate(masks):
         account = accounts[appid]
+        if coverage.differs:
+            differs = coverage.differs_of(place)
+            account.differs.update((begin + bit, found.day) for bit, found in differs.items())
         states = account.states
         states.no_ask_today |= day_set(final | bad)
         states.answered |= day_set(final | provisional)

@@ -226,7 +226,7 @@ def _write_merged(update: _PartitionUpdate, stored: DataFile | None, fresh: list
     old = stored.batches(schema) if stored else ()
     replaces = stored.version if stored else None
     new = NewFile(store, update.done.path, update.dataset, replaces)
-    tables = merge.merged(schema, old, _changes(update, known, fresh))
+    tables = merge.merged(update.dataset, old, _changes(update, known, fresh))
     return partition_writer.write(new, tables, footer)
 
 
@@ -245,20 +245,23 @@ def _changes(
         change.settle_by_guide()
         # So that of two answers about a day the newest one stands in the end.
         for answer, stamp, decoded in sorted(replies, key=_asking_order):
-            accepted = change.accepted_days(answer)
-            if accepted:
+            on = day_of(calendar.today(answer.asked_at - stamp.behind))
+            if answer.asked_at < empty_from:
+                # An empty answer settles nothing.
+                on = on._replace(day=0)
+            new = DecodedAnswer(answer, decoded, stamp, on)
+            if change.known.final & change.known.with_rows:
+                change.compare(new)
+            if accepted := change.accepted_days(answer):
                 update.done.note(answer.window, decoded)
-                on = day_of(calendar.today(answer.asked_at - stamp.behind))
-                if answer.asked_at < empty_from:
-                    # An empty answer settles nothing.
-                    on = on._replace(day=0)
-                change.apply(accepted, DecodedAnswer(answer, decoded, stamp, on))
+                change.apply(accepted, new)
         update.record_change(change)
         yield change
         # The account is merged when the next one is asked for.
         if changed := change.changed:
             change.record_news()
             update.done.changed_appids.add(appid)
+            update.done.corrected.update((appid, day) for day in change.corrected)
             update.changed_days |= calendar.from_month_mask(changed, update.month)
 
 

@@ -34,6 +34,10 @@ _LONGEST_HOLE = 35
 """Days before a day in which quiet days do not count: a longer silence makes no account usual."""
 _LOOK_BACK = 450
 """Days back to which a day may be empty everywhere: 14 months and more."""
+_GUIDED_AGE = 2
+"""Least age at which an empty day is asked again whose guide is silent so far."""
+_LIES = 20
+"""A guide lies for an account if it is silent about one of so many days with rows."""
 DENSE_AGES = (1, 2, 3, 7, 14, 28)
 """Ages of an empty day that is contradicted, and of one for which an account asks for the others.
 
@@ -72,9 +76,7 @@ class GuideDays(NamedTuple):
     asked: Mapping[Day, AskTimes]
 
     def is_silent(self, days: DaySet, since: float) -> bool:
-        """Return whether it was silent about all of these days on a Beijing day after a time."""
-        if days & (~self.answered | self.active):
-            return False
+        """Return whether its silence about all of these days is of a Beijing day after a time."""
         last = (self.asked.get(day, _NEVER).last for day in calendar.each_day(days & ~self.sure))
         return all(calendar.today(at) > calendar.today(since) for at in last)
 
@@ -185,30 +187,34 @@ class Evidence:
         today, last = self.today, calendar.today(asked.last)
         if not asked.last or last > today:
             return True
-        own, first = self.accounts[appid], first_witness(asked, self.accounts[appid].moments)
+        own, first = self.accounts[appid], asked.first
         is_everywhere = has_day(self.empty_everywhere, day)
         is_sentinel = is_everywhere and appid in self.sentinels(day)
         if last == today:
-            hour, since = self.now // _HOUR, asked.first // _HOUR
-            is_hourly = is_sentinel and asked.first == first and calendar.today(first) == today
+            hour, since = self.now // _HOUR, first // _HOUR
+            is_hourly = is_sentinel and calendar.today(first) == today
             return is_hourly and asked.last // _HOUR < hour <= since + HOURLY_RUNS
         if self.is_reopened(appid, day, asked):
             return True
         history, ages = self.histories[appid], self.dataset.refresh.empty
         if is_sentinel or has_day(own.contradicted, day):
             ages = DENSE_AGES
+        elif has_day(own.thinned, day):
+            ages = ages[-1:]
         elif is_everywhere or history.with_rows & after(day):
             ages = self.dataset.refresh.thin
+        if has_day(own.waiting, day):
+            # Its guide is asked again this morning, and may spare the question.
+            ages = tuple(max(_GUIDED_AGE, age) for age in ages)
         return _is_due(ages, calendar.today(first), last, today)
 
     def is_reopened(self, appid: str, day: Day, asked: AskTimes) -> bool:
         """Return whether late rows, or those of a guide, took all that an empty day rests on."""
-        own = self.accounts[appid]
-        if not first_witness(asked, own.moments):
+        if not asked.first:
             return True
         if not has_day(self.reopened, day):
             return False
-        return has_day(own.contradicted, day) or appid in self.usual(day)
+        return has_day(self.accounts[appid].contradicted, day) or appid in self.usual(day)
 
     def is_due_with_rows(self, day: Day, asked: AskTimes, *, is_late: bool) -> bool:
         """Return whether a provisional day with rows must be asked now."""
@@ -246,37 +252,46 @@ class Evidence:
         )
 
 
-def first_witness(asked: AskTimes, moments: frozenset[Day]) -> int:
-    """Return the time of the first answer that is a witness of an empty day, 0 without any."""
-    if calendar.today(asked.first) not in moments:
-        return asked.first
-    return asked.last if calendar.today(asked.last) not in moments else 0
-
-
-def is_twice_empty(asked: AskTimes, moments: frozenset[Day]) -> bool:
+def is_twice_empty(asked: AskTimes) -> bool:
     """Return whether two answers of different Beijing days agree that a day is empty."""
-    first = first_witness(asked, moments)
-    is_apart = asked.last - first >= APART_SECONDS
-    return bool(first) and is_apart and calendar.today(asked.last) > calendar.today(first)
+    is_apart = asked.last - asked.first >= APART_SECONDS
+    return (
+        bool(asked.first) and is_apart and calendar.today(asked.last) > calendar.today(asked.first)
+    )
 
 
-def silent_days(
+class GuidedDays(NamedTuple):
+    """Empty days by what a guide says of them: ``silent``, ``waiting`` for it, or ``denied``."""
+
+    silent: DaySet = NO_DAYS
+    waiting: DaySet = NO_DAYS
+    denied: DaySet = NO_DAYS
+
+
+def guided_days(
     dataset: Dataset, with_rows: DaySet, asked: Mapping[Day, AskTimes], guide: GuideDays
-) -> tuple[DaySet, DaySet]:
-    """Return the empty days in ``asked`` of which a guide is silent too, and those that it denies.
+) -> GuidedDays:
+    """Return what a guide says of the empty days in ``asked``.
 
-    A guide that was silent about a day with rows does not count as silent for this account.
+    One that is silent about a twentieth of the days with rows does not count for this account.
     """
-    silent, denied = NO_DAYS, NO_DAYS
-    is_daily = dataset.grain in (Grain.DAY, Grain.HOUR)
-    lies = is_daily and with_rows & guide.answered & ~guide.active
+    silent, waiting, denied = NO_DAYS, NO_DAYS, NO_DAYS
+    compared = with_rows & guide.answered if _is_daily(dataset) else NO_DAYS
+    lies = _LIES * calendar.count_days(compared & ~guide.active) > calendar.count_days(compared)
     for day, times in asked.items():
         period = calendar.day_range(day, readiness.period_end(dataset.grain, day))
         if period & guide.active:
             denied |= calendar.one_day(day)
-        elif times.first and not lies and guide.is_silent(period, times.first):
-            silent |= calendar.one_day(day)
-    return silent, denied
+        elif times.first and not lies and not period & ~guide.answered:
+            if guide.is_silent(period, times.first):
+                silent |= calendar.one_day(day)
+            else:
+                waiting |= calendar.one_day(day)
+    return GuidedDays(silent, waiting, denied)
+
+
+def _is_daily(dataset: Dataset) -> bool:
+    return dataset.grain in (Grain.DAY, Grain.HOUR)
 
 
 def old_days_to_ask(history: History, once: DaySet, again: DaySet) -> DaySet:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -22,7 +22,8 @@ from harvester.core.calendar import Day, DaySet, Month, month_begin
 from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.errors import DamagedOutput
 from harvester.core.model import RawAnswer
-from harvester.tables.columns import Slice, numbers_of
+from harvester.tables.columns import Slice, arrow_schema, numbers_of
+from harvester.tables.corrections import corrected_days
 from harvester.tables.coverage import COUNTS, OLD_DAYS, AccountDays, AskTimes
 from harvester.tables.day_rows import DecodeResult
 from harvester.tables.row_difference import unchanged_days
@@ -44,12 +45,16 @@ APART_SECONDS = 6 * 3600
 class AccountEvidence(NamedTuple):
     """Evidence of other tables, other days and other accounts about an account's empty days.
 
-    ``silent`` days are empty by their guide as well, and of ``contradicted`` ones it has rows, or
-    the dataset has a row for every day. No answer of the Beijing days in ``moments`` is a witness.
-    ``is_unknown`` is True for an account that never had a row.
+    ``silent`` days are empty by their guide as well, those in ``waiting`` are so far, ``thinned``
+    ones are but wait for their last age, and of ``contradicted`` ones it has rows, or the dataset
+    has a row for every day. Old days whose answer is of a Beijing day in ``moments`` rest on no
+    stretch, because WeChat was silent then about a day that has rows. ``is_unknown`` is True for an
+    account that never had a row.
     """
 
     silent: DaySet = calendar.NO_DAYS
+    waiting: DaySet = calendar.NO_DAYS
+    thinned: DaySet = calendar.NO_DAYS
     contradicted: DaySet = calendar.NO_DAYS
     moments: frozenset[Day] = frozenset()
     is_unknown: bool = False
@@ -105,6 +110,8 @@ class AccountChange:
     rejected: dict[Day, RejectedDay] = field(default_factory=dict)
     applied: int = 0
     unchanged: set[Day] = field(default_factory=set)
+    compared: dict[Day, tuple[Slice, Day]] = field(default_factory=dict)
+    corrected: set[Day] = field(default_factory=set)
     evidence: AccountEvidence | None = None
 
     @property
@@ -180,6 +187,7 @@ class AccountChange:
         known.quarantined = known.quarantined & ~good | bad
         known.with_rows |= filled
         known.late |= late
+        known.differs = {bit: x for bit, x in known.differs.items() if not filled >> bit & 1}
         known.guide &= ~filled
         known.contradicted &= ~filled
         self.applied |= accepted
@@ -189,6 +197,24 @@ class AccountChange:
         if bad or self.rejected:
             self._record_rejections(good, bad, new)
         self._take_rows(filled, new)
+
+    def compare(self, new: DecodedAnswer) -> None:
+        """Take the rows of final days that an answer has beside, to be compared once merged."""
+        decoded, first = new.decoded, month_begin(self.month)
+        if self.evidence is None or not new.on.day or decoded.delayed:
+            return
+        final = self.known.final & self.known.with_rows
+        final &= ~(self.known.quarantined | refetch_mask(new.answer, self.month))
+        for bit in _bits(final & _mask_of(decoded.days.keys() - decoded.incomplete, self.month)):
+            self.compared[first + bit] = decoded.days[first + bit], new.on.day
+
+    def correct(self, old: Sequence[Slice], key: Sequence[str]) -> None:
+        """Compare the final days with the account's old rows, and replace the corrected ones."""
+        first = month_begin(self.month)
+        known = {first + bit: found for bit, found in self.known.differs.items()}
+        self.corrected = {*corrected_days(old, self.compared, known, key)}
+        self.known.differs = {day - first: found for day, found in known.items()}
+        self.rows.update((day, self.compared[day][0]) for day in self.corrected)
 
     def _take_rows(self, filled: int, new: DecodedAnswer) -> None:
         first, counts = month_begin(self.month), new.on.dataset.counts
@@ -207,9 +233,8 @@ class AccountChange:
                 self.known.asked.pop(bit, None)
             else:
                 known = self.known.asked.get(bit)
+                # A first time that is unknown, as told by a wrong clock, would settle the day.
                 first = min(known.first, asked_at) if known and known.first else asked_at
-                if not self.known.with_rows >> bit & 1 and self._is_no_witness(first):
-                    first = asked_at
                 rests_on = known.rests_on if known else 0
                 self.known.asked[bit] = AskTimes(first, asked_at, rests_on or asked_at)
 
@@ -261,8 +286,7 @@ class AccountChange:
     def _is_second(self, first: int, new: DecodedAnswer) -> bool:
         """Return whether an empty answer is the second one since the time ``first``."""
         is_apart = new.answer.asked_at - first >= APART_SECONDS
-        is_later = is_apart and new.on.day > calendar.today(first)
-        return bool(first) and is_later and not self._is_no_witness(first)
+        return bool(first) and is_apart and new.on.day > calendar.today(first)
 
     def _ask_old_again(
         self, once: int, late: int, empty: int, new: DecodedAnswer
@@ -288,7 +312,7 @@ class AccountChange:
         timed = calendar.month_mask(evidence.contradicted, self.month)
         timed = again & (-1 if evidence.is_unknown or is_void else timed)
         for bit in _bits(timed):
-            known.asked[bit] = AskTimes(times.first, times.first)
+            known.asked[bit] = AskTimes(0 if is_void else times.first, times.first)
         return 0, again & ~timed
 
     def _record_old(self, untimed: int, asked_at: int) -> None:
@@ -322,26 +346,32 @@ def span_mask(begin: Day, end: Day, month: Month) -> int:
 
 
 def merged(
-    schema: pa.Schema, old: Iterable[pa.RecordBatch], changes: Iterable[AccountChange]
+    dataset: Dataset, old: Iterable[pa.RecordBatch], changes: Iterable[AccountChange]
 ) -> Iterator[pa.Table]:
     """Yield the old rows with the changes applied, in row groups.
 
     ``old`` must be sorted by appid and the dataset's key, and ``changes`` by appid, with each
     account once. Raises DamagedOutput if the appids of the old rows are not sorted.
     """
-    return into_row_groups(schema, _interleave(old, changes))
+    return into_row_groups(arrow_schema(dataset), _interleave(old, changes, dataset.key))
 
 
-def _interleave(old: Iterable[pa.RecordBatch], changes: Iterable[AccountChange]) -> Iterator[Slice]:
+def _interleave(
+    old: Iterable[pa.RecordBatch], changes: Iterable[AccountChange], key: Sequence[str]
+) -> Iterator[Slice]:
     accounts = _accounts(old)
     appid, rows = next(accounts, _NO_MORE)
     for change in changes:
         while appid < change.appid:
             yield from rows
             appid, rows = next(accounts, _NO_MORE)
+        mine: Iterable[Slice] = rows if appid == change.appid else ()
+        if change.compared:
+            mine = [*mine]
+            change.correct(mine, key)
         new = sorted(change.rows.items(), key=itemgetter(0))
         replaced: dict[Day, list[Slice]] = {}
-        yield from _replace_days(rows if appid == change.appid else (), new, replaced)
+        yield from _replace_days(mine, new, replaced)
         if replaced:
             change.unchanged |= unchanged_days(replaced, change.rows)
     yield from rows
