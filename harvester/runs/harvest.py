@@ -145,7 +145,7 @@ def execute(state: RunState) -> None:
         scan = coverage_scan.read(tree, want, clock(), state.manifest.datasets, state.own)
         if _ask_reopened(state, harvested, scan):
             scan = coverage_scan.read(tree, want, clock(), state.manifest.datasets, state.own)
-        _conclude(state, harvested, scan)
+        _conclude(state, harvested, want, scan)
 
 
 def _is_narrowed(state: RunState) -> bool:
@@ -176,11 +176,16 @@ def _ask_reopened(state: RunState, harvested: Harvested, scan: coverage_scan.Sca
     return bool(queues)
 
 
-def _conclude(state: RunState, harvested: Harvested, scan: coverage_scan.Scan) -> None:
-    """Report what the files have now, and have the tables made of it once the run ends."""
+def _conclude(
+    state: RunState, harvested: Harvested, want: wanted_days.Wanted, scan: coverage_scan.Scan
+) -> None:
+    """Report what the files have now, and have the tables made of it once the run ends.
+
+    ``scan`` has the days of ``want``, which may have paused accounts besides those harvested.
+    """
     manifest, tree, clock, whole = state.manifest, state.tree, state.context.clock, state.whole
-    want, found = harvested.want, scan.states
-    harvested = harvested._replace(scan=scan.of(want))
+    found = scan.states
+    harvested = harvested._replace(scan=scan.of(harvested.want))
     state.stream.report(read_coverage(state.stream.own, manifest, tree, harvested, clock))
     if _is_narrowed(state):
         want = wanted_days.wanted(whole, state.started_at, paused_too=True)

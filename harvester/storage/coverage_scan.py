@@ -104,6 +104,20 @@ class States:
         """Days that were answered without rows."""
         return self.covered & ~self.with_rows & ~self.quarantined
 
+    def by_witness(self) -> dict[str, DaySet]:
+        """Return the final days by what they rest on, in the words of the table `coverage`."""
+        final = self.answered & ~(self.provisional | self.quarantined)
+        empty = final & ~self.with_rows
+        guide, stretch = empty & (self.guide | self.silent), empty & self.stretch
+        contradicted = empty & self.contradicted & ~guide
+        return {
+            "rows": final & self.with_rows,
+            "two_answers": empty & ~(guide | stretch | contradicted),
+            "guide": guide,
+            "stretch": stretch & ~(guide | contradicted),
+            "contradicted": contradicted,
+        }
+
     @property
     def suspicious(self) -> DaySet:
         """Empty days between days with rows that nothing explains."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from harvester.core import calendar, readiness
-from harvester.core.calendar import Day
+from harvester.core.calendar import Day, DaySet
 from harvester.core.exit_codes import Exit
-from harvester.core.text.wording import Message, said
-from harvester.storage.coverage_scan import Scan
+from harvester.core.text.wording import Message, counted, said
+from harvester.storage.coverage_scan import Scan, States
 from harvester.tables.evidence import HOURLY_RUNS
 
 _HOUR = 3600
@@ -21,13 +21,17 @@ _WITHOUT_A_SAY = "user"
 """Family whose tables do not tell a holiday from an outage."""
 
 
+Meaning: TypeAlias = Literal["again", "note", "person"]
+
+
 class EmptyEverywhere(NamedTuple):
     """Consecutive days of one dataset without rows of 90% of the accounts that usually have some.
 
-    ``accounts`` counts those that were asked, the first of them at ``since``. ``meaning`` is
-    "again" while a run may obtain rows, from ``retry_at`` on; "person" if the user should look; and
-    "note" on a holiday, on which other datasets have no rows either. Times are in seconds since the
-    Unix epoch; in JSON they are RFC 3339 in UTC.
+    Or without rows of some of them, once late rows came of others, or between days with rows of a
+    dataset without gaps. ``accounts`` counts those that wait, the first one since ``since``.
+    ``meaning`` is "again" while a run may obtain rows, from ``retry_at`` on; "person" if the user
+    should look; and "note" on a holiday, on which other datasets have no rows either. Times are in
+    seconds since the Unix epoch; in JSON they are RFC 3339 in UTC.
     """
 
     dataset: str
@@ -35,7 +39,7 @@ class EmptyEverywhere(NamedTuple):
     end: date
     accounts: int
     since: int
-    meaning: Literal["again", "note", "person"]
+    meaning: Meaning
     retry_at: float | None
 
     @property
@@ -47,31 +51,46 @@ class EmptyEverywhere(NamedTuple):
     def text(self) -> Message:
         """The days, and how many accounts wait for them."""
         days = calendar.range_text(*map(calendar.day_of, (self.begin, self.end)))
-        silence = "no rows of {days} for nearly all accounts: {count:,} wait for them"
-        return said(silence, days=days, count=self.accounts)
+        accounts = counted(self.accounts, "account")
+        return said("no rows of {days} so far, of {accounts}", days=days, accounts=accounts)
 
 
 def empty_everywhere(scan: Scan, now: float) -> list[EmptyEverywhere]:
-    """Return the days that are empty everywhere and not final yet, each dataset's oldest first."""
+    """Return the days without rows that are not final and are owed, each dataset's oldest first."""
     found: list[EmptyEverywhere] = []
     for dataset, states in scan.states.items():
-        days, grain = scan.evidence[dataset].empty_everywhere, scan.evidence[dataset].dataset.grain
+        evidence = scan.evidence[dataset]
+        days = evidence.empty_everywhere | evidence.reopened | _holes(scan, dataset)
         for day in calendar.each_day(days):
-            asked = [
-                state.asked[day].first
-                for state in states.values()
-                if calendar.has_day(state.provisional & state.empty, day) and day in state.asked
+            # Late rows came of some accounts, and others usually have some as well.
+            is_reopened = calendar.has_day(evidence.reopened, day)
+            whose = evidence.usual(day) if is_reopened else states
+            since = [
+                states[appid].asked[day].first
+                for appid in whose
+                if appid in states and _is_owed(states[appid], day)
             ]
-            if not asked:
-                continue
-            before, since = readiness.period_begin(grain, day - 1), min(asked)
-            is_first = not calendar.has_day(days, before)
-            is_holiday = _is_holiday(scan, dataset, day)
-            meaning = _meaning(since, now, is_holiday=is_holiday, is_first=is_first)
-            at = _retry_at(scan, dataset, since, now) if meaning == "again" else None
-            date = calendar.date_of(day)
-            found.append(EmptyEverywhere(dataset, date, date, len(asked), since, meaning, at))
+            if since:
+                silent = calendar.has_day(evidence.empty_everywhere, day) and not is_reopened
+                meaning = _meaning(scan, dataset, day, min(since), now) if silent else "again"
+                at = _retry_at(scan, dataset, min(since), now) if meaning == "again" else None
+                date = calendar.date_of(day)
+                about = len(since), min(since), meaning, at
+                found.append(EmptyEverywhere(dataset, date, date, *about))
     return list(_joined(found))
+
+
+def _is_owed(state: States, day: Day) -> bool:
+    return day in state.asked and calendar.has_day(state.provisional & state.empty, day)
+
+
+def _holes(scan: Scan, dataset: str) -> DaySet:
+    """Return the days between rows of an account that a dataset without gaps owes."""
+    found = calendar.NO_DAYS
+    if scan.evidence[dataset].dataset.gapless:
+        for state in scan.states[dataset].values():
+            found |= state.contradicted & state.provisional & state.empty
+    return found
 
 
 def exit_of(found: Iterable[EmptyEverywhere]) -> Exit:
@@ -82,11 +101,12 @@ def exit_of(found: Iterable[EmptyEverywhere]) -> Exit:
     return Exit.INCOMPLETE if "person" in meanings else Exit.DONE
 
 
-def _meaning(
-    since: int, now: float, *, is_holiday: bool, is_first: bool
-) -> Literal["again", "note", "person"]:
-    age = calendar.today(now) - calendar.today(since)
-    if is_holiday:
+def _meaning(scan: Scan, dataset: str, day: Day, since: int, now: float) -> Meaning:
+    """Return the meaning of a day that is empty everywhere and was asked first at ``since``."""
+    age, evidence = calendar.today(now) - calendar.today(since), scan.evidence[dataset]
+    if _is_holiday(scan, dataset, day):
+        before = readiness.period_begin(evidence.dataset.grain, day - 1)
+        is_first = not calendar.has_day(evidence.empty_everywhere, before)
         return "again" if is_first and age < 1 else "note"
     return "again" if age < _PATIENCE else "person"
 

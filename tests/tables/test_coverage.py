@@ -26,8 +26,8 @@ TIMES = st.tuples(*[st.integers(0, 2**32 - 1)] * 3).map(
 )
 
 
-_OTHERS = len(fields(AccountDays)) - 5
-"""Masks besides those of the four states; the times are no mask."""
+OTHERS = [each.name for each in fields(AccountDays)][4:-1]
+"""Masks besides those of the four states; the times, which come last, are no mask."""
 
 
 @st.composite
@@ -38,8 +38,10 @@ def account_days(draw: st.DrawFn) -> AccountDays:
     timed = [day for day in range(31) if (provisional & ~once) >> day & 1]
     asked = {day: draw(TIMES) for day in (*timed, *([OLD_DAYS] if once else []))}
     final = draw(MASKS) & ~provisional
-    others = (draw(MASKS) & (final | provisional) for _ in range(_OTHERS))
-    return AccountDays(final, provisional, draw(MASKS), draw(MASKS), *others, asked=asked)
+    days = AccountDays(final, provisional, draw(MASKS), draw(MASKS), asked=asked)
+    for name in OTHERS:
+        setattr(days, name, draw(MASKS) & (final | provisional))
+    return days
 
 
 ACCOUNTS = st.dictionaries(st.integers(0, 2**64 - 1).map(appid), account_days(), max_size=5)
