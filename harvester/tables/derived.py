@@ -33,6 +33,7 @@ ACCOUNTS = _schema(
         "attributes": pa.map_(pa.string(), pa.string()),
         "paused": pa.string(),
         "wanted": pa.bool_(),
+        "first_row_on": pa.date32(),
         "manifest": pa.string(),
         "updated_at": _MOMENT,
     },
