@@ -220,6 +220,6 @@ def test_a_provisional_day_of_no_account_is_damage(tmp_path: Path) -> None:
     """Otherwise a plan would look for an account that is not there."""
     tree = tree_at(tmp_path)
     write(tree, 1)
-    payload = struct.pack("<III", MONTH, 0, 1) + struct.pack("<Q", 7 << 40)
+    payload = struct.pack("<IIII", MONTH, 0, 1, 0) + struct.pack("<QII", 7 << 40, 0, 0)
     with pytest.raises(StoreError, match="damaged coverage"):
         decode_footer("x", {**keys_of(tree), COVERAGE: coverage_text(payload, len(payload))})

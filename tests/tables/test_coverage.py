@@ -14,7 +14,7 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion, StoreError
 from harvester.core.readiness import settled_before
 from harvester.tables import coverage
-from harvester.tables.coverage import OLD_DAYS, AccountDays, AskTimes, Coverage
+from harvester.tables.coverage import OLD_DAYS, AccountDays, AskTimes, Coverage, Difference
 from tests.support.answers import DAILY, HOURLY, MARCH, appid
 
 MONTH = month_of(MARCH)
@@ -26,8 +26,9 @@ TIMES = st.tuples(*[st.integers(0, 2**32 - 1)] * 3).map(
 )
 
 
-OTHERS = [each.name for each in fields(AccountDays)][4:-1]
-"""Masks besides those of the four states; the times, which come last, are no mask."""
+OTHERS = [each.name for each in fields(AccountDays) if each.type == "int"][4:]
+"""Masks besides those of the four states."""
+DIFFERENCES = st.builds(Difference, st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1))
 
 
 @st.composite
@@ -38,7 +39,10 @@ def account_days(draw: st.DrawFn) -> AccountDays:
     timed = [day for day in range(31) if (provisional & ~once) >> day & 1]
     asked = {day: draw(TIMES) for day in (*timed, *([OLD_DAYS] if once else []))}
     final = draw(MASKS) & ~provisional
-    days = AccountDays(final, provisional, draw(MASKS), draw(MASKS), asked=asked)
+    odd = draw(st.sampled_from([0, 1, 2**31 - 1])) & final
+    differs = {day: draw(DIFFERENCES) for day in range(31) if odd >> day & 1}
+    bad, rows = draw(MASKS), draw(MASKS)
+    days = AccountDays(final, provisional, bad, rows, asked=asked, differs=differs)
     for name in OTHERS:
         setattr(days, name, draw(MASKS) & (final | provisional))
     return days
@@ -126,7 +130,7 @@ def test_damage_is_refused(text: str) -> None:
 
 def test_arrays_that_are_shorter_than_they_say_are_refused() -> None:
     """Also if the checksum is right: then another program wrote it."""
-    payload = coverage._PAYLOAD.pack(MONTH, 2, 0) + bytes(8)
+    payload = coverage._PAYLOAD.pack(MONTH, 2, 0, 0) + bytes(8)
     squeezed = pa.Codec("zstd").compress(payload, asbytes=True)
     head, end = coverage._HEADER.pack(coverage.VERSION, len(payload)), zlib.crc32(payload)
     raw = head + squeezed + coverage._CRC.pack(end)
