@@ -32,8 +32,8 @@ _BY_INTERVAL = (_COUNT_INTERVAL, _USER_SOURCE, _MSG_USER)
 
 _MESSAGES = Guide("upstream_msg", "msg_count")
 
-_by_type = partial(_dataset, span=1, key=("ref_date", "msg_type"))
-_by_interval = partial(_dataset, span=15, key=("ref_date", "count_interval"))
+_by_type = partial(_dataset, span=1, guide=_MESSAGES, key=("ref_date", "msg_type"))
+_by_interval = partial(_dataset, span=15, guide=_MESSAGES, key=("ref_date", "count_interval"))
 
 _SAME_PEOPLE = "A person who sends texts and images is in both rows: msg_user does not add up."
 _NARROW_SPAN = (
@@ -43,6 +43,7 @@ _PERIOD = "Only the period's first day is asked, once the period is over."
 
 UPSTREAM_MSG = _by_type(
     name="upstream_msg",
+    guide=None,
     counts=("msg_count",),
     span=7,
     grain=Grain.DAY,
@@ -54,7 +55,6 @@ UPSTREAM_MSG = _by_type(
 
 UPSTREAM_MSG_HOUR = _by_type(
     name="upstream_msg_hour",
-    guide=_MESSAGES,
     grain=Grain.HOUR,
     key=("ref_date", "ref_hour", "msg_type"),
     columns=(REF_DATE, REF_HOUR, *_BY_TYPE),
@@ -64,7 +64,6 @@ UPSTREAM_MSG_HOUR = _by_type(
 
 UPSTREAM_MSG_WEEK = _by_type(
     name="upstream_msg_week",
-    guide=_MESSAGES,
     grain=Grain.WEEK,
     columns=(_WEEK, *_BY_TYPE),
     description="messages people sent, one row per week and type",
@@ -73,7 +72,6 @@ UPSTREAM_MSG_WEEK = _by_type(
 
 UPSTREAM_MSG_MONTH = _by_type(
     name="upstream_msg_month",
-    guide=_MESSAGES,
     grain=Grain.MONTH,
     columns=(_MONTH, *_BY_TYPE),
     description="messages people sent, one row per month and type",
@@ -82,7 +80,6 @@ UPSTREAM_MSG_MONTH = _by_type(
 
 UPSTREAM_MSG_DIST = _by_interval(
     name="upstream_msg_dist",
-    guide=_MESSAGES,
     grain=Grain.DAY,
     settle=3,
     columns=(REF_DATE, *_BY_INTERVAL),
@@ -91,7 +88,6 @@ UPSTREAM_MSG_DIST = _by_interval(
 
 UPSTREAM_MSG_DIST_WEEK = _by_interval(
     name="upstream_msg_dist_week",
-    guide=_MESSAGES,
     grain=Grain.WEEK,
     columns=(_WEEK, *_BY_INTERVAL),
     description="people by how many messages they sent, one row per week and range",
@@ -100,7 +96,6 @@ UPSTREAM_MSG_DIST_WEEK = _by_interval(
 
 UPSTREAM_MSG_DIST_MONTH = _by_interval(
     name="upstream_msg_dist_month",
-    guide=_MESSAGES,
     grain=Grain.MONTH,
     columns=(_MONTH, *_BY_INTERVAL),
     description="people by how many messages they sent, one row per month and range",

@@ -37,6 +37,9 @@ class Action(Enum):
 TRANSIENT = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN)
 """Actions after a failure that may be over when the request is made again."""
 
+NO_ANSWER = (*TRANSIENT, Action.DEFER)
+"""Actions after which nothing is known of the window, and a later question may be answered."""
+
 
 class Scope(Enum):
     """The part of a run that a refusal affects; all other parts continue."""

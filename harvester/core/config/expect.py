@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import reduce
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Tag
 from pydantic.dataclasses import dataclass
 
 from harvester.core.calendar import NO_DAYS, DaySet
@@ -26,11 +25,9 @@ class CompleteBy:
     """The share of the accounts that are to have the day by then."""
 
 
-_CompleteBy = Annotated[
-    Annotated[types.Clock, AfterValidator(CompleteBy), Tag("[text]")]
-    | Annotated[CompleteBy, Tag("[mapping]")],
-    types.union_by_kind("must be a time of day, or a mapping of time and share"),
-]
+_CompleteBy = types.text_or_mapping(
+    types.Clock, CompleteBy, "must be a time of day, or a mapping of time and share"
+)
 
 
 @dataclass(frozen=True, config=types.CLOSED)
