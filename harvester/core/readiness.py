@@ -78,3 +78,12 @@ def settled_before(dataset: Dataset, asked_at: float) -> Day:
     settled: its age in Beijing days is more than the dataset's ``settle``.
     """
     return period_begin(dataset.grain, calendar.today(asked_at) - dataset.settle)
+
+
+def ages_from(dataset: Dataset, day: Day, first: Day) -> Day:
+    """Return the Beijing day from which the ages of a period's rows count.
+
+    That is the period's last day; or that of its first answer, if the rows were settled by then.
+    """
+    is_settled = day < settled_before(dataset, calendar.instant(first))
+    return first if is_settled else period_end(dataset.grain, day)

@@ -222,13 +222,10 @@ class Evidence:
         if not asked.last or last >= today:
             return not asked.last or last > today
         first = calendar.today(asked.first)
-        ages, base = (*refresh.rows, *refresh.empty), readiness.period_end(self.dataset.grain, day)
+        ages, base = (*refresh.rows, *refresh.empty), readiness.ages_from(self.dataset, day, first)
         if is_late:
             base = calendar.today(asked.rests_on or asked.first)
-        elif day < self._settled_before(first):
-            # Its ages were over at the first answer, which was not complete.
-            base = first
-        else:
+        elif base != first:
             if day >= self._settled_before(last) and day < self._settled_before(today):
                 return True
             ages = tuple(age for age in ages if age != self.dataset.settle)

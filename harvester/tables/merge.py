@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from harvester.core import calendar
+from harvester.core import calendar, readiness
 from harvester.core.calendar import Day, DaySet, Month, month_begin
 from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.errors import DamagedOutput
@@ -259,13 +259,15 @@ class AccountChange:
         doubted = filled if new.decoded.delayed else _mask_of(new.decoded.incomplete, self.month)
         mask = late
         for bit in _bits(filled & ~late & (self.known.late & self.known.provisional | doubted)):
-            asked = self.known.asked.get(bit, _NEVER)
-            age, base = refresh.last, asked.first
+            asked, day = self.known.asked.get(bit, _NEVER), month_begin(self.month) + bit
+            times = asked.first, asked.rests_on
+            first, rests_on = (calendar.today(at) if at else on for at in times)
+            age, base = refresh.last, readiness.ages_from(new.on.dataset, day, first)
             # Rows that change without end are open no longer than others.
-            is_over = bool(base) and on - calendar.today(base) >= age + refresh.rows[-1]
+            is_over = on - base >= age + refresh.rows[-1]
             if not doubted >> bit & 1:
-                age, base = refresh.rows[-1], asked.rests_on
-            if not (is_over or (base and on - calendar.today(base) >= age)):
+                age, base = refresh.rows[-1], rests_on
+            if not (is_over or on - base >= age):
                 mask |= 1 << bit
         return mask
 
