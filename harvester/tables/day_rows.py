@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from harvester.core.calendar import Day
@@ -57,9 +58,9 @@ class DecodeResult(NamedTuple, Generic[Rows_co]):
     doubtful: bool = False
 
     @property
-    def incomplete(self) -> Collection[Day]:
+    def incomplete(self) -> AbstractSet[Day]:
         """The days with rows of a doubtful answer."""
-        return self.days.keys() if self.doubtful else ()
+        return self.days.keys() if self.doubtful else frozenset()
 
 
 Decoded: TypeAlias = DecodeResult[DayRows]
