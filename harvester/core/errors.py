@@ -332,6 +332,10 @@ class ForeignPage(BadAnswer):
     """A page or a redirect in the place of an answer, as of a proxy or a sign-in page."""
 
 
+class SaidFailure(BadAnswer):
+    """An answer without rows that says in words that it is a failure."""
+
+
 class Malformed(BadAnswer):
     """A complete JSON document that is neither a list of rows nor a refusal."""
 

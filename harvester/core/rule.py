@@ -59,6 +59,7 @@ class Rule(NamedTuple):
     the action is taken. ``is_local`` is True if the cause lies between this machine and WeChat, so
     that WeChat cannot end it: an unknown name, a refused connection, a proxy, a certificate, a page
     instead of JSON. ``cause`` is the word for the problem where action and scope do not give it.
+    ``is_deferred`` is True if a later run may have what all attempts of this one did not bring.
     """
 
     action: Action
@@ -68,6 +69,7 @@ class Rule(NamedTuple):
     repeats: int = 0
     is_local: bool = False
     cause: str = ""
+    is_deferred: bool = False
 
     @property
     def is_passing(self) -> bool:

@@ -117,15 +117,18 @@ def test_a_month_of_hours(tree: Tree) -> None:
 
 
 def test_a_window_over_two_months(tree: Tree) -> None:
-    """Each month takes its own days of a window, and rows dropped are counted once."""
+    """Each month takes its own days of a window, those in quarantine too."""
     window = days_of(20, 49)
     rows = [row(MARCH + day, number=day) for day in range(19, 50)]
-    group = write_group(tree, 0, "run", [answer(window, rows)])
+    group = write_group(tree, 0, "run", [answer(window, rows[1:])])
     march, april = put(tree, [group]), put(tree, [group], month=MONTH + 1)
     assert [each["callback_count"] for each in read(tree)] == list(range(20, 31))
     assert [each["callback_count"] for each in read(tree, month=MONTH + 1)] == list(range(31, 50))
-    assert (march.dropped.total(), april.dropped.total()) == (0, 1)
     assert (march.days.bit_count(), april.days.bit_count()) == (11, 19)
+    every = (1 << 30) - 1
+    stray = write_group(tree, 0, "run", [answer(window, rows)._replace(refetch=every)])
+    march, april = put(tree, [stray]), put(tree, [stray], month=MONTH + 1)
+    assert (len(march.quarantined), len(april.quarantined)) == (11, 19)
 
 
 def test_publishing_twice_changes_nothing(tree: Tree) -> None:

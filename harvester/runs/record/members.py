@@ -49,7 +49,6 @@ class AnswerDrift(NamedTuple):
     ``oddities`` has the first one of each kind and name, and at most MAX_ODDITIES.
     """
 
-    dropped: int
     unknown_members: AbstractSet[str]
     missing_members: AbstractSet[str]
     oddities: Mapping[tuple[OddityKind, str], SeenOddity]
@@ -58,7 +57,6 @@ class AnswerDrift(NamedTuple):
         """Return these differences and later ones of the same dataset."""
         others = (item for item in other.oddities.items() if item[0] not in self.oddities)
         return AnswerDrift(
-            self.dropped + other.dropped,
             self.unknown_members | other.unknown_members,
             self.missing_members | other.missing_members,
             dict(islice((*self.oddities.items(), *others), MAX_ODDITIES)),

@@ -168,7 +168,7 @@ class Record(Members):
         # What was published anew is delayed only if its last answer says so.
         self.delayed = {each for each in self.delayed if not is_answered(each)} | item.delayed
         self.without_rows |= item.without_rows
-        drift = AnswerDrift(item.dropped.total(), item.unknown, item.missing, item.oddities)
+        drift = AnswerDrift(item.unknown, item.missing, item.oddities)
         self.drift = joins()["drift"](self.drift, {item.dataset: drift})
 
     def _begin_anew(self, offset: float, run_id: str) -> None:
