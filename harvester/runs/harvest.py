@@ -136,7 +136,7 @@ def execute(state: RunState) -> None:
             # Nothing was kept so far, and the plan was made for another day.
             state = _by_right_clock(state)
             harvested = _plan_and_harvest(state)
-        if clock.agrees is False and clock.offset is not None:
+        if clock.offset is not None and (clock.agrees is False or clock.is_apart):
             # It may have made no call of this bucket, and a gate reads no other ledger.
             quota_ledger.retime(tree, state.own[0], clock.moment())
         _conclude(state, harvested)
