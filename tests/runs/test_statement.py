@@ -42,7 +42,7 @@ def test_a_day_that_is_over_is_told_until_it_is_ready(
             "nothing is wanted yet: 2026-12-05 gets ready on 2026-12-06 in Beijing",
         ),
         (None, 1, "nothing is wanted: 1 account paused"),
-        (None, 0, "nothing is wanted: no account has a day in the range of its jobs"),
+        (None, 0, "nothing is wanted: no account here has a day in the range of its jobs"),
     ],
 )
 def test_nothing_that_is_wanted_is_told_in_any_case(

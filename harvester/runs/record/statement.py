@@ -29,7 +29,7 @@ def statement(
         return None
     if paused:
         return said("nothing is wanted: {accounts} paused", accounts=counted(paused, "account"))
-    return said("nothing is wanted: no account has a day in the range of its jobs")
+    return said("nothing is wanted: no account here has a day in the range of its jobs")
 
 
 def _ready_text(at: float, now: float) -> Message:
