@@ -36,7 +36,7 @@ def first_window(manifest: Manifest, now: float) -> int:
     windows = plan.summarise(manifest, want, missing).requests
     if windows:
         pace = manifest.limits.per_token
-        lanes = make_queues(manifest, missing)
+        lanes = make_queues(manifest, want, missing)
         schedule = Scheduler(
             lanes,
             manifest.limits,

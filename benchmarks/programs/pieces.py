@@ -96,7 +96,7 @@ def _schedule(work: Work) -> Iterator[float]:
     )
     for _ in range(REPEATS):
         want = wanted_days.wanted(manifest, time.time())
-        lanes = make_queues(manifest, wanted_days.Missing(want, {}, {}))
+        lanes = make_queues(manifest, want, wanted_days.Missing(want, {}))
         spacing = RateLimiter(PACE)
         schedule = Scheduler(
             lanes,

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from harvester.core.dataset import REF_DATE, REF_HOUR, Column, Dataset, Grain, Kind
+from harvester.core.dataset import REF_DATE, REF_HOUR, Column, Dataset, Grain, Guide, Kind
 
 _dataset = partial(Dataset, family="message", permission=1, pages="mess", checked="2026-11-24")
 
@@ -30,6 +30,8 @@ _MSG_COUNT = Column("msg_count", Kind.COUNT, "messages they sent", "messages")
 _BY_TYPE = (_MSG_TYPE, _USER_SOURCE, _MSG_USER, _MSG_COUNT)
 _BY_INTERVAL = (_COUNT_INTERVAL, _USER_SOURCE, _MSG_USER)
 
+_MESSAGES = Guide("upstream_msg", "msg_count")
+
 _by_type = partial(_dataset, span=1, key=("ref_date", "msg_type"))
 _by_interval = partial(_dataset, span=15, key=("ref_date", "count_interval"))
 
@@ -41,6 +43,7 @@ _PERIOD = "Only the period's first day is asked, once the period is over."
 
 UPSTREAM_MSG = _by_type(
     name="upstream_msg",
+    counts=("msg_count",),
     span=7,
     grain=Grain.DAY,
     settle=3,
@@ -51,6 +54,7 @@ UPSTREAM_MSG = _by_type(
 
 UPSTREAM_MSG_HOUR = _by_type(
     name="upstream_msg_hour",
+    guide=_MESSAGES,
     grain=Grain.HOUR,
     key=("ref_date", "ref_hour", "msg_type"),
     columns=(REF_DATE, REF_HOUR, *_BY_TYPE),
@@ -60,6 +64,7 @@ UPSTREAM_MSG_HOUR = _by_type(
 
 UPSTREAM_MSG_WEEK = _by_type(
     name="upstream_msg_week",
+    guide=_MESSAGES,
     grain=Grain.WEEK,
     columns=(_WEEK, *_BY_TYPE),
     description="messages people sent, one row per week and type",
@@ -68,6 +73,7 @@ UPSTREAM_MSG_WEEK = _by_type(
 
 UPSTREAM_MSG_MONTH = _by_type(
     name="upstream_msg_month",
+    guide=_MESSAGES,
     grain=Grain.MONTH,
     columns=(_MONTH, *_BY_TYPE),
     description="messages people sent, one row per month and type",
@@ -76,6 +82,7 @@ UPSTREAM_MSG_MONTH = _by_type(
 
 UPSTREAM_MSG_DIST = _by_interval(
     name="upstream_msg_dist",
+    guide=_MESSAGES,
     grain=Grain.DAY,
     settle=3,
     columns=(REF_DATE, *_BY_INTERVAL),
@@ -84,6 +91,7 @@ UPSTREAM_MSG_DIST = _by_interval(
 
 UPSTREAM_MSG_DIST_WEEK = _by_interval(
     name="upstream_msg_dist_week",
+    guide=_MESSAGES,
     grain=Grain.WEEK,
     columns=(_WEEK, *_BY_INTERVAL),
     description="people by how many messages they sent, one row per week and range",
@@ -92,6 +100,7 @@ UPSTREAM_MSG_DIST_WEEK = _by_interval(
 
 UPSTREAM_MSG_DIST_MONTH = _by_interval(
     name="upstream_msg_dist_month",
+    guide=_MESSAGES,
     grain=Grain.MONTH,
     columns=(_MONTH, *_BY_INTERVAL),
     description="people by how many messages they sent, one row per month and range",

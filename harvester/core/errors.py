@@ -86,6 +86,14 @@ class OtherVersion(UsageError):
             "upgrade harvester: a newer one has written to this output",
         )
 
+    @classmethod
+    def older(cls, what: str, version: int, oldest: int) -> OtherVersion:
+        """Return the error for a version below ``oldest``, which no release has written."""
+        return cls(
+            f"{what} version {version} of an earlier build, before version {oldest}",
+            "harvest into a new output: CHANGELOG.md says what has changed",
+        )
+
 
 class InvalidValue(ValueError):
     """Text that its key does not accept.

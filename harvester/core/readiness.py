@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet
-from harvester.core.dataset import FINAL_IF_EMPTY, Dataset, Grain
+from harvester.core.dataset import Dataset, Grain
 
 _WEEK = 7
 
@@ -87,12 +87,10 @@ def periods(grain: Grain, begin: Day, end: Day) -> DaySet:
     return inside
 
 
-def settled_before(dataset: Dataset, asked_at: float, *, empty: bool) -> Day:
-    """Return the first day of the oldest period that an answer leaves provisional.
+def settled_before(dataset: Dataset, asked_at: float) -> Day:
+    """Return the first day of the oldest period that an answer with rows leaves provisional.
 
-    ``asked_at`` is the time of the request in seconds since the Unix epoch, and ``empty`` is True
-    for an answer without rows. Every older period is settled: its age in Beijing days is more than
-    the dataset's ``settle``, and for an empty answer also more than FINAL_IF_EMPTY.
+    ``asked_at`` is the time of the request in seconds since the Unix epoch. Every older period is
+    settled: its age in Beijing days is more than the dataset's ``settle``.
     """
-    age = max(FINAL_IF_EMPTY, dataset.settle) if empty else dataset.settle
-    return period_begin(dataset.grain, calendar.today(asked_at) - age)
+    return period_begin(dataset.grain, calendar.today(asked_at) - dataset.settle)

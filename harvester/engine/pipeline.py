@@ -32,6 +32,7 @@ from harvester.engine.publish_queue import PublishQueue
 from harvester.engine.quota_questions import QuotaQuestions
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.engine.raw_writer import RawWriter
+from harvester.engine.taken_along import idle_months
 from harvester.planning.ledger import Moment
 from harvester.scheduling.account_queue import AccountQueue, Attempt
 from harvester.scheduling.scheduler import Scheduler
@@ -265,9 +266,10 @@ class Pipeline:
         untrusted, evidence = self.tokens.owners.shared, self.evidence
         return TrustedTimes(self.clock, self._trusted_from, untrusted, evidence)
 
-    def _on_durable(self, group: Group, attempts: list[Attempt]) -> None:
-        self._publishing.add(group)
-        for attempt in attempts:
+    def _on_durable(self, group: Group, answers: list[tuple[Attempt, RawAnswer]]) -> None:
+        today = calendar.today(self.clock())
+        self._publishing.add(group, idle_months(group, answers, self.evidence, today))
+        for attempt, _ in answers:
             self.scheduler.durable(attempt)
         self._publishing.enqueue(self._months.take_complete())
 

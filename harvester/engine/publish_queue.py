@@ -3,19 +3,21 @@
 A month of a dataset in a bucket is published once no account owes a window of it, so that its file
 is written once, however far apart the accounts are. It is published earlier when the raw log grows
 past its cap, or when a publish would have to merge too many groups at once. The months of one
-*round* are recorded at once. A group is deleted only after every month it touches was published and
-recorded: if a run is killed in between, the next one finds the group and records it.
+*round* are recorded at once. A group is deleted only after every month that needs it was published
+and recorded: if a run is killed in between, the next one finds the group and records it. Of a month
+that no group needs no file is written: see `harvester.engine.taken_along`.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 
+from harvester.core.calendar import Month
 from harvester.core.dataset import Dataset
 from harvester.core.model import Partition
 from harvester.storage import publish, raw_log
@@ -51,6 +53,7 @@ class PublishQueue:
     def __post_init__(self) -> None:
         """Begin with an empty queue."""
         self._unpublished: dict[Group, set[Partition]] = {}
+        self._needed: dict[Group, set[Partition]] = {}
         self._groups_of: Counter[Partition] = Counter()
         self._queue: deque[Partition] = deque()
         self._round: list[Published] = []
@@ -60,10 +63,11 @@ class PublishQueue:
         # A thread of its own: readers of secrets that hang may hold all those that are shared.
         self._thread = CapacityLimiter(1)
 
-    def add(self, group: Group) -> None:
-        """Take in a group that became durable."""
-        months = {Partition(dataset, month, group.bucket) for dataset, month in group.months}
+    def add(self, group: Group, idle: Collection[tuple[str, Month]] = ()) -> None:
+        """Take in a group that became durable. Its ``idle`` months do not need it."""
+        months = {Partition(*each, group.bucket) for each in group.months}
         self._unpublished[group] = months
+        self._needed[group] = months - {Partition(*each, group.bucket) for each in idle}
         self._groups_of.update(months)
         if sum(group.size for group in self._unpublished) > RAW_BYTES:
             self.flush()
@@ -79,7 +83,7 @@ class PublishQueue:
 
     def flush(self) -> None:
         """Publish everything that is in the raw log, soon, newest month first."""
-        owed = {month for months in self._unpublished.values() for month in months}
+        owed = {month for months in self._needed.values() for month in months}
         self.enqueue(sorted(owed, key=lambda key: (-key.month, key.dataset, key.bucket)))
 
     def close(self) -> None:
@@ -109,21 +113,23 @@ class PublishQueue:
         return bool(self._queue) and anyio.current_time() < self._until
 
     async def _publish(self, key: Partition) -> None:
-        groups = [group for group, months in self._unpublished.items() if key in months]
-        if not groups:
+        if not any(key in needed for needed in self._needed.values()):
             return
+        groups = [group for group, months in self._unpublished.items() if key in months]
         what = self.datasets[key.dataset], key, groups, self.trusted_times()
         done = await to_thread.run_sync(publish.publish, self.tree, *what, limiter=self._thread)
         self._round.append(done)
         self._groups_of[key] -= len(groups)
         for group in groups:
             self._unpublished[group].discard(key)
+            self._needed[group].discard(key)
 
     async def _end_round(self) -> None:
-        """Report what was published, then delete the groups of which every month is."""
+        """Report what was published, then delete the groups that no month needs any more."""
         if self._round:
             await to_thread.run_sync(self.on_published, *self._round, limiter=self._thread)
         self._round = []
-        for group in [group for group, months in self._unpublished.items() if not months]:
-            del self._unpublished[group]
+        for group in [group for group, needed in self._needed.items() if not needed]:
+            del self._needed[group]
+            self._groups_of.subtract(self._unpublished.pop(group))
             await to_thread.run_sync(raw_log.delete, self.tree, group, limiter=self._thread)

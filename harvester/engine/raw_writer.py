@@ -31,14 +31,14 @@ _MAX_BUFFERED = 2 * GROUP_BYTES
 
 @dataclass(eq=False, repr=False)
 class RawWriter:
-    """Gathers answers and writes them; ``on_durable`` hears of each group that is safe.
+    """Gathers answers and writes them; ``on_durable`` gets each safe group and its answers.
 
     ``behind`` returns by how many seconds days settle earlier than by the clock of the run.
     """
 
     tree: Tree
     run_id: str
-    on_durable: Callable[[Group, list[Attempt]], None]
+    on_durable: Callable[[Group, list[tuple[Attempt, RawAnswer]]], None]
     behind: Callable[[], float]
 
     def __post_init__(self) -> None:
@@ -90,4 +90,4 @@ class RawWriter:
                 math.ceil(self.behind()),
                 limiter=self._thread,
             )
-            self.on_durable(group, [attempt for attempt, _ in answers])
+            self.on_durable(group, answers)

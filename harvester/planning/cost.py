@@ -94,7 +94,6 @@ class _Item(NamedTuple):
     appid: str
     missing: DaySet
     span: int
-    boundary: Day
     quota: DailyQuota
     left: int
 
@@ -102,7 +101,7 @@ class _Item(NamedTuple):
         """Count the requests for the days from ``begin`` on."""
         older = begin - FIRST_DAY
         missing = self.missing >> older << older if older > 0 else self.missing
-        return count_windows(missing, self.span, self.boundary)
+        return count_windows(missing, self.span)
 
     def later_days(self, requests: int) -> int:
         """Count the Beijing days after today that this number of requests needs."""
@@ -155,23 +154,23 @@ def empty_prefixes(
     The entry with the most requests is first. Below `MIN_EMPTY_DAYS` there is no entry.
     """
     found, names = [], manifest.names
-    for dataset, appid, lacking, boundary in each_missing(manifest, missing):
+    for dataset, appid, lacking in each_missing(manifest, missing):
         name = dataset.name
         with_rows, empty = rows(name, appid)
         first = calendar.oldest(with_rows) if with_rows else None
         before = calendar.day_range(FIRST_DAY, (today if first is None else first) - 1)
         in_vain = calendar.count_days(empty & before)
         if in_vain >= MIN_EMPTY_DAYS and lacking & before:
-            requests = count_windows(lacking & before, dataset.span, boundary)
+            requests = count_windows(lacking & before, dataset.span)
             date = None if first is None else calendar.date_of(first)
             found.append(EmptyPrefix(appid, names[appid], name, date, in_vain, requests))
     return tuple(sorted(found, key=lambda item: -item.requests))
 
 
 def _items(manifest: Manifest, missing: Missing, quotas: Quotas) -> Iterator[_Item]:
-    for dataset, appid, lacking, boundary in each_missing(manifest, missing):
+    for dataset, appid, lacking in each_missing(manifest, missing):
         quota = quotas(dataset.name, appid)
-        yield _Item(appid, lacking, dataset.span, boundary, quota, quota.left())
+        yield _Item(appid, lacking, dataset.span, quota, quota.left())
 
 
 def _shorter_ranges(items: list[_Item], everything: int, today: Day) -> Iterator[ShorterRange]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from harvester.core import calendar, readiness
-from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
+from harvester.core.calendar import NO_DAYS, DaySet
 from harvester.core.config.settings import Account, Job, Manifest, Pace
 from harvester.core.dataset import Dataset
 from harvester.core.results import DatasetPlan, PausedAccount
@@ -33,13 +33,11 @@ Wanted = dict[str, dict[str, DaySet]]
 class Missing(NamedTuple):
     """The days that a run asks for.
 
-    Answers about the days of ``again`` may replace final rows. ``boundaries`` are by dataset and
-    appid: no window has days on both sides of one.
+    Answers about the days of ``again`` may replace final rows.
     """
 
     days: Wanted
     again: Wanted
-    boundaries: Mapping[tuple[str, str], Day]
 
 
 def wanted_days(account: Account, job: Job, dataset: Dataset, now: float) -> DaySet:
@@ -189,8 +187,8 @@ def paused_accounts(manifest: Manifest) -> tuple[PausedAccount, ...]:
 def summarise(manifest: Manifest, want: Wanted, missing: Missing) -> Plan:
     """Add up a plan from the wanted and the missing days of a run."""
     per_account, per_dataset = Counter[str](), Counter[str]()
-    for dataset, appid, lacking, boundary in each_missing(manifest, missing):
-        requests = count_windows(lacking, dataset.span, boundary)
+    for dataset, appid, lacking in each_missing(manifest, missing):
+        requests = count_windows(lacking, dataset.span)
         per_account[appid] += requests
         per_dataset[dataset.name] += requests
     rows = tuple(
@@ -207,14 +205,12 @@ def summarise(manifest: Manifest, want: Wanted, missing: Missing) -> Plan:
     )
 
 
-def each_missing(
-    manifest: Manifest, missing: Missing
-) -> Iterator[tuple[Dataset, str, DaySet, Day]]:
-    """Yield what an account lacks of a dataset: both, the days, and the boundary of windows."""
+def each_missing(manifest: Manifest, missing: Missing) -> Iterator[tuple[Dataset, str, DaySet]]:
+    """Yield what an account lacks of a dataset: both, and the days."""
     for name, dataset in manifest.datasets.items():
         for appid, lacking in missing.days.get(name, {}).items():
             if lacking:
-                yield dataset, appid, lacking, missing.boundaries.get((name, appid), FIRST_DAY)
+                yield dataset, appid, lacking
 
 
 def _dataset_plan(

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import anyio
 
 from harvester.core import calendar
+from harvester.core.calendar import NO_DAYS
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
@@ -139,22 +140,56 @@ def execute(state: RunState) -> None:
         if clock.offset is not None and (clock.agrees is False or clock.is_apart):
             # It may have made no call of this bucket, and a gate reads no other ledger.
             quota_ledger.retime(tree, state.own[0], clock.moment())
-        _conclude(state, harvested)
+        want = harvested.want
+        if not _is_narrowed(state) and wanted_days.paused_accounts(state.whole):
+            # Read with the others, because the tables have them too.
+            want = wanted_days.wanted(state.whole, state.as_of, paused_too=True)
+        scan = coverage_scan.read(tree, want, clock(), state.manifest.datasets, state.own)
+        if _ask_reopened(state, harvested, scan):
+            scan = coverage_scan.read(tree, want, clock(), state.manifest.datasets, state.own)
+        _conclude(state, harvested, want, scan)
 
 
-def _conclude(state: RunState, harvested: Harvested) -> None:
-    """Report what the files have now, and have the tables made of it once the run ends."""
-    manifest, tree, clock = state.manifest, state.tree, state.context.clock
-    whole, want = state.whole, harvested.want
-    is_narrowed = (whole.names.keys(), whole.jobs) != (manifest.names.keys(), manifest.jobs)
-    if not is_narrowed and wanted_days.paused_accounts(whole):
-        # Read with the others, because the tables have them too.
-        want = wanted_days.wanted(whole, state.as_of, paused_too=True)
-    scan = coverage_scan.read(tree, want, clock(), manifest.datasets, state.own)
+def _is_narrowed(state: RunState) -> bool:
+    """Return whether options select less than the whole manifest."""
+    manifest, whole = state.manifest, state.whole
+    return (whole.names.keys(), whole.jobs) != (manifest.names.keys(), manifest.jobs)
+
+
+def _ask_reopened(state: RunState, harvested: Harvested, scan: coverage_scan.Scan) -> bool:
+    """Ask again for empty days, because this run got late rows that speak against them.
+
+    Returns whether it asked. A run that left anything open asks no more.
+    """
+    record = state.stream.own
+    if not harvested.queues or record.pending or state.stream.stop.code is not None:
+        return False
+    given_up = {(item.dataset, item.appid) for item in record.abandoned}
+    days = {
+        name: {
+            appid: NO_DAYS if (name, appid) in given_up else wanted & scan.states[name][appid].again
+            for appid, wanted in of_dataset.items()
+        }
+        for name, of_dataset in harvested.want.items()
+    }
+    queues = make_queues(state.manifest, harvested.want, wanted_days.Missing(days, {}))
+    if queues:
+        run_in_loop(partial(_harvest, state, queues, scan.evidence))
+    return bool(queues)
+
+
+def _conclude(
+    state: RunState, harvested: Harvested, want: wanted_days.Wanted, scan: coverage_scan.Scan
+) -> None:
+    """Report what the files have now, and have the tables made of it once the run ends.
+
+    ``scan`` has the days of ``want``, which may have paused accounts besides those harvested.
+    """
+    manifest, tree, clock, whole = state.manifest, state.tree, state.context.clock, state.whole
+    found = scan.states
     harvested = harvested._replace(scan=scan.of(harvested.want))
     state.stream.report(read_coverage(state.stream.own, manifest, tree, harvested, clock))
-    found = scan.states
-    if is_narrowed:
+    if _is_narrowed(state):
         want = wanted_days.wanted(whole, state.as_of, paused_too=True)
         found = coverage_scan.read(tree, want, clock(), whole.datasets, state.own).states
     state.run_log.write_tables = lambda: TablesUpdate(
@@ -203,7 +238,7 @@ def _plan_and_harvest(state: RunState) -> Harvested:
     plan = wanted_days.summarise(as_kept(manifest), want, missing)
     _check_request_limit(plan.requests, state)
     state.stream.report(planned(want, plan))
-    queues = make_queues(manifest, missing) if plan.requests else []
+    queues = make_queues(manifest, want, missing) if plan.requests else []
     # A slow clock finds nothing missing. Where something is asked, the first token tells the time.
     if (clock.is_doubted or not (queues or clock.is_checked)) and not manifest.api.is_sandbox:
         run_in_loop(partial(ask_for_time, manifest, state.context))
@@ -235,12 +270,15 @@ def planned(want: wanted_days.Wanted, plan: wanted_days.Plan) -> Planned:
     return Planned(plan.requests, plan.account_days, plan.bound, len(accounts), plan.paused)
 
 
-def make_queues(manifest: Manifest, missing: wanted_days.Missing) -> list[AccountQueue]:
+def make_queues(
+    manifest: Manifest, want: wanted_days.Wanted, missing: wanted_days.Missing
+) -> list[AccountQueue]:
     """Return a queue for each account with missing days, its datasets in the catalogue's order."""
     backlogs: defaultdict[str, list[Backlog]] = defaultdict(list)
-    for dataset, appid, lacking, boundary in wanted_days.each_missing(manifest, missing):
+    for dataset, appid, lacking in wanted_days.each_missing(manifest, missing):
         again = missing.again.get(dataset.name, {}).get(appid, calendar.NO_DAYS)
-        backlogs[appid].append(Backlog(dataset, lacking, boundary, refetch=again))
+        along = want[dataset.name][appid]
+        backlogs[appid].append(Backlog(dataset, lacking, along, refetch=again))
     buckets = manifest.output.buckets
     return [AccountQueue(appid, bucket_of(appid, buckets), of) for appid, of in backlogs.items()]
 

@@ -67,7 +67,7 @@ def ask_again(
         name: {appid: days & since for appid, days in of_dataset.items() if appid in accounts}
         for name, of_dataset in wanted_days.wanted(manifest, started_at).items()
     }
-    requests = wanted_days.summarise(manifest, want, Missing(want, {}, {})).requests
+    requests = wanted_days.summarise(manifest, want, Missing(want, {})).requests
     return (
         "What they were answered before may be of the wrong account. Ask for it again after"
         f" that, with {counted(requests, 'request')}: harvester run --accounts"

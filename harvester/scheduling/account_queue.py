@@ -29,18 +29,19 @@ class Backlog:
 
     A day passes through three sets: ``missing`` was not handed out yet, ``in_progress`` is in
     flight or waits for another attempt, ``buffered`` was answered and is not durable yet. A day in
-    none of them is durable or abandoned. ``refetch`` holds the days of which a user wants the
-    answer to replace even final rows, ``quota_exhausted`` those that are abandoned until midnight
-    in Beijing. ``abandoned_by`` is the rule that stopped the dataset. While it ``is_aside``, no new
-    window is handed out, because the dataset fails for all accounts. ``pending_retries`` attempts
-    wait for another try, the ``blocked_retries`` until calls are allocated. ``failing_since`` is
-    the time of the first failure since the last answer, 0 without one. ``calls`` were made,
-    ``retries`` of them after a refusal.
+    none of them is durable or abandoned. A window takes days of ``along`` with it, which are no
+    debt. ``refetch`` holds the days of which a user wants the answer to replace even final rows,
+    ``quota_exhausted`` those that are abandoned until midnight in Beijing. ``abandoned_by`` is the
+    rule that stopped the dataset. While it ``is_aside``, no new window is handed out, because the
+    dataset fails for all accounts. ``pending_retries`` attempts wait for another try, the
+    ``blocked_retries`` until calls are allocated. ``failing_since`` is the time of the first
+    failure since the last answer, 0 without one. ``calls`` were made, ``retries`` of them after a
+    refusal.
     """
 
     dataset: Dataset
     missing: DaySet
-    boundary: Day = calendar.FIRST_DAY
+    along: DaySet = calendar.NO_DAYS
     span: int = field(init=False)
     in_progress: DaySet = calendar.NO_DAYS
     buffered: DaySet = calendar.NO_DAYS
@@ -77,19 +78,19 @@ class Backlog:
     def set_span(self, span: int) -> None:
         """Ask so many days at once from now on."""
         self.span = span
-        self.windows_left = count_windows(self.missing, span, self.boundary)
+        self.windows_left = count_windows(self.missing, span)
 
     def take_window(self, among: DaySet = -1) -> tuple[Day, Day, DaySet]:
         """Move the newest window of some days to ``in_progress``.
 
-        Returns its ends, and all days in between.
+        Returns its ends, and the days that were missing.
         """
-        begin, end = newest_window(self.missing & among, self.span, self.boundary)
-        inside = calendar.day_range(begin, end)
-        self.in_progress |= self.missing & inside
-        self.missing &= ~inside
+        begin, end = newest_window(self.missing & among, self.span, self.along)
+        due = self.missing & calendar.day_range(begin, end)
+        self.in_progress |= due
+        self.missing &= ~due
         self.windows_left -= 1
-        return begin, end, inside
+        return begin, end, due
 
     def put_back(self, days: DaySet) -> None:
         """Owe days again that were to be asked together."""
@@ -150,13 +151,12 @@ class Backlog:
 class Attempt:
     """One window on its way: handed out by the schedule, handed back with a verdict.
 
-    ``days`` is the set of the days between the window's ends. ``tries`` counts failures; in an
-    outage it starts anew, ``returns`` counts the outages, and ``returned_at`` is when it last did.
-    ``failing_since`` is the time of the first failure. ``repeats`` counts refusals after which the
-    window was repeated instead of a stop. ``refused_at`` is the time of the last refusal, and
-    ``retry_reason`` its action; empty for a first attempt. It ``is_sent`` unless a token
-    did not come.
-    ``day_number`` is the day of the run on which it was handed out.
+    ``days`` are those that it owes; the window may take others along. ``tries`` counts failures;
+    in an outage it starts anew, ``returns`` counts the outages, and ``returned_at`` is when it last
+    did. ``failing_since`` is the time of the first failure. ``repeats`` counts refusals after which
+    the window was repeated instead of a stop. ``refused_at`` is the time of the last refusal, and
+    ``retry_reason`` its action; empty for a first attempt. It ``is_sent`` unless a token did not
+    come. ``day_number`` is the day of the run on which it was handed out.
     """
 
     queue: AccountQueue
@@ -177,6 +177,11 @@ class Attempt:
     def refetch(self) -> int:
         """The mask of the window's days that a user wants to have replaced even if final."""
         return (self.backlog.refetch & self.days) >> (self.window.begin - calendar.FIRST_DAY)
+
+    @property
+    def reaches_back(self) -> bool:
+        """True if the window takes along days that are older than those it owes."""
+        return self.window.begin < calendar.oldest(self.days)
 
     def __lt__(self, other: Attempt) -> bool:
         """Newest days first, among retries that come up at the same moment."""
@@ -240,22 +245,22 @@ class AccountQueue:
             attempt = heapq.heappop(self.retries)[1]
             attempt.backlog.pending_retries -= 1
             return attempt
-        begin, end, inside = backlog.take_window()
+        begin, end, due = backlog.take_window()
         if not backlog.refusals.opened:
             # Without an answer so far it is the only one in flight.
             backlog.refusals.held = not backlog.refusals.released
         window = Window(self.appid, backlog.dataset.name, begin, end)
-        return Attempt(self, backlog, window, inside)
+        return Attempt(self, backlog, window, due)
 
     def put_sample(self, backlog: Backlog, share: float, at: float) -> None:
         """Ask the window at a share of the missing time, 0 for the newest, next, at a moment."""
         newest, oldest = calendar.newest(backlog.missing), calendar.oldest(backlog.missing)
         last = round(newest - share * (newest - oldest)) + backlog.span - 1
-        begin, end, inside = backlog.take_window(calendar.day_range(calendar.FIRST_DAY, last))
+        begin, end, due = backlog.take_window(calendar.day_range(calendar.FIRST_DAY, last))
         # A hole in the middle may cost a window more.
         backlog.set_span(backlog.span)
         window = Window(self.appid, backlog.dataset.name, begin, end)
-        self.put_retry(Attempt(self, backlog, window, inside), at)
+        self.put_retry(Attempt(self, backlog, window, due), at)
 
     def put_retry(self, attempt: Attempt, until: float) -> None:
         """Let an attempt be made again at a moment."""

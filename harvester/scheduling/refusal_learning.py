@@ -90,7 +90,10 @@ class RefusalLearning:
 
     def failed(self, attempt: Attempt, rule: Rule, why: Refusal | str, now: float) -> None:
         """Record a failed attempt, after its rule was applied."""
-        if isinstance(why, Refusal) and rule.scope is Scope.WINDOW and rule.action in _LEARNT:
+        # Refused for the days that it took along, a window says nothing of those that it owes.
+        is_narrowed = rule.action is Action.SPLIT and attempt.reaches_back
+        is_learnt = rule.scope is Scope.WINDOW and rule.action in _LEARNT and not is_narrowed
+        if isinstance(why, Refusal) and is_learnt:
             self._refused(_Refused(attempt, rule, why))
         elif rule.is_passing:
             # Trouble on the way says nothing of the dataset, so no answer need be waited for.

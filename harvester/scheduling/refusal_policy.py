@@ -41,6 +41,10 @@ FAILURES_BEFORE_PAUSE = 3
 LEARNERS = 2
 """Accounts of which fewer days were taken at once, after which no other one learns that anew."""
 
+NARROWERS = 3
+"""Accounts of which a window that took days along was refused, after which no window of the dataset
+takes any in this run."""
+
 MAX_RETURNS = 2
 """Outages of a run after which a window with no attempts left is queued again."""
 
@@ -77,6 +81,7 @@ class RefusalPolicy:
         self.exhausted: list[tuple[AccountQueue, Backlog, Refusal]] = []
         self.shortened_spans: dict[str, int] = {}
         self._learners = defaultdict[str, set[str]](set)
+        self._narrowers = defaultdict[str, set[str]](set)
         self.retries = 0
         self._handlers = {
             Action.RETRY: self._retry,
@@ -292,6 +297,9 @@ class RefusalPolicy:
     def _split_window(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Ask for fewer days at once from now on, because WeChat takes fewer than it used to."""
         backlog, (begin, end) = attempt.backlog, attempt.window[2:]
+        if attempt.reaches_back:
+            self._narrow(attempt)
+            return
         # A single day cannot be too long, so the refusals before it meant something else as well.
         if begin == end:
             backlog.set_span(self.shortened_spans.get(backlog.dataset.name, backlog.dataset.span))
@@ -300,6 +308,19 @@ class RefusalPolicy:
         backlog.put_back(attempt.days)
         # No more than now: windows of before, in flight together, are refused one after the other.
         backlog.set_span(min(backlog.span, _shorter_span(backlog.dataset.span, end - begin + 1)))
+
+    def _narrow(self, attempt: Attempt) -> None:
+        """Ask for the days alone that are owed: WeChat may refuse those that were taken along.
+
+        The other windows of the pair take none along either, and in the end none of the dataset.
+        """
+        name = attempt.backlog.dataset.name
+        attempt.backlog.along = calendar.NO_DAYS
+        attempt.backlog.put_back(attempt.days)
+        self._narrowers[name].add(attempt.queue.appid)
+        if len(self._narrowers[name]) == NARROWERS:
+            for _, each in self._abandoned.affected_by(attempt, Scope.DATASET):
+                each.along = calendar.NO_DAYS
 
     def answered(self, attempt: Attempt) -> None:
         """Note how many days WeChat takes at once, if these are fewer than the catalogue says.

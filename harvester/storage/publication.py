@@ -8,7 +8,7 @@ from datetime import date
 from typing import NamedTuple
 
 from harvester.core import calendar
-from harvester.core.calendar import DaySet, Month
+from harvester.core.calendar import Day, DaySet, Month
 from harvester.core.model import MAX_ODDITIES, OddityKind, RowlessElement, Window
 from harvester.core.results import Op
 from harvester.tables.decode_batch import BatchResult
@@ -38,7 +38,8 @@ class Published:
 
     ``path`` is relative to the root. ``days`` and ``appids`` are those with an applied answer;
     ``changed_days`` and ``changed_appids`` those whose rows differ from the file before, or may
-    differ: readers that follow the files read them again. ``damaged`` has the paths in quarantine
+    differ: readers that follow the files read them again. Of ``corrected`` days, by appid, final
+    rows were replaced. ``damaged`` has the paths in quarantine
     of groups that could not be read. ``dropped`` counts rows outside of each window, ``unknown``
     has undeclared members, ``missing`` required members without a value, and ``delayed`` the
     windows whose last answer said that WeChat is still computing. ``oddities`` has the first one
@@ -56,6 +57,7 @@ class Published:
     changed_days: DaySet = calendar.NO_DAYS
     changed_appids: set[str] = field(default_factory=set)
     quarantined: list[QuarantinedDay] = field(default_factory=list)
+    corrected: set[tuple[str, Day]] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
     dropped: Counter[Window] = field(default_factory=Counter)
     unknown: set[str] = field(default_factory=set)
@@ -74,8 +76,9 @@ class Published:
 
         Only answers that count are noted.
         """
-        # A window over two months is decoded twice: its dropped rows count in the first one.
-        if decoded.dropped and calendar.month_of(window.begin) == self.month:
+        # A window over two months is decoded twice: its dropped rows count in the last one, which
+        # owes a day.
+        if decoded.dropped and calendar.month_of(window.end) == self.month:
             self.dropped[window] += decoded.dropped
         if decoded.unknown or decoded.missing:
             self.unknown.update(decoded.unknown)

@@ -50,7 +50,7 @@ COVERAGE = _schema(
     },
     {
         "has_rows": pa.bool_(),
-        "confirmed": pa.bool_(),
+        "witness": pa.string(),
         "wanted": pa.bool_(),
         "reason": pa.string(),
         "errcode": pa.int32(),

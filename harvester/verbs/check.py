@@ -68,6 +68,10 @@ STATES = {
 """The state after a refusal, by the action of its rule."""
 
 
+_PROBE_AGE = 3
+"""Age in days that a period must exceed to be asked by a check: newer ones may come late."""
+
+
 class Probe(NamedTuple):
     """A call that shows whether an account may use a family, and the account's datasets of it."""
 
@@ -94,10 +98,11 @@ def probes(manifest: Manifest, now: float, *, paused: bool = False) -> dict[str,
 
 
 def _probe(appid: str, datasets: list[Dataset], now: float) -> Probe:
-    """Choose the newest period that is final even if empty, of the dataset with the fewest rows."""
+    """Choose the newest period that is settled and no news, of the dataset with the fewest rows."""
     dataset = min(datasets, key=lambda each: (each.grain is Grain.HOUR, len(each.key)))
-    final = readiness.settled_before(dataset, now, empty=True) - 1
-    day = max(readiness.period_begin(dataset.grain, final), dataset.first_day)
+    age = max(_PROBE_AGE, dataset.settle)
+    old = readiness.period_begin(dataset.grain, calendar.today(now) - age) - 1
+    day = max(readiness.period_begin(dataset.grain, old), dataset.first_day)
     return Probe(Window(appid, dataset.name, day, day), dataset, tuple(datasets))
 
 

@@ -66,7 +66,7 @@ class Status(Brief):
     """The state of all days that a manifest wants, read from the files alone.
 
     ``datasets`` counts account-days by state, ``gaps`` has the missing days by account and reason,
-    and ``suspicious`` the empty days between days with rows that no evidence confirms. ``runs`` are
+    and ``suspicious`` the empty days between days with rows that nothing explains. ``runs`` are
     the last five, newest first, and the last finished one. ``warnings`` are about files that would
     grow too large. ``accounts`` has the worst ones first and the paused ones last. ``unusable``
     counts the quarantined account-days without an earlier good answer. ``foreign`` are files in the

@@ -351,6 +351,17 @@ def test_the_fourteenth_day_without_a_row_is_the_first_of_three(here: At) -> Non
     assert codes == [Exit.DONE, Exit.AGAIN, Exit.AGAIN, Exit.ATTENTION]
 
 
+def test_a_range_of_old_days_without_a_row_has_its_three_days(here: At) -> None:
+    """Its days are older than a month when they are asked first."""
+    here.world.add_data_fault(Outage())
+    here.wants("2026-03-01", "2026-03-31", HOURLY)
+    codes = []
+    for day in range(20, 24):
+        here.at(f"2026-05-{day}", NOON)
+        codes.append(here("run").code)
+    assert codes == [Exit.AGAIN, Exit.AGAIN, Exit.ATTENTION, Exit.ATTENTION]
+
+
 def test_one_row_of_one_dataset_ends_it(here: At) -> None:
     """Whatever the other datasets lack."""
     silence(here, HOURLY, DAILY)

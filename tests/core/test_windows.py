@@ -69,13 +69,21 @@ def test_ten_years_of_a_span_of_thirty_need_146_windows() -> None:
     assert windows.count_windows(everything, 30) == 146
 
 
-@given(day_sets, st.integers(1, 12), st.integers(-5, 75))
-@example(missing=0b111, span=3, offset=3)
-@example(missing=0b111, span=3, offset=2)
-def test_no_window_holds_both_sides_of_a_boundary(missing: DaySet, span: int, offset: int) -> None:
-    """Cut at the boundary, each side still has the fewest windows."""
-    boundary = max(calendar.FIRST_DAY, calendar.FIRST_DAY + offset)
-    older = missing & day_range(calendar.FIRST_DAY, boundary - 1)
-    found = list(windows.windows(missing, span, boundary))
-    assert all(begin >= boundary or end < boundary for begin, end in found)
-    assert len(found) == fewest(older, span) + fewest(missing & ~older, span)
+@given(day_sets, st.integers(1, 40), day_sets)
+@example(missing=0b1000000, span=7, along=0b1)
+@example(missing=0b1000001, span=6, along=0b10)
+def test_a_window_reaches_back_over_the_whole_span(
+    missing: DaySet, span: int, along: DaySet
+) -> None:
+    """As many windows on the same last days, each from the oldest day of either set in its span."""
+    plain = list(windows.windows(missing, span))
+    found = list(windows.windows(missing, span, along))
+    assert len(found) == len(plain)
+    covered = calendar.NO_DAYS
+    for begin, end in found:
+        reached = (missing | along) & day_range(end - span + 1, end)
+        assert begin == calendar.oldest(reached)
+        assert calendar.has_day(missing, end)
+        assert not covered & day_range(begin, end)
+        covered |= day_range(begin, end)
+    assert missing & ~covered == calendar.NO_DAYS

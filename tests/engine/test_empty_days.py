@@ -76,8 +76,8 @@ def test_two_days_that_come_empty_are_named_and_healed(
     assert run.record()["suspicious"] == []
     asked = {(dataset, begin, end) for _, dataset, begin, end in world.windows}
     assert {item for item in asked if item[0] != "article_read"} == {
-        (DAILY, *gone),
-        ("user_cumulate", *gone),
+        (DAILY, parse_day(BEGIN), gone[1]),
+        ("user_cumulate", gone[1] - 6, gone[1]),
         *((HOURLY, day, day) for day in gone),
     }
     for dataset in DATASETS:

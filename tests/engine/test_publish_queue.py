@@ -18,7 +18,7 @@ from harvester.engine import publish_queue
 from harvester.engine.publish_queue import PublishQueue
 from harvester.engine.raw_writer import RawWriter
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
-from harvester.storage import publish, raw_log
+from harvester.storage import partition_reader, publish, raw_log
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.raw_log import Group, write_group
@@ -104,6 +104,32 @@ def test_a_month_is_published_once(disk: Tree) -> None:
     assert raw_log.unpublished(disk, [0])[0] == []
 
 
+def test_no_file_is_written_for_an_idle_month(disk: Tree) -> None:
+    """The group is deleted once the months that need it are published."""
+    told = Told(1)
+    work = PublishQueue(disk, dict(CATALOGUE), told, lambda: ANY_TIME)
+    work.add(group(disk, 1, 0, APRIL), [(DAILY.name, MONTH)])
+    work.enqueue([Partition(DAILY.name, MONTH, 0)])
+    work.close()
+    anyio.run(work.run)
+    assert told.months == [MONTH + 1]
+    assert raw_log.unpublished(disk, [0])[0] == []
+
+
+def test_a_file_that_another_group_needs_gets_the_idle_one_too(disk: Tree) -> None:
+    """Both accounts are in the file of March, although one group alone owes a day of it."""
+    told = Told(2)
+    work = PublishQueue(disk, dict(CATALOGUE), told, lambda: ANY_TIME)
+    work.add(group(disk, 1, 0, APRIL), [(DAILY.name, MONTH)])
+    work.add(group(disk, 2, 0))
+    work.close()
+    anyio.run(work.run)
+    assert told.months == [MONTH + 1, MONTH]
+    with partition_reader.opened(disk.store, disk.name(Partition(DAILY.name, MONTH, 0))) as file:
+        assert file is not None
+        assert file.footer.coverage.appids == (appid(1), appid(2))
+
+
 def test_a_group_stands_until_its_publication_is_recorded(disk: Tree) -> None:
     """A run that is killed before it has recorded a file finds the file again by its groups."""
     groups = [group(disk, 1, 0, APRIL), group(disk, 2, 0)]
@@ -180,7 +206,7 @@ async def test_threads_that_hang_keep_no_answer_from_being_written_and_published
     attempt = Attempt(AccountQueue(appid(1), 0, []), Backlog(DAILY, NO_DAYS), window, NO_DAYS)
     work = PublishQueue(disk, dict(CATALOGUE), told, lambda: ANY_TIME)
 
-    def on_durable(durable: Group, _: list[Attempt]) -> None:
+    def on_durable(durable: Group, _: object) -> None:
         work.add(durable)
         work.close()
 

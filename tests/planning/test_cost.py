@@ -42,9 +42,9 @@ def manifest_of(begin: str, limits: Limits, datasets: tuple[str, ...] = (HOURLY,
 def priced(manifest: Manifest, note: Ledger | None = None, now: float = NOON) -> cost.Price:
     """The price of everything a manifest wants, after what a note says was spent."""
     want = wanted_days.wanted(manifest, now)
-    found = wanted_days.summarise(manifest, want, Missing(want, {}, {}))
+    found = wanted_days.summarise(manifest, want, Missing(want, {}))
     return cost.price(
-        manifest, Missing(want, {}, {}), found, quotas(manifest, note or Ledger(TODAY)), now
+        manifest, Missing(want, {}), found, quotas(manifest, note or Ledger(TODAY)), now
     )
 
 
@@ -109,10 +109,8 @@ def test_an_account_that_lacks_nothing_costs_nothing() -> None:
     manifest = manifest_of(calendar.day_text(TODAY - 10), Limits())
     want = wanted_days.wanted(manifest, NOON)
     missing = {HOURLY: {**want[HOURLY], appid(2): calendar.NO_DAYS}}
-    plan = wanted_days.summarise(manifest, want, Missing(missing, {}, {}))
-    found = cost.price(
-        manifest, Missing(missing, {}, {}), plan, quotas(manifest, Ledger(TODAY)), NOON
-    )
+    plan = wanted_days.summarise(manifest, want, Missing(missing, {}))
+    found = cost.price(manifest, Missing(missing, {}), plan, quotas(manifest, Ledger(TODAY)), NOON)
     assert [(each.appid, each.requests) for each in found.accounts] == [(appid(1), 10)]
 
 
@@ -138,7 +136,7 @@ def test_an_account_that_pays_for_years_before_its_first_row_is_named() -> None:
     missing = {HOURLY: dict.fromkeys(manifest.jobs[0].appids, older)}
     known = {HOURLY: {appid(1): (rows, empty), appid(2): (rows, empty >> 20 & empty)}}
     found = cost.empty_prefixes(
-        manifest, Missing(missing, {}, {}), lambda name, who: known[name][who], TODAY
+        manifest, Missing(missing, {}), lambda name, who: known[name][who], TODAY
     )
     assert [
         (each.appid, each.first_row and day_of(each.first_row), each.empty) for each in found
@@ -182,8 +180,8 @@ def test_a_plan_after_a_spent_quota_counts_with_what_it_taught() -> None:
         note.exhaust(HOURLY, name, Refusal(45009, "reach max api daily quota limit", ""))
         DailyQuota(manifest.limits, note, HOURLY, name).teach(5)
     want = wanted_days.wanted(manifest, NOON)
-    found = wanted_days.summarise(manifest, want, Missing(want, {}, {}))
-    price = cost.price(manifest, Missing(want, {}, {}), found, quotas(manifest, note), NOON)
+    found = wanted_days.summarise(manifest, want, Missing(want, {}))
+    price = cost.price(manifest, Missing(want, {}), found, quotas(manifest, note), NOON)
     assert (price.calendar_days, day_of(price.complete_on)) == (11, TODAY + 11)
     assert (price.requests_today, price.quota_questions) == (0, 0)
 

@@ -61,7 +61,7 @@ def test_a_job_that_begins_before_its_dataset_is_told_so(tmp_path: Path) -> None
     lab = RunHarness(tmp_path, accounts=1, begin="2025-01-01", datasets=("biz_summary",))
     manifest = lab.manifest()
     want = wanted_days.wanted(manifest, lab.now())
-    plan = wanted_days.summarise(manifest, want, wanted_days.Missing(want, {}, {}))
+    plan = wanted_days.summarise(manifest, want, wanted_days.Missing(want, {}))
     first = calendar.day_text(CATALOGUE["biz_summary"].first_day)
     assert plan.warnings[0] == f"job-1: biz_summary begins on {first}"
     assert calendar.day_text(calendar.oldest(want["biz_summary"][appid(1)])) == first

@@ -71,10 +71,10 @@ class TablesUpdate(NamedTuple):
         for name, of_dataset in self.want.items():
             states = self.states[name]
             for appid, wanted in of_dataset.items():
-                settled, causes = states[appid].settled, explained.get((name, appid), ())
-                key = id(wanted), settled, *causes
+                state, causes = states[appid], explained.get((name, appid), ())
+                key = id(wanted), state.stretch, state.silent, *causes
                 if key not in same:
-                    days = DaysBeside(wanted, settled, tuple(causes))
+                    days = DaysBeside(wanted, state.stretch, state.silent, tuple(causes))
                     same[key] = kinds.setdefault(days, days)
                 found[buckets[appid]][name][appid] = same[key]
         return {bucket: dict(days) for bucket, days in found.items()}

@@ -6,6 +6,7 @@ Both are judged by the files alone, because every single answer is a good one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple, Self
 
 from harvester.core import calendar, readiness
@@ -95,10 +96,11 @@ def _rowless(manifest: Manifest, states: Mapping[str, Mapping[str, States]]) -> 
         enough = ENOUGH_SPARSE_DAYS if manifest.datasets[name].sparse else ENOUGH_DAYS
         for state in of_dataset.values():
             if (days := calendar.count_days(state.answered)) >= enough:
-                times = sorted(float(asked.first) for asked in state.asked.values())
-                # Final days have no time: they are as old as the oldest one, or older.
-                has_all = len(times) == days
-                yield times[enough - 1] if has_all else min(times, default=0.0)
+                asked = filter(partial(calendar.has_day, state.answered), state.asked)
+                times = sorted(state.asked[day].first for day in asked)
+                # Without a time of their own days are as old as the oldest one, or older.
+                oldest = state.old_asked or min(times, default=0)
+                yield float(times[enough - 1] if len(times) == days else oldest)
 
 
 def _is_silent(state: States, newest_ready: calendar.Day) -> bool:

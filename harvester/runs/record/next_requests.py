@@ -54,7 +54,7 @@ def next_requests(manifest: Manifest, want: Wanted, states: _States) -> NextRequ
 
     def price(wanted: Wanted, refetch: Refetch | None = None) -> int:
         asked = each_missing(manifest, to_ask(states, wanted, refetch))
-        return sum(count_windows(days, dataset.span, cut) for dataset, _, days, cut in asked)
+        return sum(count_windows(days, dataset.span) for dataset, _, days in asked)
 
     # While a dataset is empty everywhere, asking it again brings nothing.
     found = {key: odd for key, odd in gaps(states).items() if not states[key[0]][key[1]].everywhere}

@@ -67,7 +67,9 @@ def notes_of(record: Members, names: Mapping[str, str]) -> Iterator[str]:
     for each in record.empty_everywhere:
         if each.meaning == "note":
             text = entry(each.dataset, each.text)
-            yield said("{text}; other datasets have rows of these days", text=text)
+            yield said(
+                "{text}; most of their other datasets have none either, as on a holiday", text=text
+            )
     for dataset, span in record.shortened_spans.items():
         yield said(
             "{dataset}: WeChat refused longer windows, {span} days at once worked; set "

@@ -76,7 +76,7 @@ SABOTAGES = (
     Sabotage(
         "group-deleted-too-early",
         QUEUE,
-        "if not months]",
+        "if not needed]",
         "if True]",
         "tests/engine/test_publish_queue.py::test_a_long_round_is_recorded_meanwhile",
     ),

@@ -43,8 +43,8 @@ SABOTAGES = (
     Sabotage(
         "span-plus-one",
         WINDOWS,
-        "floor = max(0, end - span, ",
-        "floor = max(0, end - span - 1, ",
+        "floor = max(0, end - span)",
+        "floor = max(0, end - span - 1)",
         "tests/core/test_windows.py::test_no_cover_has_fewer_windows",
     ),
     Sabotage(
@@ -329,11 +329,11 @@ SABOTAGES = (
         "tests/engine/test_lost_lease.py::test_a_run_that_has_lost_its_lease_writes_no_ledger",
     ),
     Sabotage(
-        "window-cut-behind-a-boundary",
+        "window-of-the-missing-days-alone",
         WINDOWS,
-        "cut if end > cut else 0",
-        "cut if end >= cut else 0",
-        "tests/core/test_windows.py::test_no_window_holds_both_sides_of_a_boundary",
+        "inside = missing >> floor | along >> floor",
+        "inside = missing >> floor",
+        "tests/core/test_windows.py::test_a_window_reaches_back_over_the_whole_span",
     ),
     Sabotage(
         "cost-of-a-waiting-dataset-given-back-again",
