@@ -8,6 +8,7 @@ Beijing days. docs/datasets.md has the times of each dataset.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet
@@ -33,13 +34,24 @@ def period_end(grain: Grain, begin: Day) -> Day:
     return begin + _WEEK - 1 if grain is Grain.WEEK else begin
 
 
+def newest_ended(grain: Grain, day: Day) -> Day:
+    """Return the first day of the newest period that is over at the end of a day."""
+    return period_begin(grain, period_begin(grain, day + 1) - 1)
+
+
 def newest_ready(dataset: Dataset, now: float) -> Day:
     """Return the first day of the newest period that may be asked at ``now``.
 
     ``now`` is in seconds since the Unix epoch. A period may be asked from ``ready_minutes`` after
     the midnight that ends it.
     """
-    return period_begin(dataset.grain, _unready(dataset, now) - 1)
+    return newest_ended(dataset.grain, _unready(dataset, now) - 1)
+
+
+def newest_ready_day(datasets: Iterable[Dataset], now: float) -> Day:
+    """Return the newest day up to which every period that is over may be asked at ``now``."""
+    unready = (period_end(each.grain, _unready(each, now)) for each in datasets)
+    return min([calendar.today(now), *unready]) - 1
 
 
 def next_ready(dataset: Dataset, now: float) -> tuple[Day, float]:
@@ -48,8 +60,12 @@ def next_ready(dataset: Dataset, now: float) -> tuple[Day, float]:
     Both times are in seconds since the Unix epoch.
     """
     begin = _unready(dataset, now)
-    end = period_end(dataset.grain, begin)
-    return begin, calendar.instant(end + 1, dataset.ready_minutes)
+    return begin, ready_at(dataset, begin)
+
+
+def ready_at(dataset: Dataset, begin: Day) -> float:
+    """Return the moment at which the period that begins on a day gets ready."""
+    return calendar.instant(period_end(dataset.grain, begin) + 1, dataset.ready_minutes)
 
 
 def _unready(dataset: Dataset, now: float) -> Day:

@@ -47,7 +47,8 @@ class RunState(NamedTuple):
 
     ``whole`` is that part of the manifest before options narrowed it, for the tables.
     ``read_again`` returns both as of another time. ``grant`` is how many requests the run may make,
-    None for any number. What happens goes to the facts of ``run_log``.
+    None for any number. What happens goes to the facts of ``run_log``. ``as_of`` decides which days
+    are wanted: it is the beginning of the run by the earlier clock.
     """
 
     manifest: Manifest
@@ -59,6 +60,7 @@ class RunState(NamedTuple):
     run_log: RunLog
     read_again: runtime.ReadAgain
     grant: int | None = None
+    as_of: float = 0.0
 
     @property
     def stream(self) -> Stream:
@@ -135,13 +137,13 @@ def execute(state: RunState) -> None:
             # Nothing was kept so far, and the plan was made for another day.
             state = _by_right_clock(state)
             harvested = _plan_and_harvest(state)
-        if clock.agrees is False and clock.offset is not None:
+        if clock.offset is not None and (clock.agrees is False or clock.is_apart):
             # It may have made no call of this bucket, and a gate reads no other ledger.
             quota_ledger.retime(tree, state.own[0], clock.moment())
         want = harvested.want
         if not _is_narrowed(state) and wanted_days.paused_accounts(state.whole):
             # Read with the others, because the tables have them too.
-            want = wanted_days.wanted(state.whole, state.started_at, paused_too=True)
+            want = wanted_days.wanted(state.whole, state.as_of, paused_too=True)
         scan = coverage_scan.read(tree, want, clock(), state.manifest.datasets, state.own)
         if _ask_reopened(state, harvested, scan):
             scan = coverage_scan.read(tree, want, clock(), state.manifest.datasets, state.own)
@@ -188,7 +190,7 @@ def _conclude(
     harvested = harvested._replace(scan=scan.of(harvested.want))
     state.stream.report(read_coverage(state.stream.own, manifest, tree, harvested, clock))
     if _is_narrowed(state):
-        want = wanted_days.wanted(whole, state.started_at, paused_too=True)
+        want = wanted_days.wanted(whole, state.as_of, paused_too=True)
         found = coverage_scan.read(tree, want, clock(), whole.datasets, state.own).states
     state.run_log.write_tables = lambda: TablesUpdate(
         tree, state.own, whole, state.started_at, want, found, state.stream.own
@@ -210,15 +212,15 @@ def _recover(state: RunState) -> None:
 
 def _by_right_clock(state: RunState) -> RunState:
     """Correct a clock that is off; return the state by which the run goes on."""
-    moved = state.context.clock.correct()
-    if moved:
+    clock = state.context.clock
+    if moved := clock.correct():
         state.run_log.correct_clock(moved)
         # On days that its clock takes for future ones a manifest may want nothing, and be refused.
         with suppress(UsageError):
             manifest, whole = state.read_again(state.started_at)
             state = state._replace(manifest=manifest, whole=whole)
         state.stream.report(begun(state.manifest, state.options, state.started_at))
-    return state
+    return state._replace(as_of=clock.earlier(state.started_at))
 
 
 def _plan_and_harvest(state: RunState) -> Harvested:
@@ -227,7 +229,7 @@ def _plan_and_harvest(state: RunState) -> Harvested:
     Keeps nothing if that shows that the clock is off.
     """
     manifest, clock = state.manifest, state.context.clock
-    want = wanted_days.wanted(manifest, state.started_at)
+    want = wanted_days.wanted(manifest, state.as_of)
     states, evidence = coverage_scan.read(state.tree, want, clock(), manifest.datasets, state.own)
     missing = coverage_scan.to_ask(states, want, state.options.refetch)
     gaps = coverage_scan.gaps(states)
@@ -345,7 +347,7 @@ async def _run_to_end(state: RunState, count: watchers.Counting) -> None:
 def _drop_covered(state: RunState, queues: Sequence[AccountQueue]) -> None:
     """Take the days off the queues that the files have: of another run that took the buckets."""
     manifest, now = state.manifest, state.context.clock()
-    want = wanted_days.wanted(manifest, state.started_at)
+    want = wanted_days.wanted(manifest, state.as_of)
     states = coverage_scan.read(state.tree, want, now, manifest.datasets, state.own).states
     for queue in queues:
         for backlog in queue.backlogs:

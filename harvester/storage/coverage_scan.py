@@ -45,7 +45,8 @@ class States:
     ones by a guide, are final by other files. Of provisional days in ``twice`` two answers agree
     that they are empty. All empty days of a ``sparse`` dataset are ordinary. Days ``everywhere``
     are empty for all accounts, and those in ``again`` are asked again because late rows came.
-    ``told`` are gaps that an earlier run has told. ``asked`` has the times of provisional days.
+    ``told`` are gaps that an earlier run has told. ``asked`` has the times of provisional days,
+    and ``old_asked`` is when the first old day was asked, 0 if no time of one is known.
     """
 
     no_ask_today: DaySet = calendar.NO_DAYS
@@ -62,6 +63,7 @@ class States:
     again: DaySet = calendar.NO_DAYS
     told: DaySet = calendar.NO_DAYS
     asked: dict[Day, AskTimes] = field(default_factory=dict)
+    old_asked: int = 0
     sparse: bool = False
 
     def clip_to(self, inside: DaySet) -> None:
@@ -317,6 +319,7 @@ class _AccountScan:
         """Add the times of the provisional days of a month that begins on a day."""
         if OLD_DAYS in asked:
             self.old.append((once, asked.pop(OLD_DAYS)))
+            self.states.old_asked = min(times.first for _, times in self.old)
             self.once |= once
         self.states.asked.update((begin + day, times) for day, times in asked.items())
 

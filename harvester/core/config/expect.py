@@ -36,8 +36,9 @@ class Expect:
 
     complete_by: Annotated[CompleteBy | None, types.validated_as(_CompleteBy | None)] = None
     """The time by which a day is to be there: "12:00", or {time: "12:00", share: 95%}."""
-    min_share_with_rows: types.Percentage | None = None
-    """The least share of the accounts with an answer that have rows of a day: 50%."""
+    min_share_with_rows: types.PercentageOrNone | None = None
+    """The least share of the accounts with an answer that have rows of a day: 50%. 0%: it is fine
+    if no account ever has any."""
     quiet: tuple[types.QuietDays, ...] = ()
     """Days of which nothing is expected: ["2026-02-15..2026-02-23", 2026-05-01]."""
     gate: types.Gate | None = None

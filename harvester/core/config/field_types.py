@@ -322,6 +322,7 @@ Age = Annotated[int, parsed_by(parsers.age), pattern(parsers.AGE)]
 Duration = Annotated[float, parsed_by(parsers.duration), pattern(parsers.DURATION)]
 Lease = Annotated[float, parsed_by(parsers.lease), pattern(parsers.LEASE)]
 Percentage = Annotated[float, parsed_by(parsers.percentage), pattern(parsers.PERCENTAGE)]
+PercentageOrNone = Annotated[float, parsed_by(parsers.share_or_none), pattern(parsers.PERCENTAGE)]
 Gate = Annotated[str, parsed_by(parsers.gate), pattern(parsers.GATE)]
 RequestRate = Annotated[Rate, parsed_by(parsers.rate), pattern(parsers.RATE)]
 DailyQuota = Annotated[

@@ -370,6 +370,11 @@ class Manifest(Brief):
     source: ManifestText | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
+    def is_whole(self) -> bool:
+        """True if no option has narrowed the manifest."""
+        return self.all_jobs in ((), self.jobs)
+
+    @property
     def names(self) -> dict[str, str]:
         """The names of the accounts by appid, empty where there is none."""
         return {account.appid: account.name for account in self.accounts}

@@ -167,6 +167,13 @@ SABOTAGES = (
         "::test_days_settle_by_the_earlier_clock_of_the_run_that_asked",
     ),
     Sabotage(
+        "days-asked-by-the-later-clock",
+        "harvester/runs/clock.py",
+        "return moment - self.behind if self.is_apart else moment",
+        "return moment",
+        "tests/runs/test_wrong_clocks.py::test_a_date_of_the_future_asks_for_no_day_to_come",
+    ),
+    Sabotage(
         "wrong-clock-ends-with-0",
         RECORD,
         '"clock": self.clock_apart,',
