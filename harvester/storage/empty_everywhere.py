@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from itertools import groupby
 from typing import Literal, NamedTuple, TypeAlias
@@ -11,7 +11,8 @@ from harvester.core import calendar, readiness
 from harvester.core.calendar import Day, DaySet
 from harvester.core.exit_codes import Exit
 from harvester.core.text.wording import Message, counted, said
-from harvester.storage.coverage_scan import Scan, States
+from harvester.storage.account_scan import States
+from harvester.storage.coverage_scan import Scan
 from harvester.tables.evidence import HOURLY_RUNS
 
 _HOUR = 3600
@@ -60,15 +61,17 @@ def empty_everywhere(scan: Scan, now: float) -> list[EmptyEverywhere]:
     found: list[EmptyEverywhere] = []
     for dataset, states in scan.states.items():
         evidence = scan.evidence[dataset]
-        days = evidence.empty_everywhere | evidence.reopened | _holes(scan, dataset)
+        reopened = evidence.reopened & evidence.was_empty
+        days = evidence.empty_everywhere | reopened | _holes(scan, dataset)
         for day in calendar.each_day(days):
             # Late rows came of some accounts, and others usually have some as well.
-            is_reopened = calendar.has_day(evidence.reopened, day)
+            is_reopened = calendar.has_day(reopened, day)
             whose = evidence.usual(day) if is_reopened else states
+            until = _filled_at(states, day) if is_reopened else now
             since = [
                 states[appid].asked[day].first
                 for appid in whose
-                if appid in states and _is_owed(states[appid], day)
+                if appid in states and _is_owed(states[appid], day, until)
             ]
             if since:
                 silent = calendar.has_day(evidence.empty_everywhere, day) and not is_reopened
@@ -80,8 +83,16 @@ def empty_everywhere(scan: Scan, now: float) -> list[EmptyEverywhere]:
     return list(_joined(found))
 
 
-def _is_owed(state: States, day: Day) -> bool:
-    return day in state.asked and calendar.has_day(state.provisional & state.empty, day)
+def _is_owed(state: States, day: Day, until: float) -> bool:
+    """Return whether a day is empty so far, and was asked last until a moment."""
+    is_empty = calendar.has_day(state.provisional & state.empty, day)
+    return is_empty and day in state.asked and state.asked[day].last <= until
+
+
+def _filled_at(states: Mapping[str, States], day: Day) -> int:
+    """Return the time of the last late rows of a day, from which on no account is owed any."""
+    filled = (state for state in states.values() if calendar.has_day(state.with_rows, day))
+    return max((x.asked[day].rests_on for x in filled if day in x.asked), default=0)
 
 
 def _holes(scan: Scan, dataset: str) -> DaySet:

@@ -31,17 +31,12 @@ from harvester.storage.publication import Published, QuarantinedDay
 from harvester.storage.raw_log import DamagedGroup, Group
 from harvester.tables import coverage, decode_batch, merge
 from harvester.tables.columns import arrow_schema
-from harvester.tables.coverage import AccountDays, Coverage
+from harvester.tables.corrections import AnsweredOn, DecodedAnswer
+from harvester.tables.coverage import AccountDays, AccountEvidence, Coverage
 from harvester.tables.decode import quarantined
 from harvester.tables.decode_batch import BatchResult
 from harvester.tables.evidence import Evidence
-from harvester.tables.merge import (
-    OLD_AGE,
-    AccountChange,
-    AccountEvidence,
-    AnsweredOn,
-    DecodedAnswer,
-)
+from harvester.tables.merge import OLD_AGE, AccountChange
 from harvester.tables.row_groups import Provenance
 
 EvidenceOf: TypeAlias = dict[str, Evidence]

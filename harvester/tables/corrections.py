@@ -9,16 +9,61 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from harvester.core.calendar import Day
-from harvester.core.dataset import DATE_COLUMN
-from harvester.tables.columns import Slice, numbers_of
+from harvester.core.dataset import DATE_COLUMN, Dataset
+from harvester.core.model import RawAnswer
+from harvester.tables.columns import Slice
 from harvester.tables.coverage import Difference
+from harvester.tables.day_rows import DecodeResult
 from harvester.tables.row_difference import PROVENANCE, unchanged_days
+from harvester.tables.row_groups import Provenance, numbers_of
 
 _SAYS_NOTHING = {*PROVENANCE, "_extra"}
 """Columns in which rows may differ without being other rows."""
+
+
+class AnsweredOn(NamedTuple):
+    """The Beijing day of an answer, as far as it settles days, and what follows from it.
+
+    ``settled`` is the mask of the days that are final if the answer has rows of them, and ``old``
+    that of the days that lie more than `OLD_AGE` days before it. ``day`` is 0 if an empty answer
+    may settle nothing. Only days of ``periods`` can be empty: a week or a month is its first day.
+    """
+
+    day: Day
+    settled: int
+    old: int
+    periods: int
+    dataset: Dataset
+
+
+class DecodedAnswer(NamedTuple):
+    """An answer, its content, its origin, and its day."""
+
+    answer: RawAnswer
+    decoded: DecodeResult[Slice]
+    provenance: Provenance
+    on: AnsweredOn
+
+    @property
+    def is_doubtful(self) -> bool:
+        """True if the answer itself says that it is not complete."""
+        return self.decoded.delayed or self.decoded.doubtful
+
+    @property
+    def is_witness(self) -> bool:
+        """True if the answer may settle days without rows."""
+        return bool(self.on.day) and not self.is_doubtful
+
+
+class RejectedDay(NamedTuple):
+    """A day that an answer put into quarantine, and the reason."""
+
+    reason: str
+    answer: RawAnswer
+    run_id: str
 
 
 def corrected_days(

@@ -77,6 +77,28 @@ class AskTimes(NamedTuple):
     rests_on: int = 0
 
 
+APART_SECONDS = 6 * 3600
+"""Least time between two answers without rows that make a day final."""
+
+
+class AccountEvidence(NamedTuple):
+    """Evidence of other tables, other days and other accounts about an account's empty days.
+
+    ``silent`` days are empty by their guide as well, those in ``waiting`` are so far, ``thinned``
+    ones are but wait for their last age, and of ``contradicted`` ones it has rows, or the dataset
+    has a row for every day. Old days whose answer is of a Beijing day in ``moments`` rest on no
+    stretch, because WeChat was silent then about a day that has rows. ``is_unknown`` is True for an
+    account that never had a row.
+    """
+
+    silent: DaySet = calendar.NO_DAYS
+    waiting: DaySet = calendar.NO_DAYS
+    thinned: DaySet = calendar.NO_DAYS
+    contradicted: DaySet = calendar.NO_DAYS
+    moments: frozenset[Day] = frozenset()
+    is_unknown: bool = False
+
+
 @dataclass(slots=True)
 class AccountDays:
     """State of one account's days in a month.

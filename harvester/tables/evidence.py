@@ -17,8 +17,7 @@ from typing import NamedTuple
 from harvester.core import calendar, readiness
 from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet, has_day
 from harvester.core.dataset import Dataset, Grain
-from harvester.tables.coverage import AskTimes
-from harvester.tables.merge import APART_SECONDS, AccountEvidence
+from harvester.tables.coverage import APART_SECONDS, AccountEvidence, AskTimes
 
 MIN_USUAL = 5
 """Usual accounts without which no day is empty everywhere, and of such a day the sentinels."""
@@ -135,7 +134,7 @@ class Evidence:
     @cached_property
     def empty_everywhere(self) -> DaySet:
         """The recent days that are empty for 90% of the usual accounts that were asked for them."""
-        return self._quiet & ~self._filled_anywhere & self._was_empty
+        return self._quiet & ~self._filled_anywhere & self.was_empty
 
     @cached_property
     def reopened(self) -> DaySet:
@@ -145,13 +144,13 @@ class Evidence:
         """
         now_filled = reduce(int.__or__, (x.filled for x in self.histories.values()), NO_DAYS)
         found = NO_DAYS
-        for begin, end in calendar.day_ranges(self._was_empty if now_filled else NO_DAYS):
+        for begin, end in calendar.day_ranges(self.was_empty if now_filled else NO_DAYS):
             if calendar.day_range(begin, end) & now_filled:
                 found |= calendar.day_range(max(FIRST_DAY, begin - 1), end + 1)
         return found
 
     @cached_property
-    def _was_empty(self) -> DaySet:
+    def was_empty(self) -> DaySet:
         """The quiet days that were empty for 90% of the usual accounts, before late rows came."""
         found = NO_DAYS
         for day in calendar.each_day(self._quiet):

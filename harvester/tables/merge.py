@@ -13,21 +13,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
 
 import pyarrow as pa
 
 from harvester.core import calendar, readiness
-from harvester.core.calendar import Day, DaySet, Month, month_begin
+from harvester.core.calendar import Day, Month, month_begin
 from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.errors import DamagedOutput
 from harvester.core.model import RawAnswer
 from harvester.tables.columns import Slice, arrow_schema, numbers_of
-from harvester.tables.corrections import corrected_days
-from harvester.tables.coverage import COUNTS, OLD_DAYS, AccountDays, AskTimes
-from harvester.tables.day_rows import DecodeResult
+from harvester.tables.corrections import DecodedAnswer, RejectedDay, corrected_days
+from harvester.tables.coverage import (
+    APART_SECONDS,
+    COUNTS,
+    OLD_DAYS,
+    AccountDays,
+    AccountEvidence,
+    AskTimes,
+)
 from harvester.tables.row_difference import unchanged_days
-from harvester.tables.row_groups import Provenance, account_slices, into_row_groups
+from harvester.tables.row_groups import account_slices, into_row_groups
 
 OLD_AGE = 30
 """Age in Beijing days that a day must exceed at its first answer to be old."""
@@ -38,60 +43,6 @@ _NO_MORE: tuple[str, Iterator[Slice]] = "\U0010ffff", iter(())
 """Account behind the last one of a file: its text sorts after every appid, and it has no rows."""
 
 
-APART_SECONDS = 6 * 3600
-"""Least time between two answers without rows that make a day final."""
-
-
-class AccountEvidence(NamedTuple):
-    """Evidence of other tables, other days and other accounts about an account's empty days.
-
-    ``silent`` days are empty by their guide as well, those in ``waiting`` are so far, ``thinned``
-    ones are but wait for their last age, and of ``contradicted`` ones it has rows, or the dataset
-    has a row for every day. Old days whose answer is of a Beijing day in ``moments`` rest on no
-    stretch, because WeChat was silent then about a day that has rows. ``is_unknown`` is True for an
-    account that never had a row.
-    """
-
-    silent: DaySet = calendar.NO_DAYS
-    waiting: DaySet = calendar.NO_DAYS
-    thinned: DaySet = calendar.NO_DAYS
-    contradicted: DaySet = calendar.NO_DAYS
-    moments: frozenset[Day] = frozenset()
-    is_unknown: bool = False
-
-
-class AnsweredOn(NamedTuple):
-    """The Beijing day of an answer, as far as it settles days, and what follows from it.
-
-    ``settled`` is the mask of the days that are final if the answer has rows of them, and ``old``
-    that of the days that lie more than `OLD_AGE` days before it. ``day`` is 0 if an empty answer
-    may settle nothing. Only days of ``periods`` can be empty: a week or a month is its first day.
-    """
-
-    day: Day
-    settled: int
-    old: int
-    periods: int
-    dataset: Dataset
-
-
-class DecodedAnswer(NamedTuple):
-    """An answer, its content, its origin, and its day."""
-
-    answer: RawAnswer
-    decoded: DecodeResult[Slice]
-    provenance: Provenance
-    on: AnsweredOn
-
-
-class RejectedDay(NamedTuple):
-    """A day that an answer put into quarantine, and the reason."""
-
-    reason: str
-    answer: RawAnswer
-    run_id: str
-
-
 @dataclass(slots=True)
 class AccountChange:
     """Changes of one account in a month, collected answer by answer, oldest first.
@@ -99,8 +50,8 @@ class AccountChange:
     ``known`` is the account's coverage, which `apply` updates. ``rows`` has the days whose rows are
     replaced, ``rejected`` the days whose last answer was not usable. ``applied`` is the mask of all
     days for which an answer counted. ``unchanged`` are the days of ``rows`` whose old rows say the
-    same, known once the account is merged. ``empty`` has the last empty answer of each day that
-    evidence may settle; day 0 is the first of the month.
+    same, known once the account is merged. ``compared`` has
+    the rows of final days that an answer has beside, and the Beijing day of that answer.
     """
 
     appid: str
@@ -177,7 +128,9 @@ class AccountChange:
         # An empty answer says nothing about the rows of a day, so it leaves their state as it is.
         final |= good & ~filled & known.final
         empty = good & ~(filled | known.with_rows)
-        untimed = empty & new.on.old & ~(known.final | known.provisional)
+        untimed = 0
+        if not new.is_doubtful:
+            untimed = empty & new.on.old & ~(known.final | known.provisional)
         if known.provisional:
             still_old, settled = self._ask_old_again(good & known.once, late, empty, new)
             untimed |= still_old
@@ -201,11 +154,11 @@ class AccountChange:
     def compare(self, new: DecodedAnswer) -> None:
         """Take the rows of final days that an answer has beside, to be compared once merged."""
         decoded, first = new.decoded, month_begin(self.month)
-        if self.evidence is None or not new.on.day or decoded.delayed:
+        if self.evidence is None or not new.is_witness:
             return
         final = self.known.final & self.known.with_rows
         final &= ~(self.known.quarantined | refetch_mask(new.answer, self.month))
-        for bit in _bits(final & _mask_of(decoded.days.keys() - decoded.incomplete, self.month)):
+        for bit in _bits(final & _mask_of(decoded.days, self.month)):
             self.compared[first + bit] = decoded.days[first + bit], new.on.day
 
     def correct(self, old: Sequence[Slice], key: Sequence[str]) -> None:
@@ -256,7 +209,7 @@ class AccountChange:
         until their last age. A late day is open for the ages of its rows.
         """
         on, refresh = calendar.today(new.answer.asked_at), new.on.dataset.refresh
-        doubted = filled if new.decoded.delayed else _mask_of(new.decoded.incomplete, self.month)
+        doubted = filled if new.is_doubtful else 0
         mask = late
         for bit in _bits(filled & ~late & (self.known.late & self.known.provisional | doubted)):
             asked, day = self.known.asked.get(bit, _NEVER), month_begin(self.month) + bit
@@ -274,7 +227,7 @@ class AccountChange:
     def _settle_empty(self, empty: int, new: DecodedAnswer) -> int:
         """Return the mask of the empty days that this answer makes final."""
         mask = 0
-        if self.evidence is None or not new.on.day or new.decoded.delayed:
+        if self.evidence is None or not new.is_witness:
             return mask
         for bit in _bits(empty & self.known.provisional):
             asked = self.known.asked.get(bit, _NEVER)
@@ -306,13 +259,14 @@ class AccountChange:
             known.asked[bit] = AskTimes(times.first, times.first)
         known.again |= once & late
         again = once & empty
-        may_settle = evidence is not None and new.on.day and not new.decoded.delayed
         is_void = self._is_no_witness(times.first) or self._is_no_witness(times.last)
-        if evidence is None or not may_settle or not (is_void or self._is_second(times.last, new)):
+        is_second = is_void or self._is_second(times.last, new)
+        if evidence is None or not new.on.day or not is_second:
             return again, 0
         known.again |= again
         timed = calendar.month_mask(evidence.contradicted, self.month)
-        timed = again & (-1 if evidence.is_unknown or is_void else timed)
+        # By an answer that is not complete they are asked at ages, and not each day.
+        timed = again & (-1 if evidence.is_unknown or is_void or new.is_doubtful else timed)
         for bit in _bits(timed):
             known.asked[bit] = AskTimes(0 if is_void else times.first, times.first)
         return 0, again & ~timed

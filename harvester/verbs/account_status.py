@@ -18,7 +18,7 @@ from harvester.planning.wanted_days import Wanted
 from harvester.runs.record.account_report import backfill_of
 from harvester.runs.record.prospects import moment_text
 from harvester.storage import layout, partition_reader
-from harvester.storage.coverage_scan import States
+from harvester.storage.account_scan import States
 from harvester.storage.layout import Tree
 
 _WORST_FIRST = (

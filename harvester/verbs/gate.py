@@ -26,7 +26,8 @@ from harvester.runs.record.absent_rows import NO_ROWS
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import CAUSE, Expectation
 from harvester.runs.record.prospects import comes_at
-from harvester.storage.coverage_scan import States, day_ranges_of
+from harvester.storage.account_scan import States
+from harvester.storage.coverage_scan import day_ranges_of
 from harvester.storage.empty_everywhere import EmptyEverywhere, exit_of
 from harvester.storage.state import quota_ledger
 

@@ -34,8 +34,8 @@ from harvester.runs.record.run_record import plain_row, plain_silence
 from harvester.runs.record.statement import statement
 from harvester.runs.runtime import Project
 from harvester.storage import coverage_scan, layout
+from harvester.storage.account_scan import States
 from harvester.storage.backends.claims import Owner
-from harvester.storage.coverage_scan import States
 from harvester.storage.empty_everywhere import EmptyEverywhere, empty_everywhere
 from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay

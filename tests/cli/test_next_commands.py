@@ -32,7 +32,7 @@ from harvester.runs.record.next_requests import (
 )
 from harvester.sandbox import Rules
 from harvester.sandbox.data import Row, expected_rows
-from harvester.storage.coverage_scan import States
+from harvester.storage.account_scan import States
 from tests.support.cli import CommandLine, JobScope, command_line
 from tests.support.faulty_wechat import FaultyWeChat
 from tests.support.run_harness import DAILY, RunHarness, appid

@@ -113,11 +113,11 @@ def test_another_number_moves_the_time_of_its_answer(tmp_path: Path) -> None:
     lab.run()
     asked = times(tmp_path)
     assert len(asked) == 2
-    more[parse_day("2026-05-18")] = 7
+    more[parse_day("2026-05-19")] = 7
     lab.advance(86_400)
     lab.run()
     moved = {key[-1] for key, at in times(tmp_path).items() if at != asked.get(key, at)}
-    assert moved == {dt.date(2026, 5, 18)}
+    assert moved == {dt.date(2026, 5, 19)}
 
 
 def test_accounts_say_since_when_they_have_rows(tmp_path: Path) -> None:

@@ -174,9 +174,11 @@ def test_a_week(desk: Desk) -> None:
     desk.write()
     assert desk.morning() == Morning(0, [], 0, is_mailed=False)
 
-    # Sunday: a holiday without rows of any account but their numbers of followers.
-    desk.world.add_data_fault(Outage(datasets=("user_summary",), begin=desk.day, end=desk.day))
+    # Sunday: no account has rows of a dataset, and they come a day late.
+    outage = Outage(datasets=("user_summary",), begin=desk.day, end=desk.day)
+    desk.world.add_data_fault(outage)
     assert desk.morning() == Morning(75, [], 0, is_mailed=False)
+    desk.world.remove_data_fault(outage)
     assert desk.morning() == Morning(0, [], 0, is_mailed=False)
 
     # And a client leaves.

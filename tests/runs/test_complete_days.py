@@ -20,7 +20,7 @@ from harvester.runs.record.account_report import (
 )
 from harvester.runs.record.complete_days import CompleteDays
 from harvester.runs.record.run_record import plain_row
-from harvester.storage.coverage_scan import States
+from harvester.storage.account_scan import States
 from tests.support.run_harness import DAILY, HOURLY, appid
 
 DAYS = 12

@@ -19,7 +19,7 @@ from harvester.core.exit_codes import Exit
 from harvester.runs.record.expectations import Expectation, added, attention_of, judge
 from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import as_record
-from harvester.storage.coverage_scan import States
+from harvester.storage.account_scan import States
 from harvester.verbs import status
 from harvester.verbs.gate import Gate, Required
 from tests.support.faulty_wechat import Late, Outage

@@ -1,4 +1,4 @@
-"""Mornings of accounts over a source that is silent at times: what is asked, and what it rests on."""
+"""Mornings over a source that is silent at times: what is asked, and what it rests on."""
 
 from __future__ import annotations
 
@@ -57,6 +57,6 @@ def test_nothing_is_asked_for_ever(
     for name in names:
         state = life.state(name, ONE[0], MARCH + 500)
         assert state.answered == want[name][ONE[0]]
-        # Of days without rows that each answer calls preliminary nothing is final.
-        assert not state.provisional or (delayed and what == "nothing")
+        # Days that each answer calls preliminary may stay provisional.
+        assert not state.provisional or delayed
         assert not state.answered & ~state.no_ask_today

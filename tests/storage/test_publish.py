@@ -28,8 +28,8 @@ from harvester.core.readiness import settled_before
 from harvester.core.secret import Secret
 from harvester.storage import coverage_scan, publish, quarantine, raw_log
 from harvester.storage import footer as file_footer
+from harvester.storage.account_scan import States
 from harvester.storage.backends.base import read_bytes
-from harvester.storage.coverage_scan import States
 from harvester.storage.layout import RAW, Tree
 from harvester.storage.publication import Published
 from harvester.storage.publish import recover

@@ -19,13 +19,15 @@ from harvester.core.model import RawAnswer, Window
 from harvester.core.windows import windows
 from harvester.planning.wanted_days import Wanted
 from harvester.storage import coverage_scan
-from harvester.storage.coverage_scan import Scan, States
+from harvester.storage.account_scan import States
+from harvester.storage.coverage_scan import Scan
 from harvester.storage.layout import Tree
 from harvester.storage.publish import answered_on
 from harvester.tables import coverage
-from harvester.tables.coverage import AccountDays, Coverage
+from harvester.tables.corrections import DecodedAnswer
+from harvester.tables.coverage import AccountDays, AccountEvidence, Coverage
 from harvester.tables.decode_batch import batch_decoder
-from harvester.tables.merge import AccountChange, AccountEvidence, DecodedAnswer
+from harvester.tables.merge import AccountChange
 from harvester.tables.row_groups import Provenance
 
 NOON = 12 * 60

@@ -37,8 +37,8 @@ from harvester.runs.stream import Stream
 from harvester.sandbox.data import expected_rows
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage import coverage_scan, publish, quarantine, raw_log
+from harvester.storage.account_scan import States
 from harvester.storage.backends.base import META_DIR
-from harvester.storage.coverage_scan import States
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.publish import TrustedTimes

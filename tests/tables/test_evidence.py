@@ -14,7 +14,7 @@ from harvester.core import calendar
 from harvester.core.calendar import NO_DAYS, Day, DaySet, day_range, has_day, instant, one_day
 from harvester.core.dataset import Dataset
 from harvester.tables import evidence as evidence_module
-from harvester.tables.coverage import AskTimes
+from harvester.tables.coverage import AccountEvidence, AskTimes
 from harvester.tables.evidence import (
     Evidence,
     GuideDays,
@@ -24,7 +24,6 @@ from harvester.tables.evidence import (
     is_twice_empty,
     old_days_to_ask,
 )
-from harvester.tables.merge import AccountEvidence
 from tests.support.answers import MARCH, appid
 
 HOURLY = CATALOGUE["interface_summary_hour"]

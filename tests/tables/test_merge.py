@@ -17,15 +17,16 @@ from harvester.core.model import RawAnswer, Window
 from harvester.storage.publish import answered_on
 from harvester.tables import merge, row_groups
 from harvester.tables.columns import Slice, arrow_schema
-from harvester.tables.coverage import OLD_DAYS, AccountDays, AskTimes
-from harvester.tables.decode_batch import batch_decoder
-from harvester.tables.merge import (
+from harvester.tables.corrections import DecodedAnswer
+from harvester.tables.coverage import (
     APART_SECONDS,
-    OLD_AGE,
-    AccountChange,
+    OLD_DAYS,
+    AccountDays,
     AccountEvidence,
-    DecodedAnswer,
+    AskTimes,
 )
+from harvester.tables.decode_batch import batch_decoder
+from harvester.tables.merge import OLD_AGE, AccountChange
 from harvester.tables.row_groups import Provenance
 from tests.support.answers import (
     DAILY,

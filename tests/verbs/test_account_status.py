@@ -17,7 +17,7 @@ from harvester.core.config.settings import Manifest, Pause
 from harvester.planning.wanted_days import Wanted
 from harvester.sandbox import TOKEN, Rules
 from harvester.storage import coverage_scan
-from harvester.storage.coverage_scan import States
+from harvester.storage.account_scan import States
 from harvester.tables.evidence import Evidence
 from harvester.verbs.status import Status, survey
 from tests.support.run_harness import BOTH, RunHarness, appid

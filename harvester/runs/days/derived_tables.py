@@ -21,7 +21,7 @@ from harvester.runs.days.missing_days import RunHistory
 from harvester.runs.record.account_report import given_up
 from harvester.runs.record.record import Record
 from harvester.storage import coverage_scan
-from harvester.storage.coverage_scan import States
+from harvester.storage.account_scan import States
 from harvester.storage.derived import derived_accounts
 from harvester.storage.derived.derived_coverage import CoverageUpdate, data_files
 from harvester.storage.layout import Tree

@@ -17,7 +17,7 @@ from harvester.core.day_states import NOT_ASKED, ExplainedDays
 from harvester.core.rule import Action, Scope
 from harvester.runs.record.account_report import reason_for
 from harvester.runs.record.prospects import comes_at
-from harvester.storage.coverage_scan import States
+from harvester.storage.account_scan import States
 from harvester.storage.layout import Tree
 from harvester.storage.state import run_records
 from harvester.storage.state.run_records import GivenUp, RunResult

@@ -13,7 +13,7 @@ from harvester.core import calendar, readiness
 from harvester.core.config.settings import Manifest
 from harvester.core.text.wording import said
 from harvester.runs.record.attention import AccountLabel, Attention
-from harvester.storage.coverage_scan import States
+from harvester.storage.account_scan import States
 from harvester.storage.empty_everywhere import EmptyEverywhere
 
 NO_ROWS = "no_rows"

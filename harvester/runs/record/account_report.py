@@ -16,7 +16,7 @@ from harvester.planning.wanted_days import Wanted
 from harvester.runs.record.complete_days import CompleteDays
 from harvester.scheduling.account_queue import AccountQueue, pairs
 from harvester.scheduling.listener import AbandonedDays
-from harvester.storage.coverage_scan import States
+from harvester.storage.account_scan import States
 from harvester.storage.state.run_records import GivenUp
 
 _RECENT_DAYS = 7

@@ -23,7 +23,7 @@ from harvester.core.plain import plain
 from harvester.core.text.wording import Message, said, sentences
 from harvester.planning.wanted_days import Wanted
 from harvester.runs.record.attention import AccountLabel, Attention, in_order, labelled, since_when
-from harvester.storage.coverage_scan import States
+from harvester.storage.account_scan import States
 
 CAUSE = "expectation"
 """The cause of the items of attention."""

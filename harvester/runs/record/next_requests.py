@@ -10,7 +10,8 @@ from harvester.core.calendar import DaySet
 from harvester.core.config.settings import Manifest
 from harvester.core.windows import count_windows
 from harvester.planning.wanted_days import Wanted, each_missing
-from harvester.storage.coverage_scan import Refetch, States, gaps, to_ask
+from harvester.storage.account_scan import States
+from harvester.storage.coverage_scan import Refetch, gaps, to_ask
 
 _States: TypeAlias = dict[str, dict[str, States]]
 

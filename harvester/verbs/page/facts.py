@@ -20,7 +20,7 @@ from harvester.core.dataset import Dataset, Grain
 from harvester.core.day_states import NOT_ASKED, ExplainedDays
 from harvester.core.rule import Rule
 from harvester.core.text.wording import render, sentences
-from harvester.storage.coverage_scan import States
+from harvester.storage.account_scan import States
 from harvester.verbs.page.cells import row, whole_periods
 from harvester.verbs.status import Findings
 
