@@ -229,26 +229,26 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 1_904,
-    "catalogue": 792,
-    "manifest": 1_526,
-    "planning": 650,
-    "scheduling": 1_391,
-    "tables": 2_114,
-    "wechat": 1_542,
-    "storage": 4_018,
-    "engine": 824,
-    "runs": 4_104,
-    "verbs": 4_841,
+    "core": 2_015,
+    "catalogue": 795,
+    "manifest": 1_523,
+    "planning": 646,
+    "scheduling": 1_408,
+    "tables": 2_336,
+    "wechat": 1_556,
+    "storage": 4_177,
+    "engine": 856,
+    "runs": 4_324,
+    "verbs": 4_861,
     "readers": 532,
-    "cli": 2_756,
+    "cli": 2_773,
     "sandbox": 817,
-    "root": 202,
+    "root": 172,
 }
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
 
-MAX_TEXT = {"catalogue": 894, "cli": 36, "verbs": 342}
+MAX_TEXT = {"catalogue": 912, "cli": 36, "verbs": 343}
 """Lines that each room may have in data files, without blanks: SQL, texts, and a manifest."""
 
 MAX_ARROWS = 46
@@ -257,7 +257,7 @@ MAX_MODULES = 20
 MAX_FUNCTION_LINES = 50
 MAX_FILE_LINES = 400
 MAX_MEDIAN_FUNCTION = 7
-MAX_P95_FUNCTION = 20
+MAX_P95_FUNCTION = 21
 
 
 def _functions(tree: ast.AST) -> Iterator[tuple[str, int, int]]:

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import anyio
 
 from harvester.core import calendar
-from harvester.core.calendar import NO_DAYS
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
@@ -164,14 +163,12 @@ def _ask_reopened(state: RunState, harvested: Harvested, scan: coverage_scan.Sca
     record = state.stream.own
     if not harvested.queues or record.pending or state.stream.stop.code is not None:
         return False
-    given_up = {(item.dataset, item.appid) for item in record.abandoned}
     days = {
-        name: {
-            appid: NO_DAYS if (name, appid) in given_up else wanted & scan.states[name][appid].again
-            for appid, wanted in of_dataset.items()
-        }
+        name: {x: wanted & scan.states[name][x].again for x, wanted in of_dataset.items()}
         for name, of_dataset in harvested.want.items()
     }
+    for item in record.abandoned:
+        days[item.dataset][item.appid] = calendar.NO_DAYS
     queues = make_queues(state.manifest, harvested.want, wanted_days.Missing(days, {}))
     if queues:
         run_in_loop(partial(_harvest, state, queues, scan.evidence))

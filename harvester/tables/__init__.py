@@ -3,6 +3,7 @@
 __all__ = [
     "arrow_functions",
     "columns",
+    "corrections",
     "coverage",
     "coverage_rows",
     "day_rows",

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from harvester.core.calendar import Day
 from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.model import RawAnswer
-from harvester.tables.columns import Slice
+from harvester.tables.columns import Slice, numbers_of
 from harvester.tables.coverage import Difference
 from harvester.tables.day_rows import DecodeResult
 from harvester.tables.row_difference import PROVENANCE, unchanged_days
-from harvester.tables.row_groups import Provenance, numbers_of
+from harvester.tables.row_groups import Provenance
 
 _SAYS_NOTHING = {*PROVENANCE, "_extra"}
 """Columns in which rows may differ without being other rows."""

@@ -38,7 +38,6 @@ OLD_AGE = 30
 """Age in Beijing days that a day must exceed at its first answer to be old."""
 
 _NEVER = AskTimes(0, 0)
-
 _NO_MORE: tuple[str, Iterator[Slice]] = "\U0010ffff", iter(())
 """Account behind the last one of a file: its text sorts after every appid, and it has no rows."""
 
@@ -50,8 +49,8 @@ class AccountChange:
     ``known`` is the account's coverage, which `apply` updates. ``rows`` has the days whose rows are
     replaced, ``rejected`` the days whose last answer was not usable. ``applied`` is the mask of all
     days for which an answer counted. ``unchanged`` are the days of ``rows`` whose old rows say the
-    same, known once the account is merged. ``compared`` has
-    the rows of final days that an answer has beside, and the Beijing day of that answer.
+    same, known once the account is merged. ``compared`` has the rows of final days that an answer
+    has beside, and its Beijing day.
     """
 
     appid: str

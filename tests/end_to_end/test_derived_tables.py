@@ -109,10 +109,11 @@ def test_another_number_moves_the_time_of_its_answer(tmp_path: Path) -> None:
         rows = (dict(row) for row in expected_rows(dataset, account, day))
         return [{**row, "fail_count": more[day]} if day in more else row for row in rows]
 
-    lab = lab_of(tmp_path, accounts=1, buckets=1, datasets=(DAILY,), source=source)
+    of_one = {"accounts": 1, "buckets": 1, "datasets": (DAILY,), "end": "2026-05-19"}
+    lab = lab_of(tmp_path, source=source, **of_one)
     lab.run()
     asked = times(tmp_path)
-    assert len(asked) == 2
+    assert len(asked) == 3
     more[parse_day("2026-05-19")] = 7
     lab.advance(86_400)
     lab.run()

@@ -117,7 +117,7 @@ def test_a_second_answer_that_differs_in_another_way_leaves_nothing(tree: Tree) 
 
 
 def test_an_answer_that_agrees_with_the_rows_drops_the_digest(tree: Tree) -> None:
-    """What two answers said with another one between them is no agreement."""
+    """Two answers with another one between them do not agree."""
     for day, number in ((10, 1), (40, 2), (41, 1)):
         put(tree, daily(number), at(day))
     assert differs(tree) == {}

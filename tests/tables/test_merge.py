@@ -54,7 +54,7 @@ def window(begin: int, end: int) -> Window:
 
 
 NOTHING_BESIDE = AccountEvidence()
-"""What a run knows that found nothing in other tables, other days and other accounts."""
+"""The evidence of a run that found nothing in other tables, days and accounts."""
 
 
 def given_answers(
@@ -253,7 +253,7 @@ def test_counts_are_of_the_rows_that_stand() -> None:
 
 
 class Told(NamedTuple):
-    """What an answer about the day says, and the hours since the answer before."""
+    """The content of an answer about the day, and the hours since the answer before."""
 
     hours: int
     content: Literal["empty", "rows", "delayed", "bad"]

@@ -125,8 +125,6 @@ def status(
     def print_all(out: Terminal) -> None:
         # Without a manifest no next command is proposed, because each would need one.
         show(out, found, proposes=source is not None)
-        if by == "account" and found.statement:
-            out.say(found.statement, gap=True)
         if found.gate is not None:
             _print_gate(out, found.gate)
         if acknowledge or source is not None:
@@ -318,6 +316,8 @@ def _print_accounts(out: Terminal, found: Status, *, whole: bool, proposes: bool
     if len(rows) < len(found.accounts):
         line = said("{line} (--all lists the complete ones)", line=line)
     out.say(line, gap=bool(rows))
+    if found.statement:
+        out.say(found.statement)
 
     shown = {account.appid for account in rows if account.paused}
     _print_paused(out, found, [each for each in found.paused if each.appid not in shown])
