@@ -33,7 +33,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "refused-day-shown-as-not-asked",
-        SCAN,
+        "harvester/storage/account_scan.py",
         "reason=item.word",
         'reason="not_asked"',
         OF_STATES,
@@ -59,7 +59,13 @@ SABOTAGES = (
         "quarantined &= ~answered",
         f"{OF_PAGE}::test_a_rejected_answer_counts_although_there_is_an_earlier_one",
     ),
-    Sabotage("paused-account-shown-blank", SCAN, "if is_paused:", "if False:", OF_STATES),
+    Sabotage(
+        "paused-account-shown-blank",
+        "harvester/storage/account_scan.py",
+        "if is_paused:",
+        "if False:",
+        OF_STATES,
+    ),
     Sabotage(
         "days-of-a-page-swapped",
         CELLS,
