@@ -55,6 +55,9 @@ _ROW = struct.Struct("<iiqHHI")
 """Head of an answer: begin, end, ``asked_at`` and above its 32 bits the age of a `CachedBody`, and
 the lengths of what follows it: the account, the mask of the refetched days, and the body."""
 
+_MAX_AGE = 366 * 86_400
+"""Seconds of the age of an answer from a cache; an older one is said to be of this age."""
+
 _MARK = b"HARVGRP1"
 _LZ4 = pa.Codec("lz4")
 _DAMAGE = (FileNotFoundError, ValueError, KeyError, TypeError, struct.error)
@@ -254,7 +257,7 @@ def _packed(part: list[RawAnswer]) -> tuple[Batch, bytes]:
 
 def _encoded(answer: RawAnswer) -> bytes:
     window, asked_at, mask, body = answer
-    age = body.age if isinstance(body, CachedBody) else 0
+    age = min(body.age, _MAX_AGE) if isinstance(body, CachedBody) else 0
     appid = window.appid.encode()
     # As bytes, because a mask may have hundreds of bits and most have none.
     refetch = mask.to_bytes((mask.bit_length() + 7) // 8, "little")
@@ -273,7 +276,7 @@ def _decoded(data: bytes, dataset: str, month: Month) -> Iterator[RawAnswer]:
     while at < len(data):
         begin, end, times, name, mask, body = _ROW.unpack_from(data, at)
         age, asked_at = divmod(times, _LATEST)
-        if not (FIRST_DAY <= begin <= end < begin + _MAX_DAYS and age >= 0):
+        if not (FIRST_DAY <= begin <= end < begin + _MAX_DAYS and 0 <= age <= _MAX_AGE):
             raise ValueError("an impossible time")
         name_at = at + _ROW.size
         mask_at = name_at + name
