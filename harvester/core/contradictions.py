@@ -93,7 +93,7 @@ def contradictions(answer: Mapping[str, Any], seen: Seen) -> Iterator[Contradict
 
 
 def failure_in(answer: Mapping[str, Any]) -> str | None:
-    """Return the member by which an answer says that it is a failure; None without one."""
+    """Return the name of the member that reports a failure, None if no member does."""
     found = contradictions(answer, Seen())
     return next((each.name for each in found if each.verdict is Verdict.FAILED), None)
 

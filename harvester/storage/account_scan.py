@@ -126,7 +126,7 @@ class AccountScan:
     """One account's days as the footers have them.
 
     ``once`` and ``again`` are the old days that were empty at their first answer, and ``old`` has
-    those in ``once`` by month, with their time. ``counts`` are those of `coverage.COUNTS`, and
+    the days of ``once`` by month, with their time. ``counts`` are those of `coverage.COUNTS`, and
     ``differs`` has the final days of which an answer had other rows, with its Beijing day.
     """
 
@@ -161,7 +161,7 @@ class AccountScan:
                 yield calendar.today(asked.first)
 
     def as_guide(self, column: str, dataset: Dataset) -> GuideDays:
-        """Return the days as those of a guide by one of the columns of ``Dataset.counts``."""
+        """Return the days as a guide. ``column`` is one of ``Dataset.counts``."""
         states = self.states
         answered = states.answered & ~states.quarantined
         active = self.counts[dataset.counts.index(column)]

@@ -135,7 +135,7 @@ def test_months_without_a_single_row_have_a_file_too(tmp_path: Path) -> None:
         source=lambda _dataset, _appid, _day: [],
     )
     done = lab.run()
-    # Of an output without any row somebody should know.
+    # An output without any row is reported.
     assert done.exit_code is Exit.AGAIN
     assert [item.rows_after for item in done.published] == [0]
     assert lab.run().requests == 0
