@@ -32,7 +32,7 @@ NAMES = (
     "shared",
     "questions",
 )
-NAMED = ("layout", "life")
+NAMED = ("layout", "life", "silence")
 """Run only if they are named: they take longer than all others together."""
 
 WHICH = f"{', '.join(NAMES)}; all of them; or {', '.join(NAMED)}"

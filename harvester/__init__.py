@@ -66,54 +66,27 @@ if TYPE_CHECKING:
     from harvester.verbs.verify import Damage as Damage
     from harvester.verbs.verify import Report as Report
 
-_HOMES = {
-    "core.config.settings": ("Manifest",),
-    "core.exit_codes": ("Outcome",),
-    "runs.record.account_report": ("AccountSummary", "DatasetSummary"),
-    "runs.record.attention": ("Attention",),
-    "verbs.account_status": ("AccountStatus", "MissingDays"),
-    "verbs.gate": ("Gate",),
-    "core.errors": (
-        "Busy",
-        "DamagedOutput",
-        "HarvesterError",
-        "HistoryLost",
-        "Mistake",
-        "PartialFailure",
-        "RunFailed",
-        "Stopped",
-        "Unanswered",
-        "Unauthorised",
-        "Unfinished",
-        "UsageError",
-    ),
-    "core.results": ("Change", "DatasetPlan", "PausedAccount"),
-    "readers.output": ("Output", "open"),
-    "runs.record.events": ("Event", "Problem", "Progress", "Published", "RunEnded", "RunStarted"),
-    "verbs.check_report": ("AccountCheck", "Check"),
-    "verbs.check": ("check",),
-    "verbs.fetch": ("Answer", "fetch"),
-    "verbs.project": ("read_manifest",),
-    "verbs.plan": ("Plan", "plan"),
-    "verbs.report": ("ReportPage", "report"),
-    "verbs.results": ("Result",),
-    "verbs.run": ("run", "run_async"),
-    "verbs.status": ("Status", "status"),
-    "verbs.verify": ("Damage", "Report"),
-}
-"""The public names, by the module that has them."""
-
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
 # Hidden from type checkers, for which it would make every name one of the package.
 if not TYPE_CHECKING:
+
+    def _homes() -> dict[str, str]:
+        """Return the modules of the public names, by name, as the imports above name them.
+
+        These lines are read and not executed, because executing one loads its module.
+        """
+        source = __spec__.loader.get_source(__name__) or ""
+        lines = (line.split() for line in source.splitlines())
+        imports = (words for words in lines if words[:1] == ["from"] and "as" in words)
+        return {name: home for _, home, _, name, *_ in imports}
+
+    _HOME_OF = _homes()
     __all__ = ["__version__", *_HOME_OF]  # noqa: PLE0604 - the names are texts
 
     def __getattr__(name: str) -> Any:
         """Load the module of a public name when it is first used."""
         if name not in _HOME_OF:
             raise AttributeError(f"module 'harvester' has no attribute {name!r}")
-        return getattr(import_module(f"harvester.{_HOME_OF[name]}"), name)
+        return getattr(import_module(_HOME_OF[name]), name)
 
     def __dir__() -> list[str]:
         return sorted(__all__)

@@ -75,13 +75,11 @@ def _stretch(chance: random.Random, first: Day, last: Day, most: int) -> DaySet:
 
 def _month(broad: Broad, month: Month, answered: DaySet, rows: DaySet) -> AccountDays:
     fresh = calendar.day_range(broad.end - FRESH + 1, broad.end) & answered
-    masks = (calendar.month_mask(x, month) for x in (answered & ~fresh, fresh, rows, ~rows))
-    final, provisional, with_rows, empty = masks
+    masks = (calendar.month_mask(x, month) for x in (answered & ~fresh, fresh, rows))
+    final, provisional, with_rows = masks
     at = int(calendar.instant(broad.end + 1, 11 * 60))
     asked = {day: AskTimes(at, at) for day in range(31) if provisional >> day & 1}
-    return AccountDays(
-        final, provisional, with_rows=with_rows, confirmed=empty & final, asked=asked
-    )
+    return AccountDays(final, provisional, with_rows=with_rows, asked=asked)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from harvester.core.calendar import day_of
-from harvester.core.dataset import REF_DATE, Column, Dataset, Grain, Kind, Nesting, Refresh
+from harvester.core.dataset import REF_DATE, Column, Dataset, Grain, Guide, Kind, Nesting, Refresh
 
 _dataset = partial(
     Dataset,
@@ -30,6 +30,8 @@ _SHARE = "share of readers, 0 to 1"
 _SPARSE = Refresh(empty=(1, 4, 14, 28))
 # Each answer brings all days of an article so far, so that few are needed once it is a week old.
 _WHOLE = Refresh(rows=(*range(1, 8), 10, 14, 21, 30), empty=_SPARSE.empty)
+# WeChat's page does not say of which articles biz_summary counts the readers, so these are hints.
+_hint = partial(Guide, "biz_summary", is_exact=False)
 
 _by_article = partial(_with_detail, span=1, key=("ref_date", "msgid"), sparse=True, refresh=_SPARSE)
 
@@ -106,6 +108,7 @@ _EMPTY = "A day on which no article's numbers changed has no rows."
 
 ARTICLE_READ = _by_article(
     name="article_read",
+    guide=_hint("read_user"),
     columns=(REF_DATE, _MSGID, _READ_USER, _READ_USER_SOURCE),
     description="readers of each article and where they came from, one row per day and article",
     notes=(_ALL_IS_THE_SUM, "read_user counts people once a day: days do not add up.", _EMPTY),
@@ -113,6 +116,7 @@ ARTICLE_READ = _by_article(
 
 ARTICLE_SHARE = _by_article(
     name="article_share",
+    guide=_hint("share_user"),
     columns=(REF_DATE, _MSGID, _SHARE_USER),
     description="people who shared each article, one row per day and article",
     notes=(_EMPTY,),
@@ -120,6 +124,7 @@ ARTICLE_SHARE = _by_article(
 
 BIZ_SUMMARY = _with_detail(
     name="biz_summary",
+    counts=("read_user", "share_user", "send_page_count"),
     span=30,
     settle=7,
     key=("ref_date",),
@@ -137,6 +142,7 @@ BIZ_SUMMARY = _with_detail(
 
 ARTICLE_TOTAL_DETAIL = _dataset(
     name="article_total_detail",
+    guide=_hint("send_page_count", spares=False),
     span=1,
     settle=30,
     key=("ref_date", "msgid", "stat_date"),

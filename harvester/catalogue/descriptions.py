@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from importlib import resources
 
 from harvester.core.calendar import clock_text, day_text
-from harvester.core.dataset import FINAL_IF_EMPTY, Column, Dataset, Grain
+from harvester.core.dataset import Column, Dataset, Grain
 from harvester.core.text.wording import Message, counted, said
 
 _WHEN = {
@@ -42,15 +42,8 @@ def final_text(dataset: Dataset) -> Message:
     rows = said("at once")
     if dataset.settle:
         rows = said("when more than {days} old", days=counted(dataset.settle, "day"))
-    if dataset.settle < FINAL_IF_EMPTY:
-        found = said(
-            "with rows {rows}, without rows by evidence when more than {days} old",
-            rows=rows,
-            days=counted(FINAL_IF_EMPTY, "day"),
-        )
-    else:
-        found = said("{rows}, without rows by evidence", rows=rows)
-    never = "{final}; never while WeChat marks it is_delay"
+    found = said("{rows}, without rows by two answers", rows=rows)
+    never = "{final}; later while WeChat marks it is_delay"
     return said(never, final=found) if dataset.may_be_delayed else found
 
 

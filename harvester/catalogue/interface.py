@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from harvester.core.dataset import REF_DATE, REF_HOUR, Column, Dataset, Grain, Kind
+from harvester.core.dataset import REF_DATE, REF_HOUR, Column, Dataset, Grain, Guide, Kind
 
 _dataset = partial(Dataset, family="interface", permission=3, pages="api", checked="2026-11-24")
 
@@ -21,6 +21,7 @@ _METRICS = (
 
 INTERFACE_SUMMARY = _dataset(
     name="interface_summary",
+    counts=("callback_count",),
     span=30,
     grain=Grain.DAY,
     settle=3,
@@ -32,6 +33,7 @@ INTERFACE_SUMMARY = _dataset(
 
 INTERFACE_SUMMARY_HOUR = _dataset(
     name="interface_summary_hour",
+    guide=Guide("interface_summary", "callback_count"),
     span=1,
     grain=Grain.HOUR,
     key=("ref_date", "ref_hour"),

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from harvester.core.dataset import REF_DATE, REF_HOUR, Column, Dataset, Grain, Kind
+from harvester.core.dataset import REF_DATE, REF_HOUR, Column, Dataset, Grain, Guide, Kind
 
 _dataset = partial(Dataset, family="message", permission=1, pages="mess", checked="2026-11-24")
 
@@ -30,8 +30,10 @@ _MSG_COUNT = Column("msg_count", Kind.COUNT, "messages they sent", "messages")
 _BY_TYPE = (_MSG_TYPE, _USER_SOURCE, _MSG_USER, _MSG_COUNT)
 _BY_INTERVAL = (_COUNT_INTERVAL, _USER_SOURCE, _MSG_USER)
 
-_by_type = partial(_dataset, span=1, key=("ref_date", "msg_type"))
-_by_interval = partial(_dataset, span=15, key=("ref_date", "count_interval"))
+_MESSAGES = Guide("upstream_msg", "msg_count")
+
+_by_type = partial(_dataset, span=1, guide=_MESSAGES, key=("ref_date", "msg_type"))
+_by_interval = partial(_dataset, span=15, guide=_MESSAGES, key=("ref_date", "count_interval"))
 
 _SAME_PEOPLE = "A person who sends texts and images is in both rows: msg_user does not add up."
 _NARROW_SPAN = (
@@ -41,6 +43,8 @@ _PERIOD = "Only the period's first day is asked, once the period is over."
 
 UPSTREAM_MSG = _by_type(
     name="upstream_msg",
+    guide=None,
+    counts=("msg_count",),
     span=7,
     grain=Grain.DAY,
     settle=3,

@@ -12,12 +12,6 @@ from harvester.core.calendar import FIRST_DAY, Day
 PAGES = "https://developers.weixin.qq.com/doc/service/api/wedata"
 """Address of WeChat's documentation of the datacube API; each family has a folder below it."""
 
-FINAL_IF_EMPTY = 3
-"""Age in days that a period must exceed before an empty answer about it is final.
-
-The dataset's ``settle`` counts instead if it is longer.
-"""
-
 
 DATE_COLUMN = "ref_date"
 """Name of the column with the day of a row. The key of every dataset begins with it."""
@@ -61,17 +55,40 @@ class Nesting(Enum):
 
 
 class Refresh(NamedTuple):
-    """Ages at which a provisional day is asked again, in Beijing days since its first answer.
+    """Ages at which a provisional day is asked again, in Beijing days.
 
-    ``rows`` are those of a day with rows, until it is settled. A day without rows is final after
-    the last age of ``empty``.
+    ``rows`` are those of a day with rows, counted from the day, until it is settled. ``empty`` are
+    those of a day without rows, counted from its first answer: after the last one it is final.
     """
 
     rows: tuple[int, ...] = (1, 2, 3, 7)
-    empty: tuple[int, ...] = (1, 2, 3, 7, 14, 28)
+    empty: tuple[int, ...] = (1, 3, 7, 14, 28)
+
+    @property
+    def thin(self) -> tuple[int, ...]:
+        """The first, the middle and the last age of ``empty``."""
+        return self.empty[0], self.empty[len(self.empty) // 2], self.empty[-1]
+
+    @property
+    def last(self) -> int:
+        """The age after which no day is asked any more."""
+        return max(self.rows[-1], self.empty[-1])
 
 
 _REFRESH = Refresh()
+
+
+class Guide(NamedTuple):
+    """Table that tells whether another one has rows of a day: those on which a count is above 0.
+
+    If it ``is_exact``, the other table splits up what is counted. Its silence ``spares`` the second
+    question about an empty day.
+    """
+
+    dataset: str
+    column: str
+    is_exact: bool = True
+    spares: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +136,9 @@ class Dataset:
     documentation, which was read on the day ``checked``. ``may_be_delayed`` is True if an answer
     may have the mark ``"is_delay"``. ``sparse`` is True if days without rows are ordinary,
     also between days with rows, because nothing was published or read. ``gapless`` is True if an
-    account that exists has a row for every day. ``notes`` warn of wrong ways to add up the numbers.
+    account that exists has a row for every day. ``guide`` tells of the days with rows, and
+    ``counts`` names the columns, three at most, that tell so of other datasets. ``notes`` warn of
+    wrong ways to add up the numbers.
     """
 
     name: str
@@ -140,6 +159,8 @@ class Dataset:
     may_be_delayed: bool = False
     sparse: bool = False
     gapless: bool = False
+    guide: Guide | None = None
+    counts: tuple[str, ...] = ()
     refresh: Refresh = _REFRESH
     notes: tuple[str, ...] = ()
 

@@ -54,11 +54,12 @@ class Cause(NamedTuple):
 class DaysBeside(NamedTuple):
     """Days of an account as a run knows them beside the files.
 
-    ``settled`` days are final and confirmed by what other months show.
+    Empty days of a ``stretch``, and ``silent`` ones by a guide, are final by what other files show.
     """
 
     wanted: DaySet = NO_DAYS
-    settled: DaySet = NO_DAYS
+    stretch: DaySet = NO_DAYS
+    silent: DaySet = NO_DAYS
     causes: tuple[Cause, ...] = ()
 
 

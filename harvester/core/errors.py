@@ -86,6 +86,14 @@ class OtherVersion(UsageError):
             "upgrade harvester: a newer one has written to this output",
         )
 
+    @classmethod
+    def older(cls, what: str, version: int, oldest: int) -> OtherVersion:
+        """Return the error for a version below ``oldest``, which no release has written."""
+        return cls(
+            f"{what} version {version} of an earlier build, before version {oldest}",
+            "harvest into a new output: CHANGELOG.md says what has changed",
+        )
+
 
 class InvalidValue(ValueError):
     """Text that its key does not accept.
@@ -322,6 +330,10 @@ class BadAnswer(CallError):
 
 class ForeignPage(BadAnswer):
     """A page or a redirect in the place of an answer, as of a proxy or a sign-in page."""
+
+
+class SaidFailure(BadAnswer):
+    """An answer without rows that says in words that it is a failure."""
 
 
 class Malformed(BadAnswer):

@@ -103,12 +103,20 @@ class OddityKind(Enum):
     """A total falls from one day to the next. The name is its column."""
     ABOVE_MAXIMUM = "above_maximum"
     """A value exceeds the documented maximum. The name is its column."""
-    OTHER_TOTAL = "other_total"
-    """A member beside the list tells another number of rows. The name is that member."""
     BESIDE_LIST = "beside_list"
-    """An undeclared member beside the list. The name is that member."""
+    """An undeclared member beside the list that contradicts nothing. The name is that member."""
+    HINT = "hint"
+    """A member beside the list that may mean that rows are missing. The name is that member."""
+    MISSING_COUNT = "missing_count"
+    """A row has no value of a required count. The name is its column."""
+    CACHED = "cached"
+    """A cache gave the answer. The name is ``Age``."""
     LONG_EXTRA = "long_extra"
     """A row has more undeclared members than are kept. The name is ``_extra``."""
+
+
+DOUBTS = (OddityKind.HINT, OddityKind.MISSING_COUNT, OddityKind.CACHED)
+"""Kinds of oddities that make an answer doubtful."""
 
 
 APPID = r"wx[0-9a-f]{16}"

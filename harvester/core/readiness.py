@@ -8,10 +8,11 @@ Beijing days. docs/datasets.md has the times of each dataset.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet
-from harvester.core.dataset import FINAL_IF_EMPTY, Dataset, Grain
+from harvester.core.dataset import Dataset, Grain
 
 _WEEK = 7
 
@@ -33,13 +34,24 @@ def period_end(grain: Grain, begin: Day) -> Day:
     return begin + _WEEK - 1 if grain is Grain.WEEK else begin
 
 
+def newest_ended(grain: Grain, day: Day) -> Day:
+    """Return the first day of the newest period that is over at the end of a day."""
+    return period_begin(grain, period_begin(grain, day + 1) - 1)
+
+
 def newest_ready(dataset: Dataset, now: float) -> Day:
     """Return the first day of the newest period that may be asked at ``now``.
 
     ``now`` is in seconds since the Unix epoch. A period may be asked from ``ready_minutes`` after
     the midnight that ends it.
     """
-    return period_begin(dataset.grain, _unready(dataset, now) - 1)
+    return newest_ended(dataset.grain, _unready(dataset, now) - 1)
+
+
+def newest_ready_day(datasets: Iterable[Dataset], now: float) -> Day:
+    """Return the newest day up to which every period that is over may be asked at ``now``."""
+    unready = (period_end(each.grain, _unready(each, now)) for each in datasets)
+    return min([calendar.today(now), *unready]) - 1
 
 
 def next_ready(dataset: Dataset, now: float) -> tuple[Day, float]:
@@ -48,8 +60,12 @@ def next_ready(dataset: Dataset, now: float) -> tuple[Day, float]:
     Both times are in seconds since the Unix epoch.
     """
     begin = _unready(dataset, now)
-    end = period_end(dataset.grain, begin)
-    return begin, calendar.instant(end + 1, dataset.ready_minutes)
+    return begin, ready_at(dataset, begin)
+
+
+def ready_at(dataset: Dataset, begin: Day) -> float:
+    """Return the moment at which the period that begins on a day gets ready."""
+    return calendar.instant(period_end(dataset.grain, begin) + 1, dataset.ready_minutes)
 
 
 def _unready(dataset: Dataset, now: float) -> Day:
@@ -71,12 +87,19 @@ def periods(grain: Grain, begin: Day, end: Day) -> DaySet:
     return inside
 
 
-def settled_before(dataset: Dataset, asked_at: float, *, empty: bool) -> Day:
-    """Return the first day of the oldest period that an answer leaves provisional.
+def settled_before(dataset: Dataset, asked_at: float) -> Day:
+    """Return the first day of the oldest period that an answer with rows leaves provisional.
 
-    ``asked_at`` is the time of the request in seconds since the Unix epoch, and ``empty`` is True
-    for an answer without rows. Every older period is settled: its age in Beijing days is more than
-    the dataset's ``settle``, and for an empty answer also more than FINAL_IF_EMPTY.
+    ``asked_at`` is the time of the request in seconds since the Unix epoch. Every older period is
+    settled: its age in Beijing days is more than the dataset's ``settle``.
     """
-    age = max(FINAL_IF_EMPTY, dataset.settle) if empty else dataset.settle
-    return period_begin(dataset.grain, calendar.today(asked_at) - age)
+    return period_begin(dataset.grain, calendar.today(asked_at) - dataset.settle)
+
+
+def ages_from(dataset: Dataset, day: Day, first: Day) -> Day:
+    """Return the Beijing day from which the ages of a period's rows count.
+
+    That is the period's last day; or that of its first answer, if the rows were settled by then.
+    """
+    is_settled = day < settled_before(dataset, calendar.instant(first))
+    return first if is_settled else period_end(dataset.grain, day)

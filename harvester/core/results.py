@@ -32,7 +32,8 @@ class Change:
     """A replaced or deleted file, with the days and accounts whose rows differ.
 
     ``seq`` counts the changes of the file's bucket, and ``path`` is relative to the output. A file
-    that is listed because it exists has no ``run_id``.
+    that is listed because it exists has no ``run_id``. ``corrected`` is True if final rows of one
+    of the days were replaced.
     """
 
     seq: int = 0
@@ -45,6 +46,7 @@ class Change:
     run_id: str | None = None
     rows_before: int = 0
     rows_after: int = 0
+    corrected: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the change as values for JSON."""

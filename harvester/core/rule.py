@@ -37,6 +37,9 @@ class Action(Enum):
 TRANSIENT = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN)
 """Actions after a failure that may be over when the request is made again."""
 
+NO_ANSWER = (*TRANSIENT, Action.DEFER)
+"""Actions after which nothing is known of the window, and a later question may be answered."""
+
 
 class Scope(Enum):
     """The part of a run that a refusal affects; all other parts continue."""
@@ -56,6 +59,7 @@ class Rule(NamedTuple):
     the action is taken. ``is_local`` is True if the cause lies between this machine and WeChat, so
     that WeChat cannot end it: an unknown name, a refused connection, a proxy, a certificate, a page
     instead of JSON. ``cause`` is the word for the problem where action and scope do not give it.
+    ``is_deferred`` is True if a later run may have what all attempts of this one did not bring.
     """
 
     action: Action
@@ -65,6 +69,7 @@ class Rule(NamedTuple):
     repeats: int = 0
     is_local: bool = False
     cause: str = ""
+    is_deferred: bool = False
 
     @property
     def is_passing(self) -> bool:

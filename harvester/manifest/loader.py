@@ -166,7 +166,9 @@ def _expect(written: dict[str, Expect]) -> dict[str, Expect]:
         for name in names:
             # Many days of a sparse dataset are empty, and only a person knows how many.
             is_silent = CATALOGUE[name].sparse and len(names) == len(CATALOGUE)
-            entry = replace(own, min_share_with_rows=None) if is_silent else own
+            # But 0% says that days without rows are fine.
+            leaves_out = is_silent and own.min_share_with_rows
+            entry = replace(own, min_share_with_rows=None) if leaves_out else own
             found[name] = found.get(name, Expect(gate="open")).under(entry)
     return found
 

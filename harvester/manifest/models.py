@@ -165,11 +165,9 @@ class Override:
     """Ages at which a provisional day is asked again: {rows: [1, 2, 3, 7]}."""
 
 
-_Output = Annotated[
-    Annotated[field_types.Place, AfterValidator(settings.Output), Tag("[text]")]
-    | Annotated[settings.Output, Tag("[mapping]")],
-    field_types.union_by_kind("must be a path or a mapping"),
-]
+_Output = field_types.text_or_mapping(
+    field_types.Place, settings.Output, "must be a path or a mapping"
+)
 
 
 @dataclass(frozen=True, config=field_types.CLOSED)
@@ -183,11 +181,9 @@ class AccountsFile:
     """Trust the file like the manifest: it may have the columns token_command and token_url."""
 
 
-_FileOrPath = Annotated[
-    Annotated[PathText, AfterValidator(AccountsFile), Tag("[text]")]
-    | Annotated[AccountsFile, Tag("[mapping]")],
-    field_types.union_by_kind("must be a path, or a mapping of path and credentials"),
-]
+_FileOrPath = field_types.text_or_mapping(
+    PathText, AccountsFile, "must be a path, or a mapping of path and credentials"
+)
 _AccountsFile = Annotated[AccountsFile, field_types.validated_as(_FileOrPath)]
 SOURCES = ("accounts", "accounts_file", "accounts_from")
 """Keys that give accounts, of which a manifest needs one."""

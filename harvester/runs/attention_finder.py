@@ -7,6 +7,7 @@ runs tell the trouble, as far as the files still show it.
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -20,7 +21,8 @@ from harvester.core.errors import Busy, HarvesterError, Unauthorised
 from harvester.core.exit_codes import Exit
 from harvester.core.rule import Scope
 from harvester.core.text.wording import said
-from harvester.runs.record import attention, causes, expectations
+from harvester.runs.record import absent_rows, attention, causes, expectations
+from harvester.runs.record.absent_rows import ACCOUNT_SILENT, NO_ROWS
 from harvester.runs.record.account_report import errcode_of, reason_of
 from harvester.runs.record.attention import AccountLabel, Attention, FormerRun
 from harvester.runs.record.events import cause_of
@@ -40,15 +42,21 @@ IN_A_ROW = 3
 CLOCK = Attention("clock", "clock", causes.CLOCK_ADVICE)
 """The item of a machine whose clock and WeChat's differ."""
 
-_PASSING = {"quota", "time_budget", "clock", "empty_everywhere"}
+_PASSING = {"quota", "time_budget", "clock", "empty_everywhere", NO_ROWS}
 """Reasons of an unfinished run that pass, or that need a person by a rule of their own."""
+
+_OF_WINDOWS = {"failed", "not_ready"}
+"""Causes that say nothing of the account."""
+
+MANY = 5
+"""Least number of accounts whose common trouble is one item of the dataset, if it is over half."""
 
 _FOR_ALL = (Scope.DATASET, Scope.RUN)
 
 _FEW = 5
 """Records that are read of an output without missing days: trouble of the runs themselves."""
 
-_FROM_FILES = {"quarantined", "empty_everywhere", expectations.CAUSE}
+_FROM_FILES = {"quarantined", "empty_everywhere", NO_ROWS, ACCOUNT_SILENT, expectations.CAUSE}
 """Causes that the files show, whatever the records tell."""
 
 Pairs: TypeAlias = AbstractSet[tuple[str, str]]
@@ -69,6 +77,9 @@ def attention_of(
     found = [
         *_lost(record),
         *of_files(record.quarantined, record.empty_everywhere, record.expectations),
+        *absent_rows.attention_of(
+            record.absent, record.ended_at, record.empty_everywhere, rowless=record.is_rowless
+        ),
         *_of_all(record),
     ]
     late = list(_late(record, manifest.datasets))
@@ -94,8 +105,38 @@ def attention_of(
     # Newest last, because it knows best since when a trouble lasts.
     met = reversed([*attention.until(runs, is_whole)])
     known = {item.key: replace(item, new=False) for run in met for item in run.attention}
+    found = list(_of_datasets(found, record, known))
     dated = attention.since_when(found, known, calendar.utc_text(record.started_at))
     return attention.in_order(_labelled(dated, manifest))
+
+
+def _of_datasets(
+    found: Iterable[Attention], record: Record, known: Iterable[str]
+) -> Iterator[Attention]:
+    """Yield the items, with one key for a trouble that most accounts have with a dataset.
+
+    Items that were ``known`` by such a key keep it while the accounts recover one by one. What
+    condemns no window, such as a missing permission, is mended account by account.
+    """
+    found, asked = list(found), {row.dataset: row.accounts for row in record.datasets}
+    of_windows = {errcode_of(item) for item in record.abandoned if item.rule.scope is Scope.WINDOW}
+    alike: defaultdict[str, set[str]] = defaultdict(set)
+    for item in found:
+        alike[_key_of_dataset(item)] |= {each.appid for each in item.accounts}
+    common = {*known}
+    for item in found:
+        key = _key_of_dataset(item)
+        if len(alike[key]) >= MANY and 2 * len(alike[key]) > asked.get(item.datasets[0], 0):
+            common.add(key)
+        is_learnt = item.cause == "refused" and item.errcode in of_windows - {None}
+        is_one = key in common and (is_learnt or item.cause in _OF_WINDOWS)
+        yield replace(item, key=key) if is_one else item
+
+
+def _key_of_dataset(item: Attention) -> str:
+    """Return the key of an item that is about a dataset and not about its accounts."""
+    code = [] if item.errcode is None else [str(item.errcode)]
+    return "/".join([item.cause, *item.datasets, *code])
 
 
 def _labelled(found: Iterable[Attention], manifest: Manifest) -> Iterator[Attention]:
@@ -142,9 +183,13 @@ def _lost(record: Record) -> Iterator[Attention]:
 def _late(record: Record, datasets: Mapping[str, Dataset]) -> Iterator[Attention]:
     """Yield the items of days that are not ready although they were to be a day before."""
     yesterday = record.ended_at - STANDS_SECONDS
-    for item in record.abandoned:
+    reasons = [(reason_of(item)[0], item) for item in record.abandoned]
+    refused = {(each.appid, each.dataset) for reason, each in reasons if reason == "refused"}
+    for reason, item in reasons:
         ready = readiness.newest_ready(datasets[item.dataset], yesterday)
-        if reason_of(item)[0] == "not_ready" and item.begin <= ready:
+        # If the rest was refused, one item is enough.
+        is_told = (item.appid, item.dataset) in refused
+        if reason == "not_ready" and item.begin <= ready and not is_told:
             key, account = f"not_ready/{item.appid}/{item.dataset}", AccountLabel(item.appid)
             yield Attention(key, "not_ready", _LATE_ADVICE, (account,), (item.dataset,))
 
@@ -227,7 +272,8 @@ def _told(former: Iterable[FormerRun], manifest: str) -> Mapping[str, Attention]
         if known & {run.scope, attention.scope_of(run.manifest, run.shard, {})}:
             continue
         for item in run.attention:
-            found.setdefault(item.key, item)
+            # Shards have parts of an item that is about a dataset.
+            found[item.key] = attention.joined([found.get(item.key, item), item])
         # What this run did not meet is gone.
         if run.is_whole:
             known.add(run.scope)

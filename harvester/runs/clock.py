@@ -93,6 +93,13 @@ class CheckedClock:
         """Seconds by which the machine's clock or WeChat's, the earlier one, is behind this one."""
         return -min(self._three_clocks())
 
+    def earlier(self, moment: float) -> float:
+        """Return a moment of this clock by the earlier one while the clocks are apart.
+
+        It decides what is asked: by a clock that is ahead that would be days to come.
+        """
+        return moment - self.behind if self.is_apart else moment
+
     def hear(self, date: str) -> None:
         """Take in the ``Date`` header of an answer of WeChat; any other text is ignored."""
         try:

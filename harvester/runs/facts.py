@@ -15,6 +15,7 @@ from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
 from harvester.core.results import PausedAccount, PendingDays
+from harvester.runs.record.absent_rows import AbsentRows
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import Expectation
@@ -111,6 +112,7 @@ class CoverageRead(NamedTuple):
     clock_apart: bool = False
     empty_everywhere: tuple[EmptyEverywhere, ...] = ()
     expectations: tuple[Expectation, ...] = ()
+    absent: AbsentRows = AbsentRows()
 
 
 class Died(NamedTuple):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import anyio
 
 from harvester.core import calendar
+from harvester.core.calendar import NO_DAYS
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
@@ -46,7 +47,8 @@ class RunState(NamedTuple):
 
     ``whole`` is that part of the manifest before options narrowed it, for the tables.
     ``read_again`` returns both as of another time. ``grant`` is how many requests the run may make,
-    None for any number. What happens goes to the facts of ``run_log``.
+    None for any number. What happens goes to the facts of ``run_log``. ``as_of`` decides which days
+    are wanted: it is the beginning of the run by the earlier clock.
     """
 
     manifest: Manifest
@@ -58,6 +60,7 @@ class RunState(NamedTuple):
     run_log: RunLog
     read_again: runtime.ReadAgain
     grant: int | None = None
+    as_of: float = 0.0
 
     @property
     def stream(self) -> Stream:
@@ -134,26 +137,60 @@ def execute(state: RunState) -> None:
             # Nothing was kept so far, and the plan was made for another day.
             state = _by_right_clock(state)
             harvested = _plan_and_harvest(state)
-        if clock.agrees is False and clock.offset is not None:
+        if clock.offset is not None and (clock.agrees is False or clock.is_apart):
             # It may have made no call of this bucket, and a gate reads no other ledger.
             quota_ledger.retime(tree, state.own[0], clock.moment())
-        _conclude(state, harvested)
+        want = harvested.want
+        if not _is_narrowed(state) and wanted_days.paused_accounts(state.whole):
+            # Read with the others, because the tables have them too.
+            want = wanted_days.wanted(state.whole, state.as_of, paused_too=True)
+        scan = coverage_scan.read(tree, want, clock(), state.manifest.datasets, state.own)
+        if _ask_reopened(state, harvested, scan):
+            scan = coverage_scan.read(tree, want, clock(), state.manifest.datasets, state.own)
+        _conclude(state, harvested, want, scan)
 
 
-def _conclude(state: RunState, harvested: Harvested) -> None:
-    """Report what the files have now, and have the tables made of it once the run ends."""
-    manifest, tree, clock = state.manifest, state.tree, state.context.clock
-    whole, want = state.whole, harvested.want
-    is_narrowed = (whole.names.keys(), whole.jobs) != (manifest.names.keys(), manifest.jobs)
-    if not is_narrowed and wanted_days.paused_accounts(whole):
-        # Read with the others, because the tables have them too.
-        want = wanted_days.wanted(whole, state.started_at, paused_too=True)
-    scan = coverage_scan.read(tree, want, clock(), manifest.datasets, state.own)
+def _is_narrowed(state: RunState) -> bool:
+    """Return whether options select less than the whole manifest."""
+    manifest, whole = state.manifest, state.whole
+    return (whole.names.keys(), whole.jobs) != (manifest.names.keys(), manifest.jobs)
+
+
+def _ask_reopened(state: RunState, harvested: Harvested, scan: coverage_scan.Scan) -> bool:
+    """Ask again for empty days, because this run got late rows that speak against them.
+
+    Returns whether it asked. A run that left anything open asks no more.
+    """
+    record = state.stream.own
+    if not harvested.queues or record.pending or state.stream.stop.code is not None:
+        return False
+    given_up = {(item.dataset, item.appid) for item in record.abandoned}
+    days = {
+        name: {
+            appid: NO_DAYS if (name, appid) in given_up else wanted & scan.states[name][appid].again
+            for appid, wanted in of_dataset.items()
+        }
+        for name, of_dataset in harvested.want.items()
+    }
+    queues = make_queues(state.manifest, harvested.want, wanted_days.Missing(days, {}))
+    if queues:
+        run_in_loop(partial(_harvest, state, queues, scan.evidence))
+    return bool(queues)
+
+
+def _conclude(
+    state: RunState, harvested: Harvested, want: wanted_days.Wanted, scan: coverage_scan.Scan
+) -> None:
+    """Report what the files have now, and have the tables made of it once the run ends.
+
+    ``scan`` has the days of ``want``, which may have paused accounts besides those harvested.
+    """
+    manifest, tree, clock, whole = state.manifest, state.tree, state.context.clock, state.whole
+    found = scan.states
     harvested = harvested._replace(scan=scan.of(harvested.want))
     state.stream.report(read_coverage(state.stream.own, manifest, tree, harvested, clock))
-    found = scan.states
-    if is_narrowed:
-        want = wanted_days.wanted(whole, state.started_at, paused_too=True)
+    if _is_narrowed(state):
+        want = wanted_days.wanted(whole, state.as_of, paused_too=True)
         found = coverage_scan.read(tree, want, clock(), whole.datasets, state.own).states
     state.run_log.write_tables = lambda: TablesUpdate(
         tree, state.own, whole, state.started_at, want, found, state.stream.own
@@ -175,15 +212,15 @@ def _recover(state: RunState) -> None:
 
 def _by_right_clock(state: RunState) -> RunState:
     """Correct a clock that is off; return the state by which the run goes on."""
-    moved = state.context.clock.correct()
-    if moved:
+    clock = state.context.clock
+    if moved := clock.correct():
         state.run_log.correct_clock(moved)
         # On days that its clock takes for future ones a manifest may want nothing, and be refused.
         with suppress(UsageError):
             manifest, whole = state.read_again(state.started_at)
             state = state._replace(manifest=manifest, whole=whole)
         state.stream.report(begun(state.manifest, state.options, state.started_at))
-    return state
+    return state._replace(as_of=clock.earlier(state.started_at))
 
 
 def _plan_and_harvest(state: RunState) -> Harvested:
@@ -192,7 +229,7 @@ def _plan_and_harvest(state: RunState) -> Harvested:
     Keeps nothing if that shows that the clock is off.
     """
     manifest, clock = state.manifest, state.context.clock
-    want = wanted_days.wanted(manifest, state.started_at)
+    want = wanted_days.wanted(manifest, state.as_of)
     states, evidence = coverage_scan.read(state.tree, want, clock(), manifest.datasets, state.own)
     missing = coverage_scan.to_ask(states, want, state.options.refetch)
     gaps = coverage_scan.gaps(states)
@@ -311,7 +348,7 @@ async def _run_to_end(state: RunState, count: watchers.Counting) -> None:
 def _drop_covered(state: RunState, queues: Sequence[AccountQueue]) -> None:
     """Take the days off the queues that the files have: of another run that took the buckets."""
     manifest, now = state.manifest, state.context.clock()
-    want = wanted_days.wanted(manifest, state.started_at)
+    want = wanted_days.wanted(manifest, state.as_of)
     states = coverage_scan.read(state.tree, want, now, manifest.datasets, state.own).states
     for queue in queues:
         for backlog in queue.backlogs:

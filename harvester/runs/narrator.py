@@ -149,7 +149,9 @@ class Narrator:
         # The end of a shard is not that of the run, which comes last.
         if not told.is_own:
             return
-        record = as_record(told.stream.record)
+        done = told.stream.record
+        self._tell_once([causes.no_rows(told.stamp)] if done.is_rowless else ())
+        record = as_record(done)
         record["paused"] = record["paused"][:MAX_PAUSED]
         self._tell(
             events.RunEnded(

@@ -200,7 +200,8 @@ class RefusalPolicy:
         if attempt.tries < self._backoff.max_attempts:
             self._wait(attempt, now + backoff.delay(attempt.tries, self._backoff, self._jitter))
         elif is_own or not self._may_return(attempt, rule, now, why):
-            self._abandoned.fail_attempt(attempt, rule, why)
+            last = rule._replace(action=Action.DEFER) if rule.is_deferred else rule
+            self._abandoned.fail_attempt(attempt, last, why)
         else:
             attempt.tries = 0
             self._wait(attempt, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,8 +19,17 @@ from harvester.planning.wanted_days import Missing, Wanted
 from harvester.storage import layout, partition_reader, quarantine
 from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay
-from harvester.tables.coverage import OLD_DAYS, AskTimes, Coverage, once
-from harvester.tables.evidence import Evidence, History, old_days_to_ask
+from harvester.tables.coverage import COUNTS, OLD_DAYS, AskTimes, Coverage, once
+from harvester.tables.evidence import (
+    Evidence,
+    GuideDays,
+    GuidedDays,
+    History,
+    guided_days,
+    is_twice_empty,
+    old_days_to_ask,
+)
+from harvester.tables.merge import AccountEvidence
 
 Refetch: TypeAlias = Literal["all", "empty", "provisional", "quarantined", "refused"]
 
@@ -30,10 +40,13 @@ class States:
 
     ``no_ask_today`` days need no request today, ``answered`` days have a good answer, ``with_rows``
     days have rows, ``provisional`` days are requested again on a later day, and the last answer of
-    ``quarantined`` days was rejected. ``confirmed`` days are empty by evidence, and all empty days
-    of a ``sparse`` dataset are ordinary. Days ``everywhere`` are empty for all accounts. ``told``
-    are gaps that an earlier run has told. ``settled`` days are empty and final by what other months
-    show. ``asked`` has the times of provisional days.
+    ``quarantined`` days was rejected. Final empty days that do not rest on two answers rest on a
+    ``guide`` or a ``stretch``, or are ``contradicted``. Those of the ``stretch``, and ``silent``
+    ones by a guide, are final by other files. Of provisional days in ``twice`` two answers agree
+    that they are empty. All empty days of a ``sparse`` dataset are ordinary. Days ``everywhere``
+    are empty for all accounts, and those in ``again`` are asked again because late rows came.
+    ``told`` are gaps that an earlier run has told. ``asked`` has the times of provisional days,
+    and ``old_asked`` is when the first old day was asked, 0 if no time of one is known.
     """
 
     no_ask_today: DaySet = calendar.NO_DAYS
@@ -41,11 +54,16 @@ class States:
     with_rows: DaySet = calendar.NO_DAYS
     provisional: DaySet = calendar.NO_DAYS
     quarantined: DaySet = calendar.NO_DAYS
-    confirmed: DaySet = calendar.NO_DAYS
+    guide: DaySet = calendar.NO_DAYS
+    silent: DaySet = calendar.NO_DAYS
+    stretch: DaySet = calendar.NO_DAYS
+    contradicted: DaySet = calendar.NO_DAYS
+    twice: DaySet = calendar.NO_DAYS
     everywhere: DaySet = calendar.NO_DAYS
+    again: DaySet = calendar.NO_DAYS
     told: DaySet = calendar.NO_DAYS
-    settled: DaySet = calendar.NO_DAYS
     asked: dict[Day, AskTimes] = field(default_factory=dict)
+    old_asked: int = 0
     sparse: bool = False
 
     def clip_to(self, inside: DaySet) -> None:
@@ -55,7 +73,8 @@ class States:
         self.with_rows &= inside
         self.provisional &= inside
         self.quarantined &= inside
-        self.confirmed &= inside
+        self.again &= inside
+        self.contradicted &= inside
 
     def by_state(
         self, wanted: DaySet, missing: Iterable[ExplainedDays], *, is_paused: bool
@@ -87,12 +106,27 @@ class States:
         """Days that were answered without rows."""
         return self.covered & ~self.with_rows & ~self.quarantined
 
+    def by_witness(self) -> dict[str, DaySet]:
+        """Return the final days by what they rest on, in the words of the table `coverage`."""
+        final = self.answered & ~(self.provisional | self.quarantined)
+        empty = final & ~self.with_rows
+        guide, stretch = empty & (self.guide | self.silent), empty & self.stretch
+        contradicted = empty & self.contradicted & ~guide
+        return {
+            "rows": final & self.with_rows,
+            "two_answers": empty & ~(guide | stretch | contradicted),
+            "guide": guide,
+            "stretch": stretch & ~(guide | contradicted),
+            "contradicted": contradicted,
+        }
+
     @property
     def suspicious(self) -> DaySet:
         """Empty days between days with rows that nothing explains."""
         if self.sparse or not self.with_rows:
             return calendar.NO_DAYS
-        explained = self.confirmed | self.everywhere | self.told
+        final = self.answered & ~self.provisional
+        explained = (final | self.twice) & ~self.contradicted | self.everywhere | self.told
         begin, end = calendar.oldest(self.with_rows), calendar.newest(self.with_rows)
         return self.empty & ~explained & calendar.day_range(begin, end)
 
@@ -155,23 +189,67 @@ def read(
     ``now`` is in seconds since the Unix epoch. ``datasets`` are those of the manifest. ``buckets``
     are those that a run holds, None for all: files of others are neither read nor evidence.
     """
+    scans = {
+        name: _read_dataset(tree, name, of_dataset, now, buckets)
+        for name, of_dataset in want.items()
+    }
+    moments, alive = _silent_moments(scans), _with_rows(scans)
     found = Scan({}, {})
     for name, of_dataset in want.items():
-        # A bucket has accounts that this job does not name, and they are evidence for the others.
-        accounts = defaultdict(_AccountScan, {appid: _AccountScan() for appid in of_dataset})
-        for coverage in _coverages(tree, name, of_dataset, buckets):
-            _add_month(accounts, coverage.asked_until(now))
-        histories = {
-            appid: History(each.states.answered, each.states.with_rows)
-            for appid, each in accounts.items()
-        }
-        evidence = Evidence(datasets[name], now, histories, histories, of_dataset)
-        found.evidence[name] = evidence
+        accounts, dataset = scans[name], datasets[name]
+        histories = {appid: each.history for appid, each in accounts.items()}
+        evidence = found.evidence[name] = Evidence(dataset, now, histories, of_dataset)
+        guides = scans.get(dataset.guide.dataset) if dataset.guide else None
+        for appid, account in accounts.items():
+            guide = None
+            if guides and dataset.guide and (whose := guides.get(appid)):
+                guide = whose.as_guide(dataset.guide.column, datasets[dataset.guide.dataset])
+            beside = AccountEvidence(
+                moments=moments.get(appid, frozenset()), is_unknown=appid not in alive
+            )
+            evidence.accounts[appid] = account.weighed(dataset, guide, beside)
         states = found.states[name] = {}
         for appid, wanted in of_dataset.items():
             states[appid] = accounts[appid].judged(appid, evidence)
             states[appid].clip_to(wanted)
     return found
+
+
+def _read_dataset(
+    tree: Tree,
+    name: str,
+    wanted: dict[str, DaySet],
+    now: float,
+    buckets: Collection[int] | None,
+) -> dict[str, _AccountScan]:
+    # A bucket has accounts that this job does not name, and they are evidence for the others.
+    accounts = defaultdict(_AccountScan, {appid: _AccountScan() for appid in wanted})
+    for coverage in _coverages(tree, name, wanted, buckets):
+        _add_month(accounts, coverage.asked_until(now))
+    return accounts
+
+
+def _silent_moments(scans: Mapping[str, dict[str, _AccountScan]]) -> dict[str, frozenset[Day]]:
+    """Return the Beijing days whose empty answers are no witnesses, by appid.
+
+    On these WeChat answered a day without rows that has some by now, in any dataset.
+    """
+    found = defaultdict[str, set[Day]](set)
+    for accounts in scans.values():
+        for appid, account in accounts.items():
+            if account.late:
+                found[appid].update(account.moments())
+    return {appid: frozenset(days) for appid, days in found.items()}
+
+
+def _with_rows(scans: Mapping[str, dict[str, _AccountScan]]) -> set[str]:
+    """Return the accounts that have a row in any dataset."""
+    return {
+        appid
+        for accounts in scans.values()
+        for appid, account in accounts.items()
+        if account.states.with_rows
+    }
 
 
 def to_ask(states: dict[str, dict[str, States]], want: Wanted, refetch: Refetch | None) -> Missing:
@@ -224,46 +302,125 @@ def _coverages(
 class _AccountScan:
     """One account's days as the footers have them.
 
-    ``once`` and ``again`` are the old days that were empty at their first answer, and ``old_asked``
-    is the newest time of those in ``once``.
+    ``once`` and ``again`` are the old days that were empty at their first answer, and ``old`` has
+    those in ``once`` by month, with their time. ``counts`` are those of `coverage.COUNTS`, and
+    ``differs`` has the final days of which an answer had other rows, with its Beijing day.
     """
 
     states: States = field(default_factory=States)
     once: DaySet = calendar.NO_DAYS
     again: DaySet = calendar.NO_DAYS
-    old_asked: int = 0
+    late: DaySet = calendar.NO_DAYS
+    old: list[tuple[DaySet, AskTimes]] = field(default_factory=list)
+    differs: dict[Day, Day] = field(default_factory=dict)
+    counts: list[DaySet] = field(default_factory=lambda: [calendar.NO_DAYS] * len(COUNTS))
 
-    def add_asked(self, begin: Day, asked: dict[int, AskTimes]) -> None:
+    def add_asked(self, begin: Day, asked: dict[int, AskTimes], once: DaySet) -> None:
         """Add the times of the provisional days of a month that begins on a day."""
-        self.old_asked = max(self.old_asked, asked.pop(OLD_DAYS, AskTimes(0, 0)).last)
+        if OLD_DAYS in asked:
+            self.old.append((once, asked.pop(OLD_DAYS)))
+            self.states.old_asked = min(times.first for _, times in self.old)
+            self.once |= once
         self.states.asked.update((begin + day, times) for day, times in asked.items())
+
+    @property
+    def history(self) -> History:
+        """The days as evidence for other accounts."""
+        states = self.states
+        filled = self.late & states.provisional & states.with_rows
+        return History(states.answered, states.with_rows, self.late, filled)
+
+    def moments(self) -> Iterator[Day]:
+        """Yield the Beijing days of the first answers of days that have late rows."""
+        for day in calendar.each_day(self.late & self.states.provisional):
+            asked = self.states.asked.get(day)
+            if asked and calendar.today(asked.first) < calendar.today(asked.rests_on):
+                yield calendar.today(asked.first)
+
+    def as_guide(self, column: str, dataset: Dataset) -> GuideDays:
+        """Return the days as those of a guide by one of the columns of ``Dataset.counts``."""
+        states = self.states
+        answered = states.answered & ~states.quarantined
+        active = self.counts[dataset.counts.index(column)]
+        return GuideDays(answered, active, answered & ~states.provisional, states.asked)
+
+    def weighed(
+        self, dataset: Dataset, guide: GuideDays | None, beside: AccountEvidence
+    ) -> AccountEvidence:
+        """Return the evidence about the empty days; guided days that a guide denies are open."""
+        states = self.states
+        silent, waiting, denied = GuidedDays()
+        if guide:
+            if reopened := states.guide & guide.active:
+                states.guide &= ~reopened
+                states.provisional |= reopened
+                states.no_ask_today &= ~reopened
+                states.asked |= {day: AskTimes(0, 0) for day in calendar.each_day(reopened)}
+            found = guided_days(dataset, states.with_rows, self._empty(), guide)
+            silent, waiting, denied = found
+            denied |= self.once & guide.active
+            silent |= self.once & guide.sure & ~guide.active
+        if dataset.gapless and states.with_rows:
+            begin, end = calendar.oldest(states.with_rows), calendar.newest(states.with_rows)
+            denied |= states.provisional & ~states.with_rows & calendar.day_range(begin, end)
+        if dataset.guide and not dataset.guide.spares:
+            return beside._replace(thinned=silent, waiting=waiting, contradicted=denied)
+        return beside._replace(silent=silent, waiting=waiting, contradicted=denied)
+
+    def _empty(self) -> dict[Day, AskTimes]:
+        """Return the times of the empty days that have times of their own."""
+        asked, with_rows = self.states.asked, self.states.with_rows
+        return {day: x for day, x in asked.items() if not calendar.has_day(with_rows, day)}
 
     def judged(self, appid: str, evidence: Evidence) -> States:
         """Return the states, once it is decided which provisional days need no request now."""
-        states = self.states
-        states.sparse = evidence.dataset.sparse
+        states, dataset, own = self.states, evidence.dataset, evidence.accounts[appid]
+        states.sparse = dataset.sparse
         states.everywhere = evidence.empty_everywhere
+        states.silent = silent = own.silent & states.provisional & ~states.with_rows
+        states.provisional &= ~silent
+        states.no_ask_today |= silent
         for day, asked in states.asked.items():
             one = calendar.one_day(day)
-            if evidence.waits(appid, day, asked, confirmed=bool(states.confirmed & one)):
+            if states.with_rows & one:
+                is_late = bool(self.late & one)
+                is_due = evidence.is_due_with_rows(day, asked, is_late=is_late)
+            elif silent & one:
+                continue
+            else:
+                is_due = evidence.is_due(appid, day, asked)
+                if not own.contradicted & one and is_twice_empty(asked):
+                    states.twice |= one
+                if is_due and evidence.is_reopened(appid, day, asked):
+                    states.again |= one
+            if not is_due:
                 states.no_ask_today |= one
+        states.contradicted |= own.contradicted
+        for day, on in self.differs.items():
+            # A newer day is in the window of the newest one.
+            if on == evidence.today - 1 and on - day >= dataset.span:
+                states.no_ask_today &= ~calendar.one_day(day)
         if self.once or self.again:
-            self._judge_old(evidence)
+            self._judge_old(evidence, own)
+        states.again &= ~states.no_ask_today
         return states
 
-    def _judge_old(self, evidence: Evidence) -> None:
-        states, old = self.states, self.once | self.again
-        due = old_days_to_ask(History(states.answered, states.with_rows), self.once, self.again)
-        is_asked = calendar.today(self.old_asked) == evidence.today
-        states.no_ask_today |= self.once if is_asked else self.once & ~due
+    def _judge_old(self, evidence: Evidence, own: AccountEvidence) -> None:
+        states, once = self.states, self.once & ~own.silent
+        old = once | self.again
+        due = old_days_to_ask(History(states.answered, states.with_rows), once, self.again)
+        due |= once & own.contradicted
+        for days, times in self.old:
+            if {calendar.today(times.first), calendar.today(times.last)} & own.moments:
+                due |= days & once
+                states.again |= days & once
+        asked = (days for days, times in self.old if calendar.today(times.last) == evidence.today)
+        states.no_ask_today |= once & ~due | sum(asked)
         # Each stretch by itself: one that is asked again opens no other.
         stretches = (calendar.day_range(*ends) for ends in calendar.day_ranges(old if due else 0))
         settled = old & ~sum(stretch for stretch in stretches if stretch & due)
-        states.provisional &= ~(self.once & settled)
-        states.settled = settled & states.empty
-        # A gap in a dataset that has none stays one, however often it is asked.
-        if not evidence.dataset.gapless:
-            states.confirmed |= states.settled
+        states.stretch = settled & once
+        states.provisional &= ~states.stretch
 
 
 def _add_month(accounts: dict[str, _AccountScan], coverage: Coverage) -> None:
@@ -271,8 +428,11 @@ def _add_month(accounts: dict[str, _AccountScan], coverage: Coverage) -> None:
     day_set = cache(partial(calendar.from_month_mask, month=coverage.month))
     begin = calendar.month_begin(coverage.month)
     masks = zip(coverage.appids, *coverage.masks.values(), strict=True)
-    for place, (appid, final, provisional, bad, rows, confirmed, again) in enumerate(masks):
+    for place, (appid, final, provisional, bad, rows, *others) in enumerate(masks):
         account = accounts[appid]
+        if coverage.differs:
+            differs = coverage.differs_of(place)
+            account.differs.update((begin + bit, found.day) for bit, found in differs.items())
         states = account.states
         states.no_ask_today |= day_set(final | bad)
         states.answered |= day_set(final | provisional)
@@ -280,15 +440,17 @@ def _add_month(accounts: dict[str, _AccountScan], coverage: Coverage) -> None:
         # Most months have none of them, and a lookup costs more than the test.
         if provisional:
             asked = coverage.asked_of(place)
-            account.once |= day_set(once(provisional, asked))
-            account.add_asked(begin, asked)
+            account.add_asked(begin, asked, day_set(once(provisional, asked)))
             states.provisional |= day_set(provisional)
         if bad:
             states.quarantined |= day_set(bad)
-        if confirmed:
-            states.confirmed |= day_set(confirmed)
-        if again:
-            account.again |= day_set(again)
+        if any(others):
+            again, late, guide, contradicted, *counts = map(day_set, others)
+            account.again |= again
+            account.late |= late
+            states.guide |= guide
+            states.contradicted |= contradicted
+            account.counts = [*map(operator.or_, account.counts, counts)]
 
 
 def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterator[QuarantinedDay]:

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from harvester.core import calendar, readiness
-from harvester.core.calendar import Day
+from harvester.core.calendar import Day, DaySet
 from harvester.core.exit_codes import Exit
-from harvester.core.text.wording import Message, said
+from harvester.core.text.wording import Message, counted, said
 from harvester.storage.coverage_scan import Scan, States
 from harvester.tables.evidence import HOURLY_RUNS
 
 _HOUR = 3600
 _PATIENCE = 2
-"""Days for which a run asks again if other datasets have no rows either."""
+"""Days for which a run asks again in an outage."""
+_WITHOUT_A_SAY = "user"
+"""Family whose tables do not tell a holiday from an outage."""
+
+
+Meaning: TypeAlias = Literal["again", "note", "person"]
 
 
 class EmptyEverywhere(NamedTuple):
     """Consecutive days of one dataset without rows of 90% of the accounts that usually have some.
 
-    ``accounts`` counts those that were asked, the first of them at ``since``. ``meaning`` is
-    "again" while a run may obtain rows, from ``retry_at`` on; "person" if the user should look; and
-    "note" if other datasets have rows for these days, so that they are likely to be empty. Times
-    are in seconds since the Unix epoch; in JSON they are RFC 3339 in UTC.
+    Or without rows of some of them, once late rows came of others, or between days with rows of a
+    dataset without gaps. ``accounts`` counts those that wait, the first one since ``since``.
+    ``meaning`` is "again" while a run may obtain rows, from ``retry_at`` on; "person" if the user
+    should look; and "note" on a holiday, on which other datasets have no rows either. Times are in
+    seconds since the Unix epoch; in JSON they are RFC 3339 in UTC.
     """
 
     dataset: str
@@ -33,7 +39,7 @@ class EmptyEverywhere(NamedTuple):
     end: date
     accounts: int
     since: int
-    meaning: Literal["again", "note", "person"]
+    meaning: Meaning
     retry_at: float | None
 
     @property
@@ -45,33 +51,46 @@ class EmptyEverywhere(NamedTuple):
     def text(self) -> Message:
         """The days, and how many accounts wait for them."""
         days = calendar.range_text(*map(calendar.day_of, (self.begin, self.end)))
-        silence = "no rows of {days} for nearly all accounts: {count:,} wait for them"
-        return said(silence, days=days, count=self.accounts)
+        accounts = counted(self.accounts, "account")
+        return said("no rows of {days} so far, of {accounts}", days=days, accounts=accounts)
 
 
 def empty_everywhere(scan: Scan, now: float) -> list[EmptyEverywhere]:
-    """Return the days that are empty everywhere and not final yet, each dataset's oldest first."""
+    """Return the days without rows that are not final and are owed, each dataset's oldest first."""
     found: list[EmptyEverywhere] = []
     for dataset, states in scan.states.items():
-        days, grain = scan.evidence[dataset].empty_everywhere, scan.evidence[dataset].dataset.grain
+        evidence = scan.evidence[dataset]
+        days = evidence.empty_everywhere | evidence.reopened | _holes(scan, dataset)
         for day in calendar.each_day(days):
-            asked = [
-                state.asked[day].first
-                for state in states.values()
-                if calendar.has_day(state.provisional & state.empty, day) and day in state.asked
+            # Late rows came of some accounts, and others usually have some as well.
+            is_reopened = calendar.has_day(evidence.reopened, day)
+            whose = evidence.usual(day) if is_reopened else states
+            since = [
+                states[appid].asked[day].first
+                for appid in whose
+                if appid in states and _is_owed(states[appid], day)
             ]
-            if not asked:
-                continue
-            before, since = readiness.period_begin(grain, day - 1), min(asked)
-            is_told = any(
-                _have_rows(other, day) for name, other in scan.states.items() if name != dataset
-            )
-            is_first = not calendar.has_day(days, before)
-            meaning = _meaning(since, now, is_told=is_told, is_first=is_first)
-            at = _retry_at(scan, dataset, since, now) if meaning == "again" else None
-            date = calendar.date_of(day)
-            found.append(EmptyEverywhere(dataset, date, date, len(asked), since, meaning, at))
+            if since:
+                silent = calendar.has_day(evidence.empty_everywhere, day) and not is_reopened
+                meaning = _meaning(scan, dataset, day, min(since), now) if silent else "again"
+                at = _retry_at(scan, dataset, min(since), now) if meaning == "again" else None
+                date = calendar.date_of(day)
+                about = len(since), min(since), meaning, at
+                found.append(EmptyEverywhere(dataset, date, date, *about))
     return list(_joined(found))
+
+
+def _is_owed(state: States, day: Day) -> bool:
+    return day in state.asked and calendar.has_day(state.provisional & state.empty, day)
+
+
+def _holes(scan: Scan, dataset: str) -> DaySet:
+    """Return the days between rows of an account that a dataset without gaps owes."""
+    found = calendar.NO_DAYS
+    if scan.evidence[dataset].dataset.gapless:
+        for state in scan.states[dataset].values():
+            found |= state.contradicted & state.provisional & state.empty
+    return found
 
 
 def exit_of(found: Iterable[EmptyEverywhere]) -> Exit:
@@ -82,11 +101,12 @@ def exit_of(found: Iterable[EmptyEverywhere]) -> Exit:
     return Exit.INCOMPLETE if "person" in meanings else Exit.DONE
 
 
-def _meaning(
-    since: int, now: float, *, is_told: bool, is_first: bool
-) -> Literal["again", "note", "person"]:
-    age = calendar.today(now) - calendar.today(since)
-    if is_told:
+def _meaning(scan: Scan, dataset: str, day: Day, since: int, now: float) -> Meaning:
+    """Return the meaning of a day that is empty everywhere and was asked first at ``since``."""
+    age, evidence = calendar.today(now) - calendar.today(since), scan.evidence[dataset]
+    if _is_holiday(scan, dataset, day):
+        before = readiness.period_begin(evidence.dataset.grain, day - 1)
+        is_first = not calendar.has_day(evidence.empty_everywhere, before)
         return "again" if is_first and age < 1 else "note"
     return "again" if age < _PATIENCE else "person"
 
@@ -100,11 +120,23 @@ def _retry_at(scan: Scan, dataset: str, since: int, now: float) -> float:
     return today if today > now else calendar.instant(calendar.today(now) + 1, ready)
 
 
-def _have_rows(states: Mapping[str, States], day: Day) -> bool:
-    """Return whether half of the accounts that were asked for a day have rows."""
-    answered = [state for state in states.values() if calendar.has_day(state.answered, day)]
-    filled = sum(calendar.has_day(state.with_rows, day) for state in answered)
-    return 0 < len(answered) <= 2 * filled
+def _is_holiday(scan: Scan, dataset: str, day: Day) -> bool:
+    """Return whether half of the other tables of the accounts are silent about a day too.
+
+    These are the ones that usually have rows of the account around the day. The user family has
+    rows of days on which nothing happens, so it has no say.
+    """
+    silent = asked = 0
+    whose = scan.evidence[dataset].usual(day)
+    for name, other in scan.evidence.items():
+        if name == dataset or other.dataset.family == _WITHOUT_A_SAY:
+            continue
+        usual = {*other.usual(day)}
+        known = [other.histories[appid] for appid in whose if appid in usual]
+        answered = [each for each in known if calendar.has_day(each.answered, day)]
+        asked += len(answered)
+        silent += sum(not calendar.has_day(each.with_rows, day) for each in answered)
+    return 0 < asked <= 2 * silent
 
 
 def _joined(found: list[EmptyEverywhere]) -> Iterator[EmptyEverywhere]:

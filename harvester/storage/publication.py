@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
 from harvester.core import calendar
-from harvester.core.calendar import DaySet, Month
+from harvester.core.calendar import Day, DaySet, Month
 from harvester.core.model import MAX_ODDITIES, OddityKind, RowlessElement, Window
 from harvester.core.results import Op
 from harvester.tables.decode_batch import BatchResult
@@ -38,11 +37,11 @@ class Published:
 
     ``path`` is relative to the root. ``days`` and ``appids`` are those with an applied answer;
     ``changed_days`` and ``changed_appids`` those whose rows differ from the file before, or may
-    differ: readers that follow the files read them again. ``damaged`` has the paths in quarantine
-    of groups that could not be read. ``dropped`` counts rows outside of each window, ``unknown``
-    has undeclared members, ``missing`` required members without a value, and ``delayed`` the
-    windows whose last answer said that WeChat is still computing. ``oddities`` has the first one
-    of each kind and name.
+    differ: readers that follow the files read them again. Of ``corrected`` days, by appid, final
+    rows were replaced. ``damaged`` has the paths in quarantine of groups that could not be read.
+    ``unknown`` has undeclared members, ``missing`` required members without a value, and
+    ``delayed`` the windows whose last answer said that WeChat is still computing. ``oddities`` has
+    the first one of each kind and name.
     """
 
     dataset: str
@@ -56,8 +55,8 @@ class Published:
     changed_days: DaySet = calendar.NO_DAYS
     changed_appids: set[str] = field(default_factory=set)
     quarantined: list[QuarantinedDay] = field(default_factory=list)
+    corrected: set[tuple[str, Day]] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
-    dropped: Counter[Window] = field(default_factory=Counter)
     unknown: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)
     delayed: set[Window] = field(default_factory=set)
@@ -70,14 +69,10 @@ class Published:
         return calendar.month_text(self.month)
 
     def note(self, window: Window, decoded: BatchResult) -> None:
-        """Note dropped rows, schema drift, oddities and delay of an answer; the oldest comes first.
+        """Note schema drift, oddities and delay of an answer; the oldest comes first.
 
         Only answers that count are noted.
         """
-        # A window over two months is decoded twice: its dropped rows count in the last one, which
-        # owes a day.
-        if decoded.dropped and calendar.month_of(window.end) == self.month:
-            self.dropped[window] += decoded.dropped
         if decoded.unknown or decoded.missing:
             self.unknown.update(decoded.unknown)
             self.missing.update(decoded.missing)

@@ -7,8 +7,6 @@ memory as a whole. The functions are synchronous and run in a thread.
 from __future__ import annotations
 
 import heapq
-import math
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -37,15 +35,17 @@ from harvester.tables.coverage import AccountDays, Coverage
 from harvester.tables.decode import quarantined
 from harvester.tables.decode_batch import BatchResult
 from harvester.tables.evidence import Evidence
-from harvester.tables.merge import OLD_AGE, AccountChange, AnsweredOn, DecodedAnswer, EmptyAnswer
+from harvester.tables.merge import (
+    OLD_AGE,
+    AccountChange,
+    AccountEvidence,
+    AnsweredOn,
+    DecodedAnswer,
+)
 from harvester.tables.row_groups import Provenance
 
-_NEWEST_DAYS = 4
-"""Days back to which it matters when rows were asked for: those of older days are in the files."""
-
-
 EvidenceOf: TypeAlias = dict[str, Evidence]
-"""The evidence for empty days, by dataset. Each publish takes in the days that it merges."""
+"""The evidence for empty days by dataset, as the files had it when the run began to ask."""
 
 
 class TrustedTimes(NamedTuple):
@@ -161,24 +161,20 @@ class _PartitionUpdate:
     known: dict[str, AccountDays] = field(default_factory=dict)
     unread: set[str] = field(default_factory=set)
     now: float = 0.0
-    empty: dict[str, dict[int, EmptyAnswer]] = field(default_factory=dict)
-    answered_at: defaultdict[Day, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
 
     @property
     def month(self) -> Month:
         """The partition's month."""
         return self.partition.month
 
-    @property
-    def evidence(self) -> Evidence | None:
-        """The evidence for empty days of the dataset, None without any."""
-        return (self.trusted.evidence or {}).get(self.dataset.name)
+    def evidence(self, appid: str) -> AccountEvidence | None:
+        """Return the evidence for an account's empty days, None without any."""
+        found = (self.trusted.evidence or {}).get(self.dataset.name)
+        return None if found is None else found.accounts.get(appid, AccountEvidence())
 
     def record_change(self, change: AccountChange) -> None:
         """Record an account's new coverage, and write its rejected answers to the quarantine."""
         self.known[change.appid] = change.known
-        if change.empty:
-            self.empty[change.appid] = change.empty
         if change.applied:
             self.done.appids.add(change.appid)
             self.days |= calendar.from_month_mask(change.applied, self.month)
@@ -206,15 +202,6 @@ class _PartitionUpdate:
             if appid not in self.known:
                 self.known[appid] = known.account(appid)
 
-    def settle_empty_days(self) -> None:
-        """Settle empty days by the evidence, which takes in the days of this month."""
-        known, every = self.evidence, self.trusted.evidence
-        if known is None or every is None:
-            return
-        if known.reaches(self.month):
-            known = every[self.dataset.name] = known.with_month(self.month, self.known)
-        known.settle(self.month, self.empty, self.known, self.answered_at)
-
 
 def _write_merged(update: _PartitionUpdate, stored: DataFile | None, fresh: list[Group]) -> int:
     """Write the partition with these groups merged in; return its rows."""
@@ -234,14 +221,12 @@ def _write_merged(update: _PartitionUpdate, stored: DataFile | None, fresh: list
         # A deleted group never returns, so its id is dropped from the footer.
         groups = {key: at for key, at in merged_in.items() if at in there}
         groups |= {group.id: group.name for group in fresh}
-        # Only now, because every answer about a day is evidence for the others.
-        update.settle_empty_days()
         return Footer(known.updated(update.known), groups)
 
     old = stored.batches(schema) if stored else ()
     replaces = stored.version if stored else None
     new = NewFile(store, update.done.path, update.dataset, replaces)
-    tables = merge.merged(schema, old, _changes(update, known, fresh))
+    tables = merge.merged(update.dataset, old, _changes(update, known, fresh))
     return partition_writer.write(new, tables, footer)
 
 
@@ -251,43 +236,43 @@ def _changes(
     """Yield the changes, an account at a time."""
     # Most answers were given on the same day, and a mask depends on nothing else.
     day_of = lru_cache(partial(answered_on, update.dataset, update.month))
-    evidence = update.evidence
-    newest_from = math.inf if evidence is None else evidence.today - _NEWEST_DAYS
-    empty_from = math.inf if evidence is None else update.trusted.empty_from
+    empty_from = update.trusted.empty_from
     decoded_answers = _decoded_answers(update, groups)
     known = known.asked_until(update.now)
     for appid, replies in groupby(decoded_answers, key=lambda item: item[0].window.appid):
-        change = AccountChange(appid, update.month, known.account(appid))
+        days, evidence = known.account(appid), update.evidence(appid)
+        change = AccountChange(appid, update.month, days, evidence=evidence)
+        change.settle_by_guide()
         # So that of two answers about a day the newest one stands in the end.
         for answer, stamp, decoded in sorted(replies, key=_asking_order):
-            accepted = change.accepted_days(answer)
-            if accepted:
+            on = day_of(calendar.today(answer.asked_at - stamp.behind))
+            if answer.asked_at < empty_from:
+                # An empty answer settles nothing.
+                on = on._replace(day=0)
+            new = DecodedAnswer(answer, decoded, stamp, on)
+            if change.known.final & change.known.with_rows:
+                change.compare(new)
+            if accepted := change.accepted_days(answer):
                 update.done.note(answer.window, decoded)
-                on = day_of(calendar.today(answer.asked_at - stamp.behind))
-                if answer.asked_at < empty_from:
-                    # An empty answer settles nothing.
-                    on = on._replace(day=0)
-                change.apply(accepted, DecodedAnswer(answer, decoded, stamp, on))
-                if answer.window.end >= newest_from:
-                    for day in decoded.days:
-                        update.answered_at[day][appid] = answer.asked_at
+                change.apply(accepted, new)
         update.record_change(change)
         yield change
         # The account is merged when the next one is asked for.
         if changed := change.changed:
             change.record_news()
             update.done.changed_appids.add(appid)
+            update.done.corrected.update((appid, day) for day in change.corrected)
             update.changed_days |= calendar.from_month_mask(changed, update.month)
 
 
 def answered_on(dataset: Dataset, month: Month, day: Day) -> AnsweredOn:
     """Return what an answer that was asked for on a Beijing day settles in a month."""
     first, last = calendar.month_begin(month), calendar.month_end(month)
-    open_from = readiness.settled_before(dataset, calendar.instant(day), empty=False)
+    open_from = readiness.settled_before(dataset, calendar.instant(day))
     old_before = readiness.period_begin(dataset.grain, day - OLD_AGE)
     settled, old = (merge.span_mask(first, end - 1, month) for end in (open_from, old_before))
     periods = calendar.month_mask(readiness.periods(dataset.grain, first, last), month)
-    return AnsweredOn(day, settled, old, dataset.refresh.rows[-1], periods)
+    return AnsweredOn(day, settled, old, periods, dataset)
 
 
 def _decoded_answers(

@@ -26,12 +26,20 @@ GROUPS = "groups"
 FILES = "files"
 """The folder of damaged data files."""
 
+MAX_KEPT = 2 << 20
+"""Maximum bytes of an answer that are kept, for all days of its window together.
+
+Masking takes a tenth of a second a MiB, and thirty days have a copy each. WeChat's answers are
+shorter.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedAnswer:
     """A quarantined day of an account, with the reason and the rejected answer, as it is kept.
 
-    An answer that is no UTF-8 is in ``body_base64`` and not in ``body``.
+    An answer that is no UTF-8 is in ``body_base64`` and not in ``body``. Of a long one the
+    beginning is kept, up to a comma.
     """
 
     appid: str
@@ -52,8 +60,12 @@ def keep(tree: Tree, day: Day, reason: str, answer: RawAnswer, run_id: str) -> s
     Secrets in it are masked. Raises StoreError.
     """
     appid, dataset, begin, end = answer.window
+    raw, longest = answer.body, MAX_KEPT // (end - begin + 1)
+    if len(raw) > longest:
+        # At a comma, so that no secret and no character is cut.
+        raw = raw[: raw.rfind(b",", 0, longest) + 1]
     # Masked only here, because a server may repeat a token in what it refuses.
-    raw = masked_bytes(answer.body)
+    raw = masked_bytes(raw)
     try:
         body = raw.decode(), ""
     except UnicodeDecodeError:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from harvester.core.calendar import FIRST_DAY, Month, month_begin, month_end, month_of
+from harvester.core.contradictions import CachedBody
 from harvester.core.errors import UsageError
 from harvester.core.model import Count, RawAnswer, Window, bucket_of, is_appid
 from harvester.core.text.inert_text import inert
@@ -51,8 +52,8 @@ _END = struct.Struct("<II8s")
 """End of a group: length and CRC-32 of the index before it, and what marks a group."""
 
 _ROW = struct.Struct("<iiqHHI")
-"""Head of an answer: begin, end, ``asked_at``, and the lengths of what follows it: the account, the
-mask of the refetched days, and the body."""
+"""Head of an answer: begin, end, ``asked_at`` and above its 32 bits the age of a `CachedBody`, and
+the lengths of what follows it: the account, the mask of the refetched days, and the body."""
 
 _MARK = b"HARVGRP1"
 _LZ4 = pa.Codec("lz4")
@@ -253,11 +254,13 @@ def _packed(part: list[RawAnswer]) -> tuple[Batch, bytes]:
 
 def _encoded(answer: RawAnswer) -> bytes:
     window, asked_at, mask, body = answer
+    age = body.age if isinstance(body, CachedBody) else 0
     appid = window.appid.encode()
     # As bytes, because a mask may have hundreds of bits and most have none.
     refetch = mask.to_bytes((mask.bit_length() + 7) // 8, "little")
     lengths = len(appid), len(refetch), len(body)
-    return b"".join((_ROW.pack(window.begin, window.end, asked_at, *lengths), appid, refetch, body))
+    head = _ROW.pack(window.begin, window.end, asked_at + age * _LATEST, *lengths)
+    return b"".join((head, appid, refetch, body))
 
 
 def _decoded(data: bytes, dataset: str, month: Month) -> Iterator[RawAnswer]:
@@ -268,8 +271,9 @@ def _decoded(data: bytes, dataset: str, month: Month) -> Iterator[RawAnswer]:
     first, last = month_begin(month), month_end(month)
     at = 0
     while at < len(data):
-        begin, end, asked_at, name, mask, body = _ROW.unpack_from(data, at)
-        if not (FIRST_DAY <= begin <= end < begin + _MAX_DAYS and 0 <= asked_at < _LATEST):
+        begin, end, times, name, mask, body = _ROW.unpack_from(data, at)
+        age, asked_at = divmod(times, _LATEST)
+        if not (FIRST_DAY <= begin <= end < begin + _MAX_DAYS and age >= 0):
             raise ValueError("an impossible time")
         name_at = at + _ROW.size
         mask_at = name_at + name
@@ -278,7 +282,8 @@ def _decoded(data: bytes, dataset: str, month: Month) -> Iterator[RawAnswer]:
         if begin <= last and end >= first:
             window = Window(data[name_at:mask_at].decode(), dataset, begin, end)
             refetch = int.from_bytes(data[mask_at:body_at], "little")
-            yield RawAnswer(window, asked_at, refetch, data[body_at:at])
+            sent = data[body_at:at]
+            yield RawAnswer(window, asked_at, refetch, CachedBody(sent, age) if age else sent)
     if at != len(data):
         raise ValueError("an answer without an end")
 

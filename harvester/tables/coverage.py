@@ -2,14 +2,17 @@
 
 A mask is an integer whose bit 0 is the first of the month. A day is *final*, or *provisional* and
 asked again on later Beijing days, or unknown. In addition it may be *quarantined*, if the last
-answer was not usable, and it may have rows. An empty day is *confirmed* by evidence:
-see `harvester.tables.evidence`. It is *old* if its first answer came more than 30 days after it.
+answer was not usable, and it may have rows. A day is *late* if an answer without rows came before
+its rows, and *old* if its first answer came more than 30 days after it. A final empty day rests on
+two answers, unless its mask says that it rests on a *guide* or is *contradicted*: see
+`harvester.tables.evidence`.
 
 The text form is stored in a Parquet footer: base64 of a version byte, the length of the payload,
-the payload compressed with zstd, and a CRC-32 of the payload. The payload is the month, the number
-of accounts, the number of times, and then arrays in little-endian byte order: appids of 8 bytes
-each, the six masks, the sorted times at which provisional days were asked last, those at which they
-were asked first, and those of the answers that their rows rest on.
+the payload compressed with zstd, and a CRC-32 of the payload. The payload is the month, the numbers
+of accounts, times and differences, and then arrays in little-endian byte order: appids of 8 bytes
+each, the masks, the sorted times at which provisional days were asked last, the times at which they
+were asked first, those of the answers that their rows rest on, and the sorted Beijing days of
+differences with their digests.
 """
 
 from __future__ import annotations
@@ -29,25 +32,38 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from harvester.core import calendar
-from harvester.core.calendar import DaySet, Month
+from harvester.core.calendar import Day, DaySet, Month
 from harvester.core.errors import DamagedOutput, OtherVersion
 from harvester.core.model import is_appid
 
-VERSION = 1
+VERSION = 2
 """Version of the text form, stored in its first byte in every version."""
 
 _HEADER = struct.Struct("<BI")
-_PAYLOAD = struct.Struct("<III")
+_PAYLOAD = struct.Struct("<IIII")
 _CRC = struct.Struct("<I")
 _MAX_PAYLOAD_BYTES = 32 << 20
 _DAYS_PER_ACCOUNT = 32
 SECONDS = 0xFFFFFFFF
 """Part of a number in `Coverage.asked` that is the time."""
 
-_MASKS = ("final", "provisional", "quarantined", "with_rows", "confirmed", "again")
+COUNTS = ("count_1", "count_2", "count_3")
+"""Masks of the days on which the columns of `Dataset.counts` are above 0."""
+
+_MASKS = (
+    *("final", "provisional", "quarantined", "with_rows"),
+    *("again", "late", "guide", "contradicted", *COUNTS),
+)
 
 OLD_DAYS = 31
 """Key in `AccountDays.asked` of all old empty days that were asked once, which have no own time."""
+
+
+class Difference(NamedTuple):
+    """An answer whose rows of a final day are others: its Beijing day, and a digest of them."""
+
+    day: Day
+    digest: int
 
 
 class AskTimes(NamedTuple):
@@ -66,17 +82,25 @@ class AccountDays:
     """State of one account's days in a month.
 
     ``asked`` has the times at which each provisional day was asked; day 0 is the first of the
-    month. All other fields are masks. ``confirmed`` has empty days that evidence confirms, and
-    ``again`` old days that were empty once and were asked again on a later Beijing day.
+    month. All other fields are masks. ``again`` has the old days that were asked again on a later
+    Beijing day, and ``late`` those whose rows came after an empty answer. Final empty days rest on
+    a ``guide`` or are ``contradicted``. ``count_1`` to ``count_3`` are those of `COUNTS`.
+    ``differs`` has the final days of which the last answer had other rows.
     """
 
     final: int = 0
     provisional: int = 0
     quarantined: int = 0
     with_rows: int = 0
-    confirmed: int = 0
     again: int = 0
+    late: int = 0
+    guide: int = 0
+    contradicted: int = 0
+    count_1: int = 0
+    count_2: int = 0
+    count_3: int = 0
     asked: dict[int, AskTimes] = field(default_factory=dict)
+    differs: dict[int, Difference] = field(default_factory=dict)
 
     @property
     def covered(self) -> int:
@@ -94,6 +118,7 @@ class AccountDays:
         # The time of old days is kept while one of them is left.
         timed = left.provisional | bool(self.once & ~mask) << OLD_DAYS
         left.asked = {day: at for day, at in self.asked.items() if timed >> day & 1}
+        left.differs = {day: x for day, x in self.differs.items() if left.final >> day & 1}
         return left
 
 
@@ -104,6 +129,8 @@ class Coverage(NamedTuple):
     `AccountDays`, in its order. ``asked`` has a number for each item of
     `AccountDays.asked`: (index of the account × 32 + day) × 2**32 + the time when it was asked
     last, ``first`` the time when it was asked first, and ``rests_on`` that of `AskTimes`.
+    ``differs`` has such a number with the Beijing day for each item of `AccountDays.differs`, and
+    ``digests`` the digests.
     """
 
     month: Month
@@ -112,6 +139,8 @@ class Coverage(NamedTuple):
     asked: array[int]
     first: array[int]
     rests_on: array[int]
+    differs: array[int]
+    digests: array[int]
 
     @property
     def appids(self) -> tuple[str, ...]:
@@ -130,7 +159,7 @@ class Coverage(NamedTuple):
         if place == len(self.appids) or self.appids[place] != appid:
             return AccountDays()
         masks = {name: values[place] for name, values in self.masks.items()}
-        return AccountDays(**masks, asked=self.asked_of(place))
+        return AccountDays(**masks, asked=self.asked_of(place), differs=self.differs_of(place))
 
     def asked_until(self, now: float) -> Coverage:
         """Return the coverage with 0, for unknown, in the place of times later than ``now``.
@@ -169,6 +198,17 @@ class Coverage(NamedTuple):
             found[day] = AskTimes(min(others[0], last), last, min(others[1], last))
         return found
 
+    def differs_of(self, place: int) -> dict[int, Difference]:
+        """Return `AccountDays.differs` of the account at an index of ``appids``."""
+        begin, end = (each * _DAYS_PER_ACCOUNT << 32 for each in (place, place + 1))
+        indexes = range(bisect_left(self.differs, begin), bisect_left(self.differs, end))
+        return {
+            (self.differs[index] >> 32) % _DAYS_PER_ACCOUNT: Difference(
+                self.differs[index] & SECONDS, self.digests[index]
+            )
+            for index in indexes
+        }
+
 
 def once(provisional: int, asked: Iterable[int]) -> int:
     """Return the mask of the provisional days that have no time of their own in ``asked``."""
@@ -189,19 +229,25 @@ def of_accounts(month: Month, accounts: Mapping[str, AccountDays]) -> Coverage:
     asked: array[int] = array("Q")
     first: array[int] = array("I")
     rests_on: array[int] = array("I")
+    differs: array[int] = array("Q")
+    digests: array[int] = array("Q")
     for place, of_account in enumerate(known):
         for day, times in sorted(of_account.asked.items()):
             asked.append((place * _DAYS_PER_ACCOUNT + day) << 32 | times.last)
             first.append(times.first)
             rests_on.append(times.rests_on)
+        for day, difference in sorted(of_account.differs.items()):
+            differs.append((place * _DAYS_PER_ACCOUNT + day) << 32 | difference.day)
+            digests.append(difference.digest)
     masks = {name: array("I", map(attrgetter(name), known)) for name in _MASKS}
-    return Coverage(month, _pack(appids), masks, asked, first, rests_on)
+    return Coverage(month, _pack(appids), masks, asked, first, rests_on, differs, digests)
 
 
 def encode(coverage: Coverage) -> str:
     """Return the text form, which is ASCII."""
-    head = _PAYLOAD.pack(coverage.month, len(coverage.appids), len(coverage.asked))
-    arrays = *coverage.masks.values(), coverage.asked, coverage.first, coverage.rests_on
+    lengths = (len(each) for each in (coverage.appids, coverage.asked, coverage.differs))
+    head = _PAYLOAD.pack(coverage.month, *lengths)
+    arrays = *coverage.masks.values(), *coverage[3:]
     payload = b"".join([head, coverage.packed, *(values.tobytes() for values in arrays)])
     squeezed = pa.Codec("zstd", compression_level=3).compress(payload, asbytes=True)
     parts = (_HEADER.pack(VERSION, len(payload)), squeezed, _CRC.pack(zlib.crc32(payload)))
@@ -209,12 +255,14 @@ def encode(coverage: Coverage) -> str:
 
 
 def decode(text: str | bytes) -> Coverage:
-    """Parse the text form. Raises DamagedOutput if it is damaged, OtherVersion if it is newer."""
+    """Parse the text form. Raises DamagedOutput if it is damaged, OtherVersion for another one."""
     try:
         raw = base64.b64decode(text, validate=True)
         version, length = _HEADER.unpack_from(raw)
         if version > VERSION:
             raise OtherVersion.newer("coverage", version, VERSION)
+        if version < VERSION:
+            raise OtherVersion.older("coverage", version, VERSION)
         return _parse_payload(_decompress(raw, length))
     except (ValueError, OSError, struct.error):
         raise DamagedOutput(
@@ -237,22 +285,22 @@ def _decompress(raw: bytes, length: int) -> bytes:
 
 def _parse_payload(payload: bytes) -> Coverage:
     """Split a payload into its arrays. Raises ValueError or struct.error if it is damaged."""
-    month, accounts, asked = _PAYLOAD.unpack_from(payload)
-    of_times = 8 * asked, 4 * asked, 4 * asked
+    month, accounts, asked, differs = _PAYLOAD.unpack_from(payload)
+    of_times = 8 * asked, 4 * asked, 4 * asked, 8 * differs, 8 * differs
     sizes = [_PAYLOAD.size, 8 * accounts, *[4 * accounts] * len(_MASKS), *of_times]
     edges = list(itertools.accumulate(sizes))
     if edges[-1] != len(payload):
         raise ValueError("payload has another length than its arrays")
     # Of a month whose every day is another one a copy would take much memory.
     packed, *rest = (memoryview(payload)[begin:end] for begin, end in itertools.pairwise(edges))
-    arrays = [array(kind) for kind in "I" * len(_MASKS) + "QII"]
+    arrays = [array(kind) for kind in "I" * len(_MASKS) + "QIIQQ"]
     for values, part in zip(arrays, rest, strict=True):
         values.frombytes(part)
-    *masks, last, first, rests_on = arrays
+    masks = arrays[: len(_MASKS)]
     of_days = dict(zip(_MASKS, masks, strict=True))
-    found = Coverage(month, bytes(packed), of_days, last, first, rests_on)
+    found = Coverage(month, bytes(packed), of_days, *arrays[len(_MASKS) :])
     # Otherwise a day would be looked for at an account that is not there.
-    if max(found.asked, default=0) >> 32 >= max(1, _DAYS_PER_ACCOUNT * accounts):
+    if max(*found.asked, *found.differs, 0, 0) >> 32 >= max(1, _DAYS_PER_ACCOUNT * accounts):
         raise ValueError("a day of no account")
     return found
 

@@ -33,6 +33,8 @@ PIECE_ROWS = 1 << 15
 """Most rows of a row group of the table, before equal ranges are joined."""
 
 _EVERY_DAY = -1
+_MASKS = ("final", "provisional", "quarantined", "with_rows", "guide", "contradicted")
+"""Masks of a footer that say how a day stands, in the order of `_rows_of_kind`."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class DatasetDays:
         for appid, kind in zip(self.accounts, self._whose, strict=True):
             salts[kind] += _salt(appid)
         steps = Counter[Day]()
-        for (wanted, settled, causes), salt in zip(self._kinds.values(), salts, strict=True):
-            for cause in (Cause(wanted, "wanted"), Cause(settled, "settled"), *causes):
+        for (*days, causes), salt in zip(self._kinds.values(), salts, strict=True):
+            for cause in (*map(Cause, days, DaysBeside._fields), *causes):
                 part = salt * zlib.crc32(repr(cause[1:]).encode())
                 for begin, end in calendar.day_ranges(cause.days):
                     steps[begin] += part
@@ -92,9 +94,10 @@ class DatasetDays:
         distinct = {each: number for number, each in enumerate(dict.fromkeys(found))}
         numbers = pa.array([distinct[each] for each in found], pa.int64())
         appids, whose = self._joined(known, pa.array([bool(each.wanted) for each in found]))
-        kinds, of_each = _distinct(known.masks.values(), numbers.take(whose))
+        masks = [known.masks[name] for name in _MASKS]
+        kinds, of_each = _distinct(masks, numbers.take(whose))
         beside = [*distinct]
-        rows_of = partial(_rows_of_kind, month, grain, gapless=self.dataset.gapless)
+        rows_of = partial(_rows_of_kind, month, grain)
         rows = _KindRows.of(rows_of(kind[:-1], beside[kind[-1]]) for kind in kinds)
         order = pc.array_sort_indices(appids)
         of_each, times = of_each.take(order), _times(known, len(order))
@@ -131,7 +134,7 @@ class _Row(NamedTuple):
     end_date: Day
     state: str
     has_rows: bool | None = None
-    confirmed: bool | None = None
+    witness: str | None = None
     wanted: bool = True
     reason: str | None = None
     errcode: int | None = None
@@ -141,28 +144,33 @@ class _Row(NamedTuple):
 def _masks_of(days: DaysBeside, month: Month) -> DaysBeside:
     """Return the part of a month, with masks in the place of sets of days."""
     causes = (each._replace(days=calendar.month_mask(each.days, month)) for each in days.causes)
-    wanted, settled = (calendar.month_mask(each, month) for each in days[:2])
-    return DaysBeside(wanted, settled, tuple(each for each in causes if each.days))
+    wanted, stretch, silent = (calendar.month_mask(each, month) for each in days[:3])
+    return DaysBeside(wanted, stretch, silent, tuple(each for each in causes if each.days))
 
 
 def _rows_of_kind(
-    month: Month, grain: Grain, masks: tuple[int, ...], beside: DaysBeside, *, gapless: bool
+    month: Month, grain: Grain, masks: tuple[int, ...], beside: DaysBeside
 ) -> Sequence[_Row]:
-    """Return the rows of all accounts with these days; provisional days have one each.
-
-    Nothing beside the files confirms a day of a ``gapless`` dataset.
-    """
-    final, provisional, quarantined, with_rows, confirmed, _ = masks
-    wanted, settled, causes = beside
-    known = final | provisional, provisional & ~settled, quarantined, with_rows
+    """Return the rows of all accounts with these days; provisional days have one each."""
+    final, provisional, quarantined, with_rows, guide, contradicted = masks
+    wanted, stretch, silent, causes = beside
+    guide |= silent & provisional
+    known = final | provisional, provisional & ~(stretch | silent), quarantined, with_rows
     days = Counter[tuple[Any, ...]]()
+    stretch &= provisional
+    rests_on: dict[str | None, int] = {
+        "guide": guide,
+        "contradicted": contradicted,
+        "stretch": stretch,
+        "two_answers": ~(guide | contradicted | stretch),
+    }
     for item in answered_states(*known):
-        sure = confirmed if gapless else confirmed | settled
-        # Only of empty days it matters whether evidence confirms them.
-        parts = {True: sure, False: ~sure} if item.has_rows is False else {None: _EVERY_DAY}
-        for is_sure, part in parts.items():
+        parts = rests_on
+        if item.state != "final" or item.has_rows:
+            parts = {"rows" if item.state == "final" else None: _EVERY_DAY}
+        for witness, part in parts.items():
             for is_wanted, mask in ((True, wanted), (False, ~wanted)):
-                days[item.state, item.has_rows, is_sure, is_wanted] = item.days & part & mask
+                days[item.state, item.has_rows, witness, is_wanted] = item.days & part & mask
     missing = wanted & ~(final | provisional | quarantined)
     # Several runs, or windows, may have left days missing for one and the same reason.
     for mask, *why in (*causes, Cause(_EVERY_DAY, NOT_ASKED)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from harvester.core.calendar import Day
@@ -38,24 +39,28 @@ class DecodeResult(NamedTuple, Generic[Rows_co]):
     """The content of one answer.
 
     ``days`` has the rows of each day that has any, as `DayRows` or as a slice in Arrow.
-    ``quarantined`` has a reason for each day whose rows are not usable. ``dropped`` counts rows
-    outside the window. ``unknown`` has the paths of undeclared members, such as
-    ``detail.read_user``, and ``missing`` those of required members without a value. ``delayed`` is
-    True if the answer settles no day, because WeChat marked it as incomplete, or in a way that is
-    not known. ``without_rows`` has the elements that have no row because their nested array is
-    empty or not there. ``incomplete`` has the days on which a required count is missing in all
-    rows.
+    ``quarantined`` has a reason for each day whose rows are not usable. ``unknown`` has the paths
+    of undeclared members, such as ``detail.read_user``, and ``missing`` those of required members
+    without a value. ``delayed`` is True if the answer settles no day, because WeChat marked it as
+    incomplete, or in a way that is not known. ``without_rows`` has the elements that have no row
+    because their nested array is empty or not there. ``doubtful`` is True if something contradicts
+    the answer: its open days stay provisional until their last age, and it is no witness of an
+    empty day.
     """
 
     days: Mapping[Day, Rows_co]
     quarantined: dict[Day, str]
-    dropped: int = 0
     unknown: frozenset[str] = frozenset()
     missing: frozenset[str] = frozenset()
     delayed: bool = False
     oddities: tuple[Oddity, ...] = ()
     without_rows: tuple[RowlessElement, ...] = ()
-    incomplete: frozenset[Day] = frozenset()
+    doubtful: bool = False
+
+    @property
+    def incomplete(self) -> AbstractSet[Day]:
+        """The days with rows of a doubtful answer."""
+        return self.days.keys() if self.doubtful else frozenset()
 
 
 Decoded: TypeAlias = DecodeResult[DayRows]

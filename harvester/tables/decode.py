@@ -1,8 +1,8 @@
 """Decoder of answers: from the body that WeChat sent to columns of the dataset's table.
 
 No value is coerced. A value that does not fit its column quarantines its *day* with a reason, and
-the other days of the window stay usable. An answer without readable days, with rows of other days
-only, or of which there is more (`beside_list`) quarantines its whole window. No decoder raises an
+the other days of the window stay usable. An answer without readable days, or one that contradicts
+itself (`core.contradictions`), quarantines its whole window or is doubtful. No decoder raises an
 exception, whatever the body holds: a bug in harvester quarantines the window too, so that its
 answer is kept.
 
@@ -21,8 +21,8 @@ the next:
 2. This module's fast path (`_decode_fast`) parses one answer with orjson and checks whole columns.
    Rows may come in any order, optional members may be absent and hours may be plain. It leaves an
    answer with undeclared or missing members, values that do not fit or may have been rounded by
-   orjson, repeated keys or rows outside the window to step 3, and so also an answer that is not
-   strict JSON (control characters, NaN, lone surrogates).
+   orjson, repeated names or keys, or rows outside the window to step 3, and so also an answer that
+   is not strict JSON (control characters, NaN, lone surrogates).
 3. `decode_strict` parses the answer again with the standard library and looks at one day at a time,
    value by value. It finds the day that is to blame, keeps undeclared members in ``_extra``, puts
    null for missing ones, reports both, and merges identical rows.
@@ -34,22 +34,23 @@ against 76 µs for 30 daily rows, and 60 to 370 µs on the strict path.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import pairwise
 from operator import lt
 from typing import Any, Never, TypeAlias
 
 from harvester.core.calendar import Day, day_text, parse_day
+from harvester.core.contradictions import CachedBody, Seen, Verdict, contradictions
 from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.errors import INTERNAL_ERROR, BadAnswer, places
-from harvester.core.model import OddityKind, RowlessElement, Window
+from harvester.core.model import MAX_ODDITIES, OddityKind, RowlessElement, Window
 from harvester.core.text.lenient_json import parse
 from harvester.core.text.safe_text import safe_text
-from harvester.tables import beside_list, decode_strict
+from harvester.tables import decode_strict
 from harvester.tables.columns import JSON_TYPES, ValueMismatch, check_counts
 from harvester.tables.day_rows import DayRows, Decoded, DecodeResult, Oddity
-from harvester.tables.decode_strict import SchemaDrift
+from harvester.tables.decode_strict import MAX_NAME_LENGTH, SchemaDrift
 from harvester.tables.record_layout import Level, Members, RecordLayout, flatten, layout_of
 
 Decoder: TypeAlias = Callable[[Window, bytes], Decoded]
@@ -58,12 +59,19 @@ _DELAY_MARKS = {False: False, True: True, "false": False, "true": True}
 """Known values of ``is_delay``, and their meaning."""
 
 _MAX_MARK_LENGTH = 40
+_PLAIN = {"list", "is_delay"}
+
+MAX_IRREGULAR = 4 << 20
+"""Maximum bytes of an answer that is read value by value, at about a third of a second a MiB.
+
+A million elements would hold a run for longer than its time budget.
+"""
 
 
 def decoder(dataset: Dataset) -> Decoder:
     """Return the function that decodes one answer of a dataset, given its window and its body.
 
-    A row outside the window is dropped and counted. Identical rows count once.
+    Identical rows count once.
     """
     return partial(_decode_guarded, layout_of(dataset))
 
@@ -89,44 +97,59 @@ def _decode(layout: RecordLayout, window: Window, body: bytes) -> Decoded:
         return quarantined(window, str(error))
     except UnicodeDecodeError:
         return quarantined(window, "broken UTF-8")
-    elements = value.get("list") if type(value) is dict else None
-    if type(elements) is not list:
+    if type(value) is not dict or type(value.get("list")) is not list:
         return quarantined(window, "an answer without a list")
-    if beside_list.has_two_lists(body):
-        return quarantined(window, "an answer with two lists")
-    if name := beside_list.rest_of(value):
-        return quarantined(window, f"{name}: an answer that says that there is more")
-    found: Decoded
-    if not elements:
-        found = DecodeResult({}, {})
-    else:
-        # A flaw means that `parse` replaced what is not strict JSON: only the exact parse counts.
-        fast = None if flaw else _decode_fast(layout, window, elements)
-        found = fast or _decode_strictly(layout, window, body)
-    return found if len(value) == 1 else _with_members(found, value)
-
-
-def _with_members(found: Decoded, answer: dict[str, Any]) -> Decoded:
-    """Return the content of an answer that has more members than its list."""
-    found = found._replace(oddities=(*found.oddities, *beside_list.oddities(answer)))
-    mark = answer.get("is_delay", False)
+    # A flaw means that `parse` replaced what is not strict JSON: only the exact parse counts.
+    found, seen = None if flaw else _decode_fast(layout, window, value, body), Seen()
+    if found is None or not (type(body) is bytes and value.keys() <= _PLAIN):
+        if len(body) > MAX_IRREGULAR:
+            return quarantined(window, f"an irregular answer beyond {MAX_IRREGULAR >> 20} MiB")
+        if found is None:
+            found, seen = _decode_strictly(layout, window, body)
+        if isinstance(body, CachedBody):
+            seen = seen._replace(age=body.age)
+        found = _contradicted(window, found, value, seen)
+    mark = value.get("is_delay", False)
     return found if mark is False else _marked(found, mark)
+
+
+def _contradicted(window: Window, found: Decoded, answer: Members, seen: Seen) -> Decoded:
+    """Return the content of an answer with its contradictions."""
+    oddities = [*found.oddities]
+    delayed = doubtful = False
+    for verdict, name, text, kind in contradictions(answer, seen):
+        if verdict is Verdict.QUARANTINED:
+            return quarantined(window, safe_text(text))
+        delayed |= verdict is Verdict.FAILED
+        doubtful |= verdict is Verdict.OPEN
+        if len(oddities) < MAX_ODDITIES:
+            oddities.append(Oddity(kind, safe_text(name, MAX_NAME_LENGTH), text))
+    return found._replace(oddities=tuple(oddities), delayed=delayed, doubtful=doubtful)
 
 
 def _marked(found: Decoded, mark: Any) -> Decoded:
     """Return the content of an answer with this ``is_delay``; an unknown one settles no day."""
     if type(mark) in {bool, str} and mark in _DELAY_MARKS:
-        return found._replace(delayed=_DELAY_MARKS[mark])
+        return found._replace(delayed=found.delayed or _DELAY_MARKS[mark])
     shown = JSON_TYPES[type(mark)] if type(mark) in {list, dict} else json.dumps(mark)
     oddity = Oddity(OddityKind.UNKNOWN_MARK, safe_text(shown, _MAX_MARK_LENGTH))
     return found._replace(delayed=True, oddities=(*found.oddities, oddity))
 
 
-def _decode_fast(layout: RecordLayout, window: Window, elements: list[Any]) -> Decoded | None:
+def _decode_fast(
+    layout: RecordLayout, window: Window, answer: Members, body: bytes
+) -> Decoded | None:
     """Decode whole columns at once. Returns None if the answer is not regular."""
+    elements = answer["list"]
+    if not elements:
+        return DecodeResult({}, {}) if body.count(b":") == len(answer) else None
     try:
-        columns, texts = _with_dates(layout, elements)
+        columns, texts, members = _with_dates(layout, elements)
         _check_columns(layout, columns)
+        members += sum(width * sum(map(len, columns[place])) for place, width in layout.lists)
+        own = (element.get(name) or "" for name in layout.texts for element in elements)
+        if not _has_names_once(body, len(answer) + members, own):
+            return None
         one_day = window.begin == window.end
         if one_day:
             days = [parse_day(texts[0])]
@@ -149,8 +172,23 @@ def _decode_fast(layout: RecordLayout, window: Window, elements: list[Any]) -> D
     return DecodeResult({days[0]: found} if len(days) == 1 else _by_day(days, found), {})
 
 
-def _with_dates(layout: RecordLayout, elements: list[Any]) -> tuple[list[list[Any]], list[Any]]:
-    """Return the unchecked columns, and the ``ref_date`` of each row.
+def _has_names_once(body: bytes, members: int, texts: Iterable[str]) -> bool:
+    """Return whether no object of a regular answer has a name twice; False if in doubt.
+
+    orjson keeps the last value of a name in silence. A colon of the body follows a name or is part
+    of a text, so there is none too many if the ``members`` and ``texts`` that are left have all.
+    """
+    too_many = body.count(b":") - members
+    # An escaped colon would stand for one of a name.
+    if too_many and b"\\u003" not in body:
+        too_many -= "".join(texts).count(":")
+    return not too_many
+
+
+def _with_dates(
+    layout: RecordLayout, elements: list[Any]
+) -> tuple[list[list[Any]], list[Any], int]:
+    """Return the unchecked columns, the ``ref_date`` of each row, and the number of members.
 
     Raises ValueMismatch, AttributeError, KeyError or TypeError if the answer is not regular.
     """
@@ -158,12 +196,14 @@ def _with_dates(layout: RecordLayout, elements: list[Any]) -> tuple[list[list[An
         columns = _level_columns(layout.own, elements)
         if layout.order:
             columns = [columns[place] for place in layout.order]
-        return columns, [element[DATE_COLUMN] for element in elements]
+        return columns, [element[DATE_COLUMN] for element in elements], sum(map(len, elements))
     if layout.is_array and not all(element[layout.nested_field] for element in elements):
         raise ValueMismatch("an element without rows")
     own, nested = flatten(layout, elements)
     found = _level_columns(layout.own, own) + _level_columns(layout.nested, nested)
-    return [found[place] for place in layout.order], [members[DATE_COLUMN] for members in own]
+    dates = [members[DATE_COLUMN] for members in own]
+    members = sum(map(len, elements)) + sum(map(len, nested))
+    return [found[place] for place in layout.order], dates, members
 
 
 def _level_columns(level: Level, rows: list[Members]) -> list[list[Any]]:
@@ -216,36 +256,36 @@ def _by_day(days: list[Day], rows: DayRows) -> dict[Day, DayRows]:
     return {days[begin]: DayRows(columns, extra, begin, end) for begin, end in bounds}
 
 
-def _decode_strictly(layout: RecordLayout, window: Window, body: bytes) -> Decoded:
+def _decode_strictly(layout: RecordLayout, window: Window, body: bytes) -> tuple[Decoded, Seen]:
     """Decode row by row, and quarantine the days whose rows are not usable."""
-    elements = decode_strict.exact_elements(body)
-    if elements is None:
-        return quarantined(window, "a number that cannot be kept exactly")
+    exact = decode_strict.exact_elements(body)
+    if exact is None:
+        why = "nested too deeply, or a number that cannot be kept exactly"
+        return quarantined(window, why), Seen()
+    elements, repeated = exact
     filed: dict[Day, list[Members]] = {}
     for element in elements:
         if type(element) is not dict:
-            return quarantined(window, "a row that is no object")
+            return quarantined(window, "a row that is no object"), Seen(repeated)
         try:
             day = parse_day(element[DATE_COLUMN])
         except (KeyError, TypeError, ValueError):
-            return quarantined(window, "a row without a readable ref_date")
+            return quarantined(window, "a row without a readable ref_date"), Seen(repeated)
         filed.setdefault(day, []).append(element)
     inside = {day: filed[day] for day in sorted(filed) if window.begin <= day <= window.end}
-    dropped = len(elements) - sum(map(len, inside.values()))
-    if not inside:
-        return quarantined(window, "every row lies outside the window", dropped)
-    return _decode_days(layout, window, inside, dropped)
+    drift = SchemaDrift()
+    found = _decode_days(layout, window, inside, drift)
+    outside = len(elements) - sum(map(len, inside.values()))
+    return found, Seen(repeated, outside, sorted(drift.lacking))
 
 
 def _decode_days(
-    layout: RecordLayout, window: Window, filed: dict[Day, list[Members]], dropped: int
+    layout: RecordLayout, window: Window, filed: dict[Day, list[Members]], drift: SchemaDrift
 ) -> Decoded:
     days: dict[Day, DayRows] = {}
     quarantined: dict[Day, str] = {}
-    drift = SchemaDrift()
     without_rows: list[RowlessElement] = []
     too_long: tuple[Oddity, ...] = ()
-    incomplete: set[Day] = set()
     for day, elements in filed.items():
         try:
             columns, extra = decode_strict.read_day(layout, elements, drift)
@@ -254,8 +294,6 @@ def _decode_days(
         else:
             if extra:
                 days[day] = DayRows(columns, extra, 0, len(extra))
-                if any(set(columns[place]) == {None} for place in layout.counts):
-                    incomplete.add(day)
             keys = decode_strict.without_rows(layout, elements)
             without_rows += [RowlessElement(*window[:2], day, key) for key in keys]
         # The first such day is named.
@@ -265,15 +303,13 @@ def _decode_days(
     return DecodeResult(
         days,
         quarantined,
-        dropped,
         frozenset(drift.unknown),
         frozenset(drift.missing),
         oddities=too_long,
         without_rows=tuple(without_rows),
-        incomplete=frozenset(incomplete),
     )
 
 
-def quarantined(window: Window, reason: str, dropped: int = 0) -> DecodeResult[Never]:
+def quarantined(window: Window, reason: str) -> DecodeResult[Never]:
     """Return the content of an answer of which no day counts."""
-    return DecodeResult({}, dict.fromkeys(range(window.begin, window.end + 1), reason), dropped)
+    return DecodeResult({}, dict.fromkeys(range(window.begin, window.end + 1), reason))

@@ -8,6 +8,7 @@ by column. If a check fails, all answers of the batch are decoded one by one: se
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import TypeAlias
@@ -17,10 +18,10 @@ import pyarrow.json as pj
 
 from harvester.core.calendar import Day
 from harvester.core.dataset import DATE_COLUMN, Dataset, Kind, Nesting
-from harvester.core.model import RawAnswer, Window
+from harvester.core.model import DOUBTS, OddityKind, RawAnswer, Window
 from harvester.tables import arrow_functions as pc
 from harvester.tables.columns import Slice, arrow_schema, neighbours, numbers_of
-from harvester.tables.day_rows import Decoded, DecodeResult
+from harvester.tables.day_rows import Decoded, DecodeResult, Oddity
 from harvester.tables.decode import decoder
 from harvester.tables.oddities import OddityCheck, check_of
 from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
@@ -40,6 +41,13 @@ BatchDecoder: TypeAlias = Callable[[Sequence[SourcedAnswer]], Iterable[BatchResu
 
 # The kinds of flat datasets. TEXT is not among them: Arrow does not check that a text is UTF-8.
 _PARSED_TYPES = {Kind.COUNT: pa.int64(), Kind.HOUR: pa.int64(), Kind.DATE: pa.string()}
+_NEW_SHARE = 0.9
+_MIN_ANSWERS = 10
+"""Number of answers from which on a member that stands in such a share of them is new."""
+
+_MAX_HINTS = 1_000
+"""Maximum members that are counted: a foreign server may send others in each answer."""
+
 _KEY_BITS = 32
 """Bits of a number in a sort key: a day and such a number fit into 64 bits."""
 
@@ -55,12 +63,14 @@ def batch_decoder(dataset: Dataset) -> BatchDecoder:
     irregular one are slices of a few.
     """
     schema, check, one_by_one = arrow_schema(dataset), check_of(dataset), decoder(dataset)
+    # The answers of a publish so far, and those that each undeclared member puts in doubt.
+    seen = Counter[str]()
 
     def in_pieces(batch: Sequence[SourcedAnswer]) -> Iterator[BatchResult]:
         # Each becomes Arrow before the next is decoded: Python's objects take 8 times the memory.
         for piece in batches(batch, _PIECE_BYTES):
             decoded = [one_by_one(answer.window, answer.body) for answer, _ in piece]
-            yield from _to_arrow(schema, check, piece, decoded)
+            yield from _to_arrow(schema, check, piece, _without_new(seen, decoded))
 
     if dataset.nesting is not Nesting.FLAT:
         return in_pieces
@@ -72,11 +82,35 @@ def batch_decoder(dataset: Dataset) -> BatchDecoder:
 
     def whole(batch: Sequence[SourcedAnswer]) -> Iterable[BatchResult]:
         try:
-            return _decode_clean(dataset, schema, options, batch)
+            found = _decode_clean(dataset, schema, options, batch)
+            seen[""] += len(batch)
+            return found
         except Exception:  # noqa: BLE001 - a bug must not stop the answers that can be decoded
             return in_pieces(batch)
 
     return whole
+
+
+def _without_new(seen: Counter[str], decoded: list[Decoded]) -> list[Decoded]:
+    """Count answers, and return them without the doubts that new members cast.
+
+    A member of nine in ten answers is a change of the API, and contradicts none of them.
+    """
+    seen[""] += len(decoded)
+    hints = (odd.name for each in decoded for odd in each.oddities if odd.kind is OddityKind.HINT)
+    seen.update(name for name in hints if len(seen) < _MAX_HINTS)
+    least = _NEW_SHARE * max(seen[""], _MIN_ANSWERS)
+    new = {(OddityKind.HINT, name) for name, count in seen.items() if name and count >= least}
+
+    def judged(found: Decoded) -> Decoded:
+        oddities = tuple(
+            Oddity(OddityKind.BESIDE_LIST, odd.name) if odd[:2] in new else odd
+            for odd in found.oddities
+        )
+        doubtful = found.doubtful and any(odd.kind in DOUBTS for odd in oddities)
+        return found._replace(oddities=oddities, doubtful=doubtful)
+
+    return list(map(judged, decoded)) if new else decoded
 
 
 def batches(
@@ -170,8 +204,9 @@ def _parse_lists(options: pj.ParseOptions, bodies: list[bytes]) -> pa.ListArray:
         or -1 in first
         # Found from both ends, because a search takes a tenth of the time of a count.
         or first != [*map(bytes.rfind, bodies, repeat(b"["))]
+        or {*map(type, bodies)} != {bytes}
     ):
-        raise _NeedsRowDecoding("a body of more than one line or document")
+        raise _NeedsRowDecoding("a body of a cache, or of more than one line or document")
     data = b"\n".join(bodies)
     whole = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
     table = pj.read_json(pa.BufferReader(data), read_options=whole, parse_options=options)
@@ -257,7 +292,7 @@ def _slices_by_day(
     nothing: frozenset[str] = frozenset()
     # tuple.__new__ takes a third of the time of DecodeResult(days, {}).
     return [
-        tuple.__new__(DecodeResult, (days, {}, 0, nothing, nothing, False, (), (), nothing))
+        tuple.__new__(DecodeResult, (days, {}, nothing, nothing, False, (), (), False))
         for days in found
     ]
 

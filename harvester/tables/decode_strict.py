@@ -7,6 +7,7 @@ size, and texts with lone surrogates.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from itertools import chain
@@ -19,7 +20,7 @@ from harvester.tables.columns import ValueMismatch
 from harvester.tables.extra import bounded_text
 from harvester.tables.record_layout import Level, Members, RecordLayout, flatten, level_of
 
-_MAX_NAME_LENGTH = 100
+MAX_NAME_LENGTH = 100
 _MAX_NAMES = 100
 """Maximum undeclared members of an answer that are named: there may be a million."""
 
@@ -28,11 +29,13 @@ _MAX_NAMES = 100
 class SchemaDrift:
     """Paths of members that differ from the dataset: undeclared ones, and required ones missing.
 
-    ``too_long`` has the lengths in bytes of what a row has too much of to be kept whole.
+    ``lacking`` has the counts among those that are missing. ``too_long`` has the lengths in bytes
+    of what a row has too much of to be kept whole.
     """
 
     unknown: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)
+    lacking: set[str] = field(default_factory=set)
     too_long: list[int] = field(default_factory=list)
 
 
@@ -44,13 +47,26 @@ class _Rows(NamedTuple):
     undeclared: list[Members]
 
 
-def exact_elements(body: bytes) -> list[Any] | None:
-    """Parse the answer's list with the standard library. Returns None if that is impossible."""
+def exact_elements(body: bytes) -> tuple[list[Any], str] | None:
+    """Parse the answer's list with the standard library. Returns None if that is impossible.
+
+    Beside it stands a name that an object of the answer has twice, empty if none has.
+    """
+    repeated = ""
+
+    def members(pairs: list[tuple[str, Any]]) -> Members:
+        nonlocal repeated
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            repeated, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        return found
+
     try:
-        elements: list[Any] = json.loads(body.decode("utf-8-sig"), strict=False)["list"]
+        text = body.decode("utf-8-sig")
+        elements = json.loads(text, strict=False, object_pairs_hook=members)["list"]
     except (ValueError, RecursionError):
         return None
-    return elements
+    return elements, repeated
 
 
 def read_day(
@@ -86,7 +102,7 @@ def without_rows(layout: RecordLayout, elements: list[Members]) -> list[str]:
         return []
     names = [layout.columns[i].name for i in layout.key if not layout.columns[i].nested]
     return [
-        ", ".join(safe_text(str(element.get(name, "")), _MAX_NAME_LENGTH) for name in names)
+        ", ".join(safe_text(str(element.get(name, "")), MAX_NAME_LENGTH) for name in names)
         for element in elements
         if not element.get(layout.nested_field)
     ]
@@ -126,7 +142,7 @@ def _level_rows(level: Level, members: list[Members]) -> _Rows:
 def _note_unknown(level: Level, members: list[Members], drift: SchemaDrift) -> None:
     room = _MAX_NAMES - len(drift.unknown)
     for name in nsmallest(room, set().union(*members) - level.declared):
-        drift.unknown.add(level.prefix + safe_text(name, _MAX_NAME_LENGTH))
+        drift.unknown.add(level.prefix + safe_text(name, MAX_NAME_LENGTH))
 
 
 def _undeclared(members: Members, level: Level) -> Members:
@@ -148,6 +164,8 @@ def _values(column: Column, path: str, members: list[Members], drift: SchemaDrif
     values = [each.get(column.name) for each in members]
     if column.required and None in values:
         drift.missing.add(path)
+        if column.kind is Kind.COUNT:
+            drift.lacking.add(path)
     return values
 
 

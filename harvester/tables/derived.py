@@ -33,6 +33,7 @@ ACCOUNTS = _schema(
         "attributes": pa.map_(pa.string(), pa.string()),
         "paused": pa.string(),
         "wanted": pa.bool_(),
+        "first_row_on": pa.date32(),
         "manifest": pa.string(),
         "updated_at": _MOMENT,
     },
@@ -50,7 +51,7 @@ COVERAGE = _schema(
     },
     {
         "has_rows": pa.bool_(),
-        "confirmed": pa.bool_(),
+        "witness": pa.string(),
         "wanted": pa.bool_(),
         "reason": pa.string(),
         "errcode": pa.int32(),

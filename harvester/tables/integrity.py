@@ -52,7 +52,8 @@ def _is_consistent(known: AccountDays, length: int) -> bool:
         not known.covered >> length
         and not known.final & known.provisional
         and not known.with_rows & ~(known.final | known.provisional)
-        and not (known.confirmed | known.again) & ~(known.final | known.provisional)
+        and not (known.again | known.late) & ~(known.final | known.provisional)
+        and not (known.guide | known.contradicted) & ~(known.final & ~known.with_rows)
         and (OLD_DAYS in known.asked) == bool(known.once)
         and not sum(1 << day for day in known.asked) & ~(known.provisional | 1 << OLD_DAYS)
     )

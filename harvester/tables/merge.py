@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -17,13 +17,14 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from harvester.core import calendar
-from harvester.core.calendar import Day, Month, month_begin
-from harvester.core.dataset import DATE_COLUMN
+from harvester.core import calendar, readiness
+from harvester.core.calendar import Day, DaySet, Month, month_begin
+from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.errors import DamagedOutput
 from harvester.core.model import RawAnswer
-from harvester.tables.columns import Slice, numbers_of
-from harvester.tables.coverage import OLD_DAYS, AccountDays, AskTimes
+from harvester.tables.columns import Slice, arrow_schema, numbers_of
+from harvester.tables.corrections import corrected_days
+from harvester.tables.coverage import COUNTS, OLD_DAYS, AccountDays, AskTimes
 from harvester.tables.day_rows import DecodeResult
 from harvester.tables.row_difference import unchanged_days
 from harvester.tables.row_groups import Provenance, account_slices, into_row_groups
@@ -31,24 +32,47 @@ from harvester.tables.row_groups import Provenance, account_slices, into_row_gro
 OLD_AGE = 30
 """Age in Beijing days that a day must exceed at its first answer to be old."""
 
+_NEVER = AskTimes(0, 0)
+
 _NO_MORE: tuple[str, Iterator[Slice]] = "\U0010ffff", iter(())
 """Account behind the last one of a file: its text sorts after every appid, and it has no rows."""
+
+
+APART_SECONDS = 6 * 3600
+"""Least time between two answers without rows that make a day final."""
+
+
+class AccountEvidence(NamedTuple):
+    """Evidence of other tables, other days and other accounts about an account's empty days.
+
+    ``silent`` days are empty by their guide as well, those in ``waiting`` are so far, ``thinned``
+    ones are but wait for their last age, and of ``contradicted`` ones it has rows, or the dataset
+    has a row for every day. Old days whose answer is of a Beijing day in ``moments`` rest on no
+    stretch, because WeChat was silent then about a day that has rows. ``is_unknown`` is True for an
+    account that never had a row.
+    """
+
+    silent: DaySet = calendar.NO_DAYS
+    waiting: DaySet = calendar.NO_DAYS
+    thinned: DaySet = calendar.NO_DAYS
+    contradicted: DaySet = calendar.NO_DAYS
+    moments: frozenset[Day] = frozenset()
+    is_unknown: bool = False
 
 
 class AnsweredOn(NamedTuple):
     """The Beijing day of an answer, as far as it settles days, and what follows from it.
 
     ``settled`` is the mask of the days that are final if the answer has rows of them, and ``old``
-    that of the days that lie more than `OLD_AGE` days before it. ``last_age`` is the one of the
-    dataset's days with rows. ``day`` is 0 if an empty answer may settle nothing. Only days of
-    ``periods`` can be empty: a week or a month is its first day.
+    that of the days that lie more than `OLD_AGE` days before it. ``day`` is 0 if an empty answer
+    may settle nothing. Only days of ``periods`` can be empty: a week or a month is its first day.
     """
 
     day: Day
     settled: int
     old: int
-    last_age: int
     periods: int
+    dataset: Dataset
 
 
 class DecodedAnswer(NamedTuple):
@@ -58,17 +82,6 @@ class DecodedAnswer(NamedTuple):
     decoded: DecodeResult[Slice]
     provenance: Provenance
     on: AnsweredOn
-
-
-class EmptyAnswer(NamedTuple):
-    """An answer without rows of a day: when it was asked for, and its Beijing day.
-
-    ``is_followed`` is True if a later day of the same month had rows by then.
-    """
-
-    asked_at: int
-    on: Day
-    is_followed: bool
 
 
 class RejectedDay(NamedTuple):
@@ -97,22 +110,46 @@ class AccountChange:
     rejected: dict[Day, RejectedDay] = field(default_factory=dict)
     applied: int = 0
     unchanged: set[Day] = field(default_factory=set)
-    empty: dict[int, EmptyAnswer] = field(default_factory=dict)
+    compared: dict[Day, tuple[Slice, Day]] = field(default_factory=dict)
+    corrected: set[Day] = field(default_factory=set)
+    evidence: AccountEvidence | None = None
 
     @property
     def changed(self) -> int:
         """Mask of the days whose rows differ from those of the file before, once merged."""
         return _mask_of(self.rows.keys() - self.unchanged, self.month)
 
+    def settle_by_guide(self) -> None:
+        """Settle the days that were empty once and are by their guide; reopen those that are not.
+
+        Reopened days have no time, so the next answer is their first one.
+        """
+        if self.evidence is None:
+            return
+        known = self.known
+        contradicted = calendar.month_mask(self.evidence.contradicted, self.month)
+        for bit in _bits(known.guide & contradicted):
+            known.asked[bit] = AskTimes(0, 0)
+            known.final &= ~(1 << bit)
+            known.guide &= ~(1 << bit)
+            known.provisional |= 1 << bit
+        if known.asked and self.evidence.silent:
+            silent = calendar.month_mask(self.evidence.silent, self.month) & ~known.with_rows
+            for bit in _bits(silent & known.provisional & ~known.once):
+                del known.asked[bit]
+                known.final |= 1 << bit
+                known.guide |= 1 << bit
+                known.provisional &= ~(1 << bit)
+
     def accepted_days(self, answer: RawAnswer) -> int:
         """Return the mask of the days for which an answer counts.
 
-        A final day counts only if the user asked to refetch it. No day counts if its last answer
-        was asked for later than this one.
+        A final day with rows counts only if the user asked to refetch it. No day counts if its last
+        answer was asked for later than this one.
         """
         mask = span_mask(answer.window.begin, answer.window.end, self.month)
         if mask & self.known.final:
-            mask &= ~self.known.final | refetch_mask(answer, self.month)
+            mask &= ~(self.known.final & self.known.with_rows) | refetch_mask(answer, self.month)
         # An answer may reach the disk after one that was asked later, as from a raw log.
         if mask & self.known.provisional:
             for day, asked in self.known.asked.items():
@@ -123,44 +160,72 @@ class AccountChange:
     def apply(self, accepted: int, new: DecodedAnswer) -> None:
         """Apply an answer to the days of the mask ``accepted``.
 
-        The new rows of a day replace all of its rows. An empty answer removes no rows, and does not
-        settle a day with rows. A day without rows stays provisional, and evidence settles it later;
-        an old one is final once it was empty on two days. A delayed answer settles no day, and one
-        without a count settles its day only at the day's last age.
+        The new rows of a day replace all of its rows. An empty answer removes no rows, and settles
+        no day with rows. A final day without rows counts only where the answer has some: it is
+        provisional then, for the ages of its rows, because WeChat fills days in parts.
         """
         decoded, known = new.decoded, self.known
         with_rows = _mask_of(decoded.days, self.month)
         unusable = _mask_of(decoded.quarantined, self.month) if decoded.quarantined else 0
         accepted &= new.on.periods | with_rows | unusable
+        if settled := known.final & ~known.with_rows:
+            accepted &= ~settled | with_rows | refetch_mask(new.answer, self.month)
         bad, good = accepted & unusable, accepted & ~unusable
         filled = good & with_rows
-        settled = 0 if decoded.delayed else new.on.settled
-        if decoded.incomplete:
-            settled &= ~self._unripe(decoded.incomplete, new)
+        late = filled & ~known.with_rows & (known.final | known.provisional)
+        final = filled & new.on.settled & ~self._unripe(filled, late, new)
         # An empty answer says nothing about the rows of a day, so it leaves their state as it is.
-        final = filled & settled | good & ~filled & known.final
+        final |= good & ~filled & known.final
         empty = good & ~(filled | known.with_rows)
         untimed = empty & new.on.old & ~(known.final | known.provisional)
-        if known.provisional and (once := good & known.once):
-            final |= self._ask_old_again(once, empty, new)
-            untimed |= once & empty & ~final
+        if known.provisional:
+            still_old, settled = self._ask_old_again(good & known.once, late, empty, new)
+            untimed |= still_old
+            final |= settled | self._settle_empty(empty & ~(untimed | settled), new)
         known.final = known.final & ~good | final
         known.provisional = known.provisional & ~good | good & ~final
         known.quarantined = known.quarantined & ~good | bad
         known.with_rows |= filled
-        known.confirmed &= ~filled
+        known.late |= late
+        known.differs = {bit: x for bit, x in known.differs.items() if not filled >> bit & 1}
+        known.guide &= ~filled
+        known.contradicted &= ~filled
         self.applied |= accepted
         if known.provisional or known.asked:
             self._record_asked_at(good & ~untimed, final, new.answer.asked_at)
             self._record_old(untimed, new.answer.asked_at)
-        if (empty or self.empty) and not decoded.delayed:
-            self._record_empty(good, empty & ~untimed & ~known.again, new)
         if bad or self.rejected:
             self._record_rejections(good, bad, new)
+        self._take_rows(filled, new)
+
+    def compare(self, new: DecodedAnswer) -> None:
+        """Take the rows of final days that an answer has beside, to be compared once merged."""
+        decoded, first = new.decoded, month_begin(self.month)
+        if self.evidence is None or not new.on.day or decoded.delayed:
+            return
+        final = self.known.final & self.known.with_rows
+        final &= ~(self.known.quarantined | refetch_mask(new.answer, self.month))
+        for bit in _bits(final & _mask_of(decoded.days.keys() - decoded.incomplete, self.month)):
+            self.compared[first + bit] = decoded.days[first + bit], new.on.day
+
+    def correct(self, old: Sequence[Slice], key: Sequence[str]) -> None:
+        """Compare the final days with the account's old rows, and replace the corrected ones."""
         first = month_begin(self.month)
-        for day, rows in decoded.days.items():
-            if day >= first and filled >> (day - first) & 1:
+        known = {first + bit: found for bit, found in self.known.differs.items()}
+        self.corrected = {*corrected_days(old, self.compared, known, key)}
+        self.known.differs = {day - first: found for day, found in known.items()}
+        self.rows.update((day, self.compared[day][0]) for day in self.corrected)
+
+    def _take_rows(self, filled: int, new: DecodedAnswer) -> None:
+        first, counts = month_begin(self.month), new.on.dataset.counts
+        for day, rows in new.decoded.days.items():
+            mask = filled & (1 << day - first if day >= first else 0)
+            if mask:
                 self.rows[day] = rows
+                for name, column in zip(COUNTS, counts, strict=False):
+                    counted = rows.batch.column(column).slice(rows.offset, rows.length)
+                    above = mask if any(counted.to_pylist()) else 0
+                    setattr(self.known, name, getattr(self.known, name) & ~mask | above)
 
     def _record_asked_at(self, good: int, final: int, asked_at: int) -> None:
         for bit in _bits(good):
@@ -180,24 +245,77 @@ class AccountChange:
                 times = self.known.asked[bit]
                 self.known.asked[bit] = times._replace(rests_on=times.last)
 
-    def _unripe(self, found: Iterable[Day], new: DecodedAnswer) -> int:
-        """Return the mask of those days that were not asked at their last age yet."""
-        on, mask = calendar.today(new.answer.asked_at), 0
-        for day in found:
-            asked = self.known.asked.get(day - month_begin(self.month))
-            if not asked or not asked.first or on - calendar.today(asked.first) < new.on.last_age:
-                mask |= span_mask(day, day, self.month)
+    def _is_no_witness(self, asked_at: int) -> bool:
+        """Return whether WeChat was silent for the account on the Beijing day of an answer."""
+        return self.evidence is not None and calendar.today(asked_at) in self.evidence.moments
+
+    def _unripe(self, filled: int, late: int, new: DecodedAnswer) -> int:
+        """Return the mask of those days with rows that this answer leaves open whatever their age.
+
+        Of an answer that says it is not complete these are all, and else those that lack a count,
+        until their last age. A late day is open for the ages of its rows.
+        """
+        on, refresh = calendar.today(new.answer.asked_at), new.on.dataset.refresh
+        doubted = filled if new.decoded.delayed else _mask_of(new.decoded.incomplete, self.month)
+        mask = late
+        for bit in _bits(filled & ~late & (self.known.late & self.known.provisional | doubted)):
+            asked, day = self.known.asked.get(bit, _NEVER), month_begin(self.month) + bit
+            times = asked.first, asked.rests_on
+            first, rests_on = (calendar.today(at) if at else on for at in times)
+            age, base = refresh.last, readiness.ages_from(new.on.dataset, day, first)
+            # Rows that change without end are open no longer than others.
+            is_over = on - base >= age + refresh.rows[-1]
+            if not doubted >> bit & 1:
+                age, base = refresh.rows[-1], rests_on
+            if not (is_over or on - base >= age):
+                mask |= 1 << bit
         return mask
 
-    def _ask_old_again(self, once: int, empty: int, new: DecodedAnswer) -> int:
-        """Record the answer of old days that were empty once; return those that are final now.
+    def _settle_empty(self, empty: int, new: DecodedAnswer) -> int:
+        """Return the mask of the empty days that this answer makes final."""
+        mask = 0
+        if self.evidence is None or not new.on.day or new.decoded.delayed:
+            return mask
+        for bit in _bits(empty & self.known.provisional):
+            asked = self.known.asked.get(bit, _NEVER)
+            age = new.on.day - calendar.today(asked.first)
+            if self._is_second(asked.first, new) and age >= new.on.dataset.refresh.empty[-1]:
+                mask |= 1 << bit
+        contradicted = calendar.month_mask(self.evidence.contradicted, self.month)
+        self.known.contradicted |= mask & contradicted
+        return mask
 
-        A second empty answer settles them on a later Beijing day.
+    def _is_second(self, first: int, new: DecodedAnswer) -> bool:
+        """Return whether an empty answer is the second one since the time ``first``."""
+        is_apart = new.answer.asked_at - first >= APART_SECONDS
+        return bool(first) and is_apart and new.on.day > calendar.today(first)
+
+    def _ask_old_again(
+        self, once: int, late: int, empty: int, new: DecodedAnswer
+    ) -> tuple[int, int]:
+        """Record the answer of old days that were asked once; return those that still were.
+
+        The others that it settles are the second item. All days get times of their own that must be
+        asked at ages: late ones, and empty ones of an account without any row, of a guide that has
+        rows, or of a moment that is no witness.
         """
-        asked_on = calendar.today(self.known.asked[OLD_DAYS].last)
-        is_later = new.on.day > asked_on and not new.decoded.delayed
-        self.known.again |= once & ~empty | (once if is_later else 0)
-        return once & empty if is_later else 0
+        if not once:
+            return 0, 0
+        known, evidence, times = self.known, self.evidence, self.known.asked[OLD_DAYS]
+        for bit in _bits(once & late):
+            known.asked[bit] = AskTimes(times.first, times.first)
+        known.again |= once & late
+        again = once & empty
+        may_settle = evidence is not None and new.on.day and not new.decoded.delayed
+        is_void = self._is_no_witness(times.first) or self._is_no_witness(times.last)
+        if evidence is None or not may_settle or not (is_void or self._is_second(times.last, new)):
+            return again, 0
+        known.again |= again
+        timed = calendar.month_mask(evidence.contradicted, self.month)
+        timed = again & (-1 if evidence.is_unknown or is_void else timed)
+        for bit in _bits(timed):
+            known.asked[bit] = AskTimes(0 if is_void else times.first, times.first)
+        return 0, again & ~timed
 
     def _record_old(self, untimed: int, asked_at: int) -> None:
         """Keep one time for all old days that were asked once."""
@@ -206,13 +324,6 @@ class AccountChange:
             self.known.asked[OLD_DAYS] = AskTimes(before.first, max(before.last, asked_at))
         elif OLD_DAYS in self.known.asked and not self.known.once:
             del self.known.asked[OLD_DAYS]
-
-    def _record_empty(self, good: int, empty: int, new: DecodedAnswer) -> None:
-        for bit in _bits(good):
-            self.empty.pop(bit, None)
-        newest = self.known.with_rows.bit_length() - 1
-        for bit in _bits(empty if new.on.day else 0):
-            self.empty[bit] = EmptyAnswer(new.answer.asked_at, new.on.day, bit < newest)
 
     def _record_rejections(self, good: int, bad: int, new: DecodedAnswer) -> None:
         first = month_begin(self.month)
@@ -237,26 +348,32 @@ def span_mask(begin: Day, end: Day, month: Month) -> int:
 
 
 def merged(
-    schema: pa.Schema, old: Iterable[pa.RecordBatch], changes: Iterable[AccountChange]
+    dataset: Dataset, old: Iterable[pa.RecordBatch], changes: Iterable[AccountChange]
 ) -> Iterator[pa.Table]:
     """Yield the old rows with the changes applied, in row groups.
 
     ``old`` must be sorted by appid and the dataset's key, and ``changes`` by appid, with each
     account once. Raises DamagedOutput if the appids of the old rows are not sorted.
     """
-    return into_row_groups(schema, _interleave(old, changes))
+    return into_row_groups(arrow_schema(dataset), _interleave(old, changes, dataset.key))
 
 
-def _interleave(old: Iterable[pa.RecordBatch], changes: Iterable[AccountChange]) -> Iterator[Slice]:
+def _interleave(
+    old: Iterable[pa.RecordBatch], changes: Iterable[AccountChange], key: Sequence[str]
+) -> Iterator[Slice]:
     accounts = _accounts(old)
     appid, rows = next(accounts, _NO_MORE)
     for change in changes:
         while appid < change.appid:
             yield from rows
             appid, rows = next(accounts, _NO_MORE)
+        mine: Iterable[Slice] = rows if appid == change.appid else ()
+        if change.compared:
+            mine = [*mine]
+            change.correct(mine, key)
         new = sorted(change.rows.items(), key=itemgetter(0))
         replaced: dict[Day, list[Slice]] = {}
-        yield from _replace_days(rows if appid == change.appid else (), new, replaced)
+        yield from _replace_days(mine, new, replaced)
         if replaced:
             change.unchanged |= unchanged_days(replaced, change.rows)
     yield from rows

@@ -37,7 +37,8 @@ class RecordLayout(NamedTuple):
     ``own`` and ``nested`` are the levels of an element. Their columns, one level after the other,
     are brought into the dataset's order by ``order``, which is empty if they are in that order.
     ``counts`` are checked together, as are ``nullable_counts``, which may be null; ``others`` have
-    a check each.
+    a check each. ``lists`` has the LIST columns with the width of their elements, and ``texts`` the
+    names of an element's own texts.
     """
 
     columns: tuple[Column, ...]
@@ -50,6 +51,8 @@ class RecordLayout(NamedTuple):
     counts: tuple[int, ...]
     nullable_counts: tuple[int, ...]
     others: tuple[tuple[int, Check], ...]
+    lists: tuple[tuple[int, int], ...]
+    texts: tuple[str, ...]
 
 
 def layout_of(dataset: Dataset) -> RecordLayout:
@@ -77,6 +80,10 @@ def layout_of(dataset: Dataset) -> RecordLayout:
             for i, column in enumerate(columns)
             if column.kind is not Kind.COUNT
         ),
+        lists=tuple(
+            (i, len(column.fields)) for i, column in enumerate(columns) if column.kind is Kind.LIST
+        ),
+        texts=tuple(c.name for c in columns if c.kind is Kind.TEXT and not c.nested),
     )
 
 

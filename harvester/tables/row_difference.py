@@ -11,7 +11,7 @@ from harvester.core.calendar import Day
 from harvester.core.plain import plain
 from harvester.tables.columns import Slice
 
-_PROVENANCE = ("_fetched_at", "_run_id")
+PROVENANCE = ("_fetched_at", "_run_id")
 """Columns that say how a row came, and nothing of what it says."""
 
 
@@ -23,7 +23,7 @@ def unchanged_days(old: Mapping[Day, list[Slice]], new: Mapping[Day, Slice]) -> 
         # Neighbouring days are in the same batches, which `old` and `new` keep alive.
         found = contents.get(id(piece.batch))
         if found is None:
-            names = [name for name in piece.batch.schema.names if name not in _PROVENANCE]
+            names = [name for name in piece.batch.schema.names if name not in PROVENANCE]
             found = contents[id(piece.batch)] = piece.batch.select(names)
         return found.slice(piece.offset, piece.length)
 
@@ -58,7 +58,7 @@ class Differences(NamedTuple):
 
 def plain_rows(table: pa.Table | pa.RecordBatch, names: Iterable[str]) -> list[dict[str, Any]]:
     """Return the columns of these names as rows of values for JSON, without their provenance."""
-    kept = [name for name in names if name not in _PROVENANCE]
+    kept = [name for name in names if name not in PROVENANCE]
     rows: list[dict[str, Any]] = plain(table.select(kept).to_pylist())
     return rows
 

@@ -27,7 +27,7 @@ from harvester.core.dataset import Dataset, Grain
 from harvester.core.errors import HarvesterError, StoreError, UsageError
 from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.results import PausedAccount
-from harvester.core.rule import Action, Rule, Scope
+from harvester.core.rule import NO_ANSWER, Action, Rule, Scope
 from harvester.engine.ledger_files import LedgerFiles
 from harvester.engine.lone_calls import LoneCalls, Outcome, may_count
 from harvester.manifest.external_inputs import touched
@@ -53,19 +53,18 @@ _log = logging.getLogger("harvester.check")
 TIME_TELLERS = 3
 """So many accounts are asked for WeChat's time, because the first may have no token."""
 
+_LATER = (Action.SLOW_DOWN, Action.NOT_READY, Action.WAIT_FOR_QUOTA)
+_REFUSED = (Action.REFRESH_TOKEN, Action.SPLIT, Action.STOP)
 STATES = {
-    Action.RETRY: State.NO_ANSWER,
-    Action.RETRY_NOW: State.NO_ANSWER,
-    Action.HOST_DOWN: State.NO_ANSWER,
-    Action.SLOW_DOWN: State.NOT_READY,
-    Action.NOT_READY: State.NOT_READY,
-    Action.WAIT_FOR_QUOTA: State.NOT_READY,
-    Action.DEFER: State.NO_ANSWER,
-    Action.REFRESH_TOKEN: State.REFUSED,
-    Action.SPLIT: State.REFUSED,
-    Action.STOP: State.REFUSED,
+    **dict.fromkeys(NO_ANSWER, State.NO_ANSWER),
+    **dict.fromkeys(_LATER, State.NOT_READY),
+    **dict.fromkeys(_REFUSED, State.REFUSED),
 }
 """The state after a refusal, by the action of its rule."""
+
+
+_PROBE_AGE = 3
+"""Age in days that a period must exceed to be asked by a check: newer ones may come late."""
 
 
 class Probe(NamedTuple):
@@ -94,10 +93,11 @@ def probes(manifest: Manifest, now: float, *, paused: bool = False) -> dict[str,
 
 
 def _probe(appid: str, datasets: list[Dataset], now: float) -> Probe:
-    """Choose the newest period that is final even if empty, of the dataset with the fewest rows."""
+    """Choose the newest period that is settled and no news, of the dataset with the fewest rows."""
     dataset = min(datasets, key=lambda each: (each.grain is Grain.HOUR, len(each.key)))
-    final = readiness.settled_before(dataset, now, empty=True) - 1
-    day = max(readiness.period_begin(dataset.grain, final), dataset.first_day)
+    age = max(_PROBE_AGE, dataset.settle)
+    old = readiness.period_begin(dataset.grain, calendar.today(now) - age) - 1
+    day = max(readiness.period_begin(dataset.grain, old), dataset.first_day)
     return Probe(Window(appid, dataset.name, day, day), dataset, tuple(datasets))
 
 

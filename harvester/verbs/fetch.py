@@ -21,7 +21,7 @@ from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.plain import Brief, plain
-from harvester.core.rule import TRANSIENT, Action, Rule, Scope
+from harvester.core.rule import NO_ANSWER, Action, Rule, Scope
 from harvester.core.text.redaction import redacted_bytes
 from harvester.core.text.safe_text import safe_text
 from harvester.engine.ledger_files import LedgerFiles
@@ -45,9 +45,6 @@ from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
 from harvester.verbs import arguments
 from harvester.verbs.arguments import ManifestSource
 from harvester.verbs.project import open_project
-
-_NO_ANSWER = (*TRANSIENT, Action.DEFER)
-"""Actions after which nothing is known of the window, and a later question may be answered."""
 
 
 class UnusableDay(NamedTuple):
@@ -243,7 +240,7 @@ def _refused(answer: Answer, rule: Rule, why: Refusal | str, now: float) -> Answ
     # Of a run these are one account of many; here it is the only one.
     if rule.scope is Scope.ACCOUNT and rule.action in (Action.STOP, Action.REFRESH_TOKEN):
         code = Exit.UNAUTHORISED
-    elif rule.action in _NO_ANSWER:
+    elif rule.action in NO_ANSWER:
         reason, code = "unanswered", Exit.AGAIN
     errcode, errmsg, rid = why if isinstance(why, Refusal) else (None, safe_text(why), "")
     return replace(

@@ -134,8 +134,9 @@ class Result(Brief):
         days = [row.days for row in self.datasets]
         done, wanted = sum(each.done for each in days), sum(each.wanted for each in days)
         rows, files = counted(self.rows, "new row"), counted(len(self.published), "file")
+        why = ", ".join(self.reasons) or "everything wanted is covered"
         lines = [
-            f"{self.outcome}: {', '.join(self.reasons) or 'everything wanted is covered'}",
+            self.record.wants_nothing or f"{self.outcome}: {why}",
             f"{counted(self.requests, 'request')}, {rows}, {files}",
             f"{done:,} of {counted(wanted, 'account-day')} covered",
             *lost_lines(self.record, self.names),

@@ -19,17 +19,19 @@ from harvester.core.plain import Brief, plain
 from harvester.core.results import PausedAccount, QuotaUse
 from harvester.manifest.doubts import doubts
 from harvester.manifest.narrowing import Selection
-from harvester.manifest.option_values import end_day_option, option, spelled
+from harvester.manifest.option_values import option, spelled
 from harvester.manifest.pause_lines import Refused, pause_lines
 from harvester.planning import bucket_sizing, wanted_days
 from harvester.planning.wanted_days import Wanted
 from harvester.runs.attention_finder import of_files, open_attention
 from harvester.runs.days.missing_days import MAX_RECORDS, RunHistory
+from harvester.runs.record import absent_rows
 from harvester.runs.record.account_report import DatasetSummary, summarise_states
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import Expectation, judge
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, next_requests
 from harvester.runs.record.run_record import plain_row, plain_silence
+from harvester.runs.record.statement import statement
 from harvester.runs.runtime import Project
 from harvester.storage import coverage_scan, layout
 from harvester.storage.backends.claims import Owner
@@ -52,7 +54,7 @@ from harvester.verbs.account_status import (
     unlisted_accounts,
 )
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
-from harvester.verbs.gate import Gate, Required, read_gate
+from harvester.verbs.gate import Gate, Required, Trouble, read_gate
 from harvester.verbs.project import open_project
 
 LAST_RUNS = 5
@@ -64,7 +66,7 @@ class Status(Brief):
     """The state of all days that a manifest wants, read from the files alone.
 
     ``datasets`` counts account-days by state, ``gaps`` has the missing days by account and reason,
-    and ``suspicious`` the empty days between days with rows that no evidence confirms. ``runs`` are
+    and ``suspicious`` the empty days between days with rows that nothing explains. ``runs`` are
     the last five, newest first, and the last finished one. ``warnings`` are about files that would
     grow too large. ``accounts`` has the worst ones first and the paused ones last. ``unusable``
     counts the quarantined account-days without an earlier good answer. ``foreign`` are files in the
@@ -74,7 +76,9 @@ class Status(Brief):
     output that are in no manifest, ``quota`` the use of today's quotas, each None if they were not
     asked for. ``empty_everywhere`` are days without rows of nearly all accounts, ``expectations``
     those of the manifest that were judged. ``attention`` is what needs a person, and
-    ``pause_lines`` would pause what was refused, put into the manifest.
+    ``pause_lines`` would pause what was refused, put into the manifest. ``statement`` says that the
+    newest day is not ready, or that nothing is wanted. ``rowless`` is True if the whole output has
+    no row although it ought to.
     """
 
     datasets: tuple[DatasetSummary, ...]
@@ -96,14 +100,16 @@ class Status(Brief):
     attention: tuple[Attention, ...] = ()
     pause_lines: tuple[str, ...] = ()
     quota: tuple[QuotaUse, ...] | None = None
+    statement: str | None = None
+    rowless: bool = False
 
     @property
     def complete(self) -> bool:
-        """True if every day that is wanted and ready has a usable answer.
+        """True if every day that is wanted and ready has a usable answer, and some day has rows.
 
         A provisional answer is enough, so no day becomes a gap because midnight passed.
         """
-        return not self.gaps and not self.unusable
+        return not (self.gaps or self.unusable or self.rowless)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status as `status --format json` prints it."""
@@ -138,7 +144,8 @@ def status(
 ) -> Status:
     """Return the coverage of an output. Reads the files alone and needs no secret.
 
-    With ``require`` its ``gate`` tells whether every wanted day up to that one is there; with
+    With ``require`` its ``gate`` tells whether every wanted day up to that one is there:
+    ``"yesterday"`` is Beijing's, asked of what wants it, ``"ready"`` the newest ready day. With
     ``final`` provisional answers are not enough, and with ``at_least``, such as ``"95%"``, that
     share of the days is. With ``owners`` it names the runs that hold buckets, and with ``unlisted``
     the accounts of the output that are in no manifest; with ``quota`` it has the use of today's
@@ -149,9 +156,11 @@ def status(
     project = open_to_read(manifest, chosen, output)
     now, required = project.clock.started_at, None
     if require is not None:
-        day = end_day_option("require", require, now)
+        today = calendar.today(now)
+        day = option("require", require, lambda text: parsers.required_day(text, today))
         share = option("at_least", at_least, parsers.percentage)
-        required = Required(day, final, project.clock.moment(), share)
+        moment, of_wanting = project.clock.moment(), require == "yesterday"
+        required = Required(day, final, moment, share, of_wanting)
     elif final or at_least is not None:
         part = spelled("final" if final else "at_least")
         raise UsageError(f"{part} is a part of {spelled('require')}", "give both")
@@ -189,7 +198,8 @@ class Findings(NamedTuple):
 
     ``want`` and ``states`` include paused accounts, the states of ``history`` do not. ``missing``
     are the days without an answer by their accounts. ``silent`` are the days that are empty
-    everywhere, ``rejected`` those in quarantine. ``accounts`` are sorted as in `Status`.
+    everywhere, ``rejected`` those in quarantine. ``accounts`` are sorted as in `Status`, and
+    ``rowless`` is as there.
     """
 
     want: Wanted
@@ -201,6 +211,7 @@ class Findings(NamedTuple):
     expectations: tuple[Expectation, ...]
     attention: tuple[Attention, ...]
     accounts: list[AccountStatus]
+    rowless: bool
 
 
 def find(manifest: Manifest, tree: Tree, want: Wanted, now: float) -> Findings:
@@ -220,11 +231,14 @@ def find(manifest: Manifest, tree: Tree, want: Wanted, now: float) -> Findings:
         lacks[item.appid].append(item)
     judged = judge(manifest, want, states, _lost(lacks), now)
     rejected = tuple(coverage_scan.quarantined_days(tree, states))
-    shown = of_files(rejected, silent, judged)
+    absent = absent_rows.absent_rows(manifest, states, now)
+    rowless = manifest.is_whole and absent.is_rowless
+    shown = [*of_files(rejected, silent, judged)]
+    shown += absent_rows.attention_of(absent, now, silent, rowless=rowless)
     attention = open_attention(manifest, tree, lacking.keys(), shown)
     since = manifests.paused_since(tree) if wanted_days.paused_accounts(manifest) else {}
     accounts = account_statuses(manifest, with_paused, all_states, lacks, now, since=since)
-    every = history, lacks, silent, rejected, judged, attention, accounts
+    every = history, lacks, silent, rejected, judged, attention, accounts, rowless
     return Findings(with_paused, all_states, *every)
 
 
@@ -234,8 +248,9 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
     found = find(manifest, tree, want, now)
     states, names = found.history.states, manifest.names
     every = (state for of_dataset in states.values() for state in of_dataset.values())
-    refused = _refused(manifest, found.missing)
-    trouble = found.silent, found.attention, found.expectations
+    refused, paused = _refused(manifest, found.missing), wanted_days.paused_accounts(manifest)
+    next_ready_at, is_wanted = wanted_days.next_ready_at(manifest, now), any(want.values())
+    trouble = Trouble(found.silent, found.attention, found.expectations, found.rowless)
     return Status(
         datasets=tuple(summarise_states(want, states, _lost(found.missing))),
         accounts=tuple(found.accounts),
@@ -247,12 +262,14 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
         foreign=tuple(layout.unmanaged_files(tree, want)),
         warnings=(*doubts(manifest), *bucket_sizing.warnings(manifest, want)),
         next_requests=next_requests(manifest, want, states),
-        gate=required and read_gate(required, found.history, *trouble),
+        gate=required and read_gate(required, found.history, trouble),
         empty_everywhere=found.silent,
         expectations=found.expectations,
         attention=found.attention,
         pause_lines=tuple(pause_lines(manifest, refused, calendar.today(now))),
-        paused=wanted_days.paused_accounts(manifest),
+        paused=paused,
+        rowless=found.rowless,
+        statement=statement(now, next_ready_at, is_wanted=is_wanted, paused=len(paused)),
     )
 
 

@@ -25,6 +25,11 @@ _NO_ANSWER = Rule(
     "no usable answer came",
     "Check that this machine reaches api.base_url, directly or through api.proxy, then run again.",
 )
+_SAID_FAILURE = _NO_ANSWER._replace(
+    meaning="WeChat answered no row, and said that it failed",
+    advice="Nothing is lost: run again later.",
+    is_deferred=True,
+)
 _CUT_OFF = _NO_ANSWER._replace(action=Action.RETRY_NOW, meaning="the connection failed")
 _UNREACHED = _NO_ANSWER._replace(action=Action.HOST_DOWN, meaning="WeChat was not reached")
 _NO_TOKEN_SERVER = _CUT_OFF._replace(
@@ -62,6 +67,7 @@ _RULES: tuple[tuple[type[errors.CallError], Rule], ...] = (
     (errors.NoTokenServer, _NO_TOKEN_SERVER),
     (errors.ConnectionFailed, _CUT_OFF),
     (errors.ForeignPage, _FOREIGN_PAGE),
+    (errors.SaidFailure, _SAID_FAILURE),
     (errors.CallError, _NO_ANSWER),
 )
 """The rule of each failure: the first row that fits."""
@@ -123,7 +129,7 @@ async def attempt(
         transport.pool.close_account(window.appid)
         return RefusedAttempt(_NO_ANSWER, str(error), body, is_evidence=True)
     except errors.BadAnswer as error:
-        return RefusedAttempt(_NO_ANSWER, str(error), body)
+        return RefusedAttempt(_rule_of(error), str(error), body)
     if refusal is not None:
         rule = _rule_after(window, refusal, tokens, token)
         return RefusedAttempt(rule, refusal, body)

@@ -4,7 +4,7 @@ Answers are judged by their bytes alone, because WeChat sends JSON as ``text/pla
 HTTP 200, and sometimes control characters or broken UTF-8 inside a text. An answer must be one
 complete JSON document, because an HTTP client may report a truncated body as a success.
 
-No error repeats text of an answer, except the message of a refusal, which is made safe first.
+No error repeats text of an answer, except its errmsg, which is made safe first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Any
 
 from harvester.core.calendar import Day, day_text
-from harvester.core.errors import BadAnswer, Malformed
+from harvester.core.contradictions import failure_in
+from harvester.core.errors import BadAnswer, Malformed, SaidFailure
 from harvester.core.model import Refusal, Window
 from harvester.core.text.lenient_json import parse
 from harvester.core.text.safe_text import safe_text
@@ -52,7 +53,8 @@ def refusal_of(status: int, body: bytes) -> Refusal | None:
     """Return WeChat's refusal of a data call; None if the answer is a list of rows.
 
     Raises Malformed for JSON that is neither (``{}``, a ``list`` that is null, an ``errmsg``
-    without ``errcode``), and BadAnswer for anything else, such as HTML or another HTTP status.
+    without ``errcode``), SaidFailure for an empty list beside an ``errmsg`` that is not "ok", and
+    BadAnswer for anything else, such as HTML or another HTTP status.
     """
     # Not parsed here, because the transport has checked that the body is complete, and rows are
     # parsed when they are published; what cannot be parsed then is quarantined.
@@ -61,9 +63,13 @@ def refusal_of(status: int, body: bytes) -> Refusal | None:
     answer = members_of(status, body)
     if isinstance(answer, Refusal):
         return answer
-    if isinstance(answer.get("list"), list):
-        return None
-    raise Malformed("the answer has neither a list nor an errcode")
+    rows = answer.get("list")
+    if not isinstance(rows, list):
+        raise Malformed("the answer has neither a list nor an errcode")
+    if not rows and (name := failure_in(answer)) is not None:
+        # Without its rid, which would make each answer a cause of its own.
+        raise SaidFailure(f"no rows, and an errmsg: {_refusal(0, answer[name]).errmsg}")
+    return None
 
 
 def is_empty(body: bytes) -> bool:

@@ -24,6 +24,7 @@ from yarl import URL
 from harvester import __version__
 from harvester.core import errors
 from harvester.core.config.settings import Api
+from harvester.core.contradictions import CachedBody
 from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.secret import Secret
 from harvester.core.shortage import shortage
@@ -216,7 +217,8 @@ class Transport:
         has_length = "Content-Length" in headers and "Content-Encoding" not in headers
         if not has_length and not is_document(body):
             return errors.BadAnswer(f"{server}: the answer was cut off or is not JSON")
-        return status, body
+        age = _seconds_of(headers["Age"]) if "Age" in headers else 0
+        return status, CachedBody(body, age) if age else body
 
     def _hear(self, vote: tuple[int, str]) -> None:
         """Tell a date of a connection, once: a cached answer repeats its own for ever."""
@@ -264,6 +266,12 @@ def _is_of_api(body: bytes) -> bool:
 
 def _encoded(query: Query) -> str:
     return "&".join(f"{name}={quoted(value)}" for name, value in query.items())
+
+
+def _seconds_of(text: str) -> int:
+    """Read a number of seconds of a header; 0 for anything else."""
+    # A longer one is cut: it has to fit into the raw log.
+    return int(text[:9]) if text.isascii() and text.isdecimal() else 0
 
 
 def _host_of(location: str) -> str:

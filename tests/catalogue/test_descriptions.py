@@ -28,15 +28,16 @@ each_dataset = pytest.mark.parametrize("dataset", CATALOGUE.values(), ids=CATALO
 
 
 def test_a_description_says_when_an_answer_is_final() -> None:
-    """With rows and without, at once or after days, or not while WeChat says so."""
+    """With rows at once or after days, without by two answers, later while WeChat says so."""
     assert final_text(CATALOGUE["user_summary"]) == (
-        "when more than 3 days old, without rows by evidence"
+        "when more than 3 days old, without rows by two answers"
     )
     assert final_text(CATALOGUE["interface_summary_hour"]) == (
-        "with rows at once, without rows by evidence when more than 3 days old"
+        "at once, without rows by two answers"
     )
     assert final_text(CATALOGUE["biz_summary"]) == (
-        "when more than 7 days old, without rows by evidence; never while WeChat marks it is_delay"
+        "when more than 7 days old, without rows by two answers; "
+        "later while WeChat marks it is_delay"
     )
 
 

@@ -162,11 +162,11 @@ def test_a_command_is_never_wrapped(monkeypatch: pytest.MonkeyPatch, width: int)
 
 
 def odd_states(accounts: int, empty: int) -> dict[str, dict[str, States]]:
-    """Return accounts with so many empty days between two days with rows."""
+    """Return accounts with so many contradicted days between two days with rows."""
     begin = parse_day("2024-01-01")
     everything = calendar.day_range(begin, begin + empty + 1)
     inside = calendar.day_range(begin + 1, begin + empty)
-    state = States(no_ask_today=everything, answered=everything, with_rows=everything & ~inside)
+    state = States(everything, everything, everything & ~inside, contradicted=inside)
     return {DAILY: {appid(number): state for number in range(accounts)}}
 
 

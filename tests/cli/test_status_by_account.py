@@ -115,7 +115,7 @@ def test_nothing_wanted_is_one_line(shown: pytest.CaptureFixture[str]) -> None:
     """No table of zeros."""
     write(1, begin_date="2026-01-01", end_date="2026-01-02")
     assert invoke(["status"]) == Exit.DONE
-    assert shown.readouterr().out.startswith("no day is wanted so far\n")
+    assert shown.readouterr().out.startswith("nothing is wanted: ")
 
 
 def _last_runs(printed: str) -> list[str]:

@@ -59,7 +59,8 @@ def test_lost_days_are_named_in_text(manifest: str, capsys: pytest.CaptureFixtur
 def test_days_that_can_still_be_obtained_are_counted(last: int, days: str) -> None:
     """One day is no days."""
     lacking = DayRange(SICK, "interface_summary", date(2026, 2, 1), date(2026, 2, last))
-    gate = Gate(None, final=False, obtainable=(lacking,), retry_at="2026-02-03T02:00:00Z")
+    day, at = date(2026, 2, 2), "2026-02-03T02:00:00Z"
+    gate = Gate(day, final=False, obtainable=(lacking,), retry_at=at)
     verdict = _verdict(gate)
     assert verdict == f"{days} can still be obtained, from 2026-02-03T02:00:00Z on"
 
@@ -86,9 +87,10 @@ def test_a_gate_is_about_the_selected_accounts(
     manifest: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """All days of the other account are there, and long final."""
-    gate = ["status", manifest, "--require", "yesterday", "--final", "--accounts", WELL]
+    gate = ["status", manifest, "--require", "ready", "--final", "--accounts", WELL]
     assert invoke(gate) == Exit.DONE
-    assert "final days up to the newest ready day: all of them are there" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert re.search(r"final days up to 20\d\d-\d\d-\d\d: all of them are there", shown)
 
 
 @pytest.mark.parametrize(
@@ -110,11 +112,11 @@ def test_the_verdict_on_days_empty_everywhere_is_that_of_the_code(
     day = date(2026, 5, 17)
     at = 1_779_249_600.0 if meaning == "again" else None
     silent = EmptyEverywhere("user_summary", day, day, 6, 1_779_163_200, meaning, at)
-    gate = Gate(None, final=False, empty_everywhere=(silent,))
+    gate = Gate(day, final=False, empty_everywhere=(silent,))
     nothing = Status((), (), (), (), (), 0, (), gate=gate, empty_everywhere=(silent,))
     monkeypatch.setattr(surveying, "status", lambda *_, **__: nothing)
     assert invoke(["status", "jobs.yaml", "--require", "yesterday"]) == code
-    assert f"days up to the newest ready day: {said}" in capsys.readouterr().out
+    assert f"days up to 2026-05-17: {said}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_an_old_charset_and_a_dumb_terminal(refused: Path) -> None:
 def test_a_gate_keeps_its_exit_code_with_a_closed_pipe(refused: Path) -> None:
     """The exit code is 3, as without the pipe."""
     assert shell(f"harvester run {refused}").returncode == Exit.INCOMPLETE
-    gate = f"harvester status {refused} --require yesterday"
+    gate = f"harvester status {refused} --require ready"
     assert shell(gate).returncode == Exit.INCOMPLETE
     for sink in ("| true", "| head -1", ">&-"):
         ended = shell(f"{gate} {sink}")

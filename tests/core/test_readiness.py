@@ -48,34 +48,35 @@ def test_the_newest_period_that_may_be_asked(
 
 
 @pytest.mark.parametrize(
-    ("grain", "settle", "day", "asked", "with_rows", "empty"),
+    ("grain", "settle", "day", "asked", "is_settled"),
     [
-        # A span-1 dataset: rows are final at once, an empty answer after three days.
-        (Grain.DAY, 0, "2026-05-19", "2026-05-20", True, False),
-        (Grain.DAY, 0, "2026-05-17", "2026-05-20", True, False),
-        (Grain.DAY, 0, "2026-05-16", "2026-05-20", True, True),
+        # A span-1 dataset: rows are final at once.
+        (Grain.DAY, 0, "2026-05-20", "2026-05-20", False),
+        (Grain.DAY, 0, "2026-05-19", "2026-05-20", True),
         # Three days of settling, as where the span covers it for free.
-        (Grain.DAY, 3, "2026-05-17", "2026-05-20", False, False),
-        (Grain.DAY, 3, "2026-05-16", "2026-05-20", True, True),
-        # Thirty days after publication: settling is longer than the patience with empty answers.
-        (Grain.DAY, 30, "2026-04-20", "2026-05-20", False, False),
-        (Grain.DAY, 30, "2026-04-19", "2026-05-20", True, True),
+        (Grain.DAY, 3, "2026-05-17", "2026-05-20", False),
+        (Grain.DAY, 3, "2026-05-16", "2026-05-20", True),
+        # Thirty days after publication.
+        (Grain.DAY, 30, "2026-04-20", "2026-05-20", False),
+        (Grain.DAY, 30, "2026-04-19", "2026-05-20", True),
         # A week counts its age from its Sunday, a month from its last day.
-        (Grain.WEEK, 0, "2026-05-11", "2026-05-18", True, False),
-        (Grain.WEEK, 0, "2026-05-11", "2026-05-20", True, False),
-        (Grain.WEEK, 0, "2026-05-11", "2026-05-21", True, True),
-        (Grain.MONTH, 0, "2026-04-01", "2026-05-01", True, False),
-        (Grain.MONTH, 0, "2026-04-01", "2026-05-04", True, True),
+        (Grain.WEEK, 0, "2026-05-11", "2026-05-17", False),
+        (Grain.WEEK, 0, "2026-05-11", "2026-05-18", True),
+        (Grain.WEEK, 3, "2026-05-11", "2026-05-20", False),
+        (Grain.WEEK, 3, "2026-05-11", "2026-05-21", True),
+        (Grain.MONTH, 0, "2026-04-01", "2026-04-30", False),
+        (Grain.MONTH, 0, "2026-04-01", "2026-05-01", True),
+        (Grain.MONTH, 3, "2026-04-01", "2026-05-03", False),
+        (Grain.MONTH, 3, "2026-04-01", "2026-05-04", True),
     ],
 )
-def test_when_an_answer_is_final(
-    grain: Grain, settle: int, day: str, asked: str, *, with_rows: bool, empty: bool
+def test_when_rows_are_settled(
+    grain: Grain, settle: int, day: str, asked: str, *, is_settled: bool
 ) -> None:
-    """Rows after the settling time, no rows after three days or the settling time if longer."""
+    """Once the period is older than the settling time; it counts from the period's last day."""
     dataset = of_grain(grain, settle)
     at = instant(parse_day(asked), READY)
-    assert (parse_day(day) < readiness.settled_before(dataset, at, empty=False)) is with_rows
-    assert (parse_day(day) < readiness.settled_before(dataset, at, empty=True)) is empty
+    assert (parse_day(day) < readiness.settled_before(dataset, at)) is is_settled
 
 
 grains = st.sampled_from(list(Grain))
@@ -123,9 +124,6 @@ def test_what_is_ready_is_over_and_what_is_final_stays_so(
     now = instant(day, minutes)
     newest = readiness.newest_ready(dataset, now)
     assert period_end(grain, newest) < day
-    for empty in (False, True):
-        earlier = readiness.settled_before(dataset, now, empty=empty)
-        assert earlier <= readiness.settled_before(dataset, now + 86_400, empty=empty)
-    assert readiness.settled_before(dataset, now, empty=True) <= readiness.settled_before(
-        dataset, now, empty=False
-    )
+    settled = readiness.settled_before(dataset, now)
+    assert settled <= readiness.settled_before(dataset, now + 86_400)
+    assert readiness.settled_before(of_grain(grain, settle + 1), now) <= settled

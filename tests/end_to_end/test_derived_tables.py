@@ -120,6 +120,30 @@ def test_another_number_moves_the_time_of_its_answer(tmp_path: Path) -> None:
     assert moved == {dt.date(2026, 5, 18)}
 
 
+def test_accounts_say_since_when_they_have_rows(tmp_path: Path) -> None:
+    """Of what any run has read: a later begin changes nothing, older rows do."""
+    begins = {appid(1): parse_day("2026-05-03")}
+
+    def source(dataset: str, account: str, day: int) -> list[Row]:
+        has_rows = day >= begins.get(account, day + 1)
+        return expected_rows(dataset, account, day) if has_rows else []
+
+    def first_rows() -> list[str | None]:
+        found = (row["first_row_on"] for row in rows_of_table(tmp_path, "accounts"))
+        return [None if day is None else day.isoformat() for day in found]
+
+    lab = lab_of(tmp_path, accounts=2, buckets=1, datasets=(DAILY, WEEKLY), source=source)
+    lab.run()
+    assert first_rows() == ["2026-05-03", None]
+    before = versions(tmp_path)
+    replace_begin(lab, "2026-05-10").run()
+    after = versions(tmp_path)
+    assert {before[name] == after[name] for name in after if name.startswith("accounts/")} == {True}
+    begins[appid(1)] = parse_day("2026-03-18")
+    replace_begin(lab, "2026-03-01").run()
+    assert first_rows() == ["2026-03-18", None]
+
+
 class Killed(BaseException):
     """The death of a process."""
 

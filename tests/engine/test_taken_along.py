@@ -49,7 +49,7 @@ class Answered:
         found = answer(window, map(row, self.rows))
         group = write_group(tree_at(tmp_path), 0, "run", [found])
         histories = {appid(1): History(day_range(FEBRUARY, APRIL), self.with_rows)}
-        evidence = Evidence(DAILY, calendar.instant(self.today), histories, histories, {})
+        evidence = Evidence(DAILY, calendar.instant(self.today), histories, {})
         idle = idle_months(group, [(attempt, found)], {DAILY.name: evidence}, self.today)
         return {calendar.month_text(month) for _, month in idle}
 

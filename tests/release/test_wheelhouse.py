@@ -99,7 +99,7 @@ def test_the_main_job_runs_from_a_wheelhouse(version: str, tmp_path: Path) -> No
     subprocess.run(install, env=environ, check=True)
     shutil.rmtree(house)
     shutil.copy(ROOT / "jobs.yaml", tmp_path)
-    for verb in (["run"], ["status", "--require", "yesterday"], ["verify"]):
+    for verb in (["run"], ["status", "--require", "ready"], ["verify"]):
         command = [f"{tmp_path}/venv/bin/harvester", *verb, "jobs.yaml"]
         done = subprocess.run(
             command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False

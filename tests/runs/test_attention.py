@@ -178,6 +178,69 @@ def test_a_day_that_is_late_for_more_than_a_day_needs_a_person(lab: RunHarness) 
         assert found(lab, record_at(abandoned=lost), former(3600), before) == []
 
 
+def late_of(lab: RunHarness, accounts: int, asked: int) -> None:
+    """Let so many of the accounts be late by a day, in two runs."""
+    lab.accounts, lab.datasets = asked, (DAILY, HOURLY)
+    lab.run()
+    lab.advance(DAY)
+    for name in lab.appids[:accounts]:
+        lab.sandbox.fail(name, 61503, dataset=DAILY)
+    lab.run()
+    lab.advance(DAY)
+
+
+@pytest.mark.parametrize(("late", "asked"), [(9, 9), (5, 9)])
+def test_a_dataset_that_is_late_for_most_accounts_is_one_item(
+    lab: RunHarness, late: int, asked: int
+) -> None:
+    """It names all of them, and stays one while they recover, so that no alert comes anew."""
+    late_of(lab, late, asked)
+    done = lab.run()
+    assert keys(done) == {f"not_ready/{DAILY}": True}
+    [item] = done.attention
+    assert {each.appid for each in item.accounts} == {*lab.appids[:late]}
+    assert judged(lab).attention == done.attention
+    for name in lab.appids[2:late]:
+        lab.sandbox.heal(name, dataset=DAILY)
+    lab.advance(DAY)
+    done = lab.run()
+    assert keys(done) == {f"not_ready/{DAILY}": False}
+    assert {each.appid for each in done.attention[0].accounts} == {*lab.appids[:2]}
+
+
+@pytest.mark.parametrize(("late", "asked"), [(4, 4), (5, 10)])
+def test_the_trouble_of_few_accounts_is_an_item_of_each(
+    lab: RunHarness, late: int, asked: int
+) -> None:
+    """Fewer than five, or not more than half of those that are asked."""
+    late_of(lab, late, asked)
+    assert keys(lab.run()) == {f"not_ready/{name}/{DAILY}": True for name in lab.appids[:late]}
+
+
+def test_windows_of_most_accounts_that_fail_alike_are_one_item(lab: RunHarness) -> None:
+    """By WeChat's code. What an account may not do is its own, and mended one by one."""
+    lab.accounts = 6
+    for name in lab.appids:
+        lab.sandbox.fail(name, 61500, dataset=DAILY)
+        lab.sandbox.fail(name, 48001, dataset=HOURLY)
+    refused = {f"refused/{name}/48001": True for name in lab.appids}
+    assert keys(lab.run()) == {f"failed/{DAILY}/61500": True, **refused}
+
+
+def test_the_shards_of_a_late_dataset_are_joined_in_a_status(lab: RunHarness) -> None:
+    """Each has its accounts in an item of the same key."""
+    lab.buckets, lab.datasets, lab.accounts = 2, (HOURLY,), 16
+    for name in lab.appids:
+        lab.sandbox.fail(name, 61503)
+    for _ in range(2):
+        lab.advance(DAY)
+        for number in 1, 2:
+            lab.run(shard=(number, 2))
+    [item] = judged(lab).attention
+    assert item.key == f"refused/{HOURLY}/61503"
+    assert {each.appid for each in item.accounts} == {*lab.appids}
+
+
 def test_by_a_wrong_clock_no_window_needs_a_person(lab: RunHarness) -> None:
     """It asks for days that are not over, which WeChat refuses; a refused account stays one."""
     day = parse_day("2026-05-25")

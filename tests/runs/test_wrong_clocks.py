@@ -21,7 +21,7 @@ import pytest
 from harvester import open as open_output
 from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
-from harvester.core import calendar
+from harvester.core import calendar, readiness
 from harvester.core.calendar import instant, parse_day
 from harvester.core.config.credentials import AppSecret, SecretReader
 from harvester.core.config.settings import Limits, Pace
@@ -77,6 +77,12 @@ def rows_up_to(lab: RunHarness, dataset: str, last: str) -> list[tuple[object, .
     return expected(dataset, lab.appids, days_between(lab.begin, last))
 
 
+def last_asked(skew: float) -> str:
+    """Return the newest day that is ready by the earlier of the machine's clock and WeChat's."""
+    now = instant(TODAY, 12 * 60) + min(0.0, skew)
+    return calendar.day_text(readiness.newest_ready(CATALOGUE[DAILY], now))
+
+
 def record_of(lab: RunHarness) -> dict[str, object]:
     """Return the only run record."""
     [path] = (lab.root / "_harvester/runs").glob("*.json")
@@ -89,7 +95,7 @@ def record_of(lab: RunHarness) -> dict[str, object]:
 def test_every_moment_is_by_the_corrected_clock(
     lab: VirtualTimeHarness, skew: float, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """Wanted days, run id, record, ledger, `_fetched_at` and the note in the summary."""
+    """Run id, record, ledger, `_fetched_at` and the note in the summary; what is asked is not."""
     lab.skew = skew
     done = lab.run()
     assert [*done.reasons()] == ["clock"]
@@ -104,7 +110,7 @@ def test_every_moment_is_by_the_corrected_clock(
     assert record["clock_offset"] == pytest.approx(-skew, abs=1.5)
     assert str(record["ended_at"]).startswith("2026-05-20T04:0")
     for dataset in lab.datasets:
-        assert published_rows(duck, lab.root, dataset) == rows_up_to(lab, dataset, "2026-05-19")
+        assert published_rows(duck, lab.root, dataset) == rows_up_to(lab, dataset, last_asked(skew))
         glob = lab.root / dataset / "**/*.parquet"
         stamps = duck.sql(
             f"select min(epoch(_fetched_at)), max(epoch(_fetched_at)), min(_run_id), max(_run_id)"
@@ -138,7 +144,7 @@ def test_the_same_is_true_over_http(
     done = lab.run()
     assert (done.exit_code, done.today) == (Exit.ATTENTION, TODAY)
     assert done.requests == done.windows
-    assert published_rows(duck, lab.root, DAILY) == rows_up_to(lab, DAILY, "2026-05-19")
+    assert published_rows(duck, lab.root, DAILY) == rows_up_to(lab, DAILY, last_asked(skew))
     assert done.clock_offset == pytest.approx(-skew, abs=2.0)
 
 
@@ -191,17 +197,35 @@ def test_a_server_without_a_date_leaves_the_clock_alone(lab: VirtualTimeHarness)
 
 
 @pytest.mark.parametrize("days", [1, 5])
-def test_a_run_that_finds_nothing_to_do_by_a_slow_clock_is_not_wrong(
+def test_a_run_by_a_slow_clock_is_not_complete(
     lab: VirtualTimeHarness, days: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """Everything up to the day of its clock is there; the days since then are fetched."""
+    """Everything up to the day of its clock is there. The days since then wait for a right one."""
     lab.run()
     lab.advance(days * DAY)
     lab.skew, lab.boot = -days * DAY, "another machine"
     done = lab.run()
     assert ([*done.reasons()], done.today) == (["clock"], TODAY + days)
+    assert published_rows(duck, lab.root, HOURLY) == rows_up_to(lab, HOURLY, "2026-05-19")
+    lab.skew = 0.0
+    assert lab.run().exit_code is Exit.DONE
     last = calendar.day_text(TODAY + days - 1)
     assert published_rows(duck, lab.root, HOURLY) == rows_up_to(lab, HOURLY, last)
+
+
+@pytest.mark.parametrize("ahead", [40 * DAY, 400 * DAY])
+def test_a_date_of_the_future_asks_for_no_day_to_come(
+    lab: VirtualTimeHarness, ahead: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy's wrong `Date`: each day of it would be a refusal of WeChat's, 61501."""
+    real = date_text
+    monkeypatch.setattr("tests.support.fake_time.date_text", lambda now: real(now + ahead))
+    done = lab.run()
+    assert ([*done.reasons()], done.missing) == (["clock"], 0)
+    assert lab.sandbox.counters.errcodes == {}
+    assert lab.calls() == done.windows
+    monkeypatch.setattr("tests.support.fake_time.date_text", real)
+    assert lab.run().exit_code is Exit.DONE
 
 
 def test_a_clock_set_back_after_a_run_is_noticed_by_elapsed_time(lab: VirtualTimeHarness) -> None:
@@ -278,7 +302,7 @@ def test_answers_that_show_the_clock_are_asked_for_again(
     assert 1 <= done.requests - done.windows <= 8
     assert "all times of this run are WeChat's" in next(notes_of(done, {}))
     for dataset in lab.datasets:
-        assert published_rows(duck, lab.root, dataset) == rows_up_to(lab, dataset, "2026-05-19")
+        assert published_rows(duck, lab.root, dataset) == rows_up_to(lab, dataset, last_asked(skew))
     assert record_of(lab)["run_id"] == done.run_id
 
 
@@ -363,8 +387,8 @@ def test_dates_relative_to_today_are_of_the_corrected_day(
     record = json.loads((tmp_path / "record.json").read_text())
     assert record["today"] == calendar.day_text(today)
     [dataset] = record["datasets"]
-    # Yesterday is ready at ten in the morning.
-    assert dataset["wanted"] in (1, 2)
+    # Yesterday is ready at ten in the morning. By the earlier clock all of them are days to come.
+    assert dataset["wanted"] in ((1, 2) if skew > 0 else (0,))
     [line] = [line for line in capsys.readouterr().err.splitlines() if "goes by WeChat's" in line]
     # To the second, and a slow machine takes some.
     assert re.search(r"this machine's clock is (5 days, 0:00:|4 days, 23:59:)", line)
@@ -372,7 +396,8 @@ def test_dates_relative_to_today_are_of_the_corrected_day(
     rows = open_output(tmp_path / "output").coverage().to_pylist()
     wanted = {calendar.day_of(row[edge]) for row in rows for edge in ("begin_date", "end_date")}
     assert all(row["wanted"] for row in rows)
-    assert (min(wanted), max(wanted)) in {(today - 3, today - 1), (today - 3, today - 2)}
+    if skew > 0:
+        assert (min(wanted), max(wanted)) in {(today - 3, today - 1), (today - 3, today - 2)}
 
 
 def test_the_platforms_list_brings_the_time_as_well(lab: VirtualTimeHarness) -> None:

@@ -34,7 +34,7 @@ from harvester.storage.layout import Tree
 from harvester.storage.partition_reader import footers, rows_and_footers
 from harvester.storage.partition_writer import NewFile
 from harvester.tables import coverage
-from harvester.tables.coverage import AccountDays
+from harvester.tables.coverage import VERSION, AccountDays
 from tests.support.answers import DAILY, MARCH, appid
 from tests.support.output_helpers import footer_of, path_of, tree_at
 
@@ -202,7 +202,7 @@ def coverage_text(payload: bytes, length: int) -> bytes:
     """Return a text form whose checksum is right."""
     squeezed = pa.Codec("zstd").compress(payload, asbytes=True)
     crc = struct.pack("<I", zlib.crc32(payload))
-    return base64.b64encode(struct.pack("<BI", 1, length) + squeezed + crc)
+    return base64.b64encode(struct.pack("<BI", VERSION, length) + squeezed + crc)
 
 
 @pytest.mark.parametrize("stated", [200 << 20, 1 << 20, 5])
@@ -220,6 +220,6 @@ def test_a_provisional_day_of_no_account_is_damage(tmp_path: Path) -> None:
     """Otherwise a plan would look for an account that is not there."""
     tree = tree_at(tmp_path)
     write(tree, 1)
-    payload = struct.pack("<III", MONTH, 0, 1) + struct.pack("<Q", 7 << 40)
+    payload = struct.pack("<IIII", MONTH, 0, 1, 0) + struct.pack("<QII", 7 << 40, 0, 0)
     with pytest.raises(StoreError, match="damaged coverage"):
         decode_footer("x", {**keys_of(tree), COVERAGE: coverage_text(payload, len(payload))})

@@ -15,6 +15,7 @@ import pytest
 
 from harvester.sandbox import Rules
 from harvester.storage.raw_log import write_group
+from harvester.tables.coverage import VERSION
 from tests.support.answers import appid, of_day
 from tests.support.cli import CommandLine, JobScope, command_line
 from tests.support.faulty_wechat import FaultyWeChat
@@ -56,10 +57,15 @@ def newer_schema(path: Path) -> None:
     rewritten(path, schema_version=b"2", coverage=None, groups=None, rows_digest=None, seal=None)
 
 
+def coverage_of_version(path: Path, version: int) -> None:
+    """Make a file whose coverage is of another version."""
+    raw = base64.b64decode(pq.read_metadata(path).metadata[b"harvester.coverage"])
+    rewritten(path, coverage=base64.b64encode(bytes([version]) + raw[1:]))
+
+
 def newer_coverage(path: Path) -> None:
     """Make a file whose coverage is of a newer version."""
-    raw = base64.b64decode(pq.read_metadata(path).metadata[b"harvester.coverage"])
-    rewritten(path, coverage=base64.b64encode(b"\2" + raw[1:]))
+    coverage_of_version(path, VERSION + 1)
 
 
 def newer_group(path: Path) -> None:
@@ -68,6 +74,8 @@ def newer_group(path: Path) -> None:
 
 
 MAKE_NEWER = {"schema": newer_schema, "coverage": newer_coverage}
+READ = {"schema": 1, "coverage": VERSION}
+"""The newest version that is read."""
 
 
 @pytest.fixture
@@ -101,13 +109,13 @@ def contents(root: Path) -> dict[Path, bytes]:
     }
 
 
-def refused(here: CommandLine, words: tuple[str, ...], *said: str) -> None:
+def refused(here: CommandLine, words: tuple[str, ...], *said: str, remedy: str = REMEDY) -> None:
     """Run a verb, and see that it is refused with these words, and that nothing was changed."""
     before, calls = contents(here.output), here.calls()
     told = here(*words)
     assert told.code == 2
     text = told.out + told.err
-    assert [words for words in (*said, REMEDY) if words not in " ".join(text.split())] == []
+    assert [words for words in (*said, remedy) if words not in " ".join(text.split())] == []
     assert "Traceback" not in text
     assert contents(here.output) == before
     assert contents(here.manifest.parent / "new") == {}
@@ -119,8 +127,17 @@ def refused(here: CommandLine, words: tuple[str, ...], *said: str) -> None:
 def test_a_newer_data_file(here: CommandLine, words: tuple[str, ...], what: str) -> None:
     """Each verb that reads it names the file, its version and the newest one that is read."""
     MAKE_NEWER[what](here.output / DATA_FILE)
-    version = f"{what} version 2, and this harvester reads up to version 1"
+    newest = READ[what]
+    version = f"{what} version {newest + 1}, and this harvester reads up to version {newest}"
     refused(here, words, DATA_FILE, version)
+
+
+@pytest.mark.parametrize("words", [DATA_VERBS[0], DATA_VERBS[5]], ids=" ".join)
+def test_a_data_file_of_an_earlier_build(here: CommandLine, words: tuple[str, ...]) -> None:
+    """It is not called damaged, and stays where it is."""
+    coverage_of_version(here.output / DATA_FILE, 1)
+    said = "coverage version 1 of an earlier build, before version 2"
+    refused(here, words, DATA_FILE, said, remedy="harvest into a new output")
 
 
 @pytest.mark.parametrize("words", GROUP_VERBS, ids=" ".join)

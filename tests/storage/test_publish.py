@@ -117,15 +117,18 @@ def test_a_month_of_hours(tree: Tree) -> None:
 
 
 def test_a_window_over_two_months(tree: Tree) -> None:
-    """Each month takes its own days of a window, and rows dropped are counted once."""
+    """Each month takes its own days of a window, those in quarantine too."""
     window = days_of(20, 49)
     rows = [row(MARCH + day, number=day) for day in range(19, 50)]
-    group = write_group(tree, 0, "run", [answer(window, rows)])
+    group = write_group(tree, 0, "run", [answer(window, rows[1:])])
     march, april = put(tree, [group]), put(tree, [group], month=MONTH + 1)
     assert [each["callback_count"] for each in read(tree)] == list(range(20, 31))
     assert [each["callback_count"] for each in read(tree, month=MONTH + 1)] == list(range(31, 50))
-    assert (march.dropped.total(), april.dropped.total()) == (0, 1)
     assert (march.days.bit_count(), april.days.bit_count()) == (11, 19)
+    every = (1 << 30) - 1
+    stray = write_group(tree, 0, "run", [answer(window, rows)._replace(refetch=every)])
+    march, april = put(tree, [stray]), put(tree, [stray], month=MONTH + 1)
+    assert (len(march.quarantined), len(april.quarantined)) == (11, 19)
 
 
 def test_publishing_twice_changes_nothing(tree: Tree) -> None:
@@ -174,28 +177,47 @@ def test_a_month_without_rows_is_published(tree: Tree) -> None:
     assert known(tree) == {appid(1): AccountDays(provisional=2**30 - 1, asked=asked)}
 
 
-def test_an_old_stretch_is_settled_without_the_others(tree: Tree) -> None:
-    """One that is asked again opens no other: before the first row one empty answer is enough."""
-    rows = [row(MARCH + day) for day in (*range(5, 10), *range(15, 30))]
-    put(tree, [write_group(tree, 0, "run", [answer(days_of(0, 29), rows)])])
+def scan_at(tree: Tree, now: float) -> coverage_scan.Scan:
+    """Return the state of the month at a moment."""
     want = {DAILY.name: {appid(1): day_range(MARCH, MARCH + 29)}}
-    scan = coverage_scan.read(tree, want, LONG_AFTER, {DAILY.name: DAILY})
-    states = scan.states[DAILY.name][appid(1)]
-    assert states.provisional == day_range(MARCH + 10, MARCH + 14)
-    assert states.settled == states.confirmed == day_range(MARCH, MARCH + 4)
+    return coverage_scan.read(tree, want, now, {DAILY.name: DAILY})
 
 
-def test_an_empty_day_is_confirmed_by_an_answer_of_the_same_second(tree: Tree) -> None:
-    """The newest days are asked for first, so it was given no earlier."""
-    at = int(instant(MARCH + 10))
+def test_an_old_stretch_rests_on_five_of_its_days(tree: Tree) -> None:
+    """Before the first row and behind it; one that is asked again opens no other."""
+    rows = [row(MARCH + day) for day in (*range(10, 15), *range(25, 30))]
+    put(tree, [write_group(tree, 0, "run", [answer(days_of(0, 29), rows)])])
+    before, behind = (day_range(MARCH + day, MARCH + day + 9) for day in (0, 15))
+    states = scan_at(tree, LONG_AFTER + 60).states[DAILY.name][appid(1)]
+    assert states.no_ask_today & (before | behind) == states.provisional == before | behind
+    again = scan_at(tree, LONG_AFTER + 86_400)
+    states = again.states[DAILY.name][appid(1)]
+    five = (0, 2, 4, 6, 9)
+    due = sum(one_day(MARCH + begin + place) for begin in (0, 15) for place in five)
+    assert (before | behind) & ~states.no_ask_today == due
+    # One of the stretches is empty again, and the other is not asked.
+    empty = [answer(days_of(place, place), [], LONG_AFTER + 86_400) for place in five]
+    trusted = ANY_TIME._replace(evidence=again.evidence)
+    publish.publish(tree, DAILY, HERE, [write_group(tree, 0, "again", empty)], trusted)
+    states = scan_at(tree, LONG_AFTER + 86_400).states[DAILY.name][appid(1)]
+    assert states.stretch == before & ~due
+    assert states.provisional == behind
+
+
+def test_rows_of_a_later_day_settle_no_empty_one(tree: Tree) -> None:
+    """Two answers of different Beijing days do, the second at the last age."""
     whole = {appid(1): day_range(MARCH, MARCH + 1)}
-    asked = [answer(Window(appid(1), HOURLY.name, MARCH, MARCH), [], at)]
-    asked.append(of_day(MARCH + 1)._replace(asked_at=at))
-    evidence = {HOURLY.name: Evidence(HOURLY, at, {}, {}, whole)}
-    trusted = ANY_TIME._replace(evidence=evidence)
-    group = write_group(tree, 0, "run", asked)
-    publish.publish(tree, HOURLY, Partition(HOURLY.name, MONTH, 0), [group], trusted)
-    assert known(tree, HOURLY) == {appid(1): AccountDays(final=3, with_rows=2, confirmed=1)}
+    place = Partition(HOURLY.name, MONTH, 0)
+    for age, is_final in ((0, False), (27, False), (28, True)):
+        at = int(instant(MARCH + 10 + age))
+        asked = [answer(Window(appid(1), HOURLY.name, MARCH, MARCH), [], at)]
+        asked.append(of_day(MARCH + 1)._replace(asked_at=at))
+        evidence = {HOURLY.name: Evidence(HOURLY, at, {}, whole)}
+        group = write_group(tree, 0, "run", asked)
+        publish.publish(tree, HOURLY, place, [group], ANY_TIME._replace(evidence=evidence))
+        [days] = known(tree, HOURLY).values()
+        assert (days.final, days.provisional) == ((3, 0) if is_final else (2, 1))
+        assert days.with_rows == 2
 
 
 def test_reasons_are_safe_to_print(tree: Tree) -> None:
@@ -225,7 +247,7 @@ def test_quarantine_and_healing(tree: Tree) -> None:
     good = answer(days_of(0, 0), [row(MARCH, number=7)], LONG_AFTER + 60, refetch=-1)
     put(tree, [write_group(tree, 0, "c", [good])])
     assert [each["callback_count"] for each in read(tree)] == [7, 1]
-    assert known(tree)[appid(1)] == AccountDays(final=0b11, with_rows=0b11)
+    assert known(tree)[appid(1)] == AccountDays(final=0b11, with_rows=0b11, count_1=0b11)
     assert quarantine.quarantined_days(tree, DAILY.name) == {}
 
 
@@ -369,43 +391,77 @@ def test_a_failure_before_the_rename_is_repeated(
 
 @dataclass
 class Cell:
-    """One account's day: the number in its row, and its state."""
+    """One account's day: the number in its row, and its state.
+
+    ``stored`` is the number that the file had before the publish.
+    """
 
     number: int | None = None
+    stored: int | None = None
     final: bool = False
     asked: AskTimes | None = None
     bad: bool = False
     old: bool = False
     again: bool = False
+    late: bool = False
 
 
 Model = dict[tuple[str, int], Cell]
 
 
-def learn(model: Model, each: RawAnswer, numbers: dict[int, int | None]) -> None:
-    """Let an answer count, day by day; a number of None is one that cannot be read."""
+def learn(
+    model: Model, old: dict[str, int], each: RawAnswer, numbers: dict[int, int | None]
+) -> None:
+    """Let an answer count, day by day; a number of None is one that cannot be read.
+
+    ``old`` has the first time of the old days that were asked once, which they have together.
+    """
+    name, at = each.window.appid, each.asked_at
     for day in range(max(each.window.begin, MARCH), min(each.window.end, MARCH + 30) + 1):
-        cell = model.get((each.window.appid, day), Cell())
+        cell = model.get((name, day), Cell())
         if cell.final and not each.refetch >> (day - each.window.begin) & 1:
             continue
-        if cell.asked is not None and cell.asked.last > each.asked_at:
+        if cell.asked is not None and cell.asked.last > at:
             continue
-        model[each.window.appid, day] = cell
+        model[name, day] = cell
         cell.bad = day in numbers and numbers[day] is None
         if cell.bad:
             continue
-        empty = day not in numbers
-        if not empty:
+        is_empty = day not in numbers
+        is_known = cell.final or cell.old or cell.asked is not None
+        # Nothing in these publishes settles an empty day, so late rows come to open ones.
+        is_late = is_known and cell.number is None and not is_empty
+        is_open = is_late or (cell.late and cell.asked is not None and not is_ripe(cell.asked, at))
+        if not is_empty:
             cell.number = numbers[day]
-        # Nothing in these publishes is evidence for an empty day.
-        settled = day < settled_before(DAILY, each.asked_at, empty=empty) and not empty
-        final = settled or (empty and cell.final)
-        first = each.asked_at if cell.asked is None else min(cell.asked.first, each.asked_at)
-        is_unknown = not (cell.final or cell.asked or cell.old)
-        cell.again = cell.again or (cell.old and not empty)
-        cell.old = empty and (cell.old or (is_unknown and day < today(each.asked_at) - OLD_AGE))
-        has_time = not (final or cell.old)
-        cell.final, cell.asked = final, AskTimes(first, each.asked_at) if has_time else None
+        is_settled = day < settled_before(DAILY, at) and not (is_empty or is_open)
+        asked = AskTimes(old[name], old[name]) if cell.old and is_late else cell.asked
+        asked = asked or AskTimes(at, at)
+        cell.late |= is_late
+        cell.again |= is_late and cell.old
+        cell.final = is_settled or (is_empty and cell.final)
+        cell.old = is_empty and (cell.old or (not is_known and day < today(at) - OLD_AGE))
+        times = AskTimes(min(asked.first, at), at, asked.rests_on or at)
+        cell.asked = None if cell.final or cell.old else times
+    if any(cell.old for (other, _), cell in model.items() if other == name):
+        old.setdefault(name, at)
+    else:
+        old.pop(name, None)
+
+
+def is_ripe(asked: AskTimes, at: int) -> bool:
+    """Return whether the ages of late rows are over, or those of an empty day and of its rows."""
+    on, refresh = today(at), DAILY.refresh
+    is_over = on - today(asked.first) >= refresh.last + refresh.rows[-1]
+    return is_over or on - today(asked.rests_on) >= refresh.rows[-1]
+
+
+def store(model: Model) -> None:
+    """End a publish: what differs from the file before rests on its last answer."""
+    for cell in model.values():
+        if cell.number != cell.stored and cell.asked is not None:
+            cell.asked = cell.asked._replace(rests_on=cell.asked.last)
+        cell.stored = cell.number
 
 
 @st.composite
@@ -435,6 +491,7 @@ def test_any_history_equals_the_model(
     tree = tree_at(tmp_path / "output")
     shutil.rmtree(tmp_path / "output", ignore_errors=True)
     model: Model = {}
+    old: dict[str, int] = {}
     groups: list[Group] = []
     for number, batch in enumerate(history):
         new = [write_group(tree, 0, f"run-{number}", [each for each, _ in part]) for part in batch]
@@ -445,7 +502,8 @@ def test_any_history_equals_the_model(
             for each, numbers in sorted(part, key=lambda item: raw_log._group_order(item[0]))
         ]
         for *_, each, numbers in sorted(stamped, key=lambda item: item[:4]):
-            learn(model, each, numbers)
+            learn(model, old, each, numbers)
+        store(model)
         groups += new
         put(tree, groups)
     recover(tree, CATALOGUE, [0], print, now=lambda: math.inf)
@@ -457,13 +515,7 @@ def test_any_history_equals_the_model(
     got = [(each["appid"], day_of(each["ref_date"]), each["callback_count"]) for each in read(tree)]
     assert got == expected
     in_file = known(tree)
-    for account in in_file.values():
-        # The model knows what a day is, and not which answer made it that.
-        assert all(
-            at.first <= at.rests_on <= at.last for at in account.asked.values() if at.rests_on
-        )
-        account.asked = {day: at._replace(rests_on=0) for day, at in account.asked.items()}
-        assert (account.asked.pop(OLD_DAYS, None) is not None) == bool(account.once)
+    assert {name: x.asked.pop(OLD_DAYS).first for name, x in in_file.items() if x.once} == old
     assert in_file == in_masks(model)
     bad = {(name, day) for (name, day), cell in model.items() if cell.bad}
     kept = quarantine.quarantined_days(tree, DAILY.name)
@@ -483,6 +535,8 @@ def in_masks(model: Model) -> dict[str, AccountDays]:
         account.with_rows |= bit if cell.number is not None else 0
         account.quarantined |= bit if cell.bad else 0
         account.again |= bit if cell.again else 0
+        account.late |= bit if cell.late else 0
+        account.count_1 |= bit if cell.number else 0
         account.provisional |= bit if cell.old else 0
         if cell.asked is not None:
             account.provisional |= bit

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from harvester.core.calendar import month_begin, month_end, month_of
+from harvester.core.contradictions import CachedBody
 from harvester.core.errors import OtherVersion, StoreError, UsageError
 from harvester.core.model import RawAnswer, Window
 from harvester.storage import raw_log
@@ -42,6 +43,11 @@ def all_of(group: Group, dataset: str = HOURLY.name) -> list[RawAnswer]:
     return [answer for month in months for answer in group.answers(dataset, month)]
 
 
+def age_of(body: bytes) -> int:
+    """The age of a body of a cache, 0 of any other."""
+    return body.age if isinstance(body, CachedBody) else 0
+
+
 ANSWERS = st.lists(
     st.builds(
         lambda account, dataset, begin, length, asked_at, refetch, raw: RawAnswer(
@@ -56,7 +62,11 @@ ANSWERS = st.lists(
         st.integers(0, 29),
         st.integers(0, 2**32 - 1),
         st.integers(0, 2**400),
-        st.one_of(st.binary(max_size=20), st.just(b"x" * 200_000)),
+        st.one_of(
+            st.binary(max_size=20),
+            st.just(b"x" * 200_000),
+            st.builds(CachedBody, st.binary(max_size=20), st.integers(1, 2**31 - 1)),
+        ),
     ),
     min_size=1,
     max_size=12,
@@ -78,7 +88,10 @@ def test_what_is_written_is_read(tree: Tree, answers: list[RawAnswer]) -> None:
                 and each.window.begin <= last
                 and each.window.end >= first
             ]
-            assert list(group.answers(dataset, month)) == sorted(expected, key=raw_log._group_order)
+            found = list(group.answers(dataset, month))
+            expected.sort(key=raw_log._group_order)
+            assert found == expected
+            assert [age_of(each.body) for each in found] == [age_of(one.body) for one in expected]
             assert bool(expected) <= ((dataset, month) in group.months)
     assert open_group(group.name, group.path) == group
     raw_log.delete(tree, group)

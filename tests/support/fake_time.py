@@ -234,8 +234,8 @@ class VirtualTimeHarness(RunHarness):
         self.net = FakeNetwork(self, random.Random(self.seed))
 
     def now(self) -> float:
-        """Return the Unix time: noon of ``today`` in Beijing, and the virtual time since."""
-        return instant(parse_day(self.today), 12 * 60) + self.time.elapsed
+        """Return the Unix time: that minute of ``today`` in Beijing, and the virtual time since."""
+        return instant(parse_day(self.today), self.minute) + self.time.elapsed
 
     def advance(self, seconds: float) -> None:
         """Move the clock forward."""

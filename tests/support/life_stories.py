@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from harvester.core.calendar import Day, parse_day
+from harvester.core.calendar import Day, instant, parse_day
 from tests.support.living_wechat import WrongDates
 from tests.support.run_harness import appid
+from tests.support.silent_life import Silence, SilentLife
 from tests.support.wechat_life import Fill, Hole, Life, mixed
 
 EIGHT = (
@@ -26,9 +27,6 @@ EIGHT = (
 )
 """Datasets of all spans, grains and settling times."""
 
-BACKFILL = 31
-"""Days that the first run finds missing."""
-
 _DAY = 86_400.0
 _HOLIDAY = 8
 _DATE_REACH = 40
@@ -39,10 +37,13 @@ _DATE_REACH = 40
 class Scope:
     """The size of a life, and its story.
 
-    ``story`` is one of ``year``, ``hole``, ``holiday`` and ``calm``. ``hole`` has the days of the
-    longest hole, and ``fill`` its order; with ``alone`` it is that of one account. With ``kills``
-    a run is killed between asking and publishing on each day of a hole, and another one follows.
-    ``settling`` are the days after the last one on which a last run is made.
+    ``story`` is one of ``year``, ``hole``, ``holiday``, ``calm``, ``silence`` and ``established``.
+    ``hole`` has the days of the longest hole, and ``fill`` its order; with ``alone`` it is that of
+    one account. With ``kills`` a run is killed between asking and publishing on each day of a hole,
+    and another one follows. ``silence`` has all that tries the rule of empty days, in a life of
+    `tests.support.silent_life`; ``established`` is such a life without faults, of accounts that are
+    older than the wanted days. ``settling`` are the days after the last one on which a last run is
+    made. ``backfill`` are the days that the first run finds missing.
     """
 
     accounts: int = 12
@@ -58,6 +59,7 @@ class Scope:
     seed: int = 1
     begin: str = "2026-01-01"
     settling: tuple[int, ...] = (40, 41)
+    backfill: int = 31
 
     @property
     def first(self) -> Day:
@@ -72,7 +74,7 @@ class Scope:
     @property
     def first_wanted(self) -> Day:
         """The oldest day that is wanted."""
-        return self.first - BACKFILL
+        return self.first - self.backfill
 
 
 class Trouble(NamedTuple):
@@ -85,6 +87,10 @@ class Trouble(NamedTuple):
         skew: Seconds by which the machine's clock is ahead.
         dates: Headers ``Date`` of the answers.
         repeated: Whether another run without trouble follows on the same day.
+        is_skipped: Whether there is no run at all.
+        minute: Minute of the Beijing day on which it begins.
+        budget: Seconds after which the run ends by itself.
+        slow: Seconds that each call takes.
     """
 
     kill: float = 0.0
@@ -93,6 +99,10 @@ class Trouble(NamedTuple):
     skew: float = 0.0
     dates: WrongDates = WrongDates()
     repeated: bool = False
+    is_skipped: bool = False
+    minute: int = 12 * 60
+    budget: float | None = None
+    slow: float = 0.0
 
 
 class Event(NamedTuple):
@@ -117,10 +127,12 @@ class Story:
 def story_of(scope: Scope) -> Story:
     """Return the story of a scope. Raises ValueError if there is none."""
     appids = tuple(appid(number) for number in range(1, scope.accounts + 1))
-    whole = BACKFILL + scope.days
+    whole = scope.backfill + scope.days
     life = Life(appids, scope.datasets, scope.first_wanted, whole, scope.seed)
     story = Story(life)
     match scope.story:
+        case "silence" | "established":
+            return _silent_story(scope, appids)
         case "year":
             _fill_year(scope, story)
         case "hole":
@@ -229,3 +241,53 @@ def _kill_in_holes(story: Story) -> None:
     for hole in story.life.holes:
         for day in range(hole.begin + 1, hole.filled + 10, 2):
             story.troubles[day] = Trouble(kill_publishing=True, repeated=day % 4 < 2)
+
+
+def _silent_story(scope: Scope, appids: tuple[str, ...]) -> Story:
+    days = scope.backfill + scope.days
+    life = SilentLife(appids, scope.datasets, scope.first_wanted, days, scope.seed)
+    life.first = scope.first
+    life.until = instant(scope.last + max(scope.settling), 10 * 60)
+    life.calm = scope.story == "established"
+    story = Story(life)
+    if not life.calm:
+        life.silences = tuple(_silences(scope, life))
+        life.holidays = (range(life.at(0.6), life.at(0.6) + 7),)
+        life.lost = {each: range(life.at(0.3), life.at(0.35)) for each in appids[10:11]}
+        story.troubles = {day: _trouble(scope, day) for day in range(scope.first, scope.last + 1)}
+    return story
+
+
+def _silences(scope: Scope, life: SilentLife) -> Iterator[Silence]:
+    def some(share: float, days: int) -> range:
+        return range(life.at(share), life.at(share) + days)
+
+    whole = scope.datasets
+    one = whole[scope.seed % len(whole)]
+    yield Silence("half late by 8 days", some(0.15, 1), whole, 8, half=True)
+    yield Silence("one dataset for a week", some(0.28, 7), (one,), 3, 48.0)
+    yield Silence("outage of two days", some(0.45, 2), whole, 3, 96.0)
+
+
+_SLOW = 10.0
+
+
+def _trouble(scope: Scope, day: Day) -> Trouble:
+    """Return what happens to the run of a morning, which begins at about half past ten."""
+    place, chance = day - scope.first, mixed(scope.seed, day, 5)
+    usual = Trouble(minute=10 * 60 + 10 + chance % 41)
+    if place % 25 == 12 or place in range(98, 101):
+        return usual._replace(is_skipped=True)
+    if place % 30 == 17:
+        return usual._replace(kill=(1 + chance % 98) / 100)
+    if place % 30 == 27:
+        return usual._replace(kill_publishing=True)
+    if place % 20 == 9:
+        # Half of the calls of the newest day, after a token for each account.
+        calls = scope.accounts * len(scope.datasets) / min(100, 4 * scope.accounts)
+        return usual._replace(slow=_SLOW, budget=_SLOW * (1.5 + calls / 2))
+    if place % 40 == 21:
+        return usual._replace(skew=(-2, 2)[place // 40 % 2] * _DAY)
+    if place % 40 == 1 and place > 1:
+        return usual._replace(dates=WrongDates((5, -5)[place // 40 % 2] * _DAY, nth=2))
+    return usual

@@ -261,7 +261,8 @@ class Year:
         _Memory.reset()
         memory, began = _Memory.read(), time.process_time()
         with in_virtual_time(harness):
-            record = _executed(harness, RunOptions(shard=shard), keep)
+            options = RunOptions(shard=shard, max_duration=trouble.budget)
+            record = _executed(harness, options, keep)
         done = so_far()
         return replace(
             done,
@@ -283,6 +284,7 @@ class Year:
             limits=_WIDE,
             buckets=self.scope.buckets,
             skew=trouble.skew,
+            minute=trouble.minute,
             # Each day has a runner of its own.
             boot=f"boot of {day}",
             story=self.story,
@@ -290,7 +292,7 @@ class Year:
         )
         wechat = LivingWeChat(life, harness.now)
         harness.net = LivingNetwork(harness, harness.net.rng, wechat=wechat, dates=trouble.dates)
-        harness.net.is_down = trouble.is_down
+        harness.net.is_down, harness.net.slow = trouble.is_down, trouble.slow
         return harness
 
     def _final_days(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
@@ -27,12 +28,16 @@ _EMPTY = zlib.crc32(b"")
 
 
 class Answered(NamedTuple):
-    """A window that was answered; ``sums`` has a checksum of the rows of each day."""
+    """A window that was answered; ``sums`` has a checksum of the rows of each day.
+
+    ``is_hushed`` is True if the answer was empty by chance.
+    """
 
     dataset: str
     appid: str
     begin: Day
     sums: tuple[int, ...]
+    is_hushed: bool = False
 
     @property
     def days(self) -> range:
@@ -57,16 +62,23 @@ class LivingWeChat(FakeWeChat):
         super().__init__(Rules(), clock)
         self.answered: list[Answered] = []
         self._life = life
+        self._asked: Counter[tuple[str, str, Day]] = Counter()
 
     def _answer(self, window: Window) -> bytes:
         """Return the answer to a window, as the life has it at the moment of the call."""
         name, sums, rows, is_delayed = window.dataset.name, [], [], False
+        place = name, window.appid, window.end
+        is_hushed = self._life.is_hushed(*place, window.now, self._asked[place])
+        self._asked[place] += 1
         for day in range(window.begin, window.end + 1):
+            if is_hushed:
+                sums.append(_EMPTY)
+                continue
             found, marked = self._life.shown(name, window.appid, day, window.now)
             sums.append(zlib.crc32(json_of(found)) if found else _EMPTY)
             rows += found
             is_delayed |= marked
-        self.answered.append(Answered(name, window.appid, window.begin, tuple(sums)))
+        self.answered.append(Answered(name, window.appid, window.begin, tuple(sums), is_hushed))
         return list_of(rows, is_delay=is_delayed if window.dataset.may_be_delayed else None)
 
     def _token(
@@ -92,19 +104,23 @@ class WrongDates(NamedTuple):
 
 @dataclass
 class LivingNetwork(FakeNetwork):
-    """A network to a living WeChat; ``seconds`` is the CPU time that WeChat itself took."""
+    """A network to a living WeChat; ``seconds`` is the CPU time that WeChat itself took.
+
+    A call takes ``slow`` virtual seconds.
+    """
 
     _: KW_ONLY
     wechat: LivingWeChat
     dates: WrongDates
     seconds: float = 0.0
     is_down: bool = False
+    slow: float = 0.0
     _answers: int = 0
 
     async def post(self, path: str, body: bytes, token: Secret | None) -> tuple[int, bytes]:
-        """Make one call as `Transport.post` does; it takes no time."""
+        """Make one call as `Transport.post` does."""
         # So that calls of several workers are in flight together.
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.slow)
         if self.is_down:
             raise NotConnected("127.0.0.1:9: connection refused")
         query = {"access_token": token.reveal()} if token else {}

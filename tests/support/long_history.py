@@ -150,9 +150,7 @@ class LongHistory:
             stream.report(facts.AskingEnded(times[0]))
             with pytest.MonkeyPatch.context() as patch:
                 states, now = self._states(newest), times[0]
-                silence = {
-                    name: Evidence(CATALOGUE[name], now, {}, {}, {}) for name in self.datasets
-                }
+                silence = {name: Evidence(CATALOGUE[name], now, {}, {}) for name in self.datasets}
                 patch.setattr(coverage_scan, "read", lambda *_: coverage_scan.Scan(states, silence))
                 harvested = self._harvested(newest, is_late=is_late)
                 own, clock = stream.own, CheckedClock(lambda: times[0], lambda: 0.0, "")

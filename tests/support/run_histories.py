@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import random
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import reduce
@@ -379,10 +379,10 @@ def _published(choose: _Choices, whose: str) -> Published:
         choose.number(),
         days=day_range(window.begin, window.end),
         appids={whose},
+        corrected={(whose, day) for day in choose.some(days)},
         quarantined=[
             QuarantinedDay(*window[:2], date_of(window.begin), reason) for reason in reasons
         ],
-        dropped=Counter({window: choose.number()}),
         unknown={*choose.some("xyz")},
         missing={*choose.some("xyz")},
         delayed={*choose.some([choose.window(whose)])},

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from dataclasses import fields
 
 import hypothesis.strategies as st
 import pyarrow as pa
@@ -13,7 +14,7 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion, StoreError
 from harvester.core.readiness import settled_before
 from harvester.tables import coverage
-from harvester.tables.coverage import OLD_DAYS, AccountDays, AskTimes, Coverage
+from harvester.tables.coverage import OLD_DAYS, AccountDays, AskTimes, Coverage, Difference
 from tests.support.answers import DAILY, HOURLY, MARCH, appid
 
 MONTH = month_of(MARCH)
@@ -25,6 +26,11 @@ TIMES = st.tuples(*[st.integers(0, 2**32 - 1)] * 3).map(
 )
 
 
+OTHERS = [each.name for each in fields(AccountDays) if each.type == "int"][4:]
+"""Masks besides those of the four states."""
+DIFFERENCES = st.builds(Difference, st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1))
+
+
 @st.composite
 def account_days(draw: st.DrawFn) -> AccountDays:
     """A possible state of one account's month."""
@@ -33,8 +39,13 @@ def account_days(draw: st.DrawFn) -> AccountDays:
     timed = [day for day in range(31) if (provisional & ~once) >> day & 1]
     asked = {day: draw(TIMES) for day in (*timed, *([OLD_DAYS] if once else []))}
     final = draw(MASKS) & ~provisional
-    confirmed, again = (draw(MASKS) & (final | provisional) for _ in range(2))
-    return AccountDays(final, provisional, draw(MASKS), draw(MASKS), confirmed, again, asked)
+    odd = draw(st.sampled_from([0, 1, 2**31 - 1])) & final
+    differs = {day: draw(DIFFERENCES) for day in range(31) if odd >> day & 1}
+    bad, rows = draw(MASKS), draw(MASKS)
+    days = AccountDays(final, provisional, bad, rows, asked=asked, differs=differs)
+    for name in OTHERS:
+        setattr(days, name, draw(MASKS) & (final | provisional))
+    return days
 
 
 ACCOUNTS = st.dictionaries(st.integers(0, 2**64 - 1).map(appid), account_days(), max_size=5)
@@ -119,7 +130,7 @@ def test_damage_is_refused(text: str) -> None:
 
 def test_arrays_that_are_shorter_than_they_say_are_refused() -> None:
     """Also if the checksum is right: then another program wrote it."""
-    payload = coverage._PAYLOAD.pack(MONTH, 2, 0) + bytes(8)
+    payload = coverage._PAYLOAD.pack(MONTH, 2, 0, 0) + bytes(8)
     squeezed = pa.Codec("zstd").compress(payload, asbytes=True)
     head, end = coverage._HEADER.pack(coverage.VERSION, len(payload)), zlib.crc32(payload)
     raw = head + squeezed + coverage._CRC.pack(end)
@@ -136,6 +147,15 @@ def test_a_newer_version_is_refused_by_number() -> None:
     assert "newer" in caught.value.advice
 
 
+def test_an_older_version_is_named_and_not_called_damaged() -> None:
+    """No release wrote the first version: the message says what to do with such an output."""
+    raw = bytearray(base64.b64decode(SAMPLE))
+    raw[0] = 1
+    with pytest.raises(OtherVersion, match="coverage version 1 of an earlier build") as caught:
+        coverage.decode(base64.b64encode(raw))
+    assert "new output" in caught.value.advice
+
+
 @pytest.mark.parametrize(
     "name", ["wx1", "wx000000000000000g", "WX0000000000000001", "../../etc/passwd12"]
 )
@@ -146,21 +166,12 @@ def test_only_appids_are_accepted(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dataset", "age", "empty", "final"),
-    [
-        (HOURLY, 0, False, False),
-        (HOURLY, 1, False, True),
-        (HOURLY, 3, True, False),
-        (HOURLY, 4, True, True),
-        (DAILY, 3, False, False),
-        (DAILY, 4, False, True),
-        (DAILY, 3, True, False),
-        (DAILY, 4, True, True),
-    ],
+    ("dataset", "age", "final"),
+    [(HOURLY, 0, False), (HOURLY, 1, True), (DAILY, 3, False), (DAILY, 4, True)],
 )
-def test_when_a_day_is_final(dataset: Dataset, age: int, empty: bool, final: bool) -> None:  # noqa: FBT001
-    """A day is final when it is older than its settling time, and than 3 days if it is empty."""
-    assert (MARCH + 20 - age < settled_before(dataset, NOON, empty=empty)) is final
+def test_when_a_day_with_rows_is_final(dataset: Dataset, age: int, *, final: bool) -> None:
+    """A day with rows is final when it is older than its settling time."""
+    assert (MARCH + 20 - age < settled_before(dataset, NOON)) is final
 
 
 def test_ten_thousand_accounts_are_small() -> None:

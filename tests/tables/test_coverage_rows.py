@@ -32,21 +32,26 @@ def in_footer(draw: st.DrawFn) -> AccountDays:
     times = st.integers(1, 3).map(lambda at: AskTimes(at, at + 1, at))
     asked = {day: draw(times) for day in (*timed, *([OLD_DAYS] if once else []))}
     rows = draw(MASKS) & (final | provisional)
-    confirmed = draw(MASKS) & ~rows
-    return AccountDays(final, provisional, draw(MASKS), rows, confirmed, 0, asked)
+    guide, contradicted = (draw(MASKS) & final & ~rows for _ in range(2))
+    bad = draw(MASKS)
+    return AccountDays(
+        final, provisional, bad, rows, guide=guide, contradicted=contradicted & ~guide, asked=asked
+    )
 
 
 def beside() -> st.SearchStrategy[DaysBeside]:
     """Return what a run knows of an account; causes share no day, and may share their reason."""
 
     def made(masks: tuple[int, ...]) -> DaysBeside:
-        wanted, settled, one, other = (from_month_mask(mask, MONTH) for mask in masks[:4])
-        first = from_month_mask(masks[4], MONTH) & one
+        wanted, stretch, silent, one, other, first = (
+            from_month_mask(mask, MONTH) for mask in masks
+        )
+        first &= one
         refused = (Cause(days, "refused", 48001) for days in (first, one & ~first))
         causes = (*refused, Cause(other & ~one, "quota", None, 7))
-        return DaysBeside(wanted, settled, causes)
+        return DaysBeside(wanted, stretch, silent & ~stretch, causes)
 
-    return st.tuples(*[MASKS] * 5).map(made)
+    return st.tuples(*[MASKS] * 6).map(made)
 
 
 @given(
@@ -88,7 +93,7 @@ def test_each_day_is_told_once_and_as_it_is(
 
 def told(row: dict[str, Any]) -> tuple[Any, ...]:
     """Return what a row says of its days."""
-    names = ("state", "has_rows", "confirmed", "wanted", "reason", "errcode")
+    names = ("state", "has_rows", "witness", "wanted", "reason", "errcode")
     at = row["asked_at"] and int(row["asked_at"].timestamp())
     return (*(row[name] for name in names), at)
 
@@ -97,20 +102,29 @@ def day_of(known: AccountDays, others: DaysBeside, bit: int) -> tuple[Any, ...] 
     """Return what is to be told of one day, None if nothing is known of it or wanted."""
     one = 1 << bit
     day = from_month_mask(one, MONTH)
-    wanted, settled = bool(others.wanted & day), bool(others.settled & day)
+    wanted, stretch, silent = (bool(each & day) for each in others[:3])
     answered, bad = (known.final | known.provisional) & one, known.quarantined & one
     if not answered and not bad:
         why = (cause for cause in others.causes if cause.days & day)
         cause = next(why, Cause(day, "not_asked"))
         missing = ("missing", None, None, True, cause.reason, cause.errcode, None)
         return missing if wanted else None
-    is_open = known.provisional & one and not settled and not bad
+    is_open = known.provisional & one and not (stretch or silent or bad)
     state = "quarantined" if bad else "provisional" if is_open else "final"
     has_rows = bool(known.with_rows & one) if answered else None
-    sure = bool(known.confirmed & one) or settled
+    witness = None
+    if state == "final":
+        was_open = bool(known.provisional & one)
+        rests_on = {
+            "rows": has_rows,
+            "guide": known.guide & one or (was_open and silent),
+            "contradicted": known.contradicted & one,
+            "stretch": was_open and stretch,
+            "two_answers": True,
+        }
+        witness = next(name for name, is_so in rests_on.items() if is_so)
     times = known.asked.get(bit, known.asked.get(OLD_DAYS)) if is_open else None
-    confirmed = sure if has_rows is False else None
-    return (state, has_rows, confirmed, wanted, None, None, times and times.rests_on)
+    return (state, has_rows, witness, wanted, None, None, times and times.rests_on)
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -120,6 +134,7 @@ def test_a_mark_differs_where_a_day_does(place: int) -> None:
     every = from_month_mask(2**28 - 1, MONTH) | from_month_mask(2**28 - 1, MONTH + 1)
     whole, part, refused = DaysBeside(every), DaysBeside(every & ~day), Cause(day, "refused")
     found = [(whole, part), (part, whole), (whole, whole), (whole, DaysBeside(every, day))]
+    found += [(whole, DaysBeside(every, silent=day))]
     found += [(whole, DaysBeside(every, causes=(refused,)))]
     marks = [
         DatasetDays(CATALOGUE["user_summary"], {appid(1): one, appid(2): other}).marks()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_of, day_text, parse_day
+from harvester.core.contradictions import CachedBody
 from harvester.core.dataset import Kind, Nesting
 from harvester.core.model import OddityKind, RawAnswer, Window
 from harvester.sandbox.data import expected_rows
@@ -49,7 +50,7 @@ def true_answer(dataset: str, number: int, day: int) -> RawAnswer:
 def tuples(found: BatchResult | Decoded) -> object:
     """The content of a decoded answer, whether its days are Python lists or Arrow slices."""
     days = {day: _plain(part) for day, part in found.days.items()}
-    return days, found.quarantined, found.dropped, found.unknown, found.missing, found.delayed
+    return (days, *found[1:])
 
 
 def _plain(part: DayRows | Slice) -> list[tuple[Any, ...]]:
@@ -132,7 +133,7 @@ def test_one_irregular_answer_does_not_change_the_others(dataset: str, data: st.
 def test_both_decoders_find_missing_counts_and_long_extras(
     dataset: str, data: st.DataObject
 ) -> None:
-    """A day is incomplete if all its rows lack a count; what is kept of a row is short JSON."""
+    """An answer is doubtful if a row lacks a count; what is kept of a row is short JSON."""
     read = CATALOGUE[dataset]
     counts = [each.name for each in read.columns if each.kind is Kind.COUNT and each.required]
     names = st.sampled_from([name for name in counts if name not in read.key])
@@ -149,23 +150,27 @@ def test_both_decoders_find_missing_counts_and_long_extras(
     stamp = Provenance(1, "run")
     first, second = batch_decoder(read)([(odd, stamp), (true_answer(dataset, 2, BEGIN), stamp)])
     assert (tuples(first), first[6:]) == (tuples(alone), alone[6:])
-    assert not second.incomplete
-    assert alone.incomplete == {
-        day
-        for day, elements in days.items()
-        if any(all(each.get(name) is None for each in elements) for name in counts)
+    assert not second.doubtful
+    lacking = {
+        name
+        for elements in days.values()
+        for each in elements
+        for name in counts
+        if each.get(name) is None
     }
+    told = {odd.name for odd in alone.oddities if odd.kind is OddityKind.MISSING_COUNT}
+    assert (alone.doubtful, told) == (bool(lacking), lacking)
     kept = [text for rows in alone.days.values() for *_, text in as_tuples(rows) if text]
     assert all(len(text.encode()) <= MAX_BYTES for text in kept)
     assert {name for text in kept for name in json.loads(text)} <= {"novel", "few"}
     lost = any("many" in row for elements in days.values() for row in elements)
-    assert [odd.kind for odd in alone.oddities] == [OddityKind.LONG_EXTRA] * lost
+    assert any(odd.kind is OddityKind.LONG_EXTRA for odd in alone.oddities) is lost
 
 
 _UNDECLARED: list[dict[str, Any]] = [
     {},
     {"novel": "名"},
-    {"few": 1, "many": "\ud800" + "名" * 40_000},
+    {"few": 1, "many": "\ud800" + "名" * 12_000},
 ]
 
 
@@ -224,3 +229,57 @@ def test_what_a_batch_cannot_take_is_decoded_alone(
     elements = json.loads(answers[1].body)["list"]
     elements[-1] = None if change is None else {**elements[-1], **change}
     assert same(dataset, [answers[0], answer_of(dataset, 2, BEGIN, elements)])
+
+
+def doubted(answers: list[RawAnswer]) -> list[BatchResult]:
+    """The answers of one publish, decoded in batches of six."""
+    read = batch_decoder(CATALOGUE[answers[0].window.dataset])
+    stamped = [(answer, Provenance(1, "run")) for answer in answers]
+    return [each for at in range(0, len(stamped), 6) for each in read(stamped[at : at + 6])]
+
+
+def beside(answer: RawAnswer, members: bytes) -> RawAnswer:
+    """The same answer with members beside its list."""
+    return answer._replace(body=answer.body[:-1] + b"," + members + b"}")
+
+
+@pytest.mark.parametrize("dataset", ["interface_summary", "article_read"])
+def test_a_member_of_nine_in_ten_answers_is_new_and_no_doubt(dataset: str) -> None:
+    """WeChat has changed its API: the member is told, and the answers count again."""
+    plain = [true_answer(dataset, number, BEGIN) for number in range(12)]
+    odd = [beside(answer, b'"version":"v%d"' % at) for at, answer in enumerate(plain)]
+    found = doubted(odd)
+    assert [each.doubtful for each in found] == [True] * 6 + [False] * 6
+    assert [{odd.kind for odd in each.oddities} for each in found[6:]] == [
+        {OddityKind.BESIDE_LIST}
+    ] * 6
+    # Of one in ten answers it may say that this one is not whole.
+    rare = doubted([*plain[:11], odd[11]])
+    assert [each.doubtful for each in rare] == [False] * 11 + [True]
+
+
+def test_a_new_member_hides_no_other_doubt() -> None:
+    """More pages, rows without a count, and a cache stay what they are, however often they come."""
+    plain = [beside(true_answer("article_read", at, BEGIN), b'"version":2') for at in range(20)]
+    more = doubted([beside(answer, b'"has_more":true') for answer in plain])
+    assert all(each.quarantined and not each.days for each in more)
+    cached = [answer._replace(body=CachedBody(answer.body, 60)) for answer in plain]
+    assert all(each.doubtful for each in doubted(cached))
+    assert not doubted(plain)[-1].doubtful
+
+
+def test_many_other_members_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that invents names in each answer is doubted, and few of them are counted."""
+    monkeypatch.setattr(decode_batch, "_MAX_HINTS", 5)
+    answers = [
+        beside(true_answer("interface_summary", 1, BEGIN), b'"m%d":1' % at) for at in range(30)
+    ]
+    assert all(each.doubtful for each in doubted(answers))
+
+
+def test_an_answer_of_a_cache_is_decoded_alone() -> None:
+    """Its neighbours are regular, and no doubt is cast on them."""
+    answers = [true_answer("interface_summary", number, BEGIN) for number in range(3)]
+    answers[1] = answers[1]._replace(body=CachedBody(answers[1].body, 60))
+    assert [each.doubtful for each in doubted(answers)] == [False, True, False]
+    assert same("interface_summary", answers)

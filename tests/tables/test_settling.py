@@ -126,15 +126,15 @@ def test_a_day_without_a_count_is_final_at_its_last_age(tree: Tree) -> None:
         return answer(SHARE, (0, 0), [first], at(age), refetch=-1)
 
     put(tree, SHARE, answer(SHARE, (1, 1), [shares(1)], at(3)))
-    assert put(tree, SHARE, first_day(2), first_day(8)).missing == {"detail.share_user"}
-    asked = {0: AskTimes(at(2), at(8), at(8))}
+    assert put(tree, SHARE, first_day(2), first_day(29)).missing == {"detail.share_user"}
+    asked = {0: AskTimes(at(2), at(29), at(29))}
     assert known(tree, SHARE) == AccountDays(2, 1, with_rows=3, asked=asked)
     assert [each["share_user"] for each in rows(tree, SHARE)] == [None, 1]
-    put(tree, SHARE, first_day(9))
+    put(tree, SHARE, first_day(30))
     assert known(tree, SHARE) == AccountDays(3, with_rows=3)
-    put(tree, SHARE, first_day(10))
-    assert known(tree, SHARE) == AccountDays(2, 1, with_rows=3, asked={0: times(at(10))})
-    put(tree, SHARE, first_day(10, whole=True))
+    put(tree, SHARE, first_day(31))
+    assert known(tree, SHARE) == AccountDays(2, 1, with_rows=3, asked={0: times(at(31))})
+    put(tree, SHARE, first_day(31, whole=True))
     assert known(tree, SHARE) == AccountDays(3, with_rows=3)
 
 

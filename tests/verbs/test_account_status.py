@@ -168,8 +168,11 @@ def _states_of(lab: RunHarness, monkeypatch: pytest.MonkeyPatch) -> Wanted:
             for name, wanted in of_dataset.items():
                 covered = wanted & ~gone.get(name, calendar.NO_DAYS)
                 rows = covered & ~quiet[name, known.family]
-                states[name] = States(covered, covered, rows, sparse=known.sparse)
-        evidence = {dataset: Evidence(CATALOGUE[dataset], now, {}, {}, {}) for dataset in want}
+                quiet_days, sparse = covered & ~rows, known.sparse
+                states[name] = States(
+                    covered, covered, rows, contradicted=quiet_days, sparse=sparse
+                )
+        evidence = {dataset: Evidence(CATALOGUE[dataset], now, {}, {}) for dataset in want}
         return coverage_scan.Scan(found, evidence)
 
     monkeypatch.setattr(coverage_scan, "read", read)

@@ -82,15 +82,14 @@ def test_an_account_costs_a_token_a_call_for_each_family_and_one_for_each_quota(
 
 
 @pytest.mark.parametrize("dataset", CATALOGUE)
-def test_the_period_that_is_asked_is_final_whatever_its_answer(
-    lab: RunHarness, dataset: str
-) -> None:
-    """Nothing newer is, and a week or a month is asked on its first day."""
+def test_the_period_that_is_asked_is_settled_and_no_news(lab: RunHarness, dataset: str) -> None:
+    """It is older than three days, nothing newer is; a week or a month is asked on its first."""
     lab.datasets = (dataset,)
     for [probe] in probes(lab.manifest(), lab.now()).values():
         window = probe.window
         assert window.begin == window.end
-        settled_before = readiness.settled_before(probe.dataset, lab.now(), empty=True)
+        patient = replace(probe.dataset, settle=max(3, probe.dataset.settle))
+        settled_before = readiness.settled_before(patient, lab.now())
         assert window.begin < settled_before
         assert window.begin >= probe.dataset.first_day
         assert window.begin == readiness.period_begin(probe.dataset.grain, window.begin)

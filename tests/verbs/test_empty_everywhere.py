@@ -36,13 +36,20 @@ from tests.support.run_harness import (
 SILENT = parse_day("2026-05-19")
 NOON = 12 * 60
 WEEKLY = "upstream_msg_dist_week"
+MESSAGES = "upstream_msg"
 FOLLOWERS = "user_cumulate"
 
 
-def lab_of(root: Path, datasets: tuple[str, ...], *, last: int = SILENT) -> RunHarness:
-    """Six accounts with a month, and days on which the hourly dataset has no rows for any."""
+def lab_of(
+    root: Path,
+    datasets: tuple[str, ...],
+    *,
+    last: int = SILENT,
+    silent: tuple[str, ...] = (HOURLY,),
+) -> RunHarness:
+    """Six accounts with a month, and days on which these datasets have no rows for any."""
     lab = RunHarness(root, accounts=6, begin="2026-04-20", end=None, datasets=datasets)
-    lab.sandbox.add_data_fault(Outage(datasets=(HOURLY,), begin=SILENT, end=last))
+    lab.sandbox.add_data_fault(Outage(datasets=silent, begin=SILENT, end=last))
     return lab
 
 
@@ -64,11 +71,12 @@ def meanings(done: Record) -> list[tuple[str, Day, Day, str]]:
     return [(x.dataset, day_of(x.begin), day_of(x.end), x.meaning) for x in done.empty_everywhere]
 
 
-def test_without_other_datasets_it_is_75_on_two_days_and_then_3(
-    tmp_path: Path, duck: duckdb.DuckDBPyConnection
+@pytest.mark.parametrize("others", [(), (DAILY,), (FOLLOWERS,)])
+def test_an_outage_is_75_on_two_days_and_then_3(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection, others: tuple[str, ...]
 ) -> None:
-    """The run and the gate say the same; the rows are there once WeChat has filled the day."""
-    lab = lab_of(tmp_path, (HOURLY,))
+    """Other datasets have rows, or there are none. Run and gate say the same until it is filled."""
+    lab = lab_of(tmp_path, (HOURLY, *others))
     for age, code in ((1, Exit.AGAIN), (2, Exit.AGAIN), (3, Exit.INCOMPLETE)):
         done = run_on(lab, SILENT + age)
         assert list(done.reasons()) == ["empty_everywhere"]
@@ -100,29 +108,53 @@ def test_it_is_asked_again_at_two_full_hours_and_then_at_the_ready_hour(tmp_path
 
 
 def test_the_second_of_two_silent_weeks_is_a_note(tmp_path: Path) -> None:
-    """The stretch of a dataset of weeks goes on with the next week."""
+    """The holiday of a dataset of weeks goes on with the next week, and the first is final."""
     monday = parse_day("2026-05-04")
-    lab = RunHarness(tmp_path, accounts=5, begin="2026-02-02", end=None, datasets=(WEEKLY, DAILY))
-    lab.sandbox.add_data_fault(Outage(datasets=(WEEKLY,), begin=monday, end=monday + 7))
+    datasets = (WEEKLY, DAILY, MESSAGES)
+    lab = RunHarness(tmp_path, accounts=5, begin="2026-02-02", end=None, datasets=datasets)
+    lab.sandbox.add_data_fault(Outage(begin=monday, end=monday + 13))
     first = run_on(lab, monday + 7)
-    assert meanings(first) == [(WEEKLY, monday, monday, "again")]
+    assert meanings(first)[0] == (WEEKLY, monday, monday, "again")
     second = run_on(lab, monday + 14)
-    assert [meaning for _, _, _, meaning in meanings(second)] == ["note", "note"]
+    assert [found for found in meanings(second) if found[0] == WEEKLY] == [
+        (WEEKLY, monday + 7, monday + 7, "note")
+    ]
     assert second.exit_code is Exit.DONE
 
 
 @pytest.mark.parametrize("days", [1, 3])
 def test_a_holiday_is_75_on_its_first_day_and_a_note_later(tmp_path: Path, days: int) -> None:
-    """Another dataset has rows of these days, so this one is likely to have none."""
-    lab = lab_of(tmp_path, (HOURLY, DAILY), last=SILENT + days - 1)
+    """Half of the other datasets have no rows of these days either, so nothing happened on them."""
+    silent = (DAILY, MESSAGES)
+    lab = lab_of(tmp_path, (*silent, FOLLOWERS), last=SILENT + days - 1, silent=silent)
     done = run_on(lab, SILENT + 1)
     assert (done.exit_code, list(done.reasons())) == (Exit.AGAIN, ["empty_everywhere"])
     for age in range(2, days + 2):
         done = run_on(lab, SILENT + age)
         assert (done.exit_code, gate(lab).exit_code) == (Exit.DONE, Exit.DONE)
         last = SILENT + min(age, days) - 1
-        assert meanings(done) == [(HOURLY, SILENT, last, "note")]
-        assert any("other datasets have rows" in note for note in notes_of(done, {}))
+        assert {*meanings(done)} == {(name, SILENT, last, "note") for name in silent}
+        assert any("other datasets have none either" in note for note in notes_of(done, {}))
+
+
+def test_of_a_holiday_a_silent_guide_spares_the_second_question(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """The hours are final once the days, of which they are parts, were empty on a later day."""
+    lab = lab_of(tmp_path, (HOURLY, DAILY), silent=(HOURLY, DAILY))
+    done = run_on(lab, SILENT + 1)
+    for age, is_asked in ((2, True), (4, False)):
+        lab.sandbox.reset()
+        done = run_on(lab, SILENT + age)
+        hours = {begin for _, dataset, begin, _ in lab.sandbox.windows if dataset == HOURLY}
+        # The guide was asked by the second run, so the third one spares the hours.
+        assert (SILENT in hours) is is_asked
+        assert SILENT + age - 1 in hours
+    assert meanings(done) == [(DAILY, SILENT, SILENT, "note")]
+    glob = tmp_path / "coverage" / "*" / "*.parquet"
+    of_holiday = f"'{day_text(SILENT)}' between begin_date and end_date and dataset = '{HOURLY}'"
+    query = f"select appid, state, witness from read_parquet('{glob}') where {of_holiday}"
+    assert sorted(duck.sql(query).fetchall()) == [(each, "final", "guide") for each in lab.appids]
 
 
 def test_five_accounts_are_needed(tmp_path: Path) -> None:
@@ -168,24 +200,26 @@ def test_a_narrowed_run_knows_the_months_beside(tmp_path: Path) -> None:
     assert (found.datasets, found.days) == ((FOLLOWERS,), 1)
 
 
-def test_an_old_gap_of_followers_ends_unconfirmed(
+def test_an_old_gap_of_followers_ends_contradicted(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """However often it is asked: an account has a row for each day behind its first one."""
+    """After its last age: an account has a row for each day behind its first one."""
     first, last = parse_day("2026-03-10"), parse_day("2026-03-12")
     lab = RunHarness(tmp_path, accounts=1, datasets=(FOLLOWERS, DAILY))
     lab.sandbox.add_data_fault(Outage(begin=first, end=last))
-    for age in range(2):
-        run_on(lab, SILENT + age)
-    done = run_on(lab, SILENT + 2)
-    assert (done.exit_code, done.requests) == (Exit.DONE, 0)
+    # The other dataset asks once more, for its stretch.
+    for age, requests in ((1, 2), (2, 1), (3, 1), (6, 0), (7, 1), (14, 1), (28, 1), (29, 0)):
+        if age == 1:
+            run_on(lab, SILENT)
+        done = run_on(lab, SILENT + age)
+        assert (done.exit_code, done.requests) == (Exit.DONE, requests)
     [found] = status.survey(lab.manifest(), lab.tree, lab.now(), None).suspicious
     assert (found.datasets, found.days) == ((FOLLOWERS,), 3)
     glob = tmp_path / "coverage" / "*" / "*.parquet"
-    empty = f"select dataset, state, confirmed from read_parquet('{glob}') where not has_rows"
+    empty = f"select dataset, state, witness from read_parquet('{glob}') where not has_rows"
     assert sorted(duck.sql(empty).fetchall()) == [
-        (DAILY, "final", True),
-        (FOLLOWERS, "final", False),
+        (DAILY, "final", "two_answers"),
+        (FOLLOWERS, "final", "contradicted"),
     ]
 
 

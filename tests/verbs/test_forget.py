@@ -199,7 +199,7 @@ def test_nothing_is_left_of_an_account(
         expected_rows = expected(dataset, [STAYS, OTHER], days_between(*DAYS))
         assert published_rows(duck, Path("output"), dataset) == expected_rows
     assert invoke(["verify"]) == Exit.DONE
-    assert invoke(["status", "--require", "yesterday"]) == Exit.DONE
+    assert invoke(["status", "--require", "ready"]) == Exit.DONE
     capsys.readouterr()
     assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
     assert "nothing is known of them here" in capsys.readouterr().out
@@ -304,7 +304,7 @@ def test_the_old_days_of_all_accounts(
                 assert coverage.account(name) == AccountDays(final=1 << 30, with_rows=1 << 30)
     assert traces(tree)
     assert invoke(["verify"]) == Exit.DONE
-    assert invoke(["status", "--require", "yesterday"]) == Exit.DONE
+    assert invoke(["status", "--require", "ready"]) == Exit.DONE
 
 
 def test_a_quarantined_answer_that_begins_before_the_limit_goes_as_a_whole(write: Write) -> None:

@@ -80,7 +80,8 @@ def test_a_gate_opens_with_the_run_that_fetches_the_days(lab: RunHarness) -> Non
     )
     assert found.retry_at == calendar.utc_text(lab.now())
     lab.run()
-    assert judged(lab) == Gate(None, final=False)
+    newest = calendar.date_of(NEWEST)
+    assert judged(lab) == Gate(newest, final=False, newest_ready=newest)
     assert judged(lab).exit_code is Exit.DONE
 
 

@@ -163,7 +163,7 @@ def test_a_planted_file_has_nothing_read(tree: Tree, tmp_path: Path) -> None:
 
 def test_status_reads_an_output_alone(harvested: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The same days as with the manifest, names and pauses included, and no command to run."""
-    assert invoke(["status", "--output", harvested, "--require", "yesterday"]) == Exit.DONE
+    assert invoke(["status", "--output", harvested, "--require", "ready"]) == Exit.DONE
     shown = capsys.readouterr().out
     assert f"{appid(2)} Account 2: new secret asked for" in shown
     assert "all of them are there" in shown
@@ -181,7 +181,7 @@ def test_a_gate_without_a_manifest_misses_what_no_run_fetched(
     (file,) = Path(harvested, MANIFESTS).iterdir()
     text = file.read_text("utf-8").replace(',"paused":{"reason":"new secret asked for"}', "")
     file.write_text(text, "utf-8")
-    assert invoke(["status", "--output", harvested, "--require", "yesterday"]) == Exit.AGAIN
+    assert invoke(["status", "--output", harvested, "--require", "ready"]) == Exit.AGAIN
     assert "harvester run" not in capsys.readouterr().out
 
 
@@ -191,7 +191,7 @@ def test_an_output_in_which_nothing_was_kept_is_no_complete_one(
     """The wanted days are not known, so no gate may open; the files can be verified."""
     for file in Path(harvested, MANIFESTS).iterdir():
         file.unlink()
-    assert invoke(["status", "--output", harvested, "--require", "yesterday"]) == Exit.USAGE
+    assert invoke(["status", "--output", harvested, "--require", "ready"]) == Exit.USAGE
     assert "name the manifest" in capsys.readouterr().err
     assert invoke(["verify", "--output", harvested]) == Exit.DONE
 
@@ -272,7 +272,7 @@ def test_a_manifest_in_the_folder_is_used(
 ) -> None:
     """It counts as it is now, and the kept one does not."""
     Path("jobs.yaml").write_text(json.dumps(manifest(5)))
-    assert invoke(["status", "--output", harvested, "--require", "yesterday"]) == Exit.AGAIN
+    assert invoke(["status", "--output", harvested, "--require", "ready"]) == Exit.AGAIN
     assert appid(5) in capsys.readouterr().out
 
 

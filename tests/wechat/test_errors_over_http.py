@@ -134,6 +134,25 @@ def test_a_permanent_fault_fails_its_windows_alone(
     assert others_are_exact(lab, duck)
 
 
+FAILED = Fault(body=b'{"list":[],"errmsg":"system error"}')
+
+
+def test_an_empty_list_beside_words_of_failure_is_retried(
+    lab: RunHarness, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """It is taken for no empty day, and what all attempts did not bring is left to a later run."""
+    lab.sandbox.fail(SICK, FAILED, dataset=HOURLY)
+    done = lab.run()
+    assert (done.exit_code, done.reasons()) == (Exit.AGAIN, {"deferred": Exit.AGAIN})
+    assert lost(done) == {DAILY: 0, HOURLY: 4}
+    assert done.requests == done.windows + 4 * (lab.retry.max_attempts - 1)
+    assert others_are_exact(lab, duck)
+    lab.sandbox.heal(SICK, dataset=HOURLY)
+    assert lab.run().exit_code is Exit.DONE
+    rows = published_rows(duck, lab.root, HOURLY)
+    assert rows == expected(HOURLY, lab.appids, days_between(*DAYS))
+
+
 @pytest.mark.parametrize("code", codes(Action.REFRESH_TOKEN, Scope.ACCOUNT))
 def test_a_rejected_token_is_renewed_once(
     lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection

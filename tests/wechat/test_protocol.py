@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.core.calendar import parse_day
-from harvester.core.errors import BadAnswer
+from harvester.core.errors import BadAnswer, SaidFailure
 from harvester.core.model import Refusal, Window
 from harvester.core.secret import Secret
 from harvester.core.text.lenient_json import parse
@@ -156,6 +156,21 @@ def test_an_errcode_is_a_refusal(body: bytes, refusal: tuple[int, str, str]) -> 
     assert found is not None
     assert (found.errcode, found.rid) == (refusal[0], refusal[2])
     assert found.errmsg == refusal[1].replace("\\ufffd", "\ufffd")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"list":[],"errmsg":"system error rid: 6371b685-50ea5c73-12ae17eb"}',
+        b'{"errcode":0,"errmsg":"system error","list":[]}',
+        b'{"list":[],"ErrMsg":"system error"}',
+    ],
+)
+def test_an_empty_list_beside_words_of_failure_is_a_failure(body: bytes) -> None:
+    """It is no empty day. The error has the words, without the id that is new each time."""
+    with pytest.raises(SaidFailure) as caught:
+        refusal_of(200, body)
+    assert str(caught.value) == "no rows, and an errmsg: system error"
 
 
 def test_no_field_of_a_refusal_shows_a_secret() -> None:

@@ -18,6 +18,7 @@ import anyio
 import pytest
 
 from harvester.core.config.settings import Api
+from harvester.core.contradictions import CachedBody
 from harvester.core.errors import (
     BadAnswer,
     BadTls,
@@ -133,6 +134,28 @@ async def test_a_call_is_a_post_with_a_content_length() -> None:
     assert request.headers["content-length"] == str(len(BODY))
     assert request.headers["content-type"] == "application/json"
     assert "transfer-encoding" not in request.headers
+
+
+@pytest.mark.parametrize(
+    ("header", "age"),
+    [
+        ("3600", 3_600),
+        ("0", 0),
+        ("-5", 0),
+        ("soon", 0),
+        ("٣", 0),
+        ("9" * 5_000, 999_999_999),
+        ("", 0),
+    ],
+)
+async def test_an_answer_of_a_cache_has_its_age(header: str, age: int) -> None:
+    """Anything but a number of seconds is no age."""
+    headers = f"Age: {header}\r\n"
+    async with fault_server(say(http(headers=headers))) as server:
+        status, body = await post(server)
+    assert (status, body) == (200, ROWS)
+    assert isinstance(body, CachedBody) is (age > 0)
+    assert not isinstance(body, CachedBody) or body.age == age
 
 
 async def test_a_call_without_a_token_has_no_query() -> None:

@@ -82,8 +82,6 @@ def _answered(call: Call, body: bytes) -> Finding:
     differences += [f"undeclared member {inert(path)}" for path in sorted(found.unknown)]
     differences += [f"no value of {inert(path)}" for path in sorted(found.missing)]
     differences += [f"{odd.kind.value}: {inert(odd.name)}" for odd in found.oddities]
-    if found.dropped:
-        differences.append(f"{found.dropped} rows of other days")
     differences += _not_refused(call, rows)
     notes = ["still being computed (is_delay)"] if found.delayed else []
     notes += [] if rows else ["no rows"]

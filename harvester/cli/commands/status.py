@@ -32,6 +32,7 @@ from harvester.core.exit_codes import Exit
 from harvester.core.results import PausedAccount
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.wording import Message, counted, entry, indented, one_or_many, said, word
+from harvester.runs.record.absent_rows import NO_ROWS, NO_ROWS_TEXT
 from harvester.runs.record.record import Record
 from harvester.runs.user_files import UserFile
 from harvester.verbs import status as surveying
@@ -90,7 +91,7 @@ def status(
       76  with --require: as 75, and something needs a person as well
 
     Params:
-        require: Be a gate for every day up to this one: yesterday, 2024-01-31 or -30d.
+        require: Be a gate for every day up to this one: yesterday, ready, 2024-01-31 or -30d.
         final: With --require: a provisional answer is not enough.
         at_least: With --require: this share of the account-days is enough, such as 95%.
         by: One row per dataset, or one row per account, the worst first.
@@ -124,6 +125,8 @@ def status(
     def print_all(out: Terminal) -> None:
         # Without a manifest no next command is proposed, because each would need one.
         show(out, found, proposes=source is not None)
+        if by == "account" and found.statement:
+            out.say(found.statement, gap=True)
         if found.gate is not None:
             _print_gate(out, found.gate)
         if acknowledge or source is not None:
@@ -143,10 +146,11 @@ def _write_metrics(path: Path, found: Status) -> None:
 
 def _print_status(out: Terminal, found: Status, *, proposes: bool) -> None:
     """Print the coverage, missing and suspicious days, the last runs and commands to type next."""
-    if any(row.days.wanted for row in found.datasets):
+    is_wanted = any(row.days.wanted for row in found.datasets)
+    if is_wanted:
         out.say_table(COVERAGE, found.datasets)
-    else:
-        out.say(said("no day is wanted so far"))
+    elif found.statement:
+        out.say(found.statement)
     days = counted(sum(gap.days for gap in found.gaps), "account-day")
     accounts = counted(len({gap.appid for gap in found.gaps}), "account")
     title = said("missing: {days} of {accounts}", days=days, accounts=accounts)
@@ -169,7 +173,10 @@ def _print_status(out: Terminal, found: Status, *, proposes: bool) -> None:
     _print_paused(out, found, found.paused)
     out.say_list(said("last runs"), [*_run_lines(found)])
     _print_owners(out, found)
-    out.say(_completeness(found), gap=True)
+    if is_wanted:
+        out.say(_completeness(found), gap=True)
+        if found.statement:
+            out.say(found.statement)
     if proposes:
         missing = sum(gap.days for gap in found.gaps if gap.reason != "refused")
         print_next(out, run_again(found.next_requests, missing, len(found.quarantined)))
@@ -181,7 +188,7 @@ def _completeness(found: Status) -> Message:
     if found.unusable:
         days = counted(found.unusable, "account-day")
         return said("incomplete: {days} without an answer that fits", days=days)
-    return said("complete")
+    return said("incomplete: {reason}", reason=NO_ROWS_TEXT) if found.rowless else said("complete")
 
 
 def _print_paused(out: Terminal, found: Status, paused: Sequence[PausedAccount]) -> None:
@@ -238,15 +245,20 @@ def _print_owners(out: Terminal, found: Status) -> None:
 
 def _print_gate(out: Terminal, gate: Gate) -> None:
     """Print whether the required days are there, or may still come, and name the lost ones."""
-    day = said("the newest ready day") if gate.day is None else str(gate.day)
     line = "final days up to {day}: {verdict}" if gate.final else "days up to {day}: {verdict}"
-    out.say(said(line, day=day, verdict=_verdict(gate)), gap=True)
+    judged = said(line, day=gate.day, verdict=_verdict(gate))
+    out.say(judged if gate.wanted else said("nothing is wanted of {day}", day=gate.day), gap=True)
+    if "not_ready" in gate.reasons and gate.newest_ready and gate.newest_ready < gate.day:
+        hint = "{day} is the newest ready day: --require ready is a gate up to it"
+        out.say(said(hint, day=gate.newest_ready))
     out.say_list("", _lost_lines((*gate.lost, *gate.without)))
     unmet = [entry(each.dataset, each.text) for each in gate.expectations]
     out.say_list("", [said("expectation not met: {text}", text=text) for text in unmet])
     if "clock" in gate.reasons:
         apart = "this machine's clock and WeChat's differ: again from {time} on"
         out.say(said(apart, time=gate.retry_at))
+    if NO_ROWS in gate.reasons:
+        out.say(NO_ROWS_TEXT)
 
 
 def _verdict(gate: Gate) -> Message:

@@ -34,7 +34,8 @@ def _head(done: Record) -> Iterator[str]:
     state = said("under way")
     if done.finished:
         outcome, why = word("outcome", done.outcome), VERDICTS[done.outcome]
-        state = said("{outcome} ({code:d}): {why}", outcome=outcome, code=done.exit_code, why=why)
+        end = said("{outcome} ({code:d}): {why}", outcome=outcome, code=done.exit_code, why=why)
+        state = done.wants_nothing or end
     yield entry(f"## harvester {done.verb}", state)
     yield ""
     run = said("{id} of shard {shard}", id=done.run_id, shard=done.shard)
@@ -47,6 +48,8 @@ def _head(done: Record) -> Iterator[str]:
     if done.finished and done.retry_at is not None:
         utc, beijing = minute_texts(done.retry_at, UTC)
         yield said("Run again from {utc} UTC ({beijing} in Beijing) on.", utc=utc, beijing=beijing)
+    if done.finished and done.statement and not done.wants_nothing:
+        yield said("{statement}.", statement=done.statement)
     yield ""
 
 

@@ -54,7 +54,9 @@ def print_summary(
     for note in notes_of(done, project.manifest.names):
         out.say(indented(said("note: {note}", note=note)), gap=True)
     out.print()
-    out.say(_verdict(done), style=style_of(done.outcome))
+    out.say(done.wants_nothing or _verdict(done), style=style_of(done.outcome))
+    if done.statement and not done.wants_nothing:
+        out.say(done.statement)
     print_next(out, _next_steps(done, project))
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import reduce
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Tag
 from pydantic.dataclasses import dataclass
 
 from harvester.core.calendar import NO_DAYS, DaySet
@@ -26,11 +25,9 @@ class CompleteBy:
     """The share of the accounts that are to have the day by then."""
 
 
-_CompleteBy = Annotated[
-    Annotated[types.Clock, AfterValidator(CompleteBy), Tag("[text]")]
-    | Annotated[CompleteBy, Tag("[mapping]")],
-    types.union_by_kind("must be a time of day, or a mapping of time and share"),
-]
+_CompleteBy = types.text_or_mapping(
+    types.Clock, CompleteBy, "must be a time of day, or a mapping of time and share"
+)
 
 
 @dataclass(frozen=True, config=types.CLOSED)
@@ -39,8 +36,9 @@ class Expect:
 
     complete_by: Annotated[CompleteBy | None, types.validated_as(_CompleteBy | None)] = None
     """The time by which a day is to be there: "12:00", or {time: "12:00", share: 95%}."""
-    min_share_with_rows: types.Percentage | None = None
-    """The least share of the accounts with an answer that have rows of a day: 50%."""
+    min_share_with_rows: types.PercentageOrNone | None = None
+    """The least share of the accounts with an answer that have rows of a day: 50%. 0%: it is fine
+    if no account ever has any."""
     quiet: tuple[types.QuietDays, ...] = ()
     """Days of which nothing is expected: ["2026-02-15..2026-02-23", 2026-05-01]."""
     gate: types.Gate | None = None

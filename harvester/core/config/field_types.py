@@ -84,6 +84,16 @@ def union_by_kind(what: str) -> pydantic.Discriminator:
     return pydantic.Discriminator(_kind_of, custom_error_type="form", custom_error_message=what)
 
 
+def text_or_mapping(text: Any, model: type, what: str) -> Any:
+    """Return the form of a model that may be written as text alone, which is its first field.
+
+    ``what`` is the error for a value of another kind.
+    """
+    short: Any = Annotated[text, pydantic.AfterValidator(model), pydantic.Tag("[text]")]
+    whole: Any = Annotated[model, pydantic.Tag("[mapping]")]
+    return Annotated[short | whole, union_by_kind(what)]
+
+
 def validated_as(form: Any) -> pydantic.GetPydanticSchema:
     """Return a marker for a type that is validated as ``form``, which yields the type."""
     return pydantic.GetPydanticSchema(lambda _, handler: handler(form))
@@ -312,6 +322,7 @@ Age = Annotated[int, parsed_by(parsers.age), pattern(parsers.AGE)]
 Duration = Annotated[float, parsed_by(parsers.duration), pattern(parsers.DURATION)]
 Lease = Annotated[float, parsed_by(parsers.lease), pattern(parsers.LEASE)]
 Percentage = Annotated[float, parsed_by(parsers.percentage), pattern(parsers.PERCENTAGE)]
+PercentageOrNone = Annotated[float, parsed_by(parsers.share_or_none), pattern(parsers.PERCENTAGE)]
 Gate = Annotated[str, parsed_by(parsers.gate), pattern(parsers.GATE)]
 RequestRate = Annotated[Rate, parsed_by(parsers.rate), pattern(parsers.RATE)]
 DailyQuota = Annotated[

@@ -100,6 +100,16 @@ def end_day(text: str, today: Day) -> Day | None:
     return _job_day(text, today, "write 2024-01-31, -30d or yesterday")
 
 
+def required_day(text: str, today: Day) -> Day | None:
+    """Parse the day that a gate waits for: a day, ``-30d``, ``yesterday`` or ``ready``.
+
+    ``ready`` is None: the newest day that is ready.
+    """
+    if text in {"yesterday", "ready"}:
+        return today - 1 if text == "yesterday" else None
+    return _job_day(text, today, "write 2024-01-31, -30d, yesterday or ready")
+
+
 def _job_day(text: str, today: Day, hint: str) -> Day:
     if re.fullmatch(AGO, text):
         # Relative days are cut at the first day, because -9999d is a way to write "all".
@@ -166,6 +176,11 @@ def percentage(text: str) -> float:
     if not 0 < share <= 1:
         raise InvalidValue("must be more than 0% and at most 100%", "write 95%")
     return share
+
+
+def share_or_none(text: str) -> float:
+    """Parse a share as `percentage` does; ``0%`` is one, too."""
+    return 0.0 if re.fullmatch(r"0{1,3}(\.0{1,3})?%", text) else percentage(text)
 
 
 def gate(text: str) -> str:

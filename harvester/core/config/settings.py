@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, Tag, ValidationInfo, field_validator
+from pydantic import Field, Tag, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from harvester.core.calendar import Day
@@ -137,11 +137,9 @@ class Pause:
     """The last Beijing day of the pause, after which it ends by itself."""
 
 
-_Paused = Annotated[
-    Annotated[types.Reason, AfterValidator(Pause), Tag("[text]")]
-    | Annotated[Pause, Tag("[mapping]")],
-    types.union_by_kind("must be a reason in words, or a mapping of reason, datasets and until"),
-]
+_Paused = types.text_or_mapping(
+    types.Reason, Pause, "must be a reason in words, or a mapping of reason, datasets and until"
+)
 
 
 @dataclass(frozen=True, config=types.CLOSED)
@@ -370,6 +368,11 @@ class Manifest(Brief):
         default_factory=dict, compare=False, repr=False
     )
     source: ManifestText | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    @property
+    def is_whole(self) -> bool:
+        """True if no option has narrowed the manifest."""
+        return self.all_jobs in ((), self.jobs)
 
     @property
     def names(self) -> dict[str, str]:

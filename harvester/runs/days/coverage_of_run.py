@@ -12,6 +12,7 @@ from harvester.planning import wanted_days
 from harvester.runs.clock import CheckedClock
 from harvester.runs.facts import CoverageRead
 from harvester.runs.record import account_report
+from harvester.runs.record.absent_rows import absent_rows
 from harvester.runs.record.expectations import judge
 from harvester.runs.record.members import MAX_SUSPICIOUS
 from harvester.runs.record.next_requests import next_requests
@@ -60,4 +61,5 @@ def read_coverage(
         clock.is_apart,
         tuple(empty_everywhere(scan, now)),
         judge(manifest, want, states, lost, now),
+        absent_rows(manifest, states, now),
     )

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from harvester.core import calendar
 from harvester.core.calendar import DaySet
 from harvester.core.config.settings import Manifest
 from harvester.core.day_states import NOT_ASKED, Cause, DaysBeside
@@ -46,7 +47,7 @@ class TablesUpdate(NamedTuple):
 
     def write(self) -> None:
         """Write the files whose rows differ. Raises StoreError and UsageError."""
-        derived_accounts.update(self.tree, self.own, self.whole, self.now)
+        derived_accounts.update(self.tree, self.own, self.whole, self._first_rows(), self.now)
         found = manifests.wanted_by_others(self.tree, self.whole.file.name)
         # Of accounts that several manifests have, the last run has the word.
         mine = {name: of_dataset.keys() for name, of_dataset in self.want.items()}
@@ -60,6 +61,15 @@ class TablesUpdate(NamedTuple):
             about = self.whole.file.name, self.whole.datasets, files.get(bucket, {})
             CoverageUpdate(self.tree, bucket, *about, days, others).write()
 
+    def _first_rows(self) -> dict[str, dt.date]:
+        """Return the oldest day with rows of each account that has any."""
+        found = defaultdict[str, DaySet](int)
+        for of_dataset in self.states.values():
+            for appid, state in of_dataset.items():
+                found[appid] |= state.with_rows
+        oldest = {appid: calendar.oldest(days) for appid, days in found.items() if days}
+        return {appid: calendar.date_of(day) for appid, day in oldest.items()}
+
     def _days(self) -> dict[int, dict[str, dict[str, DaysBeside]]]:
         """Return what is known beside the files, by bucket, dataset and appid."""
         explained = self._explained()
@@ -71,10 +81,10 @@ class TablesUpdate(NamedTuple):
         for name, of_dataset in self.want.items():
             states = self.states[name]
             for appid, wanted in of_dataset.items():
-                settled, causes = states[appid].settled, explained.get((name, appid), ())
-                key = id(wanted), settled, *causes
+                state, causes = states[appid], explained.get((name, appid), ())
+                key = id(wanted), state.stretch, state.silent, *causes
                 if key not in same:
-                    days = DaysBeside(wanted, settled, tuple(causes))
+                    days = DaysBeside(wanted, state.stretch, state.silent, tuple(causes))
                     same[key] = kinds.setdefault(days, days)
                 found[buckets[appid]][name][appid] = same[key]
         return {bucket: dict(days) for bucket, days in found.items()}

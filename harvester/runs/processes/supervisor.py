@@ -159,8 +159,8 @@ class Supervisor:
 
     def _read_coverage(self, task: ShardTask) -> CoverageRead:
         """Read the coverage of a crashed shard from its files."""
-        want = wanted_days.wanted(task.manifest, self._stream.own.started_at)
         record, clock = self._stream.shard(task.shard), self.context.clock
+        want = wanted_days.wanted(task.manifest, clock.earlier(self._stream.own.started_at))
         scan = coverage_scan.read(self.tree, want, clock(), task.manifest.datasets, task.own)
         harvested = Harvested(want, {}, (), scan)
         return read_coverage(record, task.manifest, self.tree, harvested, clock)

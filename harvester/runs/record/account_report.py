@@ -24,7 +24,10 @@ _RECENT_DAYS = 7
 
 
 class DayCounts(NamedTuple):
-    """Numbers of days by state, as the files have them; ``backfill`` is the old part of missing."""
+    """Numbers of days by state, as the files have them; ``backfill`` is the old part of missing.
+
+    The last members count final days by what they rest on, in the words of the table `coverage`.
+    """
 
     wanted: int = 0
     done: int = 0
@@ -34,6 +37,11 @@ class DayCounts(NamedTuple):
     provisional: int = 0
     quarantined: int = 0
     backfill: int = 0
+    rows: int = 0
+    two_answers: int = 0
+    guide: int = 0
+    stretch: int = 0
+    contradicted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +207,7 @@ def _counts(wanted: calendar.DaySet, state: States) -> DayCounts:
         provisional=state.provisional,
         quarantined=state.quarantined,
         backfill=missing and backfill_of(wanted, missing),
+        **state.by_witness(),
     )
     return DayCounts(*map(calendar.count_days, sets))
 

@@ -121,10 +121,11 @@ def in_order(found: Iterable[Attention]) -> tuple[Attention, ...]:
     alike: defaultdict[str, list[Attention]] = defaultdict(list)
     for item in found:
         alike[item.key].append(item)
-    return tuple(sorted(map(_joined, alike.values()), key=lambda item: (not item.new, item.key)))
+    return tuple(sorted(map(joined, alike.values()), key=lambda item: (not item.new, item.key)))
 
 
-def _joined(items: list[Attention]) -> Attention:
+def joined(items: list[Attention]) -> Attention:
+    """Return one item of several with the same key, with the accounts and datasets of all."""
     labels = {label.appid: label for item in items for label in item.accounts}
     return replace(
         items[0],

@@ -19,6 +19,7 @@ from harvester.core.rule import Action, Rule, Scope
 from harvester.core.text.inert_text import named
 from harvester.core.text.safe_text import safe_text
 from harvester.core.text.wording import and_more, counted, entry, one_or_many, said, sentences
+from harvester.runs.record.absent_rows import NO_ROWS_ADVICE, NO_ROWS_TEXT
 from harvester.runs.record.account_report import errcode_of, reason_of
 from harvester.runs.record.events import MAX_ACCOUNTS, REPEAT_SECONDS, Problem, Stamp
 from harvester.runs.record.events import Cause as Word
@@ -49,7 +50,7 @@ QUARANTINE_ADVICE = said(
 )
 CLOCK_ADVICE = said(
     "Set this machine's clock, as with NTP. If it is right, WeChat's `Date` is wrong, or that of"
-    " a proxy before it. Until they agree days become final by the earlier of both."
+    " a proxy before it. Until they agree days are asked and become final by the earlier of both."
 )
 EMPTY_ADVICE = {
     "again": said("Silence is no proof of an empty day: a few accounts ask again, then all."),
@@ -232,6 +233,11 @@ def empty_everywhere(found: Iterable[EmptyEverywhere], stamp: Stamp) -> Iterator
             yield Problem(*stamp, "empty_everywhere", *about, count=each.accounts, retry_at=at)
 
 
+def no_rows(stamp: Stamp) -> Problem:
+    """Return the problem that an output has no row at all."""
+    return _of({}, Problem(*stamp, "no_rows", NO_ROWS_TEXT, NO_ROWS_ADVICE, Scope.RUN.value))
+
+
 def _of_windows(
     found: Iterable[tuple[str, str, str]], word: Word, advice: str, stamp: Stamp
 ) -> Iterator[Problem]:
@@ -265,6 +271,9 @@ def lost_lines(record: Record, names: Mapping[str, str]) -> Iterator[str]:
         for each in record.empty_everywhere
         if each.meaning != "note"
     )
+    if record.is_rowless:
+        yield NO_ROWS_TEXT
+        yield said("  {advice}", advice=NO_ROWS_ADVICE)
     found, told = [*refused, *silent, *_in_quarantine(record.quarantined, names)], {""}
     for cause in found[:MAX_CAUSES]:
         days = counted(cause.days, "day")

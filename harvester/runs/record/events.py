@@ -34,6 +34,7 @@ Cause: TypeAlias = Literal[
     "minute_limit",
     "quarantined",
     "empty_everywhere",
+    "no_rows",
     "clock",
     "unreachable",
     "foreign_page",

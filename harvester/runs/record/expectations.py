@@ -175,7 +175,7 @@ def _judged(
         counts = len(states), answered
         yield Expectation(name, COMPLETE_BY, date, by.share, *counts, gate, tuple(lacking))
     # While most answers are missing, those that came first need not be like the rest.
-    if rows is not None and answered and 2 * answered >= len(states):
+    if rows and answered and 2 * answered >= len(states):
         filled = (state.with_rows & state.answered for state in states.values())
         there = sum(calendar.has_day(days, day) for days in filled)
         yield Expectation(name, WITH_ROWS, date, rows, answered, there, gate)

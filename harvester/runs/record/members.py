@@ -17,6 +17,7 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import MAX_ODDITIES, DayRange, OddityKind, RowlessElement, Window
 from harvester.core.results import Op, PausedAccount, PendingDays
 from harvester.runs.record import expectations
+from harvester.runs.record.absent_rows import AbsentRows
 from harvester.runs.record.account_report import AccountSummary, DatasetSummary, added
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import Expectation
@@ -49,7 +50,6 @@ class AnswerDrift(NamedTuple):
     ``oddities`` has the first one of each kind and name, and at most MAX_ODDITIES.
     """
 
-    dropped: int
     unknown_members: AbstractSet[str]
     missing_members: AbstractSet[str]
     oddities: Mapping[tuple[OddityKind, str], SeenOddity]
@@ -58,7 +58,6 @@ class AnswerDrift(NamedTuple):
         """Return these differences and later ones of the same dataset."""
         others = (item for item in other.oddities.items() if item[0] not in self.oddities)
         return AnswerDrift(
-            self.dropped + other.dropped,
             self.unknown_members | other.unknown_members,
             self.missing_members | other.missing_members,
             dict(islice((*self.oddities.items(), *others), MAX_ODDITIES)),
@@ -144,7 +143,9 @@ class Members:
     has the seconds that refused requests waited, by action. ``out_of_time`` and ``out_of_lease``
     say that the run was cut short by its time budget, or by a lease that was not renewed in time.
     ``failed`` is the error that ended the run early, ``bugs`` counts internal errors, and the days
-    that one of them quarantined. This run put ``rejected`` days into quarantine.
+    that one of them quarantined. This run put ``rejected`` days into quarantine,
+    and replaced the final rows of ``corrected`` account-days. ``absent`` says which rows the files
+    lack as a whole.
     ``accounts`` are those with trouble, ``suspicious`` the first new ranges, ``damaged`` the raw
     groups that were moved to quarantine, ``without_rows`` the elements of answers that have no row.
     ``paused`` accounts are not asked. ``pending`` days were owed when the run was cut short, and
@@ -178,6 +179,7 @@ class Members:
     token_calls: Annotated[int, operator.add] = 0
     bytes: Annotated[int, operator.add] = 0
     surplus_answers: Annotated[int, operator.add] = 0
+    corrected: Annotated[int, operator.add] = 0
     quota_questions: Annotated[int, operator.add] = 0
     quotas_refused: Annotated[int, operator.add] = 0
     bugs: Annotated[int, operator.add] = 0
@@ -201,6 +203,7 @@ class Members:
     suspicious: Annotated[tuple[DayRange, ...], operator.add] = ()
     empty_everywhere: Annotated[tuple[EmptyEverywhere, ...], operator.add] = ()
     expectations: Annotated[tuple[Expectation, ...], _rows_by("key", expectations.added)] = ()
+    absent: Annotated[AbsentRows, AbsentRows.joined] = AbsentRows()  # noqa: RUF009 - immutable
     published: Annotated[list[PublishedFile], operator.add] = field(default_factory=list)
     drift: Annotated[dict[str, AnswerDrift], _by_name(AnswerDrift.joined)] = field(
         default_factory=dict

@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from harvester.core import calendar
 from harvester.core.config.settings import ASSUMED_QUOTA
-from harvester.core.model import OddityKind, RowlessElement, Window
+from harvester.core.model import DOUBTS, OddityKind, RowlessElement, Window
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.wording import Message, and_more, counted, entry, said
 from harvester.planning.ledger import WRONG_SECONDS
@@ -30,8 +30,10 @@ _ODD = {
     OddityKind.ABOVE_MAXIMUM: (
         "{name} was {value}, first of {window}, though WeChat documents a share from 0 to 1"
     ),
-    OddityKind.OTHER_TOTAL: (
-        "{name} beside the list was {value}, first of {window}; rows may be missing"
+    **dict.fromkeys(
+        DOUBTS,
+        "{name} {value}, first of {window}; such answers may not be whole, so their days stay "
+        "provisional until their last age",
     ),
     OddityKind.LONG_EXTRA: (
         "{name} of a row would have been {value}, first of {window}; only what fits into 64 KiB "
@@ -67,7 +69,9 @@ def notes_of(record: Members, names: Mapping[str, str]) -> Iterator[str]:
     for each in record.empty_everywhere:
         if each.meaning == "note":
             text = entry(each.dataset, each.text)
-            yield said("{text}; other datasets have rows of these days", text=text)
+            yield said(
+                "{text}; most of their other datasets have none either, as on a holiday", text=text
+            )
     for dataset, span in record.shortened_spans.items():
         yield said(
             "{dataset}: WeChat refused longer windows, {span} days at once worked; set "
@@ -82,9 +86,6 @@ def notes_of(record: Members, names: Mapping[str, str]) -> Iterator[str]:
 
 def drift_notes(dataset: str, drift: AnswerDrift) -> Iterator[str]:
     """Yield a line for each kind of difference between answers and the catalogue."""
-    if drift.dropped:
-        rows = counted(drift.dropped, "row")
-        yield said("{dataset}: dropped {rows} outside the window", dataset=dataset, rows=rows)
     if drift.unknown_members:
         names = sorted(drift.unknown_members)
         undeclared = "{dataset}: undeclared members went to _extra: {names}"

@@ -8,6 +8,8 @@ from harvester.core.exit_codes import Exit
 
 _MINUTE = 60.0
 _HOUR = 3600.0
+_DAY = 86_400.0
+_READY_MINUTES = 10 * 60
 _RENEWAL_MINUTES = 5
 """Minutes after midnight in Beijing. WeChat's day may begin a little later than this machine's."""
 
@@ -51,6 +53,10 @@ def comes_at(
         # A run that ends after midnight may have met the quota of the day before.
         day = calendar.today(ended if asked is None else asked)
         return max(ended, calendar.instant(day + 1, _RENEWAL_MINUTES))
+    if reason == "no_rows":
+        # When most days of a dataset get ready.
+        today = calendar.instant(calendar.today(ended), _READY_MINUTES)
+        return today if today > ended else today + _DAY
     if reason == "not_ready":
         return ended - ended % _HOUR + _HOUR
     seconds = _SECONDS.get(reason)

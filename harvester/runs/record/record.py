@@ -13,12 +13,15 @@ from harvester.core.errors import INTERNAL_ERROR, HarvesterError
 from harvester.core.exit_codes import Exit, Outcome, first_of
 from harvester.core.model import Window
 from harvester.core.rule import Action, Scope
+from harvester.core.text.wording import Message
 from harvester.runs import facts
+from harvester.runs.record.absent_rows import NO_ROWS
 from harvester.runs.record.account_report import any_unexplained, reason_of
 from harvester.runs.record.attention import scope_of
 from harvester.runs.record.events import cause_of
 from harvester.runs.record.members import AnswerDrift, Members, PublishedFile, ShardOutcome, joins
 from harvester.runs.record.prospects import comes_at
+from harvester.runs.record.statement import statement
 from harvester.scheduling.listener import AbandonedDays, Reopened
 from harvester.scheduling.standing import Standing
 from harvester.storage.empty_everywhere import exit_of
@@ -155,6 +158,7 @@ class Record(Members):
         self.published.append(
             PublishedFile(item.dataset, item.ref_month, item.path, *rows, item.op)
         )
+        self.corrected += len(item.corrected)
         self.damaged += item.damaged
         self.rejected |= {*item.quarantined}
         self.bugs += sum(day.reason.startswith(INTERNAL_ERROR) for day in item.quarantined)
@@ -167,7 +171,7 @@ class Record(Members):
         # What was published anew is delayed only if its last answer says so.
         self.delayed = {each for each in self.delayed if not is_answered(each)} | item.delayed
         self.without_rows |= item.without_rows
-        drift = AnswerDrift(item.dropped.total(), item.unknown, item.missing, item.oddities)
+        drift = AnswerDrift(item.unknown, item.missing, item.oddities)
         self.drift = joins()["drift"](self.drift, {item.dataset: drift})
 
     def _begin_anew(self, offset: float, run_id: str) -> None:
@@ -219,6 +223,25 @@ class Record(Members):
         return None if self.next_day_at is None else max(self.next_day_at, self.ended_at)
 
     @property
+    def is_wanted(self) -> bool:
+        """True if a day is wanted."""
+        return any(row.days.wanted for row in self.datasets)
+
+    @property
+    def wants_nothing(self) -> Message | None:
+        """The statement in the place of the outcome, if a complete run wanted nothing."""
+        return self.statement if self.exit_code is Exit.DONE and not self.is_wanted else None
+
+    @property
+    def statement(self) -> Message | None:
+        """The statement beside the outcome; see `harvester.runs.record.statement`."""
+        # Without the files it is unknown what is wanted, and by a clock in doubt what is ready.
+        if not self.datasets or self.clock_apart:
+            return None
+        about = self.ended_at, self.next_day_at
+        return statement(*about, is_wanted=self.is_wanted, paused=len(self.paused))
+
+    @property
     def errors(self) -> list[HarvesterError]:
         """The errors that ended the run, or some of its shards, early."""
         found = (self.failed, *(each.error for each in self.shards))
@@ -228,6 +251,11 @@ class Record(Members):
     def scope(self) -> tuple[str, ...]:
         """The scope of the run; see `harvester.runs.record.attention.scope_of`."""
         return scope_of(self.manifest, self.shard, self.selection)
+
+    @property
+    def is_rowless(self) -> bool:
+        """True if the output has no row, and ought to have one. A part of it is not judged."""
+        return self.shard is None and not self.selection and self.absent.is_rowless
 
     @property
     def accounts_failed(self) -> int:
@@ -253,6 +281,8 @@ class Record(Members):
             "clock": self.clock_apart,
         }
         found.update((reason, Exit.AGAIN) for reason, is_met in passing.items() if is_met)
+        if self.is_rowless:
+            found[NO_ROWS] = Exit.AGAIN
         code = exit_of(self.empty_everywhere)
         if code is not Exit.DONE:
             found["empty_everywhere"] = code

@@ -43,6 +43,7 @@ _AS_THEY_ARE = (
     *("run_id", "verb", "manifest_digest", "shard", "windows", "requests", "answered", "retries"),
     *("asked_again", "asked_again_with_rows"),
     *("token_calls", "quota_questions", "bytes", "surplus_answers", "rows"),
+    "corrected",
 )
 """Members of `Record` that the record for JSON has under the same names."""
 
@@ -197,4 +198,5 @@ def feed_entry(item: Published) -> LogEntry:
         appids=tuple(sorted(item.changed_appids)),
         rows_before=item.rows_before,
         rows_after=item.rows_after,
+        corrected=bool(item.corrected),
     )

@@ -207,7 +207,7 @@ def _expect(expect: Expect) -> dict[str, Any]:
     time = by and calendar.clock_text(by.time)
     members = {
         "complete_by": by and {"time": time, "share": _share_text(by.share)},
-        "min_share_with_rows": rows and _share_text(rows),
+        "min_share_with_rows": None if rows is None else _share_text(rows),
         "quiet": [calendar.range_text(*days) for days in calendar.day_ranges(expect.quiet_days)],
         "gate": expect.gate,
     }

@@ -11,13 +11,17 @@ import pytest
 
 import harvester
 from harvester.core.calendar import day_text, today
+from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
+from harvester.runs.harvest import execute
 from harvester.runs.processes.launcher import Launcher
+from harvester.runs.run_log import new_run_log
+from harvester.runs.runtime import RunOptions
 from harvester.sandbox import Rules
 from harvester.storage import locks
 from harvester.storage.layout import open_tree
 from tests.support.claims import claim
-from tests.support.run_harness import DAILY
+from tests.support.run_harness import DAILY, RunHarness, run_state
 from tests.support.shared_runs import (
     BUCKETS,
     SECRET,
@@ -148,18 +152,24 @@ def test_nothing_missing_starts_no_process(
     assert len(started) == 1
 
 
-def test_a_shard_stays_within_its_grant(tmp_path: Path) -> None:
-    """By WeChat's clock more days are missing than the plan had that the limit was judged by."""
+def test_a_clock_that_is_behind_exceeds_no_limit(tmp_path: Path) -> None:
+    """By WeChat's clock more days are missing than the plan had; none of them is asked."""
     with workplace(tmp_path, clock=lambda: time.time() + 40 * 86_400) as place:
         begin = day_text(today(time.time()) - 20)
         jobs = [{"datasets": [DAILY], "begin_date": begin}]
         place.options = {"jobs": jobs, "limits": {"max_requests": 12}}
         found = harvester.run(place.manifest(), processes=2)
-        assert (found.outcome, found.exit_code, found.requests) == ("invalid", 2, 0)
-        shards = place.record()["shards"]
-        assert [shard["exit_code"] for shard in shards] == [2, 2]
-        assert all("its share of limits.max_requests is" in shard["error"] for shard in shards)
-        assert place.calls() == 0
+        assert (found.reasons, found.requests, place.calls()) == (("clock",), 12, 12)
+
+
+def test_a_shard_stays_within_its_grant(tmp_path: Path) -> None:
+    """More may be missing under its lock than the plan had that the limit was judged by."""
+    lab = RunHarness(tmp_path)
+    log = new_run_log(lab.manifest().file, lab.clock())
+    state = run_state(lab.manifest(), lab.tree, RunOptions(), lab.world(), log)
+    with pytest.raises(UsageError, match=r"its share of limits\.max_requests is 3"):
+        execute(state._replace(grant=3))
+    assert lab.calls() == 0
 
 
 def test_missing_secrets_are_named_once_before_the_first_request(place: Workplace) -> None:

@@ -18,6 +18,7 @@ STATUS = "harvester/verbs/status.py"
 OF_EXPECTATIONS = "tests/runs/test_expectations.py"
 OF_RUNS = "tests/runs/test_attention.py"
 OF_GATES = "tests/verbs/test_gate.py"
+READY_HOUR = "tests/cli/test_ready_hour.py"
 
 SABOTAGES = (
     Sabotage(
@@ -33,6 +34,41 @@ SABOTAGES = (
         'lost = {"refused"} if record.clock_apart else',
         "lost =",
         f"{OF_RUNS}::test_by_a_wrong_clock_no_window_needs_a_person",
+    ),
+    Sabotage(
+        "yesterday-is-the-newest-ready-day",
+        "harvester/core/config/parsers.py",
+        'return today - 1 if text == "yesterday" else None',
+        "return None",
+        f"{READY_HOUR}::test_before_the_ready_hour_the_gate_of_yesterday_is_closed",
+    ),
+    Sabotage(
+        "gate-opens-at-the-first-ready-hour",
+        GATE,
+        "ExplainedDays(dataset, appid, days, max(ready_at)",
+        "ExplainedDays(dataset, appid, days, min(ready_at)",
+        f"{READY_HOUR}::test_the_latest_ready_hour_opens_a_gate",
+    ),
+    Sabotage(
+        "nothing-wanted-is-complete",
+        "harvester/runs/record/record.py",
+        "return self.statement if self.exit_code is Exit.DONE and not self.is_wanted else None",
+        "return None",
+        f"{READY_HOUR}::test_a_run_that_wants_nothing_yet_is_not_called_complete",
+    ),
+    Sabotage(
+        "house-without-a-row-is-complete",
+        "harvester/runs/record/absent_rows.py",
+        "return self.since is not None and not self.has_rows",
+        "return False",
+        f"{READY_HOUR}::test_a_house_without_a_row_is_75_for_two_days_and_then_76",
+    ),
+    Sabotage(
+        "late-dataset-is-an-item-of-each-account",
+        "harvester/runs/attention_finder.py",
+        "yield replace(item, key=key) if is_one else item",
+        "yield item",
+        "tests/runs/test_attention.py::test_a_dataset_that_is_late_for_most_accounts_is_one_item",
     ),
     Sabotage(
         "late-days-never-end-a-gate-with-76",
@@ -172,15 +208,15 @@ SABOTAGES = (
     Sabotage(
         "gate-closed-by-a-day-that-is-not-required",
         GATE,
-        "if day is None or each.day <= day)",
+        "if each.dataset in asked and each.day <= day)",
         "if True)",
         f"{OF_EXPECTATIONS}::test_a_closed_gate_says_3_in_the_place_of_0",
     ),
     Sabotage(
         "expectation-of-earlier-runs-told-for-ever",
         FINDER,
-        '{"quarantined", "empty_everywhere", expectations.CAUSE}',
-        '{"quarantined", "empty_everywhere"}',
+        "NO_ROWS, ACCOUNT_SILENT, expectations.CAUSE}",
+        "NO_ROWS, ACCOUNT_SILENT}",
         f"{OF_EXPECTATIONS}::test_a_day_that_is_called_quiet_is_in_no_item_any_more",
     ),
     Sabotage(

@@ -6,6 +6,7 @@ from tests.sabotage.run import Sabotage
 
 ACCESS = "harvester/runs/access.py"
 CALENDAR = "harvester/core/calendar.py"
+CONTRADICTIONS = "harvester/core/contradictions.py"
 COVERAGE = "harvester/tables/coverage.py"
 DECODE = "harvester/tables/decode.py"
 FETCH = "harvester/verbs/fetch.py"
@@ -134,7 +135,7 @@ SABOTAGES = (
         DECODE,
         "if window.begin <= day <= window.end}",
         "}",
-        "tests/tables/test_decode.py::test_rows_outside_the_window_are_dropped",
+        "tests/tables/test_decode.py::test_rows_outside_the_window_put_all_of_it_into_quarantine",
     ),
     Sabotage(
         "bug-in-a-decoder-ends-the-run",
@@ -166,6 +167,13 @@ SABOTAGES = (
         "::test_days_settle_by_the_earlier_clock_of_the_run_that_asked",
     ),
     Sabotage(
+        "days-asked-by-the-later-clock",
+        "harvester/runs/clock.py",
+        "return moment - self.behind if self.is_apart else moment",
+        "return moment",
+        "tests/runs/test_wrong_clocks.py::test_a_date_of_the_future_asks_for_no_day_to_come",
+    ),
+    Sabotage(
         "wrong-clock-ends-with-0",
         RECORD,
         '"clock": self.clock_apart,',
@@ -181,9 +189,9 @@ SABOTAGES = (
     ),
     Sabotage(
         "part-of-an-answer-as-all",
-        DECODE,
-        "if name := beside_list.rest_of(value):",
-        'if name := "":',
+        CONTRADICTIONS,
+        "return None if is_nothing else _quarantined(name, more)",
+        "return None",
         "tests/tables/test_decode.py::test_an_answer_that_announces_more_rows_is_no_whole_one",
     ),
     Sabotage(
@@ -196,9 +204,31 @@ SABOTAGES = (
     Sabotage(
         "one-of-two-lists",
         DECODE,
-        "if beside_list.has_two_lists(body):",
-        "if False:",
-        "tests/tables/test_decode.py::test_an_answer_with_two_lists_is_none",
+        "return not too_many",
+        "return True",
+        "tests/tables/test_decode.py::test_a_name_that_comes_twice_leaves_no_day_usable",
+    ),
+    Sabotage(
+        "doubtful-answer-trusted",
+        DECODE,
+        "doubtful |= verdict is Verdict.OPEN",
+        "doubtful |= False",
+        "tests/tables/test_decode.py"
+        "::test_an_undeclared_member_beside_the_list_puts_an_answer_in_doubt",
+    ),
+    Sabotage(
+        "failure-as-an-empty-day",
+        "harvester/wechat/protocol.py",
+        "if not rows and (name := failure_in(answer)) is not None:",
+        "if (name := '') is None:",
+        "tests/wechat/test_protocol.py::test_an_empty_list_beside_words_of_failure_is_a_failure",
+    ),
+    Sabotage(
+        "answer-of-a-cache-as-fresh",
+        "harvester/wechat/transport.py",
+        "CachedBody(body, age) if age else body",
+        "body",
+        "tests/wechat/test_transport.py::test_an_answer_of_a_cache_has_its_age",
     ),
     Sabotage(
         "one-token-for-two-accounts",
