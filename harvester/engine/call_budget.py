@@ -21,7 +21,7 @@ from harvester.engine.ledger_files import LedgerFiles
 from harvester.engine.quota_questions import QuotaAnswer, QuotaQuestions
 from harvester.planning.ledger import Calls
 from harvester.planning.quota import Block, DailyQuota, block
-from harvester.scheduling.account_queue import AccountQueue, Backlog
+from harvester.scheduling.account_queue import AccountQueue, Backlog, pairs
 from harvester.scheduling.scheduler import Scheduler
 
 GATHER_SECONDS = 1.0
@@ -141,9 +141,8 @@ class CallBudget:
         # First of all, because calls allocated for the day before must not be spent any more.
         in_flight = self.scheduler.start_day(self._now(), calendar.instant(self._day + 1))
         self._kept = self.policy.reserved_later(self._now())
-        for queue in self.scheduler.queues if forget else []:
-            for backlog in queue.backlogs:
-                self._quota(queue, backlog).forget_spent()
+        for queue, backlog in pairs(self.scheduler.queues if forget else []):
+            self._quota(queue, backlog).forget_spent()
         for queue, calls in in_flight:
             for backlog in queue.backlogs:
                 self._ledgers[queue.bucket].add(backlog.dataset.name, queue.appid, calls)
@@ -151,12 +150,11 @@ class CallBudget:
 
     def _expect_refusals(self) -> None:
         """Pass the refusals that earlier runs have learnt to the scheduler."""
-        for queue in self.scheduler.queues:
+        for queue, backlog in pairs(self.scheduler.queues):
             deferred = self._ledgers[queue.bucket].deferred
-            for backlog in queue.backlogs:
-                learnt = deferred.get(backlog.dataset.name, {}).get(queue.appid)
-                if learnt is not None and not self.policy.forget_refusals:
-                    self.scheduler.learning.expect(queue, backlog, learnt)
+            learnt = deferred.get(backlog.dataset.name, {}).get(queue.appid)
+            if learnt is not None and not self.policy.forget_refusals:
+                self.scheduler.learning.expect(queue, backlog, learnt)
 
     def _quota(self, queue: AccountQueue, backlog: Backlog) -> DailyQuota:
         name, appid = backlog.dataset.name, queue.appid

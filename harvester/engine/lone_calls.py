@@ -157,14 +157,12 @@ class LoneCalls:
 
     def _spent(self, ledger: Ledger, window: Window) -> RefusedAttempt | None:
         """Return the refusal for a quota of which nothing is left, the reserve included."""
-        told = ledger.exhausted_by(window.dataset, window.appid)
-        if told is not None:
-            # Asked again, WeChat would say the same and count the call.
-            return RefusedAttempt(rule_for(told.errcode), told)
         quota = DailyQuota(self.manifest.limits, ledger, window.dataset, window.appid)
         if quota.left(reserve_too=True):
             return None
-        return RefusedAttempt(rule_for(SPENT), quota.explain())
+        # Asked again, WeChat would say the same and count the call.
+        told = ledger.exhausted_by(window.dataset, window.appid)
+        return RefusedAttempt(rule_for(told.errcode if told else SPENT), told or quota.explain())
 
 
 def _note(ledger: Ledger, window: Window, outcome: Outcome) -> None:

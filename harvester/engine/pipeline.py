@@ -34,7 +34,7 @@ from harvester.engine.rate_limiter import RateLimiter
 from harvester.engine.raw_writer import RawWriter
 from harvester.engine.taken_along import idle_months
 from harvester.planning.ledger import Moment
-from harvester.scheduling.account_queue import AccountQueue, Attempt
+from harvester.scheduling.account_queue import AccountQueue, Attempt, pairs
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage.layout import Tree
 from harvester.storage.publish import EvidenceOf, TrustedTimes
@@ -113,8 +113,7 @@ class Pipeline:
         # Looked up once, because it would be for every request.
         self._logs_attempts = _log.isEnabledFor(logging.DEBUG)
         self._workers = anyio.CancelScope()
-        backlogs = (backlog for queue in self.scheduler.queues for backlog in queue.backlogs)
-        datasets = {each.dataset.name: each.dataset for each in backlogs}
+        datasets = {each.dataset.name: each.dataset for _, each in pairs(self.scheduler.queues)}
         self._months = self.scheduler.abandoned.months
         clock = self.clock
         self._writer = RawWriter(self.tree, self.run_id, self._on_durable, lambda: clock.behind)

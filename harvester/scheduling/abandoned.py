@@ -14,6 +14,7 @@ from harvester.scheduling.account_queue import (
     Attempt,
     Backlog,
     MonthTracker,
+    pairs,
 )
 from harvester.scheduling.listener import AbandonedDays, Listener, Reopened
 
@@ -82,10 +83,10 @@ class Abandonment:
             return
         whole = scope in (Scope.ACCOUNT, Scope.RUN)
         # What concerns a dataset or the run is true of every account, not only of the one refused.
-        for queue in self.queues if scope in (Scope.DATASET, Scope.RUN) else [attempt.queue]:
-            for backlog in queue.backlogs:
-                if whole or backlog.dataset is attempt.backlog.dataset:
-                    yield queue, backlog
+        queues = self.queues if scope in (Scope.DATASET, Scope.RUN) else [attempt.queue]
+        for queue, backlog in pairs(queues):
+            if whole or backlog.dataset is attempt.backlog.dataset:
+                yield queue, backlog
 
     def stop_dataset(
         self, queue: AccountQueue, backlog: Backlog, rule: Rule, why: Refusal | str
@@ -128,18 +129,17 @@ class Abandonment:
         Returns the queues for which WeChat itself had reported a spent quota.
         """
         told = []
-        for queue in self.queues:
-            for backlog in queue.backlogs:
-                rule = backlog.abandoned_by
-                if rule is not None and rule.action is Action.WAIT_FOR_QUOTA:
-                    # Our own count ends at our midnight; WeChat's may end a little later.
-                    if rule is not QUOTA_SPENT:
-                        told.append(queue)
-                    backlog.resume()
-                # Also of backlogs that another rule stopped later: single windows may wait.
-                if backlog.quota_exhausted:
-                    self.months.reopen_days(queue, backlog, backlog.quota_exhausted)
-                    backlog.reopen()
+        for queue, backlog in pairs(self.queues):
+            rule = backlog.abandoned_by
+            if rule is not None and rule.action is Action.WAIT_FOR_QUOTA:
+                # Our own count ends at our midnight; WeChat's may end a little later.
+                if rule is not QUOTA_SPENT:
+                    told.append(queue)
+                backlog.resume()
+            # Also of backlogs that another rule stopped later: single windows may wait.
+            if backlog.quota_exhausted:
+                self.months.reopen_days(queue, backlog, backlog.quota_exhausted)
+                backlog.reopen()
         if renewed := [item for item in self.days if _is_quota(item)]:
             self.days = [item for item in self.days if not _is_quota(item)]
             self.listener(Reopened(tuple(renewed)))
@@ -147,9 +147,8 @@ class Abandonment:
 
     def defer_all(self, why: Refusal | str, rule: Rule = OUTAGE) -> None:
         """Leave everything to a later run."""
-        for queue in self.queues:
-            for backlog in queue.backlogs:
-                self.stop_dataset(queue, backlog, rule, why)
+        for queue, backlog in pairs(self.queues):
+            self.stop_dataset(queue, backlog, rule, why)
 
 
 def _is_quota(item: AbandonedDays) -> bool:

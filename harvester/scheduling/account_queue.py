@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from harvester.core import calendar
@@ -319,6 +319,11 @@ class AccountQueue:
         return askable[0] if askable else None
 
 
+def pairs(queues: Iterable[AccountQueue]) -> Iterator[tuple[AccountQueue, Backlog]]:
+    """Yield each pair, a dataset of an account, as its queue and its backlog."""
+    return ((queue, backlog) for queue in queues for backlog in queue.backlogs)
+
+
 class MonthTracker:
     """Counters of the queues that owe days of each month, so that a month is published once.
 
@@ -331,8 +336,7 @@ class MonthTracker:
         # Grouped, because most accounts of a run lack the same days.
         alike = Counter(
             (backlog.dataset.name, queue.bucket, backlog.missing)
-            for queue in queues
-            for backlog in queue.backlogs
+            for queue, backlog in pairs(queues)
         )
         for (dataset, bucket, missing), count in alike.items():
             for month in calendar.each_month(missing):

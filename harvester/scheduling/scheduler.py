@@ -21,7 +21,7 @@ from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.model import Refusal
 from harvester.core.rule import Action, Rule, Scope
 from harvester.scheduling.abandoned import CUT_OFF, QUOTA_SPENT, Abandonment
-from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
+from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog, pairs
 from harvester.scheduling.listener import Listener
 from harvester.scheduling.rate_state import NEVER, RateLimit, RateState
 from harvester.scheduling.ready_accounts import ReadyAccounts, cohort_size
@@ -372,10 +372,9 @@ class Scheduler:
         for queue in self.abandoned.reopen_exhausted():
             queue.rate.pause(now + MIDNIGHT_SECONDS)
         flown = [(queue, queue.rate.take_midnight_calls()) for queue in self.queues]
-        for queue in self.queues:
-            for backlog in queue.backlogs:
-                backlog.quota.reset()
-                self._request_refill(queue, backlog)
+        for queue, backlog in pairs(self.queues):
+            backlog.quota.reset()
+            self._request_refill(queue, backlog)
         return [(queue, calls) for queue, calls in flown if calls]
 
     def allocate(

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from harvester.core import calendar
 from harvester.core.results import PendingDays
 from harvester.core.rule import Action, Rule, Scope
-from harvester.scheduling.account_queue import AccountQueue
+from harvester.scheduling.account_queue import AccountQueue, pairs
 
 LONG_PAUSE_SECONDS = 1.0
 """An account that may ask nothing for longer waits."""
@@ -71,8 +71,7 @@ def pending(queues: Iterable[AccountQueue]) -> list[PendingDays]:
             calendar.newest(backlog.open),
             (queue.appid,),
         )
-        for queue in queues
-        for backlog in queue.backlogs
+        for queue, backlog in pairs(queues)
         if backlog.open
     )
 

@@ -249,7 +249,7 @@ async def check_accounts(manifest: Manifest, context: RunContext) -> Check:
         clock.correct()
         await token_comparison.compare(context, tokens, [each.appid for each in accounts])
         asked, paused = (probes(manifest, clock(), paused=each) for each in (False, True))
-        prober = _Prober(asked, paused, calls, clock, context.credentials)
+        prober = _Prober(asked, paused, calls, context.credentials)
         # The workers share the iterator, so that each account is taken once.
         queue = iter(by_appid.values())
         async with anyio.create_task_group() as tasks:
@@ -266,7 +266,6 @@ class _Prober:
     asked: Mapping[str, list[Probe]]
     paused: Mapping[str, list[Probe]]
     calls: LoneCalls
-    now: Clock
     credentials: Callable[[str], Access]
     _never_heard: bool = True
     _cut_off: Outcome | None = None

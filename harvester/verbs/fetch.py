@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
@@ -33,8 +32,7 @@ from harvester.runs.event_loop import run_in_loop
 from harvester.runs.record.account_report import reason_for
 from harvester.runs.record.prospects import comes_at, moment_text
 from harvester.runs.run_log import locked, new_run_log
-from harvester.runs.runtime import Project, RunContext
-from harvester.storage.layout import Tree
+from harvester.runs.runtime import Project
 from harvester.storage.partition_reader import published_rows
 from harvester.storage.state import json_file
 from harvester.tables import decode
@@ -158,7 +156,13 @@ def _ask(project: Project, account: str, dataset: str, days: tuple[str, str]) ->
     own = [bucket_of(chosen.appid, tree.buckets)]
     with locked(tree, own, stream, project.lock_timeout) as tree:
         published = list(published_rows(tree, window))
-        hear = partial(_hear, manifest, context, tree, stream.own.run_id, window)
+        files = LedgerFiles(tree, stream.own.run_id, clock.moment)
+
+        async def hear() -> tuple[Outcome, int]:
+            async with open_line(context, hold=tree.hold) as (transport, tokens, _):
+                calls = LoneCalls(transport, tokens, manifest, clock)
+                return await calls.ask(window, files), calls.made
+
         outcome, requests = run_in_loop(hear)
     answer = Answer(
         appid=chosen.appid,
@@ -175,16 +179,6 @@ def _ask(project: Project, account: str, dataset: str, days: tuple[str, str]) ->
     if isinstance(outcome, bytes):
         return _compared(answer, known, decode.decoder(known)(window, outcome), published)
     return _refused(answer, outcome.rule, outcome.why, context.clock())
-
-
-async def _hear(
-    manifest: Manifest, context: RunContext, tree: Tree, run_id: str, window: Window
-) -> tuple[Outcome, int]:
-    """Put the question to WeChat; returns how many requests it took too. Raises as `ask`."""
-    clock = context.clock
-    async with open_line(context, hold=tree.hold) as (transport, tokens, _):
-        calls = LoneCalls(transport, tokens, manifest, clock)
-        return await calls.ask(window, LedgerFiles(tree, run_id, clock.moment)), calls.made
 
 
 def _only_one(noun: str, word: str, look_up: Callable[[str], list[str]]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -16,7 +16,6 @@ from itertools import chain
 from typing import NamedTuple
 
 from harvester.core import calendar
-from harvester.core.calendar import Day
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import Partition
@@ -106,11 +105,6 @@ class _Erasure(NamedTuple):
         """The buckets of the accounts."""
         return self.request.buckets(self.tree.buckets)
 
-    def change(self, partition: Partition, before: int, after: int, op: Op = "erased") -> Published:
-        """Return the change of a file that loses accounts; it names no account and no day."""
-        name, (dataset, month, _) = self.tree.name(partition), partition
-        return Published(dataset, month, name, before, after, op)
-
     def without_names(self, item: Published) -> Published:
         """Return a change without the accounts that are forgotten."""
         # Recovery publishes answers of theirs too, and the feed must not have the appids once more.
@@ -144,7 +138,14 @@ def forget(
     named = names(accounts, "accounts"), names(datasets, "datasets")
     project = open_harvested(manifest, output, lock_timeout)
     kept = day_option("before", before, project.clock.started_at)
-    return erase(project, _request(project.manifest, *named, kept), dry_run=dry_run)
+    if not named[0]:
+        words = "appids, names, tag:NAME, ATTRIBUTE=VALUE or all"
+        raise UsageError(f"{spelled('accounts')} is missing", f"name accounts: {words}")
+    appids, meant_datasets = meant(project.manifest, *named)
+    # Compared by the result, because `all`, a glob, every name and nothing mean the same.
+    everything = meant_datasets == set(project.manifest.datasets)
+    request = erasure.ErasureRequest(appids, meant_datasets, kept, everything=everything)
+    return erase(project, request, dry_run=dry_run)
 
 
 def erase(project: Project, request: erasure.ErasureRequest, *, dry_run: bool = False) -> Receipt:
@@ -172,18 +173,6 @@ def _elsewhere(manifest: Manifest) -> Iterator[str]:
             f"older versions of objects below {inert(manifest.output.path)}, if the bucket keeps"
             " versions or deleted objects: remove them with the store's own tools"
         )
-
-
-def _request(
-    manifest: Manifest, accounts: Sequence[str], datasets: Sequence[str], before: Day | None
-) -> erasure.ErasureRequest:
-    if not accounts:
-        words = "appids, names, tag:NAME, ATTRIBUTE=VALUE or all"
-        raise UsageError(f"{spelled('accounts')} is missing", f"name accounts: {words}")
-    appids, meant_datasets = meant(manifest, accounts, datasets)
-    # Compared by the result, because `all`, a glob, every name and nothing mean the same.
-    everything = meant_datasets == set(manifest.datasets)
-    return erasure.ErasureRequest(appids, meant_datasets, before, everything=everything)
 
 
 def _forget(erasing: _Erasure) -> Receipt:
@@ -254,7 +243,8 @@ def _forget_rows(erasing: _Erasure, partition: Partition) -> Iterator[Rewritten]
     if erasing.run_log is not None:
         rows = rewritten.rows_before, rewritten.rows_after
         op: Op = "deleted" if rewritten.removed else "erased"
-        erasing.run_log.record_published(erasing.change(partition, *rows, op))
+        # It names no account and no day.
+        erasing.run_log.record_published(Published(*partition[:2], rewritten.path, *rows, op))
     yield rewritten
 
 
@@ -280,7 +270,8 @@ def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
         # No raw group is left from which a next run could tell of this change after a kill.
         if erasing.run_log is not None:
             tree.hold.check()
-            erasing.run_log.announce(erasing.change(partition, stored.rows, stored.rows))
+            rows = stored.rows, stored.rows
+            erasing.run_log.announce(Published(*partition[:2], name, *rows, "erased"))
         if erasing.dry or not left.appids:
             after = sum(piece.length for piece in pieces)
             if not erasing.dry:

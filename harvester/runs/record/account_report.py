@@ -14,7 +14,7 @@ from harvester.core.model import Refusal
 from harvester.core.rule import TRANSIENT, Action, Scope
 from harvester.planning.wanted_days import Wanted
 from harvester.runs.record.complete_days import CompleteDays
-from harvester.scheduling.account_queue import AccountQueue
+from harvester.scheduling.account_queue import AccountQueue, pairs
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage.coverage_scan import States
 from harvester.storage.state.run_records import GivenUp
@@ -165,8 +165,7 @@ def with_trouble(
         lost[item.dataset, item.appid].append(item)
     spent = {
         (backlog.dataset.name, queue.appid): (backlog.calls, backlog.retries)
-        for queue in queues
-        for backlog in queue.backlogs
+        for queue, backlog in pairs(queues)
     }
     for dataset, of_dataset in want.items():
         for appid, wanted in of_dataset.items():
