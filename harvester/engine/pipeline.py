@@ -40,6 +40,7 @@ from harvester.storage.layout import Tree
 from harvester.storage.publish import EvidenceOf, TrustedTimes
 from harvester.storage.raw_log import Group
 from harvester.wechat import attempt as fetch
+from harvester.wechat import protocol
 from harvester.wechat.attempt import RefusedAttempt
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.auth.token_owners import SHARED_TOKEN
@@ -52,7 +53,8 @@ _log = logging.getLogger("harvester.pipeline")
 class RequestCounters:
     """Counters of a run under way, by the names that they have in its record.
 
-    ``waits`` has seconds, by what was done about the refusal before.
+    ``waits`` has seconds, by what was done about the refusal before. Windows that were
+    ``asked_again`` had no rows at first.
     """
 
     requests: int = 0
@@ -60,6 +62,8 @@ class RequestCounters:
     answered_days: int = 0
     bytes: int = 0
     bugs: int = 0
+    asked_again: int = 0
+    asked_again_with_rows: int = 0
     waits: dict[str, float] = field(default_factory=dict)
 
 
@@ -179,10 +183,9 @@ class Pipeline:
             if isinstance(outcome, RefusedAttempt):
                 await self._hand_back(attempt, asked_at, outcome)
             else:
-                self.counters.answered += 1
-                self.counters.answered_days += calendar.count_days(attempt.days)
-                self.counters.bytes += len(outcome)
-                await self._keep(attempt, asked_at, outcome)
+                is_empty = protocol.is_empty(outcome)
+                self._count_answer(attempt, len(outcome), is_empty=is_empty)
+                await self._keep(attempt, asked_at, outcome, is_empty=is_empty)
 
     async def _hand_back(self, attempt: Attempt, asked_at: int, outcome: RefusedAttempt) -> None:
         """Hand a failed attempt back to the scheduler, or keep its answer as evidence."""
@@ -237,9 +240,11 @@ class Pipeline:
             self._flushed_for.append(rule)
             self._publishing.flush()
 
-    async def _keep(self, attempt: Attempt, asked_at: int, body: bytes) -> None:
+    async def _keep(
+        self, attempt: Attempt, asked_at: int, body: bytes, *, is_empty: bool = False
+    ) -> None:
         """File an answer: its days are published, or quarantined if they cannot be decoded."""
-        self.scheduler.answered(attempt, self.clock())
+        self.scheduler.answered(attempt, self.clock(), is_empty=is_empty)
         self._close_if_done(attempt.queue)
         answer = RawAnswer(attempt.window, asked_at, attempt.refetch, body)
         await self._writer.append(attempt, answer)
@@ -284,11 +289,18 @@ class Pipeline:
                 await self.spacing.take(attempt.queue.appid)
                 self._count(attempt)
                 return attempt
-            if self.scheduler.is_finished(self.clock()):
+            if self._is_finished():
                 break
             await self._wait()
         self._wake_all()
         return None
+
+    def _is_finished(self) -> bool:
+        is_finished = self.scheduler.is_finished(self.clock())
+        # What is asked once more may need calls.
+        if self.scheduler.refill_requests:
+            self._budget.wake()
+        return is_finished
 
     def _count(self, attempt: Attempt) -> None:
         self.counters.requests += 1
@@ -296,6 +308,16 @@ class Pipeline:
         if attempt.retry_reason:
             waits, waited = self.counters.waits, self.clock() - attempt.refused_at
             waits[attempt.retry_reason] = waits.get(attempt.retry_reason, 0.0) + waited
+
+    def _count_answer(self, attempt: Attempt, size: int, *, is_empty: bool) -> None:
+        counters = self.counters
+        counters.bytes += size
+        if attempt.is_second:
+            counters.asked_again += 1
+            counters.asked_again_with_rows += not is_empty
+        else:
+            counters.answered += 1
+            counters.answered_days += calendar.count_days(attempt.days)
 
     async def _wait(self) -> None:
         """Wait to be woken; the timer worker wakes itself when the next queue is due."""
@@ -324,7 +346,7 @@ class Pipeline:
 
     def _wake_if_ready(self) -> None:
         """Wake a worker after an allocation, or all if nothing is left to do."""
-        if self.scheduler.is_finished(self.clock()):
+        if self._is_finished():
             self._wake_all()
         else:
             self._wake_next(self.clock())

@@ -73,6 +73,8 @@ class Counted(NamedTuple):
     answered: int = 0
     answered_days: int = 0
     retries: int = 0
+    asked_again: int = 0
+    asked_again_with_rows: int = 0
     token_calls: int = 0
     bytes: int = 0
     surplus_answers: int = 0

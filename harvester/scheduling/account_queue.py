@@ -32,11 +32,13 @@ class Backlog:
     none of them is durable or abandoned. A window takes days of ``along`` with it, which are no
     debt. ``refetch`` holds the days of which a user wants the answer to replace even final rows,
     ``quota_exhausted`` those that are abandoned until midnight in Beijing. ``abandoned_by`` is the
-    rule that stopped the dataset. While it ``is_aside``, no new window is handed out, because the
-    dataset fails for all accounts. ``pending_retries`` attempts wait for another try, the
-    ``blocked_retries`` until calls are allocated. ``failing_since`` is the time of the first
-    failure since the last answer, 0 without one. ``calls`` were made, ``retries`` of them after a
-    refusal.
+    rule that stopped the dataset. Days that ``may_have_rows`` were not answered yet or had rows,
+    ``doubtful`` ones had none and should have, and of these ``asked_twice`` those that were asked
+    once more: their months wait for it, and they are owed no more. While it ``is_aside``, no new
+    window is handed out, because the dataset fails for all accounts. ``pending_retries`` attempts
+    wait for another try, the ``blocked_retries`` until calls are allocated. ``failing_since`` is
+    the time of the first failure since the last answer, 0 without one. ``calls`` were made,
+    ``retries`` of them after a refusal.
     """
 
     dataset: Dataset
@@ -48,6 +50,9 @@ class Backlog:
     refetch: DaySet = calendar.NO_DAYS
     quota_exhausted: DaySet = calendar.NO_DAYS
     windows_left: int = field(init=False)
+    may_have_rows: DaySet = field(init=False)
+    doubtful: DaySet = calendar.NO_DAYS
+    asked_twice: DaySet = calendar.NO_DAYS
     abandoned_by: Rule | None = None
     is_aside: bool = False
     pending_retries: int = 0
@@ -60,7 +65,8 @@ class Backlog:
     refusals: RefusalState = field(default_factory=RefusalState)
 
     def __post_init__(self) -> None:
-        """Count the windows."""
+        """Count the windows; any of them may bring rows."""
+        self.may_have_rows = self.missing
         self.set_span(self.dataset.span)
 
     @property
@@ -127,12 +133,14 @@ class Backlog:
         """Take days out of what is owed, for good or until midnight in Beijing."""
         self.missing &= ~days
         self.in_progress &= ~days
+        self.may_have_rows &= ~days
         if until_midnight:
             self.quota_exhausted |= days
 
     def reopen(self) -> None:
         """Owe again what was dropped until midnight."""
         self.missing |= self.quota_exhausted
+        self.may_have_rows |= self.quota_exhausted
         self.quota_exhausted = calendar.NO_DAYS
         self.set_span(self.span)
 
@@ -156,7 +164,8 @@ class Attempt:
     did. ``failing_since`` is the time of the first failure. ``repeats`` counts refusals after which
     the window was repeated instead of a stop. ``refused_at`` is the time of the last refusal, and
     ``retry_reason`` its action; empty for a first attempt. It ``is_sent`` unless a token did not
-    come. ``day_number`` is the day of the run on which it was handed out.
+    come. ``day_number`` is the day of the run on which it was handed out. A window that is asked
+    once more ``is_second``, and owes nothing.
     """
 
     queue: AccountQueue
@@ -172,6 +181,7 @@ class Attempt:
     refused_at: float = 0.0
     retry_reason: str = ""
     is_sent: bool = True
+    is_second: bool = False
 
     @property
     def refetch(self) -> int:
@@ -262,6 +272,15 @@ class AccountQueue:
         window = Window(self.appid, backlog.dataset.name, begin, end)
         self.put_retry(Attempt(self, backlog, window, due), at)
 
+    def take_second(self, backlog: Backlog) -> Attempt:
+        """Return the newest doubtful window that was not asked twice."""
+        left = backlog.doubtful & ~backlog.asked_twice
+        begin, end = newest_window(left, backlog.span, backlog.along)
+        days = left & calendar.day_range(begin, end)
+        backlog.asked_twice |= days
+        window = Window(self.appid, backlog.dataset.name, begin, end)
+        return Attempt(self, backlog, window, days, is_second=True)
+
     def put_retry(self, attempt: Attempt, until: float) -> None:
         """Let an attempt be made again at a moment."""
         attempt.backlog.pending_retries += 1
@@ -325,7 +344,7 @@ class MonthTracker:
 
     def close_days(self, queue: AccountQueue, backlog: Backlog, gone: DaySet) -> None:
         """Take in that days of a queue are durable or abandoned; months may become complete."""
-        still_open = backlog.open
+        still_open = backlog.open | backlog.doubtful
         for month in calendar.each_month(gone):
             if not still_open & calendar.month_days(month):
                 key = Partition(backlog.dataset.name, month, queue.bucket)
@@ -335,7 +354,7 @@ class MonthTracker:
 
     def reopen_days(self, queue: AccountQueue, backlog: Backlog, again: DaySet) -> None:
         """Take in that abandoned days are owed again. Call it before the backlog has them."""
-        owed_already = backlog.open
+        owed_already = backlog.open | backlog.doubtful
         for month in calendar.each_month(again):
             if not owed_already & calendar.month_days(month):
                 self._open_queues[Partition(backlog.dataset.name, month, queue.bucket)] += 1

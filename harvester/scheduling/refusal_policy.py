@@ -139,7 +139,7 @@ class RefusalPolicy:
 
     def is_last_try(self, attempt: Attempt) -> bool:
         """Return whether one more failure of this attempt abandons its window."""
-        return attempt.tries + 1 >= self._backoff.max_attempts
+        return not attempt.is_second and attempt.tries + 1 >= self._backoff.max_attempts
 
     def _wait(self, attempt: Attempt, until: float) -> None:
         self.retries += 1

@@ -19,7 +19,7 @@ from harvester.core import calendar
 from harvester.core.config.settings import Limits, Retry
 from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.model import Refusal
-from harvester.core.rule import Rule
+from harvester.core.rule import Action, Rule, Scope
 from harvester.scheduling.abandoned import CUT_OFF, QUOTA_SPENT, Abandonment
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog, pairs
 from harvester.scheduling.listener import Listener
@@ -28,9 +28,14 @@ from harvester.scheduling.ready_accounts import ReadyAccounts, cohort_size
 from harvester.scheduling.refusal_learning import RefusalLearning
 from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS, RefusalPolicy
 from harvester.scheduling.retry_budget import BUDGET, RetryBudget
+from harvester.scheduling.second_questions import Expects, SecondQuestions
 
 _POLLS_PER_INTERVAL = 16
 """A queue whose bucket has no room yet is looked at again after this part of its interval."""
+
+_ONCE_MORE = (Action.RETRY_NOW, Action.REFRESH_TOKEN)
+"""Actions after which a second question may be repeated: a connection or a token has come to its
+end meanwhile."""
 
 _LONG_WAIT_SECONDS = 1.0
 """A queue that waits longer lets another one begin."""
@@ -40,8 +45,8 @@ class Scheduler:
     """The queues of a run and the places they stand in.
 
     ``abandoned`` has what was given up, ``refusals`` decides about each refusal, and ``learning``
-    knows what they share. ``blocked`` counts the datasets that wait for an allocation of calls.
-    Once it ``is_stopped`` nothing is handed out.
+    knows what they share. ``expects`` is that of `SecondQuestions`. ``blocked`` counts the datasets
+    that wait for an allocation of calls. Once it ``is_stopped`` nothing is handed out.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Scheduler:
         limiter: RateLimit,
         jitter: random.Random,
         listener: Listener = lambda _: None,
+        expects: Expects = lambda _, __: False,
     ) -> None:
         pace = limits.per_token
         # Taken out of the pace once, because every request needs them.
@@ -76,6 +82,7 @@ class Scheduler:
             interval=limiter.interval,
         )
         self.learning = RefusalLearning(self.abandoned)
+        self._second = SecondQuestions(self.abandoned.months, expects)
         self.refill_requests: list[tuple[AccountQueue, Backlog]] = []
         self.in_flight = 0
         for queue in self.queues:
@@ -184,7 +191,9 @@ class Scheduler:
         # Pairs may wait for others that were stopped meanwhile.
         self.learning.resume_all()
         self.refusals.release_waiting()
-        return not any(queue.rate.queued for queue in self._place_resumed(now))
+        if any(queue.rate.queued for queue in self._place_resumed(now)):
+            return False
+        return not (any(queue.rate.queued for queue in self._ask_again(now)) or self.blocked)
 
     def stop(self) -> None:
         """Hand out nothing more. What is owed stays owed: the next run finds it missing."""
@@ -219,6 +228,19 @@ class Scheduler:
             self._place(queue, now)
         return resumed
 
+    def _ask_again(self, now: float) -> list[AccountQueue]:
+        """Put the queues where they belong that have something to ask once more."""
+        attempts = [] if self.is_stopped else self._second.take()
+        for attempt in attempts:
+            queue, backlog = attempt.queue, attempt.backlog
+            # Not in the ledger yet: nothing was owed when calls were allocated last.
+            if backlog.quota.allocated <= 0:
+                self._request_refill(queue, backlog)
+            if backlog.abandoned_by is None:
+                queue.put_retry(attempt, now)
+                self._place(queue, now)
+        return [attempt.queue for attempt in attempts]
+
     def _put_aside(self, attempt: Attempt, now: float) -> bool:
         """Put an attempt aside whose dataset waits by itself, unless it is the probe."""
         if at := self._budget.holds_back(attempt.backlog.dataset.name, now):
@@ -251,9 +273,11 @@ class Scheduler:
 
     # Handing back.
 
-    def answered(self, attempt: Attempt, now: float) -> None:
+    def answered(self, attempt: Attempt, now: float, *, is_empty: bool = False) -> None:
         """Take in a good answer. Its days are buffered until `durable` is called."""
         attempt.backlog.buffer(attempt.days)
+        if is_empty or attempt.is_second or attempt.backlog.doubtful:
+            self._second.answered(attempt, is_empty=is_empty)
         attempt.queue.rate.recover(self._concurrency)
         budget = self._budget
         if budget.rows or budget.balance < BUDGET or budget.never_answered:
@@ -276,10 +300,22 @@ class Scheduler:
 
         ``why`` is what WeChat or the network said, safe to print.
         """
+        if attempt.is_second and (attempt.tries or rule.action not in _ONCE_MORE):
+            self._drop_second(attempt, rule, now, why)
+            return
         self.refusals.react(attempt, rule, now, why)
         self.learning.failed(attempt, rule, why, now)
         self._place_resumed(now)
         # Afterwards, because the reaction decides when the queue may start again.
+        self._release(attempt.queue, now)
+
+    def _drop_second(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
+        """Ask a window no third time, and its account nothing more if that may be the cause."""
+        if rule.action is Action.WAIT_FOR_QUOTA:
+            # The ledger is told, so that no later run of this day asks in vain.
+            self.refusals.react(attempt, rule, now, why)
+        if not isinstance(why, Refusal) or rule.scope is not Scope.WINDOW:
+            self._second.drop(attempt.queue)
         self._release(attempt.queue, now)
 
     def give_back(self, attempt: Attempt) -> None:
@@ -292,7 +328,9 @@ class Scheduler:
 
     def withheld(self, attempt: Attempt, now: float, why: Refusal | str) -> None:
         """Take in that an attempt got no token, because WeChat answers no requests for tokens."""
-        if attempt.backlog.abandoned_by is not None:
+        if attempt.is_second:
+            self._second.drop(attempt.queue)
+        elif attempt.backlog.abandoned_by is not None:
             self.abandoned.fail_attempt(attempt, attempt.backlog.abandoned_by, why)
         else:
             self.refusals.wait_for_token(attempt, now, why, is_withheld=True)

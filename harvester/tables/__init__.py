@@ -12,6 +12,7 @@ __all__ = [
     "derived",
     "equal_rows",
     "evidence",
+    "expectation",
     "integrity",
     "merge",
     "row_difference",

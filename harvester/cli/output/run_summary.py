@@ -86,15 +86,16 @@ def _print_figures(out: Terminal, done: Record) -> None:
         said("requests"): said("{count:,} for {windows}", count=done.requests, windows=windows),
         said("questions"): said("{count:,} for the daily quota", count=done.quota_questions),
         said("retries"): said("{count:,}", count=done.retries),
+        said("asked again"): said("{count:,}", count=done.asked_again),
         said("refused"): _given_up(done, refused=True),
         said("left"): _given_up(done, refused=False),
         said("rows"): said("{count:,} new", count=done.rows),
         said("files"): said("{count:,} written", count=files),
         said("time"): _time(done),
     }
-    # These two are for runs that have them; of the others a zero says something too.
-    for name in ("questions", "left"):
-        if figures[name].startswith("0 "):
+    # These three are for runs that have them; of the others a zero says something too.
+    for name in ("questions", "asked again", "left"):
+        if figures[name].split()[0] == "0":
             del figures[name]
     out.say_pairs(figures)
 

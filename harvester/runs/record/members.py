@@ -137,7 +137,8 @@ class Members:
     the options that narrowed the manifest. ``bound`` is the lower bound of the run's seconds that
     the limits set, and the limit. ``wanted_accounts`` counts the accounts with wanted days, covered
     or not. ``next_day_at`` is when the first day gets ready that the run does not want yet,
-    ``asked_at`` when it stopped asking. ``clock_offset`` has the seconds that were added to the
+    ``asked_at`` when it stopped asking. Of the windows that it ``asked_again`` the first answer had
+    no rows. ``clock_offset`` has the seconds that were added to the
     machine's clock; ``clock_apart`` says that it was more than ten minutes from WeChat's. ``waits``
     has the seconds that refused requests waited, by action. ``out_of_time`` and ``out_of_lease``
     say that the run was cut short by its time budget, or by a lease that was not renewed in time.
@@ -173,6 +174,8 @@ class Members:
     answered: Annotated[int, operator.add] = 0
     answered_days: Annotated[int, operator.add] = 0
     retries: Annotated[int, operator.add] = 0
+    asked_again: Annotated[int, operator.add] = 0
+    asked_again_with_rows: Annotated[int, operator.add] = 0
     token_calls: Annotated[int, operator.add] = 0
     bytes: Annotated[int, operator.add] = 0
     surplus_answers: Annotated[int, operator.add] = 0

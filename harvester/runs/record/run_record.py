@@ -41,6 +41,7 @@ MAX_ROWLESS = 100
 
 _AS_THEY_ARE = (
     *("run_id", "verb", "manifest_digest", "shard", "windows", "requests", "answered", "retries"),
+    *("asked_again", "asked_again_with_rows"),
     *("token_calls", "quota_questions", "bytes", "surplus_answers", "rows"),
     "corrected",
 )
