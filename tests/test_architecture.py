@@ -233,22 +233,22 @@ MAX_CODE = {
     "catalogue": 795,
     "manifest": 1_523,
     "planning": 646,
-    "scheduling": 1_408,
-    "tables": 2_336,
-    "wechat": 1_556,
+    "scheduling": 1_516,
+    "tables": 2_360,
+    "wechat": 1_561,
     "storage": 4_178,
-    "engine": 856,
-    "runs": 4_324,
+    "engine": 873,
+    "runs": 4_329,
     "verbs": 4_861,
     "readers": 532,
-    "cli": 2_773,
+    "cli": 2_774,
     "sandbox": 817,
-    "root": 172,
+    "root": 202,
 }
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
 
-MAX_TEXT = {"catalogue": 912, "cli": 36, "verbs": 343}
+MAX_TEXT = {"catalogue": 913, "cli": 36, "verbs": 343}
 """Lines that each room may have in data files, without blanks: SQL, texts, and a manifest."""
 
 MAX_ARROWS = 46

@@ -40,7 +40,6 @@ from harvester.storage.layout import Tree
 from harvester.storage.publish import EvidenceOf, TrustedTimes
 from harvester.storage.raw_log import Group
 from harvester.wechat import attempt as fetch
-from harvester.wechat import protocol
 from harvester.wechat.attempt import RefusedAttempt
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.auth.token_owners import SHARED_TOKEN
@@ -183,7 +182,7 @@ class Pipeline:
             if isinstance(outcome, RefusedAttempt):
                 await self._hand_back(attempt, asked_at, outcome)
             else:
-                is_empty = protocol.is_empty(outcome)
+                is_empty = fetch.is_empty(outcome)
                 self._count_answer(attempt, len(outcome), is_empty=is_empty)
                 await self._keep(attempt, asked_at, outcome, is_empty=is_empty)
 

@@ -35,7 +35,7 @@ from harvester.runs.stream import Stream, all_made
 from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.scheduling.scheduler import Scheduler
 from harvester.scheduling.standing import pending
-from harvester.storage import coverage_scan, expectation, layout, publish
+from harvester.storage import coverage_scan, layout, publish
 from harvester.storage.publication import Published
 from harvester.storage.publish import EvidenceOf
 from harvester.storage.state import forced_refreshes, manifests, quota_ledger
@@ -285,8 +285,7 @@ async def _harvest(state: RunState, queues: list[AccountQueue], evidence: Eviden
     manifest, context, stream = state.manifest, state.context, state.stream
     clock = context.clock
     stream.stop.is_graceful = True
-    pace = manifest.limits.per_token
-    limiter = RateLimiter(pace)
+    limiter = RateLimiter(pace := manifest.limits.per_token)
     scheduler = Scheduler(
         queues,
         manifest.limits,
@@ -294,7 +293,7 @@ async def _harvest(state: RunState, queues: list[AccountQueue], evidence: Eviden
         limiter=limiter,
         jitter=random.Random(),
         listener=stream.report,
-        expects=partial(expectation.expects, evidence),
+        expects=lambda window, found: evidence[window.dataset].expects(window, found),
     )
     # More workers than all accounts together may use would never be busy.
     connections = min(manifest.limits.connections, len(queues) * pace.concurrency)

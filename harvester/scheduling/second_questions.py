@@ -2,7 +2,7 @@
 
 They come after all first questions, `BRAKE` of each dataset first, spread over the accounts. If
 none of these brings a row, the rest of the dataset is not asked. Nothing is owed for them: a stop,
-a spent quota or a refusal drops them. See `harvester.tables.expectation`.
+a spent quota or a refusal drops them. See `harvester.tables.evidence`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ __all__ = [
     "derived",
     "equal_rows",
     "evidence",
-    "expectation",
     "integrity",
     "merge",
     "row_difference",

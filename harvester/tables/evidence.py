@@ -17,6 +17,7 @@ from typing import NamedTuple
 from harvester.core import calendar, readiness
 from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet, has_day
 from harvester.core.dataset import Dataset, Grain
+from harvester.core.model import Window
 from harvester.tables.coverage import APART_SECONDS, AccountEvidence, AskTimes
 
 MIN_USUAL = 5
@@ -42,6 +43,16 @@ DENSE_AGES = (1, 2, 3, 7, 14, 28)
 
 A guide has rows of a contradicted day, or it lies between rows of a dataset without gaps.
 """
+
+
+_NEWER = 7
+"""Days after a single day that say what is usual, as far as they were answered."""
+
+_AROUND = 14
+"""Days around a single day that say so, together with those before it."""
+
+_EXPECTED = 13
+"""So many of them have rows where rows are to be expected."""
 
 
 class History(NamedTuple):
@@ -173,6 +184,17 @@ class Evidence:
             for day in calendar.each_day(self._quiet)
             if late[day] > (1 - _EMPTY_SHARE) * asked[day]
         )
+
+    def expects(self, window: Window, found: DaySet) -> bool:
+        """Return whether rows were to be expected of a window. Days known as empty owe none.
+
+        ``found`` are the days of its account that had rows in this run, or may still have some.
+        """
+        history = self.histories.get(window.appid, History())
+        if not calendar.day_range(window.begin, window.end) & ~history.empty:
+            return False
+        answered = history.answered | self.wanted.get(window.appid, NO_DAYS)
+        return expects_rows(self.dataset, window, History(answered, history.with_rows | found))
 
     def sentinels(self, day: Day) -> frozenset[str]:
         """Return the accounts that are asked at each age for a day that is empty everywhere."""
@@ -351,3 +373,21 @@ def before(day: Day) -> DaySet:
 def after(day: Day) -> DaySet:
     """Return all later days; the set has no end."""
     return -1 << max(0, day + 1 - FIRST_DAY)
+
+
+def expects_rows(dataset: Dataset, window: Window, history: History) -> bool:
+    """Return whether an answer without rows contradicts the other days of its account."""
+    begin, end = window.begin - FIRST_DAY, window.end - FIRST_DAY + 1
+    rows = history.with_rows
+    if dataset.gapless:
+        return bool(rows & ((1 << end) - 1))
+    if dataset.span > 1:
+        # A row inside is one that this answer lacks.
+        from_begin = rows >> begin
+        inside = from_begin & ((1 << end - begin) - 1)
+        return bool(inside or (from_begin and rows & ((1 << begin) - 1)))
+    week = (1 << _NEWER) - 1
+    older = _AROUND - calendar.count_days(history.answered >> end & week)
+    before = rows >> max(0, begin - older) & ((1 << min(begin, older)) - 1)
+    after = rows >> end & week
+    return calendar.count_days(before) + calendar.count_days(after) >= _EXPECTED

@@ -5,6 +5,7 @@ The scheduler decides whether there is another attempt.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from harvester.catalogue.error_codes import rule_for
@@ -18,6 +19,11 @@ from harvester.wechat.auth.provider import NOT_PROVIDED, TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.protocol import answers_another_window, days_body, refusal_of
 from harvester.wechat.transport import Transport
+
+_MAX_EMPTY_BYTES = 256
+"""An answer without rows is shorter."""
+
+_EMPTY_LIST = re.compile(rb'"list"\s*:\s*\[\s*\]')
 
 _NO_ANSWER = Rule(
     Action.RETRY,
@@ -174,3 +180,9 @@ def _rule_after(window: Window, refusal: Refusal, tokens: TokenCache, token: Sec
 
 def _rule_of(error: Exception) -> Rule:
     return next(rule for kind, rule in _RULES if isinstance(error, kind))
+
+
+def is_empty(body: bytes) -> bool:
+    """Return whether the list of an answer is empty."""
+    # Nearly all answers are told by their length.
+    return len(body) < _MAX_EMPTY_BYTES and _EMPTY_LIST.search(body) is not None

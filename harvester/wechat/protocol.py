@@ -34,10 +34,6 @@ _REQUEST_ID = re.compile(
 )
 
 
-MAX_EMPTY_BYTES = 256
-"""An answer without rows is shorter."""
-
-_EMPTY_LIST = re.compile(rb'"list"\s*:\s*\[\s*\]')
 _REF_DATE = b'"ref_date"'
 _DATED = re.compile(rb'"ref_date"\s*:\s*"(\d{4}-\d\d-\d\d)"')
 
@@ -70,12 +66,6 @@ def refusal_of(status: int, body: bytes) -> Refusal | None:
         # Without its rid, which would make each answer a cause of its own.
         raise SaidFailure(f"no rows, and an errmsg: {_refusal(0, answer[name]).errmsg}")
     return None
-
-
-def is_empty(body: bytes) -> bool:
-    """Return whether the list of an answer is empty."""
-    # Nearly all answers are told by their length.
-    return len(body) < MAX_EMPTY_BYTES and _EMPTY_LIST.search(body) is not None
 
 
 def answers_another_window(window: Window, body: bytes) -> bool:

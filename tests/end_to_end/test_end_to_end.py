@@ -42,7 +42,9 @@ def test_twelve_accounts_and_sixty_days_are_exact_in_duckdb(
     lab = RunHarness(tmp_path, accounts=12, begin="2026-02-01", end="2026-04-01")
     done = lab.run()
     assert done.exit_code is Exit.DONE
-    assert done.requests == lab.calls() == 12 * (2 + 60)
+    # Empty answers between days with rows are asked for once more.
+    assert done.requests - done.asked_again == 12 * (2 + 60)
+    assert done.requests == lab.calls()
     for dataset in BOTH:
         truth = expected(dataset, lab.appids, days_between(lab.begin, "2026-04-01"))
         assert truth

@@ -22,8 +22,6 @@ from tests.support.silence_watch import MonthMasks, Watch
 from tests.support.silent_life import OTHER, SILENT, SilentLife
 from tests.support.silent_year import scope_of
 
-by_chance = pytest.mark.xfail(reason="days that are empty by chance wait for their next age")
-
 
 def lacking_under_0(mornings: list[Morning], begin: int) -> list[int]:
     """Return the rows that are missing after each run that ends with 0, from one run on."""
@@ -48,7 +46,6 @@ def test_a_newcomer_beside_others_loses_no_row(tmp_path: Path) -> None:
     assert mornings[-1].missing == 0
 
 
-@by_chance
 @pytest.mark.long
 def test_answers_that_are_empty_by_chance_lose_no_row(tmp_path: Path) -> None:
     """3% of the answers are empty by chance."""

@@ -65,7 +65,7 @@ ANSWERS = st.lists(
         st.one_of(
             st.binary(max_size=20),
             st.just(b"x" * 200_000),
-            st.builds(CachedBody, st.binary(max_size=20), st.integers(1, 2**31 - 1)),
+            st.builds(CachedBody, st.binary(max_size=20), st.integers(1, raw_log._MAX_AGE)),
         ),
     ),
     min_size=1,

@@ -1,4 +1,4 @@
-"""Where an answer without rows contradicts the other days of its account."""
+"""Answers without rows that the other days of their account contradict."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import NO_DAYS, DaySet, day_range, one_day, parse_day
 from harvester.core.model import Window
-from harvester.tables.evidence import History
-from harvester.tables.expectation import expects_rows
+from harvester.tables.evidence import History, expects_rows
 
 DAY = parse_day("2026-03-20")
 FORTNIGHT = day_range(DAY - 14, DAY - 1)
@@ -17,7 +16,7 @@ ALL = day_range(DAY - 30, DAY + 30)
 
 
 def expected(dataset: str, begin: int, answered: DaySet, with_rows: DaySet) -> bool:
-    """Whether rows are expected of a window that begins on a day and ends on the twentieth."""
+    """Return whether rows are expected of a window from a day to the twentieth."""
     window = Window("wx0000000000000001", dataset, begin, DAY)
     return expects_rows(CATALOGUE[dataset], window, History(answered, with_rows))
 
