@@ -234,9 +234,9 @@ MAX_CODE = {
     "manifest": 1_523,
     "planning": 646,
     "scheduling": 1_516,
-    "tables": 2_360,
+    "tables": 2_359,
     "wechat": 1_561,
-    "storage": 4_178,
+    "storage": 4_180,
     "engine": 873,
     "runs": 4_329,
     "verbs": 4_861,
@@ -257,7 +257,7 @@ MAX_MODULES = 20
 MAX_FUNCTION_LINES = 50
 MAX_FILE_LINES = 400
 MAX_MEDIAN_FUNCTION = 7
-MAX_P95_FUNCTION = 21
+MAX_P95_FUNCTION = 20
 
 
 def _functions(tree: ast.AST) -> Iterator[tuple[str, int, int]]:

@@ -174,11 +174,7 @@ class AccountScan:
         states = self.states
         silent, waiting, denied = GuidedDays()
         if guide:
-            if reopened := states.guide & guide.active:
-                states.guide &= ~reopened
-                states.provisional |= reopened
-                states.no_ask_today &= ~reopened
-                states.asked |= {day: AskTimes(0, 0) for day in calendar.each_day(reopened)}
+            self._reopen(states.guide & guide.active)
             found = guided_days(dataset, states.with_rows, self._empty(), guide)
             silent, waiting, denied = found
             denied |= self.once & guide.active
@@ -189,6 +185,14 @@ class AccountScan:
         if dataset.guide and not dataset.guide.spares:
             return beside._replace(thinned=silent, waiting=waiting, contradicted=denied)
         return beside._replace(silent=silent, waiting=waiting, contradicted=denied)
+
+    def _reopen(self, denied: DaySet) -> None:
+        """Make days provisional that a guide was silent about, and has rows of by now."""
+        states = self.states
+        states.guide &= ~denied
+        states.provisional |= denied
+        states.no_ask_today &= ~denied
+        states.asked |= {day: AskTimes(0, 0) for day in calendar.each_day(denied)}
 
     def _empty(self) -> dict[Day, AskTimes]:
         """Return the times of the empty days that have times of their own."""

@@ -254,9 +254,7 @@ class AccountChange:
         if not once:
             return 0, 0
         known, evidence, times = self.known, self.evidence, self.known.asked[OLD_DAYS]
-        for bit in _bits(once & late):
-            known.asked[bit] = AskTimes(times.first, times.first)
-        known.again |= once & late
+        self._time_old(once & late, times.first, times.first)
         again = once & empty
         is_void = self._is_no_witness(times.first) or self._is_no_witness(times.last)
         is_second = is_void or self._is_second(times.last, new)
@@ -266,9 +264,12 @@ class AccountChange:
         timed = calendar.month_mask(evidence.contradicted, self.month)
         # By an answer that is not complete they are asked at ages, and not each day.
         timed = again & (-1 if evidence.is_unknown or is_void or new.is_doubtful else timed)
-        for bit in _bits(timed):
-            known.asked[bit] = AskTimes(0 if is_void else times.first, times.first)
+        self._time_old(timed, 0 if is_void else times.first, times.first)
         return 0, again & ~timed
+
+    def _time_old(self, days: int, first: int, last: int) -> None:
+        self.known.asked |= dict.fromkeys(_bits(days), AskTimes(first, last))
+        self.known.again |= days
 
     def _record_old(self, untimed: int, asked_at: int) -> None:
         """Keep one time for all old days that were asked once."""
@@ -327,8 +328,7 @@ def _interleave(
         new = sorted(change.rows.items(), key=itemgetter(0))
         replaced: dict[Day, list[Slice]] = {}
         yield from _replace_days(mine, new, replaced)
-        if replaced:
-            change.unchanged |= unchanged_days(replaced, change.rows)
+        change.unchanged |= unchanged_days(replaced, change.rows)
     yield from rows
     for _, rows in accounts:
         yield from rows
