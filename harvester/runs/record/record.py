@@ -243,7 +243,7 @@ class Record(Members):
 
     @property
     def ground(self) -> Message | None:
-        """What the final days of a complete run rest on."""
+        """Shares of what the final days of a complete run rest on."""
         is_complete = self.finished and self.exit_code is Exit.DONE
         return ground(row.days for row in self.datasets) if is_complete else None
 
