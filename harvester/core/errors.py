@@ -23,10 +23,12 @@ class HarvesterError(Exception):
 
     A problem is one line, whatever a foreign text in it contains; several are a tuple of lines.
     ``result`` is the `harvester.Result` of the run that the error ended; None outside of a run.
+    ``frames`` are those of a bug, outermost first.
     """
 
     exit_code = Exit.BUG
     result: Any = None
+    frames: tuple[str, ...] = ()
 
     def __init__(self, problem: str | tuple[str, ...], advice: str = "") -> None:
         self.lines = (problem,) if isinstance(problem, str) else problem
@@ -340,11 +342,31 @@ class Malformed(BadAnswer):
     """A complete JSON document that is neither a list of rows nor a refusal."""
 
 
+_MAX_PLACES = 3
+
 INTERNAL_ERROR = "a bug in harvester"
 """Beginning of the reason for quarantine if the answer itself may be correct."""
 
 
 def places(error: BaseException) -> list[str]:
-    """Return the frames of an error, outermost first, without its text, which may hold a URL."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+    """Return the frames of an error, outermost first, without its text, which may hold a URL.
+
+    Files beside the package, and its own, are named from there.
+    """
+    beside = f"{Path(__file__).parents[2]}/"
+    return [
+        f"{frame.filename.removeprefix(beside)}:{frame.lineno} in {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)
+    ]
+
+
+CALLED_FROM = ", called from "
+"""Words between the frames of a bug."""
+
+
+def last_places(error: BaseException) -> str:
+    """Name the innermost frame of an error, and the last three of harvester, innermost first."""
+    frames = places(error)
+    own = [frame for frame in frames if frame.startswith("harvester/")]
+    last = dict.fromkeys([*frames[-1:], *reversed(own[-_MAX_PLACES:])])
+    return CALLED_FROM.join(last) or "an unknown place"

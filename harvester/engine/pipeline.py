@@ -22,7 +22,7 @@ import anyio
 
 from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE
 from harvester.core import calendar
-from harvester.core.errors import places
+from harvester.core.errors import last_places, places
 from harvester.core.model import RawAnswer
 from harvester.core.rule import Action, Rule
 from harvester.core.shortage import shortage
@@ -226,8 +226,9 @@ class Pipeline:
             if shortage(error) is not None:
                 raise
             self.counters.bugs += 1
-            what, where = f"a bug in harvester: {type(error).__name__}", " > ".join(places(error))
-            _log.error("%s: %s: %s", attempt.window, what, where)
+            what = f"a bug in harvester: {type(error).__name__}"
+            _log.error("%s: %s at %s", attempt.window, what, last_places(error))
+            _log.debug("%s: all frames: %s", attempt.window, places(error))
             return RefusedAttempt(INTERNAL_ERROR_RULE, what)
 
     def _flush_for(self, rule: Rule) -> None:

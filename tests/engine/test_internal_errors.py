@@ -161,3 +161,5 @@ def test_a_bug_that_ends_a_run_is_told_in_its_record(
     [record] = all_records(lab)
     assert (record["state"], record["exit_code"], record["reasons"]) == ("finished", 1, ["bug"])
     assert len(record["published"]) == 1
+    assert record["frames"][-1].endswith(" in broken")
+    assert len([frame for frame in record["frames"] if frame.startswith("harvester/")]) >= 3

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import harvester
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.error_codes import rule_for
 from harvester.core import errors
@@ -47,6 +48,7 @@ from tests.support.faulty_wechat import Delayed
 from tests.support.run_harness import BOTH, DAILY, HOURLY, RunHarness, appid, run_state
 
 TODAY = parse_day("2026-05-20")
+PLACE = Path(__file__).relative_to(Path(harvester.__file__).parents[1])
 SLOW = Pace(Rate(1, 60.0), 1, concurrency=1)
 
 
@@ -422,8 +424,11 @@ def test_a_bug_is_told_with_its_place_and_without_its_text(
         told(lab, found.append)
     [problem] = problems_in(found)
     assert problem.cause == "bug"
-    assert problem.message.startswith(f"a bug in harvester: ZeroDivisionError at {__file__}:")
+    assert problem.message.startswith(f"a bug in harvester: ZeroDivisionError at {PLACE}:")
     assert "access_token" not in problem.message
+    # The line has an end: the innermost frame, and the last three of harvester.
+    assert problem.message.count("called from harvester/") == 3
+    assert len(problem.message) < 400
 
 
 def test_an_error_of_the_listener_is_logged_once(
@@ -440,7 +445,7 @@ def test_an_error_of_the_listener_is_logged_once(
         summary = told(lab, listener)
     assert len(calls) > 2
     [line] = caplog.messages
-    assert line.startswith(f"the listener of events failed: ValueError: {__file__}:")
+    assert line.startswith(f"the listener of events failed: ValueError: {PLACE}:")
     first = summary.requests - summary.asked_again
     assert (summary.exit_code, first) == (Exit.DONE, 250)
 

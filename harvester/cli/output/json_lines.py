@@ -18,12 +18,11 @@ from itertools import pairwise
 from typing import Any, get_args
 
 from harvester import signals
-from harvester.core.errors import places
+from harvester.core.errors import CALLED_FROM, places
 from harvester.core.text.inert_text import inert_json
 from harvester.core.text.redaction import in_no_run
 from harvester.core.text.safe_text import own_text
 from harvester.runs.record.events import (
-    CALLED_FROM,
     Event,
     Level,
     Problem,

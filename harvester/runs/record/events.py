@@ -6,6 +6,7 @@ All are frozen and can be pickled. ``time`` is in seconds since the Unix epoch, 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
@@ -257,10 +258,9 @@ def cause_of(error: errors.HarvesterError) -> Cause:
     return next((cause for kind, cause in _ENDING.items() if isinstance(error, kind)), "bug")
 
 
-CALLED_FROM = ", called from "
-"""Words between the frames in the message of a bug."""
+_REPORT = "Please report it with the message, and with `frames` of the run record if there is one."
 
-_REPORT = "Please report it with the message."
+_log = logging.getLogger(__name__)
 
 
 def own_error(error: BaseException) -> errors.HarvesterError:
@@ -276,9 +276,10 @@ def own_error(error: BaseException) -> errors.HarvesterError:
 def bug_of(error: BaseException) -> errors.HarvesterError:
     """Return the error that a foreign one stands for, without its text, which may hold a URL.
 
-    It names the type and the frames, the innermost first, because a line has an end.
+    It names the type and the last frames; ``frames`` has all.
     """
-    frames = CALLED_FROM.join(reversed(errors.places(error)))
-    name = type(error).__name__
-    text = f"a bug in harvester: {name} at {frames or 'an unknown place'}"
-    return errors.HarvesterError(text, _REPORT)
+    text = f"a bug in harvester: {type(error).__name__} at {errors.last_places(error)}"
+    found = errors.HarvesterError(text, _REPORT)
+    found.frames = tuple(errors.places(error))
+    _log.debug("%s; all frames: %s", text, found.frames)
+    return found

@@ -142,7 +142,8 @@ class Members:
     machine's clock; ``clock_apart`` says that it was more than ten minutes from WeChat's. ``waits``
     has the seconds that refused requests waited, by action. ``out_of_time`` and ``out_of_lease``
     say that the run was cut short by its time budget, or by a lease that was not renewed in time.
-    ``failed`` is the error that ended the run early, ``bugs`` counts internal errors, and the days
+    ``failed`` is the error that ended the run early, ``frames`` are those of a bug that did,
+    ``bugs`` counts internal errors, and the days
     that one of them quarantined. This run put ``rejected`` days into quarantine,
     and replaced the final rows of ``corrected`` account-days. ``absent`` says which rows the files
     lack as a whole, and ``beginnings`` has those of accounts that are not proved yet.
@@ -183,6 +184,7 @@ class Members:
     quota_questions: Annotated[int, operator.add] = 0
     quotas_refused: Annotated[int, operator.add] = 0
     bugs: Annotated[int, operator.add] = 0
+    frames: Annotated[tuple[str, ...], _known] = ()
     clock_offset: Annotated[float, _first] = 0.0
     clock_apart: Annotated[bool, operator.or_] = False
     deaths: Annotated[int, operator.add] = 0

@@ -129,6 +129,7 @@ class Record(Members):
                 self.stopped_by = stopped_by or self.stopped_by
                 if bug:
                     self.bugs += 1
+                    self.frames = error.frames if error else ()
                 else:
                     self.failed = error or self.failed
             case _:

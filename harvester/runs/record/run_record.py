@@ -71,6 +71,7 @@ def as_record(record: Record) -> dict[str, Any]:
         "clock_offset": round(record.clock_offset, 3),
         "state": "finished" if record.finished else "running",
         **(_end(record) | ({} if record.finished else _NO_END)),
+        "frames": list(record.frames),
         "next_ready_at": moment_text(record.next_ready_at),
         "waits": {cause: round(seconds, 3) for cause, seconds in sorted(record.waits.items())},
         "assumed": ["daily_quota"] if record.quotas_refused else [],
