@@ -38,8 +38,24 @@ def documents(name: str) -> list[Spec]:
 
 def harvest() -> tuple[Spec, Spec, Spec]:
     """Return the ConfigMap, the CronJob's spec and the Job's spec."""
-    config, cron = documents("harvest.yaml")
+    _, config, cron = documents("harvest.yaml")
     return config, cron["spec"], cron["spec"]["jobTemplate"]["spec"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_pods_have_a_service_account_of_their_own(name: str) -> None:
+    """And no token of it, because harvester asks the cluster nothing."""
+    found = documents(name)
+    [pod] = [spec for each in found for spec in pods(each)]
+    assert pod["serviceAccountName"] == documents("harvest.yaml")[0]["metadata"]["name"]
+    assert pod["automountServiceAccountToken"] is False
+
+
+def pods(found: Spec) -> list[Spec]:
+    """Return the specification of the pods of an object, if it has any."""
+    spec = found.get("spec", {})
+    spec = spec.get("jobTemplate", {}).get("spec", spec)
+    return [spec["template"]["spec"]] if "template" in spec else []
 
 
 def gate() -> Spec:
