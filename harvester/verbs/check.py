@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
 
@@ -44,7 +44,7 @@ from harvester.runs.runtime import Project, RunContext
 from harvester.storage import layout
 from harvester.storage.layout import Tree
 from harvester.verbs import arguments
-from harvester.verbs.arguments import AnyDay, ManifestSource, Names
+from harvester.verbs.arguments import ManifestSource, Selecting
 from harvester.verbs.check_report import WHOLE_ACCOUNT, AccountCheck, Check, ProbeResult, State
 from harvester.verbs.project import open_project, warn_of_doubts
 
@@ -127,26 +127,17 @@ def _unreadable(probe: Probe, error: UsageError) -> ProbeResult:
 
 
 @arguments.checked
-def check(
-    manifest: ManifestSource,
-    *,
-    accounts: Names = None,
-    datasets: Names = None,
-    jobs: Names = None,
-    begin_date: AnyDay = None,
-    end_date: AnyDay = None,
-    output: str | os.PathLike[str] | None = None,
-) -> Check:
+@arguments.with_parameters_of(Selecting)
+def check(*given: Any, **named: Any) -> Check:
     """Ask for one token and one cheap call per family of each account; return who works.
 
     Keeps WeChat's quota numbers for later plans and runs. In a running event loop call it in a
     thread. Raises UsageError, Unauthorised or Unanswered if the accounts of a platform cannot be
     listed, and HarvesterError if the output cannot be read.
     """
-    chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
-    return arguments.in_own_record(
-        lambda: _check_project(open_project(manifest, chosen, output, "asked"))
-    )
+    asked = Selecting(*given, **named)
+    opened = partial(open_project, asked.manifest, asked.selection(), asked.output, "asked")
+    return arguments.in_own_record(lambda: _check_project(opened()))
 
 
 def _check_project(project: Project) -> Check:
