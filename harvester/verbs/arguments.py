@@ -32,6 +32,7 @@ from harvester.runs.record.labels import check_labels
 
 P = ParamSpec("P")
 T = TypeVar("T")
+A = TypeVar("A")
 
 
 ManifestSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | Manifest
@@ -97,6 +98,21 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
         return function(*given, **named)
 
     return call
+
+
+def taking(kind: Callable[P, A]) -> Callable[[Callable[[A], T]], Callable[P, T]]:
+    """Give a function that takes a dataclass its fields as parameters, and check each call."""
+
+    def give(function: Callable[[A], T]) -> Callable[P, T]:
+        @checked
+        @with_parameters_of(kind)
+        @wraps(function)
+        def call(*given: P.args, **named: P.kwargs) -> T:
+            return function(kind(*given, **named))
+
+        return call
+
+    return give
 
 
 def check(function: Callable[..., object], given: Mapping[str, object]) -> None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import anyio
 
@@ -43,8 +43,7 @@ from harvester.runs.run_log import locked, new_run_log
 from harvester.runs.runtime import Project, RunContext
 from harvester.storage import layout
 from harvester.storage.layout import Tree
-from harvester.verbs import arguments
-from harvester.verbs.arguments import ManifestSource, Selecting
+from harvester.verbs.arguments import ManifestSource, Selecting, in_own_record, taking
 from harvester.verbs.check_report import WHOLE_ACCOUNT, AccountCheck, Check, ProbeResult, State
 from harvester.verbs.project import open_project, warn_of_doubts
 
@@ -126,18 +125,16 @@ def _unreadable(probe: Probe, error: UsageError) -> ProbeResult:
     return ProbeResult(WHOLE_ACCOUNT, *probed, State.REFUSED, None, *told)
 
 
-@arguments.checked
-@arguments.with_parameters_of(Selecting)
-def check(*given: Any, **named: Any) -> Check:
+@taking(Selecting)
+def check(asked: Selecting) -> Check:
     """Ask for one token and one cheap call per family of each account; return who works.
 
     Keeps WeChat's quota numbers for later plans and runs. In a running event loop call it in a
     thread. Raises UsageError, Unauthorised or Unanswered if the accounts of a platform cannot be
     listed, and HarvesterError if the output cannot be read.
     """
-    asked = Selecting(*given, **named)
     opened = partial(open_project, asked.manifest, asked.selection(), asked.output, "asked")
-    return arguments.in_own_record(lambda: _check_project(opened()))
+    return in_own_record(lambda: _check_project(opened()))
 
 
 def _check_project(project: Project) -> Check:

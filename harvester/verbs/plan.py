@@ -22,8 +22,7 @@ from harvester.storage import coverage_scan
 from harvester.storage.coverage_scan import Refetch
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger
-from harvester.verbs import arguments
-from harvester.verbs.arguments import Selecting, ShardName
+from harvester.verbs.arguments import Selecting, ShardName, shard_of, taking
 from harvester.verbs.project import open_project
 from harvester.verbs.results import VerbResult
 
@@ -67,20 +66,18 @@ class PlanArguments(Selecting):
     refetch: Refetch | None = None
 
 
-@arguments.checked
-@arguments.with_parameters_of(PlanArguments)
-def plan(*given: Any, **named: Any) -> Plan:
+@taking(PlanArguments)
+def plan(asked: PlanArguments) -> Plan:
     """Return what a run would ask now. Asks nothing, writes nothing and needs no secret.
 
     The arguments are those of `run`. Raises UsageError, for a shard without buckets too, and for
     files of a newer version or another number of buckets; HarvesterError if the output cannot be
     read.
     """
-    asked = PlanArguments(*given, **named)
     project = open_project(asked.manifest, asked.selection(), asked.output)
     tree, now = project.tree, project.clock.started_at
     buckets, today = project.manifest.output.buckets, calendar.today(now)
-    own = own_buckets(buckets, arguments.shard_of(asked.shard))
+    own = own_buckets(buckets, shard_of(asked.shard))
     # As a run of the shard sees it: prices are of its own accounts.
     mine = of_shard(project.manifest, own)
     want = wanted_days.wanted(mine, now)

@@ -294,9 +294,8 @@ class Run:
         shared_run.run(self._log, self.project, options)
 
 
-@arguments.checked
-@arguments.with_parameters_of(RunArguments)
-def run(*given: Any, **named: Any) -> Result:  # noqa: D417 - they are those of RunArguments
+@arguments.taking(RunArguments)
+def run(asked: RunArguments) -> Result:  # noqa: D417 - its parameters are those of RunArguments
     """Fetch the days that the output lacks, and publish them. Safe to repeat and to kill.
 
     An exception that a signal handler raises meanwhile, as KeyboardInterrupt, ends the run in order
@@ -336,7 +335,7 @@ def run(*given: Any, **named: Any) -> Result:  # noqa: D417 - they are those of 
         UsageError: The manifest or an argument is wrong; nothing was requested.
         Busy: Another run holds the accounts for longer than ``lock_timeout``.
     """
-    return Run(RunArguments(*given, **named)).result()
+    return Run(asked).result()
 
 
 @arguments.with_parameters_of(RunArguments)
