@@ -18,8 +18,7 @@ from harvester.verbs.arguments import selection
 from harvester.verbs.changes import ALL_CHANGES
 from harvester.verbs.erasure import ErasureRequest
 from harvester.verbs.forget import erase
-from harvester.verbs.lakehouse.export import Exported, export
-from harvester.verbs.lakehouse.table_export import ExportedTable
+from harvester.verbs.lakehouse.export import Exported, ExportedTable, export
 from harvester.verbs.verify import mended
 from tests.support.run_harness import DAILY, RunHarness
 
