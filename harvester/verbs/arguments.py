@@ -74,9 +74,7 @@ class Selecting:
         return selection(self.accounts, self.datasets, self.jobs, self.begin_date, self.end_date)
 
 
-def with_parameters_of(
-    source: Callable[P, object],
-) -> Callable[[Callable[..., T]], Callable[P, T]]:
+def with_parameters_of(source: Callable[P, object]) -> Callable[[Callable[..., T]], Callable[P, T]]:
     """Give a function the parameters of another, for readers of its help and for type checkers."""
 
     def give(function: Callable[..., T]) -> Callable[P, T]:

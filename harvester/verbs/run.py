@@ -82,11 +82,7 @@ class Run:
     project: Project
 
     def __init__(
-        self,
-        given: RunArguments,
-        *,
-        files: Sequence[UserFile] = (),
-        watch: Watch | None = None,
+        self, given: RunArguments, *, files: Sequence[UserFile] = (), watch: Watch | None = None
     ) -> None:
         self.given = given
         self._watch = watch or (show_bar if given.progress == "auto" else show_no_progress)
