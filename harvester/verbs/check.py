@@ -161,14 +161,11 @@ def _check_project(project: Project) -> Check:
 def _refused(found: Check, manifest: Manifest) -> Iterator[Refused]:
     """Yield the refusals of a check, each with the datasets of its family."""
     names = {account.appid: names for account, names in manifest.datasets_of_accounts()}
+    families = {name: dataset.family for name, dataset in manifest.datasets.items()}
     for account in found.accounts:
         for finding in account.findings:
             if finding.state is State.REFUSED:
-                datasets = (
-                    name
-                    for name in names[account.appid]
-                    if manifest.datasets[name].family == finding.family
-                )
+                datasets = (x for x in names[account.appid] if families[x] == finding.family)
                 yield Refused(account.appid, (*datasets,), finding.errcode, finding.meaning)
 
 
@@ -213,10 +210,7 @@ async def check_accounts(manifest: Manifest, context: RunContext) -> Check:
     clock, accounts = context.clock, manifest.asked_accounts
     check = Check(
         [AccountCheck(account.appid, account.name) for account in accounts],
-        paused=[
-            AccountCheck(account.appid, account.name, paused=account)
-            for account in paused_accounts(manifest)
-        ],
+        paused=[AccountCheck(x.appid, x.name, paused=x) for x in paused_accounts(manifest)],
     )
     # The calls of one account are made one after the other, also if a part of it is paused.
     by_appid: defaultdict[str, list[AccountCheck]] = defaultdict(list)
