@@ -12,31 +12,19 @@ from cyclopts.argument import ArgumentCollection
 
 MANIFEST = "MANIFEST"
 
-REPEATED = (
-    MANIFEST,
-    "--output",
-    "--begin-date",
-    "--end-date",
-    "--accounts",
-    "--datasets",
-    "--jobs",
-    "--shard",
-    "--processes",
-    "--max-duration",
-    "--lang",
-)
-"""Arguments that a next command repeats: what it is about, how long it may take, its language."""
+_ABOUT = (MANIFEST, "--output", "--begin-date", "--end-date", "--accounts", "--datasets", "--jobs")
 
 PROPOSED = {
-    "run": REPEATED,
-    "check": REPEATED[:7],
-    "status": (*REPEATED[:7], "--lang"),
-    "verify": REPEATED[:7],
-    "forget": (*REPEATED[:2], "--accounts", "--datasets"),
+    "run": (*_ABOUT, "--shard", "--processes", "--max-duration", "--lang"),
+    "check": _ABOUT,
+    "status": (*_ABOUT, "--lang"),
+    "verify": _ABOUT,
+    "forget": (MANIFEST, "--output", "--accounts", "--datasets"),
 }
-"""The repeated arguments that each verb of a next command has.
+"""The arguments that a next command of each verb repeats.
 
-Written out, because to ask the command line for them would load the module of the verb.
+They say what it is about, how long it may take, and its language. Written out, because to ask the
+command line for them would load the module of the verb.
 """
 
 _typed: ContextVar[Mapping[str, tuple[str, ...]]] = ContextVar("typed")

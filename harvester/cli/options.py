@@ -49,53 +49,40 @@ JOBS = Path("jobs.yaml")
 """The manifest where none is named."""
 
 
+_OUTPUT = "The output, instead of the manifest's: a directory or s3://…, gs://…, az://…."
+_LANG = "The language of the texts, `en` or `zh`: English by default."
+_REFETCH = (
+    "Treat the selected days, or only those of this state, as missing. "
+    "Old rows stay until new ones arrive."
+)
+_SHARD = (
+    "Take one part of the accounts: 1/8 to 8/8, or auto: by the index that Kubernetes, "
+    "AWS Batch, Cloud Run or Slurm has set."
+)
+_LOCK_TIMEOUT = (
+    "How long to wait for accounts that another run holds: 10m; by default 0 on a disk, "
+    "and one lease and 5 s in an object store."
+)
+_OK_EXIT = "Exit codes to turn into 0, separated by commas: 3,75."
+
 ManifestPath: TypeAlias = Annotated[Path, value("HARVESTER_MANIFEST", help="The manifest.")]
-Output: TypeAlias = Annotated[
-    str | None,
-    value(
-        "HARVESTER_OUTPUT",
-        help="The output, instead of the manifest's: a directory or s3://…, gs://…, az://….",
-    ),
-]
+Output: TypeAlias = Annotated[str | None, value("HARVESTER_OUTPUT", help=_OUTPUT)]
 Format: TypeAlias = Annotated[
     Literal["text", "json"], value("HARVESTER_FORMAT", help="The format of stdout.")
 ]
-Lang: TypeAlias = Annotated[
-    Language | None,
-    value("HARVESTER_LANG", help="The language of the texts, `en` or `zh`: English by default."),
-]
+Lang: TypeAlias = Annotated[Language | None, value("HARVESTER_LANG", help=_LANG)]
 Refetch: TypeAlias = Annotated[
     Literal["all", "empty", "provisional", "quarantined", "refused"] | None,
-    value(
-        "HARVESTER_REFETCH",
-        help="Treat the selected days, or only those of this state, as missing. "
-        "Old rows stay until new ones arrive.",
-    ),
+    value("HARVESTER_REFETCH", help=_REFETCH),
 ]
-Shard: TypeAlias = Annotated[
-    str | None,
-    value(
-        "HARVESTER_SHARD",
-        help="Take one part of the accounts: 1/8 to 8/8, or auto: by the index that Kubernetes, "
-        "AWS Batch, Cloud Run or Slurm has set.",
-    ),
-]
-LockTimeout: TypeAlias = Annotated[
-    str | None,
-    value(
-        "HARVESTER_LOCK_TIMEOUT",
-        help="How long to wait for accounts that another run holds: 10m; by default 0 on a disk, "
-        "and one lease and 5 s in an object store.",
-    ),
-]
+Shard: TypeAlias = Annotated[str | None, value("HARVESTER_SHARD", help=_SHARD)]
+LockTimeout: TypeAlias = Annotated[str | None, value("HARVESTER_LOCK_TIMEOUT", help=_LOCK_TIMEOUT)]
 Labels: TypeAlias = Annotated[
     tuple[str, ...], value("HARVESTER_LABEL", env_var_split=_at_commas, show_default=False)
 ]
 Metrics: TypeAlias = Annotated[Path | None, value("HARVESTER_METRICS")]
 # Underscored in signatures, because no verb reads it: `harvester.cli.invoke` does, for all verbs.
-OkExit: TypeAlias = Annotated[
-    str, value("HARVESTER_OK_EXIT", help="Exit codes to turn into 0, separated by commas: 3,75.")
-]
+OkExit: TypeAlias = Annotated[str, value("HARVESTER_OK_EXIT", help=_OK_EXIT)]
 
 
 @Parameter(name="*")

@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from functools import partial
-from inspect import signature
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -31,7 +31,7 @@ from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, ManifestSource, Names
 from harvester.verbs.project import narrowed, read_manifest
 from harvester.verbs.results import Result
-from harvester.verbs.run import run
+from harvester.verbs.run import Run, RunArguments
 
 _SCHEMA = (
     "shard string not null, run_id string not null, outcome string not null,"
@@ -100,16 +100,27 @@ def harvest(
         Unfinished, PartialFailure, Unauthorised, Stopped, RunFailed: A shard has an outcome that is
             not accepted. All shards have ended, and what they obtained is published.
     """
-    asked = {name: value for name, value in locals().items() if name != "spark"}
-    arguments.check(harvest, asked)
-    given = {name: value for name, value in asked.items() if name in signature(run).parameters}
+    asked = RunArguments(
+        manifest=manifest,
+        accounts=accounts,
+        datasets=datasets,
+        jobs=jobs,
+        begin_date=begin_date,
+        end_date=end_date,
+        output=output,
+        max_duration=max_duration,
+        lock_timeout=lock_timeout,
+        labels=labels,
+    )
+    own = {"shards": shards, "accept": accept, "forward_env": forward_env}
+    arguments.check(harvest, {**vars(asked), **own})
     context = _context_of(spark)
     found = read_manifest(manifest)
     count = _number_of_shards(shards, found.output.buckets, _slots(context))
-    _check(given, found)
-    given["output"] = _shared_place(found, output)
-    given["labels"] = {**(labels or {}), "spark_application": context.applicationId}
-    task = partial(_run_shard, given, frozenset(accept), count)
+    _check(asked, found)
+    labels = {**(labels or {}), "spark_application": context.applicationId}
+    asked = replace(asked, output=_shared_place(found, output), labels=labels)
+    task = partial(_run_shard, asked, frozenset(accept), count)
     with _forwarded(context, _variables(forward_env)):
         tasks = context.parallelize(range(count), count).setName("harvester").map(task)
         # Only now the variables of the workers are fixed: an RDD is made when it is needed.
@@ -120,7 +131,7 @@ def harvest(
 
 
 def _run_shard(
-    given: Mapping[str, Any], accept: frozenset[str], count: int, index: int
+    asked: RunArguments, accept: frozenset[str], count: int, index: int
 ) -> tuple[Any, ...] | HarvesterError:
     """Run a shard in the task of an executor, and return its row or its error.
 
@@ -130,8 +141,8 @@ def _run_shard(
     shard, attempt = f"{index + 1}/{count}", TaskContext.get()
     number = {} if attempt is None else {"spark_attempt": str(attempt.attemptNumber())}
     try:
-        labels = given["labels"] | number
-        result = run(**{**given, "labels": labels, "shard": (index + 1, count)})
+        labels = {**(asked.labels or {}), **number}
+        result = Run(replace(asked, labels=labels, shard=(index + 1, count))).result()
         if result.outcome not in accept:
             result.raise_for_outcome()
         return _row(shard, result)
@@ -143,13 +154,12 @@ def _run_shard(
         return _named(HarvesterError(bug, "Please report it with the message."), shard)
 
 
-def _check(given: Mapping[str, Any], manifest: Manifest) -> None:
+def _check(asked: RunArguments, manifest: Manifest) -> None:
     """Raise UsageError for an argument that each task would refuse."""
-    arguments.seconds(given["max_duration"])
-    arguments.timeout_seconds(given["lock_timeout"])
-    arguments.labels_of(given["labels"])
-    chosen = arguments.selection(*map(given.__getitem__, arguments.SELECTING))
-    narrowed(manifest, chosen, time.time())
+    arguments.seconds(asked.max_duration)
+    arguments.timeout_seconds(asked.lock_timeout)
+    arguments.labels_of(asked.labels)
+    narrowed(manifest, asked.selection(), time.time())
 
 
 def _row(shard: str, result: Result) -> tuple[Any, ...]:

@@ -156,8 +156,7 @@ def account_statuses(
         appid = account.appid
         own = {name: (of[appid], states[name][appid]) for name, of in want.items() if appid in of}
         if own:
-            why = lacks.get(appid, []), now, since.get(appid)
-            found.append(_status(account, own, *why))
+            found.append(_status(account, own, lacks.get(appid, []), now, since.get(appid)))
     return sorted(found, key=_urgency)
 
 

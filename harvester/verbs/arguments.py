@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import copy_context
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cache, partial, wraps
 from inspect import formatannotation, signature
@@ -27,10 +28,11 @@ from harvester.manifest.narrowing import Selection
 from harvester.manifest.option_values import option, spelled
 from harvester.planning.engine_shard import shard_of_engine
 from harvester.planning.sharding import own_buckets
-from harvester.runs.record.labels import check_labels, parse_labels
+from harvester.runs.record.labels import check_labels
 
 P = ParamSpec("P")
 T = TypeVar("T")
+A = TypeVar("A")
 
 
 ManifestSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | Manifest
@@ -54,8 +56,35 @@ _validator: Callable[[Any], TypeAdapter[Any]] = cache(
     partial(TypeAdapter, config=ConfigDict(arbitrary_types_allowed=True))
 )
 
-SELECTING = ("accounts", "datasets", "jobs", "begin_date", "end_date")
-"""The arguments that narrow a manifest, in the order of `selection`."""
+
+@dataclass(frozen=True, kw_only=True)
+class Selecting:
+    """A manifest, the options that narrow it, and the output that replaces its own."""
+
+    manifest: ManifestSource = field(kw_only=False)
+    accounts: Names = None
+    datasets: Names = None
+    jobs: Names = None
+    begin_date: AnyDay = None
+    end_date: AnyDay = None
+    output: str | os.PathLike[str] | None = None
+
+    def selection(self) -> Selection:
+        """Return the filters. Raises UsageError for an empty name."""
+        return selection(self.accounts, self.datasets, self.jobs, self.begin_date, self.end_date)
+
+
+def with_parameters_of(source: Callable[P, object]) -> Callable[[Callable[..., T]], Callable[P, T]]:
+    """Give a function the parameters of another, for readers of its help and for type checkers."""
+
+    def give(function: Callable[..., T]) -> Callable[P, T]:
+        own = signature(function).return_annotation
+        function.__annotations__ = {**get_type_hints(source), "return": own}
+        shape = signature(source).replace(return_annotation=own)
+        function.__signature__ = shape  # type: ignore[attr-defined]
+        return function
+
+    return give
 
 
 def checked(function: Callable[P, T]) -> Callable[P, T]:
@@ -67,6 +96,21 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
         return function(*given, **named)
 
     return call
+
+
+def taking(kind: Callable[P, A]) -> Callable[[Callable[[A], T]], Callable[P, T]]:
+    """Give a function that takes a dataclass its fields as parameters, and check each call."""
+
+    def give(function: Callable[[A], T]) -> Callable[P, T]:
+        @checked
+        @with_parameters_of(kind)
+        @wraps(function)
+        def call(*given: P.args, **named: P.kwargs) -> T:
+            return function(kind(*given, **named))
+
+        return call
+
+    return give
 
 
 def check(function: Callable[..., object], given: Mapping[str, object]) -> None:
@@ -139,8 +183,8 @@ def selection(
     accounts: Names, datasets: Names, jobs: Names, begin_date: AnyDay, end_date: AnyDay
 ) -> Selection:
     """Return the filters of a call."""
-    given = zip((accounts, datasets, jobs), SELECTING, strict=False)
-    return Selection(begin_date, end_date, *(names(*each) for each in given))
+    words = {"accounts": accounts, "datasets": datasets, "jobs": jobs}
+    return Selection(begin_date, end_date, *(names(each, name) for name, each in words.items()))
 
 
 def shard_of(shard: ShardName) -> tuple[int, int]:
@@ -189,9 +233,9 @@ def timeout_seconds(timeout: str | timedelta | None) -> float | None:
     return 0.0 if timeout == "0" else seconds(timeout, "lock_timeout")
 
 
-def labels_of(labels: Mapping[str, str] | tuple[str, ...] | None) -> dict[str, str]:
-    """Return the labels of a call, or of texts like ``team=growth``. Raises UsageError."""
-    return parse_labels(labels) if isinstance(labels, tuple) else check_labels(labels or {})
+def labels_of(labels: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the labels of a call. Raises UsageError."""
+    return check_labels(labels or {})
 
 
 def names(given: Names, argument: str) -> tuple[str, ...]:

@@ -30,8 +30,7 @@ from harvester.storage.layout import Tree
 from harvester.storage.state import change_reader
 from harvester.storage.state.change_entries import BrokenHistory, LogPosition, cursor, parse_cursor
 from harvester.tables import arrow_functions as pc
-from harvester.verbs import arguments
-from harvester.verbs.arguments import ManifestSource
+from harvester.verbs.arguments import ManifestSource, checked
 from harvester.verbs.project import open_alone, open_project
 
 _BUCKET = re.compile(r"(\d+)-of-(0*[1-9]\d*)")
@@ -108,7 +107,7 @@ ALL_CHANGES = ChosenChanges()
 """The whole feed."""
 
 
-@arguments.checked
+@checked
 def changes(
     manifest: ManifestSource | None,
     *,

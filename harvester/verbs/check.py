@@ -43,8 +43,7 @@ from harvester.runs.run_log import locked, new_run_log
 from harvester.runs.runtime import Project, RunContext
 from harvester.storage import layout
 from harvester.storage.layout import Tree
-from harvester.verbs import arguments
-from harvester.verbs.arguments import AnyDay, ManifestSource, Names
+from harvester.verbs.arguments import ManifestSource, Selecting, in_own_record, taking
 from harvester.verbs.check_report import WHOLE_ACCOUNT, AccountCheck, Check, ProbeResult, State
 from harvester.verbs.project import open_project, warn_of_doubts
 
@@ -126,27 +125,16 @@ def _unreadable(probe: Probe, error: UsageError) -> ProbeResult:
     return ProbeResult(WHOLE_ACCOUNT, *probed, State.REFUSED, None, *told)
 
 
-@arguments.checked
-def check(
-    manifest: ManifestSource,
-    *,
-    accounts: Names = None,
-    datasets: Names = None,
-    jobs: Names = None,
-    begin_date: AnyDay = None,
-    end_date: AnyDay = None,
-    output: str | os.PathLike[str] | None = None,
-) -> Check:
+@taking(Selecting)
+def check(asked: Selecting) -> Check:
     """Ask for one token and one cheap call per family of each account; return who works.
 
     Keeps WeChat's quota numbers for later plans and runs. In a running event loop call it in a
     thread. Raises UsageError, Unauthorised or Unanswered if the accounts of a platform cannot be
     listed, and HarvesterError if the output cannot be read.
     """
-    chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
-    return arguments.in_own_record(
-        lambda: _check_project(open_project(manifest, chosen, output, "asked"))
-    )
+    opened = partial(open_project, asked.manifest, asked.selection(), asked.output, "asked")
+    return in_own_record(lambda: _check_project(opened()))
 
 
 def _check_project(project: Project) -> Check:
@@ -173,14 +161,11 @@ def _check_project(project: Project) -> Check:
 def _refused(found: Check, manifest: Manifest) -> Iterator[Refused]:
     """Yield the refusals of a check, each with the datasets of its family."""
     names = {account.appid: names for account, names in manifest.datasets_of_accounts()}
+    families = {name: dataset.family for name, dataset in manifest.datasets.items()}
     for account in found.accounts:
         for finding in account.findings:
             if finding.state is State.REFUSED:
-                datasets = (
-                    name
-                    for name in names[account.appid]
-                    if manifest.datasets[name].family == finding.family
-                )
+                datasets = (x for x in names[account.appid] if families[x] == finding.family)
                 yield Refused(account.appid, (*datasets,), finding.errcode, finding.meaning)
 
 
@@ -225,10 +210,7 @@ async def check_accounts(manifest: Manifest, context: RunContext) -> Check:
     clock, accounts = context.clock, manifest.asked_accounts
     check = Check(
         [AccountCheck(account.appid, account.name) for account in accounts],
-        paused=[
-            AccountCheck(account.appid, account.name, paused=account)
-            for account in paused_accounts(manifest)
-        ],
+        paused=[AccountCheck(x.appid, x.name, paused=x) for x in paused_accounts(manifest)],
     )
     # The calls of one account are made one after the other, also if a part of it is paused.
     by_appid: defaultdict[str, list[AccountCheck]] = defaultdict(list)

@@ -37,7 +37,6 @@ MAX_BYTES = 256 << 20
 
 _PERIODS = [x.name for x in CATALOGUE.values() if x.grain in (Grain.WEEK, Grain.MONTH)]
 _REMOVED = object()
-_SHOWN = 3
 
 
 class ErasureRequest(NamedTuple):
@@ -80,22 +79,17 @@ class ErasureRequest(NamedTuple):
 def refuse_wanted(target: ErasureRequest, want: Wanted) -> None:
     """Raise UsageError if the manifest wants days to erase: a run would fetch them again."""
     still = [
-        (appid, name, wanted & target.days)
+        f"{appid} {name} {day_text(oldest(days))}..{day_text(newest(days))}"
         for name in sorted(target.datasets & want.keys())
         for appid, wanted in sorted(want[name].items())
-        if appid in target.appids and wanted & target.days
+        if appid in target.appids and (days := wanted & target.days)
     ]
-    if not still:
-        return
-    lines = [
-        f"{appid} {name} {day_text(oldest(wanted))}..{day_text(newest(wanted))}"
-        for appid, name, wanted in still[:_SHOWN]
-    ]
-    begin = "" if target.before is None else f", or let them begin on {day_text(target.before)}"
-    raise UsageError(
-        ("the manifest still wants what is to be forgotten:", and_more(lines, len(still))),
-        f"take the accounts off the jobs{begin}; the next run would fetch all of it again",
-    )
+    if still:
+        begin = "" if target.before is None else f", or let them begin on {day_text(target.before)}"
+        raise UsageError(
+            ("the manifest still wants what is to be forgotten:", and_more(still[:3], len(still))),
+            f"take the accounts off the jobs{begin}; the next run would fetch all of it again",
+        )
 
 
 def remaining_rows(batches: Iterable[pa.RecordBatch], target: ErasureRequest) -> Iterator[Slice]:

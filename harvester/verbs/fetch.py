@@ -40,8 +40,7 @@ from harvester.tables.columns import arrow_schema
 from harvester.tables.day_rows import Decoded
 from harvester.tables.row_difference import ChangedValue, differences, plain_rows
 from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
-from harvester.verbs import arguments
-from harvester.verbs.arguments import ManifestSource
+from harvester.verbs.arguments import ManifestSource, checked, in_own_record, timeout_seconds
 from harvester.verbs.project import open_project
 
 
@@ -107,7 +106,7 @@ class Answer(Brief):
         return {**members, "answer": self.answer}
 
 
-@arguments.checked
+@checked
 def fetch(
     manifest: ManifestSource,
     account: str,
@@ -125,14 +124,14 @@ def fetch(
     account that a run holds. In a running event loop call it in a thread. Raises UsageError, Busy
     if a run holds the account for longer, and HarvesterError if the output cannot be read.
     """
-    timeout = arguments.timeout_seconds(lock_timeout)
+    timeout = timeout_seconds(lock_timeout)
     days = str(begin), str(begin if end is None else end)
 
     def ask() -> Answer:
         project = open_project(manifest, output=output)._replace(lock_timeout=timeout)
         return _ask(project, account, dataset, days)
 
-    return arguments.in_own_record(ask)
+    return in_own_record(ask)
 
 
 def _ask(project: Project, account: str, dataset: str, days: tuple[str, str]) -> Answer:

@@ -296,7 +296,6 @@ def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
 
 def _forget_quarantined(erasing: _Erasure, dataset: str) -> int:
     """Delete answers in quarantine and count their days; one that begins before goes entirely."""
-    before = erasing.request.before
     count = 0
     begins = {
         (entry.appid, calendar.day_of(entry.day)): calendar.day_of(entry.begin_date)
@@ -308,7 +307,7 @@ def _forget_quarantined(erasing: _Erasure, dataset: str) -> int:
                 day
                 for day in kept
                 # The kept answer has all days of its window, those before the limit too.
-                if before is None or min(day, begins.get((appid, day), day)) < before
+                if erasing.request.has(dataset, min(day, begins.get((appid, day), day)))
             ]
             count += len(chosen)
             if not erasing.dry:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -23,8 +22,7 @@ from harvester.storage import coverage_scan
 from harvester.storage.coverage_scan import Refetch
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger
-from harvester.verbs import arguments
-from harvester.verbs.arguments import AnyDay, ManifestSource, Names, ShardName
+from harvester.verbs.arguments import Selecting, ShardName, shard_of, taking
 from harvester.verbs.project import open_project
 from harvester.verbs.results import VerbResult
 
@@ -60,35 +58,31 @@ _OF_THE_PRICE = ("bound_seconds", "bound_by", "quota_questions", "calendar_days"
 """Members of a price that stand beside it in a plan."""
 
 
-@arguments.checked
-def plan(
-    manifest: ManifestSource,
-    *,
-    accounts: Names = None,
-    datasets: Names = None,
-    jobs: Names = None,
-    begin_date: AnyDay = None,
-    end_date: AnyDay = None,
-    output: str | os.PathLike[str] | None = None,
-    shard: ShardName = None,
-    refetch: Refetch | None = None,
-) -> Plan:
+@dataclass(frozen=True, kw_only=True)
+class PlanArguments(Selecting):
+    """The arguments of a plan, which are those of a run."""
+
+    shard: ShardName = None
+    refetch: Refetch | None = None
+
+
+@taking(PlanArguments)
+def plan(asked: PlanArguments) -> Plan:
     """Return what a run would ask now. Asks nothing, writes nothing and needs no secret.
 
     The arguments are those of `run`. Raises UsageError, for a shard without buckets too, and for
     files of a newer version or another number of buckets; HarvesterError if the output cannot be
     read.
     """
-    chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
-    project = open_project(manifest, chosen, output)
+    project = open_project(asked.manifest, asked.selection(), asked.output)
     tree, now = project.tree, project.clock.started_at
     buckets, today = project.manifest.output.buckets, calendar.today(now)
-    own = own_buckets(buckets, arguments.shard_of(shard))
+    own = own_buckets(buckets, shard_of(asked.shard))
     # As a run of the shard sees it: prices are of its own accounts.
     mine = of_shard(project.manifest, own)
     want = wanted_days.wanted(mine, now)
     states = coverage_scan.read(tree, want, now, mine.datasets).states
-    missing = coverage_scan.to_ask(states, want, refetch)
+    missing = coverage_scan.to_ask(states, want, asked.refetch)
     found = wanted_days.summarise(mine, want, missing)
     priced = cost.price(mine, missing, found, _quotas(mine, tree, own, now), now)
     price = {name: each for name, each in plain(priced).items() if name not in _OF_THE_PRICE}

@@ -16,8 +16,8 @@ from harvester.planning import wanted_days
 from harvester.runs.runtime import Project
 from harvester.storage import layout
 from harvester.storage.backends import user_file
-from harvester.verbs import arguments, summary_file
-from harvester.verbs.arguments import AnyDay, ManifestSource, Names
+from harvester.verbs import summary_file
+from harvester.verbs.arguments import AnyDay, ManifestSource, Names, checked, selection
 from harvester.verbs.page import assembly, tables
 from harvester.verbs.page.facts import View
 from harvester.verbs.project import is_inside
@@ -34,7 +34,7 @@ class ReportPage(VerbResult):
     sentence: str
 
 
-@arguments.checked
+@checked
 def report(
     manifest: ManifestSource | None = None,
     *,
@@ -55,7 +55,7 @@ def report(
     manifest the wanted days are what the last runs kept of theirs in ``output``. Raises UsageError,
     and HarvesterError if the output cannot be read or the page cannot be written.
     """
-    chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
+    chosen = selection(accounts, datasets, jobs, begin_date, end_date)
     project = open_to_read(manifest, chosen, output)
     target, now = _target(html, project), project.clock.started_at
     found = find(project.manifest, project.tree, wanted_days.wanted(project.manifest, now), now)

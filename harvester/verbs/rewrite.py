@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import chain, groupby
@@ -18,28 +19,32 @@ from operator import attrgetter, itemgetter
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from harvester.core.calendar import Month
 from harvester.core.config.settings import Output
 from harvester.core.dataset import Dataset
-from harvester.core.errors import UsageError
+from harvester.core.errors import DamagedOutput, UsageError
 from harvester.core.model import Partition, bucket_of
 from harvester.core.text.inert_text import inert
 from harvester.manifest.option_values import place_named, spelled
+from harvester.runs.record.run_record import feed_entry
 from harvester.runs.run_log import RunLog, locked, new_run_log, recorded
 from harvester.storage import layout, partition_reader, partition_writer, publish
-from harvester.storage.backends.base import LOCKS, META_DIR
+from harvester.storage.backends.base import LOCKS, META_DIR, FileInfo, read_bytes
+from harvester.storage.derived import derived_files
 from harvester.storage.footer import Footer
-from harvester.storage.layout import TABLES, Tree, open_tree
+from harvester.storage.layout import ACCOUNTS, COVERAGE, TABLES, Tree, open_tree
 from harvester.storage.partition_reader import DataFile
 from harvester.storage.partition_writer import NewFile
 from harvester.storage.publication import Published
 from harvester.storage.state import rewrite_journal
+from harvester.storage.state.change_log import ChangeLog
 from harvester.tables import coverage, row_groups, schema_upgrade
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import Coverage
-from harvester.verbs import tree_copy
 from harvester.verbs.arguments import ManifestSource, checked
+from harvester.verbs.erasure import MAX_BYTES, refuse_long
 from harvester.verbs.project import is_inside, open_harvested
 from harvester.verbs.results import VerbResult
 
@@ -48,6 +53,9 @@ BATCH_ROWS = 16_384
 
 MAX_BUCKETS = 9_999
 """Maximum number of buckets that a manifest may name."""
+
+_LEFT_OUT = (layout.RAW, layout.DERIVED, layout.VIEWS, LOCKS, rewrite_journal.JOURNAL)
+"""Beginnings of the names of side files that the new tree makes for itself."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -124,13 +132,13 @@ def rewrite_tree(
     # Before any file of data: from now on every verb but this one refuses the new tree.
     rewrite_journal.write(target, begun)
     with recorded(new):
-        tree_copy.clear(target, datasets)
-        tree_copy.copy_side_files(source, target)
-        tree_copy.copy_tables(source, target)
+        _clear(target, datasets)
+        _copy_side_files(source, target)
+        _copy_tables(source, target)
         new.open(target, list(range(target.buckets)), is_new=True)
         made = (_make_dataset(source, target, each, new) for each in datasets.values())
         rows = [file.rows_after for file in chain.from_iterable(made)]
-        tree_copy.retire_former_names(source, target, datasets, new)
+        _retire_former_names(source, target, datasets, new)
     for tree in (source, target):
         # Without its lease another run may have changed the tree meanwhile: then all is made anew.
         tree.hold.check()
@@ -233,3 +241,89 @@ def _batches(stored: DataFile, dataset: Dataset) -> Iterator[pa.RecordBatch]:
     if not stored.is_older:
         return stored.batches(arrow_schema(dataset), BATCH_ROWS)
     return (schema_upgrade.upgraded(x, dataset) for x in stored.batches(None, BATCH_ROWS))
+
+
+def _clear(target: Tree, datasets: Iterable[str]) -> None:
+    """Remove what a killed try has made: it may have accounts that were forgotten since.
+
+    Raises StoreError, and LeaseLost once another command may work in the tree.
+    """
+    store = target.store
+    names = [target.name(part) for name in datasets for part in layout.partitions(target, name)]
+    for table in TABLES:
+        names += [file.name for file in derived_files.files(store, table)]
+    names += [file.name for file in _side_files(target)]
+    for name in names:
+        # Without its lease another rewrite may be filling the tree.
+        target.hold.check()
+        store.delete(name)
+
+
+def _copy_side_files(source: Tree, target: Tree) -> None:
+    """Copy change logs, quarantine, run records and other side files.
+
+    Cursors stay valid, because the change logs of the new tree go on from there.
+    """
+    side_files = _side_files(source)
+    refuse_long(source, side_files, MAX_BYTES, "move it away, then run again")
+    for found in side_files:
+        # None of them is longer than that, so each fits in memory.
+        if (data := read_bytes(source.store, found.name, MAX_BYTES)) is not None:
+            target.store.put(found.name, data)
+
+
+def _copy_tables(source: Tree, target: Tree) -> None:
+    """Copy `accounts` and `coverage`, in the buckets of the new tree. Raises StoreError.
+
+    They cannot be made anew: they have accounts that no manifest and no file has any more, and of
+    those a later `forget` must find what readers of tables still have.
+    """
+    for table in (ACCOUNTS, COVERAGE):
+        by_folder = defaultdict[str, list[pa.Table]](list)
+        for file in derived_files.files(source.store, table):
+            # A damaged one is made again by the next run.
+            with suppress(DamagedOutput):
+                rows = derived_files.read(source.store, file.name)
+                by_folder[file.name.rpartition("/")[0]].append(rows)
+        for folder, tables in by_folder.items():
+            _put_rows(target, folder, pa.concat_tables(tables))
+
+
+def _put_rows(tree: Tree, folder: str, rows: pa.Table) -> None:
+    """Put rows into the files of a folder, by bucket."""
+    names = [name for name in ("dataset", "appid", "begin_date") if name in rows.schema.names]
+    rows = rows.sort_by([(name, "ascending") for name in names])
+    buckets = pa.array([bucket_of(x, tree.buckets) for x in rows["appid"].to_pylist()])
+    for bucket in buckets.unique().to_pylist():
+        part = f"{folder}/part-{tree.bucket_label(bucket)}.parquet"
+        _put_part(tree, part, rows.filter(pc.equal(buckets, bucket)))
+
+
+def _put_part(tree: Tree, name: str, rows: pa.Table) -> None:
+    """Put rows into a file, with a row group for each dataset."""
+    datasets = rows["dataset"].unique() if "dataset" in rows.schema.names else []
+    pieces = [rows.filter(pc.equal(rows["dataset"], dataset)) for dataset in datasets] or [rows]
+    derived_files.replace(tree, name, lambda _: pieces)
+
+
+def _retire_former_names(source: Tree, target: Tree, datasets: Iterable[str], new: RunLog) -> None:
+    """Record that the files of another number of buckets are gone, in the logs of those buckets."""
+    if source.buckets == target.buckets:
+        return
+    # A reader that goes on from an old cursor must hear that the files it knows are not there.
+    former = replace(target, buckets=source.buckets)
+    log = ChangeLog(former, new.run_id, new.stream.now)
+    log.open(map(former.bucket_label, range(former.buckets)), is_new=True)
+    for name in datasets:
+        for partition in layout.partitions(source, name):
+            log.add(feed_entry(Published(*partition[:2], source.name(partition), op="deleted")))
+    log.close()
+
+
+def _side_files(tree: Tree) -> list[FileInfo]:
+    """Return the side files that are copied: no raw log, lock, view, temporary file or journal."""
+    return [
+        file
+        for file in tree.store.list(META_DIR)
+        if not file.name.startswith(_LEFT_OUT) and not file.name.endswith(".tmp")
+    ]

@@ -8,15 +8,15 @@ ends in order, and the exception goes on.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
-import os
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, ParamSpec, Self, TypeAlias
+from inspect import signature
+from typing import Any, Literal, Self
 
 from harvester.core.calendar import utc_text
 from harvester.core.errors import Busy, HarvesterError, UsageError
@@ -39,18 +39,33 @@ from harvester.storage.coverage_scan import Refetch
 from harvester.storage.state import manifests
 from harvester.storage.state.quota_ledger import quota_use
 from harvester.verbs import arguments, summary_file
-from harvester.verbs.arguments import SELECTING, AnyDay, ManifestSource, Names, Processes, ShardName
+from harvester.verbs.arguments import Processes, Selecting, ShardName
 from harvester.verbs.progress import duration_text, show_bar
 from harvester.verbs.project import open_quietly, warn_of_exposure
 from harvester.verbs.results import Result
 from harvester.verbs.sql import script as views
 
-P = ParamSpec("P")
-_Coming: TypeAlias = Coroutine[Any, Any, Result]
-
 _STEP_SECONDS = 0.5
 
 _log = logging.getLogger("harvester.run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunArguments(Selecting):
+    """The arguments of a run, as `run` describes them."""
+
+    shard: ShardName = None
+    processes: Processes = 1
+    refetch: Refetch | None = None
+    max_duration: str | timedelta | None = None
+    until_complete: bool = False
+    until_attention: bool = False
+    wait: str | timedelta | None = None
+    ignore_spent_quota: bool = False
+    lock_timeout: str | timedelta | None = None
+    labels: Mapping[str, str] | None = None
+    on_event: Callable[[Event], object] | None = None
+    progress: Literal["auto", "none"] = "none"
 
 
 class Run:
@@ -67,15 +82,11 @@ class Run:
     project: Project
 
     def __init__(
-        self,
-        given: Mapping[str, Any],
-        *,
-        files: Sequence[UserFile] = (),
-        watch: Watch | None = None,
+        self, given: RunArguments, *, files: Sequence[UserFile] = (), watch: Watch | None = None
     ) -> None:
         self.given = given
-        self._watch = watch or (show_bar if given["progress"] == "auto" else show_no_progress)
-        self._source = arguments.source(given["manifest"])
+        self._watch = watch or (show_bar if given.progress == "auto" else show_no_progress)
+        self._source = arguments.source(given.manifest)
         self._files = files
         for place, file in enumerate(files):
             others = [other.path for other in files[:place]]
@@ -91,7 +102,7 @@ class Run:
         # One order for all runs, so that none is lost that comes between two.
         self._log.stream.stop = self._order
         self._log.stream.watch = self._watch
-        self._narrator = Narrator(self.given["on_event"] or ignore)
+        self._narrator = Narrator(self.given.on_event or ignore)
         self._log.stream.listeners.append(self._narrator)
 
     @property
@@ -151,8 +162,8 @@ class Run:
         """Wait until a next run can obtain more; returns False if none is to follow."""
         done, at = self.record, self.record.retry_at
         is_open = done.exit_code in (Exit.AGAIN, Exit.ATTENTION) and self._order.code is None
-        is_told = self.given["until_attention"] and any(item.new for item in done.attention)
-        if not self.given["until_complete"] or not is_open or is_told or at is None:
+        is_told = self.given.until_attention and any(item.new for item in done.attention)
+        if not self.given.until_complete or not is_open or is_told or at is None:
             return False
         why = "; ".join(error.lines[0] for error in done.errors) or ", ".join(done.reasons())
         seconds = self._waits.before_next(at - self._clock())
@@ -232,35 +243,34 @@ class Run:
         """Return the options of the run beyond the manifest. Raises UsageError."""
         given = self.given
         return RunOptions(
-            given["refetch"],
-            arguments.shard_of(given["shard"]),
+            given.refetch,
+            arguments.shard_of(given.shard),
             self._max_duration(),
-            ignore_spent_quota=given["ignore_spent_quota"],
-            labels=arguments.labels_of(given["labels"]),
-            processes=arguments.processes_of(given["processes"]),
-            lock_timeout=arguments.timeout_seconds(given["lock_timeout"]),
+            ignore_spent_quota=given.ignore_spent_quota,
+            labels=arguments.labels_of(given.labels),
+            processes=arguments.processes_of(given.processes),
+            lock_timeout=arguments.timeout_seconds(given.lock_timeout),
         )
 
     def _max_duration(self) -> float | None:
         """Return how many seconds the run may take: its own limit, and what is left of `wait`."""
         given = self.given
-        own = arguments.seconds(given["max_duration"])
-        whole = arguments.seconds(given["wait"], "wait")
-        if given["until_complete"]:
+        own = arguments.seconds(given.max_duration)
+        whole = arguments.seconds(given.wait, "wait")
+        if given.until_complete:
             self._waits.limit = DEFAULT_WAIT if whole is None else whole
             left = max(0.0, self._waits.left())
             return left if own is None else min(own, left)
         for name in ("wait", "until_attention"):
-            if given[name]:
+            if getattr(given, name):
                 wanted = spelled("until_complete")
                 raise UsageError(f"{spelled(name)} works only with {wanted}", f"add {wanted}")
         return own
 
     def _harvest(self, options: RunOptions) -> None:
-        given = self.given
-        chosen = arguments.selection(*map(given.__getitem__, SELECTING))
+        chosen = self.given.selection()
         self._log.stream.report(Begun({}, options.shard_text, selection=chosen.texts()))
-        opened = open_quietly(self._source, given["output"], self._clock)
+        opened = open_quietly(self._source, self.given.output, self._clock)
         self._log.begin_files(
             lambda file: summary_file.refuse_place(file.path, opened.manifest, file.option)
         )
@@ -280,29 +290,8 @@ class Run:
         shared_run.run(self._log, self.project, options)
 
 
-@arguments.checked
-def run(
-    manifest: ManifestSource,
-    *,
-    accounts: Names = None,
-    datasets: Names = None,
-    jobs: Names = None,
-    begin_date: AnyDay = None,
-    end_date: AnyDay = None,
-    output: str | os.PathLike[str] | None = None,
-    shard: ShardName = None,
-    processes: Processes = 1,
-    refetch: Refetch | None = None,
-    max_duration: str | timedelta | None = None,
-    until_complete: bool = False,
-    until_attention: bool = False,
-    wait: str | timedelta | None = None,
-    ignore_spent_quota: bool = False,
-    lock_timeout: str | timedelta | None = None,
-    labels: Mapping[str, str] | None = None,
-    on_event: Callable[[Event], object] | None = None,
-    progress: Literal["auto", "none"] = "none",
-) -> Result:
+@arguments.taking(RunArguments)
+def run(asked: RunArguments) -> Result:  # noqa: D417 - its parameters are those of RunArguments
     """Fetch the days that the output lacks, and publish them. Safe to repeat and to kill.
 
     An exception that a signal handler raises meanwhile, as KeyboardInterrupt, ends the run in order
@@ -342,31 +331,17 @@ def run(
         UsageError: The manifest or an argument is wrong; nothing was requested.
         Busy: Another run holds the accounts for longer than ``lock_timeout``.
     """
-    return Run(locals()).result()
+    return Run(asked).result()
 
 
-def _with_parameters_of(
-    source: Callable[P, Result],
-) -> Callable[[Callable[..., _Coming]], Callable[P, _Coming]]:
-    """Give a function the signature of another, for readers of its help and for type checkers."""
-
-    def give(function: Callable[..., _Coming]) -> Callable[P, _Coming]:
-        function.__signature__ = inspect.signature(source)  # type: ignore[attr-defined]
-        return function
-
-    return give
-
-
-@_with_parameters_of(run)
+@arguments.with_parameters_of(RunArguments)
 async def run_async(*given: Any, **named: Any) -> Result:
     """Do what `run` does, without blocking the event loop of asyncio.
 
     Cancelling it ends the run in order before the cancellation goes on. See `run` for the
     arguments, the result and the errors.
     """
-    asked = inspect.signature(run).bind(*given, **named)
-    asked.apply_defaults()
-    arguments.check(run, asked.arguments)
+    arguments.check(run, signature(run).bind(*given, **named).arguments)
     # In a thread, because it reads small files.
-    made = await asyncio.to_thread(Run, asked.arguments)
+    made = await asyncio.to_thread(Run, RunArguments(*given, **named))
     return await made.start().ended()

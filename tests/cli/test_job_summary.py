@@ -27,10 +27,10 @@ from harvester.runs.record.account_report import AccountSummary, DayCounts
 from harvester.runs.record.attention import AccountLabel, Attention
 from harvester.runs.record.members import ShardOutcome
 from harvester.runs.record.record import Record
-from harvester.runs.stream import show_no_progress
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage import locks
 from harvester.testing import Sandbox, sandbox
+from harvester.verbs.run import RunArguments
 from tests.cli.test_workflow_commands import commands_in
 from tests.support.claims import claim
 from tests.support.hostile_texts import HOSTILE
@@ -167,8 +167,7 @@ def test_a_busy_output_is_on_the_page(run: Stage, page: Path) -> None:
 
 def test_a_run_that_is_killed_by_a_signal_leaves_a_summary(run: Stage, page: Path) -> None:
     """It is the last thing that it does."""
-    given = {"manifest": run.file, "progress": "none", "on_event": None}
-    StoppableRun(given, watch=show_no_progress).final_write()
+    StoppableRun(RunArguments(manifest=run.file)).final_write()
     assert "run: stopped (143): what was harvested is safe" in page.read_text("utf-8")
 
 

@@ -27,6 +27,7 @@ from harvester.runs.user_files import UserFile
 from harvester.storage import locks
 from harvester.storage.layout import open_tree
 from harvester.testing import sandbox
+from harvester.verbs.run import RunArguments
 from tests.cli.test_summary_file import REFUSED, contents, make_places
 from tests.support.claims import claim
 from tests.support.cli import CommandLine
@@ -145,8 +146,7 @@ def test_the_metrics_of_the_run_before_stay_until_the_end(tmp_path: Path) -> Non
 
 def test_a_run_writes_nothing_before_its_end(tmp_path: Path) -> None:
     """Whatever is asked for, and whenever."""
-    given = dict.fromkeys(("manifest", "progress", "on_event"), None)
-    execution = StoppableRun({**given, "manifest": tmp_path / "jobs.yaml"})
+    execution = StoppableRun(RunArguments(manifest=tmp_path / "jobs.yaml"))
     file = _metrics_file(tmp_path / "m.prom", lambda: execution)
     assert file.text(execution.record, {}) is None
 

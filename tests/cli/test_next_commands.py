@@ -13,7 +13,7 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.cli import app, invoke
-from harvester.cli.command_line import PROPOSED, REPEATED
+from harvester.cli.command_line import PROPOSED
 from harvester.cli.next_commands import (
     MAX_ODD_DAYS,
     NextCommand,
@@ -73,7 +73,7 @@ def proposals(printed: str) -> dict[str, list[str]]:
 def test_a_next_command_has_the_arguments_of_its_verb(verb: str) -> None:
     """The table names all that the verb has of those that are repeated."""
     known = {argument.name for argument in app[verb].assemble_argument_collection()}
-    assert PROPOSED[verb] == tuple(name for name in REPEATED if name in known)
+    assert PROPOSED[verb] == tuple(name for name in PROPOSED["run"] if name in known)
 
 
 def price(purpose: str) -> int:

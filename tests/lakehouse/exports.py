@@ -14,12 +14,11 @@ from harvester.manifest.resolve_credentials import CredentialReader
 from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.runtime import Project
 from harvester.sandbox.data import Row, expected_rows
-from harvester.verbs.arguments import SELECTING, selection
+from harvester.verbs.arguments import selection
 from harvester.verbs.changes import ALL_CHANGES
 from harvester.verbs.erasure import ErasureRequest
 from harvester.verbs.forget import erase
-from harvester.verbs.lakehouse.export import Exported, export
-from harvester.verbs.lakehouse.table_export import ExportedTable
+from harvester.verbs.lakehouse.export import Exported, ExportedTable, export
 from harvester.verbs.verify import mended
 from tests.support.run_harness import DAILY, RunHarness
 
@@ -54,7 +53,8 @@ class Lakeside:
 
     def export(self, to: str = "delta", **options: Any) -> Exported:
         """Export once. The options may have those that select."""
-        chosen = selection(*(options.pop(name, None) for name in SELECTING))
+        names = ("accounts", "datasets", "jobs", "begin_date", "end_date")
+        chosen = selection(*(options.pop(name, None) for name in names))
         options = {"to": to, "output": self.output, "chosen": chosen, **options}
         return export(self.place, **options)
 

@@ -28,8 +28,8 @@ from harvester.core.exit_codes import Exit
 from harvester.storage.backends.local import LocalStore
 from harvester.verbs.lakehouse import export as exporting
 from harvester.verbs.lakehouse import iceberg
+from harvester.verbs.lakehouse.export import ExportedTable
 from harvester.verbs.lakehouse.formats import Lake
-from harvester.verbs.lakehouse.table_export import ExportedTable
 from harvester.verbs.lakehouse.tables import LakeTable, Swap, TableState, lake_tables
 from tests.lakehouse.exports import DAILY, Lakeside, in_order
 from tests.support.doc_pages import ROOT, blocks

@@ -29,7 +29,8 @@ from harvester.runs.stream import Stream
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import CHANGES, Tree
 from harvester.verbs.changes import ALL_CHANGES
-from harvester.verbs.lakehouse import delta, formats, table_export
+from harvester.verbs.lakehouse import delta, formats
+from harvester.verbs.lakehouse import export as exporting
 from harvester.verbs.lakehouse.copies import Copies
 from harvester.verbs.lakehouse.tables import LakeTable
 from harvester.verbs.rewrite import rewrite_tree
@@ -105,7 +106,7 @@ def test_a_deletion_beside_an_export_is_told(
 def test_runs_without_end_lose_no_row(lakeside: Lakeside, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table stays as it is, and the next export has everything."""
     lakeside.export()
-    monkeypatch.setattr(table_export, "_MAX_ROUNDS", 2)
+    monkeypatch.setattr(exporting, "_MAX_ROUNDS", 2)
     lakeside.harness.accounts = 1
     lakeside.replace_rows("2026-04-01")
     lakeside.harness.accounts = 6

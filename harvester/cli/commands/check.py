@@ -17,7 +17,6 @@ from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.wording import counted
 from harvester.verbs import check as checking
-from harvester.verbs.check import Inputs, inputs
 from harvester.verbs.check_report import WHOLE_ACCOUNT, AccountCheck, Check, ProbeResult, State
 
 
@@ -53,7 +52,7 @@ def check(
     """
     logs.set_up(logging)
     if offline:
-        needed = inputs(manifest, selecting.chosen(), output)
+        needed = checking.inputs(manifest, selecting.chosen(), output)
         answer(format, lambda: needed, lambda out: _offline(out, needed))
         return Exit.DONE
     found = checking.check(manifest, output=output, **selecting.given())
@@ -148,7 +147,7 @@ def _reason(findings: Sequence[ProbeResult]) -> tuple[str, str]:
     return f"{', '.join(families)}: {said}", f"{meaning}. {first.advice}"
 
 
-def _offline(out: Terminal, found: Inputs) -> None:
+def _offline(out: Terminal, found: checking.Inputs) -> None:
     accounts, jobs = counted(found.accounts, "account"), counted(found.jobs, "job")
     out.say(f"{accounts}, {jobs}: no mistakes")
     marks: dict[object, str] = dict.fromkeys(found.unset, "not set")

@@ -23,7 +23,6 @@ from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert, inert_json, named
 from harvester.core.text.wording import counted
 from harvester.verbs import fetch as fetching
-from harvester.verbs.fetch import Answer
 
 _DAY = re.compile(f"{DAY}|{AGO}|yesterday")
 
@@ -94,7 +93,7 @@ def _print_raw(body: bytes) -> None:
             sys.stdout.buffer.write(body)
 
 
-def _show(out: Terminal, found: Answer) -> None:
+def _show(out: Terminal, found: fetching.Answer) -> None:
     days = days_text(found.begin_date, found.end_date)
     out.say(f"{named(found.appid, found.name)}  {found.dataset}  {days}")
     if found.paused:
@@ -106,7 +105,7 @@ def _show(out: Terminal, found: Answer) -> None:
     _show_differences(out, found)
 
 
-def _show_refusal(out: Terminal, found: Answer) -> None:
+def _show_refusal(out: Terminal, found: fetching.Answer) -> None:
     said = found.errmsg if found.errcode is None else f"{found.errcode} {found.errmsg}"
     rid = f" (rid {inert(found.rid)})" if found.rid else ""
     out.say(f"{found.outcome}: {said}{rid}", gap=True)
@@ -124,7 +123,7 @@ def _show_answer(out: Terminal, value: Any) -> None:
         out.say(f"and {len(lines) - _MAX_ANSWER_LINES:,} more lines: --raw prints all")
 
 
-def _show_differences(out: Terminal, found: Answer) -> None:
+def _show_differences(out: Terminal, found: fetching.Answer) -> None:
     asked = f" (asked {found.published_at})" if found.published_at else ""
     rows = counted(found.rows, "row")
     counts = f"{rows} answered, {found.published:,} published{asked}"
@@ -136,7 +135,7 @@ def _show_differences(out: Terminal, found: Answer) -> None:
     out.say_list("", list(_changes(found)))
 
 
-def _changes(found: Answer) -> Iterator[str]:
+def _changes(found: fetching.Answer) -> Iterator[str]:
     for value in found.changed:
         published, answered = map(_value, (value.published, value.answered))
         yield f"{_row(value.key)}: {value.column} is {answered}, published as {published}"

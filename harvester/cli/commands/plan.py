@@ -15,7 +15,6 @@ from harvester.core.results import DatasetPlan
 from harvester.core.text.inert_text import named
 from harvester.core.text.wording import counted
 from harvester.verbs import plan as planning
-from harvester.verbs.plan import Plan
 
 _LIMITS = {"rate": "limits.per_token.rate", "cpu": "the processor", "quota": "the daily quota"}
 
@@ -57,7 +56,7 @@ def plan(
     answer(format, found.to_dict, lambda out: print_plan(out, found))
 
 
-def print_plan(out: Terminal, found: Plan) -> None:
+def print_plan(out: Terminal, found: planning.Plan) -> None:
     """Print the requests of a plan, its minimum duration, and the cost of shorter ranges."""
     if found.requests:
         out.say_table(_COLUMNS, found.datasets)
@@ -75,7 +74,7 @@ def print_plan(out: Terminal, found: Plan) -> None:
         out.say(f"note: {warning}")
 
 
-def _price_lines(found: Plan, price: Mapping[str, Any]) -> Iterator[str]:
+def _price_lines(found: planning.Plan, price: Mapping[str, Any]) -> Iterator[str]:
     most, least = price["accounts"][0], price["accounts"][-1]
     if most["requests"] > least["requests"]:
         yield (

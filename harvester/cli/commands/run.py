@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -21,12 +21,15 @@ from harvester.cli.output.markdown_summary import run_text
 from harvester.cli.output.terminal import Terminal
 from harvester.cli.output.termination_message import write_message
 from harvester.core.exit_codes import Exit
+from harvester.runs.record.labels import parse_labels
 from harvester.runs.record.record import Record
 from harvester.runs.record.run_record import key_figures
+from harvester.runs.runtime import RunOptions
 from harvester.runs.stream import Watch, show_no_progress
 from harvester.runs.user_files import UserFile, json_text
 from harvester.verbs import progress
-from harvester.verbs.run import Run
+from harvester.verbs.arguments import processes_of
+from harvester.verbs.run import Run, RunArguments
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 
@@ -68,6 +71,20 @@ class Running:
     label: options.Labels = ()
     lang: options.Lang = None
 
+    def asked(self, **others: Any) -> RunArguments:
+        """Return the arguments of the run but for those that are texts here, and the others."""
+        return RunArguments(
+            refetch=self.refetch,
+            shard=self.shard,
+            max_duration=self.max_duration,
+            until_complete=self.until_complete,
+            until_attention=self.until_attention,
+            wait=self.wait,
+            ignore_spent_quota=self.ignore_spent_quota,
+            lock_timeout=self.lock_timeout,
+            **others,
+        )
+
 
 _DEFAULT = Running()
 
@@ -102,26 +119,18 @@ def run(
     logs.set_up(logging)
     language = options.language_of(running.lang, "text", stderr=True)
     terminal, lines = Terminal(language, stderr=True), EventLines()
-    count = running.processes
-    given = {
-        **asdict(running),
-        **selecting.given(),
-        "manifest": manifest,
-        "output": output,
-        "processes": int(count) if count.isdecimal() else count,
-        "labels": running.label,
-        "on_event": json_lines.tell if json_lines.is_on() else lines.tell,
-    }
+    tell = json_lines.tell if json_lines.is_on() else lines.tell
+    asked = running.asked(manifest=manifest, output=output, on_event=tell, **selecting.given())
     if running.dry_run:
         # Loaded only now, because no other run shows a plan.
         from harvester.cli.commands.plan import plan  # noqa: PLC0415 - as the line above says
 
-        Run(given, watch=show_no_progress).options()
+        StoppableRun(asked, running).options()
         refetch, shard = running.refetch, running.shard
         plan(manifest, selecting=selecting, output=output, refetch=refetch, shard=shard)
         return Exit.DONE
-    watch = _watch(running.progress, terminal)
-    execution = StoppableRun(given, files=_files(running, lambda: execution), watch=watch)
+    files = _files(running, lambda: execution)
+    execution = StoppableRun(asked, running, files=files, watch=_watch(running.progress, terminal))
     with signals.stopping(execution):
         # Collect garbage less often, because requests make few cycles.
         gc.set_threshold(200_000, 20, 50)
@@ -139,12 +148,22 @@ def run(
 
 
 class StoppableRun(Run):
-    """A run that a signal stops, or has described."""
+    """A run that a signal stops, or has described. Some of its options are texts."""
+
+    def __init__(self, asked: RunArguments, running: Running = _DEFAULT, **how: Any) -> None:
+        super().__init__(asked, **how)
+        self._running = running
+
+    def options(self) -> RunOptions:
+        """Return the options of the run beyond the manifest. Raises UsageError."""
+        labels, count = self._running.label, self._running.processes
+        processes = processes_of(int(count) if count.isdecimal() else count)
+        return super().options()._replace(labels=parse_labels(labels), processes=processes)
 
     def final_write(self, patience: float = signals.FINAL_WRITE_SECONDS) -> None:
         """Write a record that names the signal, and tell it to a runner."""
         super().final_write(patience)
-        _tell_engine(self.record, self.given.get("lang"))
+        _tell_engine(self.record, self._running.lang)
 
 
 def _files(running: Running, execution: Callable[[], Run]) -> list[UserFile]:

@@ -144,11 +144,9 @@ class Tables(Lakehouse):
         name, location = (self._lake.schema, table.name), self._lake.address(table.name)
         # An appid is kept whole.
         properties = {"write.metadata.metrics.default": "truncate(18)", "comment": table.comment}
+        properties[_SELECTION] = swap.selection
         change = self._catalog.create_table_transaction(
-            name,
-            _documented(table.schema),
-            location,
-            properties=properties | {_SELECTION: swap.selection},
+            name, _documented(table.schema), location, properties=properties
         )
         if table.day:
             with change.update_spec() as parts:

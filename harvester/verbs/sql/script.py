@@ -18,8 +18,7 @@ from harvester.storage import layout
 from harvester.storage.backends.base import Store, read_bytes
 from harvester.storage.derived import derived_files
 from harvester.storage.layout import Tree
-from harvester.verbs import arguments
-from harvester.verbs.arguments import ManifestSource
+from harvester.verbs.arguments import ManifestSource, checked
 from harvester.verbs.changes import ALL_CHANGES, ChosenChanges, chosen_changes
 from harvester.verbs.project import open_project
 from harvester.verbs.sql.definitions import Views
@@ -34,7 +33,7 @@ _MAX_TRIES = 3
 _log = logging.getLogger("harvester.sql")
 
 
-@arguments.checked
+@checked
 def sql(
     manifest: ManifestSource | None = None,
     *,

@@ -101,8 +101,8 @@ SABOTAGES = (
     Sabotage(
         "forgotten-days-stay-in-a-quarantined-answer",
         FORGET,
-        "min(day, begins.get((appid, day), day)) < before",
-        "day < before",
+        "request.has(dataset, min(day, begins.get((appid, day), day)))",
+        "request.has(dataset, day)",
         "tests/verbs/test_forget.py"
         "::test_a_quarantined_answer_that_begins_before_the_limit_goes_as_a_whole",
     ),

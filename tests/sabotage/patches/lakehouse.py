@@ -9,7 +9,7 @@ COPIES = f"{ROOM}/copies.py"
 DELTA = f"{ROOM}/delta.py"
 NEWS = f"{ROOM}/news.py"
 PLAN = f"{ROOM}/plan.py"
-TABLE = f"{ROOM}/table_export.py"
+EXPORT = f"{ROOM}/export.py"
 
 OF_DELTA = "tests/lakehouse/test_delta.py"
 OF_TABLE = "tests/lakehouse/test_table_export.py"
@@ -53,14 +53,14 @@ SABOTAGES = (
     ),
     Sabotage(
         "snapshot-of-two-publish-rounds",
-        TABLE,
+        EXPORT,
         "again=True",
         "again=False",
         f"{OF_TABLE}::test_no_table_mixes_what_was_published_at_two_times",
     ),
     Sabotage(
         "commit-of-what-was-not-copied-again",
-        TABLE,
+        EXPORT,
         "raise LostRace(f",
         "str(f",
         f"{OF_TABLE}::test_runs_without_end_lose_no_row",
@@ -74,14 +74,14 @@ SABOTAGES = (
     ),
     Sabotage(
         "deletion-without-rows-that-is-not-told",
-        TABLE,
+        EXPORT,
         "if table == CODES or table not in TABLES:",
         "if table:",
         f"{OF_TABLE}::test_an_account_without_a_row_is_deleted_for_good",
     ),
     Sabotage(
         "deletion-in-a-label-that-is-not-told",
-        TABLE,
+        EXPORT,
         '(table, "labels") if table == RUN_ROWS',
         '(table, "run_id") if table == RUN_ROWS',
         f"{OF_TABLE}::test_an_account_in_the_label_of_a_run_is_deleted_for_good",
@@ -109,7 +109,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "commit-without-the-lease",
-        f"{ROOM}/export.py",
+        EXPORT,
         "TableExport(source, held, ",
         "TableExport(source, target, ",
         f"{OF_TABLE}::test_nothing_is_committed_once_the_lease_has_ended",

@@ -84,8 +84,8 @@ SABOTAGES = (
     Sabotage(
         "selection-of-a-page-ignored",
         REPORT,
-        "arguments.selection(accounts,",
-        "arguments.selection(None,",
+        "chosen = selection(accounts,",
+        "chosen = selection(None,",
         f"{OF_COMMAND}::test_what_is_not_selected_is_in_no_byte",
     ),
     Sabotage(
