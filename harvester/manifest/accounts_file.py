@@ -16,7 +16,7 @@ from harvester.core.config.settings import Account, Credential
 from harvester.core.errors import Place
 from harvester.core.model import is_appid
 from harvester.manifest.diagnostics import Invalid, LoadContext, Section, Steps
-from harvester.manifest.interpolation import resolve_all
+from harvester.manifest.interpolation import resolved
 from harvester.manifest.models import AccountsFile
 from harvester.manifest.text_file import SAVE, Unreadable, read_text
 from harvester.manifest.validation import fields_of
@@ -108,8 +108,7 @@ def _accounts(
         context.refuse(table.place(first, index), what, hint)
     for number, cells in rows if not flaws else ():
         if len(cells) == len(header):
-            value = table.value(cells)
-            resolve_all(value, context)
+            value = resolved(table.value(cells), context)
             yield Section(value, table.find, context, at=(number,))
         else:
             what = f"cells in this row: {len(cells)}, columns: {len(header)}"
