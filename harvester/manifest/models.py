@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, Tag, ValidationInfo
+from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, ValidationInfo
 from pydantic import WithJsonSchema as Schema
 from pydantic.dataclasses import dataclass
 
@@ -48,7 +48,7 @@ def _only(wanted: object, hint: str) -> tuple[PlainValidator, Schema]:
 # An editor offers the names; globs and WeChat's own names are text like any other.
 _NAMES: dict[str, Any] = {"anyOf": [{"enum": [*CATALOGUE, "all"]}, {"type": "string"}]}
 DatasetName = Annotated[str, PlainValidator(types.plain_text), Schema(_NAMES)]
-DatasetNames = Annotated[tuple[str, ...], types.validated_as(types.OneOrMore[DatasetName])]
+DatasetNames = Annotated[tuple[str, ...], types.one_or_more(DatasetName)]
 PathText = Annotated[
     str, PlainValidator(lambda value: parsers.path(types.plain_text(value))), types.PATH
 ]
@@ -95,13 +95,11 @@ def _as_choice(value: Any) -> tuple[str, ...] | Chosen:
     return Chosen() if value == "all" else types.as_tuple(value)
 
 
+_FORMS = "must be all, a list of appids or a mapping of tags, attributes and except"
+_WordList = Annotated[list[types.Word], Field(min_length=1)]
 _Accounts = Annotated[
-    Annotated[types.Word, Tag("[text]")]
-    | Annotated[list[types.Word], Tag("[list]"), Field(min_length=1)]
-    | Annotated[Chosen, Tag("[mapping]")],
-    types.union_by_kind(
-        "must be all, a list of appids or a mapping of tags, attributes and except"
-    ),
+    tuple[str, ...] | Chosen,
+    types.validated_as(types.union_of(_FORMS, types.Word, items=_WordList, mapping=Chosen)),
     AfterValidator(_as_choice),
 ]
 
@@ -110,13 +108,11 @@ _Accounts = Annotated[
 class WrittenJob:
     """Datasets of accounts for a range of days."""
 
-    name: Annotated[str, PlainValidator(types.plain_text), types.TEXT] | None = None
+    name: types.Word | None = None
     """The job's name in reports; job-1, job-2, … by place if left out."""
     datasets: DatasetNames = types.written("all")
     """Datasets: names, WeChat's API names, globs such as upstream_msg*, or all."""
-    accounts: Annotated[tuple[str, ...] | Chosen, types.validated_as(_Accounts)] = types.written(
-        "all"
-    )
+    accounts: _Accounts = types.written("all")
     """A list of appids, names, tag:NAME and NAME=VALUE of attributes, {tags: […], attributes: {…},
     except: […]}, or all."""
     begin_date: BeginDay = types.written("earliest")

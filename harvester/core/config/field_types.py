@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, TypeGuard, TypeVar
+from typing import Annotated, Any, TypeGuard
 
 import pydantic
-from pydantic_core import CoreSchema
 
 from harvester.core.calendar import Day, DaySet
 from harvester.core.config import parsers, references
@@ -77,12 +78,15 @@ def _kind_of(value: object) -> str:
     return "[text]" if isinstance(value, str) else "[mapping]"
 
 
-def union_by_kind(what: str) -> pydantic.Discriminator:
-    """Return a union by kind of value, with members tagged ``[text]``, ``[list]``, ``[mapping]``.
+def union_of(what: str, text: Any, *, items: Any = None, mapping: Any = None) -> Any:
+    """Return the union of the forms that a value may have, each for another kind of value.
 
     ``what`` is the error for a value of another kind.
     """
-    return pydantic.Discriminator(_kind_of, custom_error_type="form", custom_error_message=what)
+    forms = {"[text]": text, "[list]": items, "[mapping]": mapping}
+    tagged = [Annotated[form, pydantic.Tag(tag)] for tag, form in forms.items() if form is not None]
+    by_kind = pydantic.Discriminator(_kind_of, custom_error_type="form", custom_error_message=what)
+    return Annotated[reduce(or_, tagged), by_kind]
 
 
 def validated_as(form: Any) -> pydantic.GetPydanticSchema:
@@ -96,12 +100,18 @@ def or_text(text: Any, what: str) -> pydantic.GetPydanticSchema:
     ``what`` is the error for a value of another kind.
     """
 
-    def schema(model: Any, handler: Callable[[Any], CoreSchema]) -> CoreSchema:
-        short: Any = Annotated[text, pydantic.AfterValidator(model), pydantic.Tag("[text]")]
-        whole: Any = Annotated[model, pydantic.Tag("[mapping]")]
-        return handler(Annotated[short | whole, union_by_kind(what)])
+    def schema(model: Any, handler: Callable[[Any], Any]) -> Any:
+        short = Annotated[text, pydantic.AfterValidator(model)]
+        return handler(union_of(what, short, mapping=model))
 
     return pydantic.GetPydanticSchema(schema)
+
+
+def one_or_more(item: Any) -> pydantic.GetPydanticSchema:
+    """Return a marker for a tuple that is written as one item or a list of items."""
+    items = Annotated[list[item], pydantic.Field(min_length=1)]
+    form = union_of("must be a name or a list of names", item, items=items)
+    return validated_as(Annotated[form, pydantic.AfterValidator(as_tuple)])
 
 
 def _must_be(wanted: str, value: object) -> str:
@@ -306,20 +316,12 @@ def as_tuple(value: Any) -> tuple[Any, ...]:
 Text = Annotated[str, pydantic.PlainValidator(_text), TEXT]
 # Not as Text, because a name that comes out of a `${…}` must not be repeated if it is unknown.
 Word = Annotated[str, pydantic.PlainValidator(plain_text), TEXT]
-_T = TypeVar("_T")
-OneOrMore = Annotated[
-    Annotated[_T, pydantic.Tag("[text]")]
-    | Annotated[list[_T], pydantic.Tag("[list]"), pydantic.Field(min_length=1)],
-    union_by_kind("must be a name or a list of names"),
-    pydantic.AfterValidator(as_tuple),
+Words = Annotated[tuple[str, ...], one_or_more(Word)]
+Tags = Annotated[
+    frozenset[str],
+    validated_as(union_of("must be text or a list", Text, items=list[Text])),
+    pydantic.AfterValidator(lambda given: frozenset(as_tuple(given))),
 ]
-Words = Annotated[tuple[str, ...], validated_as(OneOrMore[Word])]
-_Texts = Annotated[
-    Annotated[Text, pydantic.Tag("[text]")] | Annotated[list[Text], pydantic.Tag("[list]")],
-    union_by_kind("must be text or a list"),
-    pydantic.AfterValidator(lambda given: frozenset([given] if isinstance(given, str) else given)),
-]
-Tags = Annotated[frozenset[str], validated_as(_Texts)]
 Attributes = dict[Annotated[str, pydantic.PlainValidator(_attribute), TEXT], Text]
 Reason = Annotated[str, pydantic.PlainValidator(_reason), TEXT]
 Appid = Annotated[str, parsed_by(parsers.appid), pattern(APPID)]

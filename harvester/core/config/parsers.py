@@ -85,9 +85,8 @@ def quiet_days(text: str) -> DaySet:
 
 def begin_day(text: str, today: Day) -> Day:
     """Parse a job's first day: a day, ``-30d`` counted from ``today``, or ``earliest``."""
-    if text == "earliest":
-        return FIRST_DAY
-    return _job_day(text, today, "write 2024-01-31, -30d or earliest")
+    hint = "write 2024-01-31, -30d or earliest"
+    return FIRST_DAY if text == "earliest" else _job_day(text, today, hint)
 
 
 def end_day(text: str, today: Day) -> Day | None:
@@ -95,9 +94,8 @@ def end_day(text: str, today: Day) -> Day | None:
 
     ``yesterday`` is None, because its meaning differs by dataset.
     """
-    if text == "yesterday":
-        return None
-    return _job_day(text, today, "write 2024-01-31, -30d or yesterday")
+    hint = "write 2024-01-31, -30d or yesterday"
+    return None if text == "yesterday" else _job_day(text, today, hint)
 
 
 def required_day(text: str, today: Day) -> Day | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, Tag, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from harvester.core.calendar import Day
@@ -78,9 +78,10 @@ class External:
         types.check_kind(self, ("command", "url"), {"timeout": "command", "headers": "url"}, hint)
 
 
+_EXTERNAL = 'must be "${NAME}", "${file:path}" or a mapping of command or url'
 _ExternalSecret = Annotated[
-    Annotated[types.Reference, Tag("[text]")] | Annotated[External, Tag("[mapping]")],
-    types.union_by_kind('must be "${NAME}", "${file:path}" or a mapping of command or url'),
+    str | External,
+    types.validated_as(types.union_of(_EXTERNAL, types.Reference, mapping=External)),
 ]
 
 
