@@ -10,7 +10,7 @@ from harvester.core.config.references import origin, texts_of
 from harvester.core.config.settings import KINDS, Account, Credential, Defaults, Pause
 from harvester.core.errors import Place
 from harvester.manifest.account_selection import datasets_named
-from harvester.manifest.diagnostics import LoadContext, Section, Step, Steps
+from harvester.manifest.diagnostics import LoadContext, Section, Steps
 from harvester.manifest.jobs import looked_up
 from harvester.manifest.models import Root
 from harvester.manifest.validation import check, fields_of
@@ -41,10 +41,10 @@ def check_platform(root: Root, section: Section) -> None:
         section.refuse(loc, f"{what} under `defaults`", hint)
 
 
-def place_of(credential: Credential | None, section: Section, *loc: Step) -> Place:
+def place_of(credential: Credential | None, section: Section, loc: Steps) -> Place:
     """Return the place of what a credential refers to."""
     kinds = [kind for kind in KINDS if getattr(credential, kind, None) is not None]
-    return section.place(*loc, *kinds[:1])
+    return section.place((*loc, *kinds[:1]))
 
 
 def validate_accounts(
@@ -71,15 +71,15 @@ def validate_accounts(
             hint = f"also in {places[appid]}"
             section.refuse(("appid",), f"the account `{appid}` comes twice", hint)
             continue
-        accounts[appid], places[appid] = account, section.place("appid")
+        accounts[appid], places[appid] = account, section.place(("appid",))
         if value.get("credential"):
-            context.credential_places[appid] = place_of(account.credential, section, "credential")
+            place = place_of(account.credential, section, ("credential",))
+            context.credential_places[appid] = place
         begin, end = account.begin_date, account.end_date
         if begin is not None and end is not None and begin > end:
             section.refuse(("end_date",), "the account ends before it begins", "swap the days")
         if needs_credentials:
             _check_credential(account, root, section)
-            _check_headers(account.credential, root.defaults.credential, section)
     return accounts
 
 
@@ -113,7 +113,7 @@ def _with_defaults(value: object, defaults: Defaults) -> object:
             if kind != "token_url" or origin(str(own[kind])) == origin(str(default.token_url))
         }
         own = {**shared, **own}
-    return {**vars(defaults), **value, **({} if own is None else {"credential": own})}
+    return {**vars(defaults), **value, "credential": default if own is None else own}
 
 
 def _check_credential(account: Account, root: Root, section: Section) -> None:
@@ -136,11 +136,9 @@ def _check_credential(account: Account, root: Root, section: Section) -> None:
         section.refuse(("credential",), what, "say which platform it belongs to")
     if account.uses_platform and not account.owns_tokens:
         section.refuse(("credential",), *_NOT_OWNED)
-
-
-def _check_headers(own: Credential | None, default: Credential | None, section: Section) -> None:
-    """Report a `token_url` without headers whose host is not the host of the defaults' headers."""
-    if own and own.token_url and own.headers is None and default and default.headers:
+    own, shared = credential, root.defaults.credential
+    # The headers of the defaults were left out, because they are for another host.
+    if own and own.token_url and own.headers is None and shared and shared.headers:
         what = "`token_url` is of another host than that of `defaults`, whose headers stay there"
         hint = "give the account headers of its own, under `accounts`; {} are none"
         section.refuse(("credential", "token_url"), what, hint)

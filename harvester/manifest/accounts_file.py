@@ -6,9 +6,8 @@ import csv
 import io
 import shlex
 from collections.abc import Collection, Iterator, Sequence
-from operator import eq
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe, quote_safe_name
@@ -68,7 +67,7 @@ def read_csv(written: AccountsFile, named: Place, context: LoadContext) -> Itera
         context.refuse(place, f"{subject} {flaw.what}", hint)
     except csv.Error as error:
         [row] = error.args
-        place = _Table(file, []).place(row)
+        place = _Table(file).place(row)
         context.refuse(place, "a quoted cell does not end as it should", _QUOTES)
 
 
@@ -109,11 +108,20 @@ def _accounts(
             context.refuse(table.place(number), what, _CELLS)
 
 
-class _Table(NamedTuple):
-    """A CSV file and its header, which turn rows into accounts."""
+class _Table:
+    """A CSV file and its header, which turn rows into accounts.
 
-    file: Path
-    header: list[str]
+    ``columns`` has the column of each part of an account, and the first one of a whole credential.
+    """
+
+    def __init__(self, file: Path, header: Sequence[str] = ()) -> None:
+        self.file = file
+        self.header = header
+        # In reverse, so that the first column is kept.
+        named = [name for name in reversed((*COLUMNS, *header)) if name in header]
+        self.columns: dict[Steps, str] = {
+            path: name for name in named for path in (_path(name), _path(name)[:1])
+        }
 
     def place(self, row: int, column: str | int | None = None) -> Place:
         """Return the place of a row, or of its cell in a column, given by name or index."""
@@ -123,15 +131,11 @@ class _Table(NamedTuple):
         name = f"`{column}`" if isinstance(column, str) else str(index + 1)
         return Place(self.file, row, index + 1, f"row {row}, column {name}")
 
-    def find(self, loc: Steps, _key: bool) -> Place:  # noqa: FBT001 - a cell has no key
-        """Return the place of a part, given the row and the path in it.
-
-        It is the cell, the row if there is none, and the first column of a whole credential.
-        """
-        row, *steps = loc
-        names = (name for name in (*COLUMNS, *self.header) if name in self.header)
-        columns = (name for name in names if steps and all(map(eq, _path(name), steps)))
-        return self.place(int(row), next(columns, None))
+    def find(self, loc: Steps, _key: bool) -> Place | None:  # noqa: FBT001 - a cell has no key
+        """Return the place of a part, given the row and the path in it; None without a column."""
+        row, *path = loc
+        column = self.columns.get(tuple(path))
+        return self.place(int(row), column) if column or not path else None
 
     def value(self, cells: list[str]) -> dict[str, Any]:
         """Return the row as the mapping that a manifest would hold, without empty cells."""

@@ -36,10 +36,10 @@ Step: TypeAlias = str | int
 Steps: TypeAlias = tuple[Step, ...]
 """The path of a part: the keys and indices that lead to it."""
 
-Find: TypeAlias = Callable[[Steps, bool], Place]
+Find: TypeAlias = Callable[[Steps, bool], Place | None]
 """Function that returns the place of a part of a file, given its path, or of the part's key.
 
-Of a missing part it is the place of the nearest parent.
+It is None for a missing part.
 """
 
 
@@ -98,9 +98,12 @@ class Section:
     context: LoadContext
     at: Steps = ()
 
-    def place(self, *loc: Step) -> Place:
-        """Return the place of a part."""
-        return self.find((*self.at, *loc), False)
+    def place(self, loc: Steps, *, key: bool = False) -> Place:
+        """Return the place of a part, or of its key; for a missing part, of the nearest parent."""
+        path = (*self.at, *loc)
+        while (found := self.find(path, key)) is None:
+            path = path[:-1]
+        return found
 
     def items(self, name: str) -> list[Section]:
         """Return the items of a list below a key; none if there is no list."""
@@ -110,4 +113,4 @@ class Section:
 
     def refuse(self, loc: Steps, what: str, hint: str = "", *, key: bool = False) -> None:
         """Report a mistake in a part, or in its key."""
-        self.context.refuse(self.find((*self.at, *loc), key), what, hint)
+        self.context.refuse(self.place(loc, key=key), what, hint)

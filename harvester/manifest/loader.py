@@ -189,12 +189,12 @@ def _accounts(written: list[Section], section: Section, root: models.Root) -> di
     if root.accounts_file is not None:
         # Noted like a reference, because it is a file that the manifest needs.
         context.references[Reference(root.accounts_file.path, is_file=True)] = None
-        written += read_csv(root.accounts_file, section.place("accounts_file"), context)
+        written += read_csv(root.accounts_file, section.place(("accounts_file",)), context)
         # A row that could not be read may be the account that a job names.
         context.accounts_unknown |= len(context.mistakes) > before
     places = context.credential_places
-    places[DEFAULTS] = place_of(root.defaults.credential, section, "defaults", "credential")
-    places[PLATFORM] = section.place("platform", "secret")
+    places[DEFAULTS] = place_of(root.defaults.credential, section, ("defaults", "credential"))
+    places[PLATFORM] = section.place(("platform", "secret"))
     accounts = validate_accounts(written, root, context)
     sources = [name for name in models.SOURCES if name in value]
     from_platform = "accounts_from" in sources

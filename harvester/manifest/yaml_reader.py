@@ -52,12 +52,10 @@ class _Reader:
         self.context = context
         self.marks: dict[Steps, tuple[yaml.Mark, yaml.Mark]] = {}
 
-    def find(self, loc: Steps, key: bool) -> Place:  # noqa: FBT001 - as `Find` has it
-        """Return the place of a part, or of its key; for a missing part, of the nearest parent."""
-        while loc not in self.marks:
-            loc = loc[:-1]
-        of_key, of_value = self.marks[loc]
-        return self.place(of_key if key else of_value)
+    def find(self, loc: Steps, key: bool) -> Place | None:  # noqa: FBT001 - as `Find` has it
+        """Return the place of a part, or of its key; None for a missing part."""
+        marks = self.marks.get(loc)
+        return marks and self.place(marks[0] if key else marks[1])
 
     def document(self) -> Section:
         """Return the only document of the text. Raises ManifestError if it is empty."""
