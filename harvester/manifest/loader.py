@@ -116,8 +116,7 @@ def _draft(section: Section) -> Draft:
     head = {name: inner for name, inner in value.items() if not items.get(name)}
     root, context.bad = salvage(models.Root, replace(section, value=head))
     paused = pause_of(root.defaults.paused, ("defaults", "paused"), section)
-    if paused is not root.defaults.paused:
-        root = replace(root, defaults=replace(root.defaults, paused=paused))
+    root = replace(root, defaults=replace(root.defaults, paused=paused))
     _check_files(root.api, section)
     check_platform(root, section)
     if "jobs" not in value:

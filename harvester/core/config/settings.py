@@ -338,7 +338,7 @@ class Manifest(Brief):
     """A valid manifest. ``datasets`` is the catalogue with the manifest's overrides.
 
     ``from_platform`` is true if the accounts include those that authorised the platform.
-    ``references`` are those that were resolved while loading.
+    ``references`` are those that were resolved while the manifest was read.
     ``all_jobs`` are the manifest's jobs if options narrowed ``jobs``, and else empty.
     ``secret_variables`` are the variables of all credentials, if any of these has a command: it
     does not inherit them. ``credential_places`` has the place of each account's credential by
