@@ -22,7 +22,7 @@ from harvester.core.exit_codes import Exit
 from harvester.core.rule import Scope
 from harvester.core.text.wording import said
 from harvester.runs.record import absent_rows, attention, causes, expectations
-from harvester.runs.record.absent_rows import ACCOUNT_SILENT, NO_ROWS
+from harvester.runs.record.absent_rows import ACCOUNT_SILENT, CONTRADICTED, NO_ROWS
 from harvester.runs.record.account_report import errcode_of, reason_of
 from harvester.runs.record.attention import AccountLabel, Attention, FormerRun
 from harvester.runs.record.events import cause_of
@@ -56,7 +56,10 @@ _FOR_ALL = (Scope.DATASET, Scope.RUN)
 _FEW = 5
 """Records that are read of an output without missing days: trouble of the runs themselves."""
 
-_FROM_FILES = {"quarantined", "empty_everywhere", NO_ROWS, ACCOUNT_SILENT, expectations.CAUSE}
+_FROM_FILES = {
+    *("quarantined", "empty_everywhere", NO_ROWS, ACCOUNT_SILENT, CONTRADICTED),
+    expectations.CAUSE,
+}
 """Causes that the files show, whatever the records tell."""
 
 Pairs: TypeAlias = AbstractSet[tuple[str, str]]

@@ -16,7 +16,7 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
 from harvester.core.results import PausedAccount, PendingDays
 from harvester.runs.record.absent_rows import AbsentRows
-from harvester.runs.record.account_report import AccountSummary, DatasetSummary
+from harvester.runs.record.account_report import AccountSummary, Beginning, DatasetSummary
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import Expectation
 from harvester.runs.record.next_requests import NextRequests
@@ -113,6 +113,7 @@ class CoverageRead(NamedTuple):
     empty_everywhere: tuple[EmptyEverywhere, ...] = ()
     expectations: tuple[Expectation, ...] = ()
     absent: AbsentRows = AbsentRows()
+    beginnings: tuple[Beginning, ...] = ()
 
 
 class Died(NamedTuple):

@@ -19,9 +19,7 @@ from harvester.storage.account_scan import AccountScan, States
 from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay
 from harvester.tables.coverage import AccountEvidence, Coverage, once
-from harvester.tables.evidence import (
-    Evidence,
-)
+from harvester.tables.evidence import Evidence
 
 Refetch: TypeAlias = Literal["all", "empty", "provisional", "quarantined", "refused"]
 
@@ -58,6 +56,15 @@ def lacking(
             # Nearly all accounts lack none, and sets of eleven years are long.
             if state.answered != wanted and (days := wanted & ~state.covered):
                 yield (dataset, appid), days
+
+
+def first_days(states: Mapping[str, Mapping[str, States]]) -> dict[str, Day]:
+    """Return the oldest day with rows of each account that has any, in all datasets."""
+    found = defaultdict[str, DaySet](int)
+    for of_dataset in states.values():
+        for appid, state in of_dataset.items():
+            found[appid] |= state.with_rows
+    return {appid: calendar.oldest(days) for appid, days in found.items() if days}
 
 
 class Scan(NamedTuple):

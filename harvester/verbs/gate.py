@@ -6,7 +6,6 @@ finished run that asked for it was refused or failed: no later run obtains it by
 
 from __future__ import annotations
 
-import math
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -202,12 +201,6 @@ def _share_there(want: Wanted, lacking: Iterable[ExplainedDays]) -> float:
     every = sum(calendar.count_days(days) for of in want.values() for days in of.values())
     gone = sum(calendar.count_days(item.days) for item in lacking)
     return (every - gone) / every if every else 1.0
-
-
-def share_text(share: float) -> str:
-    """Return a share in percent, rounded down, because 100% means all."""
-    # A binary fraction may lie just below the decimal one.
-    return f"{math.floor(round(1000 * share, 6)) / 10:g}%"
 
 
 def _is_clock_apart(required: Required, history: RunHistory) -> bool:

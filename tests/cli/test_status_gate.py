@@ -13,9 +13,10 @@ from harvester.cli import invoke
 from harvester.cli.commands.status import _verdict
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
+from harvester.core.text.wording import share_text
 from harvester.storage.empty_everywhere import EmptyEverywhere
 from harvester.verbs import status as surveying
-from harvester.verbs.gate import Gate, share_text
+from harvester.verbs.gate import Gate
 from harvester.verbs.status import Status
 from tests.end_to_end.test_kills import sandbox_process, start, write_manifest
 from tests.support.run_harness import appid

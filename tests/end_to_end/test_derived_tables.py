@@ -18,6 +18,7 @@ import harvester
 from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
+from harvester.runs.record.notes import notes_of
 from harvester.sandbox.data import Row, expected_rows
 from harvester.storage.backends import atomic_files
 from harvester.storage.backends.base import FileInfo
@@ -134,7 +135,8 @@ def test_accounts_say_since_when_they_have_rows(tmp_path: Path) -> None:
         return [None if day is None else day.isoformat() for day in found]
 
     lab = lab_of(tmp_path, accounts=2, buckets=1, datasets=(DAILY, WEEKLY), source=source)
-    lab.run()
+    told = "history begins on 2026-05-03 (wx0000000000000001); proved from tomorrow on"
+    assert told in notes_of(lab.run(), lab.manifest().names)
     assert first_rows() == ["2026-05-03", None]
     before = versions(tmp_path)
     replace_begin(lab, "2026-05-10").run()

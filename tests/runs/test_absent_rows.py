@@ -99,12 +99,42 @@ def test_a_dataset_that_is_empty_everywhere_is_told_once(lab: RunHarness) -> Non
     assert keys(lab) == [f"empty_everywhere/{FOLLOWERS}"]
 
 
+def test_a_guide_that_counts_what_its_table_lacks_needs_a_person(tmp_path: Path) -> None:
+    """Of two answers, once for all days of an account, until the table has them."""
+    hours = "interface_summary_hour"
+    lab = RunHarness(
+        tmp_path, accounts=2, begin="2026-04-20", end=None, datasets=("interface_summary", hours)
+    )
+    run_on(lab, SILENT)
+    lacks = Outage(appid=appid(1), datasets=(hours,), begin=SILENT)
+    lab.sandbox.add_data_fault(lacks)
+    assert run_on(lab, SILENT + 1).attention == ()
+    done = run_on(lab, SILENT + 2)
+    assert [item.key for item in done.attention] == [f"contradicted/{appid(1)}/{hours}"]
+    assert done.exit_code is Exit.DONE
+    done = run_on(lab, SILENT + 3)
+    assert [(item.new, len(item.accounts)) for item in done.attention] == [(False, 1)]
+    assert keys(lab) == [f"contradicted/{appid(1)}/{hours}"]
+    lab.sandbox.remove_data_fault(lacks)
+    run_on(lab, SILENT + 8)
+    assert keys(lab) == []
+
+
+def test_a_hint_needs_no_person(tmp_path: Path) -> None:
+    """WeChat does not say what its count of readers counts."""
+    tables = ("biz_summary", "article_read")
+    lab = RunHarness(tmp_path, accounts=1, begin="2026-05-01", end=None, datasets=tables)
+    lab.sandbox.add_data_fault(Outage(datasets=("article_read",), begin=SILENT))
+    for age in range(4):
+        assert run_on(lab, SILENT + age).attention == ()
+
+
 def test_shards_are_judged_by_their_sum() -> None:
     """One row in any of them is a row of the output; most accounts are most of all."""
     parts = [
         AbsentRows(since=300.0),
-        AbsentRows(has_rows=True, followed=3, silent=("a",)),
-        AbsentRows(since=200.0, followed=1, silent=("b",)),
+        AbsentRows(has_rows=True, followed=3, silent=("a",), denied=(("hours", "a"),)),
+        AbsentRows(since=200.0, followed=1, silent=("b",), denied=(("hours", "b"),)),
         AbsentRows(),
     ]
     for first, *others in permutations(parts):
@@ -113,6 +143,7 @@ def test_shards_are_judged_by_their_sum() -> None:
             whole = whole.joined(other)
         assert not whole.is_rowless
         assert (whole.since, whole.followed, {*whole.silent}) == (200.0, 4, {"a", "b"})
+        assert {*whole.denied} == {("hours", "a"), ("hours", "b")}
     assert parts[0].joined(parts[3]).is_rowless
     assert not parts[3].is_rowless
 

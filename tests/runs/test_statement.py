@@ -1,11 +1,12 @@
-"""The statement beside an outcome: what is not ready, and where nothing is wanted."""
+"""The statements beside an outcome: what is not ready or wanted, and what days rest on."""
 
 from __future__ import annotations
 
 import pytest
 
 from harvester.core.calendar import instant, parse_day
-from harvester.runs.record.statement import statement
+from harvester.runs.record.account_report import DayCounts
+from harvester.runs.record.statement import ground, statement
 
 TODAY = parse_day("2026-12-03")
 TEN = 10 * 60
@@ -52,3 +53,21 @@ def test_nothing_that_is_wanted_is_told_in_any_case(
     at = None if ready is None else instant(TODAY, ready)
     now = instant(TODAY, 9 * 60)
     assert statement(now, at, is_wanted=False, paused=paused) == text
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        ([], None),
+        ([DayCounts(wanted=3, done=3, provisional=3)], None),
+        ([DayCounts(rows=7), DayCounts(rows=2)], "final days rest on: 100% rows"),
+        (
+            [DayCounts(rows=1995, two_answers=1), DayCounts(stretch=3, contradicted=1)],
+            "final days rest on: 99.7% rows, 0.05% two_answers, 0.1% stretch, 0.05% contradicted",
+        ),
+        ([DayCounts(rows=9999, guide=1)], "final days rest on: 99.9% rows, 0.01% guide"),
+    ],
+)
+def test_final_days_are_told_by_what_they_rest_on(found: list[DayCounts], text: str | None) -> None:
+    """Shares are rounded down, and none is so small that it is left out."""
+    assert ground(found) == text

@@ -63,6 +63,9 @@ COME_ALONG = {
 # What the benchmarks compare with, in an environment of its own.
 CONTESTANTS = {"pandas"}
 
+FLOORS = {"include-group": "floors"}
+"""The part of the development group that the tests at the oldest dependencies need."""
+
 
 def _project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -76,7 +79,7 @@ def _requirements() -> list[Requirement]:
         declared["project"]["optional-dependencies"].values(),
         declared["dependency-groups"].values(),
     )
-    texts = chain.from_iterable(chain.from_iterable(lists))
+    texts = [each for each in chain.from_iterable(chain.from_iterable(lists)) if each != FLOORS]
     return [Requirement(text) for text in dict.fromkeys(texts)]
 
 

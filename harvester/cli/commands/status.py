@@ -31,9 +31,19 @@ from harvester.cli.output.terminal import Terminal
 from harvester.core.exit_codes import Exit
 from harvester.core.results import PausedAccount
 from harvester.core.text.inert_text import inert, named
-from harvester.core.text.wording import Message, counted, entry, indented, one_or_many, said, word
+from harvester.core.text.wording import (
+    Message,
+    counted,
+    entry,
+    indented,
+    one_or_many,
+    said,
+    share_text,
+    word,
+)
 from harvester.runs.record.absent_rows import NO_ROWS, NO_ROWS_TEXT
 from harvester.runs.record.record import Record
+from harvester.runs.record.statement import ground
 from harvester.runs.user_files import UserFile
 from harvester.verbs import status as surveying
 from harvester.verbs import summary_file
@@ -45,7 +55,7 @@ from harvester.verbs.account_status import (
     UnlistedAccount,
 )
 from harvester.verbs.arguments import ManifestSource
-from harvester.verbs.gate import Gate, LostDays, share_text
+from harvester.verbs.gate import Gate, LostDays
 from harvester.verbs.project import read_manifest
 from harvester.verbs.status import Status
 
@@ -175,6 +185,9 @@ def _print_status(out: Terminal, found: Status, *, proposes: bool) -> None:
         out.say(_completeness(found), gap=True)
         if found.statement:
             out.say(found.statement)
+        grounds = ground(row.days for row in found.datasets)
+        if found.complete and grounds:
+            out.say(grounds)
     if proposes:
         missing = sum(gap.days for gap in found.gaps if gap.reason != "refused")
         print_next(out, run_again(found.next_requests, missing, len(found.quarantined)))

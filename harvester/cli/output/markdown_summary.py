@@ -50,6 +50,8 @@ def _head(done: Record) -> Iterator[str]:
         yield said("Run again from {utc} UTC ({beijing} in Beijing) on.", utc=utc, beijing=beijing)
     if done.finished and done.statement and not done.wants_nothing:
         yield said("{statement}.", statement=done.statement)
+    if done.ground:
+        yield said("{statement}.", statement=done.ground)
     yield ""
 
 

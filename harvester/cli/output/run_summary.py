@@ -57,6 +57,8 @@ def print_summary(
     out.say(done.wants_nothing or _verdict(done), style=style_of(done.outcome))
     if done.statement and not done.wants_nothing:
         out.say(done.statement)
+    if done.ground:
+        out.say(done.ground)
     print_next(out, _next_steps(done, project))
 
 

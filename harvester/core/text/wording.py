@@ -7,6 +7,7 @@ standard library's ``gettext`` looks up.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from gettext import NullTranslations
 from typing import Any
@@ -39,6 +40,12 @@ def counted(count: int, noun: str) -> Message:
     """Return a number of things as text: ``1 account``, ``1,200 accounts``."""
     one = f"{{count:,}} {noun}"
     return _message({"count": count}, "ngettext", one, f"{one}s", count)
+
+
+def share_text(share: float) -> str:
+    """Return a share in percent, rounded down, because 100% means all."""
+    # A binary fraction may lie just below the decimal one.
+    return f"{math.floor(round(1000 * share, 6)) / 10:g}%"
 
 
 def sentences(meaning: str, advice: str) -> Message:

@@ -62,4 +62,5 @@ def read_coverage(
         tuple(empty_everywhere(scan, now)),
         judge(manifest, want, states, lost, now),
         absent_rows(manifest, states, now),
+        tuple(account_report.beginnings(states, calendar.today(now))),
     )

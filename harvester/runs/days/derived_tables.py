@@ -47,7 +47,9 @@ class TablesUpdate(NamedTuple):
 
     def write(self) -> None:
         """Write the files whose rows differ. Raises StoreError and UsageError."""
-        derived_accounts.update(self.tree, self.own, self.whole, self._first_rows(), self.now)
+        first = coverage_scan.first_days(self.states)
+        first_rows = {appid: calendar.date_of(day) for appid, day in first.items()}
+        derived_accounts.update(self.tree, self.own, self.whole, first_rows, self.now)
         found = manifests.wanted_by_others(self.tree, self.whole.file.name)
         # Of accounts that several manifests have, the last run has the word.
         mine = {name: of_dataset.keys() for name, of_dataset in self.want.items()}
@@ -60,15 +62,6 @@ class TablesUpdate(NamedTuple):
         for bucket, days in self._days().items():
             about = self.whole.file.name, self.whole.datasets, files.get(bucket, {})
             CoverageUpdate(self.tree, bucket, *about, days, others).write()
-
-    def _first_rows(self) -> dict[str, dt.date]:
-        """Return the oldest day with rows of each account that has any."""
-        found = defaultdict[str, DaySet](int)
-        for of_dataset in self.states.values():
-            for appid, state in of_dataset.items():
-                found[appid] |= state.with_rows
-        oldest = {appid: calendar.oldest(days) for appid, days in found.items() if days}
-        return {appid: calendar.date_of(day) for appid, day in oldest.items()}
 
     def _days(self) -> dict[int, dict[str, dict[str, DaysBeside]]]:
         """Return what is known beside the files, by bucket, dataset and appid."""

@@ -1,6 +1,6 @@
-"""Rows that nothing else misses: an output without any row, and accounts that have fallen silent.
+"""Rows that nothing else misses: of an output, an account, or days that another table counts.
 
-Both are judged by the files alone, because every single answer is a good one.
+All are judged by the files alone, because every single answer is a good one.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from harvester.core.text.wording import said
 from harvester.runs.record.attention import AccountLabel, Attention
 from harvester.storage.account_scan import States
 from harvester.storage.empty_everywhere import EmptyEverywhere
+from harvester.tables.evidence import is_twice_empty
 
 NO_ROWS = "no_rows"
 """The reason of a run, and the cause of its item of attention."""
 
 ACCOUNT_SILENT = "account_silent"
 """The cause of the items of silent accounts."""
+
+CONTRADICTED = "contradicted"
+"""The cause of the items of open empty days of which an exact guide counts something."""
 
 PATIENCE = 2
 """Beijing days on which an output without rows needs no person."""
@@ -43,6 +47,10 @@ _SILENT_ADVICE = said(
     "These accounts had followers until three days ago or longer. See if WeChat's console has"
     " numbers; pause accounts that are closed."
 )
+_CONTRADICTED_ADVICE = said(
+    "Another table counts something on days that this one lacks. They are asked for four weeks;"
+    " tell WeChat if its console has numbers of them."
+)
 
 
 class AbsentRows(NamedTuple):
@@ -51,13 +59,15 @@ class AbsentRows(NamedTuple):
     ``has_rows`` is True if a dataset has a row. ``since`` is when the first dataset that ought to
     have one had answers of enough days, in seconds since the Unix epoch; 0.0 if the files do not
     tell when, None if there is no such dataset. ``silent`` accounts are among the ``followed`` ones
-    that have had rows of followers.
+    that have had rows of followers. The ``denied`` datasets of accounts have open empty days, by
+    two answers, of which an exact guide counts something.
     """
 
     has_rows: bool = False
     since: float | None = None
     followed: int = 0
     silent: tuple[str, ...] = ()
+    denied: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_rowless(self) -> bool:
@@ -72,6 +82,7 @@ class AbsentRows(NamedTuple):
             min(times, default=None),
             self.followed + other.followed,
             self.silent + other.silent,
+            self.denied + other.denied,
         )
 
 
@@ -84,7 +95,22 @@ def absent_rows(
     followers = {x: state for x, state in states.get(_FOLLOWERS, {}).items() if state.with_rows}
     newest = readiness.newest_ready(manifest.datasets[_FOLLOWERS], now)
     silent = (appid for appid, state in followers.items() if _is_silent(state, newest))
-    return AbsentRows(has_rows=True, followed=len(followers), silent=tuple(silent))
+    denied = tuple(_denied(manifest, states))
+    return AbsentRows(True, followed=len(followers), silent=tuple(silent), denied=denied)
+
+
+def _denied(
+    manifest: Manifest, states: Mapping[str, Mapping[str, States]]
+) -> Iterator[tuple[str, str]]:
+    """Yield the datasets and accounts of `AbsentRows.denied`."""
+    for name, of_dataset in states.items():
+        guide = manifest.datasets[name].guide
+        if guide is None or not guide.is_exact:
+            continue
+        for appid, state in of_dataset.items():
+            days = state.contradicted & state.provisional & state.empty
+            if any(is_twice_empty(state.asked[day]) for day in calendar.each_day(days)):
+                yield name, appid
 
 
 def _rowless(manifest: Manifest, states: Mapping[str, Mapping[str, States]]) -> Iterator[float]:
@@ -118,6 +144,10 @@ def attention_of(
 
     Days that are ``told`` as empty everywhere tell of all accounts already.
     """
+    for dataset, appid in found.denied:
+        about = (AccountLabel(appid),), (dataset,)
+        key = f"{CONTRADICTED}/{appid}/{dataset}"
+        yield Attention(key, CONTRADICTED, _CONTRADICTED_ADVICE, *about)
     age = calendar.today(now) - calendar.today(found.since or 0.0)
     if rowless and age >= PATIENCE:
         yield Attention(NO_ROWS, NO_ROWS, NO_ROWS_ADVICE)

@@ -9,6 +9,7 @@ from datetime import date
 from typing import NamedTuple
 
 from harvester.core import calendar
+from harvester.core.calendar import DaySet
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal
 from harvester.core.rule import TRANSIENT, Action, Scope
@@ -16,6 +17,7 @@ from harvester.planning.wanted_days import Wanted
 from harvester.runs.record.complete_days import CompleteDays
 from harvester.scheduling.account_queue import AccountQueue, pairs
 from harvester.scheduling.listener import AbandonedDays
+from harvester.storage import coverage_scan
 from harvester.storage.account_scan import States
 from harvester.storage.state.run_records import GivenUp
 
@@ -42,6 +44,10 @@ class DayCounts(NamedTuple):
     guide: int = 0
     stretch: int = 0
     contradicted: int = 0
+
+
+WITNESSES = ("rows", "two_answers", "guide", "stretch", "contradicted")
+"""What a final day rests on, in the words of the table `coverage`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,13 @@ class AccountSummary:
     waits_for_quota: bool = False
     reasons: tuple[str, ...] = ()
     errcodes: tuple[int, ...] = ()
+
+
+class Beginning(NamedTuple):
+    """An account's oldest day with rows. Older days were asked for the first time."""
+
+    appid: str
+    day: calendar.Day
 
 
 # Reasons that the action alone decides; the next run asks such days again.
@@ -141,6 +154,21 @@ def summarise_states(
                 if (dataset, appid, "refused") not in lost
             ),
         )
+
+
+def beginnings(
+    states: Mapping[str, Mapping[str, States]], today: calendar.Day
+) -> Iterator[Beginning]:
+    """Yield the beginning of each account of which days before it were first asked today."""
+    first = coverage_scan.first_days(states)
+    fresh = defaultdict[str, DaySet](int)
+    for of_dataset in states.values():
+        for appid, state in of_dataset.items():
+            if state.old_asked and calendar.today(state.old_asked) == today:
+                fresh[appid] |= state.provisional & ~state.with_rows
+    for appid, day in first.items():
+        if fresh[appid] & calendar.day_range(calendar.FIRST_DAY, day - 1):
+            yield Beginning(appid, day)
 
 
 def added(one: DatasetSummary, other: DatasetSummary) -> DatasetSummary:
@@ -209,6 +237,12 @@ def _counts(wanted: calendar.DaySet, state: States) -> DayCounts:
         **state.by_witness(),
     )
     return DayCounts(*map(calendar.count_days, sets))
+
+
+def final_days(state: States) -> DayCounts:
+    """Count the final days of one dataset of one account by what they rest on."""
+    found = state.by_witness()
+    return DayCounts(**{name: calendar.count_days(days) for name, days in found.items()})
 
 
 def backfill_of(wanted: calendar.DaySet, missing: calendar.DaySet) -> calendar.DaySet:

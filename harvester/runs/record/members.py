@@ -18,7 +18,7 @@ from harvester.core.model import MAX_ODDITIES, DayRange, OddityKind, RowlessElem
 from harvester.core.results import Op, PausedAccount, PendingDays
 from harvester.runs.record import expectations
 from harvester.runs.record.absent_rows import AbsentRows
-from harvester.runs.record.account_report import AccountSummary, DatasetSummary, added
+from harvester.runs.record.account_report import AccountSummary, Beginning, DatasetSummary, added
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import Expectation
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, merged_requests
@@ -145,7 +145,7 @@ class Members:
     ``failed`` is the error that ended the run early, ``bugs`` counts internal errors, and the days
     that one of them quarantined. This run put ``rejected`` days into quarantine,
     and replaced the final rows of ``corrected`` account-days. ``absent`` says which rows the files
-    lack as a whole.
+    lack as a whole, and ``beginnings`` has those of accounts that are not proved yet.
     ``accounts`` are those with trouble, ``suspicious`` the first new ranges, ``damaged`` the raw
     groups that were moved to quarantine, ``without_rows`` the elements of answers that have no row.
     ``paused`` accounts are not asked. ``pending`` days were owed when the run was cut short, and
@@ -204,6 +204,7 @@ class Members:
     empty_everywhere: Annotated[tuple[EmptyEverywhere, ...], operator.add] = ()
     expectations: Annotated[tuple[Expectation, ...], _rows_by("key", expectations.added)] = ()
     absent: Annotated[AbsentRows, AbsentRows.joined] = AbsentRows()  # noqa: RUF009 - immutable
+    beginnings: Annotated[tuple[Beginning, ...], operator.add] = ()
     published: Annotated[list[PublishedFile], operator.add] = field(default_factory=list)
     drift: Annotated[dict[str, AnswerDrift], _by_name(AnswerDrift.joined)] = field(
         default_factory=dict

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 
@@ -13,10 +13,14 @@ from harvester.core.text.inert_text import inert, named
 from harvester.core.text.wording import Message, and_more, counted, entry, said
 from harvester.planning.ledger import WRONG_SECONDS
 from harvester.runs.clock import apart_text
+from harvester.runs.record.account_report import Beginning
 from harvester.runs.record.members import AnswerDrift, Members
 from harvester.storage.publication import SeenOddity
 
 _DECIDED_BY = "`harvester datasets article_total_detail` has the query that decides"
+
+MAX_BEGINNINGS = 5
+"""Most accounts of which a note says when their history begins."""
 
 _ODD = {
     OddityKind.UNKNOWN_MARK: (
@@ -65,6 +69,7 @@ def notes_of(record: Members, names: Mapping[str, str]) -> Iterator[str]:
             count=record.quotas_refused,
             assumed=ASSUMED_QUOTA,
         )
+    yield from beginning_notes(record.beginnings, names)
     yield from delay_notes(record.delayed, names)
     for each in record.empty_everywhere:
         if each.meaning == "note":
@@ -82,6 +87,17 @@ def notes_of(record: Members, names: Mapping[str, str]) -> Iterator[str]:
     for dataset, drift in sorted(record.drift.items()):
         yield from drift_notes(dataset, drift)
     yield from rowless_notes(record.without_rows, names)
+
+
+def beginning_notes(found: Sequence[Beginning], names: Mapping[str, str]) -> Iterator[str]:
+    """Yield the days from which accounts have rows, if older ones were asked once so far."""
+    shown = [
+        said("{day} ({account})", day=calendar.day_text(day), account=named(x, names.get(x, "")))
+        for x, day in found[:MAX_BEGINNINGS]
+    ]
+    if shown:
+        begins = "history begins on {days}; proved from tomorrow on"
+        yield said(begins, days=and_more(shown, len(found)))
 
 
 def drift_notes(dataset: str, drift: AnswerDrift) -> Iterator[str]:

@@ -21,7 +21,7 @@ from harvester.runs.record.attention import scope_of
 from harvester.runs.record.events import cause_of
 from harvester.runs.record.members import AnswerDrift, Members, PublishedFile, ShardOutcome, joins
 from harvester.runs.record.prospects import comes_at
-from harvester.runs.record.statement import statement
+from harvester.runs.record.statement import ground, statement
 from harvester.scheduling.listener import AbandonedDays, Reopened
 from harvester.scheduling.standing import Standing
 from harvester.storage.empty_everywhere import exit_of
@@ -240,6 +240,12 @@ class Record(Members):
             return None
         about = self.ended_at, self.next_day_at
         return statement(*about, is_wanted=self.is_wanted, paused=len(self.paused))
+
+    @property
+    def ground(self) -> Message | None:
+        """Shares of what the final days of a complete run rest on."""
+        is_complete = self.finished and self.exit_code is Exit.DONE
+        return ground(row.days for row in self.datasets) if is_complete else None
 
     @property
     def errors(self) -> list[HarvesterError]:

@@ -1,4 +1,4 @@
-"""Statement beside an outcome: that the newest day is not ready, or that nothing is wanted.
+"""Statements beside an outcome: what is not ready or wanted, and what the days there rest on.
 
 The summary of a run and `status` have it from here, in the same words.
 """
@@ -6,9 +6,14 @@ The summary of a run and `status` have it from here, in the same words.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 
 from harvester.core import calendar
-from harvester.core.text.wording import Message, counted, said
+from harvester.core.text.wording import Message, counted, entry, said, share_text, word
+from harvester.runs.record.account_report import WITNESSES, DayCounts
+
+_SMALL = 0.01
+"""Share below which the first digit is told."""
 
 
 def statement(
@@ -44,3 +49,22 @@ def _ready_text(at: float, now: float) -> Message:
         return said("{day} gets ready on {date} in Beijing", day=day, date=calendar.day_text(today))
     wait = counted(math.ceil((at - now) / 60), "minute")
     return said("{day} gets ready at {time} in Beijing, in {wait}", day=day, time=time, wait=wait)
+
+
+def ground(found: Iterable[DayCounts]) -> Message | None:
+    """Return what the final days rest on, in shares of them; None if no day is final."""
+    sums = DayCounts(*map(sum, zip(*found, strict=True)))._asdict()
+    counts = {name: sums[name] for name in WITNESSES if sums[name]}
+    if not counts:
+        return None
+    shares = [
+        said("{share} {witness}", share=_share(count, counts), witness=word("witness", name))
+        for name, count in counts.items()
+    ]
+    return entry(said("final days rest on"), shares)
+
+
+def _share(count: int, counts: Mapping[str, int]) -> str:
+    share = count / sum(counts.values())
+    # Rounded down, a small share would be none.
+    return share_text(share) if share >= _SMALL else f"{max(100 * share, 0.01):.1g}%"

@@ -20,6 +20,7 @@ from harvester.core.dataset import Dataset, Grain
 from harvester.core.day_states import NOT_ASKED, ExplainedDays
 from harvester.core.rule import Rule
 from harvester.core.text.wording import render, sentences
+from harvester.storage import coverage_scan
 from harvester.storage.account_scan import States
 from harvester.verbs.page.cells import row, whole_periods
 from harvester.verbs.status import Findings
@@ -93,13 +94,17 @@ def facts_of(view: View) -> dict[str, Any]:
 
 
 def _accounts(view: View) -> Iterator[dict[str, Any]]:
+    first = coverage_scan.first_days(view.found.states)
+    text = " · " + view.words["begins"]
+    begins = {appid: text.format(day=calendar.day_text(day)) for appid, day in first.items()}
     for account in view.found.accounts:
         given, since = view.accounts[account.appid], account.paused_since
-        known = {"appid": account.appid, "name": account.name, "tags": account.tags}
+        known: dict[str, Any] = {"appid": account.appid, "name": account.name}
         # The reason is a note of the house, and may name people and other clients.
         why = given.paused.reason if given.paused and not view.for_client else ""
         why += f" ({view.words['since']} {since})" if why and since else ""
-        yield {**known, "attributes": given.attributes, "state": account.state, "paused": why}
+        known |= {"tags": account.tags, "attributes": given.attributes, "state": account.state}
+        yield {**known, "paused": why, "begins": begins.get(account.appid, "")}
 
 
 def _dataset(view: View, place: int, dataset: Dataset) -> dict[str, Any]:

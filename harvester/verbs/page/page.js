@@ -591,7 +591,7 @@ function runsOf(dataset, { days: packed }, account, [begin, end]) {
 async function openDetail() {
   if (!view.rows.length) return;
   const account = view.rows[view.row];
-  const { name, appid } = accounts[account];
+  const { name, appid, begins } = accounts[account];
   const period = cursorPeriod();
   const columns = starts[choice.zoom].slice(period, period + 2);
   const asked = choice.dataset ? [datasetIndex()] : [...datasets.keys()];
@@ -603,7 +603,7 @@ async function openDetail() {
   detail.replaceChildren(
     make("button", { type: "button", className: "map-close", onclick: closeDetail, ariaLabel: t("close") }, "×"),
     make("h3", { id: "map-detail-title" }, name || appid),
-    make("p", { className: "map-detail-who" }, `\u2068${appid}\u2069 · ${periodLabel(choice.zoom, period)}`),
+    make("p", { className: "map-detail-who" }, `\u2068${appid}\u2069 · ${periodLabel(choice.zoom, period)}${begins}`),
     make("ul", {}, ...items.slice(0, MOST_ITEMS)),
     make("p", {}, items.length ? more || "" : t("state.unwanted")),
     ...(facts.command ? commandsOf(account, runs) : []));

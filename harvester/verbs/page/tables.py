@@ -8,16 +8,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from itertools import groupby
 
+from harvester.catalogue import languages
 from harvester.catalogue.languages import recorded
 from harvester.core.calendar import day_text
+from harvester.core.text.wording import render, share_text
+from harvester.runs.record import account_report
 from harvester.runs.record.attention import Attention
+from harvester.runs.record.statement import ground
 from harvester.storage import layout
 from harvester.storage.layout import Tree
 from harvester.storage.state import run_records
 from harvester.storage.state.quota_ledger import quota_use
 from harvester.storage.state.run_records import RunRecord
 from harvester.verbs.account_status import STATES
-from harvester.verbs.gate import share_text
 from harvester.verbs.page.facts import View
 
 MAX_ROWS = 200
@@ -128,8 +131,12 @@ def expectations(view: View) -> Html:
 
 
 def days(view: View) -> Html:
-    """Return the place of the map, which the script draws."""
-    return _section(view, "map", f"<noscript><p>{text(view.words['noscript'])}</p></noscript>")
+    """Return what the days rest on, and the place of the map, which the script draws."""
+    states = (state for of_dataset in view.found.states.values() for state in of_dataset.values())
+    found = ground(map(account_report.final_days, states))
+    line = f"<p>{text(render(found, languages.translations(view.lang)))}</p>" if found else ""
+    noscript = f"<noscript><p>{text(view.words['noscript'])}</p></noscript>"
+    return _section(view, "map", line + noscript)
 
 
 def runs(view: View, tree: Tree) -> Html:
