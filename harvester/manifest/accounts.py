@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.config.references import origin, texts_of
-from harvester.core.config.settings import KINDS, Account, Credential, Pause
+from harvester.core.config.settings import KINDS, Account, Credential, Defaults, Pause
 from harvester.core.errors import Place
 from harvester.manifest.account_selection import datasets_named
-from harvester.manifest.diagnostics import LoadContext, Section, Step, Steps
+from harvester.manifest.diagnostics import LoadContext, Section, Steps
 from harvester.manifest.jobs import looked_up
 from harvester.manifest.models import Root
 from harvester.manifest.validation import check, fields_of
@@ -27,9 +26,9 @@ _NOT_OWNED = (
 """Mistake and advice for a refresh token that another service may use."""
 
 
-def check_platform(root: Root, bad: set[str], section: Section) -> None:
+def check_platform(root: Root, section: Section) -> None:
     """Report what prevents `accounts_from` from adding accounts or getting their tokens."""
-    if root.accounts_from is None or bad & {"platform", "defaults", "api"}:
+    if root.accounts_from is None or section.context.bad & {"platform", "defaults", "api"}:
         return
     loc = ("accounts_from",)
     if root.platform is None:
@@ -42,53 +41,45 @@ def check_platform(root: Root, bad: set[str], section: Section) -> None:
         section.refuse(loc, f"{what} under `defaults`", hint)
 
 
-def place_of(credential: Any, section: Section, *loc: Step) -> Place:
-    """Return the place of what a credential or a platform refers to."""
-    kinds = [kind for kind in KINDS if isinstance(credential, dict) and kind in credential]
-    return section.place(*loc, *kinds[:1])
+def place_of(credential: Credential | None, section: Section, loc: Steps) -> Place:
+    """Return the place of what a credential refers to."""
+    kinds = [kind for kind in KINDS if getattr(credential, kind, None) is not None]
+    return section.place((*loc, *kinds[:1]))
 
 
 def validate_accounts(
-    written: Iterable[Section],
-    defaults: dict[str, Any],
-    root: Root,
-    bad: set[str],
-    context: LoadContext,
+    written: Iterable[Section], root: Root, context: LoadContext
 ) -> dict[str, Account]:
-    """Return the valid accounts by appid, in order, merged with the defaults before validation.
-
-    ``defaults`` are raw values, except for the credential and the pause, which are valid. ``bad``
-    are the keys of the manifest's ``root`` that have mistakes.
-    """
+    """Return the valid accounts by appid, in order, merged with the defaults before validation."""
     # The sandbox takes any secret, and after other mistakes it is not known what is needed.
     unrelated = fields_of(Root).keys() - {"api", "defaults", "accounts_from"}
-    needs_credentials = not (context.partial or bad - unrelated or root.api.is_sandbox)
+    needs_credentials = not (context.partial or context.bad - unrelated or root.api.is_sandbox)
     accounts: dict[str, Account] = {}
     places = context.account_places
     for section in written:
         value = section.value
-        whole = replace(section, value=_with_defaults(value, defaults))
+        whole = replace(section, value=_with_defaults(value, root.defaults))
         account = check(Account, whole)
         if account is None:
             # A job may name it: its own mistake is reported, and not an unknown name as well.
             context.invalid_accounts.update(texts_of(whole.value))
             continue
         appid, paused = account.appid, account.paused
-        if paused is not defaults.get("paused"):
+        if paused is not root.defaults.paused:
             account = replace(account, paused=pause_of(paused, ("paused",), section))
         if appid in accounts:
             hint = f"also in {places[appid]}"
             section.refuse(("appid",), f"the account `{appid}` comes twice", hint)
             continue
-        accounts[appid], places[appid] = account, section.place("appid")
+        accounts[appid], places[appid] = account, section.place(("appid",))
         if value.get("credential"):
-            context.credential_places[appid] = place_of(value["credential"], section, "credential")
+            place = place_of(account.credential, section, ("credential",))
+            context.credential_places[appid] = place
         begin, end = account.begin_date, account.end_date
         if begin is not None and end is not None and begin > end:
             section.refuse(("end_date",), "the account ends before it begins", "swap the days")
         if needs_credentials:
-            _check_credential(account, root, bad, section)
-            _check_headers(account.credential, root.defaults.credential, section)
+            _check_credential(account, root, section)
     return accounts
 
 
@@ -108,10 +99,10 @@ def pause_of(pause: Pause | None, loc: Steps, section: Section) -> Pause | None:
     return replace(pause, datasets=names) if names else None
 
 
-def _with_defaults(value: object, defaults: dict[str, Any]) -> object:
+def _with_defaults(value: object, defaults: Defaults) -> object:
     if not isinstance(value, dict):
         return value
-    own, default = value.get("credential"), defaults.get("credential")
+    own, default = value.get("credential"), defaults.credential
     # A credential is replaced as a whole; only options of the same way to a token are shared.
     if isinstance(own, dict) and default is not None:
         shared = {
@@ -119,13 +110,13 @@ def _with_defaults(value: object, defaults: dict[str, Any]) -> object:
             for kind, option in _SHARED
             if kind in own and getattr(default, kind) is not None
             # A CSV file may have named the host, and keys stay with the host that they are for.
-            if kind != "token_url" or origin(str(own[kind])) == origin(default.token_url)
+            if kind != "token_url" or origin(str(own[kind])) == origin(str(default.token_url))
         }
         own = {**shared, **own}
-    return {**defaults, **value, **({} if own is None else {"credential": own})}
+    return {**vars(defaults), **value, "credential": default if own is None else own}
 
 
-def _check_credential(account: Account, root: Root, bad: set[str], section: Section) -> None:
+def _check_credential(account: Account, root: Root, section: Section) -> None:
     """Report what prevents the use of an account's credential."""
     credential = account.credential
     if credential is None and root.accounts_from is None:
@@ -140,16 +131,14 @@ def _check_credential(account: Account, root: Root, bad: set[str], section: Sect
         what = "`name` begins with `-`, so its token_command would take it for an option"
         section.refuse(("name",), what, "write text before {name} in the command")
     # A platform with a mistake counts, or each account that needs it would be a mistake too.
-    if account.uses_platform and root.platform is None and "platform" not in bad:
+    if account.uses_platform and root.platform is None and "platform" not in section.context.bad:
         what = "a refresh_token needs `platform`, which can use it"
         section.refuse(("credential",), what, "say which platform it belongs to")
     if account.uses_platform and not account.owns_tokens:
         section.refuse(("credential",), *_NOT_OWNED)
-
-
-def _check_headers(own: Credential | None, default: Credential | None, section: Section) -> None:
-    """Report a `token_url` without headers whose host is not the host of the defaults' headers."""
-    if own and own.token_url and own.headers is None and default and default.headers:
+    own, shared = credential, root.defaults.credential
+    # The headers of the defaults were left out, because they are for another host.
+    if own and own.token_url and own.headers is None and shared and shared.headers:
         what = "`token_url` is of another host than that of `defaults`, whose headers stay there"
         hint = "give the account headers of its own, under `accounts`; {} are none"
         section.refuse(("credential", "token_url"), what, hint)

@@ -6,9 +6,8 @@ import csv
 import io
 import shlex
 from collections.abc import Collection, Iterator, Sequence
-from operator import eq
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from harvester.core.config.nearest import nearest
 from harvester.core.config.references import quote_safe, quote_safe_name
@@ -16,7 +15,7 @@ from harvester.core.config.settings import Account, Credential
 from harvester.core.errors import Place
 from harvester.core.model import is_appid
 from harvester.manifest.diagnostics import Invalid, LoadContext, Section, Steps
-from harvester.manifest.interpolation import resolve_all
+from harvester.manifest.interpolation import resolved
 from harvester.manifest.models import AccountsFile
 from harvester.manifest.text_file import SAVE, Unreadable, read_text
 from harvester.manifest.validation import fields_of
@@ -58,20 +57,17 @@ def read_csv(written: AccountsFile, named: Place, context: LoadContext) -> Itera
     """
     file = context.file.parent / written.path
     try:
-        text = read_text(file)
+        refused = () if written.credentials else _TRUSTED
+        yield from _accounts(file, read_text(file), refused, context)
     except Unreadable as flaw:
         place = Place(file, flaw.line, flaw.column) if flaw.line else named
         named_file = quote_safe_name(written.path) or " a file"
         subject = "this file" if flaw.line else f"`accounts_file` names{named_file}, which"
         hint = _EXCEL if flaw.hint == SAVE else flaw.hint
         context.refuse(place, f"{subject} {flaw.what}", hint)
-        return
-    try:
-        refused = () if written.credentials else _TRUSTED
-        yield from _accounts(file, text, refused, context)
     except csv.Error as error:
         [row] = error.args
-        place = _Table(file, []).place(row)
+        place = _Table(file).place(row)
         context.refuse(place, "a quoted cell does not end as it should", _QUOTES)
 
 
@@ -100,27 +96,32 @@ def _accounts(
     rows = csv_rows(text)
     first, header = next(rows, (1, []))
     table = _Table(file, header)
-    flaws = [*_mistakes_in(header)]
-    for column in set(header).intersection(refused):
-        what = f"the column `{column}` is only for a file that is trusted like the manifest"
-        flaws.append((header.index(column), what, _TRUST))
+    flaws = [*_mistakes_in(header, refused)]
     for index, what, hint in flaws:
         context.refuse(table.place(first, index), what, hint)
     for number, cells in rows if not flaws else ():
         if len(cells) == len(header):
-            value = table.value(cells)
-            resolve_all(value, context)
+            value = resolved(table.value(cells), context)
             yield Section(value, table.find, context, at=(number,))
         else:
             what = f"cells in this row: {len(cells)}, columns: {len(header)}"
             context.refuse(table.place(number), what, _CELLS)
 
 
-class _Table(NamedTuple):
-    """A CSV file and its header, which turn rows into accounts."""
+class _Table:
+    """A CSV file and its header, which turn rows into accounts.
 
-    file: Path
-    header: list[str]
+    ``columns`` has the column of each part of an account, and the first one of a whole credential.
+    """
+
+    def __init__(self, file: Path, header: Sequence[str] = ()) -> None:
+        self.file = file
+        self.header = header
+        # In reverse, so that the first column is kept.
+        named = [name for name in reversed((*COLUMNS, *header)) if name in header]
+        self.columns: dict[Steps, str] = {
+            path: name for name in named for path in (_path(name), _path(name)[:1])
+        }
 
     def place(self, row: int, column: str | int | None = None) -> Place:
         """Return the place of a row, or of its cell in a column, given by name or index."""
@@ -130,16 +131,11 @@ class _Table(NamedTuple):
         name = f"`{column}`" if isinstance(column, str) else str(index + 1)
         return Place(self.file, row, index + 1, f"row {row}, column {name}")
 
-    def find(self, loc: Steps, _key: bool) -> Place:  # noqa: FBT001 - a cell has no key
-        """Return the place of a part, given the row and the path in it.
-
-        It is the cell, the row if there is none, and the first column of a whole credential.
-        """
-        row, *steps = loc
-        for name in (*COLUMNS, *self.header) if steps else ():
-            if name in self.header and all(map(eq, _path(name), steps)):
-                return self.place(int(row), name)
-        return self.place(int(row))
+    def find(self, loc: Steps, _key: bool) -> Place | None:  # noqa: FBT001 - a cell has no key
+        """Return the place of a part, given the row and the path in it; None without a column."""
+        row, *path = loc
+        column = self.columns.get(tuple(path))
+        return self.place(int(row), column) if column or not path else None
 
     def value(self, cells: list[str]) -> dict[str, Any]:
         """Return the row as the mapping that a manifest would hold, without empty cells."""
@@ -156,7 +152,10 @@ class _Table(NamedTuple):
 
 
 def _path(column: str) -> tuple[str, ...]:
-    return _PATHS.get(column) or ("attributes", column.removeprefix(_ATTRIBUTE).strip())
+    """Return the path of a column's cells in an account; it is empty for an unknown column."""
+    if column.startswith(_ATTRIBUTE) and column != _ATTRIBUTE:
+        return "attributes", column.removeprefix(_ATTRIBUTE).strip()
+    return _PATHS.get(column, ())
 
 
 def _value_of(column: str, cell: str) -> Any:
@@ -177,7 +176,7 @@ def _split_command(cell: str) -> list[str] | Invalid:
         return Invalid("has a quote or a backslash that nothing ends", "quote as in a shell")
 
 
-def _mistakes_in(header: Sequence[str]) -> Iterator[_HeaderMistake]:
+def _mistakes_in(header: Sequence[str], refused: Collection[str]) -> Iterator[_HeaderMistake]:
     """Yield what is wrong with a header: one mistake if it is about its form as a whole."""
     if len(header) == 1 and (found := [mark for mark in _SEPARATORS if mark in header[0]]):
         what = f"the cells are separated by {_SEPARATORS[found[0]]}, and not by commas"
@@ -188,13 +187,13 @@ def _mistakes_in(header: Sequence[str]) -> Iterator[_HeaderMistake]:
         hint = "write a first row that names the columns, such as appid,name,tags"
         yield 0, "the first row is an account", hint
     else:
-        yield from _mistakes_in_names(header)
+        yield from _mistakes_in_names(header, refused)
 
 
-def _mistakes_in_names(header: Sequence[str]) -> Iterator[_HeaderMistake]:
-    """Yield each unknown or double column, or the missing one if all are known."""
+def _mistakes_in_names(header: Sequence[str], refused: Collection[str]) -> Iterator[_HeaderMistake]:
+    """Yield each unknown, double or refused column, or the missing one if all are known."""
     for index, name in enumerate(header):
-        if not _is_column(name):
+        if not _path(name):
             # Headings of other tools differ in letters and blanks alone, as in `Begin Date`.
             plain = name.lower().replace(" ", "_")
             known = f"known are {', '.join(COLUMNS)}, {_ATTRIBUTE}NAME"
@@ -202,10 +201,9 @@ def _mistakes_in_names(header: Sequence[str]) -> Iterator[_HeaderMistake]:
         elif name in header[:index]:
             what = f"the column{quote_safe(name)} comes twice"
             yield index, what, "leave one of them out"
-    if "appid" not in header and all(map(_is_column, header)):
+        elif name in refused:
+            what = f"the column `{name}` is only for a file that is trusted like the manifest"
+            yield index, what, _TRUST
+    if "appid" not in header and all(map(_path, header)):
         hint = f"the first line names the columns: {', '.join(COLUMNS)}"
         yield None, "there is no column `appid`", hint
-
-
-def _is_column(name: str) -> bool:
-    return name in COLUMNS or (name.startswith(_ATTRIBUTE) and name != _ATTRIBUTE)

@@ -7,11 +7,12 @@ Readers report every mistake and continue. A message quotes texts of the manifes
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from harvester.core.calendar import Day
+from harvester.core.config.references import Reference
 from harvester.core.errors import MAX_MISTAKES, ManifestError, Mistake, Place
 from harvester.manifest.account_selection import TAG
 
@@ -35,10 +36,10 @@ Step: TypeAlias = str | int
 Steps: TypeAlias = tuple[Step, ...]
 """The path of a part: the keys and indices that lead to it."""
 
-Find: TypeAlias = Callable[[Steps, bool], Place]
+Find: TypeAlias = Callable[[Steps, bool], Place | None]
 """Function that returns the place of a part of a file, given its path, or of the part's key.
 
-Of a missing part it is the place of the nearest parent.
+It is None for a missing part.
 """
 
 
@@ -47,10 +48,11 @@ class LoadContext:
     """The inputs and findings of one load of a manifest, which need not be in its ``file``.
 
     ``mistakes`` are in the order of finding; `ManifestError` sorts them.
-    ``references`` are the texts whose references were resolved. ``invalid_accounts`` holds all
-    texts of accounts with mistakes: a job may name one by them. ``accounts_unknown`` is true if
+    ``references`` are those that were resolved. ``invalid_accounts`` holds all texts of accounts
+    with mistakes: a job may name one by them. ``accounts_unknown`` is true if
     some accounts could not be read at all, so that a job may name anything. ``partial`` is true if
-    the YAML has mistakes, so that keys may be missing. ``credential_places`` and
+    the YAML has mistakes, so that keys may be missing. ``bad`` are the keys of the manifest that
+    have mistakes. ``credential_places`` and
     ``account_places`` are as in `Manifest`. Neither ``environ`` nor ``invalid_accounts`` is
     in the repr: they hold secrets.
     """
@@ -59,10 +61,11 @@ class LoadContext:
     environ: Mapping[str, str] = field(repr=False)
     today: Day
     mistakes: list[Mistake] = field(default_factory=list)
-    references: dict[str, None] = field(default_factory=dict)
+    references: dict[Reference, None] = field(default_factory=dict)
     invalid_accounts: set[str] = field(default_factory=set, repr=False)
     accounts_unknown: bool = False
     partial: bool = False
+    bad: set[str] = field(default_factory=set)
     credential_places: dict[str, Place] = field(default_factory=dict)
     account_places: dict[str, Place] = field(default_factory=dict)
 
@@ -95,10 +98,19 @@ class Section:
     context: LoadContext
     at: Steps = ()
 
-    def place(self, *loc: Step) -> Place:
-        """Return the place of a part."""
-        return self.find((*self.at, *loc), False)
+    def place(self, loc: Steps, *, key: bool = False) -> Place:
+        """Return the place of a part, or of its key; for a missing part, of the nearest parent."""
+        path = (*self.at, *loc)
+        while (found := self.find(path, key)) is None:
+            path = path[:-1]
+        return found
+
+    def items(self, name: str) -> list[Section]:
+        """Return the items of a list below a key; none if there is no list."""
+        values = self.value.get(name)
+        indices = range(len(values) if isinstance(values, list) else 0)
+        return [replace(self, value=values[at], at=(*self.at, name, at)) for at in indices]
 
     def refuse(self, loc: Steps, what: str, hint: str = "", *, key: bool = False) -> None:
         """Report a mistake in a part, or in its key."""
-        self.context.refuse(self.find((*self.at, *loc), key), what, hint)
+        self.context.refuse(self.place(loc, key=key), what, hint)

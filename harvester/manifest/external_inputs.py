@@ -5,15 +5,17 @@ They are found from the references alone: nothing is read, so nothing has to exi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from harvester.core.config.references import REFERENCE, texts_of
+from harvester.core.config.references import Reference, filled, references_in, texts_of
 from harvester.core.config.settings import Account, Manifest, Platform
 
 _Item = TypeVar("_Item")
+_Secret: TypeAlias = tuple[str, Mapping[str, str]]
+"""A text of a credential, and the values of its fields."""
 
 
 class Touched(NamedTuple):
@@ -36,23 +38,26 @@ def touched(manifest: Manifest) -> Touched:
     because it accepts any secret.
     """
     accounts, platform = _used(manifest)
-    texts = (*manifest.references, *_secret_texts(accounts, platform))
-    files = [manifest.file, *_files(texts, manifest.file.parent)]
+    secrets = [*_secrets(accounts, platform)]
+    references = [*manifest.references, *_references(secrets)]
+    variables = [each for each in references if not each.is_file]
+    files = [manifest.file, *_files(references, manifest)]
     if manifest.api.ca_file is not None:
         files.append(manifest.api.ca_file)
-    urls = (manifest.api.base_url, manifest.api.proxy or "", *texts)
+    own = (manifest.api.base_url, manifest.api.proxy, manifest.output.endpoint)
+    urls = [*filter(None, own), *(filled(*secret) for secret in secrets)]
     return Touched(
-        variables=_each_once(_variables(texts)),
+        variables=_each_once(each.name for each in variables),
         files=_each_once(files),
         programs=_each_once(_programs(accounts, platform)),
         hosts=_each_once(host for url in urls if "://" in url and (host := urlsplit(url).hostname)),
-        required=_each_once(_variables(texts, required=True)),
+        required=_each_once(each.name for each in variables if each.default is None),
     )
 
 
 def secret_files(manifest: Manifest) -> tuple[Path, ...]:
     """Return the files that the used credentials and the platform refer to."""
-    return _each_once(_files(_secret_texts(*_used(manifest)), manifest.file.parent))
+    return _each_once(_files(_references(_secrets(*_used(manifest))), manifest))
 
 
 def secret_variables(accounts: Collection[Account], platform: Platform | None) -> frozenset[str]:
@@ -60,7 +65,8 @@ def secret_variables(accounts: Collection[Account], platform: Platform | None) -
     # Without a command there is no process that would inherit them.
     if not any(_programs(accounts, platform)):
         return frozenset()
-    return frozenset(_variables(_secret_texts(accounts, platform)))
+    references = _references(_secrets(accounts, platform))
+    return frozenset(each.name for each in references if not each.is_file)
 
 
 def _used(manifest: Manifest) -> tuple[list[Account], Platform | None]:
@@ -75,30 +81,24 @@ def _used(manifest: Manifest) -> tuple[list[Account], Platform | None]:
     return accounts, manifest.platform if through else None
 
 
-def _secret_texts(accounts: Iterable[Account], platform: Platform | None) -> Iterator[str]:
-    """Yield every text of the credentials and the platform, ``{appid}`` and ``{name}`` replaced."""
+def _secrets(accounts: Iterable[Account], platform: Platform | None) -> Iterator[_Secret]:
+    """Yield every text of the credentials and the platform, and what stands for its fields."""
     for account in accounts:
-        for text in texts_of(account.credential):
-            yield text.replace("{appid}", account.appid).replace("{name}", account.name)
+        fills = {"appid": account.appid, "name": account.name}
+        yield from ((text, fills) for text in texts_of(account.credential))
     if platform is not None:
         own = (platform.secret, platform.verify_ticket, platform.component_token)
-        for text in texts_of(own):
-            yield text.replace("{appid}", platform.appid)
+        yield from ((text, {"appid": platform.appid}) for text in texts_of(own))
 
 
-def _bodies(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the text between the braces of every reference."""
-    return (match[1] for text in texts for match in REFERENCE.finditer(text))
+def _references(secrets: Iterable[_Secret]) -> Iterator[Reference]:
+    for text, fills in secrets:
+        for reference in references_in(text):
+            yield reference._replace(name=filled(reference.name, fills))
 
 
-def _variables(texts: Iterable[str], *, required: bool = False) -> Iterator[str]:
-    """Yield the names of referenced variables; with ``required``, of those without a default."""
-    bodies = (body for body in _bodies(texts) if not body.startswith("file:"))
-    return (body.partition(":-")[0] for body in bodies if not (required and ":-" in body))
-
-
-def _files(texts: Iterable[str], folder: Path) -> Iterator[Path]:
-    return (folder / body[5:] for body in _bodies(texts) if body.startswith("file:"))
+def _files(references: Iterable[Reference], manifest: Manifest) -> Iterator[Path]:
+    return (manifest.file.parent / each.name for each in references if each.is_file)
 
 
 def _programs(accounts: Iterable[Account], platform: Platform | None) -> Iterator[str]:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harvester.core.config import references
+from harvester.core.config.references import NAME, Reference, Resolved, quote_safe_name, split
 from harvester.core.errors import InvalidValue
-from harvester.manifest.diagnostics import Invalid, LoadContext
+from harvester.manifest.diagnostics import Invalid, LoadContext, Steps
 from harvester.manifest.text_file import Unreadable, read_text
 
 _OR_DEFAULT = ", or write ${NAME:-default}"
@@ -22,61 +22,51 @@ _SECRET_KEYS = frozenset({"secret", "verify_ticket", "component_token", "command
 """Keys of the platform whose references are resolved later."""
 
 
-def resolve_all(value: Any, context: LoadContext) -> None:
-    """Replace every reference inside of ``value`` by its text, in place, except in credentials."""
+def resolved(value: Any, context: LoadContext, loc: Steps = ()) -> Any:
+    """Return a value at a path with every reference in it replaced, except in credentials.
 
-    def walk(node: Any, loc: tuple[str | int, ...]) -> None:
-        for step, child in node.items() if isinstance(node, dict) else enumerate(node):
-            # Left for the verbs that call WeChat, so that all others need no secret.
-            if step == "credential" or (loc[:1] == ("platform",) and step in _SECRET_KEYS):
-                continue
-            if isinstance(child, dict | list):
-                walk(child, (*loc, step))
-            elif isinstance(child, str) and "${" in child:
-                context.references[child] = None
-                try:
-                    node[step] = resolve(child, context.environ, context.file.parent)
-                except InvalidValue as flaw:
-                    node[step] = Invalid(flaw.what, flaw.hint)
-
-    if isinstance(value, dict | list):
-        walk(value, ())
-
-
-def resolve(text: str, environ: Mapping[str, str], folder: Path) -> references.Resolved:
-    """Return the text with every reference replaced.
-
-    Raises InvalidValue, which names the variable or file.
+    A text with a mistake becomes `Invalid`.
     """
-    if "${" in references.REFERENCE.sub("", text):
-        raise InvalidValue("holds a `${` that is no reference", f"write {references.FORMS}")
-    return references.Resolved(
-        references.REFERENCE.sub(
-            lambda match: value_of(references.parse(match[1]), environ, folder, _OR_DEFAULT), text
-        )
-    )
+    # Left for the verbs that call WeChat, so that all others need no secret.
+    if loc[-1:] == ("credential",) or (loc[:1] == ("platform",) and loc[-1] in _SECRET_KEYS):
+        return value
+    if isinstance(value, dict):
+        return {key: resolved(inner, context, (*loc, key)) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [resolved(inner, context, (*loc, index)) for index, inner in enumerate(value)]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    try:
+        return _filled(value, context)
+    except InvalidValue as flaw:
+        return Invalid(flaw.what, flaw.hint)
+
+
+def _filled(text: str, context: LoadContext) -> Resolved:
+    parts = split(text, NAME)
+    context.references.update((part, None) for part in parts if isinstance(part, Reference))
+    environ, folder = context.environ, context.file.parent
+    return Resolved("".join(value_of(part, environ, folder, _OR_DEFAULT) for part in parts))
 
 
 def value_of(
-    reference: references.Variable | references.File,
-    environ: Mapping[str, str],
-    folder: Path,
-    otherwise: str = "",
+    part: str | Reference, environ: Mapping[str, str], folder: Path, otherwise: str = ""
 ) -> str:
-    """Return the value of a variable or the text of a file, without line breaks at the end.
+    """Return the value of a variable, or the text of a file, without line breaks at the end.
 
-    ``otherwise`` is what else may be done than to set an unset variable.
+    Text stays as it is. ``otherwise`` is what else may be done than to set an unset variable.
+    Raises InvalidValue, which names the variable or file.
     """
-    if isinstance(reference, references.File):
-        return _fetch_file(reference.path, folder)
+    if isinstance(part, str):
+        return part
+    if part.is_file:
+        return _fetch_file(part.name, folder)
     # Files and shells leave line ends behind, and no secret has one.
-    value = environ.get(reference.name, "").rstrip("\r\n")
-    if value:
+    value = environ.get(part.name, "").rstrip("\r\n") or part.default
+    if value is not None:
         return value
-    if reference.default is not None:
-        return reference.default
-    state = "empty" if reference.name in environ else "not set"
-    quoted = references.quote_safe_name(reference.name)
+    state = "empty" if part.name in environ else "not set"
+    quoted = quote_safe_name(part.name)
     what = f"refers to the variable{quoted}, which is {state}"
     name = quoted.strip(" `") or "NAME"
     raise InvalidValue(what, f"set it before the start: export {name}=…{otherwise}")
@@ -89,6 +79,6 @@ def _fetch_file(path: str, folder: Path) -> str:
     except Unreadable as error:
         flaw = error.what
     if not text:
-        what = f"refers to the file{references.quote_safe_name(path)}, which {flaw}"
+        what = f"refers to the file{quote_safe_name(path)}, which {flaw}"
         raise InvalidValue(what, "write the file, or correct its path, from the manifest's folder")
     return text

@@ -13,16 +13,16 @@ from harvester.manifest.diagnostics import Section, Steps
 
 def job_of(written: models.WrittenJob, index: int, section: Section, known: AccountIndex) -> Job:
     """Return a job with the full names of its datasets and accounts, and report unknown ones."""
-    begin, end = written.begin_date, written.end_date
-    if end.day is not None and end.day < begin.day:
+    (begin_text, begin), (end_text, end) = written.begin_date, written.end_date
+    if end is not None and end < begin:
         section.refuse(("end_date",), "`end_date` is before `begin_date`", "swap them")
     return Job(
         name=str(written.name or f"job-{index + 1}"),
         datasets=looked_up(section, written.datasets, ("datasets",), datasets_named),
         appids=_appids(written.accounts, section, known),
-        begin=begin.day,
-        end=end.day,
-        written=(begin.text, end.text),
+        begin=begin,
+        end=end,
+        written=(begin_text, end_text),
     )
 
 

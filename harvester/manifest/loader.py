@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.config.expect import Expect
-from harvester.core.config.references import quote_safe
+from harvester.core.config.references import Reference, quote_safe
 from harvester.core.config.settings import Account, Api, Job, Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.errors import DEFAULTS, PLATFORM, ManifestError, Place
@@ -21,7 +21,7 @@ from harvester.manifest.accounts import check_platform, pause_of, place_of, vali
 from harvester.manifest.accounts_file import read_csv
 from harvester.manifest.diagnostics import LoadContext, Section
 from harvester.manifest.external_inputs import secret_variables
-from harvester.manifest.interpolation import resolve_all
+from harvester.manifest.interpolation import resolved
 from harvester.manifest.jobs import job_of
 from harvester.manifest.text_file import MISSING, Unreadable, read_bytes, read_text
 from harvester.manifest.validation import check, refuse_missing, salvage
@@ -105,26 +105,31 @@ class Draft:
 
 def _draft(section: Section) -> Draft:
     """Return the draft of a file. After mistakes it only serves to find further mistakes."""
-    value, context = section.value, section.context
+    context = section.context
     context.partial = bool(context.mistakes)
-    resolve_all(value, context)
-    if not isinstance(value, dict):
+    if not isinstance(section.value, dict):
         check(models.Root, section)
         raise ManifestError(context.mistakes)
+    value = section.value = resolved(section.value, context)
     # The items of these lists are validated one by one, so that a bad one does not hide the others.
-    items = {
-        name for name in ("accounts", "jobs") if value.get(name) and isinstance(value[name], list)
-    }
-    head = {name: inner for name, inner in value.items() if name not in items}
-    root, bad = salvage(models.Root, replace(section, value=head))
+    items = {name: section.items(name) for name in ("accounts", "jobs")}
+    head = {name: inner for name, inner in value.items() if not items.get(name)}
+    root, context.bad = salvage(models.Root, replace(section, value=head))
     paused = pause_of(root.defaults.paused, ("defaults", "paused"), section)
-    if paused is not root.defaults.paused:
-        root = replace(root, defaults=replace(root.defaults, paused=paused))
+    root = replace(root, defaults=replace(root.defaults, paused=paused))
     _check_files(root.api, section)
-    check_platform(root, bad, section)
+    check_platform(root, section)
     if "jobs" not in value:
         refuse_missing(section, ("jobs",), value, "one `- datasets: …` each")
-    return Draft(context, root, _accounts(section, root, bad), [*_jobs(section)])
+    accounts = _accounts(items["accounts"], section, root)
+    jobs = [(_job(item), item) for item in items["jobs"]]
+    return Draft(context, root, accounts, [(job, item) for job, item in jobs if job is not None])
+
+
+def _job(item: Section) -> models.WrittenJob | None:
+    """Return a job reduced to its valid keys, None if it is no mapping."""
+    is_mapping = isinstance(item.value, dict)
+    return salvage(models.WrittenJob, item)[0] if is_mapping else check(models.WrittenJob, item)
 
 
 def _parsed(text: str | None, context: LoadContext) -> Section:
@@ -177,46 +182,26 @@ def _given(written: models.Override | models.WrittenRefresh) -> dict[str, Any]:
     return {key: value for key, value in asdict(written).items() if value is not None}
 
 
-def _accounts(section: Section, root: models.Root, bad: set[str]) -> dict[str, Account]:
+def _accounts(written: list[Section], section: Section, root: models.Root) -> dict[str, Account]:
     value, context = section.value, section.context
     before = len(context.mistakes)
-    written = [*_items(section, "accounts")]
     if root.accounts_file is not None:
         # Noted like a reference, because it is a file that the manifest needs.
-        context.references[f"${{file:{root.accounts_file.path}}}"] = None
-        written += read_csv(root.accounts_file, section.place("accounts_file"), context)
+        context.references[Reference(root.accounts_file.path, is_file=True)] = None
+        written += read_csv(root.accounts_file, section.place(("accounts_file",)), context)
         # A row that could not be read may be the account that a job names.
         context.accounts_unknown |= len(context.mistakes) > before
-    given = {} if "defaults" in bad else value.get("defaults", {})
-    shared = root.defaults
-    defaults = {**given, "credential": shared.credential, "paused": shared.paused}
     places = context.credential_places
-    places[DEFAULTS] = place_of(given.get("credential"), section, "defaults", "credential")
-    places[PLATFORM] = section.place("platform", "secret")
-    accounts = validate_accounts(written, defaults, root, bad, context)
+    places[DEFAULTS] = place_of(root.defaults.credential, section, ("defaults", "credential"))
+    places[PLATFORM] = section.place(("platform", "secret"))
+    accounts = validate_accounts(written, root, context)
     sources = [name for name in models.SOURCES if name in value]
     from_platform = "accounts_from" in sources
     if not sources:
         refuse_missing(section, ("accounts",), value, "list them, or name an accounts_file")
     # Not if another mistake explains why there is none.
-    elif not (written or from_platform or context.accounts_unknown or bad & {*sources}):
+    elif not (written or from_platform or context.accounts_unknown or context.bad & {*sources}):
         section.refuse((sources[-1],), f"`{sources[-1]}` holds no account", "add one")
     # A job may name accounts that authorised the platform, which only WeChat knows.
-    context.accounts_unknown |= not sources or from_platform or "accounts" in bad
+    context.accounts_unknown |= not sources or from_platform or "accounts" in context.bad
     return accounts
-
-
-def _jobs(section: Section) -> Iterator[tuple[models.WrittenJob, Section]]:
-    """Yield the jobs, each reduced to its valid keys."""
-    for item in _items(section, "jobs"):
-        if isinstance(item.value, dict):
-            yield salvage(models.WrittenJob, item)[0], item
-        else:
-            check(models.WrittenJob, item)
-
-
-def _items(section: Section, name: str) -> Iterator[Section]:
-    """Yield the items of a list in the manifest."""
-    values = section.value.get(name)
-    for index, value in enumerate(values if isinstance(values, list) else ()):
-        yield replace(section, value=value, at=(name, index))

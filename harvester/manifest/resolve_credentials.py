@@ -64,7 +64,7 @@ class Resolver(NamedTuple):
 
     def _word(self, text: str) -> Secret:
         """Return the value of a reference, a single word. Raises InvalidValue, as the next ones."""
-        value = self._resolve(references.check_credential(text)[2:-1])
+        value = "".join(self._parts(text))
         # A file with a label or a second line would be sent to WeChat as it is.
         if not value.isprintable() or " " in value:
             raise InvalidValue("refers to more than one word", "let it hold the secret alone")
@@ -90,10 +90,9 @@ class Resolver(NamedTuple):
 
         ``encode`` is applied to the fields between them.
         """
-        references.check_template(text)
         return [
-            self._resolve(part) if index % 2 else self._filled(part, encode)
-            for index, part in enumerate(references.REFERENCE.split(text))
+            self._filled(part, encode) if isinstance(part, str) else self._value(part)
+            for part in references.split(text)
         ]
 
     def _filled(self, text: str, encode: Callable[[str], str] = str) -> str:
@@ -101,20 +100,16 @@ class Resolver(NamedTuple):
         if "{name}" in text and not self.name:
             what = "needs {name}, but the account has no name"
             raise InvalidValue(what, "name it, or use {appid}")
-        fills = {"appid": self.appid, "name": self.name}
-        return references.FILL.sub(lambda match: encode(fills[match[1]]), text)
+        return references.filled(text, {"appid": self.appid, "name": encode(self.name)})
 
-    def _resolve(self, body: str) -> str:
-        """Return the value of a reference, given the text between its braces."""
-        is_path = body.startswith("file:")
+    def _value(self, reference: references.Reference) -> str:
         # The name comes from a list that others may edit: it must not lead out of the folder.
         is_part = ".." not in self.name and not set(self.name) & {"/", "\\", "\0"}
-        if is_path and "{name}" in body and self.name and not is_part:
+        if reference.is_file and "{name}" in reference.name and not is_part:
             what = "needs {name}, but the account's name cannot be part of a path"
             raise InvalidValue(what, "use {appid}")
-        filled = self._filled(body)
-        reference = references.File(filled[5:]) if is_path else references.Variable(filled, None)
-        return value_of(reference, environ, self.manifest.file.parent)
+        named = reference._replace(name=self._filled(reference.name))
+        return value_of(named, environ, self.manifest.file.parent)
 
 
 class CredentialReader:

@@ -91,7 +91,7 @@ def refuse_missing(section: Section, loc: Steps, written: Iterable[str], hint: s
 
 
 def _report(model: type[Any], flaw: ErrorDetails, section: Section) -> None:
-    # Without the tags that `union_by_kind` adds.
+    # Without the tags that `union_of` adds.
     loc = tuple(step for step in flaw["loc"] if not str(step).startswith("["))
     kind, written = flaw["type"], flaw["input"]
     if kind == "unexpected_keyword_argument":

@@ -1,9 +1,9 @@
 """A YAML reader that returns plain values and their positions.
 
 It supports the part of YAML that a manifest needs: mappings, lists and scalars of one document.
-YAML guesses types (``0123456`` is 42798, ``1:30`` is 90, ``no`` is false). Here unquoted text stays
-text, except for whole numbers, ``true`` and ``false``. Text that another YAML reader might read as
-something else becomes `AmbiguousScalar`, which text fields refuse.
+YAML guesses types (``0123456`` is 42798, ``1:30`` is 90, ``no`` is false). Here all scalars stay
+text. Unquoted text that another YAML reader might read as something else becomes `AmbiguousScalar`,
+which text fields refuse; fields of numbers and truth values read it.
 
 It reads the parser's events instead of its node tree, because aliases and duplicate keys are
 refused in the same pass that makes the values. For 10,000 accounts, with libyaml and the garbage
@@ -52,12 +52,10 @@ class _Reader:
         self.context = context
         self.marks: dict[Steps, tuple[yaml.Mark, yaml.Mark]] = {}
 
-    def find(self, loc: Steps, key: bool) -> Place:  # noqa: FBT001 - as `Find` has it
-        """Return the place of a part, or of its key; for a missing part, of the nearest parent."""
-        while loc not in self.marks:
-            loc = loc[:-1]
-        of_key, of_value = self.marks[loc]
-        return self.place(of_key if key else of_value)
+    def find(self, loc: Steps, key: bool) -> Place | None:  # noqa: FBT001 - as `Find` has it
+        """Return the place of a part, or of its key; None for a missing part."""
+        marks = self.marks.get(loc)
+        return marks and self.place(marks[0] if key else marks[1])
 
     def document(self) -> Section:
         """Return the only document of the text. Raises ManifestError if it is empty."""
@@ -137,25 +135,19 @@ class _Reader:
         return Place(self.context.file, mark.line + 1, mark.column + 1)
 
 
-_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,14}")
-_TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NOTHING = frozenset(("", "~", "null", "Null", "NULL"))
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+")
 _GUESSES: dict[str, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_implicit_resolvers
 _SUSPECT = frozenset((*_GUESSES, ""))
 
 
-def parse_scalar(text: str) -> Any:
-    """Return an unquoted scalar as None, bool, int, text or `AmbiguousScalar`."""
+def parse_scalar(text: str) -> str | None:
+    """Return an unquoted scalar as None, text or `AmbiguousScalar`."""
     # Most scalars are text, so their first character decides.
     if text[:1] not in _SUSPECT:
         return text
     if text in _NOTHING:
         return None
-    if text in _TRUTH:
-        return _TRUTH[text]
-    if _WHOLE.fullmatch(text):
-        return int(text)
     guesses = _GUESSES.get(text[0], ())
     if _NUMBER.fullmatch(text) or any(pattern.match(text) for _, pattern in guesses):
         return AmbiguousScalar(text)

@@ -58,6 +58,14 @@ def test_external_inputs_are_listed_without_reading_them(file: Path) -> None:
     assert found.hosts == ("127.0.0.1",)
 
 
+def test_the_host_of_an_object_store_is_an_input(file: Path) -> None:
+    """An endpoint is where the output is, so a run needs it as it needs WeChat."""
+    store = 'output: {path: "s3://bucket/x", endpoint: "https://store.test:9000"}'
+    file.write_text(f"{MANIFEST}{store}\n")
+    found = external_inputs.touched(loader.read(file, environ={}, now=NOW).manifest())
+    assert found.hosts == ("127.0.0.1", "store.test")
+
+
 @pytest.fixture
 def secrets(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The files and variables of the manifest, the files readable by their owner only."""

@@ -293,7 +293,7 @@ output: {path: "${DIR}/x", must_exist: "${YES}"}
         EMPTY="",
         C="7",
         DIR="/data",
-        YES="true",
+        YES="TRUE",
     )
     (account,) = made.accounts
     assert (account.appid, account.name, set(account.tags)) == (ONE, "Acme Inc.", {"no"})

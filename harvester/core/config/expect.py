@@ -25,16 +25,14 @@ class CompleteBy:
     """The share of the accounts that are to have the day by then."""
 
 
-_CompleteBy = types.text_or_mapping(
-    types.Clock, CompleteBy, "must be a time of day, or a mapping of time and share"
-)
+_TIME_OR_MORE = "must be a time of day, or a mapping of time and share"
 
 
 @dataclass(frozen=True, config=types.CLOSED)
 class Expect:
     """Expectations of a dataset."""
 
-    complete_by: Annotated[CompleteBy | None, types.validated_as(_CompleteBy | None)] = None
+    complete_by: Annotated[CompleteBy, types.or_text(types.Clock, _TIME_OR_MORE)] | None = None
     """The time by which a day is to be there: "12:00", or {time: "12:00", share: 95%}."""
     min_share_with_rows: types.PercentageOrNone | None = None
     """The least share of the accounts with an answer that have rows of a day: 50%. 0%: it is fine

@@ -1,16 +1,18 @@
 """Types of the configuration's fields: `parsers` as pydantic validators, each with a JSON Schema.
 
-A manifest is validated with a context: ``today``, and the ``folder`` that its relative paths are
-relative to. Its values may come out of a ``${…}``, so a number may also be text. Without a context
-the values come from Python, and one that is not text is accepted unchanged.
+The readers of a manifest's files make texts, lists and mappings, so a number of a manifest is text
+here. A value of another type is a default or comes from Python, and is accepted unchanged. The
+context of a manifest has ``today``, and the ``folder`` that its relative paths are relative to.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeGuard
 
 import pydantic
 
@@ -22,7 +24,7 @@ from harvester.core.text.secret_words import has_secret_parameter, holds_secret,
 
 
 class AmbiguousScalar(str):
-    """Unquoted text that looks like a number, a date, a time or a truth value."""
+    """Unquoted text that is or looks like a number, a date, a time or a truth value."""
 
     __slots__ = ()
 
@@ -73,30 +75,43 @@ TEXT = pydantic.WithJsonSchema({"type": "string"})
 def _kind_of(value: object) -> str:
     if isinstance(value, list | tuple | frozenset):
         return "[list]"
-    return "[text]" if isinstance(value, str | int) else "[mapping]"
+    return "[text]" if isinstance(value, str) else "[mapping]"
 
 
-def union_by_kind(what: str) -> pydantic.Discriminator:
-    """Return a union by kind of value, with members tagged ``[text]``, ``[list]``, ``[mapping]``.
-
-    ``what`` is the error for a value of another kind.
-    """
-    return pydantic.Discriminator(_kind_of, custom_error_type="form", custom_error_message=what)
-
-
-def text_or_mapping(text: Any, model: type, what: str) -> Any:
-    """Return the form of a model that may be written as text alone, which is its first field.
+def union_of(what: str, text: Any, *, items: Any = None, mapping: Any = None) -> Any:
+    """Return the union of the forms that a value may have, each for another kind of value.
 
     ``what`` is the error for a value of another kind.
     """
-    short: Any = Annotated[text, pydantic.AfterValidator(model), pydantic.Tag("[text]")]
-    whole: Any = Annotated[model, pydantic.Tag("[mapping]")]
-    return Annotated[short | whole, union_by_kind(what)]
+    forms = {"[text]": text, "[list]": items, "[mapping]": mapping}
+    tagged = [Annotated[form, pydantic.Tag(tag)] for tag, form in forms.items() if form is not None]
+    by_kind = pydantic.Discriminator(_kind_of, custom_error_type="form", custom_error_message=what)
+    return Annotated[reduce(or_, tagged), by_kind]
 
 
 def validated_as(form: Any) -> pydantic.GetPydanticSchema:
     """Return a marker for a type that is validated as ``form``, which yields the type."""
     return pydantic.GetPydanticSchema(lambda _, handler: handler(form))
+
+
+def or_text(text: Any, what: str) -> pydantic.GetPydanticSchema:
+    """Return a marker for a model that may be written as text alone, which is its first field.
+
+    ``what`` is the error for a value of another kind.
+    """
+
+    def schema(model: Any, handler: Callable[[Any], Any]) -> Any:
+        short = Annotated[text, pydantic.AfterValidator(model)]
+        return handler(union_of(what, short, mapping=model))
+
+    return pydantic.GetPydanticSchema(schema)
+
+
+def one_or_more(item: Any) -> pydantic.GetPydanticSchema:
+    """Return a marker for a tuple that is written as one item or a list of items."""
+    items = Annotated[list[item], pydantic.Field(min_length=1)]
+    form = union_of("must be a name or a list of names", item, items=items)
+    return validated_as(Annotated[form, pydantic.AfterValidator(as_tuple)])
 
 
 def _must_be(wanted: str, value: object) -> str:
@@ -113,7 +128,7 @@ def text_of(value: object) -> str:
 
 def plain_text(value: object) -> str:
     """Return text that every YAML reader reads as text. Raises InvalidValue for any other value."""
-    if isinstance(value, AmbiguousScalar | int):
+    if isinstance(value, AmbiguousScalar):
         raise InvalidValue("must be text", "quote it")
     text = text_of(value)
     if not text.strip():
@@ -147,12 +162,10 @@ def _attribute(value: object) -> str:
 def parsed_by(parse: Callable[[str], Any]) -> pydantic.PlainValidator:
     """Return a validator that applies a function of `parsers`."""
 
-    def validate(value: object, info: pydantic.ValidationInfo) -> Any:
-        # The YAML reader makes no floats, so this one is a default or comes from Python.
-        if isinstance(value, float) or (info.context is None and not isinstance(value, str)):
-            return value
-        # A number lacks its unit, as 30 does: the parser says which forms it accepts.
-        return parse(str(value) if isinstance(value, int) else str(text_of(value)))
+    def validate(value: object) -> Any:
+        # A number of a manifest lacks its unit, as 30 does: the parser says which forms it accepts.
+        is_parsed = isinstance(value, int | float | Rate | Reserve)
+        return value if is_parsed else parse(str(text_of(value)))
 
     return pydantic.PlainValidator(validate)
 
@@ -160,15 +173,21 @@ def parsed_by(parse: Callable[[str], Any]) -> pydantic.PlainValidator:
 MAX_QUOTA = 10**9
 """Maximum of a quota in a manifest."""
 
-_DIGITS = re.compile(r"0|[1-9][0-9]{0,14}")
+_DIGITS = re.compile(r"0|-?[1-9][0-9]{0,14}")
+_TRUTHS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+
+
+def _is_typed(value: object) -> TypeGuard[str]:
+    """Return whether text has a type: it is unquoted, or came out of a ``${…}``."""
+    return isinstance(value, AmbiguousScalar | references.Resolved)
 
 
 def _whole_number(value: object, low: int, high: int) -> int:
-    if isinstance(value, references.Resolved) and _DIGITS.fullmatch(value):
+    is_whole = isinstance(value, str) and _DIGITS.fullmatch(value)
+    if is_whole and _is_typed(value):
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool):
-        quoted = isinstance(value, str) and _DIGITS.fullmatch(value)
-        hint = "leave the quotes out" if quoted else "write digits alone"
+    if not isinstance(value, int):
+        hint = "leave the quotes out" if is_whole else "write digits alone"
         raise InvalidValue(_must_be("a whole number", value), hint)
     if not low <= value <= high:
         raise InvalidValue(f"must be from {low:,} to {high:,}", "write a number in between")
@@ -182,9 +201,9 @@ def whole(low: int, high: int) -> tuple[pydantic.PlainValidator, pydantic.WithJs
     return validator, or_reference(schema)
 
 
-def _quota(value: object, info: pydantic.ValidationInfo) -> int | None:
+def _quota(value: object) -> int | None:
     """Return a whole number, and None for ``auto``. Raises InvalidValue."""
-    if value == "auto" or (value is None and info.context is None):
+    if value is None or value == "auto":
         return None
     if isinstance(value, str) and not _DIGITS.fullmatch(value):
         raise InvalidValue("must be auto or a whole number", "write auto or 1000")
@@ -192,11 +211,11 @@ def _quota(value: object, info: pydantic.ValidationInfo) -> int | None:
 
 
 def _truth(value: object) -> bool:
-    if isinstance(value, references.Resolved) and value in {"true", "false"}:
-        return value == "true"
-    if not isinstance(value, bool):
-        raise InvalidValue(_must_be("true or false", value), "write true or false without quotes")
-    return value
+    if isinstance(value, bool):
+        return value
+    if _is_typed(value) and value in _TRUTHS:
+        return _TRUTHS[value]
+    raise InvalidValue(_must_be("true or false", value), "write true or false without quotes")
 
 
 def _proxy(value: object, info: pydantic.ValidationInfo) -> str:
@@ -272,7 +291,7 @@ def _headers(written: dict[str, str]) -> dict[str, str]:
 
 
 def _expiry(value: object) -> str:
-    text = str(value) if isinstance(value, int) else str(text_of(value))
+    text = str(text_of(value))
     if references.is_reference(text):
         return references.check_credential(text)
     parsers.moment(text)
@@ -297,20 +316,12 @@ def as_tuple(value: Any) -> tuple[Any, ...]:
 Text = Annotated[str, pydantic.PlainValidator(_text), TEXT]
 # Not as Text, because a name that comes out of a `${…}` must not be repeated if it is unknown.
 Word = Annotated[str, pydantic.PlainValidator(plain_text), TEXT]
-_T = TypeVar("_T")
-OneOrMore = Annotated[
-    Annotated[_T, pydantic.Tag("[text]")]
-    | Annotated[list[_T], pydantic.Tag("[list]"), pydantic.Field(min_length=1)],
-    union_by_kind("must be a name or a list of names"),
-    pydantic.AfterValidator(as_tuple),
+Words = Annotated[tuple[str, ...], one_or_more(Word)]
+Tags = Annotated[
+    frozenset[str],
+    validated_as(union_of("must be text or a list", Text, items=list[Text])),
+    pydantic.AfterValidator(lambda given: frozenset(as_tuple(given))),
 ]
-Words = Annotated[tuple[str, ...], validated_as(OneOrMore[Word])]
-_Texts = Annotated[
-    Annotated[Text, pydantic.Tag("[text]")] | Annotated[list[Text], pydantic.Tag("[list]")],
-    union_by_kind("must be text or a list"),
-    pydantic.AfterValidator(lambda given: frozenset([given] if isinstance(given, str) else given)),
-]
-Tags = Annotated[frozenset[str], validated_as(_Texts)]
 Attributes = dict[Annotated[str, pydantic.PlainValidator(_attribute), TEXT], Text]
 Reason = Annotated[str, pydantic.PlainValidator(_reason), TEXT]
 Appid = Annotated[str, parsed_by(parsers.appid), pattern(APPID)]

@@ -85,9 +85,8 @@ def quiet_days(text: str) -> DaySet:
 
 def begin_day(text: str, today: Day) -> Day:
     """Parse a job's first day: a day, ``-30d`` counted from ``today``, or ``earliest``."""
-    if text == "earliest":
-        return FIRST_DAY
-    return _job_day(text, today, "write 2024-01-31, -30d or earliest")
+    hint = "write 2024-01-31, -30d or earliest"
+    return FIRST_DAY if text == "earliest" else _job_day(text, today, hint)
 
 
 def end_day(text: str, today: Day) -> Day | None:
@@ -95,9 +94,8 @@ def end_day(text: str, today: Day) -> Day | None:
 
     ``yesterday`` is None, because its meaning differs by dataset.
     """
-    if text == "yesterday":
-        return None
-    return _job_day(text, today, "write 2024-01-31, -30d or yesterday")
+    hint = "write 2024-01-31, -30d or yesterday"
+    return None if text == "yesterday" else _job_day(text, today, hint)
 
 
 def required_day(text: str, today: Day) -> Day | None:
@@ -233,14 +231,12 @@ def moment(text: str) -> float:
     """Parse ``2026-06-15T12:00:00Z``, or seconds since the Unix epoch, as the latter."""
     if re.fullmatch(_SECONDS_SINCE, text):
         return float(text)
-    try:
+    with contextlib.suppress(ValueError):
         at = dt.datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    # Without a zone it would be this machine's time, which differs between machines.
-    if at is None or at.tzinfo is None:
-        raise InvalidValue("is not a moment", "write 2026-06-15T12:00:00Z or seconds since 1970")
-    return at.timestamp()
+        # Without a zone it would be this machine's time, which differs between machines.
+        if at.tzinfo is not None:
+            return at.timestamp()
+    raise InvalidValue("is not a moment", "write 2026-06-15T12:00:00Z or seconds since 1970")
 
 
 def _https(pattern: str, text: str, hint: str) -> str:
@@ -253,14 +249,12 @@ def _https(pattern: str, text: str, hint: str) -> str:
 
 
 def _host(url: str) -> str:
-    try:
+    with contextlib.suppress(ValueError):
         parts = urlsplit(url)
         # The port is read for its check: urlsplit takes any text for one until then.
         if parts.hostname and parts.port != 0:
             return parts.hostname
-    except ValueError:
-        pass
-    raise InvalidValue("is not an address", "the host or port is wrong") from None
+    raise InvalidValue("is not an address", "the host or port is wrong")
 
 
 def _is_loopback(host: str) -> bool:

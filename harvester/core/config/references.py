@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from harvester.core.errors import InvalidValue
@@ -18,11 +18,13 @@ from harvester.core.text.secret_words import holds_secret
 FORMS = "${NAME}, ${NAME:-default} or ${file:path}"
 SECRET_FORMS = 'write "${NAME}" or "${file:path}"'
 
-REFERENCE = re.compile(r"\$\{((?:[^{}]|\{[^{}]*\})*)\}")
-_ORIGIN = re.compile(rf"(?:https?://)?(?:{REFERENCE.pattern}|[^/?#])*")
-FILL = re.compile(r"\{([^{}]*)\}")
+_REFERENCE = re.compile(r"\$\{((?:[^{}]|\{[^{}]*\})*)\}")
+_ORIGIN = re.compile(rf"(?:https?://)?(?:{_REFERENCE.pattern}|[^/?#])*")
+_FILL = re.compile(r"\{([^{}]*)\}")
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""Names of variables outside of credentials."""
+
 _FILLED_NAME = re.compile(r"(?:[A-Za-z_]|\{appid\}|\{name\})(?:[A-Za-z0-9_]|\{appid\}|\{name\})*")
 _FILLS = ("appid", "name")
 _MAX_QUOTED = 60
@@ -35,17 +37,16 @@ class Resolved(str):
     __slots__ = ()
 
 
-class Variable(NamedTuple):
-    """An environment variable. ``default`` replaces an unset or empty value."""
+class Reference(NamedTuple):
+    """A reference to an environment variable, or to a file.
+
+    ``name`` is that of the variable, or the path of the file, relative to the manifest's directory.
+    ``default`` replaces an unset or empty variable.
+    """
 
     name: str
-    default: str | None
-
-
-class File(NamedTuple):
-    """A file to read. Relative paths are relative to the manifest's directory."""
-
-    path: str
+    default: str | None = None
+    is_file: bool = False
 
 
 def quote_safe(text: str, longest: int = _MAX_QUOTED) -> str:
@@ -61,16 +62,32 @@ def quote_safe_name(text: str) -> str:
     return quote_safe(text, _MAX_QUOTED_NAME)
 
 
-def parse(body: str, name: re.Pattern[str] = _NAME) -> Variable | File:
-    """Parse the text between ``${`` and ``}``. Raises InvalidValue."""
+def split(text: str, name: re.Pattern[str] = _FILLED_NAME) -> list[str | Reference]:
+    """Return the literals and references of a text in turn; a literal is first and last.
+
+    Raises InvalidValue. ``name`` matches the names that variables may have.
+    """
+    parts = _REFERENCE.split(text)
+    if any(map(is_reference, parts[::2])):
+        raise InvalidValue("holds a `${` that is no reference", f"write {FORMS}")
+    return [_parsed(part, name) if index % 2 else part for index, part in enumerate(parts)]
+
+
+def references_in(text: str) -> list[Reference]:
+    """Return the references of a text. Raises InvalidValue."""
+    return [part for part in split(text) if isinstance(part, Reference)]
+
+
+def _parsed(body: str, name: re.Pattern[str]) -> Reference:
+    """Parse the text between ``${`` and ``}``."""
     if body.startswith("file:"):
         if not body[5:].strip():
             raise InvalidValue("refers to a file without a path", "write ${file:path}")
-        return File(body[5:])
+        return Reference(body[5:], is_file=True)
     variable, separator, default = body.partition(":-")
     if not name.fullmatch(variable):
         raise InvalidValue("holds a `${…}` that is no reference", f"write {FORMS}")
-    return Variable(variable, default if separator else None)
+    return Reference(variable, default if separator else None)
 
 
 def is_reference(text: str) -> bool:
@@ -80,7 +97,12 @@ def is_reference(text: str) -> bool:
 
 def without_references(text: str) -> str:
     """Replace each reference and each ``{appid}`` or ``{name}`` by a letter, to check the rest."""
-    return FILL.sub("x", REFERENCE.sub("x", text))
+    return _FILL.sub("x", _REFERENCE.sub("x", text))
+
+
+def filled(text: str, fills: Mapping[str, str]) -> str:
+    """Return a text with ``{appid}`` and ``{name}`` replaced, as far as ``fills`` has them."""
+    return _FILL.sub(lambda match: fills.get(match[1], match[0]), text)
 
 
 def origin(url: str) -> str:
@@ -91,48 +113,31 @@ def origin(url: str) -> str:
 
 def check_credential(text: str) -> str:
     """Return a credential's text if it is exactly one reference. Raises InvalidValue."""
-    match = REFERENCE.fullmatch(text)
-    if match is None:
+    if not _REFERENCE.fullmatch(text):
         raise InvalidValue("must be a reference, never the secret itself", SECRET_FORMS)
-    _check_reference(match[1])
+    check_template(text)
     return text
 
 
 def check_template(text: str) -> list[str]:
     """Return the literal parts of a text that may hold references. Raises InvalidValue."""
-    split = REFERENCE.split(text)
-    literals, bodies = split[::2], split[1::2]
-    for literal in literals:
-        if "${" in literal:
-            raise InvalidValue("holds a `${` that is no reference", f"write {FORMS}")
-        _check_fills(literal)
-    for body in bodies:
-        _check_reference(body)
-    return literals
-
-
-def _check_reference(body: str) -> None:
-    reference = parse(body, _FILLED_NAME)
-    if isinstance(reference, Variable) and reference.default is not None:
+    parts = split(text)
+    if any(isinstance(part, Reference) and part.default is not None for part in parts):
         what = "must not have a default, which would be the secret itself"
         raise InvalidValue(what, "write ${NAME}")
-    _check_fills(body)
-
-
-def _check_fills(text: str) -> None:
-    unknown = [fill for fill in FILL.findall(text) if fill not in _FILLS]
-    if unknown:
-        what = f"has{quote_safe('{' + unknown[0] + '}')}, which nothing fills in"
-        raise InvalidValue(what, "{appid} and {name} are")
+    for fill in _FILL.findall(_REFERENCE.sub(r"\1", text)):
+        if fill not in _FILLS:
+            what = f"has{quote_safe('{' + fill + '}')}, which nothing fills in"
+            raise InvalidValue(what, "{appid} and {name} are")
+    return [part for part in parts if isinstance(part, str)]
 
 
 def texts_of(value: Any) -> Iterator[str]:
     """Yield every text in a value of the configuration."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict | tuple | list):
+    elif isinstance(value, dict | tuple | list | frozenset):
         for inner in value.values() if isinstance(value, dict) else value:
-            if inner is not None:
-                yield from texts_of(inner)
+            yield from texts_of(inner)
     elif dataclasses.is_dataclass(value):
         yield from texts_of(vars(value))

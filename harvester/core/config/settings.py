@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, Tag, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from harvester.core.calendar import Day
 from harvester.core.config import field_types as types
 from harvester.core.config.expect import Expect
 from harvester.core.config.manifest_text import ManifestText
+from harvester.core.config.references import Reference
 from harvester.core.dataset import Dataset
 from harvester.core.errors import InvalidValue, Place
 from harvester.core.plain import Brief
@@ -77,9 +78,10 @@ class External:
         types.check_kind(self, ("command", "url"), {"timeout": "command", "headers": "url"}, hint)
 
 
+_EXTERNAL = 'must be "${NAME}", "${file:path}" or a mapping of command or url'
 _ExternalSecret = Annotated[
-    Annotated[types.Reference, Tag("[text]")] | Annotated[External, Tag("[mapping]")],
-    types.union_by_kind('must be "${NAME}", "${file:path}" or a mapping of command or url'),
+    str | External,
+    types.validated_as(types.union_of(_EXTERNAL, types.Reference, mapping=External)),
 ]
 
 
@@ -137,9 +139,7 @@ class Pause:
     """The last Beijing day of the pause, after which it ends by itself."""
 
 
-_Paused = types.text_or_mapping(
-    types.Reason, Pause, "must be a reason in words, or a mapping of reason, datasets and until"
-)
+_PAUSED = "must be a reason in words, or a mapping of reason, datasets and until"
 
 
 @dataclass(frozen=True, config=types.CLOSED)
@@ -158,7 +158,7 @@ class Defaults:
     """Get tokens from /cgi-bin/token, which invalidates the token of every other service."""
     owns_tokens: types.Truth = False
     """No other service uses the account's authorisation, so the platform may refresh it."""
-    paused: Annotated[Pause | None, types.validated_as(_Paused | None)] = None
+    paused: Annotated[Pause, types.or_text(types.Reason, _PAUSED)] | None = None
     """Known trouble that is not asked and counts for no exit code: "new secret asked for", or
     {datasets: [article_*], reason: "not verified", until: 2026-12-31} for a part of the account."""
 
@@ -338,7 +338,7 @@ class Manifest(Brief):
     """A valid manifest. ``datasets`` is the catalogue with the manifest's overrides.
 
     ``from_platform`` is true if the accounts include those that authorised the platform.
-    ``references`` are the texts with references that were resolved while loading.
+    ``references`` are those that were resolved while the manifest was read.
     ``all_jobs`` are the manifest's jobs if options narrowed ``jobs``, and else empty.
     ``secret_variables`` are the variables of all credentials, if any of these has a command: it
     does not inherit them. ``credential_places`` has the place of each account's credential by
@@ -358,7 +358,7 @@ class Manifest(Brief):
     limits: Limits = dataclasses.field(default_factory=Limits)
     retry: Retry = dataclasses.field(default_factory=Retry)
     expect: Mapping[str, Expect] = dataclasses.field(default_factory=dict)
-    references: tuple[str, ...] = ()
+    references: tuple[Reference, ...] = ()
     all_jobs: tuple[Job, ...] = dataclasses.field(default=(), compare=False)
     secret_variables: frozenset[str] = frozenset()
     credential_places: Mapping[str, Place] = dataclasses.field(
