@@ -20,16 +20,19 @@ def test_what_ducklake_does_not_have_is_refused(lakeside: Lakeside) -> None:
     lake = Lake(lakeside.harness.tree.store, "s3://bucket/x", [], None, None, "wechat", lambda: 0.0)
     with pytest.raises(UsageError, match="none can be in an object store"):
         ducklake.Tables(lake)
+    assert not lakeside.place.exists()
 
 
 def test_a_missing_extension_is_named(
     lakeside: Lakeside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is installed only if DuckDB may install by itself."""
+    """It is installed only if DuckDB may install by itself, and no empty place is left behind."""
     monkeypatch.setenv("HOME", str(tmp_path))
     con = duckdb.connect(config={"autoinstall_known_extensions": "false"})
     monkeypatch.setattr(duckdb, "connect", lambda: con)
     with pytest.raises(HarvesterError, match="cannot load its extension ducklake") as caught:
         lakeside.export("ducklake")
     assert "install ducklake" in caught.value.advice
+    assert "pip install duckdb-extension-ducklake" in caught.value.advice
+    assert not lakeside.place.exists()
     assert "another format" in caught.value.advice

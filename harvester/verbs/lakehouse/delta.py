@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import deltalake
@@ -22,7 +23,7 @@ from harvester.storage.backends import atomic_files
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.state.change_entries import LogPosition, cursor, parse_cursor
 from harvester.verbs.lakehouse.copies import temporary
-from harvester.verbs.lakehouse.formats import Lake, Lakehouse
+from harvester.verbs.lakehouse.formats import Lakehouse
 from harvester.verbs.lakehouse.plan import month_of
 from harvester.verbs.lakehouse.tables import MONTH, PREFIX, Copy, LakeTable, Swap, TableState
 
@@ -42,10 +43,11 @@ class Tables(Lakehouse):
     _ERRORS = (DeltaError, OSError, ValueError)
     _RACE = re.compile("^CommitFailedError")
 
-    def __init__(self, lake: Lake) -> None:
-        super().__init__(lake)
-        if lake.catalog or lake.warehouse:
-            given = spelled("catalog" if lake.catalog else "warehouse")
+    @classmethod
+    def check(cls, place: Path | str, catalog: str | None, warehouse: str | None) -> None:  # noqa: ARG003 - as the others
+        """Raise UsageError for a catalog and a warehouse."""
+        if catalog or warehouse:
+            given = spelled("catalog" if catalog else "warehouse")
             raise UsageError(f"{given}: Delta tables have none", "leave it out")
 
     def state(self, table: LakeTable) -> TableState | None:

@@ -73,23 +73,18 @@ class Tables(Lakehouse):
 
     def __init__(self, lake: Lake) -> None:
         super().__init__(lake)
-        if lake.warehouse:
-            raise UsageError(f"{spelled('warehouse')}: DuckLake tables have none", "leave it out")
-        is_folder = isinstance(lake.place, Path)
-        if not lake.catalog and not is_folder:
-            problem = "the catalog of DuckLake is a database, and none can be in an object store"
-            raise UsageError(problem, f"name one with {spelled('catalog')}: postgres:… or sqlite:…")
-        self._con = duckdb.connect()
+        self._con = _connected(lake.place, lake.catalog, lake.warehouse)
         self._catalog = lake.catalog or lake.address("catalog.ducklake")
         self._kind, _, self._address = self._catalog.partition(":")
-        for extension in ("ducklake", *({self._kind} & _SERVERS)):
-            load_extension(self._con, extension, str(lake.place), _INSTEAD)
-        if not is_folder:
-            reach_store(self._con, str(lake.place), _INSTEAD)
         self._attach()
         self._exports = self._name(f"{PREFIX}_export")
         self._run(f"create schema if not exists lake.{_SQL.quoted(lake.schema)}")
         self._run(f"create table if not exists {self._exports} ({_COLUMNS})")
+
+    @classmethod
+    def check(cls, place: Path | str, catalog: str | None, warehouse: str | None) -> None:
+        """Raise HarvesterError also for a missing extension."""
+        _connected(place, catalog, warehouse).close()
 
     def state(self, table: LakeTable) -> TableState | None:
         """Return the snapshot of the newest export of a table, and the files that it has now."""
@@ -238,3 +233,21 @@ class Tables(Lakehouse):
     def _shown(self, error: Exception) -> str:
         # A database quotes its address, which may have a password.
         return f"DuckLake has refused: {error}".replace(self._address or self._catalog, "…")
+
+
+def _connected(
+    place: Path | str, catalog: str | None, warehouse: str | None
+) -> duckdb.DuckDBPyConnection:
+    """Return a connection with what the place and the catalog need. Raises HarvesterError."""
+    if warehouse:
+        raise UsageError(f"{spelled('warehouse')}: DuckLake tables have none", "leave it out")
+    if not catalog and not isinstance(place, Path):
+        problem = "the catalog of DuckLake is a database, and none can be in an object store"
+        raise UsageError(problem, f"name one with {spelled('catalog')}: postgres:… or sqlite:…")
+    con = duckdb.connect()
+    kind = (catalog or "").partition(":")[0]
+    for extension in ("ducklake", *({kind} & _SERVERS)):
+        load_extension(con, extension, str(place), _INSTEAD)
+    if not isinstance(place, Path):
+        reach_store(con, str(place), _INSTEAD)
+    return con

@@ -28,7 +28,7 @@ from harvester.storage.state.change_entries import mark_of, shelves
 from harvester.verbs import arguments
 from harvester.verbs.changes import ALL_CHANGES, ChosenChanges, chosen_changes
 from harvester.verbs.lakehouse.copies import Copies, values_in
-from harvester.verbs.lakehouse.formats import Lake, Lakehouse, opened
+from harvester.verbs.lakehouse.formats import Lake, Lakehouse, writer_of
 from harvester.verbs.lakehouse.news import BESIDE, Feed
 from harvester.verbs.lakehouse.plan import removed, scope_of
 from harvester.verbs.lakehouse.tables import Copy, LakeTable, Swap, TableState, lake_tables
@@ -109,11 +109,13 @@ def export(
     place = _beside(project.manifest.output.path, place_named(os.fspath(uri), "uri"))
     target, buckets = open_tree(Output(path=place)), map(source.bucket_label, range(source.buckets))
     labels = {BESIDE, *shelves(source.store.list(CHANGES)), *buckets}
+    writer = writer_of(to)
+    writer.check(place, catalog, warehouse)
     stream = new_run_log(Path("export"), project.clock, verb="export").stream
     with locked(target, [0], stream, project.lock_timeout) as held:
         # A killed export may have left rows that are deleted for good since.
         layout.clean_temp(held)
-        lake = opened(to, Lake(held.store, place, labels, catalog, warehouse, space, stream.now))
+        lake = writer(Lake(held.store, place, labels, catalog, warehouse, space, stream.now))
         feed, owner = Feed(source, part), f"{to} in the schema {space}"
         one = TableExport(source, held, lake, part, _selection(part), feed, owner)
         tables = [

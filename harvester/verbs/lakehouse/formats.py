@@ -60,6 +60,11 @@ class Lakehouse(ABC):
     def __init__(self, lake: Lake) -> None:
         self._lake, self._files = lake, lake.files
 
+    @classmethod
+    @abstractmethod
+    def check(cls, place: Path | str, catalog: str | None, warehouse: str | None) -> None:
+        """Raise HarvesterError for what prevents an export there, before anything is made."""
+
     @abstractmethod
     def state(self, table: LakeTable) -> TableState | None:
         """Return the newest snapshot of a table, None if there is no such table.
@@ -121,12 +126,12 @@ class Lakehouse(ABC):
             raise StoreError(f"{where}: {text}", "see what the message names") from None
 
 
-def opened(name: str, lake: Lake) -> Lakehouse:
+def writer_of(name: str) -> type[Lakehouse]:
     """Return the writer of a format. Raises HarvesterError if its library is not installed."""
     try:
         module = import_module(f"harvester.verbs.lakehouse.{name}")
     except ModuleNotFoundError as error:
         advice = f"pip install '.[{name}]' in a clone, or the wheel with [{name}] behind its name"
         raise HarvesterError(f"{error.name} is not installed", advice) from None
-    tables: Lakehouse = module.Tables(lake)
-    return tables
+    writer: type[Lakehouse] = module.Tables
+    return writer

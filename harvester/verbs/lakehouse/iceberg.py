@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 from pyiceberg import exceptions
-from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.catalog import load_catalog
 from pyiceberg.io.pyarrow import parquet_file_to_data_file
 from pyiceberg.manifest import DataFile, DataFileContent, ManifestContent, ManifestFile
 from pyiceberg.table import Table, Transaction
@@ -54,8 +54,14 @@ class Tables(Lakehouse):
         super().__init__(lake)
         logging.getLogger("pyiceberg").addHandler(logging.NullHandler())
         with self._errors():
-            self._catalog = _catalog(lake)
+            options = _options(lake.place, lake.catalog, lake.warehouse)
+            self._catalog = load_catalog(_CATALOG, **options)
         weakref.finalize(self, self._catalog.close)
+
+    @classmethod
+    def check(cls, place: Path | str, catalog: str | None, warehouse: str | None) -> None:
+        """Raise UsageError for a catalog that cannot be."""
+        _options(place, catalog, warehouse)
 
     def state(self, table: LakeTable) -> TableState | None:
         """Return the newest snapshot of a table."""
@@ -217,14 +223,14 @@ def _swapped(
     return str(swap.snapshot_id)
 
 
-def _catalog(lake: Lake) -> Catalog:
-    """Return the catalog of a lake. Raises UsageError."""
-    if not lake.catalog and not isinstance(lake.place, Path):
-        what = f"{lake.place}: Iceberg tables in an object store need a catalog"
+def _options(place: Path | str, catalog: str | None, warehouse: str | None) -> dict[str, str]:
+    """Return what pyiceberg needs to open a catalog. Raises UsageError."""
+    if not catalog and not isinstance(place, Path):
+        what = f"{place}: Iceberg tables in an object store need a catalog"
         raise UsageError(what, f"name one with {spelled('catalog')}")
-    if str(lake.place).startswith("az://"):
-        raise UsageError(f"{lake.place}: pyiceberg knows no az://", "export to s3:// or gs://")
-    uri = lake.catalog or f"sqlite:///{lake.place}/catalog.db"
+    if str(place).startswith("az://"):
+        raise UsageError(f"{place}: pyiceberg knows no az://", "export to s3:// or gs://")
+    uri = catalog or f"sqlite:///{place}/catalog.db"
     parts = urlsplit(uri)
     kind = _KINDS.get(parts.scheme.partition("+")[0])
     given = spelled("catalog")
@@ -235,12 +241,12 @@ def _catalog(lake: Lake) -> Catalog:
     options = {
         "type": kind,
         "uri": uri,
-        "warehouse": lake.warehouse,
+        "warehouse": warehouse,
         # As the store reads them; the keys pyiceberg finds by itself.
         "s3.endpoint": environ.get("AWS_ENDPOINT_URL") or environ.get("AWS_ENDPOINT"),
         "s3.region": environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
     }
-    return load_catalog(_CATALOG, **{name: value for name, value in options.items() if value})
+    return {name: value for name, value in options.items() if value}
 
 
 def _documented(schema: pa.Schema) -> pa.Schema:

@@ -64,7 +64,11 @@ def load_extension(
 ) -> None:
     """Load an extension, and install it first where the connection may do so by itself."""
     may_install = con.execute("select current_setting('autoinstall_known_extensions')").fetchone()
-    advice = f"run `install {extension}` in DuckDB on a machine with a network, {instead}"
+    package = f"duckdb-extension-{extension}"
+    advice = (
+        f"run `install {extension}` in DuckDB on a machine with a network, or `install` the file of"
+        f" `pip install {package}` of DuckDB's version, {instead}"
+    )
     problem = f"{place}: DuckDB cannot load its extension {extension}, which reads it"
     try:
         _execute(con, f"load {extension}", problem, advice)
