@@ -239,26 +239,26 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 2_015,
+    "core": 2_020,
     "catalogue": 795,
-    "manifest": 1_523,
+    "manifest": 1_481,
     "planning": 646,
     "scheduling": 1_516,
     "tables": 2_359,
     "wechat": 1_561,
-    "storage": 4_180,
-    "engine": 873,
-    "runs": 4_329,
-    "verbs": 4_861,
-    "readers": 532,
-    "cli": 2_774,
+    "storage": 4_184,
+    "engine": 874,
+    "runs": 4_409,
+    "verbs": 4_838,
+    "readers": 542,
+    "cli": 2_775,
     "sandbox": 817,
-    "root": 202,
+    "root": 174,
 }
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
 
-MAX_TEXT = {"catalogue": 913, "cli": 36, "verbs": 343}
+MAX_TEXT = {"catalogue": 924, "cli": 36, "verbs": 343}
 """Lines that each room may have in data files, without blanks: SQL, texts, and a manifest."""
 
 MAX_ARROWS = 46

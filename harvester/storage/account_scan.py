@@ -216,7 +216,7 @@ class AccountScan:
                 continue
             else:
                 is_due = evidence.is_due(appid, day, asked)
-                if not own.contradicted & one and is_twice_empty(asked):
+                if is_twice_empty(asked):
                     states.twice |= one
                 if is_due and evidence.is_reopened(appid, day, asked):
                     states.again |= one

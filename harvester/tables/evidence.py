@@ -227,8 +227,6 @@ class Evidence:
         if has_day(own.waiting, day):
             # Its guide is asked again this morning, and may spare the question.
             ages = tuple(max(_GUIDED_AGE, age) for age in ages)
-        # One day earlier the window of the newest day covers the day, which costs no call.
-        ages = tuple(age - (age == self.dataset.span > 1) for age in ages)
         return _is_due(ages, calendar.today(first), last, today)
 
     def is_reopened(self, appid: str, day: Day, asked: AskTimes) -> bool:

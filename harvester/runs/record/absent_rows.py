@@ -15,7 +15,6 @@ from harvester.core.text.wording import said
 from harvester.runs.record.attention import AccountLabel, Attention
 from harvester.storage.account_scan import States
 from harvester.storage.empty_everywhere import EmptyEverywhere
-from harvester.tables.evidence import is_twice_empty
 
 NO_ROWS = "no_rows"
 """The reason of a run, and the cause of its item of attention."""
@@ -108,8 +107,7 @@ def _denied(
         if guide is None or not guide.is_exact:
             continue
         for appid, state in of_dataset.items():
-            days = state.contradicted & state.provisional & state.empty
-            if any(is_twice_empty(state.asked[day]) for day in calendar.each_day(days)):
+            if state.twice & state.contradicted & ~state.everywhere:
                 yield name, appid
 
 

@@ -66,7 +66,7 @@ SABOTAGES = (
     Sabotage(
         "keys-of-the-defaults-go-anywhere",
         ACCOUNTS,
-        'if kind != "token_url" or origin(str(own[kind])) == origin(default.token_url)',
+        'if kind != "token_url" or origin(str(own[kind])) == origin(str(default.token_url))',
         "if True",
         "tests/manifest/test_broken_manifests.py::test_a_broken_manifest_is_refused",
     ),
