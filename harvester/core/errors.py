@@ -88,12 +88,16 @@ class OtherVersion(UsageError):
             "upgrade harvester: a newer one has written to this output",
         )
 
+
+class EarlierBuild(OtherVersion):
+    """A file that a build from before the first release wrote."""
+
     @classmethod
-    def older(cls, what: str, version: int, oldest: int) -> OtherVersion:
-        """Return the error for a version below ``oldest``, which no release has written."""
+    def of(cls, what: str, version: int) -> EarlierBuild:
+        """Return the error for a version that no release has written."""
         return cls(
-            f"{what} version {version} of an earlier build, before version {oldest}",
-            "harvest into a new output: CHANGELOG.md says what has changed",
+            f"{what} version {version}, written by a build from before 0.1.0",
+            "harvest into a new output; see CHANGELOG.md",
         )
 
 

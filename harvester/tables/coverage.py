@@ -33,7 +33,7 @@ import pyarrow as pa
 
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet, Month
-from harvester.core.errors import DamagedOutput, OtherVersion
+from harvester.core.errors import DamagedOutput, EarlierBuild, OtherVersion
 from harvester.core.model import is_appid
 
 VERSION = 2
@@ -284,7 +284,7 @@ def decode(text: str | bytes) -> Coverage:
         if version > VERSION:
             raise OtherVersion.newer("coverage", version, VERSION)
         if version < VERSION:
-            raise OtherVersion.older("coverage", version, VERSION)
+            raise EarlierBuild.of("coverage", version)
         return _parse_payload(_decompress(raw, length))
     except (ValueError, OSError, struct.error):
         raise DamagedOutput(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-VERSION = 1
+VERSION = 2
 """Version of the columns of all these tables. Each file states the version it was written with."""
 
 VERSION_KEY = b"harvester.table_version"

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from harvester.core import calendar
 from harvester.core.calendar import DaySet
 from harvester.core.dataset import Dataset
-from harvester.core.errors import OtherVersion
+from harvester.core.errors import OtherVersion, UsageError
 from harvester.core.model import DayRange
 from harvester.core.plain import Brief, plain
 from harvester.core.text.inert_text import inert
@@ -35,6 +35,9 @@ from harvester.tables.integrity import FileIdentity
 from harvester.verbs.arguments import ManifestSource, checked
 from harvester.verbs.changes import ALL_CHANGES, ChosenChanges, chosen_changes
 from harvester.verbs.project import open_harvested, union
+
+_MANY = 3
+"""Least number of data files that are not repaired if all of them have the same defect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ def verify(
 
     Raises UsageError for a wrong argument and for a tree that is empty or has another number of
     buckets, StoreError if a file cannot be read from the disk, and, to repair, Busy if a run is at
-    work, and LeaseLost.
+    work, LeaseLost, and UsageError if all of three data files or more have the same defect.
     """
     project = open_harvested(manifest, output, lock_timeout)
     part = chosen_changes(project.manifest, chosen, project.clock.started_at)
@@ -135,11 +138,22 @@ def mended(project: Project, chosen: ChosenChanges, *, footers_only: bool) -> Re
         # Files of another version stay, so they alone are nothing to record.
         if all(damage.remedy for damage in found.damaged):
             return found
+        _refuse_common(found)
         with recorded(run_log):
             run_log.open(tree, own)
             repaired = tuple(_repaired(tree, each, run_log) for each in found.damaged)
             run_log.write_tables = partial(write_coverage, tree, project, run_log)
         return replace(found, damaged=repaired)
+
+
+def _refuse_common(found: Report) -> None:
+    """Raise UsageError if all data files have the same defects, so that no file is to blame."""
+    broken = [damage for damage in found.damaged if damage.dataset and not damage.missing]
+    if len(broken) == found.files >= _MANY and len({damage.flaws for damage in broken}) == 1:
+        raise UsageError(
+            f"all {found.files:,} data files have the same defect: {'; '.join(broken[0].flaws)}",
+            "nothing was moved: see what wrote them, or if this harvester is to blame",
+        )
 
 
 def write_coverage(tree: Tree, project: Project, run_log: RunLog) -> None:

@@ -136,7 +136,7 @@ def test_a_newer_data_file(here: CommandLine, words: tuple[str, ...], what: str)
 def test_a_data_file_of_an_earlier_build(here: CommandLine, words: tuple[str, ...]) -> None:
     """It is not called damaged, and stays where it is."""
     coverage_of_version(here.output / DATA_FILE, 1)
-    said = "coverage version 1 of an earlier build, before version 2"
+    said = "coverage version 1, written by a build from before 0.1.0"
     refused(here, words, DATA_FILE, said, remedy="harvest into a new output")
 
 

@@ -464,6 +464,20 @@ def test_a_file_of_a_newer_version_is_reported_and_never_moved(
     assert {path: path.read_bytes() for path in files_of(here / "output")} == before
 
 
+def test_a_defect_that_all_files_have_is_not_repaired(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would move the whole output to the quarantine, and no file is to blame."""
+    files = sorted(here.glob("output/*/ref_month=*/*.parquet"))
+    data = [path for path in files if path.parts[-3] in BOTH]
+    assert len(data) >= 3
+    for path in data:
+        path.write_bytes(b"")
+    assert invoke(["verify", "--repair"]) == Exit.USAGE
+    assert f"all {len(data)} data files have the same defect" in capsys.readouterr().err
+    assert all(path.exists() for path in data)
+
+
 def test_a_repair_exits_with_75_while_a_run_is_at_work(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from harvester.core import calendar
 from harvester.core.calendar import Month
-from harvester.core.errors import DamagedOutput, OtherVersion
+from harvester.core.errors import DamagedOutput, EarlierBuild, OtherVersion
 from harvester.storage.backends.base import FileInfo, Store, retry_races
 from harvester.storage.footer import refuse_long_footer
 from harvester.storage.layout import ACCOUNTS, CODES, COVERAGE, RUN_ROWS, Tree
@@ -92,9 +92,10 @@ def replace(
     store, schema = tree.store, _schema(name)
 
     def made(old: bytes) -> bytes:
-        # No file is as one that cannot be read.
-        with suppress(*_UNREADABLE), _opened(old, schema, store.display_path(name)) as file:
-            return _encoded(schema, change(file))
+        # No file is as one that cannot be read, or that an earlier build wrote.
+        with suppress(*_UNREADABLE, EarlierBuild):  # noqa: SIM117 - in one line it is too long
+            with _opened(old, schema, store.display_path(name)) as file:
+                return _encoded(schema, change(file))
         return _encoded(schema, change(None))
 
     def attempt(_: int) -> None:
@@ -148,6 +149,8 @@ def _opened(data: bytes, schema: pa.Schema, where: str) -> pq.ParquetFile:
     version = int((file.metadata.metadata or {}).get(derived.VERSION_KEY, 0))
     if version > derived.VERSION:
         raise OtherVersion.newer(f"{where}: table", version, derived.VERSION)
+    if 0 < version < derived.VERSION:
+        raise EarlierBuild.of(f"{where}: table", version)
     if file.metadata.num_rows > MAX_ROWS or not file.schema_arrow.equals(schema):
         raise ValueError("not a file of this table")
     return file
