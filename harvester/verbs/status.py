@@ -77,7 +77,8 @@ class Status(Brief):
     asked for. ``empty_everywhere`` are days without rows of nearly all accounts, ``expectations``
     those of the manifest that were judged. ``attention`` is what needs a person, and
     ``pause_lines`` would pause what was refused, put into the manifest. ``statement`` says that the
-    newest day is not ready, or that nothing is wanted. ``rowless`` is True if the whole output has
+    newest day is not ready, or that nothing is wanted. ``last_shards`` are the last finished runs
+    of all shards, or the last one. ``rowless`` is True if the whole output has
     no row although it ought to.
     """
 
@@ -102,6 +103,7 @@ class Status(Brief):
     quota: tuple[QuotaUse, ...] | None = None
     statement: str | None = None
     rowless: bool = False
+    last_shards: tuple[RunRecord, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -114,7 +116,8 @@ class Status(Brief):
     def to_dict(self) -> dict[str, Any]:
         """Return the status as `status --format json` prints it."""
         members = plain(self)
-        del members["unusable"], members["next_requests"]
+        for name in ("unusable", "next_requests", "last_shards"):
+            del members[name]
         members["datasets"] = list(map(plain_row, self.datasets))
         for found, own in ((self, members), (self.gate, members["gate"])):
             if isinstance(found, Status | Gate):
@@ -269,6 +272,7 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
         pause_lines=tuple(pause_lines(manifest, refused, calendar.today(now))),
         paused=paused,
         rowless=found.rowless,
+        last_shards=tuple(run_records.last_of_shards(tree)),
         statement=statement(now, next_ready_at, is_wanted=is_wanted, paused=len(paused)),
     )
 

@@ -100,24 +100,43 @@ def test_the_status_of_an_output_alone_has_the_metrics_too(here: CommandLine) ->
 
 
 def test_the_last_finished_run_stays_behind_those_that_are_under_way(here: CommandLine) -> None:
-    """Shards that run now, or were killed, end no run; the last one to end may have begun first."""
+    """Those that run now, or were killed, end no run."""
     here("run")
     [first] = Path("out/_harvester/runs").glob("*.json")
     record = json.loads(first.read_bytes())
-    late = {**record, "ended_at": "2030-01-01T00:00:00Z", "requests": 77}
-    first.with_name(f"20200101T000000Z-{'a' * 6}.json").write_text(json.dumps(late))
     for number in range(6):
         running = {**record, "state": "running", "outcome": None, "exit_code": None}
         name = f"20400101T00000{number}Z-{'b' * 6}"
         first.with_name(f"{name}.json").write_text(json.dumps({**running, "run_id": name}))
     here("status", "--metrics", "s.prom")
     assert series("s.prom")["last_run_requests"] == record["requests"]
-    for path in first.parent.glob("204*5Z*.json"):
-        path.unlink()
-    for path in first.parent.glob("204*[2-4]Z*.json"):
-        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("codes", "worst"),
+    [((0, 0, 0), 0), ((75, 0, 0), 75), ((0, 0, 3), 3), ((0, 1, 75), 1), ((3, 76, 75), 76)],
+)
+def test_the_worst_shard_of_a_tick_counts(
+    here: CommandLine, codes: tuple[int, ...], worst: int
+) -> None:
+    """Their figures are those of the one that ended last; other numbers of shards are over."""
+    here("run")
+    [only] = Path("out/_harvester/runs").glob("*.json")
+    record = json.loads(only.read_bytes())
+
+    def leave(name: str, **members: object) -> None:
+        only.with_name(f"{name}.json").write_text(json.dumps({**record, **members, "run_id": name}))
+
+    leave(f"20390101T000000Z-{'a' * 6}", shard="1/2", exit_code=1, outcome="bug")
+    for number, code in enumerate(codes, start=1):
+        end = {"exit_code": code, "outcome": str(Exit(code).outcome), "requests": number}
+        moment = f"2040-01-02T00:00:0{9 - number}Z"
+        shard = f"{number}/{len(codes)}"
+        leave(f"20400101T00000{number}Z-{'b' * 6}", shard=shard, ended_at=moment, **end)
     here("status", "--metrics", "s.prom")
-    assert series("s.prom")["last_run_requests"] == 77
+    found = series("s.prom")
+    assert (found["last_run_exit_code"], found["last_run_requests"]) == (worst, 1)
+    assert found[f"last_run_outcome {Exit(worst).outcome}"] == 1
 
 
 @pytest.mark.parametrize("member", ["started_at", "ended_at", "retry_at"])

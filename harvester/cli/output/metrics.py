@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from harvester.core import calendar
-from harvester.core.exit_codes import Outcome
+from harvester.core.exit_codes import Exit, Outcome, first_of
 from harvester.core.results import QuotaUse
 from harvester.runs.record.account_report import DatasetSummary
 from harvester.runs.record.attention import Attention
@@ -41,7 +41,7 @@ HELP: Mapping[str, str] = {
     "last_run_timestamp_seconds": "End of the last finished run",
     "last_run_duration_seconds": "Duration of the last finished run",
     "last_run_retry_timestamp_seconds": "Time from which a run can obtain more",
-    "last_run_exit_code": "Exit code of the last finished run, before --ok-exit",
+    "last_run_exit_code": "Exit code of the last finished run, the worst of its shards",
     "last_run_requests": "Requests of the last finished run",
     "last_run_retries": "Retries of the last finished run",
     "last_run_rows": "Rows that the last finished run added",
@@ -67,20 +67,21 @@ def of_run(done: Record, members: Mapping[str, Any], quota: Iterable[QuotaUse]) 
 
 
 def of_status(found: Status, states: Iterable[str]) -> bytes:
-    """Return the metrics of a status, and of the last finished run that it knows.
+    """Return the metrics of a status, and of the last finished run.
 
-    ``states`` are those that an account may have.
+    Of shards the worst exit code counts. ``states`` are those that an account may have.
     """
     counts = Counter(account.state for account in found.accounts)
-    runs = [run for run in found.runs if run.verb == "run" and run.state == "finished"]
-    # Of shards the last one to start need not be the last one to end.
-    runs.sort(key=lambda run: run.ended_at)
+    # The last one to start need not be the last one to end.
+    runs = sorted(found.last_shards, key=lambda run: run.ended_at)
+    code = first_of(Exit(run.exit_code) for run in runs if run.exit_code is not None)
+    worst = {"exit_code": int(code), "outcome": code.outcome}
     return _text(
         *_coverage(found.datasets, found.expectations),
         *(("accounts", counts[state], {"state": state}) for state in states),
         *_attention(found.attention),
         *_quota(found.quota or ()),
-        *(series for run in runs[-1:] for series in _last_run(asdict(run))),
+        *(series for run in runs[-1:] for series in _last_run(asdict(run) | worst)),
     )
 
 

@@ -79,6 +79,7 @@ class RunRecord:
     outcome: str | None
     retry_at: str | None = None
     verb: str = "run"
+    shard: str | None = None
 
     def __post_init__(self) -> None:
         """Raise an error for a text that is no time, so that the record counts as unreadable."""
@@ -168,6 +169,23 @@ def last(tree: Tree, count: int) -> list[RunRecord]:
     # Shards that are under way, or runs that were killed, may be the newest ones.
     finished = next(filter(_is_finished, chain(found, records)), None)
     return found if finished is None or finished in found else [*found, finished]
+
+
+def last_of_shards(tree: Tree) -> list[RunRecord]:
+    """Return the newest finished run, or that of each shard if it was one of several.
+
+    A run of all accounts, or in another number of shards, ends the search.
+    """
+    found, count = dict[str, RunRecord](), ""
+    for record in filter(_is_finished, newest(tree, RunRecord, HEAD_BYTES)):
+        shard = record.shard or ""
+        if found and not shard.endswith(f"/{count}"):
+            break
+        _, _, count = shard.partition("/")
+        found.setdefault(shard, record)
+        if count in {"", str(len(found))}:
+            break
+    return [*found.values()]
 
 
 def _is_finished(record: RunRecord) -> bool:
