@@ -195,7 +195,13 @@ class RunLog:
                 with suppress(UsageError):
                     manifests.keep(tree, self.whole, self.stream.now())
             run_records.write(tree, self.run_id, record)
-            self._write_tables()
+            try:
+                self._write_tables()
+            except Exception as error:
+                # Or the record would call a run complete that ends as a bug.
+                self.stream.fold(end_of(error, self.stream.now()))
+                run_records.write(tree, self.run_id, as_record(self.stream.record))
+                raise
             # The next run adds what is left out here.
             if self.stream.own.failed is None and not self._is_hurried:
                 _write(partial(derived_runs.update_runs, tree, record))

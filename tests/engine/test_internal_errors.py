@@ -16,6 +16,7 @@ from harvester.core.calendar import day_text
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
 from harvester.tables import decode as rows
+from harvester.verbs import status
 from harvester.wechat import attempt as fetch
 from harvester.wechat.auth.provider import IssuedToken, Rejection
 from harvester.wechat.auth.token_providers import TokenProviders
@@ -143,6 +144,27 @@ def test_a_bug_while_reading_puts_the_window_into_quarantine(
     assert lab.run(refetch="quarantined").exit_code is Exit.DONE
     truth = expected(dataset, lab.appids, days_between(lab.begin, "2026-03-05"))
     assert published_rows(duck, lab.root, dataset) == truth
+
+
+def test_no_record_calls_a_run_complete_that_ends_as_a_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if all days are published, and only a table beside them could not be made."""
+    lab = RunHarness(tmp_path, accounts=1, end="2026-03-05", datasets=(HOURLY,))
+
+    def broken(*_: Any) -> Any:
+        raise KeyError(TOKEN)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harvester.runs.days.derived_tables.TablesUpdate.write", broken)
+        with pytest.raises(KeyError):
+            lab.run()
+    [record] = all_records(lab)
+    assert (record["exit_code"], record["outcome"], record["reasons"]) == (1, "bug", ["bug"])
+    assert record["frames"][-1].endswith(" in broken")
+    found = status.survey(lab.manifest(), lab.tree, lab.now())
+    assert [run.outcome for run in found.runs] == ["bug"]
+    assert TOKEN not in json.dumps(record)
 
 
 def test_a_bug_that_ends_a_run_is_told_in_its_record(
