@@ -16,11 +16,12 @@ import pytest
 import harvester
 from harvester.core.errors import HarvesterError, UsageError
 from harvester.storage.derived.derived_files import SCHEMAS
-from harvester.storage.state.packed_lines import LINES, pack, unpack
+from harvester.storage.state.packed_lines import pack, unpack
 from harvester.tables.derived import VERSION
 from harvester.testing import sandbox
 from tests.support import event_schema
 from tests.support.doc_pages import ROOT
+from tests.support.format_shapes import SHAPES, footer_keys, shapes_of, version_of
 from tests.support.group_files import group_bytes
 from tests.support.released_tree import (
     ACCOUNTS,
@@ -87,29 +88,6 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def footer_keys(path: Path) -> dict[bytes, bytes]:
-    """Return the keys in the footer of a Parquet file, without Arrow's own."""
-    keys = pq.read_metadata(path).metadata or {}
-    return {name: value for name, value in keys.items() if name != b"ARROW:schema"}
-
-
-def version_of(path: Path) -> Any:
-    """Return the version that a file of an output states, None or 0 if there is none."""
-    if path.suffix == ".parquet":
-        keys = footer_keys(path)
-        found = keys.get(b"harvester.schema_version") or keys.get(b"harvester.table_version")
-        return int(found) if found else None
-    if path.suffix == ".group":
-        text = path.read_bytes()
-        return int(
-            json.loads(text[text.rindex(b'{"version"') :].partition(b"}")[0] + b"}")["version"]
-        )
-    if path.name.endswith(LINES):
-        return min(json.loads(line).get("version", 0) for line in unpack(path.read_bytes()))
-    found = json.loads(path.read_text("utf-8"))
-    return found.get("version") or found.get("record_version")
-
-
 def test_every_file_of_an_output_states_its_version(left: Path) -> None:
     """But for locks, whose contents are shown and not read, and for SQL, which engines read."""
     found = {
@@ -123,6 +101,16 @@ def test_every_file_of_an_output_states_its_version(left: Path) -> None:
     tables = {"accounts", "codes", "coverage", "runs"}
     assert folders >= {*tables, "changes", "manifests", "quota", "raw", "tables"}
     assert [name for name, version in found.items() if not version] == []
+
+
+def test_members_of_a_file_change_with_its_version(left: Path) -> None:
+    """Or a file of another build would be read wrongly, or called damaged."""
+    found, known = shapes_of(left), json.loads(SHAPES.read_text("utf-8"))
+    assert {*found} == {*known} == {"changes", "manifests", "quota", "tables", "raw", "coverage"}
+    for kind, one in found.items():
+        is_same = one["members"] == known[kind]["members"]
+        is_same_version = one["version"] == known[kind]["version"]
+        assert is_same is is_same_version, f"{kind}: python -m tests.support.format_shapes"
 
 
 TABLE_VERSIONS = {2: "46171abf62b282a5"}
