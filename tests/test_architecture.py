@@ -239,19 +239,19 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 2_020,
+    "core": 2_021,
     "catalogue": 795,
     "manifest": 1_481,
     "planning": 646,
     "scheduling": 1_516,
     "tables": 2_359,
     "wechat": 1_561,
-    "storage": 4_184,
+    "storage": 4_199,
     "engine": 874,
-    "runs": 4_409,
-    "verbs": 4_838,
+    "runs": 4_414,
+    "verbs": 4_850,
     "readers": 542,
-    "cli": 2_775,
+    "cli": 2_776,
     "sandbox": 817,
     "root": 174,
 }

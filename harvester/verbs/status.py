@@ -67,7 +67,7 @@ class Status(Brief):
 
     ``datasets`` counts account-days by state, ``gaps`` has the missing days by account and reason,
     and ``suspicious`` the empty days between days with rows that nothing explains. ``runs`` are
-    the last five, newest first, and the last finished one. ``warnings`` are about files that would
+    the last five, newest first, and the last finished ones. ``warnings`` are about files that would
     grow too large. ``accounts`` has the worst ones first and the paused ones last. ``unusable``
     counts the quarantined account-days without an earlier good answer. ``foreign`` are files in the
     datasets' folders that are not harvester's. ``gate`` is the answer about required days, if some
@@ -77,8 +77,7 @@ class Status(Brief):
     asked for. ``empty_everywhere`` are days without rows of nearly all accounts, ``expectations``
     those of the manifest that were judged. ``attention`` is what needs a person, and
     ``pause_lines`` would pause what was refused, put into the manifest. ``statement`` says that the
-    newest day is not ready, or that nothing is wanted. ``last_shards`` are the last finished runs
-    of all shards, or the last one. ``rowless`` is True if the whole output has
+    newest day is not ready, or that nothing is wanted. ``rowless`` is True if the whole output has
     no row although it ought to.
     """
 
@@ -103,7 +102,6 @@ class Status(Brief):
     quota: tuple[QuotaUse, ...] | None = None
     statement: str | None = None
     rowless: bool = False
-    last_shards: tuple[RunRecord, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -113,11 +111,15 @@ class Status(Brief):
         """
         return not (self.gaps or self.unusable or self.rowless)
 
+    @property
+    def last_shards(self) -> list[RunRecord]:
+        """The last finished run, or the last one of each shard."""
+        return run_records.last_of_shards(self.runs)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the status as `status --format json` prints it."""
         members = plain(self)
-        for name in ("unusable", "next_requests", "last_shards"):
-            del members[name]
+        del members["unusable"], members["next_requests"]
         members["datasets"] = list(map(plain_row, self.datasets))
         for found, own in ((self, members), (self.gate, members["gate"])):
             if isinstance(found, Status | Gate):
@@ -272,7 +274,6 @@ def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None
         pause_lines=tuple(pause_lines(manifest, refused, calendar.today(now))),
         paused=paused,
         rowless=found.rowless,
-        last_shards=tuple(run_records.last_of_shards(tree)),
         statement=statement(now, next_ready_at, is_wanted=is_wanted, paused=len(paused)),
     )
 

@@ -303,9 +303,9 @@ def test_a_file_of_a_newer_version_is_not_copied(
     """Its columns may mean something else, so nothing of its table is committed."""
     *_, path = sorted((lakeside.output / name).rglob("*.parquet"))
     keys = pq.read_metadata(path).metadata
-    newer = {key: b"2" if key.endswith(b"_version") else keys[key] for key in keys}
+    newer = {key: b"3" if key.endswith(b"_version") else keys[key] for key in keys}
     pq.write_table(pq.ParquetFile(path).read().replace_schema_metadata(newer), path)
-    with pytest.raises(UsageError, match=f"{name}/.* version 2, and this harvester reads"):
+    with pytest.raises(UsageError, match=f"{name}/.* version 3, and this harvester reads"):
         lakeside.export(**chosen)
     assert not (lakeside.place / name / "_delta_log").exists()
 

@@ -7,7 +7,7 @@ any version can be read. `record_folding` keeps the heads of older records, one 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -160,24 +160,25 @@ def by_run(data: bytes) -> dict[str, Any]:
 
 
 def last(tree: Tree, count: int) -> list[RunRecord]:
-    """Return the newest records, newest first, and the last finished run if it is older.
+    """Return the newest records, newest first, and those of `last_of_shards` that are older.
 
     Unreadable ones are passed over.
     """
     records = newest(tree, RunRecord, HEAD_BYTES)
     found = [*islice(records, count)]
     # Shards that are under way, or runs that were killed, may be the newest ones.
-    finished = next(filter(_is_finished, chain(found, records)), None)
-    return found if finished is None or finished in found else [*found, finished]
+    finished = last_of_shards(chain(found, records))
+    return [*found, *(record for record in finished if record not in found)]
 
 
-def last_of_shards(tree: Tree) -> list[RunRecord]:
+def last_of_shards(records: Iterable[RunRecord]) -> list[RunRecord]:
     """Return the newest finished run, or that of each shard if it was one of several.
 
-    A run of all accounts, or in another number of shards, ends the search.
+    ``records`` are read newest first, and up to a run of all accounts, or in another number of
+    shards.
     """
     found, count = dict[str, RunRecord](), ""
-    for record in filter(_is_finished, newest(tree, RunRecord, HEAD_BYTES)):
+    for record in filter(_is_finished, records):
         shard = record.shard or ""
         if found and not shard.endswith(f"/{count}"):
             break
