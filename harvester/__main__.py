@@ -5,13 +5,12 @@ from __future__ import annotations
 import gc
 from typing import NoReturn
 
-# By its module, or the package would look for it among its public names, which it reads for that.
-from harvester.signals import install
+from harvester import signals
 
 
 def main() -> NoReturn:
     """Run the ``harvester`` command."""
-    install()
+    signals.install()
     # Loaded modules live until the end, and a seventh of the start was collecting garbage in them.
     gc.disable()
     # Imported only now, because loading takes a while and a signal may come meanwhile.

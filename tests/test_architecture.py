@@ -58,15 +58,7 @@ TOP_LEVEL = {
     "tools",
 }
 
-PACKAGE_ROOT = {
-    "__init__.py",
-    "__init__.pyi",
-    "__main__.py",
-    "py.typed",
-    "signals.py",
-    "spark.py",
-    "testing.py",
-}
+PACKAGE_ROOT = {"__init__.py", "__main__.py", "py.typed", "signals.py", "spark.py", "testing.py"}
 
 # The rooms that each room may import from; a sub-package counts as its room.
 DIRECTIONS: dict[str, set[str]] = {
@@ -202,8 +194,6 @@ LATE_IMPORTS: dict[tuple[str, str], str] = {
         "the catalogue alone needs no Arrow"
     ),
     ("cli.options", "harvester.verbs.arguments.selection"): "the help needs no manifest",
-    ("__init__", "ast"): "no command asks for a public name",
-    ("__init__", "pkgutil"): "no command asks for a public name",
     ("__main__", "harvester.cli.main"): "signals are obeyed while the rest is loaded",
     ("storage.layout", "harvester.storage.backends.object_store.ObjectStore"): (
         "no output on a disk pays for obstore"
@@ -253,7 +243,7 @@ MAX_CODE = {
     "readers": 542,
     "cli": 2_776,
     "sandbox": 817,
-    "root": 174,
+    "root": 202,
 }
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
@@ -597,9 +587,6 @@ def test_the_rooms_keep_their_budgets() -> None:
     rooms: Counter[str] = Counter()
     for module in MODULES:
         rooms[module.room if module.room in DIRECTIONS else "root"] += code_lines(module)
-    # The stub at the root has names that are code as well: `__init__.py` loads what it says.
-    stub = (PACKAGE / "__init__.pyi").read_text("utf-8").splitlines()
-    rooms["root"] += sum(bool(line) and not line.startswith("#") for line in stub)
     assert rooms.keys() == MAX_CODE.keys()
     assert not {room: lines for room, lines in rooms.items() if lines > MAX_CODE[room]}
     assert not {room: lines for room, lines in rooms.items() if lines < MAX_CODE[room] - MAX_SLACK}
@@ -611,7 +598,7 @@ def test_the_texts_keep_their_budgets() -> None:
     for path in PACKAGE.rglob("*"):
         # The page is bounded where it is tested.
         is_page = path.parent == PACKAGE / "verbs" / "page"
-        if path.is_file() and path.suffix not in {".py", ".pyi", ".pyc", ".typed"} and not is_page:
+        if path.is_file() and path.suffix not in {".py", ".pyc", ".typed"} and not is_page:
             assert path.suffix in {".sql", ".yaml", ".json"}, path
             lines = filter(str.strip, path.read_text("utf-8").splitlines())
             rooms[path.relative_to(PACKAGE).parts[0]] += len(list(lines))
