@@ -23,7 +23,7 @@ class HarvesterError(Exception):
 
     A problem is one line, whatever a foreign text in it contains; several are a tuple of lines.
     ``result`` is the `harvester.Result` of the run that the error ended; None outside of a run.
-    ``frames`` are those of a bug, outermost first.
+    ``frames`` has the stack of a bug, outermost frame first, and is empty for any other error.
     """
 
     exit_code = Exit.BUG

@@ -60,7 +60,7 @@ _OF_THE_PRICE = ("bound_seconds", "bound_by", "quota_questions", "calendar_days"
 
 @dataclass(frozen=True, kw_only=True)
 class PlanArguments(Selecting):
-    """The arguments of a plan, which are those of a run."""
+    """The arguments of a plan, named as in `run`."""
 
     shard: ShardName = None
     refetch: Refetch | None = None

@@ -119,7 +119,7 @@ def test_the_last_finished_run_stays_behind_those_that_are_under_way(here: Comma
 def test_the_worst_shard_of_a_tick_counts(
     here: CommandLine, codes: tuple[int, ...], worst: int
 ) -> None:
-    """Their figures are those of the one that ended last; other numbers of shards are over."""
+    """Other figures are from the shard that ended last. Other numbers of shards are over."""
     here("run")
     [only] = Path("out/_harvester/runs").glob("*.json")
     record = json.loads(only.read_bytes())

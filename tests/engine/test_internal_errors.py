@@ -146,42 +146,42 @@ def test_a_bug_while_reading_puts_the_window_into_quarantine(
     assert published_rows(duck, lab.root, dataset) == truth
 
 
-def test_no_record_calls_a_run_complete_that_ends_as_a_bug(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also if all days are published, and only a table beside them could not be made."""
-    lab = RunHarness(tmp_path, accounts=1, end="2026-03-05", datasets=(HOURLY,))
+def record_of_bug(lab: RunHarness, patch: pytest.MonkeyPatch, function: str) -> dict[str, Any]:
+    """Return the record of a run that a bug in a function ends."""
 
     def broken(*_: Any) -> Any:
         raise KeyError(TOKEN)
 
-    with monkeypatch.context() as patch:
-        patch.setattr("harvester.runs.days.derived_tables.TablesUpdate.write", broken)
-        with pytest.raises(KeyError):
-            lab.run()
+    patch.setattr(function, broken)
+    with pytest.raises(KeyError):
+        lab.run()
     [record] = all_records(lab)
     assert (record["exit_code"], record["outcome"], record["reasons"]) == (1, "bug", ["bug"])
     assert record["frames"][-1].endswith(" in broken")
+    assert len([frame for frame in record["frames"] if frame.startswith("harvester/")]) >= 3
+    assert TOKEN not in json.dumps(record)
+    return record
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> RunHarness:
+    """Prepare one account with five days of hours."""
+    return RunHarness(tmp_path, accounts=1, end="2026-03-05", datasets=(HOURLY,))
+
+
+def test_no_record_calls_a_run_complete_that_ends_as_a_bug(
+    lab: RunHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if all days are published, and only a table beside them could not be made."""
+    record_of_bug(lab, monkeypatch, "harvester.runs.days.derived_tables.TablesUpdate.write")
     found = status.survey(lab.manifest(), lab.tree, lab.now())
     assert [run.outcome for run in found.runs] == ["bug"]
-    assert TOKEN not in json.dumps(record)
 
 
 def test_a_bug_that_ends_a_run_is_told_in_its_record(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: RunHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """State ``finished``, exit code 1, reason ``bug``, and what was replaced before."""
-    lab = RunHarness(tmp_path, accounts=1, end="2026-03-05", datasets=(HOURLY,))
-
-    def broken(*_: Any) -> Any:
-        raise KeyError(TOKEN)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("harvester.storage.coverage_scan.suspicious", broken)
-        with pytest.raises(KeyError):
-            lab.run()
-    [record] = all_records(lab)
-    assert (record["state"], record["exit_code"], record["reasons"]) == ("finished", 1, ["bug"])
+    record = record_of_bug(lab, monkeypatch, "harvester.storage.coverage_scan.suspicious")
+    assert record["state"] == "finished"
     assert len(record["published"]) == 1
-    assert record["frames"][-1].endswith(" in broken")
-    assert len([frame for frame in record["frames"] if frame.startswith("harvester/")]) >= 3

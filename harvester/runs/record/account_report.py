@@ -47,7 +47,7 @@ class DayCounts(NamedTuple):
 
 
 WITNESSES = ("rows", "two_answers", "guide", "stretch", "contradicted")
-"""What a final day rests on, in the words of the table `coverage`."""
+"""Words for the witnesses of final days, as in the column `witness` of the table `coverage`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,11 +142,11 @@ class Members:
     machine's clock; ``clock_apart`` says that it was more than ten minutes from WeChat's. ``waits``
     has the seconds that refused requests waited, by action. ``out_of_time`` and ``out_of_lease``
     say that the run was cut short by its time budget, or by a lease that was not renewed in time.
-    ``failed`` is the error that ended the run early, ``frames`` are those of a bug that did,
-    ``bugs`` counts internal errors, and the days
-    that one of them quarantined. This run put ``rejected`` days into quarantine,
-    and replaced the final rows of ``corrected`` account-days. ``absent`` says which rows the files
-    lack as a whole, and ``beginnings`` has those of accounts that are not proved yet.
+    ``failed`` is the error that ended the run early, ``frames`` the stack of a bug. ``bugs`` counts
+    internal errors, and the days that one of them quarantined. This run put ``rejected`` days
+    into quarantine, and replaced the final rows of ``corrected`` account-days. ``absent`` says
+    which rows the files lack as a whole. ``beginnings`` names accounts of which the days before
+    their first row were asked once so far.
     ``accounts`` are those with trouble, ``suspicious`` the first new ranges, ``damaged`` the raw
     groups that were moved to quarantine, ``without_rows`` the elements of answers that have no row.
     ``paused`` accounts are not asked. ``pending`` days were owed when the run was cut short, and

@@ -13,7 +13,7 @@ from harvester.core.text.wording import Message, counted, entry, said, share_tex
 from harvester.runs.record.account_report import WITNESSES, DayCounts
 
 _SMALL = 0.01
-"""Share below which the first digit is told."""
+"""Share below which one significant digit is shown."""
 
 
 def statement(

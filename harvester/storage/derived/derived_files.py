@@ -90,12 +90,12 @@ def replace(
     StoreError, and LeaseLost for a run that holds the bucket no longer.
     """
     store, schema = tree.store, _schema(name)
+    where = store.display_path(name)
 
     def made(old: bytes) -> bytes:
         # No file is as one that cannot be read, or that an earlier build wrote.
-        with suppress(*_UNREADABLE, EarlierBuild):  # noqa: SIM117 - in one line it is too long
-            with _opened(old, schema, store.display_path(name)) as file:
-                return _encoded(schema, change(file))
+        with suppress(*_UNREADABLE, EarlierBuild), _opened(old, schema, where) as file:
+            return _encoded(schema, change(file))
         return _encoded(schema, change(None))
 
     def attempt(_: int) -> None:

@@ -160,7 +160,7 @@ def by_run(data: bytes) -> dict[str, Any]:
 
 
 def last(tree: Tree, count: int) -> list[RunRecord]:
-    """Return the newest records, newest first, and those of `last_of_shards` that are older.
+    """Return the newest records, newest first, and behind them older ones of `last_of_shards`.
 
     Unreadable ones are passed over.
     """
