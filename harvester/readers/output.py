@@ -99,7 +99,7 @@ class Output:
         if DuckDB, or an extension that it needs for an object store, is not installed.
         """
         used = engines.duckdb_connection(self._at, con, schema)
-        used.execute(views_of(self._store, "duckdb", schema, self.place).script())
+        used.execute(views_of(Tree(self._store), "duckdb", schema, self.place).script())
         if con is None:
             used.execute("use {}".format(dialect_of("duckdb").quoted(schema)))
         return used
@@ -110,7 +110,7 @@ class Output:
         ``wanted`` is False of an account that its manifest does not have any more, and
         ``updated_at`` is when another column changed last.
         """
-        return derived_files.read_all(self._store, ACCOUNTS).sort_by("appid")
+        return derived_files.read_all(Tree(self._store), ACCOUNTS).sort_by("appid")
 
     @arguments.checked
     def coverage(self, name: str | None = None) -> pa.Table:
@@ -121,7 +121,7 @@ class Output:
         last answer was not usable) or ``missing``, for a ``reason``. ``has_rows`` is null if there
         was no usable answer at all. Raises UsageError as `arrow`, and DamagedOutput.
         """
-        found = derived_files.read_all(self._store, COVERAGE)
+        found = derived_files.read_all(Tree(self._store), COVERAGE)
         if name is None:
             return found
         located(self._store, name)

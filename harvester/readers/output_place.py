@@ -59,7 +59,7 @@ def located(store: Store, name: str) -> tuple[Tree, dict[Partition, FileInfo]]:
     """
     if name not in CATALOGUE:
         raise UsageError(*unknown_dataset(name, CATALOGUE))
-    tree, found = layout.located(store, name)
+    tree, found = layout.located(Tree(store), name)
     if not found:
         there = ", ".join(layout.datasets(store)) or "no dataset"
         where = store.display_path()

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import anyio
 
@@ -31,45 +30,16 @@ from harvester.runs.days.derived_tables import TablesUpdate
 from harvester.runs.event_loop import run_in_loop
 from harvester.runs.facts import AskingEnded, Begun, GroupsDamaged, Planned
 from harvester.runs.run_log import RunLog, locked_and_recorded
-from harvester.runs.stream import Stream, all_made
+from harvester.runs.run_state import RunState
+from harvester.runs.stream import all_made
 from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.scheduling.scheduler import Scheduler
 from harvester.scheduling.standing import pending
-from harvester.storage import coverage_scan, layout, publish
+from harvester.storage import coverage_scan, publish
+from harvester.storage.account_scan import Scan, States
 from harvester.storage.publication import Published
 from harvester.storage.publish import EvidenceOf
 from harvester.storage.state import forced_refreshes, manifests, quota_ledger
-
-
-class RunState(NamedTuple):
-    """Inputs of one run; ``own`` are the buckets of its shard, and the manifest has their accounts.
-
-    ``whole`` is that part of the manifest before options narrowed it, for the tables.
-    ``read_again`` returns both as of another time. ``grant`` is how many requests the run may make,
-    None for any number. What happens goes to the facts of ``run_log``. ``as_of`` decides which days
-    are wanted: it is the beginning of the run by the earlier clock.
-    """
-
-    manifest: Manifest
-    whole: Manifest
-    tree: layout.Tree
-    options: runtime.RunOptions
-    context: runtime.RunContext
-    own: list[int]
-    run_log: RunLog
-    read_again: runtime.ReadAgain
-    grant: int | None = None
-    as_of: float = 0.0
-
-    @property
-    def stream(self) -> Stream:
-        """The facts of the run."""
-        return self.run_log.stream
-
-    @property
-    def started_at(self) -> float:
-        """The moment at which the run began, by the clock that it goes by."""
-        return self.stream.own.started_at
 
 
 def run(
@@ -127,7 +97,8 @@ def execute(state: RunState) -> None:
     # WeChat may have been asked for the platform's accounts already.
     state = _by_right_clock(state)
     waits = state.options.lock_timeout, _seconds_left(state)
-    with locked_and_recorded(state.run_log, tree, state.own, *waits) as tree:
+    # Listed once the buckets are held, and again where this run has changed files.
+    with locked_and_recorded(state.run_log, tree.listed_once(), state.own, *waits) as tree:
         state = state._replace(tree=tree)
         # What a killed run left is published first, so that the plan finds it covered.
         _recover(state)
@@ -139,23 +110,13 @@ def execute(state: RunState) -> None:
         if clock.offset is not None and (clock.agrees is False or clock.is_apart):
             # It may have made no call of this bucket, and a gate reads no other ledger.
             quota_ledger.retime(tree, state.own[0], clock.moment())
-        want = harvested.want
-        if not _is_narrowed(state) and wanted_days.paused_accounts(state.whole):
-            # Read with the others, because the tables have them too.
-            want = wanted_days.wanted(state.whole, state.as_of, paused_too=True)
-        scan = coverage_scan.read(tree, want, clock(), state.manifest.datasets, state.own)
+        scan = harvested.scan or state.scan(harvested.want)
         if _ask_reopened(state, harvested, scan):
-            scan = coverage_scan.read(tree, want, clock(), state.manifest.datasets, state.own)
-        _conclude(state, harvested, want, scan)
+            scan = state.scan(harvested.want)
+        _conclude(state, harvested, scan)
 
 
-def _is_narrowed(state: RunState) -> bool:
-    """Return whether options select less than the whole manifest."""
-    manifest, whole = state.manifest, state.whole
-    return (whole.names.keys(), whole.jobs) != (manifest.names.keys(), manifest.jobs)
-
-
-def _ask_reopened(state: RunState, harvested: Harvested, scan: coverage_scan.Scan) -> bool:
+def _ask_reopened(state: RunState, harvested: Harvested, scan: Scan) -> bool:
     """Ask again for empty days, because this run got late rows that speak against them.
 
     Returns whether it asked. A run that left anything open asks no more.
@@ -175,18 +136,16 @@ def _ask_reopened(state: RunState, harvested: Harvested, scan: coverage_scan.Sca
     return bool(queues)
 
 
-def _conclude(
-    state: RunState, harvested: Harvested, want: wanted_days.Wanted, scan: coverage_scan.Scan
-) -> None:
+def _conclude(state: RunState, harvested: Harvested, scan: Scan) -> None:
     """Report what the files have now, and have the tables made of it once the run ends.
 
-    ``scan`` has the days of ``want``, which may have paused accounts besides those harvested.
+    ``scan`` may have paused accounts besides those harvested.
     """
     manifest, tree, clock, whole = state.manifest, state.tree, state.context.clock, state.whole
-    found = scan.states
+    own, found, want = state.stream.own, scan.states, state.with_paused(harvested.want)
     harvested = harvested._replace(scan=scan.of(harvested.want))
-    state.stream.report(read_coverage(state.stream.own, manifest, tree, harvested, clock))
-    if _is_narrowed(state):
+    state.stream.report(read_coverage(own, manifest, tree, harvested, clock))
+    if state.is_narrowed:
         want = wanted_days.wanted(whole, state.as_of, paused_too=True)
         found = coverage_scan.read(tree, want, clock(), whole.datasets, state.own).states
     state.run_log.write_tables = lambda: TablesUpdate(
@@ -201,6 +160,7 @@ def _recover(state: RunState) -> None:
         state.run_log.record_published(item)
         # Not at the end: the next process of a shard that dies in between cannot tell it again.
         state.stream.drain()
+        state.tree.list_again()
 
     clock = state.context.clock
     damaged = publish.recover(state.tree, state.manifest.datasets, state.own, tell, now=clock)
@@ -227,21 +187,28 @@ def _plan_and_harvest(state: RunState) -> Harvested:
     """
     manifest, clock = state.manifest, state.context.clock
     want = wanted_days.wanted(manifest, state.as_of)
-    states, evidence = coverage_scan.read(state.tree, want, clock(), manifest.datasets, state.own)
-    missing = coverage_scan.to_ask(states, want, state.options.refetch)
-    gaps = coverage_scan.gaps(states)
-    # Of ten thousand accounts they are large, and the run needs no more of them.
-    del states
-    plan = wanted_days.summarise(as_kept(manifest), want, missing)
-    _check_request_limit(plan.requests, state)
-    state.stream.report(planned(want, plan))
-    queues = make_queues(manifest, want, missing) if plan.requests else []
+    scan = state.scan(want)
+    gaps = coverage_scan.gaps(scan.of(want).states)
+    if queues := _planned_queues(state, want, scan.of(want).states):
+        # Of ten thousand accounts they are large, and they change while the run asks.
+        scan = scan._replace(states={})
     # A slow clock finds nothing missing. Where something is asked, the first token tells the time.
     if (clock.is_doubted or not (queues or clock.is_checked)) and not manifest.api.is_sandbox:
         run_in_loop(partial(ask_for_time, manifest, state.context))
     if queues and not clock.is_off:
-        run_in_loop(partial(_harvest, state, queues, evidence))
-    return Harvested(want, gaps, queues)
+        run_in_loop(partial(_harvest, state, queues, scan.evidence))
+    return Harvested(want, gaps, queues, None if queues else scan)
+
+
+def _planned_queues(
+    state: RunState, want: wanted_days.Wanted, states: dict[str, dict[str, States]]
+) -> list[AccountQueue]:
+    """Plan, and return the queues of what is missing. Raises as `_check_request_limit`."""
+    missing = coverage_scan.to_ask(states, want, state.options.refetch)
+    plan = wanted_days.summarise(as_kept(state.manifest), want, missing)
+    _check_request_limit(plan.requests, state)
+    state.stream.report(planned(want, plan))
+    return make_queues(state.manifest, want, missing) if plan.requests else []
 
 
 def _check_request_limit(requests: int, state: RunState) -> None:
@@ -330,6 +297,7 @@ async def _run_to_end(state: RunState, count: watchers.Counting) -> None:
     stream, clock, queues = state.stream, state.context.clock, count.pipeline.scheduler.queues
     try:
         is_late = await _run_watched(state, count)
+        state.tree.list_again()
         has_lost = not state.tree.hold.is_good()
         if has_lost and state.options.refetch is None:
             await anyio.to_thread.run_sync(_drop_covered, state, queues)

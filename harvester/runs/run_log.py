@@ -324,7 +324,7 @@ def locked_and_recorded(
     held = locked(tree, own, run_log.stream, lock_timeout, limit)
     # The log is closed under the locks: the next holder must find it complete.
     with held as mine, recorded(run_log):
-        run_log.open(tree, own)
+        run_log.open(mine, own)
         yield mine
 
 

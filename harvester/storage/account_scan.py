@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet
 from harvester.core.dataset import Dataset
 from harvester.core.day_states import DaysInState, ExplainedDays, answered_states
+from harvester.planning.wanted_days import Wanted
 from harvester.tables.coverage import COUNTS, OLD_DAYS, AccountEvidence, AskTimes
 from harvester.tables.evidence import (
     Evidence,
@@ -58,9 +59,9 @@ class States:
 
     def clip_to(self, inside: DaySet) -> None:
         """Remove all other days."""
-        self.no_ask_today &= inside
-        self.answered &= inside
-        self.with_rows &= inside
+        self.no_ask_today = _within(self.no_ask_today, inside)
+        self.answered = _within(self.answered, inside)
+        self.with_rows = _within(self.with_rows, inside)
         self.provisional &= inside
         self.quarantined &= inside
         self.again &= inside
@@ -113,12 +114,17 @@ class States:
     @property
     def suspicious(self) -> DaySet:
         """Empty days between days with rows that nothing explains."""
-        if self.sparse or not self.with_rows:
+        # Most accounts have none.
+        empty = calendar.NO_DAYS if self.sparse or not self.with_rows else self.empty
+        if not empty:
             return calendar.NO_DAYS
         final = self.answered & ~self.provisional
         explained = (final | self.twice) & ~self.contradicted | self.everywhere | self.told
         begin, end = calendar.oldest(self.with_rows), calendar.newest(self.with_rows)
-        return self.empty & ~explained & calendar.day_range(begin, end)
+        return empty & ~explained & calendar.day_range(begin, end)
+
+
+_NO_COUNTS = (calendar.NO_DAYS,) * len(COUNTS)
 
 
 @dataclass(slots=True)
@@ -136,7 +142,17 @@ class AccountScan:
     late: DaySet = calendar.NO_DAYS
     old: list[tuple[DaySet, AskTimes]] = field(default_factory=list)
     differs: dict[Day, Day] = field(default_factory=dict)
-    counts: list[DaySet] = field(default_factory=lambda: [calendar.NO_DAYS] * len(COUNTS))
+    counts: Sequence[DaySet] = _NO_COUNTS
+
+    def set_days(self, days: Sequence[DaySet]) -> None:
+        """Take the days of all masks, in the order of `coverage.MASKS`."""
+        final, provisional, bad, rows, again, late, guide, contradicted, *counts = days
+        self.again, self.late = again, late
+        self.counts = counts if any(counts) else _NO_COUNTS
+        states = self.states
+        states.no_ask_today, states.answered = either(final, bad), either(final, provisional)
+        states.with_rows, states.provisional, states.quarantined = rows, provisional, bad
+        states.guide, states.contradicted = guide, contradicted
 
     def add_asked(self, begin: Day, asked: dict[int, AskTimes], once: DaySet) -> None:
         """Add the times of the provisional days of a month that begins on a day."""
@@ -248,3 +264,25 @@ class AccountScan:
         settled = old & ~sum(stretch for stretch in stretches if stretch & due)
         states.stretch = settled & once
         states.provisional &= ~states.stretch
+
+
+def either(one: DaySet, other: DaySet) -> DaySet:
+    """Return both sets as one. A new one takes memory, and thousands of accounts have the same."""
+    return one | other if one and other else one or other
+
+
+def _within(days: DaySet, inside: DaySet) -> DaySet:
+    """Return the days that are in another set as well: that one where they are the same."""
+    return inside if days == inside else days & inside
+
+
+class Scan(NamedTuple):
+    """The wanted days by dataset, appid and state, and the evidence for empty days by dataset."""
+
+    states: dict[str, dict[str, States]]
+    evidence: dict[str, Evidence]
+
+    def of(self, want: Wanted) -> Scan:
+        """Return the scan with the states of the accounts of these wanted days alone."""
+        states = {name: {x: self.states[name][x] for x in want[name]} for name in want}
+        return self._replace(states=states)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import operator
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache, partial
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet
 from harvester.core.dataset import Dataset
-from harvester.core.model import DayRange
+from harvester.core.model import DayRange, Partition
 from harvester.core.text.safe_text import safe_text
 from harvester.planning.wanted_days import Missing, Wanted
-from harvester.storage import layout, partition_reader, quarantine
-from harvester.storage.account_scan import AccountScan, States
+from harvester.storage import footer_index, layout, quarantine
+from harvester.storage.account_scan import AccountScan, Scan, States, either
+from harvester.storage.backends.base import FileInfo
 from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay
-from harvester.tables.coverage import AccountEvidence, Coverage, once
+from harvester.tables.coverage import MASKS, AccountEvidence, Coverage, once
 from harvester.tables.evidence import Evidence
 
 Refetch: TypeAlias = Literal["all", "empty", "provisional", "quarantined", "refused"]
@@ -67,18 +67,6 @@ def first_days(states: Mapping[str, Mapping[str, States]]) -> dict[str, Day]:
     return {appid: calendar.oldest(days) for appid, days in found.items() if days}
 
 
-class Scan(NamedTuple):
-    """The wanted days by dataset, appid and state, and the evidence for empty days by dataset."""
-
-    states: dict[str, dict[str, States]]
-    evidence: dict[str, Evidence]
-
-    def of(self, want: Wanted) -> Scan:
-        """Return the scan with the states of the accounts of these wanted days alone."""
-        states = {name: {x: self.states[name][x] for x in want[name]} for name in want}
-        return self._replace(states=states)
-
-
 def read(
     tree: Tree,
     want: Wanted,
@@ -91,10 +79,23 @@ def read(
     ``now`` is in seconds since the Unix epoch. ``datasets`` are those of the manifest. ``buckets``
     are those that a run holds, None for all: files of others are neither read nor evidence.
     """
-    scans = {
-        name: _read_dataset(tree, name, of_dataset, now, buckets)
-        for name, of_dataset in want.items()
-    }
+    if tree.listing is None:
+        tree = tree.listed_once()
+    found = footer_index.coverages(tree, _files(tree, want, buckets))
+    return scan_of(((place.dataset, each) for place, each in found), want, now, datasets)
+
+
+def scan_of(
+    coverages: Iterable[tuple[str, Coverage]],
+    want: Wanted,
+    now: float,
+    datasets: Mapping[str, Dataset],
+) -> Scan:
+    """Return the states of the wanted days by the coverage of all months, each with its dataset."""
+    months = {name: _Months(of_dataset) for name, of_dataset in want.items()}
+    for name, coverage in coverages:
+        months[name].add(coverage.asked_until(now))
+    scans = {name: each.accounts() for name, each in months.items()}
     moments, alive = _silent_moments(scans), _with_rows(scans)
     found = Scan({}, {})
     for name, of_dataset in want.items():
@@ -115,20 +116,6 @@ def read(
             states[appid] = accounts[appid].judged(appid, evidence)
             states[appid].clip_to(wanted)
     return found
-
-
-def _read_dataset(
-    tree: Tree,
-    name: str,
-    wanted: dict[str, DaySet],
-    now: float,
-    buckets: Collection[int] | None,
-) -> dict[str, AccountScan]:
-    # A bucket has accounts that this job does not name, and they are evidence for the others.
-    accounts = defaultdict(AccountScan, {appid: AccountScan() for appid in wanted})
-    for coverage in _coverages(tree, name, wanted, buckets):
-        _add_month(accounts, coverage.asked_until(now))
-    return accounts
 
 
 def _silent_moments(scans: Mapping[str, dict[str, AccountScan]]) -> dict[str, frozenset[Day]]:
@@ -184,50 +171,68 @@ def refetched(states: dict[str, dict[str, States]], want: Wanted, state: Refetch
     }
 
 
-def _coverages(
-    tree: Tree, dataset: str, wanted: dict[str, DaySet], buckets: Collection[int] | None
-) -> Iterator[Coverage]:
-    """Yield the coverage of each file that may hold wanted days, newest month first."""
-    everything = calendar.NO_DAYS
-    # Nearly all accounts want the same days.
-    for of_account in set(wanted.values()):
-        everything |= of_account
-    # The months beside them too: what confirms a day may lie there, and options narrow a run.
-    months = {month + step for month in calendar.each_month(everything) for step in (-1, 0, 1)}
-    located = layout.partitions(tree, dataset, buckets)
-    wanted_files = (file for each, file in located.items() if each.month in months)
-    for footer in partition_reader.footers(tree.store, wanted_files):
-        yield footer.coverage
+def _files(
+    tree: Tree, want: Wanted, buckets: Collection[int] | None
+) -> Iterator[tuple[Partition, FileInfo]]:
+    """Yield the files that may hold wanted days, newest month of each dataset first."""
+    for dataset, wanted in want.items():
+        everything = calendar.NO_DAYS
+        # Nearly all accounts want the same days.
+        for of_account in set(wanted.values()):
+            everything |= of_account
+        # The months beside them too: what confirms a day may lie there, and options narrow a run.
+        months = {month + step for month in calendar.each_month(everything) for step in (-1, 0, 1)}
+        for place, file in layout.partitions(tree, dataset, buckets).items():
+            if place.month in months:
+                yield place, file
 
 
-def _add_month(accounts: dict[str, AccountScan], coverage: Coverage) -> None:
-    # Cached, because thousands of accounts have the same mask.
-    day_set = cache(partial(calendar.from_month_mask, month=coverage.month))
-    begin = calendar.month_begin(coverage.month)
-    masks = zip(coverage.appids, *coverage.masks.values(), strict=True)
-    for place, (appid, final, provisional, bad, rows, *others) in enumerate(masks):
-        account = accounts[appid]
-        if coverage.differs:
-            differs = coverage.differs_of(place)
-            account.differs.update((begin + bit, found.day) for bit, found in differs.items())
-        states = account.states
-        states.no_ask_today |= day_set(final | bad)
-        states.answered |= day_set(final | provisional)
-        states.with_rows |= day_set(rows)
-        # Most months have none of them, and a lookup costs more than the test.
-        if provisional:
-            asked = coverage.asked_of(place)
-            account.add_asked(begin, asked, day_set(once(provisional, asked)))
-            states.provisional |= day_set(provisional)
-        if bad:
-            states.quarantined |= day_set(bad)
-        if any(others):
-            again, late, guide, contradicted, *counts = map(day_set, others)
-            account.again |= again
-            account.late |= late
-            states.guide |= guide
-            states.contradicted |= contradicted
-            account.counts = [*map(operator.or_, account.counts, counts)]
+class _Months:
+    """The months of one dataset, put together by account."""
+
+    def __init__(self, appids: Iterable[str]) -> None:
+        # A bucket has accounts that the job does not name, and they are evidence for the others.
+        self._accounts = defaultdict(AccountScan, {appid: AccountScan() for appid in appids})
+        self._own = defaultdict[str, list[DaySet]](_no_days)
+        self._shared = defaultdict[tuple[str, ...], list[DaySet]](_no_days)
+
+    def add(self, coverage: Coverage) -> None:
+        """Add a month. A mask that all of its accounts have is kept once for all of them."""
+        # Cached, because thousands of accounts have the same mask.
+        day_set = cache(partial(calendar.from_month_mask, month=coverage.month))
+        appids, begin = coverage.appids, calendar.month_begin(coverage.month)
+        shared = self._shared[appids]
+        for number, masks in enumerate(coverage.masks.values()):
+            if masks.count(masks[0] if masks else 0) == len(masks):
+                shared[number] |= day_set(masks[0]) if masks else calendar.NO_DAYS
+                continue
+            for appid, mask in zip(appids, masks, strict=True):
+                if mask:
+                    self._own[appid][number] |= day_set(mask)
+        for place, provisional in enumerate(coverage.masks["provisional"]):
+            if provisional:
+                asked = coverage.asked_of(place)
+                old = day_set(once(provisional, asked))
+                self._accounts[appids[place]].add_asked(begin, asked, old)
+        for place in coverage.differing():
+            found = coverage.differs_of(place)
+            differs = {begin + bit: each.day for bit, each in found.items()}
+            self._accounts[appids[place]].differs.update(differs)
+
+    def accounts(self) -> dict[str, AccountScan]:
+        """Return the accounts, once all months are there."""
+        days: dict[str, list[DaySet]] = self._own
+        for appids, shared in self._shared.items():
+            for appid in appids:
+                own = days.get(appid)
+                days[appid] = [*map(either, own, shared)] if own else shared
+        for appid, of_account in days.items():
+            self._accounts[appid].set_days(of_account)
+        return self._accounts
+
+
+def _no_days() -> list[DaySet]:
+    return [calendar.NO_DAYS] * len(MASKS)
 
 
 def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterator[QuarantinedDay]:

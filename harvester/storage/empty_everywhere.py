@@ -11,8 +11,7 @@ from harvester.core import calendar, readiness
 from harvester.core.calendar import Day, DaySet
 from harvester.core.exit_codes import Exit
 from harvester.core.text.wording import Message, counted, said
-from harvester.storage.account_scan import States
-from harvester.storage.coverage_scan import Scan
+from harvester.storage.account_scan import Scan, States
 from harvester.tables.evidence import HOURLY_RUNS
 
 _HOUR = 3600

@@ -3,7 +3,7 @@
 ::
 
     <root>/<dataset>/ref_month=2026-05/part-0000-of-0001.parquet
-    <root>/_harvester/raw|quarantine|tmp|locks|quota|runs|changes|manifests|sql/
+    <root>/_harvester/raw|quarantine|tmp|locks|quota|runs|changes|manifests|index|sql/
 
 A dataset's folder has nothing but data files, and no name under ``_harvester`` ends in
 ``.parquet``, because some engines read every such file below the folder they are given.
@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Collection, Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 from harvester.catalogue import CATALOGUE
@@ -26,7 +28,15 @@ from harvester.core.hold import UNLOSABLE, Hold
 from harvester.core.model import Partition
 from harvester.core.text.inert_text import inert
 from harvester.storage.backends import atomic_files, flock
-from harvester.storage.backends.base import META_DIR, FileInfo, Store, first_contact
+from harvester.storage.backends.base import (
+    META_DIR,
+    Blob,
+    FileInfo,
+    Store,
+    Version,
+    first_contact,
+    is_version,
+)
 from harvester.storage.backends.local import LocalStore
 
 RAW = f"{META_DIR}/raw"
@@ -53,6 +63,9 @@ VIEWS = f"{META_DIR}/sql"
 MANIFESTS = f"{META_DIR}/manifests"
 """Manifests as the last run of each left it, without credentials."""
 
+INDEX = f"{META_DIR}/index"
+"""Indexes of footers, one file per dataset and bucket."""
+
 DERIVED = f"{META_DIR}/tables"
 """Marks of what the files of `coverage` were made of, one file per bucket and manifest."""
 
@@ -68,18 +81,81 @@ TABLES = ACCOUNTS, COVERAGE, CODES, RUN_ROWS = ("accounts", "coverage", "codes",
 _DATA_FILE_NAME = re.compile(r"[^/]+/ref_month=(\d{4}-\d{2})/part-(\d{4,})-of-(\d{4,})\.parquet")
 
 
+MAX_KEPT_BYTES = 16 << 20
+"""Most bytes that a command keeps of files that it read."""
+
+_NAME_OF = attrgetter("name")
+
+FOLDERS = (META_DIR, *TABLES, *CATALOGUE)
+"""All folders of an output."""
+
+
+class Listing:
+    """Knowledge of a command about an output: its files, listed once, and what it read of some.
+
+    The files are to be listed again once the command has changed some. No other process changes
+    those of a held bucket. What was read is kept by version, up to `MAX_KEPT_BYTES`.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._files: Sequence[FileInfo] | None = None
+        self.kept: dict[str, Blob] = {}
+
+    def forget(self) -> None:
+        """List the files again when they are asked for."""
+        self._files = None
+
+    def files(self, folder: str) -> list[FileInfo]:
+        """Return the files below a folder, by name. Raises StoreError."""
+        if self._files is None:
+            self._files = self._store.list_all(FOLDERS)
+        # Behind the slash in the order of names comes the 0.
+        ends = f"{folder}/", f"{folder}0"
+        return [*self._files[slice(*(bisect_left(self._files, x, key=_NAME_OF) for x in ends))]]
+
+
 @dataclass(frozen=True, slots=True)
 class Tree:
     """An output whose months are split into ``buckets`` files each.
 
     ``keep_history`` is the age in days at which changes and run records are dropped. ``hold`` is
-    that of the run which works on it.
+    that of the run which works on it, ``held`` are its buckets, and ``listing`` is what it knows
+    of the files.
     """
 
     store: Store
     buckets: int = 1
     keep_history: int = 400
     hold: Hold = UNLOSABLE
+    held: frozenset[int] = frozenset()
+    listing: Listing | None = None
+
+    def files(self, folder: str) -> list[FileInfo]:
+        """Return the files below a folder, as the run knows them. Raises StoreError."""
+        return self.listing.files(folder) if self.listing else self.store.list(folder)
+
+    def listed_once(self) -> Tree:
+        """Return the tree with one listing for all that is asked of it."""
+        return replace(self, listing=Listing(self.store))
+
+    def list_again(self) -> None:
+        """Forget the listing, if there is one."""
+        if self.listing:
+            self.listing.forget()
+
+    def remember(self, name: str, version: Version, data: bytes) -> None:
+        """Keep what was read of a file, or written, if there is a listing and room for it."""
+        if self.listing:
+            kept = self.listing.kept
+            kept.pop(name, None)
+            if sum(len(each.data) for each in kept.values()) + len(data) <= MAX_KEPT_BYTES:
+                kept[name] = Blob(data, version)
+
+    def recall(self, file: FileInfo) -> Blob | None:
+        """Return what is kept of a listed file, None if it is another version by now."""
+        found = self.listing.kept.get(file.name) if self.listing else None
+        return found if found and is_version(file, found.version) else None
 
     def name(self, partition: Partition) -> str:
         """Return the name of a partition's data file."""
@@ -162,9 +238,8 @@ def check_folders(tree: Tree) -> None:
     """
     # A store has objects alone, and no folders.
     if isinstance(tree.store, LocalStore):
-        for folder in (META_DIR, *TABLES, *CATALOGUE):
-            # Listed for the checks alone.
-            tree.store.list(folder)
+        # Listed for the checks alone.
+        tree.store.list_all(FOLDERS)
 
 
 def partitions(
@@ -176,7 +251,7 @@ def partitions(
 
     Raises UsageError for files of another number of buckets, and as `located`.
     """
-    made, found = located(tree.store, dataset)
+    made, found = located(tree, dataset)
     if found and made.buckets != tree.buckets:
         raise UsageError(
             f"{tree.store.display_path(dataset)}: made with buckets: {made.buckets}, "
@@ -189,14 +264,15 @@ def partitions(
     return {each: file for each, file in found.items() if each.bucket in wanted}
 
 
-def located(store: Store, dataset: str) -> tuple[Tree, dict[Partition, FileInfo]]:
+def located(tree: Tree, dataset: str) -> tuple[Tree, dict[Partition, FileInfo]]:
     """Return a dataset's partitions, newest month first, and the tree that their names state.
 
-    A dataset without files is in a tree of one bucket, and unmanaged files are passed over. Raises
-    UsageError if there are files of two numbers of buckets, and StoreError if the folder cannot be
-    read.
+    The buckets of ``tree`` do not matter. A dataset without files is in a tree of one bucket, and
+    unmanaged files are passed over. Raises UsageError if there are files of two numbers of buckets,
+    and StoreError if the folder cannot be read.
     """
-    named = ((file, parse_name(store, file.name)) for file in store.list(dataset))
+    store = tree.store
+    named = ((file, parse_name(store, file.name)) for file in tree.files(dataset))
     found = [(*place, file) for file, place in named if place is not None]
     buckets = only_count(store, dataset, (count for _, count, _ in found))
     found.sort(key=lambda item: (-item[0].month, item[0].bucket))
@@ -205,7 +281,7 @@ def located(store: Store, dataset: str) -> tuple[Tree, dict[Partition, FileInfo]
 
 def datasets(store: Store) -> tuple[str, ...]:
     """Return the datasets that have a file, in the order of the catalogue. Raises as `located`."""
-    return tuple(name for name in CATALOGUE if located(store, name)[1])
+    return tuple(name for name in CATALOGUE if located(Tree(store), name)[1])
 
 
 def unmanaged_files(tree: Tree, datasets: Iterable[str]) -> list[str]:
@@ -213,7 +289,7 @@ def unmanaged_files(tree: Tree, datasets: Iterable[str]) -> list[str]:
 
     Query engines read them too. Raises StoreError.
     """
-    found = (file.name for dataset in datasets for file in tree.store.list(dataset))
+    found = (file.name for dataset in datasets for file in tree.files(dataset))
     return [name for name in found if parse_name(tree.store, name) is None]
 
 

@@ -21,11 +21,12 @@ def hold(tree: Tree, buckets: Iterable[int], claim: Claim) -> Iterator[Tree]:
     `layout.check_folders`, which comes first.
     """
     layout.check_folders(tree)
-    labels = sorted({*map(tree.bucket_label, buckets)})
+    mine = frozenset(buckets)
+    labels = sorted(map(tree.bucket_label, mine))
     with tree.store.lock(labels, claim) as held:
         # With the locks held: of two runs that begin at once one sees the other, or both do.
         _refuse_other_counts(tree, labels[:1])
-        yield replace(tree, hold=held)
+        yield replace(tree, hold=held, held=mine)
 
 
 def _refuse_other_counts(tree: Tree, mine: list[str]) -> None:
@@ -35,11 +36,12 @@ def _refuse_other_counts(tree: Tree, mine: list[str]) -> None:
         count = label.partition("-of-")[2]
         return count.isdecimal() and int(count) != tree.buckets
 
-    found = [*tree.store.owners(lambda label: label in mine or is_other(label))]
+    others = [*tree.store.owners(is_other)]
     # Our lease was just put, by the store's clock. One that had ended by then is a dead run's.
-    now = [owner.renewed_at or "" for owner in found if owner.bucket in mine]
-    for owner in found:
-        if is_other(owner.bucket) and now and (owner.lease_ends_at or now[0]) >= now[0]:
+    ours = tree.store.owners(lambda label: label in mine) if others else ()
+    now = [owner.renewed_at or "" for owner in ours]
+    for owner in others:
+        if now and (owner.lease_ends_at or now[0]) >= now[0]:
             count = int(owner.bucket.partition("-of-")[2])
             raise UsageError(
                 f"{tree.store.display_path()}: this run has buckets: {tree.buckets}, and a run with"

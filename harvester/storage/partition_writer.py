@@ -24,6 +24,7 @@ from harvester.storage.backends.base import Store, Version, temp_path
 from harvester.storage.footer import Footer
 from harvester.storage.layout import label_of
 from harvester.tables.columns import arrow_schema, described_schema
+from harvester.tables.coverage import Coverage
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,16 @@ class _Expected(NamedTuple):
     keys: dict[bytes, bytes]
 
 
-def write(new: NewFile, tables: Iterable[pa.Table], final_footer: Callable[[], Footer]) -> int:
-    """Write a data file in the place of the old one, durably; return its rows.
+class Written(NamedTuple):
+    """The rows of a file that was written, its version, and its coverage."""
+
+    rows: int
+    version: Version
+    coverage: Coverage
+
+
+def write(new: NewFile, tables: Iterable[pa.Table], final_footer: Callable[[], Footer]) -> Written:
+    """Write a data file in the place of the old one, durably.
 
     Each table becomes a row group. ``final_footer`` is called after the last table. Raises
     StoreError, and LostRace if another run replaced the file; then the file that stood there is
@@ -64,12 +73,12 @@ def write(new: NewFile, tables: Iterable[pa.Table], final_footer: Callable[[], F
             with footer.parquet_errors_as_store_errors(str(new.temp)):
                 _validate(new, expected)
             # If it is lost to this put itself, whose answer got lost, the next merge finds it.
-            new.store.put(new.name, new.temp, new.replaces)
+            version = new.store.put(new.name, new.temp, new.replaces)
         finally:
             atomic_files.unlink_quietly(new.temp)
     # Arrow would keep it for the next file, and the system may need it until then.
     pa.default_memory_pool().release_unused()
-    return expected.rows
+    return Written(expected.rows, version, expected.footer.coverage)
 
 
 def _write_temp(

@@ -222,7 +222,10 @@ def _write_merged(update: _PartitionUpdate, stored: DataFile | None, fresh: list
     replaces = stored.version if stored else None
     new = NewFile(store, update.done.path, update.dataset, replaces)
     tables = merge.merged(update.dataset, old, _changes(update, known, fresh))
-    return partition_writer.write(new, tables, footer)
+    written = partition_writer.write(new, tables, footer)
+    # The run reads it again soon, for its result and for the tables.
+    update.tree.remember(new.name, written.version, coverage.payload(written.coverage))
+    return written.rows
 
 
 def _changes(

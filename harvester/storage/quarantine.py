@@ -88,7 +88,7 @@ def forget(tree: Tree, dataset: str, appid: str, days: Iterable[Day]) -> None:
 def quarantined_days(tree: Tree, dataset: str) -> dict[str, list[Day]]:
     """Return the days with a quarantined answer, by appid. Raises StoreError."""
     found: dict[str, list[Day]] = {}
-    for file in tree.store.list(f"{QUARANTINE}/{dataset}"):
+    for file in tree.files(f"{QUARANTINE}/{dataset}"):
         appid, _, day = file.name.removeprefix(f"{QUARANTINE}/{dataset}/").partition("/")
         if day.endswith(".json"):
             with suppress(ValueError):
@@ -101,7 +101,7 @@ def entries(tree: Tree, dataset: str) -> Iterator[QuarantinedAnswer]:
 
     Raises StoreError, and UsageError for a newer version.
     """
-    store, found = tree.store, tree.store.list(f"{QUARANTINE}/{dataset}")
+    store, found = tree.store, tree.files(f"{QUARANTINE}/{dataset}")
     for file, data in zip(found, store.get_many(found), strict=True):
         entry = json_file.decoded(data or b"", QuarantinedAnswer, store.display_path(file.name))
         if entry is not None:
@@ -131,11 +131,11 @@ def damaged_files(tree: Tree) -> dict[str, tuple[Partition, int] | None]:
     Of a file its partition, and the number of buckets when it was written, which a rewrite may have
     changed. None of a group, whose name has its bucket without that number.
     """
-    groups = tree.store.list(f"{QUARANTINE}/{GROUPS}")
+    groups = tree.files(f"{QUARANTINE}/{GROUPS}")
     found: dict[str, tuple[Partition, int] | None] = {
         file.name: None for file in groups if file.name.endswith(".group")
     }
-    for file in tree.store.list(f"{QUARANTINE}/{FILES}"):
+    for file in tree.files(f"{QUARANTINE}/{FILES}"):
         parts = file.name.rpartition("/")[2].split(".")
         place = parse_name(tree.store, f"{'/'.join(parts[:3])}.parquet")
         if place is not None and parts[-1] == "damaged":

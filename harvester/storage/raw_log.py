@@ -214,7 +214,7 @@ def open_group(name: str, path: Path) -> Group:
 
 def group_names(tree: Tree) -> list[str]:
     """Return the names of all groups. Raises StoreError."""
-    names = (file.name for file in tree.store.list(RAW))
+    names = (file.name for file in tree.files(RAW))
     return [name for name in names if _bucket_of_name(name) is not None]
 
 

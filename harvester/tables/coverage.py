@@ -42,7 +42,9 @@ VERSION = 2
 _HEADER = struct.Struct("<BI")
 _PAYLOAD = struct.Struct("<IIII")
 _CRC = struct.Struct("<I")
-_MAX_PAYLOAD_BYTES = 32 << 20
+MAX_PAYLOAD_BYTES = 32 << 20
+"""Longest payload that is read."""
+
 _DAYS_PER_ACCOUNT = 32
 SECONDS = 0xFFFFFFFF
 """Part of a number in `Coverage.asked` that is the time."""
@@ -50,10 +52,11 @@ SECONDS = 0xFFFFFFFF
 COUNTS = ("count_1", "count_2", "count_3")
 """Masks of the days on which the columns of `Dataset.counts` are above 0."""
 
-_MASKS = (
+MASKS = (
     *("final", "provisional", "quarantined", "with_rows"),
     *("again", "late", "guide", "contradicted", *COUNTS),
 )
+"""Names of the masks, in their order."""
 
 OLD_DAYS = 31
 """Key in `AccountDays.asked` of all old empty days that were asked once, which have no own time."""
@@ -136,7 +139,7 @@ class AccountDays:
 
     def without(self, mask: int) -> AccountDays:
         """Return a copy in which the days of a mask are unknown."""
-        left = AccountDays(**{name: getattr(self, name) & ~mask for name in _MASKS})
+        left = AccountDays(**{name: getattr(self, name) & ~mask for name in MASKS})
         # The time of old days is kept while one of them is left.
         timed = left.provisional | bool(self.once & ~mask) << OLD_DAYS
         left.asked = {day: at for day, at in self.asked.items() if timed >> day & 1}
@@ -220,6 +223,10 @@ class Coverage(NamedTuple):
             found[day] = AskTimes(min(others[0], last), last, min(others[1], last))
         return found
 
+    def differing(self) -> set[int]:
+        """Return the indexes of the accounts that have differences."""
+        return {number // _DAYS_PER_ACCOUNT >> 32 for number in self.differs}
+
     def differs_of(self, place: int) -> dict[int, Difference]:
         """Return `AccountDays.differs` of the account at an index of ``appids``."""
         begin, end = (each * _DAYS_PER_ACCOUNT << 32 for each in (place, place + 1))
@@ -261,19 +268,24 @@ def of_accounts(month: Month, accounts: Mapping[str, AccountDays]) -> Coverage:
         for day, difference in sorted(of_account.differs.items()):
             differs.append((place * _DAYS_PER_ACCOUNT + day) << 32 | difference.day)
             digests.append(difference.digest)
-    masks = {name: array("I", map(attrgetter(name), known)) for name in _MASKS}
+    masks = {name: array("I", map(attrgetter(name), known)) for name in MASKS}
     return Coverage(month, _pack(appids), masks, asked, first, rests_on, differs, digests)
 
 
 def encode(coverage: Coverage) -> str:
     """Return the text form, which is ASCII."""
+    data = payload(coverage)
+    squeezed = pa.Codec("zstd", compression_level=3).compress(data, asbytes=True)
+    parts = (_HEADER.pack(VERSION, len(data)), squeezed, _CRC.pack(zlib.crc32(data)))
+    return base64.b64encode(b"".join(parts)).decode()
+
+
+def payload(coverage: Coverage) -> bytes:
+    """Return the payload of the text form."""
     lengths = (len(each) for each in (coverage.appids, coverage.asked, coverage.differs))
     head = _PAYLOAD.pack(coverage.month, *lengths)
     arrays = *coverage.masks.values(), *coverage[3:]
-    payload = b"".join([head, coverage.packed, *(values.tobytes() for values in arrays)])
-    squeezed = pa.Codec("zstd", compression_level=3).compress(payload, asbytes=True)
-    parts = (_HEADER.pack(VERSION, len(payload)), squeezed, _CRC.pack(zlib.crc32(payload)))
-    return base64.b64encode(b"".join(parts)).decode()
+    return b"".join([head, coverage.packed, *(values.tobytes() for values in arrays)])
 
 
 def decode(text: str | bytes) -> Coverage:
@@ -285,7 +297,7 @@ def decode(text: str | bytes) -> Coverage:
             raise OtherVersion.newer("coverage", version, VERSION)
         if version < VERSION:
             raise EarlierBuild.of("coverage", version)
-        return _parse_payload(_decompress(raw, length))
+        return parse_payload(_decompress(raw, length))
     except (ValueError, OSError, struct.error):
         raise DamagedOutput(
             "damaged coverage: the state of this month's days cannot be read",
@@ -296,7 +308,7 @@ def decode(text: str | bytes) -> Coverage:
 def _decompress(raw: bytes, length: int) -> bytes:
     """Return the payload of the text form. Raises ValueError or OSError if it is damaged."""
     # The length is not under the checksum yet, and memory is taken for it before that is known.
-    if length > _MAX_PAYLOAD_BYTES:
+    if length > MAX_PAYLOAD_BYTES:
         raise ValueError("payload is longer than that of any month")
     squeezed = memoryview(raw)[_HEADER.size : -_CRC.size]
     payload: bytes = pa.Codec("zstd").decompress(squeezed, decompressed_size=length, asbytes=True)
@@ -305,22 +317,22 @@ def _decompress(raw: bytes, length: int) -> bytes:
     return payload
 
 
-def _parse_payload(payload: bytes) -> Coverage:
+def parse_payload(payload: bytes) -> Coverage:
     """Split a payload into its arrays. Raises ValueError or struct.error if it is damaged."""
     month, accounts, asked, differs = _PAYLOAD.unpack_from(payload)
     of_times = 8 * asked, 4 * asked, 4 * asked, 8 * differs, 8 * differs
-    sizes = [_PAYLOAD.size, 8 * accounts, *[4 * accounts] * len(_MASKS), *of_times]
+    sizes = [_PAYLOAD.size, 8 * accounts, *[4 * accounts] * len(MASKS), *of_times]
     edges = list(itertools.accumulate(sizes))
     if edges[-1] != len(payload):
         raise ValueError("payload has another length than its arrays")
     # Of a month whose every day is another one a copy would take much memory.
     packed, *rest = (memoryview(payload)[begin:end] for begin, end in itertools.pairwise(edges))
-    arrays = [array(kind) for kind in "I" * len(_MASKS) + "QIIQQ"]
+    arrays = [array(kind) for kind in "I" * len(MASKS) + "QIIQQ"]
     for values, part in zip(arrays, rest, strict=True):
         values.frombytes(part)
-    masks = arrays[: len(_MASKS)]
-    of_days = dict(zip(_MASKS, masks, strict=True))
-    found = Coverage(month, bytes(packed), of_days, *arrays[len(_MASKS) :])
+    masks = arrays[: len(MASKS)]
+    of_days = dict(zip(MASKS, masks, strict=True))
+    found = Coverage(month, bytes(packed), of_days, *arrays[len(MASKS) :])
     # Otherwise a day would be looked for at an account that is not there.
     if max(*found.asked, *found.differs, 0, 0) >> 32 >= max(1, _DAYS_PER_ACCOUNT * accounts):
         raise ValueError("a day of no account")

@@ -188,7 +188,7 @@ def _names_alone(tree: Tree, appids: frozenset[str]) -> frozenset[str]:
     known = [account for _, kept in manifests.read(tree) if kept for account in kept.accounts]
     # A killed command may have erased the manifests already; the table is the last to be.
     with suppress(DamagedOutput):
-        known += derived_files.read_all(tree.store, ACCOUNTS).to_pylist()
+        known += derived_files.read_all(tree, ACCOUNTS).to_pylist()
     named = {(str(each.get("appid")) in appids, str(each.get("name"))) for each in known}
     return frozenset(name for is_theirs, name in named if is_theirs and (False, name) not in named)
 
@@ -252,7 +252,7 @@ def erase_rows(tree: Tree, request: ErasureRequest, *, dry: bool) -> Iterator[st
     """
     found = {ACCOUNTS: _accounts_left, COVERAGE: _days_left, RUN_ROWS: _runs_left}
     for folder, left in found.items():
-        for file in derived_files.files(tree.store, folder):
+        for file in derived_files.files(tree, folder):
             if _shorten(tree, file.name, partial(left, request=request), dry=dry):
                 yield file.name
 

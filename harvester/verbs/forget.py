@@ -27,6 +27,7 @@ from harvester.planning import wanted_days
 from harvester.runs.run_log import RunLog, locked_and_recorded, new_run_log
 from harvester.runs.runtime import Project
 from harvester.storage import (
+    footer_index,
     layout,
     partition_reader,
     partition_writer,
@@ -195,6 +196,9 @@ def _forget(erasing: _Erasure) -> Receipt:
             for partition in layout.partitions(erasing.tree, name, erasing.buckets):
                 rewritten += _forget_rows(erasing, partition)
             quarantined += _forget_quarantined(erasing, name)
+    if not erasing.dry:
+        # Also what an earlier command left that was killed: an index has no other record.
+        footer_index.renew(erasing.tree, erasing.manifest.datasets, erasing.buckets)
     return Receipt(
         dry_run=erasing.dry,
         accounts=sorted(request.appids),
@@ -281,7 +285,7 @@ def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
             tables = row_groups.into_row_groups(schema, pieces)
             draft = partition_writer.NewFile(tree.store, name, dataset, stored.version)
             final = stored.footer._replace(coverage=left)
-            after = partition_writer.write(draft, tables, lambda: final)
+            after = partition_writer.write(draft, tables, lambda: final).rows
         return Rewritten(
             path=name,
             dataset=partition.dataset,

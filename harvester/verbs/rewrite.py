@@ -30,7 +30,7 @@ from harvester.core.text.inert_text import inert
 from harvester.manifest.option_values import place_named, spelled
 from harvester.runs.record.run_record import feed_entry
 from harvester.runs.run_log import RunLog, locked, new_run_log, recorded
-from harvester.storage import layout, partition_reader, partition_writer, publish
+from harvester.storage import footer_index, layout, partition_reader, partition_writer, publish
 from harvester.storage.backends.base import LOCKS, META_DIR, FileInfo, read_bytes
 from harvester.storage.derived import derived_files
 from harvester.storage.footer import Footer
@@ -54,7 +54,7 @@ BATCH_ROWS = 16_384
 MAX_BUCKETS = 9_999
 """Maximum number of buckets that a manifest may name."""
 
-_LEFT_OUT = (layout.RAW, layout.DERIVED, layout.VIEWS, LOCKS, rewrite_journal.JOURNAL)
+_LEFT_OUT = (layout.RAW, layout.INDEX, layout.DERIVED, layout.VIEWS, LOCKS, rewrite_journal.JOURNAL)
 """Beginnings of the names of side files that the new tree makes for itself."""
 
 
@@ -139,6 +139,7 @@ def rewrite_tree(
         made = (_make_dataset(source, target, each, new) for each in datasets.values())
         rows = [file.rows_after for file in chain.from_iterable(made)]
         _retire_former_names(source, target, datasets, new)
+        footer_index.renew(target, datasets, range(target.buckets))
     for tree in (source, target):
         # Without its lease another run may have changed the tree meanwhile: then all is made anew.
         tree.hold.check()
@@ -221,7 +222,7 @@ def _make_file(
         pieces = (piece for _, piece in heapq.merge(*mine, key=itemgetter(0)))
         tables = row_groups.into_row_groups(schema, pieces)
         draft = NewFile(target.store, name, dataset)
-        rows = partition_writer.write(draft, tables, lambda: Footer(known, {}))
+        rows = partition_writer.write(draft, tables, lambda: Footer(known, {})).rows
     days, appids = known.filled()
     # With as many buckets the name stands in the copied history already, with these rows.
     before = rows if source.buckets == target.buckets else 0
@@ -251,7 +252,7 @@ def _clear(target: Tree, datasets: Iterable[str]) -> None:
     store = target.store
     names = [target.name(part) for name in datasets for part in layout.partitions(target, name)]
     for table in TABLES:
-        names += [file.name for file in derived_files.files(store, table)]
+        names += [file.name for file in derived_files.files(target, table)]
     names += [file.name for file in _side_files(target)]
     for name in names:
         # Without its lease another rewrite may be filling the tree.
@@ -280,7 +281,7 @@ def _copy_tables(source: Tree, target: Tree) -> None:
     """
     for table in (ACCOUNTS, COVERAGE):
         by_folder = defaultdict[str, list[pa.Table]](list)
-        for file in derived_files.files(source.store, table):
+        for file in derived_files.files(source, table):
             # A damaged one is made again by the next run.
             with suppress(DamagedOutput):
                 rows = derived_files.read(source.store, file.name)

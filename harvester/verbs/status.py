@@ -187,7 +187,7 @@ def open_to_read(
         where = project.tree.store.display_path()
         what = f"{where}: no run has kept here what its manifest wants"
         raise UsageError(what, "name the manifest; the next run keeps it")
-    return project
+    return project._replace(tree=project.tree.listed_once())
 
 
 def _unlisted(project: Project) -> list[UnlistedAccount]:

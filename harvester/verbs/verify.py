@@ -16,7 +16,7 @@ from harvester.core import calendar
 from harvester.core.calendar import DaySet
 from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion, UsageError
-from harvester.core.model import DayRange
+from harvester.core.model import DayRange, Partition
 from harvester.core.plain import Brief, plain
 from harvester.core.text.inert_text import inert
 from harvester.manifest.narrowing import ALL, Selection
@@ -24,7 +24,15 @@ from harvester.planning import wanted_days
 from harvester.runs.days.derived_tables import TablesUpdate
 from harvester.runs.run_log import RunLog, locked, new_run_log, recorded
 from harvester.runs.runtime import Project
-from harvester.storage import coverage_scan, integrity_check, layout, quarantine, raw_log
+from harvester.storage import (
+    coverage_scan,
+    footer_index,
+    integrity_check,
+    layout,
+    quarantine,
+    raw_log,
+)
+from harvester.storage.backends.base import FileInfo
 from harvester.storage.coverage_scan import day_ranges_of
 from harvester.storage.integrity_check import FileCheck
 from harvester.storage.layout import Tree
@@ -189,8 +197,8 @@ def check_tree(
     # Read before the files are listed, because a run may publish more of them meanwhile.
     gone = set(filter(chosen.has_file, change_reader.not_removed(tree)))
     files, rows, found, days = 0, 0, list[Damage | None](), Counter[tuple[str, str, str]]()
-    for dataset in datasets.values():
-        listed = layout.partitions(tree, dataset.name)
+    for name, dataset in datasets.items():
+        listed, indexed = layout.partitions(tree, dataset.name), footer_index.digests(tree, name)
         partitions = [each for each in listed if chosen.has_file(tree.name(each))]
         gone.difference_update(map(tree.name, partitions))
         for _, of_month in groupby(partitions, attrgetter("month")):
@@ -199,7 +207,7 @@ def check_tree(
                 file = FileIdentity(dataset, *partition[1:], tree.buckets), tree.name(partition)
                 checked, damage = _check_file(tree, want, *file, footers_only=footers_only)
                 checks.append(checked)
-                found.append(damage)
+                found.append(damage or _index_damage(tree, partition, listed, checked, indexed))
             files, rows = files + len(checks), rows + sum(each.rows for each in checks)
             days.update(_equal_days(dataset.name, checks))
     groups = list(_check_groups(tree))
@@ -240,12 +248,39 @@ def _missing(
             yield replace(_damage(name, place, [flaw], _wanted_of(want, place)), missing=True)
 
 
+def _index_damage(
+    tree: Tree,
+    place: Partition,
+    listed: Mapping[Partition, FileInfo],
+    checked: FileCheck,
+    indexed: Mapping[tuple[str, str], bytes],
+) -> Damage | None:
+    """Return the damage of an index that has another coverage of a file than its footer."""
+    name, _, version = listed[place]
+    stated = indexed.get((name, version))
+    if (
+        stated is None
+        or checked.coverage is None
+        or stated == footer_index.digest(checked.coverage)
+    ):
+        return None
+    # A run beside the verification may have replaced the file since it was listed.
+    if layout.partitions(tree, place.dataset).get(place) != listed[place]:
+        return None
+    flaw = f"another coverage of {name} than its footer has"
+    return Damage(footer_index.name_of(tree, place.dataset, place.bucket), flaws=(flaw,))
+
+
 def _repaired(tree: Tree, damage: Damage, run_log: RunLog) -> Damage:
     # Since the last one was moved a lease may have ended, and another run may write here.
     tree.hold.check()
     if damage.remedy:
         # Intact and of another version: it stays for a harvester that reads it.
         return damage
+    if damage.path.startswith(f"{layout.INDEX}/"):
+        # The coverage is read for the tables next, and the index is made of that.
+        tree.store.delete(damage.path)
+        return replace(damage, repaired=True)
     if damage.dataset is None or damage.ref_month is None:
         moved_to = quarantine.quarantine_group(tree, damage.path)
         return replace(damage, moved_to=moved_to, repaired=True)

@@ -335,7 +335,7 @@ def test_a_record_with_impossible_members_counts_as_missing(tmp_path: Path, name
     run_records.write(tree, RECORD["run_id"], RECORD)
     run_records.write(tree, odd["run_id"], odd)
     derived_runs.update_runs(tree, RECORD)
-    for found in (harvester.open(tmp_path).runs(), derived_files.read_all(tree.store, RUN_ROWS)):
+    for found in (harvester.open(tmp_path).runs(), derived_files.read_all(tree, RUN_ROWS)):
         assert found.column("run_id").to_pylist() == [RECORD["run_id"]]
 
 

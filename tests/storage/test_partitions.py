@@ -76,7 +76,7 @@ def final(tree: Tree, draft: NewFile) -> Path:
 
 def write(draft: NewFile, *tables: pa.Table, known: Footer | None = None) -> int:
     """Write these row groups."""
-    return partition_writer.write(draft, tables, lambda: known or footer(1, 2))
+    return partition_writer.write(draft, tables, lambda: known or footer(1, 2)).rows
 
 
 def test_what_is_written_is_read(tree: Tree, draft: NewFile) -> None:

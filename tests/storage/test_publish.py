@@ -28,7 +28,7 @@ from harvester.core.readiness import settled_before
 from harvester.core.secret import Secret
 from harvester.storage import coverage_scan, publish, quarantine, raw_log
 from harvester.storage import footer as file_footer
-from harvester.storage.account_scan import States
+from harvester.storage.account_scan import Scan, States
 from harvester.storage.backends.base import read_bytes
 from harvester.storage.layout import RAW, Tree
 from harvester.storage.publication import Published
@@ -177,7 +177,7 @@ def test_a_month_without_rows_is_published(tree: Tree) -> None:
     assert known(tree) == {appid(1): AccountDays(provisional=2**30 - 1, asked=asked)}
 
 
-def scan_at(tree: Tree, now: float) -> coverage_scan.Scan:
+def scan_at(tree: Tree, now: float) -> Scan:
     """Return the state of the month at a moment."""
     want = {DAILY.name: {appid(1): day_range(MARCH, MARCH + 29)}}
     return coverage_scan.read(tree, want, now, {DAILY.name: DAILY})

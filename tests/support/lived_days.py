@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
-
-import pytest
+from typing import Any, NamedTuple
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar, readiness
@@ -19,9 +17,7 @@ from harvester.core.model import RawAnswer, Window
 from harvester.core.windows import windows
 from harvester.planning.wanted_days import Wanted
 from harvester.storage import coverage_scan
-from harvester.storage.account_scan import States
-from harvester.storage.coverage_scan import Scan
-from harvester.storage.layout import Tree
+from harvester.storage.account_scan import Scan, States
 from harvester.storage.publish import answered_on
 from harvester.tables import coverage
 from harvester.tables.corrections import DecodedAnswer
@@ -72,14 +68,8 @@ class LivedDays:
 
     def scan(self, on: Day) -> Scan:
         """Return the states as the run of a Beijing day finds them."""
-
-        def coverages(_: object, name: str, *__: object) -> Iterator[Coverage]:
-            yield from (each for (owner, _), each in self.files.items() if owner == name)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(coverage_scan, "_coverages", coverages)
-            nowhere, now = cast("Tree", None), instant(on, NOON)
-            return coverage_scan.read(nowhere, self._ready(on), now, CATALOGUE)
+        found = ((name, each) for (name, _), each in self.files.items())
+        return coverage_scan.scan_of(found, self._ready(on), instant(on, NOON), CATALOGUE)
 
     def state(self, name: str, appid: str, on: Day) -> States:
         """Return the days of an account as the run of a Beijing day finds them."""

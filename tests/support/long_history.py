@@ -37,7 +37,7 @@ from harvester.runs.stream import Stream
 from harvester.sandbox.data import expected_rows
 from harvester.scheduling.listener import AbandonedDays
 from harvester.storage import coverage_scan, publish, quarantine, raw_log
-from harvester.storage.account_scan import States
+from harvester.storage.account_scan import Scan, States
 from harvester.storage.backends.base import META_DIR
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
@@ -151,7 +151,7 @@ class LongHistory:
             with pytest.MonkeyPatch.context() as patch:
                 states, now = self._states(newest), times[0]
                 silence = {name: Evidence(CATALOGUE[name], now, {}, {}) for name in self.datasets}
-                patch.setattr(coverage_scan, "read", lambda *_: coverage_scan.Scan(states, silence))
+                patch.setattr(coverage_scan, "read", lambda *_: Scan(states, silence))
                 harvested = self._harvested(newest, is_late=is_late)
                 own, clock = stream.own, CheckedClock(lambda: times[0], lambda: 0.0, "")
                 stream.report(read_coverage(own, manifest, tree, harvested, clock))

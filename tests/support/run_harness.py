@@ -32,10 +32,11 @@ from harvester.core.model import Rate
 from harvester.core.secret import Secret
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.runs.clock import CheckedClock
-from harvester.runs.harvest import RunState, execute
+from harvester.runs.harvest import execute
 from harvester.runs.narrator import Narrator
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog
+from harvester.runs.run_state import RunState
 from harvester.runs.runtime import RunContext, RunOptions
 from harvester.runs.stream import Stream, Watch, show_no_progress
 from harvester.sandbox import Rules

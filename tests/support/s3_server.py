@@ -5,8 +5,8 @@
 its conditions. With ``--refusing`` it refuses every request, with secrets in the answer, as the
 real one does.
 
-moto ignores a condition that names no version. Here such a put is refused, and ``/-/conditions``
-returns the conditions of each put.
+moto ignores a condition that names no version. Here such a put is refused. ``/-/conditions``
+returns the conditions of each put, and ``/-/requests`` the method and the path of each request.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ TOLD = "/-/conditions"
 """The log of the server: a list of a path and its conditions for each put."""
 
 
+REQUESTS = "/-/requests"
+"""The same of all requests: a list of a method and a path for each."""
+
+
 class Server:
     """moto as an application that answers one request after the other."""
 
@@ -45,6 +49,7 @@ class Server:
         self._refusing = "--refusing" in options
         self._one_at_a_time = threading.Lock()
         self._told: list[tuple[str, dict[str, str]]] = []
+        self._requests: list[tuple[str, str]] = []
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
@@ -54,6 +59,11 @@ class Server:
         if environ["PATH_INFO"] == TOLD:
             start("200 OK", [("Content-Type", "application/json")])
             return [json.dumps(self._told).encode()]
+        if environ["PATH_INFO"] == REQUESTS:
+            start("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps(self._requests).encode()]
+        query = f"?{environ['QUERY_STRING']}" if environ["QUERY_STRING"] else ""
+        self._requests.append((environ["REQUEST_METHOD"], environ["PATH_INFO"] + query))
         conditions = environ.keys() & CONDITIONS if environ["REQUEST_METHOD"] == "PUT" else set()
         if environ["REQUEST_METHOD"] == "PUT":
             self._told.append((environ["PATH_INFO"], {name: environ[name] for name in conditions}))

@@ -15,7 +15,7 @@ from pathlib import Path
 from harvester.core.config.settings import Output
 from harvester.storage.backends.base import Store, read_bytes
 from harvester.storage.layout import Tree, open_tree
-from tests.support.s3_server import TOLD
+from tests.support.s3_server import REQUESTS, TOLD
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
@@ -84,6 +84,16 @@ def conditions_sent(output: Output) -> dict[str, list[dict[str, str]]]:
         if path.startswith(place):
             sent.setdefault(path.removeprefix(place), []).append(conditions)
     return sent
+
+
+def requests_to(output: Output) -> list[str]:
+    """Return the requests that an output's store got so far, as method and name."""
+    with urllib.request.urlopen(f"{output.endpoint}{REQUESTS}") as answer:
+        told = json.load(answer)
+    place = str(output.path).removeprefix("s3://")
+    bucket = f"/{place.partition('/')[0]}?"
+    ours = ((method, path) for method, path in told if path.startswith((f"/{place}/", bucket)))
+    return [f"{method} {path.removeprefix(f'/{place}/')}" for method, path in ours]
 
 
 def download(store: Store, folder: Path) -> Path:

@@ -17,7 +17,7 @@ from harvester.core.config.settings import Manifest, Pause
 from harvester.planning.wanted_days import Wanted
 from harvester.sandbox import TOKEN, Rules
 from harvester.storage import coverage_scan
-from harvester.storage.account_scan import States
+from harvester.storage.account_scan import Scan, States
 from harvester.tables.evidence import Evidence
 from harvester.verbs.status import Status, survey
 from tests.support.run_harness import BOTH, RunHarness, appid
@@ -159,7 +159,7 @@ def _states_of(lab: RunHarness, monkeypatch: pytest.MonkeyPatch) -> Wanted:
     }
     gone = {appid(number): days(0.1) for number in range(7, 301, 10)}
 
-    def read(_: object, want: Wanted, now: float, __: object) -> coverage_scan.Scan:
+    def read(_: object, want: Wanted, now: float, __: object) -> Scan:
         seen.update(want)
         found: dict[str, dict[str, States]] = {}
         for dataset, of_dataset in want.items():
@@ -173,7 +173,7 @@ def _states_of(lab: RunHarness, monkeypatch: pytest.MonkeyPatch) -> Wanted:
                     covered, covered, rows, contradicted=quiet_days, sparse=sparse
                 )
         evidence = {dataset: Evidence(CATALOGUE[dataset], now, {}, {}) for dataset in want}
-        return coverage_scan.Scan(found, evidence)
+        return Scan(found, evidence)
 
     monkeypatch.setattr(coverage_scan, "read", read)
     return seen

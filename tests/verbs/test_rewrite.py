@@ -162,7 +162,7 @@ def test_an_account_of_no_manifest_and_no_file_stays_in_the_table_of_coverage(
 ) -> None:
     """A later `forget` finds it there, and exports name the snapshots that hold it."""
     source, gone = harvest(2), "wx00000000000000ff"
-    name = next(iter(derived_files.files(source.store, COVERAGE))).name
+    name = next(iter(derived_files.files(source, COVERAGE))).name
     rows = derived_files.read(source.store, name)
     row = rows.slice(0, 1).to_pylist()[0] | {"appid": gone}
     more = pa.Table.from_pylist([row], schema=rows.schema)

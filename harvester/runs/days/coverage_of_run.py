@@ -19,14 +19,14 @@ from harvester.runs.record.next_requests import next_requests
 from harvester.runs.record.record import Record
 from harvester.scheduling.account_queue import AccountQueue
 from harvester.storage import coverage_scan, layout
-from harvester.storage.coverage_scan import Scan
+from harvester.storage.account_scan import Scan
 from harvester.storage.empty_everywhere import empty_everywhere
 
 
 class Harvested(NamedTuple):
     """The wanted days of a run, the gaps among them before it, and its queues.
 
-    ``gaps`` are by dataset and appid. ``scan`` is what the files have after it, once it was read.
+    ``gaps`` are by dataset and appid. ``scan`` is what the files have after it, if it was read.
     """
 
     want: wanted_days.Wanted

@@ -8,7 +8,7 @@ that says where and what to do.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, NewType, Protocol, TypeAlias, TypeVar
@@ -57,6 +57,12 @@ class FileInfo(NamedTuple):
     version: str
 
 
+def is_version(file: FileInfo, version: Version) -> bool:
+    """Return whether a listed file is of a version, as far as a listing has that."""
+    # The tag of an object has quotes, and behind it stands the generation.
+    return file.version == version.partition(" ")[0].strip('"')
+
+
 class LocalCopy(NamedTuple):
     """A complete local copy of a file, and its version."""
 
@@ -97,6 +103,12 @@ class Store(Protocol):
 
     def list(self, folder: str) -> list[FileInfo]:
         """Return the files below a folder, by name; none if there is no such folder."""
+
+    def list_all(self, folders: Iterable[str]) -> Sequence[FileInfo]:
+        """Return the files below all of these folders, by name.
+
+        An object store lists the whole output at once, unless it has many other files.
+        """
 
     def get(self, name: str, length: int = MAX_READ) -> Blob | None:
         """Return the first bytes of a file, at most ``length``; None if there is none."""

@@ -6,10 +6,10 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 
 from harvester.core.errors import LostRace, UsageError
@@ -85,6 +85,10 @@ class LocalStore:
     def list(self, folder: str) -> list[FileInfo]:
         """Return the files below a folder, by name."""
         return sorted(self._files_below(folder))
+
+    def list_all(self, folders: Iterable[str]) -> Sequence[FileInfo]:
+        """Return the files below all of these folders, by name."""
+        return sorted(chain.from_iterable(map(self._files_below, folders)))
 
     def get(self, name: str, length: int = MAX_READ, *, is_end: bool = False) -> Blob | None:
         """Return the first bytes of a file, or the last ones, and the version as in a listing."""

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -65,6 +66,9 @@ _PROBE = f"{LOCKS}/conditions"
 
 _HTML: Attributes = {"Content-Type": "text/html; charset=utf-8"}
 """Attributes of an HTML page, by which a browser shows it and does not download it."""
+
+_MAX_OTHERS = 2000
+"""Most objects that are not harvester's in one listing of everything; there are 1,000 a page."""
 
 _WRONG_VERSION: PutMode = {"e_tag": '"00000000000000000000000000000000"', "version": "1"}
 
@@ -133,9 +137,32 @@ class ObjectStore:
         """Return the files below a folder, by name."""
         return sorted(file_info(meta["path"], meta) for meta in self._listed(folder))
 
+    def list_all(self, folders: Iterable[str]) -> Sequence[FileInfo]:
+        """Return the files below all of these folders, by name, in one listing where that pays."""
+        wanted, found = {*folders}, list[FileInfo]()
+
+        def listed() -> bool:
+            found.clear()
+            others = 0
+            for page in obstore.list(self._store):
+                ours = [meta for meta in page if meta["path"].partition("/")[0] in wanted]
+                found.extend(file_info(meta["path"], meta) for meta in ours)
+                others += len(page) - len(ours)
+                # The output is a place that others use too, which may have millions of objects.
+                if others > _MAX_OTHERS:
+                    return False
+            return True
+
+        if self._answered("", listed):
+            return sorted(found)
+        return sorted(chain.from_iterable(map_concurrently(self.list, wanted)))
+
     def get(self, name: str, length: int = MAX_READ) -> Blob | None:
         """Return the first bytes of a file and its tag; None if there is none."""
-        return self._read(name, lambda it: Blob(beginning(it, length), version_of(it.meta)))
+        if length > _SHORT_BYTES:
+            return self._read(name, lambda it: Blob(beginning(it, length), version_of(it.meta)))
+        found = self._range_of(name, 0, length)
+        return found and Blob(found[1], version_of(found[0]))
 
     def get_many(self, found: Iterable[FileInfo], tail: int = 0) -> Iterator[bytes | None]:
         """Yield the bytes of each file; many files are read at once."""
@@ -239,35 +266,40 @@ class ObjectStore:
         # Stores refuse a range of an empty object.
         if not found.size:
             return b""
-        wanted = (max(0, found.size - length), found.size)
-
-        def read() -> tuple[ObjectMeta, bytes]:
-            try:
-                answer = obstore.get(self._store, found.name, options={"range": wanted})
-                return answer.meta, bytes(answer.bytes())
-            except BaseError as error:
-                # The file was replaced by a shorter one.
-                if object_client.status(error) != object_client.BEYOND_THE_END:
-                    raise
-                return obstore.head(self._store, found.name), b""
-
-        answer = self._if_there(found.name, read)
+        answer = self._range_of(found.name, max(0, found.size - length), found.size)
         if answer is None or answer[0]["size"] == found.size:
             return answer and answer[1]
         # The answer says what the object is now, so one that was replaced is read by its new size.
         return self._tail_of(file_info(found.name, answer[0]), length)
+
+    def _range_of(self, name: str, begin: int, end: int) -> tuple[ObjectMeta, bytes] | None:
+        """Return a part of an object, as far as it goes, and what the store says of the object."""
+
+        def read() -> tuple[ObjectMeta, bytes]:
+            try:
+                answer = obstore.get(self._store, name, options={"range": (begin, end)})
+                return answer.meta, bytes(answer.bytes())
+            except BaseError as error:
+                # An empty object, or one that was replaced by a shorter one.
+                if object_client.status(error) != object_client.BEYOND_THE_END:
+                    raise
+                return obstore.head(self._store, name), b""
+
+        return self._if_there(name, read)
 
     def _check_puts(self) -> None:
         """Check that puts are accepted, but none whose condition is not met. Raises UsageError."""
         if self._single_writer:
             self._accepts(_PROBE, "overwrite")
             return
-        # Refused where an earlier run has put it. From then on nothing fits: it is there, in
-        # another version, and the other name stands for nothing.
-        is_able = self._accepts(_PROBE, "create") is not None
-        wrong = [self._accepts(_PROBE, "create")]
-        wrong += [self._accepts(name, _WRONG_VERSION) for name in (_PROBE, f"{_PROBE}-gone")]
-        if not is_able or any(wrong):
+        # Refused where an earlier run has put it, which shows one of the conditions already. From
+        # then on nothing fits: it is there, in another version, and the other name stands for
+        # nothing.
+        first = self._accepts(_PROBE, "create")
+        wrong = [self._accepts(_PROBE, "create")] if first else []
+        wrong_version = partial(self._accepts, mode=_WRONG_VERSION)
+        wrong += map_concurrently(wrong_version, (_PROBE, f"{_PROBE}-gone"))
+        if first is None or any(wrong):
             raise UsageError(
                 f"{self._uri}: this store ignores conditions, and two runs at once would lose rows",
                 "name another store; or set `output.single_writer: true`, which gives up the"

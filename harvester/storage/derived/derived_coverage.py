@@ -22,8 +22,8 @@ from harvester.core.day_states import DaysBeside
 from harvester.storage import layout
 from harvester.storage.backends.base import FileInfo
 from harvester.storage.derived import derived_files
+from harvester.storage.footer_index import each_coverage
 from harvester.storage.layout import DERIVED, Tree
-from harvester.storage.partition_reader import rows_and_footers
 from harvester.storage.state.json_file import SideFile
 from harvester.tables import arrow_functions as pc
 from harvester.tables import coverage
@@ -78,16 +78,17 @@ class CoverageUpdate:
             pieces = partial(self._pieces, month, files.get(month, {}))
             derived_files.replace(self.tree, place, pieces)
         if due:
+            self.tree.list_again()
             side_file.write(marks())
 
     def _pieces(
         self, month: Month, files: Mapping[str, FileInfo], old: pq.ParquetFile | None
     ) -> Iterator[pa.Table]:
         """Yield the rows of a month by dataset; those of ``old`` are there."""
-        found = rows_and_footers(self.tree.store, (files[x] for x in sorted(files)))
+        found = each_coverage(self.tree, [files[x] for x in sorted(files)])
         for name in sorted(self.datasets):
-            read = next(found) if name in files else None
-            made = self._days[name].rows(read[1].coverage if read else coverage.empty(month))
+            known = next(found) if name in files else None
+            made = self._days[name].rows(known or coverage.empty(month))
             if others := self.others.get(name):
                 yield _merged(name, made, others, derived_files.rows_of(old, COVERAGE))
             else:

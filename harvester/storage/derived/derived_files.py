@@ -53,9 +53,9 @@ def runs_name(month: str) -> str:
     return f"{RUN_ROWS}/{month}.parquet"
 
 
-def files(store: Store, folder: str) -> list[FileInfo]:
+def files(tree: Tree, folder: str) -> list[FileInfo]:
     """Return the files of a table. Raises StoreError."""
-    return [file for file in store.list(folder) if file.name.endswith(".parquet")]
+    return [file for file in tree.files(folder) if file.name.endswith(".parquet")]
 
 
 def read(store: Store, name: str) -> pa.Table:
@@ -75,9 +75,9 @@ def read(store: Store, name: str) -> pa.Table:
         ) from None
 
 
-def read_all(store: Store, folder: str) -> pa.Table:
+def read_all(tree: Tree, folder: str) -> pa.Table:
     """Return the rows of all files of a table. Raises as `read`."""
-    tables = (read(store, file.name) for file in files(store, folder))
+    tables = (read(tree.store, file.name) for file in files(tree, folder))
     return pa.concat_tables([SCHEMAS[folder].empty_table(), *tables])
 
 
@@ -124,7 +124,7 @@ def pieces(file: pq.ParquetFile | None) -> Iterator[pa.Table]:
 def months(tree: Tree, bucket: int) -> dict[Month, str]:
     """Return the versions of the files of the table `coverage`. Raises StoreError."""
     found, part = dict[Month, str](), f"part-{tree.bucket_label(bucket)}.parquet"
-    for file in files(tree.store, COVERAGE):
+    for file in files(tree, COVERAGE):
         month = file.name.removeprefix(f"{COVERAGE}/ref_month=").removesuffix(f"/{part}")
         # Files of other buckets, and files that are not harvester's, are left out.
         with suppress(ValueError):

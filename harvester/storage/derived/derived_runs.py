@@ -57,7 +57,7 @@ def update_runs(tree: Tree, record: dict[str, Any]) -> None:
     own = json_file.value_of(record, RecordedRun)
     if own is None:
         return
-    there = {file.name for file in tree.store.list(RUN_ROWS)}
+    there = {file.name for file in tree.files(RUN_ROWS)}
     lost = {each for each in run_records.months(tree) if derived_files.runs_name(each) not in there}
     for month in lost | {own.started_at[:7]}:
         change = partial(_with_runs, tree, month, own)
@@ -71,6 +71,8 @@ def _with_runs(
     rows = {_key(row): row for row in derived_files.rows_of(old, RUNS).to_pylist()}
     # A run without an outcome went on when it was recorded, or was killed.
     known = {run_id for (run_id, _), row in rows.items() if row["outcome"]}
+    # Of a month without a known run the folded records are read too.
+    known |= {own.run_id} if known else set()
     found = run_records.newest(tree, RecordedRun, run_records.HEAD_BYTES, month, known)
     runs = [run for run in (*found, own) if run.started_at[:7] == month]
     rows |= {_key(row): row for row in runs_table(runs).to_pylist()}

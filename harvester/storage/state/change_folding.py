@@ -13,9 +13,16 @@ from itertools import takewhile
 
 from harvester.core import calendar
 from harvester.core.errors import LostRace
-from harvester.storage.layout import Tree
+from harvester.storage.layout import CHANGES, Tree
 from harvester.storage.state import change_reader, json_file
-from harvester.storage.state.change_entries import LogEntry, LogFile, needed, segment_name
+from harvester.storage.state.change_entries import (
+    LogEntry,
+    LogFile,
+    Shelf,
+    needed,
+    segment_name,
+    shelves,
+)
 from harvester.storage.state.change_reader import known_name
 from harvester.storage.state.packed_lines import pack
 
@@ -33,7 +40,7 @@ def fold(tree: Tree, label: str, now: float) -> None:
 
     The caller has its lock. Raises StoreError, and UsageError for an entry of a newer version.
     """
-    shelf = change_reader.shelf(tree.store, label)
+    shelf = shelves(tree.files(f"{CHANGES}/{label}")).get(label, Shelf())
     files, newest = shelf.files, shelf.newest
     first_day = calendar.utc_text(now - tree.keep_history * _SECONDS_A_DAY)[:10]
     old = [*takewhile(lambda each: "" < each.day < first_day and each != newest, files)]

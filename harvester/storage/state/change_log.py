@@ -65,7 +65,7 @@ class ChangeLog:
         files of another number of buckets.
         """
         store, own = self.tree.store, set(labels)
-        logs = shelves(store.list(CHANGES))
+        logs = shelves(self.tree.files(CHANGES))
         logs = {label: shelf for label, shelf in logs.items() if label in own}
         self._heads = change_reader.heads(store, logs)
         lacking = sorted(own - self._heads.keys())

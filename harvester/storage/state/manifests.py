@@ -91,8 +91,9 @@ def name_of(tree: Tree, manifest: Manifest) -> str:
 def wanted_by_others(tree: Tree, name: str) -> dict[str, set[str]]:
     """Return the accounts of which manifests of other names want a dataset. Raises as `read`."""
     found = defaultdict[str, set[str]](set)
-    for place, kept in read(tree):
-        if kept is None or _short(place) == name:
+    for place in _names(tree):
+        # That of the manifest itself is not read.
+        if _short(place) == name or not (kept := json_file.read(tree.store, place, KeptManifest)):
             continue
         for job in kept.jobs:
             chosen = job.get("accounts")
@@ -146,8 +147,12 @@ def read(tree: Tree) -> Iterator[tuple[str, KeptManifest | None]]:
 
     Raises StoreError, and UsageError for a newer version.
     """
-    for file in tree.store.list(MANIFESTS):
-        yield file.name, json_file.read(tree.store, file.name, KeptManifest)
+    for name in _names(tree):
+        yield name, json_file.read(tree.store, name, KeptManifest)
+
+
+def _names(tree: Tree) -> list[str]:
+    return [file.name for file in tree.files(MANIFESTS)]
 
 
 def paused_since(tree: Tree) -> dict[str, date]:

@@ -53,7 +53,7 @@ def fold(tree: Tree, now: float) -> None:
     for month, found in groupby(_due(tree, now), key=lambda old: old[0].name[_MONTH]):
         _fold_month(tree, f"{RUNS}/{month[:4]}-{month[4:]}{HEADS}", list(found))
     oldest = _name_at(now, tree.keep_history)[_MONTH]
-    for file in tree.store.list(RUNS):
+    for file in tree.files(RUNS):
         if _NAME.fullmatch(file.name) and file.name[_MONTH] < oldest:
             tree.store.delete(file.name)
 
@@ -65,7 +65,7 @@ def _name_at(now: float, age: int) -> str:
 
 def _due(tree: Tree, now: float) -> Iterator[_Old]:
     """Yield the records to fold, oldest first. Unreadable ones are passed over."""
-    listed = (file for file in tree.store.list(RUNS) if _NAME.fullmatch(file.name))
+    listed = (file for file in tree.files(RUNS) if _NAME.fullmatch(file.name))
     due = [x for x in listed if x.name.endswith(".json") and x.name < _name_at(now, DAYS)]
     if not due or due[0].name > _name_at(now, 2 * DAYS):
         return

@@ -116,7 +116,7 @@ def newest(
     the ``known`` ones; who knows some knows the folded ones.
     """
     whole, begin_of = {*known}, f"{RUNS}/{month.replace('-', '')}"
-    for file in reversed(tree.store.list(RUNS)):
+    for file in reversed(tree.files(RUNS)):
         run_id = file.name.removeprefix(f"{RUNS}/").removesuffix(".json")
         is_record = file.name.startswith(begin_of) and file.name.endswith(".json")
         if not is_record or run_id in known:
@@ -136,14 +136,14 @@ def newest(
 
 def months(tree: Tree) -> set[str]:
     """Return the months like ``2026-05`` in which a run began that left a record."""
-    found = (_NAME.fullmatch(file.name) for file in tree.store.list(RUNS))
+    found = (_NAME.fullmatch(file.name) for file in tree.files(RUNS))
     return {f"{each[1]}-{each[2]}" for each in found if each}
 
 
 def _folded(tree: Tree, kind: type[T], whole: set[str], month: str) -> Iterator[T]:
     """Yield the folded records, newest first, without those that are there as a whole."""
     # Listed only now: what was folded since the other listing is in one of these.
-    for file in reversed(tree.store.list(RUNS)):
+    for file in reversed(tree.files(RUNS)):
         if file.name.startswith(f"{RUNS}/{month}") and file.name.endswith(HEADS):
             heads = by_run(read_bytes(tree.store, file.name) or b"")
             for run_id in sorted(heads.keys() - whole, reverse=True):

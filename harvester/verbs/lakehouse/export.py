@@ -248,7 +248,7 @@ class TableExport(NamedTuple):
         if table == CODES or table not in TABLES:
             return False
         about, column = (table, "labels") if table == RUN_ROWS else (ACCOUNTS, "appid")
-        now = (file.name for file in derived_files.files(self.source.store, about))
+        now = (file.name for file in derived_files.files(self.source, about))
         named = (self.lake.stored(table, name) for name in names)
         before = values_in(self.target.store, named, column)
         return not before <= values_in(self.source.store, now, column)

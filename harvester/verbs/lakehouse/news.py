@@ -84,7 +84,7 @@ class Feed:
 
     def _listed(self, table: str) -> Iterable[FileInfo]:
         if table in TABLES:
-            return derived_files.files(self._tree.store, table)
+            return derived_files.files(self._tree, table)
         return layout.partitions(self._tree, table).values()
 
     def _chosen(self, table: str, names: Iterable[str]) -> frozenset[str]:

@@ -15,7 +15,6 @@ from harvester.core.text.inert_text import inert
 from harvester.manifest.narrowing import ALL, Selection
 from harvester.manifest.option_values import spelled
 from harvester.storage import layout
-from harvester.storage.backends.base import Store, read_bytes
 from harvester.storage.derived import derived_files
 from harvester.storage.layout import Tree
 from harvester.verbs.arguments import ManifestSource, checked
@@ -62,7 +61,7 @@ def sql(
         if "://" not in base and not base.startswith("/"):
             raise UsageError(f"{spelled('base')} {inert(base)}: relative path", "make it absolute")
     part = chosen_changes(whole, chosen, project.clock.started_at)
-    return views_of(store, engine, schema, address, part).script()
+    return views_of(project.tree, engine, schema, address, part).script()
 
 
 def keep(tree: Tree, output: Output) -> None:
@@ -73,13 +72,16 @@ def keep(tree: Tree, output: Output) -> None:
     # Again after a change, because another shard may have brought a dataset its first file.
     for _ in range(_MAX_TRIES):
         # Listed once for all engines, because a store takes its time.
-        views = views_of(tree.store, ENGINES[0], "wechat", _address(output))
+        seen = tree.listed_once()
+        views = views_of(seen, ENGINES[0], "wechat", _address(output))
         made = {engine: replace(views, dialect=dialect_of(engine)).script() for engine in ENGINES}
         files = {f"{layout.VIEWS}/{engine}.sql": text.encode() for engine, text in made.items()}
-        stale = [name for name, data in files.items() if read_bytes(tree.store, name) != data]
+        there = [file for file in seen.files(layout.VIEWS) if file.name in files]
+        read = zip(there, tree.store.get_many(there), strict=True)
+        stale = files.keys() - {file.name for file, data in read if data == files[file.name]}
         if not stale:
             return
-        for name in stale:
+        for name in sorted(stale):
             tree.store.put(name, files[name])
 
 
@@ -88,21 +90,21 @@ def _address(output: Output) -> str:
 
 
 def views_of(
-    store: Store, engine: Engine, schema: str, base: str, chosen: ChosenChanges = ALL_CHANGES
+    tree: Tree, engine: Engine, schema: str, base: str, chosen: ChosenChanges = ALL_CHANGES
 ) -> Views:
-    """Return the views of the output of a store, which the engine finds at ``base``.
+    """Return the views of an output of any number of buckets, which the engine has at ``base``.
 
     Raises UsageError for a name that cannot be part of a statement, and StoreError.
     """
-    present = {name for name in chosen.datasets or CATALOGUE if layout.located(store, name)[1]}
-    present |= {name for name in derived_files.SCHEMAS if derived_files.files(store, name)}
+    present = {name for name in chosen.datasets or CATALOGUE if layout.located(tree, name)[1]}
+    present |= {name for name in derived_files.SCHEMAS if derived_files.files(tree, name)}
     names = usable("schema", schema), usable("output", base)
-    return Views(dialect_of(engine), *names, present, _attributes(store), chosen)
+    return Views(dialect_of(engine), *names, present, _attributes(tree), chosen)
 
 
-def _attributes(store: Store) -> set[str]:
+def _attributes(tree: Tree) -> set[str]:
     """Return the names of the accounts' attributes. Raises StoreError."""
-    found = derived_files.read_all(store, layout.ACCOUNTS)["attributes"]
+    found = derived_files.read_all(tree, layout.ACCOUNTS)["attributes"]
     return {name for chunk in found.chunks for name in chunk.keys.to_pylist()}
 
 

@@ -9,6 +9,7 @@ COVERAGE = "harvester/tables/coverage.py"
 DERIVED = "harvester/storage/derived/derived_files.py"
 FLOCK = "harvester/storage/backends/flock.py"
 FOOTER = "harvester/storage/footer.py"
+INDEX = "harvester/storage/footer_index.py"
 INTEGRITY = "harvester/storage/integrity_check.py"
 FOLDING = "harvester/storage/state/change_folding.py"
 LOCAL = "harvester/storage/backends/local.py"
@@ -23,7 +24,51 @@ READER = "harvester/storage/partition_reader.py"
 REGULAR = "harvester/storage/backends/regular_files.py"
 WRITER = "harvester/storage/partition_writer.py"
 
+OF_INDEX = "tests/storage/test_footer_index.py"
+
 SABOTAGES = (
+    Sabotage(
+        "index-of-another-version-believed",
+        INDEX,
+        "and self.contents[file.name][0] == file.version",
+        "and file.version",
+        f"{OF_INDEX}::test_a_file_that_was_replaced_is_read_itself",
+    ),
+    Sabotage(
+        "seal-of-the-index-unchecked",
+        INDEX,
+        "if (*versions,) != _versions() or seal != _seal(length, rest):",
+        "if (*versions,) != _versions():",
+        f"{OF_INDEX}::test_any_flipped_bit_of_an_index",
+    ),
+    Sabotage(
+        "month-of-the-index-unchecked",
+        INDEX,
+        "if known.month != left[name][0].month:",
+        "if False:",
+        f"{OF_INDEX}::test_a_planted_payload_of_another_month",
+    ),
+    Sabotage(
+        "index-written-by-readers",
+        INDEX,
+        "if bucket in tree.held and (is_behind or left):",
+        "if is_behind or left:",
+        f"{OF_INDEX}::test_a_reader_writes_no_index",
+    ),
+    Sabotage(
+        "index-written-without-a-lease",
+        INDEX,
+        "tree.hold.check()",
+        "pass",
+        f"{OF_INDEX}::test_a_run_that_lost_its_lease_writes_no_index",
+    ),
+    Sabotage(
+        "index-keeps-what-is-forgotten",
+        "harvester/verbs/forget.py",
+        "footer_index.renew(erasing.tree, erasing.manifest.datasets, erasing.buckets)",
+        "pass",
+        "tests/verbs/test_index_of_footers.py::test_forget_erases_the_account",
+    ),
     Sabotage(
         "heads-of-the-month-lost",
         RECORDS,
@@ -170,7 +215,7 @@ SABOTAGES = (
     Sabotage(
         "store-without-conditions-accepted",
         OBJECTS,
-        "if not is_able or any(wrong):",
+        "if first is None or any(wrong):",
         "if False:",
         "tests/storage/backends/test_store.py::test_a_store_that_ignores_conditions",
     ),

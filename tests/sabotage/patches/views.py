@@ -54,8 +54,8 @@ SABOTAGES = (
     Sabotage(
         "views-written-without-news",
         SCRIPT,
-        "if read_bytes(tree.store, name) != data]",
-        "if data]",
+        "for file, data in read if data == files[file.name]}",
+        "for file, data in read if not data}",
         f"{OF_SQL}::test_a_run_leaves_the_views_in_the_output",
     ),
     Sabotage(
