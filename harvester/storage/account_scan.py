@@ -240,8 +240,8 @@ class AccountScan:
                 states.no_ask_today |= one
         states.contradicted |= own.contradicted
         for day, on in self.differs.items():
-            # A newer day is in the window of the newest one.
-            if on == evidence.today - 1 and on - day >= dataset.span:
+            # Of a month that owes nothing else no file is written, so it is owed itself.
+            if on == evidence.today - 1:
                 states.no_ask_today &= ~calendar.one_day(day)
         if self.once or self.again:
             self._judge_old(evidence, own)

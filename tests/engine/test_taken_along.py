@@ -122,3 +122,27 @@ def test_the_month_before_is_written_for_a_late_row(tmp_path: Path) -> None:
             lab.morning(f"2026-04-{day:02d}")
         assert lab.morning("2026-04-06") == ["2026-04"]
         assert sorted(lab.morning("2026-04-07")) == ["2026-03", "2026-04"]
+
+
+def test_a_difference_of_the_month_before_is_settled_on_the_morning_after(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """A week later no window reaches its day any more. It costs a write, and no call."""
+    corrected, begins = parse_day("2026-03-12"), calendar.instant(parse_day("2026-04-06"))
+
+    def source(dataset: str, name: str, day: Day) -> list[Row]:
+        rows = expected_rows(dataset, name, day)
+        is_other = day == corrected and lab.now() > begins
+        return [{**each, "callback_count": 4_711} for each in rows] if is_other else rows
+
+    lab = Mornings(tmp_path, accounts=2, begin="2026-03-08", source=source)
+    lab.datasets = (DAILY.name,)
+    with in_virtual_time(lab):
+        for day in (4, 5, 9):
+            lab.morning(f"2026-04-{day:02d}")
+        assert sorted(lab.morning("2026-04-10")) == ["2026-03", "2026-04"]
+        assert lab.morning("2026-04-11") == ["2026-04"]
+        calls = lab.calls_of_day(parse_day("2026-04-10"))
+    assert calls == {(name, DAILY.path): 1 for name in lab.appids}
+    found = published_rows(duck, lab.root, DAILY.name)
+    assert sum(4_711 in row for row in found) == len(lab.appids)
