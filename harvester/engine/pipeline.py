@@ -12,7 +12,7 @@ workers wait for an event; one of them, the timer worker, also waits for the nex
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -32,7 +32,7 @@ from harvester.engine.publish_queue import PublishQueue
 from harvester.engine.quota_questions import QuotaQuestions
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.engine.raw_writer import RawWriter
-from harvester.engine.taken_along import idle_months
+from harvester.engine.taken_along import idle_months, named_days
 from harvester.planning.ledger import Moment
 from harvester.scheduling.account_queue import AccountQueue, Attempt, pairs
 from harvester.scheduling.scheduler import Scheduler
@@ -118,6 +118,11 @@ class Pipeline:
         self._writer = RawWriter(self.tree, self.run_id, self._on_durable, lambda: clock.behind)
         self._publishing = PublishQueue(self.tree, datasets, self.on_published, self._trusted_times)
         self._trusted_from = 0
+        self._guided = defaultdict[str, list[str]](list)
+        for name, found in self.evidence.items():
+            # Of a longer span the other days of the table tell what an answer lacks.
+            if (guide := found.dataset.guide) and guide.is_exact and found.dataset.span == 1:
+                self._guided[guide.dataset].append(name)
         self._flushed_for: list[Rule] = []
         self.questions = QuotaQuestions(
             self.transport, self.tokens, self.spacing, self.connections, self.clock
@@ -244,6 +249,10 @@ class Pipeline:
         self, attempt: Attempt, asked_at: int, body: bytes, *, is_empty: bool = False
     ) -> None:
         """File an answer: its days are published, or quarantined if they cannot be decoded."""
+        for guided in self._guided.get(attempt.window.dataset, ()):
+            # A row that counts nothing costs a question.
+            days = named_days(body, attempt.days)
+            self.evidence[guided].hear_guide(attempt.queue.appid, days)
         self.scheduler.answered(attempt, self.clock(), is_empty=is_empty)
         self._close_if_done(attempt.queue)
         answer = RawAnswer(attempt.window, asked_at, attempt.refetch, body)

@@ -40,9 +40,17 @@ def idle_months(
 
 def _has_news(answer: RawAnswer, month: Month, with_rows: DaySet) -> bool:
     """Return whether an answer names a day of a month that had no rows."""
-    # Told by the bytes: a row names its day, and a day that is named elsewhere costs one write.
+    # A day that is named elsewhere costs one write.
     if f"{calendar.month_text(month)}-".encode() not in answer.body:
         return False
     taken = calendar.day_range(answer.window.begin, calendar.month_end(month)) & ~with_rows
-    taken &= calendar.month_days(month)
-    return any(calendar.day_text(day).encode() in answer.body for day in calendar.each_day(taken))
+    return bool(named_days(answer.body, taken & calendar.month_days(month)))
+
+
+def named_days(body: bytes, among: DaySet) -> DaySet:
+    """Return those days that the bytes of an answer name, as each row does with its day."""
+    return sum(
+        calendar.one_day(day)
+        for day in calendar.each_day(among)
+        if calendar.day_text(day).encode() in body
+    )

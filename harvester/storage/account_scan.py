@@ -195,6 +195,8 @@ class AccountScan:
             silent, waiting, denied = found
             denied |= self.once & guide.active
             silent |= self.once & guide.sure & ~guide.active
+            if dataset.guide and dataset.guide.is_exact:
+                beside = beside._replace(active=guide.active)
         if dataset.gapless and states.with_rows:
             begin, end = calendar.oldest(states.with_rows), calendar.newest(states.with_rows)
             denied |= states.provisional & ~states.with_rows & calendar.day_range(begin, end)

@@ -89,15 +89,16 @@ class AccountEvidence(NamedTuple):
 
     ``silent`` days are empty by their guide as well, those in ``waiting`` are so far, ``thinned``
     ones are but wait for their last age, and of ``contradicted`` ones it has rows, or the dataset
-    has a row for every day. Old days whose answer is of a Beijing day in ``moments`` rest on no
-    stretch, because WeChat was silent then about a day that has rows. ``is_unknown`` is True for an
-    account that never had a row.
+    has a row for every day. ``active`` are all days of which an exact guide has rows. Old days
+    whose answer is of a Beijing day in ``moments`` rest on no stretch, because WeChat was silent
+    then about a day that has rows. ``is_unknown`` is True for an account that never had a row.
     """
 
     silent: DaySet = calendar.NO_DAYS
     waiting: DaySet = calendar.NO_DAYS
     thinned: DaySet = calendar.NO_DAYS
     contradicted: DaySet = calendar.NO_DAYS
+    active: DaySet = calendar.NO_DAYS
     moments: frozenset[Day] = frozenset()
     is_unknown: bool = False
 

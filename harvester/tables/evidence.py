@@ -191,10 +191,17 @@ class Evidence:
         ``found`` are the days of its account that had rows in this run, or may still have some.
         """
         history = self.histories.get(window.appid, History())
-        if not calendar.day_range(window.begin, window.end) & ~history.empty:
-            return False
+        days = calendar.day_range(window.begin, window.end) & ~history.empty
+        own = self.accounts.get(window.appid, AccountEvidence())
+        if not days or (self.dataset.span == 1 and days & own.active):
+            return bool(days)
         answered = history.answered | self.wanted.get(window.appid, NO_DAYS)
         return expects_rows(self.dataset, window, History(answered, history.with_rows | found))
+
+    def hear_guide(self, appid: str, days: DaySet) -> None:
+        """Take in that an exact guide has rows of some days."""
+        own = self.accounts.get(appid, AccountEvidence())
+        self.accounts[appid] = own._replace(active=own.active | days)
 
     def sentinels(self, day: Day) -> frozenset[str]:
         """Return the accounts that are asked at each age for a day that is empty everywhere."""
