@@ -170,6 +170,11 @@ class Dataset:
         return api_of(self.name)
 
     @property
+    def last_age(self) -> int:
+        """The age at which an answer with rows settles a day at the latest."""
+        return max(self.refresh.last, self.settle)
+
+    @property
     def path(self) -> str:
         """The path of the endpoint below the API's address."""
         return f"/datacube/{self.api}"

@@ -18,7 +18,6 @@ from harvester.tables.evidence import (
     GuidedDays,
     History,
     guided_days,
-    is_twice_empty,
     old_days_to_ask,
 )
 
@@ -234,7 +233,7 @@ class AccountScan:
                 continue
             else:
                 is_due = evidence.is_due(appid, day, asked)
-                if is_twice_empty(asked):
+                if asked.are_two:
                     states.twice |= one
                 if is_due and evidence.is_reopened(appid, day, asked):
                     states.again |= one

@@ -268,7 +268,7 @@ def answered_on(dataset: Dataset, month: Month, day: Day) -> AnsweredOn:
     first, last = calendar.month_begin(month), calendar.month_end(month)
     open_from = readiness.settled_before(dataset, calendar.instant(day))
     old_before = readiness.period_begin(dataset.grain, day - OLD_AGE)
-    settled, old = (merge.span_mask(first, end - 1, month) for end in (open_from, old_before))
+    settled, old = (coverage.span_mask(first, end - 1, month) for end in (open_from, old_before))
     periods = calendar.month_mask(readiness.periods(dataset.grain, first, last), month)
     return AnsweredOn(day, settled, old, periods, dataset)
 

@@ -69,6 +69,10 @@ class Difference(NamedTuple):
     digest: int
 
 
+APART_SECONDS = 6 * 3600
+"""Least time between two answers without rows that make a day final."""
+
+
 class AskTimes(NamedTuple):
     """Times at which a day was asked first and last, in seconds since the Unix epoch.
 
@@ -79,9 +83,11 @@ class AskTimes(NamedTuple):
     last: int
     rests_on: int = 0
 
-
-APART_SECONDS = 6 * 3600
-"""Least time between two answers without rows that make a day final."""
+    @property
+    def are_two(self) -> bool:
+        """True if the last answer is a second one: of a later Beijing day, and hours after."""
+        is_apart = bool(self.first) and self.last - self.first >= APART_SECONDS
+        return is_apart and calendar.today(self.last) > calendar.today(self.first)
 
 
 class AccountEvidence(NamedTuple):
@@ -245,6 +251,13 @@ def once(provisional: int, asked: Iterable[int]) -> int:
     for day in asked:
         provisional &= ~(1 << day)
     return provisional
+
+
+# The same few spans are needed for all accounts.
+@functools.lru_cache(maxsize=4_096)
+def span_mask(begin: Day, end: Day, month: Month) -> int:
+    """Return the days of a month from ``begin`` to ``end``, as a mask."""
+    return calendar.month_mask(calendar.day_range(begin, end), month)
 
 
 def empty(month: Month) -> Coverage:

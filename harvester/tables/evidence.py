@@ -18,7 +18,7 @@ from harvester.core import calendar, readiness
 from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet, has_day
 from harvester.core.dataset import Dataset, Grain
 from harvester.core.model import Window
-from harvester.tables.coverage import APART_SECONDS, AccountEvidence, AskTimes
+from harvester.tables.coverage import AccountEvidence, AskTimes
 
 MIN_USUAL = 5
 """Usual accounts without which no day is empty everywhere, and of such a day the sentinels."""
@@ -43,7 +43,6 @@ DENSE_AGES = (1, 2, 3, 7, 14, 28)
 
 A guide has rows of a contradicted day, or it lies between rows of a dataset without gaps.
 """
-
 
 _NEWER = 7
 """Days after a single day that say what is usual, as far as they were answered."""
@@ -246,11 +245,11 @@ class Evidence:
 
     def is_due_with_rows(self, day: Day, asked: AskTimes, *, is_late: bool) -> bool:
         """Return whether a provisional day with rows must be asked now."""
-        today, last, refresh = self.today, calendar.today(asked.last), self.dataset.refresh
+        today, last = self.today, calendar.today(asked.last)
         if not asked.last or last >= today:
             return not asked.last or last > today
         first = calendar.today(asked.first)
-        ages, base = (*refresh.rows, *refresh.empty), readiness.ages_from(self.dataset, day, first)
+        ages, base = self._ages_of_rows, readiness.ages_from(self.dataset, day, first)
         if is_late:
             base = calendar.today(asked.rests_on or asked.first)
         elif base != first:
@@ -258,6 +257,13 @@ class Evidence:
                 return True
             ages = tuple(age for age in ages if age != self.dataset.settle)
         return _is_due(ages, base, last, today)
+
+    @cached_property
+    def _ages_of_rows(self) -> tuple[int, ...]:
+        """Ages of a day with rows. Past the last one it is still open if that answer had none."""
+        refresh = self.dataset.refresh
+        further = (self.dataset.last_age + age for age in refresh.rows)
+        return (*refresh.rows, *refresh.empty, *further)
 
     def _settled_before(self, on: Day) -> Day:
         return readiness.settled_before(self.dataset, calendar.instant(on))
@@ -275,14 +281,6 @@ class Evidence:
             for day in calendar.each_day(empty & recent)
             if asked[day] - in_time[day] >= _EMPTY_SHARE * asked[day]
         )
-
-
-def is_twice_empty(asked: AskTimes) -> bool:
-    """Return whether two answers of different Beijing days agree that a day is empty."""
-    is_apart = asked.last - asked.first >= APART_SECONDS
-    return (
-        bool(asked.first) and is_apart and calendar.today(asked.last) > calendar.today(asked.first)
-    )
 
 
 class GuidedDays(NamedTuple):

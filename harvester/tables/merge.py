@@ -7,7 +7,6 @@ day, and the result is split into row groups of equal length.
 
 from __future__ import annotations
 
-import functools
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from harvester.tables.coverage import (
     AccountDays,
     AccountEvidence,
     AskTimes,
+    span_mask,
 )
 from harvester.tables.row_difference import unchanged_days
 from harvester.tables.row_groups import account_slices, into_row_groups
@@ -111,8 +111,9 @@ class AccountChange:
         """Apply an answer to the days of the mask ``accepted``.
 
         The new rows of a day replace all of its rows. An empty answer removes no rows, and settles
-        no day with rows. A final day without rows counts only where the answer has some: it is
-        provisional then, for the ages of its rows, because WeChat fills days in parts.
+        no day with rows until all of its ages came twice. A final day without rows counts only
+        where the answer has some: it is provisional then, for the ages of its rows, because WeChat
+        fills days in parts.
         """
         decoded, known = new.decoded, self.known
         with_rows = _mask_of(decoded.days, self.month)
@@ -123,7 +124,8 @@ class AccountChange:
         bad, good = accepted & unusable, accepted & ~unusable
         filled = good & with_rows
         late = filled & ~known.with_rows & (known.final | known.provisional)
-        final = filled & new.on.settled & ~self._unripe(filled, late, new)
+        bare = good & known.provisional & known.with_rows & ~filled if new.is_witness else 0
+        final = (filled | bare) & new.on.settled & ~self._unripe(filled, late, bare, new)
         # An empty answer says nothing about the rows of a day, so it leaves their state as it is.
         final |= good & ~filled & known.final
         empty = good & ~(filled | known.with_rows)
@@ -201,23 +203,28 @@ class AccountChange:
         """Return whether WeChat was silent for the account on the Beijing day of an answer."""
         return self.evidence is not None and calendar.today(asked_at) in self.evidence.moments
 
-    def _unripe(self, filled: int, late: int, new: DecodedAnswer) -> int:
+    def _unripe(self, filled: int, late: int, bare: int, new: DecodedAnswer) -> int:
         """Return the mask of those days with rows that this answer leaves open whatever their age.
 
         Of an answer that says it is not complete these are all, and else those that lack a count,
-        until their last age. A late day is open for the ages of its rows.
+        until their last age. A late day is open for the ages of its rows, and one of which this
+        answer has no rows, in ``bare``, until all ages have come once more.
         """
         on, refresh = calendar.today(new.answer.asked_at), new.on.dataset.refresh
         doubted = filled if new.is_doubtful else 0
+        open_late = filled & ~late & (self.known.late & self.known.provisional | doubted)
         mask = late
-        for bit in _bits(filled & ~late & (self.known.late & self.known.provisional | doubted)):
+        for bit in _bits(open_late | bare):
             asked, day = self.known.asked.get(bit, _NEVER), month_begin(self.month) + bit
             times = asked.first, asked.rests_on
             first, rests_on = (calendar.today(at) if at else on for at in times)
             age, base = refresh.last, readiness.ages_from(new.on.dataset, day, first)
             # Rows that change without end are open no longer than others.
             is_over = on - base >= age + refresh.rows[-1]
-            if not doubted >> bit & 1:
+            if bare >> bit & 1:
+                is_over, age = False, new.on.dataset.last_age + refresh.rows[-1]
+                base = rests_on if self.known.late >> bit & 1 else base
+            elif not doubted >> bit & 1:
                 age, base = refresh.rows[-1], rests_on
             if not (is_over or on - base >= age):
                 mask |= 1 << bit
@@ -292,13 +299,6 @@ def refetch_mask(answer: RawAnswer, month: Month) -> int:
     """Return the days of a month that an answer replaces even if they are final, as a mask."""
     shift = answer.window.begin - month_begin(month)
     return answer.refetch << shift if shift >= 0 else answer.refetch >> -shift
-
-
-# The same few spans are needed for all accounts.
-@functools.lru_cache(maxsize=4_096)
-def span_mask(begin: Day, end: Day, month: Month) -> int:
-    """Return the days of a month from ``begin`` to ``end``, as a mask."""
-    return calendar.month_mask(calendar.day_range(begin, end), month)
 
 
 def merged(

@@ -191,7 +191,7 @@ def test_a_window_corrects_each_of_its_days_by_itself(tree: Tree) -> None:
 
 @pytest.mark.parametrize("age", [DAILY.span, DAILY.span + 1])
 def test_a_day_that_differs_is_asked_on_the_morning_after(tree: Tree, age: int) -> None:
-    """Whether the windows of the newest day still reach it or not, and once."""
+    """It is asked once, also where the windows of the newest day still reach it."""
     number = 41 - age
     put(tree, [row(MARCH + number)], at(number + 5), day=number)
     put(tree, [row(MARCH + number, number=2)], at(40), day=number)

@@ -225,3 +225,53 @@ def test_months_settle_by_their_last_day(tree: Tree) -> None:
     assert known(tree, MONTH).final == 0
     put(tree, MONTH, answer(MONTH, (0, 0), [row], at(31)))
     assert known(tree, MONTH) == AccountDays(final=1, with_rows=1)
+
+
+def detail(day: int, days: int) -> dict[str, Any]:
+    """An article of a day of May with the numbers of so many days, some of its members alone."""
+    counts = [{"stat_date": day_text(MAY + day + age), "read_user": 5} for age in range(days)]
+    return {"ref_date": day_text(MAY + day), "msgid": "1_1", "detail_list": counts}
+
+
+def is_final(tree: Tree, dataset: Dataset) -> bool:
+    """Return whether the first of May is final; it has rows."""
+    state = known(tree, dataset)
+    assert state.with_rows == 1
+    return state.final == 1
+
+
+@pytest.mark.parametrize(
+    ("dataset", "last"), [pytest.param(BIZ, 28, id="of a week"), pytest.param(DETAIL, 30, id="all")]
+)
+def test_answers_without_rows_settle_a_day_with_rows_once_all_ages_came_twice(
+    tree: Tree, dataset: Dataset, last: int
+) -> None:
+    """An article may be gone for good; one answer that is empty by chance costs no row."""
+    row = {BIZ: {"ref_date": day_text(MAY), "detail": {}}, DETAIL: detail(0, 3)}[dataset]
+    put(tree, dataset, answer(dataset, (0, 0), [row], at(3)))
+    end = last + dataset.refresh.rows[-1]
+    for day in (last, last + 1, end - 1):
+        put(tree, dataset, answer(dataset, (0, 0), [], at(day)))
+        assert not is_final(tree, dataset)
+    put(tree, dataset, answer(dataset, (0, 0), [], at(end)))
+    assert is_final(tree, dataset)
+    assert len(rows(tree, dataset)) == (3 if dataset is DETAIL else 1)
+
+
+def test_late_rows_stay_open_for_their_ages_if_answers_lack_them(tree: Tree) -> None:
+    """The ages count from the rows, whenever the day was asked first."""
+    put(tree, SHARE, answer(SHARE, (0, 0), [], at(1)))
+    put(tree, SHARE, answer(SHARE, (0, 0), [shares(0)], at(28)))
+    for day in (35, 36, 62):
+        put(tree, SHARE, answer(SHARE, (0, 0), [], at(day)))
+        assert not is_final(tree, SHARE)
+    put(tree, SHARE, answer(SHARE, (0, 0), [], at(63)))
+    assert is_final(tree, SHARE)
+
+
+def test_the_last_rows_of_an_article_come_after_an_answer_without_them(tree: Tree) -> None:
+    """It was empty by chance on the morning that was to settle the day."""
+    for day, entries in ((3, [detail(0, 3)]), (31, []), (32, [detail(0, 30)])):
+        put(tree, DETAIL, answer(DETAIL, (0, 0), entries, at(day)))
+    assert len(rows(tree, DETAIL)) == 30
+    assert is_final(tree, DETAIL)
