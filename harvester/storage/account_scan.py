@@ -10,6 +10,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet
 from harvester.core.dataset import Dataset
 from harvester.core.day_states import DaysInState, ExplainedDays, answered_states
+from harvester.planning.rechecks import recheck_days
 from harvester.planning.wanted_days import Wanted
 from harvester.tables.coverage import COUNTS, OLD_DAYS, AccountEvidence, AskTimes
 from harvester.tables.evidence import (
@@ -247,7 +248,17 @@ class AccountScan:
         if self.once or self.again:
             self._judge_old(evidence, own)
         states.again &= ~states.no_ask_today
+        self._draw(appid, evidence)
         return states
+
+    def _draw(self, appid: str, evidence: Evidence) -> None:
+        """Ask final days again by lot, beside a newest day without an answer: once a morning."""
+        states, wanted = self.states, evidence.wanted[appid]
+        days = wanted & recheck_days(evidence.dataset, appid, evidence.today)
+        if days and not calendar.has_day(states.covered, calendar.newest(wanted)):
+            drawn = {x: final & days for x, final in states.by_witness().items() if final & days}
+            evidence.accounts[appid] = evidence.accounts[appid]._replace(drawn=drawn)
+            states.no_ask_today &= ~sum(drawn.values())
 
     def _judge_old(self, evidence: Evidence, own: AccountEvidence) -> None:
         states, once = self.states, self.once & ~own.silent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
@@ -11,6 +12,9 @@ from harvester.core.calendar import Day, DaySet, Month
 from harvester.core.model import MAX_ODDITIES, OddityKind, RowlessElement, Window
 from harvester.core.results import Op
 from harvester.tables.decode_batch import BatchResult
+
+DIFFERING = "_differing"
+"""Ending of the names in `Published.rechecked` that count days with other rows."""
 
 
 class QuarantinedDay(NamedTuple):
@@ -41,7 +45,8 @@ class Published:
     rows were replaced. ``damaged`` has the paths in quarantine of groups that could not be read.
     ``unknown`` has undeclared members, ``missing`` required members without a value, and
     ``delayed`` the windows whose last answer said that WeChat is still computing. ``oddities`` has
-    the first one of each kind and name.
+    the first one of each kind and name. ``rechecked`` counts final days that were asked again by
+    lot, by what they rested on, and those of them with other rows.
     """
 
     dataset: str
@@ -62,6 +67,7 @@ class Published:
     delayed: set[Window] = field(default_factory=set)
     oddities: dict[tuple[OddityKind, str], SeenOddity] = field(default_factory=dict)
     without_rows: set[RowlessElement] = field(default_factory=set)
+    rechecked: Counter[str] = field(default_factory=Counter)
 
     @property
     def ref_month(self) -> str:

@@ -27,7 +27,7 @@ from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, Tree
 from harvester.storage.partition_reader import DataFile
 from harvester.storage.partition_writer import NewFile
-from harvester.storage.publication import Published, QuarantinedDay
+from harvester.storage.publication import DIFFERING, Published, QuarantinedDay
 from harvester.storage.raw_log import DamagedGroup, Group
 from harvester.tables import coverage, decode_batch, merge
 from harvester.tables.columns import arrow_schema
@@ -41,6 +41,10 @@ from harvester.tables.row_groups import Provenance
 
 EvidenceOf: TypeAlias = dict[str, Evidence]
 """The evidence for empty days by dataset, as the files had it when the run began to ask."""
+
+
+_Reply: TypeAlias = tuple[RawAnswer, Provenance, BatchResult]
+"""An answer, its origin, and its content."""
 
 
 class TrustedTimes(NamedTuple):
@@ -178,6 +182,20 @@ class _PartitionUpdate:
             where = change.appid, self.dataset.name, calendar.date_of(day)
             self.done.quarantined.append(QuarantinedDay(*where, safe_text(rejected.reason)))
 
+    def count_rechecked(self, change: AccountChange, replies: Iterable[_Reply]) -> None:
+        """Count the days of a merged account that were drawn and answered, and with other rows."""
+        asked = calendar.NO_DAYS
+        for answer, _, decoded in replies:
+            # One that is no good answer as a whole says nothing of what was published.
+            if not (decoded.delayed or decoded.doubtful or decoded.quarantined):
+                asked |= calendar.day_range(answer.window.begin, answer.window.end)
+        differing = change.changed | sum(1 << bit for bit in change.known.differs)
+        other = asked & calendar.from_month_mask(differing, self.month)
+        asked &= calendar.month_days(self.month)
+        for witness, days in (change.evidence or AccountEvidence()).drawn.items():
+            self.done.rechecked[witness] += calendar.count_days(asked & days)
+            self.done.rechecked[witness + DIFFERING] += calendar.count_days(other & days)
+
     def record_replayed(self, group: Group, known: Coverage) -> None:
         """Report the days of a group that an earlier run published.
 
@@ -242,7 +260,8 @@ def _changes(
         change = AccountChange(appid, update.month, days, evidence=evidence)
         change.settle_by_guide()
         # So that of two answers about a day the newest one stands in the end.
-        for answer, stamp, decoded in sorted(replies, key=_asking_order):
+        in_order = sorted(replies, key=_asking_order)
+        for answer, stamp, decoded in in_order:
             on = day_of(calendar.today(answer.asked_at - stamp.behind))
             if answer.asked_at < empty_from:
                 # An empty answer settles nothing.
@@ -261,6 +280,8 @@ def _changes(
             update.done.changed_appids.add(appid)
             update.done.corrected.update((appid, day) for day in change.corrected)
             update.changed_days |= calendar.from_month_mask(changed, update.month)
+        if evidence and evidence.drawn:
+            update.count_rechecked(change, in_order)
 
 
 def answered_on(dataset: Dataset, month: Month, day: Day) -> AnsweredOn:
@@ -273,9 +294,7 @@ def answered_on(dataset: Dataset, month: Month, day: Day) -> AnsweredOn:
     return AnsweredOn(day, settled, old, periods, dataset)
 
 
-def _decoded_answers(
-    update: _PartitionUpdate, groups: list[Group]
-) -> Iterator[tuple[RawAnswer, Provenance, BatchResult]]:
+def _decoded_answers(update: _PartitionUpdate, groups: list[Group]) -> Iterator[_Reply]:
     """Yield the answers of all groups by appid and window, decoded a batch at a time.
 
     Consecutive days of a batch stay one slice all the way to the file.
@@ -306,7 +325,7 @@ def _answers(update: _PartitionUpdate, group: Group) -> Iterator[tuple[RawAnswer
             update.done.damaged.append(moved)
 
 
-def _asking_order(item: tuple[RawAnswer, Provenance, BatchResult]) -> tuple[int, float, Day]:
+def _asking_order(item: _Reply) -> tuple[int, float, Day]:
     """Return what orders an account's answers by when they were asked for, then by arrival.
 
     Of one second the newest days come first, as they are asked for.

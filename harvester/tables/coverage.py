@@ -97,7 +97,8 @@ class AccountEvidence(NamedTuple):
     ones are but wait for their last age, and of ``contradicted`` ones it has rows, or the dataset
     has a row for every day. ``active`` are all days of which an exact guide has rows. Old days
     whose answer is of a Beijing day in ``moments`` rest on no stretch, because WeChat was silent
-    then about a day that has rows. ``is_unknown`` is True for an account that never had a row.
+    then about a day that has rows. ``is_unknown`` is True for an account that never had a row. Of
+    ``drawn`` are final days that are asked again by lot, by what they rest on.
     """
 
     silent: DaySet = calendar.NO_DAYS
@@ -107,6 +108,7 @@ class AccountEvidence(NamedTuple):
     active: DaySet = calendar.NO_DAYS
     moments: frozenset[Day] = frozenset()
     is_unknown: bool = False
+    drawn: Mapping[str, DaySet] = {}
 
 
 @dataclass(slots=True)

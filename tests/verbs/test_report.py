@@ -29,8 +29,10 @@ from harvester.core.model import Partition
 from harvester.planning import wanted_days
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.expectations import Expectation
+from harvester.runs.record.run_record import as_record
 from harvester.sandbox import TOKEN
 from harvester.sandbox.data import Row, expected_rows
+from harvester.storage.state import run_records
 from harvester.verbs import status
 from harvester.verbs.page import cells, facts, tables
 from tests.support.doc_pages import EXIT_CODES
@@ -258,6 +260,23 @@ def test_the_sentence_and_the_tables_say_what_status_says(lab: Troubles, page: P
     assert run[3] == "76"
     assert {row[0] for row in page.rows("sizes")} == {row[0] for row in page.rows("quota")}
     assert {row[0] for row in page.rows("sizes")} == {*BOTH}
+
+
+def test_final_days_that_were_asked_again_are_summed_over_the_runs(tmp_path: Path) -> None:
+    """By what they rest on, with those that had other rows; a client is not told of whole runs."""
+    lab = RunHarness(tmp_path, accounts=1, end="2026-03-03", datasets=(DAILY,))
+    counts: tuple[dict[str, int], ...] = (
+        {"rows": 1_000, "rows_differing": 2},
+        {"rows": 40, "stretch": 7},
+        {},
+    )
+    for found in counts:
+        record = as_record(lab.run())
+        run_records.write(lab.tree, record["run_id"], {**record, "rechecked": found})
+    told = "asked again by lot, with other rows: 2/1,040 rows, 0/7 stretch"
+    place = lab.manifest(), lab.tree, lab.now()
+    assert told in page_of(*place).everything()
+    assert "by lot" not in page_of(*place, for_client=True).everything()
 
 
 def test_expectations_are_listed_with_what_is_there_the_unmet_ones_first(lab: Troubles) -> None:

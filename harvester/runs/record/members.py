@@ -144,7 +144,8 @@ class Members:
     say that the run was cut short by its time budget, or by a lease that was not renewed in time.
     ``failed`` is the error that ended the run early, ``frames`` the stack of a bug. ``bugs`` counts
     internal errors, and the days that one of them quarantined. This run put ``rejected`` days
-    into quarantine, and replaced the final rows of ``corrected`` account-days. ``absent`` says
+    into quarantine, and replaced the final rows of ``corrected`` account-days. Final days were
+    ``rechecked`` by lot; see `Published`. ``absent`` says
     which rows the files lack as a whole. ``beginnings`` names accounts of which the days before
     their first row were asked once so far.
     ``accounts`` are those with trouble, ``suspicious`` the first new ranges, ``damaged`` the raw
@@ -181,6 +182,7 @@ class Members:
     bytes: Annotated[int, operator.add] = 0
     surplus_answers: Annotated[int, operator.add] = 0
     corrected: Annotated[int, operator.add] = 0
+    rechecked: Annotated[dict[str, int], _by_name(operator.add)] = field(default_factory=dict)
     quota_questions: Annotated[int, operator.add] = 0
     quotas_refused: Annotated[int, operator.add] = 0
     bugs: Annotated[int, operator.add] = 0

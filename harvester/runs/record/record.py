@@ -160,6 +160,7 @@ class Record(Members):
             PublishedFile(item.dataset, item.ref_month, item.path, *rows, item.op)
         )
         self.corrected += len(item.corrected)
+        self.rechecked = joins()["rechecked"](self.rechecked, item.rechecked)
         self.damaged += item.damaged
         self.rejected |= {*item.quarantined}
         self.bugs += sum(day.reason.startswith(INTERNAL_ERROR) for day in item.quarantined)

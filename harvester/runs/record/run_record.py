@@ -43,7 +43,7 @@ _AS_THEY_ARE = (
     *("run_id", "verb", "manifest_digest", "shard", "windows", "requests", "answered", "retries"),
     *("asked_again", "asked_again_with_rows"),
     *("token_calls", "quota_questions", "bytes", "surplus_answers", "rows"),
-    "corrected",
+    *("corrected", "rechecked"),
 )
 """Members of `Record` that the record for JSON has under the same names."""
 

@@ -37,7 +37,7 @@ MAX_FILE_BYTES = 4 << 20
 _MEMBERS = (
     *("run_id", "started_at", "ended_at", "state", "harvester_version", "outcome", "exit_code"),
     *("reasons", "retry_at", "shard", "verb", "manifest_digest", "host", "labels", "requests"),
-    *("retries", "rows", "manifest", "selection", "attention_new", "attention_total"),
+    *("retries", "rows", "manifest", "selection", "attention_new", "attention_total", "rechecked"),
 )
 _MONTH = slice(len(RUNS) + 1, len(RUNS) + 7)
 _NAME = re.compile(rf"{RUNS}/\d{{8}}T\d{{6}}Z-[^/]+?(\.json|{re.escape(LINES)})")

@@ -88,6 +88,13 @@ class RunRecord:
                 datetime.fromisoformat(moment).astimezone(UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class RunRechecks:
+    """The part of a run record that counts the final days that were asked again by lot."""
+
+    rechecked: Mapping[str, Count]
+
+
 def write(tree: Tree, run_id: str, record: dict[str, Any]) -> None:
     """Write a run's record into the tree, in the place of an earlier one. Raises StoreError.
 

@@ -33,7 +33,7 @@ def pieces(view: View, sentence: str, tree: Tree) -> Iterator[str]:
     script, style, title = data("page.js"), data("page.css"), tables.text(sentence)
     digests = {"code": _digest(script), "look": _digest(style)}
     yield _HEAD.format(lang=view.lang, title=title, style=style, **digests)
-    yield tables.attention(view) + tables.expectations(view) + tables.days(view)
+    yield tables.attention(view) + tables.expectations(view) + tables.days(view, tree)
     if not view.for_client:
         yield tables.runs(view, tree) + tables.quota(view, tree) + tables.sizes(view, tree)
     yield "\n</main>\n"

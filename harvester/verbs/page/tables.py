@@ -6,20 +6,23 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from itertools import groupby
+from itertools import groupby, islice
 
 from harvester.catalogue import languages
 from harvester.catalogue.languages import recorded
 from harvester.core.calendar import day_text
-from harvester.core.text.wording import render, share_text
+from harvester.core.text.wording import Message, entry, render, said, share_text, word
+from harvester.runs.days.missing_days import MAX_RECORDS
 from harvester.runs.record import account_report
+from harvester.runs.record.account_report import WITNESSES
 from harvester.runs.record.attention import Attention
 from harvester.runs.record.statement import ground
 from harvester.storage import layout
 from harvester.storage.layout import Tree
+from harvester.storage.publication import DIFFERING
 from harvester.storage.state import run_records
 from harvester.storage.state.quota_ledger import quota_use
-from harvester.storage.state.run_records import RunRecord
+from harvester.storage.state.run_records import RunRechecks, RunRecord
 from harvester.verbs.account_status import STATES
 from harvester.verbs.page.facts import View
 
@@ -130,13 +133,31 @@ def expectations(view: View) -> Html:
     return _table(view, "expectations", heads, rows)
 
 
-def days(view: View) -> Html:
-    """Return what the days rest on, and the place of the map, which the script draws."""
+def days(view: View, tree: Tree) -> Html:
+    """Return what the days rest on, and the place of the map, which the script draws.
+
+    Raises StoreError.
+    """
     states = (state for of_dataset in view.found.states.values() for state in of_dataset.values())
-    found = ground(map(account_report.final_days, states))
-    line = f"<p>{text(render(found, languages.translations(view.lang)))}</p>" if found else ""
+    found, words = ground(map(account_report.final_days, states)), languages.translations(view.lang)
+    # That is counted over the whole output.
+    rechecked = None if view.for_client else _rechecked(tree)
+    lines = (f"<p>{text(render(x, words))}</p>" for x in (found, rechecked) if x)
     noscript = f"<noscript><p>{text(view.words['noscript'])}</p></noscript>"
-    return _section(view, "map", line + noscript)
+    return _section(view, "map", "".join(lines) + noscript)
+
+
+def _rechecked(tree: Tree) -> Message | None:
+    """Return of how many days that the last runs asked again by lot the rows were others."""
+    days = Counter[str]()
+    for each in islice(run_records.newest(tree, RunRechecks, run_records.HEAD_BYTES), MAX_RECORDS):
+        days.update(each.rechecked)
+    found = [(name, days[name], days[name + DIFFERING]) for name in WITNESSES if days[name]]
+    shares = [
+        said("{share} {witness}", share=f"{other:,}/{many:,}", witness=word("witness", name))
+        for name, many, other in found
+    ]
+    return entry(said("asked again by lot, with other rows"), shares) if shares else None
 
 
 def runs(view: View, tree: Tree) -> Html:
