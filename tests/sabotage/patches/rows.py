@@ -103,6 +103,21 @@ SABOTAGES = (
         "tests/tables/test_merge.py::test_no_empty_day_is_final_by_one_answer",
     ),
     Sabotage(
+        "bare-answer-settles-rows",
+        MERGE,
+        "is_over, age = False, new.on.dataset.last_age + refresh.rows[-1]",
+        "is_over, age = True, 0",
+        "tests/tables/test_settling.py"
+        "::test_answers_without_rows_settle_a_day_with_rows_once_all_ages_came_twice",
+    ),
+    Sabotage(
+        "rechecks-in-every-run",
+        "harvester/storage/account_scan.py",
+        "if days and not calendar.has_day(states.covered, calendar.newest(wanted)):",
+        "if days:",
+        "tests/engine/test_rechecks.py::test_a_day_that_is_as_it_was_is_counted_and_left",
+    ),
+    Sabotage(
         "ready-hour-ignored",
         READINESS,
         "calendar.today(now - dataset.ready_minutes * 60)",
