@@ -229,17 +229,17 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 2_021,
+    "core": 2_024,
     "catalogue": 795,
     "manifest": 1_481,
-    "planning": 646,
+    "planning": 660,
     "scheduling": 1_516,
-    "tables": 2_363,
+    "tables": 2_379,
     "wechat": 1_561,
-    "storage": 4_461,
-    "engine": 874,
-    "runs": 4_433,
-    "verbs": 4_886,
+    "storage": 4_490,
+    "engine": 886,
+    "runs": 4_435,
+    "verbs": 4_900,
     "readers": 542,
     "cli": 2_776,
     "sandbox": 817,
@@ -248,7 +248,7 @@ MAX_CODE = {
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
 
-MAX_TEXT = {"catalogue": 924, "cli": 36, "verbs": 343}
+MAX_TEXT = {"catalogue": 925, "cli": 36, "verbs": 343}
 """Lines that each room may have in data files, without blanks: SQL, texts, and a manifest."""
 
 MAX_ARROWS = 46

@@ -23,8 +23,8 @@ a file is written for them."""
 def recheck_days(dataset: Dataset, appid: str, today: Day) -> DaySet:
     """Return the days that an account is asked again on a Beijing day, as far as they are final."""
     morning = f"{dataset.name} {today}"
-    when, who = crc32(morning.encode()), crc32(f"{morning} {appid}".encode())
-    if when % MORNINGS or who % (ONE_IN // MORNINGS):
+    when = crc32(morning.encode())
+    if when % MORNINGS or crc32(f"{morning} {appid}".encode()) % (ONE_IN // MORNINGS):
         return NO_DAYS
     end = today - 1 - dataset.span - when // MORNINGS % 365
     return calendar.day_range(end - dataset.span + 1, end)
