@@ -197,11 +197,11 @@ def _of_shelf(
 
 
 def _write(tree: Tree, index: _Index, draft: _Draft) -> None:
-    """Put an index over the one that was read, unless another run did."""
-    tree.hold.check()
-    with suppress(LostRace):
-        data = draft.made()
-        tree.remember(index.name, tree.store.put(index.name, data, index.there), data)
+    """Put an index over the one that was read, unless another run did or may work here."""
+    if tree.hold.is_good():
+        with suppress(LostRace):
+            data = draft.made()
+            tree.remember(index.name, tree.store.put(index.name, data, index.there), data)
 
 
 def _read(tree: Tree, there: Mapping[str, FileInfo], name: str) -> _Index:

@@ -58,8 +58,8 @@ SABOTAGES = (
     Sabotage(
         "index-written-without-a-lease",
         INDEX,
-        "tree.hold.check()",
-        "pass",
+        "if tree.hold.is_good():",
+        "if tree.hold:",
         f"{OF_INDEX}::test_a_run_that_lost_its_lease_writes_no_index",
     ),
     Sabotage(
