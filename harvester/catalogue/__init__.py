@@ -66,6 +66,7 @@ __all__ = [
     "RETIRED",
     "descriptions",
     "error_codes",
+    "field_ids",
     "languages",
     "matching",
     "unknown_dataset",

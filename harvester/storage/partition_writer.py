@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harvester.catalogue.field_ids import field_ids
 from harvester.core.dataset import Column, Dataset, Kind
 from harvester.core.errors import StoreError
 from harvester.storage import arrow_files, footer
@@ -23,7 +24,7 @@ from harvester.storage.backends import atomic_files, flock, regular_files
 from harvester.storage.backends.base import Store, Version, temp_path
 from harvester.storage.footer import Footer
 from harvester.storage.layout import label_of
-from harvester.tables.columns import arrow_schema, described_schema
+from harvester.tables.columns import arrow_schema, described_schema, with_field_ids
 from harvester.tables.coverage import Coverage
 
 
@@ -108,7 +109,7 @@ def _write_temp(
 
 
 def _parquet_writer(sink: pa.NativeFile, dataset: Dataset) -> pq.ParquetWriter:
-    schema = described_schema(dataset)
+    schema = with_field_ids(described_schema(dataset), field_ids(dataset.name))
     leaves = dict(_leaf_columns(dataset.columns))
     counters = [
         path for path, kind in leaves.items() if kind is Kind.COUNT and path not in dataset.key

@@ -6,7 +6,7 @@ converts silently: it stores 1.5 as 1 in an integer column.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain
 from math import isfinite
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
@@ -23,6 +23,9 @@ Raises ValueMismatch for a value that does not fit.
 """
 
 Values = TypeVar("Values", pa.Array, pa.ChunkedArray)
+
+_FIELD_ID = b"PARQUET:field_id"
+"""Key under which Arrow keeps the field id of a column of a Parquet file."""
 
 _MAX_INT64 = 2**63 - 1
 _MAX_EXACT_INTEGER = 2**53
@@ -71,6 +74,29 @@ def described_schema(dataset: Dataset) -> pa.Schema:
         about = {"comment": column.meaning, "unit": column.unit}
         schema = schema.set(place, schema.field(place).with_metadata(about))
     return schema
+
+
+def with_field_ids(schema: pa.Schema, ids: Mapping[str, int]) -> pa.Schema:
+    """Return a schema with these field ids of columns and their members, and with no others.
+
+    ``ids`` are by path, as Iceberg writes it: ``tags.element``, ``labels.key``, ``labels.value``.
+    """
+    return pa.schema([_with_ids(field, field.name, ids) for field in schema], schema.metadata)
+
+
+def _with_ids(field: pa.Field, path: str, ids: Mapping[str, int]) -> pa.Field:
+    kind, about = field.type, dict(field.metadata or {})
+    if pa.types.is_struct(kind):
+        kind = pa.struct([_with_ids(member, f"{path}.{member.name}", ids) for member in kind])
+    elif pa.types.is_map(kind):
+        key = _with_ids(kind.key_field, f"{path}.key", ids)
+        kind = pa.map_(key, _with_ids(kind.item_field, f"{path}.value", ids))
+    elif pa.types.is_list(kind):
+        kind = pa.list_(_with_ids(kind.value_field, f"{path}.element", ids))
+    about.pop(_FIELD_ID, None)
+    if path in ids:
+        about[_FIELD_ID] = str(ids[path])
+    return field.with_type(kind).with_metadata(about)
 
 
 def _type_of(column: Column) -> pa.DataType:

@@ -77,7 +77,7 @@ def test_a_file_that_comes_back_outlives_the_snapshots_in_which_it_was(
     assert base is not None
     name, selection = min(base.files), base.selection or ""
     rows = pq.read_metadata(lakeside.place / DAILY / name).num_rows
-    back = Copy(name, 0, rows, {})
+    back = Copy(name, 0, rows, {}, table.schema)
     lake.commit(table, base, Swap((), [name], "gone", selection, erases=False))
     lake.commit(table, lake.state(table), Swap([back], (), "back", selection, erases=False))
     lake.expire(table)
@@ -156,7 +156,8 @@ def test_a_commit_that_fails_changes_nothing(lakeside: Lakeside, table: LakeTabl
     writer = tables(lakeside)
     base = writer.state(table)
     assert base is not None
-    missing = Copy("ref_month=2026-05/part-0000-of-0001-000000000000.parquet", 1, 1, {})
+    name = "ref_month=2026-05/part-0000-of-0001-000000000000.parquet"
+    missing = Copy(name, 1, 1, {}, table.schema)
     with pytest.raises(StoreError, match="DuckLake has refused"):
         writer.commit(table, base, Swap([missing], [*base.files], "c", "", erases=False))
     assert writer.state(table) == base

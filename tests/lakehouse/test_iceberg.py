@@ -22,6 +22,7 @@ from pyiceberg.manifest import ManifestFile
 from pyiceberg.table import Table
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 
+from harvester.catalogue import field_ids
 from harvester.core.config.settings import Output
 from harvester.core.errors import LostRace, StoreAway, StoreError, UsageError
 from harvester.core.exit_codes import Exit
@@ -321,6 +322,8 @@ def test_a_new_column_is_added(shore: Shore, monkeypatch: pytest.MonkeyPatch) ->
         return known(self, table._replace(schema=table.schema.append(extra)), base, swap)
 
     monkeypatch.setattr(iceberg.Tables, "commit", more)
+    given = {**field_ids.field_ids(DAILY), "tomorrow": 10}
+    monkeypatch.setitem(field_ids._all(), DAILY, given)
     shore.change()
     shore.export()
     assert shore.rows() == [row | {"tomorrow": None} for row in shore.side.rows()]

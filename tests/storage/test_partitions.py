@@ -15,18 +15,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from harvester.catalogue.field_ids import field_ids
 from harvester.core.calendar import month_of
 from harvester.core.errors import OtherVersion, StoreError
 from harvester.core.model import Partition
 from harvester.storage import layout, partition_reader, partition_writer
 from harvester.storage.backends import atomic_files
-from harvester.storage.footer import COVERAGE, DATASET, DIGEST, GROUPS, SCHEMA_KEY, Footer
+from harvester.storage.footer import COVERAGE, DATASET, DIGEST, GROUPS, SCHEMA_KEY, SEAL, Footer
 from harvester.storage.layout import Tree
 from harvester.storage.partition_writer import NewFile
 from harvester.tables import coverage
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays
 from tests.support.answers import DAILY, MARCH, appid
+from tests.support.field_ids import ids_in, write_no_ids
 from tests.support.output_helpers import coverage_of, footer_of, path_of, rows_of, tree_at
 
 SCHEMA = arrow_schema(DAILY)
@@ -121,6 +123,23 @@ def test_each_column_of_wechat_says_what_it_counts(final: Path, draft: NewFile) 
     for column in draft.dataset.columns:
         about = {b"comment": column.meaning.encode(), b"unit": column.unit.encode()}
         assert about.items() <= schema.field(column.name).metadata.items()
+
+
+def test_each_column_has_its_field_id(
+    final: Path, draft: NewFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the footer alone: data pages, coverage and digest are as without any."""
+    write(draft, table(0, 1000))
+    assert ids_in(pq.read_schema(final)) == field_ids(DAILY.name)
+    found, keys = final.read_bytes(), pq.read_metadata(final).metadata
+    final.unlink()
+    write_no_ids(monkeypatch)
+    write(draft, table(0, 1000))
+    assert not any(ids_in(pq.read_schema(final)).values())
+    length = int(keys[DIGEST].rpartition(b":")[2])
+    assert final.read_bytes()[:length] == found[:length]
+    others = {name: keys[name] for name in keys.keys() - {SEAL, b"ARROW:schema"}}
+    assert others.items() <= pq.read_metadata(final).metadata.items()
 
 
 def test_the_digest_covers_every_data_page(final: Path, draft: NewFile) -> None:

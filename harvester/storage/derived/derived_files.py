@@ -12,6 +12,7 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harvester.catalogue.field_ids import field_ids
 from harvester.core import calendar
 from harvester.core.calendar import Month
 from harvester.core.errors import DamagedOutput, EarlierBuild, OtherVersion
@@ -19,6 +20,7 @@ from harvester.storage.backends.base import FileInfo, Store, retry_races
 from harvester.storage.footer import refuse_long_footer
 from harvester.storage.layout import ACCOUNTS, CODES, COVERAGE, RUN_ROWS, Tree
 from harvester.tables import derived
+from harvester.tables.columns import with_field_ids
 
 MAX_ROWS = 1 << 23
 """Most rows of a file: those of 10,000 accounts and all datasets whose every day is another."""
@@ -91,12 +93,13 @@ def replace(
     """
     store, schema = tree.store, _schema(name)
     where = store.display_path(name)
+    numbered = with_field_ids(schema, field_ids(name.partition("/")[0]))
 
     def made(old: bytes) -> bytes:
         # No file is as one that cannot be read, or that an earlier build wrote.
         with suppress(*_UNREADABLE, EarlierBuild), _opened(old, schema, where) as file:
-            return _encoded(schema, change(file))
-        return _encoded(schema, change(None))
+            return _encoded(numbered, change(file))
+        return _encoded(numbered, change(None))
 
     def attempt(_: int) -> None:
         old = store.get(name)

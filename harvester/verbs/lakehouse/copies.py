@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harvester.core.dataset import DATE_COLUMN
@@ -23,6 +24,7 @@ from harvester.storage.derived import derived_files
 from harvester.storage.footer import decode_footer, parquet_errors_as_store_errors
 from harvester.storage.layout import COVERAGE, TABLES
 from harvester.storage.state import json_file
+from harvester.tables.columns import with_field_ids
 from harvester.verbs.changes import ChosenChanges
 from harvester.verbs.lakehouse.plan import copy_name, source_of
 from harvester.verbs.lakehouse.tables import Copy
@@ -42,14 +44,15 @@ class _Note:
 class Copies(NamedTuple):
     """Copies of files of the store ``source`` below the folder of a table in ``target``.
 
-    Only the rows that are ``chosen`` are copied. A journal has the names of the copies that were
-    there before an export began to copy.
+    Only the rows that are ``chosen`` are copied, and no field ids if ``without_ids``. A journal has
+    the names of the copies that were there before an export began to copy.
     """
 
     source: Store
     target: Store
     folder: str
     chosen: ChosenChanges
+    without_ids: bool = False
 
     def copy(self, source: str) -> Copy | None:
         """Copy a file. None if it is gone or has no rows. Raises StoreError and OtherVersion."""
@@ -70,17 +73,21 @@ class Copies(NamedTuple):
                 return None
             copy, size = copy_name(source, digest), temp.stat().st_size
             self.target.put(f"{self.folder}/{copy}", temp)
-            return Copy(copy, size, metadata.num_rows, _bounds(metadata))
+            schema = metadata.schema.to_arrow_schema()
+            return Copy(copy, size, metadata.num_rows, _bounds(metadata, schema), schema)
 
     def _fill(self, temp: Path, found: Path) -> str:
         """Write the chosen rows of a file; return the digest of what was written."""
         days = ("begin_date", "end_date") if self.folder == COVERAGE else (DATE_COLUMN, DATE_COLUMN)
-        condition = self.chosen.condition(pq.read_schema(found).names, *days)
-        if condition is None:
+        there = pq.read_schema(found)
+        schema = with_field_ids(there, {}) if self.without_ids else there
+        condition = self.chosen.condition(schema.names, *days)
+        if condition is None and schema.equals(there, check_metadata=True):
             return _copied(found, temp)
-        with pq.ParquetFile(found) as file, pq.ParquetWriter(temp, file.schema_arrow) as writer:
+        with pq.ParquetFile(found) as file, pq.ParquetWriter(temp, schema) as writer:
             for number in range(file.num_row_groups):
-                rows = file.read_row_group(number, use_threads=False).filter(condition)
+                rows = file.read_row_group(number, use_threads=False)
+                rows = rows if condition is None else rows.filter(condition)
                 if len(rows):
                     writer.write_table(rows)
         with temp.open("rb") as written:
@@ -153,10 +160,10 @@ def temporary(store: Store, name: str) -> Iterator[Path]:
         atomic_files.unlink_quietly(temp)
 
 
-def _bounds(metadata: pq.FileMetaData) -> dict[str, tuple[str, str]]:
+def _bounds(metadata: pq.FileMetaData, schema: pa.Schema) -> dict[str, tuple[str, str]]:
     """Return the bounds of the first two columns that readers skip by."""
     bounds = dict[str, tuple[str, str]]()
-    for place, name in enumerate(metadata.schema.to_arrow_schema().names[:2]):
+    for place, name in enumerate(schema.names[:2]):
         groups = map(metadata.row_group, range(metadata.num_row_groups))
         found = [group.column(place).statistics for group in groups]
         if name in ("appid", DATE_COLUMN) and all(each and each.has_min_max for each in found):

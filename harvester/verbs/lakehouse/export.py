@@ -177,7 +177,8 @@ class TableExport(NamedTuple):
             advice = "name the same --accounts, --begin-date and --end-date, or another place"
             raise UsageError(f"{where}: the table was made of other accounts or days", advice)
         version, done = known.version, _NOTHING
-        folder = Copies(self.source.store, self.target.store, table.name, self.chosen)
+        stores = self.source.store, self.target.store
+        folder = Copies(*stores, table.name, self.chosen, known.has_own_ids)
         if swap := self._swap(table, known, sources, folder):
             folder.commit([copy.name for copy in swap.added], known.version)
             self.target.hold.check()

@@ -11,28 +11,34 @@ import re
 import weakref
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import count
 from os import environ
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 from pyiceberg import exceptions
 from pyiceberg.catalog import load_catalog
-from pyiceberg.io.pyarrow import parquet_file_to_data_file
+from pyiceberg.io.pyarrow import parquet_file_to_data_file, pyarrow_to_schema
 from pyiceberg.manifest import DataFile, DataFileContent, ManifestContent, ManifestFile
-from pyiceberg.table import Table, Transaction
+from pyiceberg.schema import Schema, assign_fresh_schema_ids
+from pyiceberg.table import CreateTableTransaction, Table, Transaction
 from pyiceberg.table.snapshots import Operation, Snapshot, ancestors_of
+from pyiceberg.table.update.schema import TABLE_ROOT_ID
 from pyiceberg.table.update.snapshot import _OverwriteFiles, _SnapshotProducer
 from pyiceberg.transforms import MonthTransform
 from pyiceberg.utils.datetime import to_human_month
 
+from harvester.catalogue.field_ids import field_ids
 from harvester.core.calendar import utc_text
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
 from harvester.manifest.option_values import spelled
+from harvester.tables.columns import with_field_ids
 from harvester.verbs.lakehouse.formats import Lake, Lakehouse
 from harvester.verbs.lakehouse.plan import source_of
-from harvester.verbs.lakehouse.tables import PREFIX, LakeTable, Swap, TableState
+from harvester.verbs.lakehouse.tables import PREFIX, Copy, LakeTable, Swap, TableState
 
 _CATALOG = "harvester"
 """The name of the catalog in pyiceberg's configuration, and in the rows of a SQL catalog."""
@@ -87,6 +93,7 @@ class Tables(Lakehouse):
                 _cursor(found),
                 selection,
                 _ERASED in found.properties,
+                not _agree(found.schema(), _columns(table)),
             )
 
     def commit(self, table: LakeTable, base: TableState | None, swap: Swap) -> str:
@@ -96,10 +103,8 @@ class Tables(Lakehouse):
             if found and base and _version(found) != base.version:
                 raise self._lost(table.name)
             change = found.transaction() if found else self._created(table, swap)
-            known = {field.name for field in change.table_metadata.schema().fields}
-            if new := [field for field in _documented(table.schema) if field.name not in known]:
-                with change.update_schema() as columns:
-                    columns.union_by_name(pa.schema(field.with_nullable(True) for field in new))
+            _add_columns(change, _columns(table), has_own_ids=bool(base and base.has_own_ids))
+            self._check_ids(table, change.table_metadata.schema(), swap.added)
             if swap.erases:
                 newest = change.table_metadata.next_sequence_number()
                 change.set_properties({_ERASED: str(newest)})
@@ -151,15 +156,28 @@ class Tables(Lakehouse):
         # An appid is kept whole.
         properties = {"write.metadata.metrics.default": "truncate(18)", "comment": table.comment}
         properties[_SELECTION] = swap.selection
-        change = self._catalog.create_table_transaction(
-            name, _documented(table.schema), location, properties=properties
+        columns = _columns(table)
+        made = self._catalog.create_table_transaction(
+            name, columns, location, properties=properties
         )
+        # pyiceberg and servers of catalogs number the columns of a new table by their places.
+        staged: Any = made._table  # noqa: SLF001
+        ids = {"schemas": [columns], "last_column_id": columns.highest_field_id}
+        staged.metadata = staged.metadata.model_copy(update=ids)
+        change = CreateTableTransaction(staged)
         if table.day:
             with change.update_spec() as parts:
                 parts.add_field(table.day, MonthTransform(), f"{table.day}_month")
-        # The files have no numbers of columns.
+        # Files of earlier builds have no field ids.
         names = change.table_metadata.schema().name_mapping.model_dump_json()
         return change.set_properties({"schema.name-mapping.default": names})
+
+    def _check_ids(self, table: LakeTable, columns: Schema, added: Sequence[Copy]) -> None:
+        """Raise UsageError for files whose field ids are not those of the table."""
+        known = _ids(columns)
+        for copy in added:
+            if not _ids(pyarrow_to_schema(copy.schema, columns.name_mapping)) <= known:
+                raise self._refused(table, f"has other field ids than {copy.name}")
 
     def _unused(self, table: LakeTable, found: Table) -> list[str]:
         """Return the files below the folder of a table that no snapshot needs."""
@@ -249,9 +267,37 @@ def _options(place: Path | str, catalog: str | None, warehouse: str | None) -> d
     return {name: value for name, value in options.items() if value}
 
 
-def _documented(schema: pa.Schema) -> pa.Schema:
-    """Return columns with their comments where pyiceberg looks for them."""
-    return pa.schema(field.with_metadata({"doc": field.metadata[b"comment"]}) for field in schema)
+def _columns(table: LakeTable) -> Schema:
+    """Return the columns of a table with the field ids of the files, and with their comments."""
+    fields = (field.with_metadata({"doc": field.metadata[b"comment"]}) for field in table.schema)
+    return pyarrow_to_schema(with_field_ids(pa.schema(fields), field_ids(table.name)))
+
+
+def _ids(columns: Schema) -> set[tuple[int, str | None]]:
+    """Return the field ids of columns and their members with their paths."""
+    return {(each, columns.find_column_name(each)) for each in columns.field_ids}
+
+
+def _agree(one: Schema, other: Schema) -> bool:
+    """Return whether no id has two paths, and no path two ids."""
+    found = _ids(one) | _ids(other)
+    return len(found) == len({each for each, _ in found}) == len({path for _, path in found})
+
+
+def _add_columns(change: Transaction, columns: Schema, *, has_own_ids: bool) -> None:
+    """Add the columns that a table lacks, with their ids, or with the next ones of the table."""
+    metadata = change.table_metadata
+    known = {field.name for field in metadata.schema().fields}
+    new = [field for field in columns.fields if field.name not in known]
+    if has_own_ids:
+        next_id = count(metadata.last_column_id + 1).__next__
+        new = [*assign_fresh_schema_ids(Schema(*new), next_id).fields]
+    if new:
+        with change.update_schema() as update:
+            # Its own call gives them the next ids of the table.
+            update._adds[TABLE_ROOT_ID] = [  # noqa: SLF001
+                field.model_copy(update={"required": False}) for field in new
+            ]
 
 
 def _files(found: Table, snapshot: Snapshot | None) -> dict[str, DataFile]:

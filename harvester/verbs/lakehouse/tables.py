@@ -39,7 +39,8 @@ class TableState(NamedTuple):
     ``files`` are the names of its data files below its folder, with their months, and ``columns``
     the names of its columns. ``cursor`` is the position in the change feed up to which it was
     exported, None if that is not known. ``selection`` is what the export is limited to, empty for
-    everything. ``has_erased`` is True if a snapshot removed rows that were deleted for good.
+    everything. ``has_erased`` is True if a snapshot removed rows that were deleted for good, and
+    ``has_own_ids`` if the field ids of its columns are not those of the files.
     """
 
     version: str
@@ -48,18 +49,21 @@ class TableState(NamedTuple):
     cursor: str | None
     selection: str
     has_erased: bool
+    has_own_ids: bool = False
 
 
 class Copy(NamedTuple):
     """A copy of a file of the output in the folder of a table, with its size in bytes.
 
-    ``bounds`` has the least and the greatest value of the account and of the day.
+    ``bounds`` has the least and the greatest value of the account and of the day, and ``schema``
+    the columns of the file.
     """
 
     name: str
     size: int
     rows: int
     bounds: Mapping[str, tuple[str, str]]
+    schema: pa.Schema
 
 
 class Swap(NamedTuple):

@@ -13,6 +13,7 @@ EXPORT = f"{ROOM}/export.py"
 
 OF_DELTA = "tests/lakehouse/test_delta.py"
 OF_TABLE = "tests/lakehouse/test_table_export.py"
+OF_IDS = "tests/lakehouse/test_field_ids.py"
 OF_DELETION = f"{OF_DELTA}::test_rows_that_were_deleted_for_good_are_named_until_they_are_gone"
 
 SABOTAGES = (
@@ -135,5 +136,33 @@ SABOTAGES = (
         "(*self._unused(table), *log)",
         "log",
         "tests/lakehouse/test_delta.py::test_an_expiry_removes_what_a_clock_that_was_ahead_removed",
+    ),
+    Sabotage(
+        "ids-by-place",
+        f"{ROOM}/iceberg.py",
+        "staged.metadata.model_copy(update=ids)",
+        "staged.metadata",
+        f"{OF_IDS}::test_ids_are_not_those_of_places",
+    ),
+    Sabotage(
+        "column-with-the-next-id",
+        f"{ROOM}/iceberg.py",
+        "    if has_own_ids:",
+        "    if True:",
+        f"{OF_IDS}::test_files_of_both_kinds_and_a_column_in_the_middle",
+    ),
+    Sabotage(
+        "ids-in-a-table-that-has-others",
+        COPIES,
+        "if self.without_ids else there",
+        "if False else there",
+        f"{OF_IDS}::test_copies_in_a_table_with_other_ids_have_none",
+    ),
+    Sabotage(
+        "ids-that-are-not-compared",
+        f"{ROOM}/iceberg.py",
+        "columns.name_mapping)) <= known:",
+        "columns.name_mapping)):",
+        f"{OF_IDS}::test_a_table_with_other_ids_than_its_files_is_not_committed",
     ),
 )
