@@ -230,16 +230,16 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
     "core": 2_024,
-    "catalogue": 795,
+    "catalogue": 808,
     "manifest": 1_481,
     "planning": 660,
     "scheduling": 1_516,
-    "tables": 2_379,
+    "tables": 2_395,
     "wechat": 1_561,
-    "storage": 4_490,
+    "storage": 4_494,
     "engine": 886,
     "runs": 4_435,
-    "verbs": 4_900,
+    "verbs": 4_943,
     "readers": 542,
     "cli": 2_776,
     "sandbox": 817,
@@ -248,7 +248,7 @@ MAX_CODE = {
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
 
-MAX_TEXT = {"catalogue": 925, "cli": 36, "verbs": 343}
+MAX_TEXT = {"catalogue": 1_009, "cli": 36, "verbs": 343}
 """Lines that each room may have in data files, without blanks: SQL, texts, and a manifest."""
 
 MAX_ARROWS = 46
