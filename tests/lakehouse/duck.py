@@ -9,7 +9,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
-EXTENSIONS = ("ducklake", "sqlite_scanner", "httpfs", "delta", "avro", "iceberg")
+EXTENSIONS = (
+    "ducklake",
+    "sqlite_scanner",
+    "postgres_scanner",
+    "httpfs",
+    "delta",
+    "avro",
+    "iceberg",
+)
 REQUIRED = os.environ.get("HARVESTER_REQUIRE_LAKEHOUSE", "") not in {"", "0"}
 """Read now, because each test starts without variables of harvester."""
 

@@ -10,6 +10,7 @@ import pytest
 from harvester.core.errors import HarvesterError, UsageError
 from harvester.verbs.lakehouse import ducklake
 from harvester.verbs.lakehouse.formats import Lake
+from harvester.verbs.sql import duckdb_stores
 from tests.lakehouse.exports import Lakeside
 
 
@@ -28,6 +29,7 @@ def test_a_missing_extension_is_named(
 ) -> None:
     """It is installed only if DuckDB may install by itself, and no empty place is left behind."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(duckdb_stores, "find_spec", lambda _: None)
     con = duckdb.connect(config={"autoinstall_known_extensions": "false"})
     monkeypatch.setattr(duckdb, "connect", lambda: con)
     with pytest.raises(HarvesterError, match="cannot load its extension ducklake") as caught:

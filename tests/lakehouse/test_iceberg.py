@@ -491,6 +491,7 @@ def test_a_catalog_that_cannot_be_read_is_an_error_with_its_place(tmp_path: Path
         (OSError("AWS Error NETWORK_CONNECTION during HeadObject"), StoreAway),
         (ValueError("psycopg2: the database system is starting up"), StoreAway),
         (ValueError("psycopg2: timeout expired"), StoreAway),
+        (ValueError("psycopg2: server closed the connection unexpectedly"), StoreAway),
         (OSError("Generic S3 error: error sending request"), StoreAway),
         (OSError("IO Error: Could not connect to server error for HTTP HEAD"), StoreAway),
         (OSError("HTTP GET error reading a file (HTTP 503 Slow Down)"), StoreAway),

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from tests.release.test_package import build, released
 from tests.support.doc_pages import ROOT
 from tools.release.__main__ import main
-from tools.release.wheelhouse import PINS, requirement
+from tools.release.wheelhouse import EXTRAS, PINS, requirement
 
 PYTHONS = ("3.11", "3.12", "3.13")
 NEXT = "3.14"
@@ -58,6 +58,20 @@ def test_the_pins_of_an_installation_are_those_of_the_tests() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     names = declared["dependencies"]
     assert {canonicalize_name(Requirement(text).name) for text in names} < {*found}
+
+
+def test_the_pins_of_the_exports_are_those_of_the_tests() -> None:
+    """But for DuckDB, whose extensions are on the index for an older version."""
+    version = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
+    base, found, tested = (
+        {*version.findall(file.read_text("utf-8"))}
+        for file in (PINS, EXTRAS["lakehouse"], ROOT / "constraints.txt")
+    )
+    assert base < found
+    others = {name for name, _ in found - tested}
+    extensions = {"ducklake", "httpfs", "postgres-scanner", "sqlite-scanner"}
+    assert others == {"duckdb", *(f"duckdb-extension-{name}" for name in extensions)}
+    assert " ; " not in EXTRAS["lakehouse"].read_text("utf-8")
 
 
 def test_a_wheel_is_named_with_its_hash(tmp_path: Path) -> None:
@@ -108,13 +122,18 @@ def test_the_main_job_runs_from_a_wheelhouse(version: str, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("python", "architecture"), [(NEXT, "x86_64"), ("3.13", "aarch64")])
-def test_another_machine_has_all_wheels(tmp_path: Path, python: str, architecture: str) -> None:
+@pytest.mark.parametrize(
+    "target", [(NEXT, "x86_64", ""), ("3.13", "aarch64", ""), ("3.13", "aarch64", "lakehouse")]
+)
+def test_another_machine_has_all_wheels(tmp_path: Path, target: tuple[str, str, str]) -> None:
     """Each pin has a wheel for it; nothing is run, because no interpreter is at hand."""
     wheel = build(ROOT, tmp_path / "dist").wheel
-    assert main(["wheelhouse", str(wheel), str(tmp_path / "house"), python, architecture]) == 0
+    assert main(["wheelhouse", str(wheel), str(tmp_path / "house"), *target]) == 0
     lines = (tmp_path / "house/requirements.txt").read_text("utf-8").splitlines()
-    assert {line.partition("==")[0] for line in lines} == {*pins(PINS), "wechat-harvester"}
+    assert {line.partition("==")[0] for line in lines} == {
+        *pins(EXTRAS[target[2]]),
+        "wechat-harvester",
+    }
 
 
 @pytest.mark.slow

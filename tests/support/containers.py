@@ -66,7 +66,12 @@ def base(folder: Path) -> str:
     return BASE
 
 
-def build_image(wheel: Path, folder: Path) -> str:
+def name_of(extras: str) -> str:
+    """Return the name of the image with some extras."""
+    return f"{IMAGE}-{extras}" if extras else IMAGE
+
+
+def build_image(wheel: Path, folder: Path, extras: str = "") -> str:
     """Build the image of a wheel in a copy of what the builder gets, and return its name."""
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
@@ -76,9 +81,10 @@ def build_image(wheel: Path, folder: Path) -> str:
     for name in ("Containerfile", "tools/release/image_root.py"):
         (context / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, context / name)
-    house = context / "dist" / "wheelhouse"
-    words = ("wheelhouse", str(wheel), str(house), PYTHON)
+    house = context / "dist" / ("wheelhouse" + f"-{extras}" * bool(extras))
+    words = ("wheelhouse", str(wheel), str(house), PYTHON, "x86_64", extras)
     subprocess.run([sys.executable, "-m", "tools.release", *words], cwd=ROOT, check=True)
-    given: Sequence[str] = (f"--build-arg=BASE={base(folder)}", f"--tag={IMAGE}", *LIMITS)
+    build = (f"--build-arg=BASE={base(folder)}", f"--build-arg=EXTRAS={extras}")
+    given: Sequence[str] = (*build, f"--tag={name_of(extras)}", *LIMITS)
     call("buildah", "build", "-q", "--format=oci", "--network=none", *given, context)
-    return IMAGE
+    return name_of(extras)

@@ -3,9 +3,11 @@
 ``python -m tools.release check TAG`` compares a tag with the version and the change log.
 ``python -m tools.release notes`` prints the section of the version in CHANGELOG.md, with links to
 PROJECT_URL.
-``python -m tools.release wheelhouse WHEEL FOLDER [PYTHON [ARCHITECTURE]]`` puts a wheel and all
-that it needs into FOLDER, with a requirements.txt of their hashes, for CPython PYTHON (3.13) on
-Linux (x86_64). Exit codes: 0, 1 if the tag is wrong or pip fails, 2 for wrong arguments.
+``python -m tools.release wheelhouse WHEEL FOLDER [PYTHON [ARCHITECTURE [EXTRAS]]]`` puts a wheel
+and all that it needs into FOLDER, with a requirements.txt of their hashes, for CPython PYTHON
+(3.13) on Linux (x86_64). With ``lakehouse`` as EXTRAS it can export.
+
+Exit codes: 0, 1 if the tag is wrong or pip fails, 2 for wrong arguments.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.release.versions import mistakes, notes
-from tools.release.wheelhouse import make_wheelhouse
+from tools.release.wheelhouse import EXTRAS, make_wheelhouse
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,7 +30,9 @@ def main(arguments: Sequence[str]) -> int:
         case ["notes"]:
             sys.stdout.buffer.write(notes().encode())
             return 0
-        case ["wheelhouse", wheel, folder, *target] if len(target) <= 2:
+        case ["wheelhouse", wheel, folder, *target] if len(target) <= 2 or (
+            len(target) == 3 and target[2] in EXTRAS
+        ):
             return make_wheelhouse(Path(wheel), Path(folder), *target)
     sys.stderr.write(f"{__doc__}")
     return 2

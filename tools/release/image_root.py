@@ -7,23 +7,25 @@ Python of that stage, so it imports nothing that is not of the standard library.
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from urllib.parse import quote
 
 USER = 65532
 """User and group of the image, which own nothing in it but ``/data``."""
 
 TRIMMED = (
-    # Of Arrow Flight, and of Arrow's own access to S3: harvester has obstore.
+    # Of Arrow Flight.
     *("pyarrow/libarrow_flight.*", "pyarrow/libarrow_python_flight.*"),
     *("pyarrow/_flight.*", "pyarrow/flight.py"),
-    *("pyarrow/libarrow_s3.*", "pyarrow/_s3fs.*"),
     # The library is linked by the name of its ABI, and a wheel has no links but copies.
     *("pyarrow/libarrow_python*.so", "pyarrow/libarrow_python*.so.*.*.*"),
     # For those who build or test an extension of Arrow.
@@ -34,14 +36,21 @@ TRIMMED = (
 )
 """Files in site-packages that harvester never loads. All of Arrow is linked with Substrait."""
 
+TRIMMED_WITHOUT = {"pyiceberg": ("pyarrow/libarrow_s3.*", "pyarrow/_s3fs.*")}
+"""Files that a package alone loads: harvester itself reaches S3 by obstore."""
+
 NOT_COPIED = (
     # Tests, windows, terminals, installers, and databases with their libraries.
     *("__pycache__", "site-packages", "dist-packages", "config-*", "test", "idlelib", "tkinter"),
-    *("turtledemo", "turtle.py", "ensurepip", "lib2to3", "pydoc_data", "curses", "sqlite3"),
-    *("_tkinter.*", "_test*", "_ctypes_test.*", "xx*", "_curses*", "readline.*", "_sqlite3.*"),
-    *("_dbm.*", "_gdbm.*"),
+    *("turtledemo", "turtle.py", "ensurepip", "lib2to3", "pydoc_data", "curses", "_dbm.*"),
+    *("_tkinter.*", "_test*", "_ctypes_test.*", "xx*", "_curses*", "readline.*", "_gdbm.*"),
 )
 """Names in the standard library that are left out."""
+
+NOT_COPIED_WITHOUT = {"sqlalchemy": ("sqlite3", "_sqlite3.*")}
+"""Names that are left out without a package which loads them."""
+
+SBOM = "usr/share/sbom/harvester.cdx.json"
 
 OF_NO_LIBRARY = ("/usr/share/ca-certificates", "/usr/share/zoneinfo/UTC", "/usr/lib/os-release")
 """Files of packages of which more than libraries is copied."""
@@ -59,16 +68,19 @@ COPIED = (
 def main(venv: Path, root: Path) -> None:
     """Fill ``root``."""
     stdlib, python = Path(sysconfig.get_path("stdlib")), Path(sys.executable).resolve()
-    _copy(stdlib, root, NOT_COPIED)
+    [packages] = venv.glob("lib/python*/site-packages")
+    _copy(stdlib, root, [*NOT_COPIED, *_without(packages, NOT_COPIED_WITHOUT)])
     _copy(python, root)
     _copy(venv, root, ("__pycache__",))
+    programs = _inside(root, venv / "bin")
+    for program in programs.iterdir():
+        if program.name != "harvester":
+            program.unlink()
     for name in ("python", "python3", python.name):
-        link = _inside(root, venv / "bin" / name)
-        link.unlink(missing_ok=True)
-        link.symlink_to(python)
-    for packages in _inside(root, venv).glob("lib/python*/site-packages"):
-        trim(packages)
-        _compile(root, packages, "pygments/lexers")
+        (programs / name).symlink_to(python)
+    packages = _inside(root, packages)
+    trim(packages)
+    _compile(root, packages, "pygments/lexers")
     _compile(root, _inside(root, stdlib))
     for name in COPIED:
         _copy(Path("/", name), root)
@@ -81,14 +93,22 @@ def main(venv: Path, root: Path) -> None:
     subprocess.run(["ldconfig", "-r", root], check=True)
     modules = (stdlib / name for name in ("os.py", "asyncio/__init__.py"))
     _name_packages(root, [python, *modules, *map(Path, OF_NO_LIBRARY), *libraries])
+    _write_sbom(root, packages)
     _add_user(root)
 
 
 def trim(packages: Path) -> None:
     """Remove from a folder of packages what harvester never loads."""
-    for pattern in TRIMMED:
+    for pattern in (*TRIMMED, *_without(packages, TRIMMED_WITHOUT)):
         for path in packages.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _without(packages: Path, names: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return what is needless because a package is not there."""
+    return [
+        each for name, found in names.items() for each in found if not (packages / name).exists()
+    ]
 
 
 def _inside(root: Path, path: Path) -> Path:
@@ -118,7 +138,11 @@ def _compile(root: Path, folder: Path, left_out: str = "$^") -> None:
 
 def _libraries(root: Path) -> list[Path]:
     """Return the libraries of the system that a program or a library below ``root`` needs."""
-    programs = [str(path) for path in root.rglob("*") if re.search(r"\.so(\.|$)", path.name)]
+    programs = [
+        str(path)
+        for path in root.rglob("*")
+        if re.search(r"\.(so|duckdb_extension)(\.|$)", path.name)
+    ]
     programs += [str(path) for path in root.glob("usr/**/bin/python3.*")]
     told = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False).stdout
     found = {Path(path) for path in re.findall(r"^\t(?:\S+ => )?(/\S+) \(0x", told, re.MULTILINE)}
@@ -140,6 +164,39 @@ def _name_packages(root: Path, files: Iterable[Path]) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(status.stdout)
         _copy(Path("/usr/share/doc", name, "copyright"), root)
+
+
+def _write_sbom(root: Path, packages: Path) -> None:
+    """List the packages of Python and of Debian in the words of CycloneDX."""
+    found = [_component(each) for each in distributions(path=[str(packages)])]
+    found.append(_named("python", sys.version.partition(" ")[0], "generic/python"))
+    for status in (root / "var/lib/dpkg/status.d").iterdir():
+        fields = dict(re.findall(r"^(\w+): (.+)$", status.read_text("utf-8"), re.MULTILINE))
+        name, version = fields["Package"], fields["Version"]
+        found.append(_named(name, version, f"deb/debian/{name}", fields["Architecture"]))
+    found.sort(key=lambda each: str(each["bom-ref"]))
+    bom = {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": found}
+    (root / SBOM).parent.mkdir(parents=True)
+    (root / SBOM).write_text(json.dumps(bom, indent=1))
+
+
+def _component(package: Distribution) -> dict[str, object]:
+    """Return the entry of a package of Python, with its licence if that is named in a word."""
+    known = package.metadata.json
+    name = re.sub(r"[-_.]+", "-", package.name).lower()
+    entry = _named(package.name, package.version, f"pypi/{name}")
+    licence = str(known.get("license", ""))
+    if "license_expression" in known:
+        entry["licenses"] = [{"expression": known["license_expression"]}]
+    elif licence and "\n" not in licence:
+        entry["licenses"] = [{"license": {"name": licence}}]
+    return entry
+
+
+def _named(name: str, version: str, kind: str, architecture: str = "") -> dict[str, object]:
+    """Return the entry of a package, whose reference is its package URL."""
+    url = f"pkg:{kind}@{quote(version, safe='.-~')}" + f"?arch={architecture}" * bool(architecture)
+    return {"type": "library", "bom-ref": url, "name": name, "version": version, "purl": url}
 
 
 def _add_user(root: Path) -> None:

@@ -15,24 +15,32 @@ from packaging.utils import parse_wheel_filename
 
 ROOT = Path(__file__).parents[2]
 PINS = ROOT / "requirements.txt"
+EXTRAS = {"": PINS, "lakehouse": ROOT / "tools/release/requirements-lakehouse.txt"}
+"""The pins of an installation without extras, and with those that have some."""
 
 _GLIBC = range(28, 4, -1)
 """Minor versions of glibc that wheels may ask for, the newest first."""
 
 
 def make_wheelhouse(
-    wheel: Path, folder: Path, python: str = "3.13", architecture: str = "x86_64"
+    wheel: Path,
+    folder: Path,
+    python: str = "3.13",
+    architecture: str = "x86_64",
+    extras: str = "",
 ) -> int:
     """Fill a folder with harvester and its dependencies; return the exit code of pip.
 
     ``python`` and ``architecture`` are those of the machine that installs. Nothing of a package is
-    run, so it may be another one than this.
+    run, so it may be another one than this. ``extras`` is one of `EXTRAS`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     platforms = [f"--platform=manylinux_2_{glibc}_{architecture}" for glibc in _GLIBC]
+    # The older name of 2.17, which pip takes as another platform.
+    platforms.append(f"--platform=manylinux2014_{architecture}")
     command = [
         *(sys.executable, "-m", "pip", "--isolated", "download", "-q", "--no-deps"),
-        *("--require-hashes", "--only-binary=:all:", "-r", str(PINS), "-d", str(folder)),
+        *("--require-hashes", "--only-binary=:all:", "-r", str(EXTRAS[extras]), "-d", str(folder)),
         *(f"--python-version={python}", *platforms),
     ]
     done = subprocess.run(command, check=False)

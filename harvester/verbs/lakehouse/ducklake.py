@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from harvester.core.errors import UsageError
+from harvester.core.errors import HarvesterError, StoreAway, UsageError
 from harvester.manifest.option_values import spelled
-from harvester.verbs.lakehouse.formats import Lake, Lakehouse
+from harvester.verbs.lakehouse.formats import CALL_LIMIT, Lake, Lakehouse, within
 from harvester.verbs.lakehouse.plan import month_of, source_of
 from harvester.verbs.lakehouse.tables import MONTH, PREFIX, LakeTable, Swap, TableState
 from harvester.verbs.sql.dialects import dialect_of
@@ -31,7 +31,10 @@ for good.
 """
 
 _SERVERS = {"sqlite", "postgres", "mysql"}
-"""Beginnings of catalogs that need an extension of this name; any other is a file of DuckDB."""
+"""Beginnings of catalogs that need an extension to be read; any other is a file of DuckDB."""
+
+_WORK_LIMIT = 3600.0
+"""Seconds after which a statement has failed that may read or remove any number of files."""
 
 _INSTEAD = "or export tables of another format, which need no extension"
 _SQL = dialect_of("duckdb")
@@ -103,12 +106,12 @@ class Tables(Lakehouse):
             for removed in swap.removed:
                 # DuckLake drops a file that has no row left, and writes no list of its rows.
                 path = self._path(table, removed)
-                rows -= self._run(f"delete from {name} where filename = ?", path)[0][0]
+                rows -= self._work(f"delete from {name} where filename = ?", path)[0][0]
             if swap.added:
                 paths = [self._path(table, copy.name) for copy in swap.added]
                 options = "schema => ?, allow_missing => true, hive_partitioning => ?"
                 add = f"call ducklake_add_data_files('lake', ?, ?, {options})"
-                self._run(add, table.name, paths, self._lake.schema, table.day is not None)
+                self._work(add, table.name, paths, self._lake.schema, table.day is not None)
             # Zero is the snapshot of the row itself, whose number is not known yet.
             row = table.name, swap.cursor, swap.selection, rows, 0 if swap.erases else erased
             self._run(f"delete from {self._exports} where table_name = ?", table.name)
@@ -129,9 +132,9 @@ class Tables(Lakehouse):
         found = self._run(f"select snapshot_id {_SNAPSHOTS} order by 1")
         if older := [number for (number,) in found[:-1]]:
             expire = "select count(*) from ducklake_expire_snapshots('lake', versions => ?)"
-            self._run(expire, older)
+            self._work(expire, older)
         self._run(_KEEP, self._lake.address(""))
-        self._run("call ducklake_cleanup_old_files('lake', cleanup_all => true)")
+        self._work("call ducklake_cleanup_old_files('lake', cleanup_all => true)")
         if self._row(table)[-1] is not None:
             self._run(_NARROW)
             with self._errors():
@@ -148,7 +151,7 @@ class Tables(Lakehouse):
         listed = "select data_file, delete_file from ducklake_list_files('lake', ?, schema => ?)"
         files = self._run(listed, table.name, schema)
         count = f"select count(*) from {name}"
-        rows = self._run(count), self._run(f"{count} where starts_with(filename, '{_INLINED}')")
+        rows = self._work(count), self._work(f"{count} where starts_with(filename, '{_INLINED}')")
         is_changed = rows != ([(known,)], [(0,)]) or any(deletes for _, deletes in files)
         if selection is None:
             raise self._refused(table, "was not made by harvester")
@@ -204,7 +207,7 @@ class Tables(Lakehouse):
             fresh.unlink(missing_ok=True)
             self._run("checkpoint __ducklake_metadata_lake")
             self._run(f"attach {_SQL.text(str(fresh))} as fresh")
-            self._run("copy from database __ducklake_metadata_lake to fresh")
+            self._work("copy from database __ducklake_metadata_lake to fresh")
             self._run("detach fresh")
             # Before the lock of the old file is given up.
             fresh.replace(self._catalog)
@@ -219,16 +222,29 @@ class Tables(Lakehouse):
         self._run("begin")
         try:
             yield
-        except BaseException:
-            with suppress(duckdb.Error):
-                self._con.execute("rollback")
+        except StoreAway:
+            # The connection may be in the middle of a call.
             raise
-        self._run("commit")
+        except BaseException:
+            with suppress(HarvesterError):
+                self._run("rollback")
+            raise
+        self._work("commit")
 
     def _run(self, statement: str, *values: object) -> list[Any]:
         """Execute a statement. Raises StoreError."""
-        with self._errors():
+        return self._within(CALL_LIMIT, statement, values)
+
+    def _work(self, statement: str, *values: object) -> list[Any]:
+        """Execute a statement that may read or remove any number of files. Raises StoreError."""
+        return self._within(_WORK_LIMIT, statement, values)
+
+    def _within(self, limit: float, statement: str, values: Sequence[object]) -> list[Any]:
+        def execute() -> list[Any]:
             return self._con.execute(statement, values).fetchall()
+
+        with self._errors():
+            return within(limit, self._who, execute)
 
     def _shown(self, error: Exception) -> str:
         # A database quotes its address, which may have a password.
@@ -246,7 +262,7 @@ def _connected(
         raise UsageError(problem, f"name one with {spelled('catalog')}: postgres:… or sqlite:…")
     con = duckdb.connect()
     kind = (catalog or "").partition(":")[0]
-    for extension in ("ducklake", *({kind} & _SERVERS)):
+    for extension in ("ducklake", *(f"{kind}_scanner" for kind in {kind} & _SERVERS)):
         load_extension(con, extension, str(place), _INSTEAD)
     if not isinstance(place, Path):
         reach_store(con, str(place), _INSTEAD)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from threading import Event, Thread
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from harvester.core.calendar import Clock
 from harvester.core.errors import HarvesterError, LostRace, StoreAway, StoreError, UsageError
@@ -18,10 +20,20 @@ from harvester.core.text.redaction import redacted
 from harvester.storage.backends.base import Store
 from harvester.verbs.lakehouse.tables import LakeTable, Swap, TableState
 
+T = TypeVar("T")
+
+CALL_LIMIT = 60.0
+"""Seconds after which a call to a catalog has failed."""
+
+_HOST = re.compile(
+    r"(?:^(?:postgres:)?[\w+]+://(?:[^@/]*@)?|(?:^postgres:|\s)host=)([\w.-]+)(?=[:/?\s]|$)"
+)
+"""Finds the host in the address of a catalog. Everything else there may be a secret."""
+
 _AWAY = re.compile(
     r"^(?!.*( not known|certificate))(Connect\w+|ReadTimeout|\w+Unavailable\w+|Server\w+|TooMany\w+"
-    r"|CommitState\w+):|onnection (refused|reset)|ould not connect|sending request|HTTP 50[234]"
-    r"|tim(ed |e)out|NETWORK|(start|shutt)ing (up|down)"
+    r"|CommitState\w+):|onnection (refused|reset|unexpectedly)|ould not connect|sending request"
+    r"|HTTP 50[234]|tim(ed |e)out|NETWORK|(start|shutt)ing (up|down)"
 )
 """Matches the class and the text of an error of a catalog or a store that cannot answer now."""
 
@@ -59,6 +71,10 @@ class Lakehouse(ABC):
 
     def __init__(self, lake: Lake) -> None:
         self._lake, self._files = lake, lake.files
+        address = lake.catalog or "file"
+        host = _HOST.search(address)
+        named = f"at {host[1]}" if host else f"({address.partition(':')[0]})"
+        self._who = f"{lake.files.display_path()}: the catalog {named}"
 
     @classmethod
     @abstractmethod
@@ -124,6 +140,32 @@ class Lakehouse(ABC):
             if _AWAY.search(told):
                 raise StoreAway(f"{where}: catalog or store is away: {text}", _LATER) from None
             raise StoreError(f"{where}: {text}", "see what the message names") from None
+
+
+def within(limit: float, who: str, call: Callable[..., T], *given: Any, **named: Any) -> T:
+    """Return what a call to a catalog returns. Raises StoreAway after ``limit`` seconds.
+
+    The libraries limit some of their calls or none, so the call has a thread. A call that does not
+    return in time cannot be ended, so its thread stays.
+    """
+    answer, is_late = Future[T](), Event()
+
+    def work() -> None:
+        try:
+            answer.set_result(call(*given, **named))
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            answer.set_exception(error)
+        if is_late.is_set():
+            # DuckDB aborts the process when a lost connection is given back.
+            Event().wait()
+
+    thread = Thread(target=work, name="catalog", daemon=True)
+    thread.start()
+    thread.join(limit)
+    is_late.set()
+    if not answer.done():
+        raise StoreAway(f"{who} has not answered for {limit:g} seconds", _LATER)
+    return answer.result()
 
 
 def writer_of(name: str) -> type[Lakehouse]:

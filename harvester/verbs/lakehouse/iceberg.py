@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from os import environ
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 from pyiceberg import exceptions
-from pyiceberg.catalog import load_catalog
+from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.io.pyarrow import parquet_file_to_data_file, pyarrow_to_schema
 from pyiceberg.manifest import DataFile, DataFileContent, ManifestContent, ManifestFile
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
@@ -36,7 +36,7 @@ from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
 from harvester.manifest.option_values import spelled
 from harvester.tables.columns import with_field_ids
-from harvester.verbs.lakehouse.formats import Lake, Lakehouse
+from harvester.verbs.lakehouse.formats import CALL_LIMIT, Lake, Lakehouse, within
 from harvester.verbs.lakehouse.plan import source_of
 from harvester.verbs.lakehouse.tables import PREFIX, Copy, LakeTable, Swap, TableState
 
@@ -61,7 +61,10 @@ class Tables(Lakehouse):
         logging.getLogger("pyiceberg").addHandler(logging.NullHandler())
         with self._errors():
             options = _options(lake.place, lake.catalog, lake.warehouse)
-            self._catalog = load_catalog(_CATALOG, **options)
+            self._catalog = within(CALL_LIMIT, self._who, load_catalog, _CATALOG, **options)
+        for call in Catalog.__abstractmethods__:
+            # On the catalog itself, because tables ask it when they commit.
+            setattr(self._catalog, call, _limited(self._catalog, call, self._who))
         weakref.finalize(self, self._catalog.close)
 
     @classmethod
@@ -223,6 +226,15 @@ class _FileSwap(_OverwriteFiles):
         return writer.to_manifest_file()
 
 
+def _limited(catalog: Catalog, call: str, who: str) -> Callable[..., Any]:
+    """Return a call of a catalog that ends in time, or raises StoreAway."""
+
+    def limited(*given: Any, **named: Any) -> Any:
+        return within(CALL_LIMIT, who, getattr(type(catalog), call), catalog, *given, **named)
+
+    return limited
+
+
 def _swapped(
     change: Transaction, cursor: str | None, added: Sequence[str], removed: Sequence[DataFile]
 ) -> str:
@@ -258,7 +270,8 @@ def _options(place: Path | str, catalog: str | None, warehouse: str | None) -> d
         raise UsageError(f"{given}: has a password", "set PGPASSWORD, or use ~/.pgpass")
     options = {
         "type": kind,
-        "uri": uri,
+        # Without a driver SQLAlchemy 2.1 takes one that pyiceberg does not bring.
+        "uri": re.sub("^postgresql:", "postgresql+psycopg2:", uri),
         "warehouse": warehouse,
         # As the store reads them; the keys pyiceberg finds by itself.
         "s3.endpoint": environ.get("AWS_ENDPOINT_URL") or environ.get("AWS_ENDPOINT"),

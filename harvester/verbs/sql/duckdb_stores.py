@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib.util import find_spec
 from os import environ
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harvester.core.errors import HarvesterError
@@ -62,21 +65,28 @@ def reach_store(
 def load_extension(
     con: duckdb.DuckDBPyConnection, extension: str, place: str, instead: str
 ) -> None:
-    """Load an extension, and install it first where the connection may do so by itself."""
+    """Load an extension that is installed, or the file of its package on the index.
+
+    Without either it is installed, where the connection may do so by itself.
+    """
     may_install = con.execute("select current_setting('autoinstall_known_extensions')").fetchone()
-    package = f"duckdb-extension-{extension}"
+    package = f"duckdb_extension_{extension}"
     advice = (
-        f"run `install {extension}` in DuckDB on a machine with a network, or `install` the file of"
-        f" `pip install {package}` of DuckDB's version, {instead}"
+        f"`pip install {package.replace('_', '-')}` of DuckDB's version, or run `install"
+        f" {extension}` in DuckDB on a machine with a network, {instead}"
     )
     problem = f"{place}: DuckDB cannot load its extension {extension}, which reads it"
-    try:
-        _execute(con, f"load {extension}", problem, advice)
-    except HarvesterError:
-        if not (may_install and may_install[0]):
-            raise
-        _execute(con, f"install {extension}", problem, advice)
-        _execute(con, f"load {extension}", problem, advice)
+    spec = find_spec(package)
+    folders = spec.submodule_search_locations if spec else None
+    files = [file for folder in folders or () for file in Path(folder).rglob("*.duckdb_extension")]
+    for name in (extension, *(dialect_of("duckdb").text(str(file)) for file in files)):
+        with suppress(HarvesterError):
+            _execute(con, f"load {name}", problem, advice)
+            return
+    if not (may_install and may_install[0]):
+        raise HarvesterError(problem, advice)
+    _execute(con, f"install {extension}", problem, advice)
+    _execute(con, f"load {extension}", problem, advice)
 
 
 def _execute(con: duckdb.DuckDBPyConnection, statement: str, problem: str, advice: str) -> None:
