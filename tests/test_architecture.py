@@ -239,7 +239,7 @@ MAX_CODE = {
     "storage": 4_494,
     "engine": 886,
     "runs": 4_435,
-    "verbs": 4_943,
+    "verbs": 4_992,
     "readers": 542,
     "cli": 2_776,
     "sandbox": 817,

@@ -42,6 +42,8 @@ def version_of(path: Path) -> Any:
         return int(
             json.loads(text[text.rindex(b'{"version"') :].partition(b"}")[0] + b"}")["version"]
         )
+    if path.parent.name == "index":
+        return path.read_bytes()[0]
     if path.name.endswith(LINES):
         return min(json.loads(line).get("version", 0) for line in unpack(path.read_bytes()))
     found = json.loads(path.read_text("utf-8"))
