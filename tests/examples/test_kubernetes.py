@@ -349,9 +349,11 @@ def test_the_image_is_made_without_an_index() -> None:
 
 def test_the_builder_gets_no_secret() -> None:
     """It gets the files that the image is built from, and nothing else that lies in a checkout."""
-    assert copied() == {"dist/wheelhouse", "tools/release/image_root.py"}
+    wheels = "dist/wheelhouse${EXTRAS:+-${EXTRAS}}"
+    assert copied() == {wheels, "tools/release/image_root.py"}
     for name in (
         *("tools/release/image_root.py", "dist/wheelhouse/requirements.txt"),
+        "dist/wheelhouse-lakehouse/requirements.txt",
         "dist/wheelhouse/wechat_harvester-0.1.0-py3-none-any.whl",
     ):
         assert is_sent(name), name
