@@ -159,7 +159,7 @@ class _At(Weather):
 
 
 @pytest.mark.parametrize(
-    "number", [12, *(pytest.param(number, marks=pytest.mark.long) for number in (0, 30, 60))]
+    "number", [12, *(pytest.param(number, marks=pytest.mark.long) for number in (0, 25, 40))]
 )
 def test_a_key_that_expires(tmp_path: Path, s3_output: Output, number: int) -> None:
     """In the middle of a run another one may help; at first contact the user has to."""
