@@ -114,8 +114,10 @@ class Pipeline:
         self._workers = anyio.CancelScope()
         datasets = {each.dataset.name: each.dataset for _, each in pairs(self.scheduler.queues)}
         self._months = self.scheduler.abandoned.months
-        clock = self.clock
-        self._writer = RawWriter(self.tree, self.run_id, self._on_durable, lambda: clock.behind)
+        clock, count = self.clock, self.transport.in_hand.count
+        self._writer = RawWriter(
+            self.tree, self.run_id, self._on_durable, lambda: clock.behind, count
+        )
         self._publishing = PublishQueue(self.tree, datasets, self.on_published, self._trusted_times)
         self._trusted_from = 0
         self._guided = defaultdict[str, list[str]](list)
@@ -190,6 +192,8 @@ class Pipeline:
                 is_empty = fetch.is_empty(outcome)
                 self._count_answer(attempt, len(outcome), is_empty=is_empty)
                 await self._keep(attempt, asked_at, outcome, is_empty=is_empty)
+            # Otherwise each worker has a body in memory while it waits for the next one.
+            del outcome
 
     async def _hand_back(self, attempt: Attempt, asked_at: int, outcome: RefusedAttempt) -> None:
         """Hand a failed attempt back to the scheduler, or keep its answer as evidence."""

@@ -30,8 +30,8 @@ RAW_BYTES = 256 << 20
 """Past so many bytes in the raw log, everything in it is published."""
 
 RAW_GROUPS = 400
-"""Past so many groups with answers of a month, the month is published: each of them costs a publish
-an eighth of a megabyte while it lasts."""
+"""Past so many groups with answers of a month, the month is published, before there are more than
+`raw_log.MERGED_GROUPS`; of more it is published in parts."""
 
 ROUND_SECONDS = 5.0
 """Maximum duration of a publish round, in seconds. Followers see its files at its end."""
@@ -116,6 +116,9 @@ class PublishQueue:
         if not any(key in needed for needed in self._needed.values()):
             return
         groups = [group for group, months in self._unpublished.items() if key in months]
+        if len(groups) > raw_log.MERGED_GROUPS:
+            groups = groups[: raw_log.MERGED_GROUPS]
+            self._queue.appendleft(key)
         what = self.datasets[key.dataset], key, groups, self.trusted_times()
         done = await to_thread.run_sync(publish.publish, self.tree, *what, limiter=self._thread)
         self._round.append(done)

@@ -34,12 +34,14 @@ class RawWriter:
     """Gathers answers and writes them; ``on_durable`` gets each safe group and its answers.
 
     ``behind`` returns by how many seconds days settle earlier than by the clock of the run.
+    ``in_hand`` gets the bytes that are more to be written, or fewer.
     """
 
     tree: Tree
     run_id: str
     on_durable: Callable[[Group, list[tuple[Attempt, RawAnswer]]], None]
     behind: Callable[[], float]
+    in_hand: Callable[[int], None]
 
     def __post_init__(self) -> None:
         """Begin with an empty buffer."""
@@ -55,6 +57,7 @@ class RawWriter:
         """Take the answer to an attempt. Waits only while the disk is far behind."""
         self._held.setdefault(attempt.queue.bucket, []).append((attempt, answer))
         self._bytes += len(answer.body)
+        self.in_hand(len(answer.body))
         if self._bytes >= GROUP_BYTES:
             self._due.set()
         while self._bytes >= _MAX_BUFFERED:
@@ -90,4 +93,5 @@ class RawWriter:
                 math.ceil(self.behind()),
                 limiter=self._thread,
             )
+            self.in_hand(-sum(len(answer.body) for _, answer in answers))
             self.on_durable(group, answers)

@@ -28,7 +28,7 @@ from harvester.storage.layout import RAW, Tree
 from harvester.storage.partition_reader import DataFile
 from harvester.storage.partition_writer import NewFile
 from harvester.storage.publication import DIFFERING, Published, QuarantinedDay
-from harvester.storage.raw_log import DamagedGroup, Group
+from harvester.storage.raw_log import MERGED_GROUPS, UNREAD, DamagedGroup, Group
 from harvester.tables import coverage, decode_batch, merge
 from harvester.tables.columns import arrow_schema
 from harvester.tables.corrections import AnsweredOn, DecodedAnswer
@@ -136,8 +136,11 @@ def recover(
         )
     # Newest month first, as runs publish.
     for partition in sorted(due, key=lambda each: (-each.month, each)):
-        mine = [group for group in groups if group.bucket == partition.bucket]
-        tell(publish(tree, datasets[partition.dataset], partition, mine, TrustedTimes(now)))
+        name, month, bucket = partition
+        mine = [each for each in groups if each.bucket == bucket and (name, month) in each.months]
+        while mine:
+            part, mine = mine[:MERGED_GROUPS], mine[MERGED_GROUPS:]
+            tell(publish(tree, datasets[name], partition, part, TrustedTimes(now)))
     for group in groups:
         raw_log.delete(tree, group)
     return moved
@@ -299,11 +302,12 @@ def _decoded_answers(update: _PartitionUpdate, groups: list[Group]) -> Iterator[
 
     Consecutive days of a batch stay one slice all the way to the file.
     """
-    read = decode_batch.batch_decoder(update.dataset)
+    month = range(calendar.month_begin(update.month), calendar.month_end(update.month) + 1)
+    read = decode_batch.batch_decoder(update.dataset, month)
     streams = [_answers(update, group) for group in groups]
     # A merge of one stream costs a heap operation an answer for nothing.
     in_order = heapq.merge(*streams, key=_window_order) if len(streams) > 1 else streams[0]
-    for batch in decode_batch.batches(in_order):
+    for batch in decode_batch.batches(each for each in in_order if each[0].body is not UNREAD):
         found = read(batch)
         for (answer, stamp), decoded in zip(batch, found, strict=True):
             reason = update.trusted.untrusted.get(answer.window.appid)
@@ -315,7 +319,7 @@ def _answers(update: _PartitionUpdate, group: Group) -> Iterator[tuple[RawAnswer
     latest = update.now * 1_000_000
     stamp = Provenance(int(min(group.fetched_at, latest)), group.run_id, group.behind)
     try:
-        for answer in group.answers(update.dataset.name, update.month):
+        for answer in group.by_turns(update.dataset.name, update.month):
             # 0 stands for unknown: older than any other, and too early to settle a day.
             yield answer if answer.asked_at <= update.now else answer._replace(asked_at=0), stamp
     except DamagedGroup:

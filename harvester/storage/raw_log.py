@@ -33,7 +33,16 @@ from harvester.storage.layout import MONTHS, RAW, Tree
 from harvester.storage.state import json_file
 
 BATCH_BYTES = 128 << 10
-"""Total length of bodies at which a batch is closed."""
+"""Most memory of the answers of a batch, unless it holds a longer one alone."""
+
+_ANSWER_BYTES = 400
+"""Memory of an answer beside its body."""
+
+MERGED_GROUPS = 512
+"""Most groups that are merged at once. Each holds a batch, or no body: at most 64 MiB together."""
+
+UNREAD = bytes(bytearray(b"unread"))
+"""Body of an answer whose turn has not come: this very object."""
 
 MAX_BATCH_BYTES = 64 << 20
 """Most memory of a batch: `BATCH_BYTES`, the longest answer, and room."""
@@ -113,13 +122,26 @@ class Group:
         The file is open only while a batch is read, because a publish reads hundreds of groups at
         once. Raises DamagedGroup and StoreError.
         """
+        return (each for each in self.by_turns(dataset, month) if each.body is not UNREAD)
+
+    def by_turns(self, dataset: str, month: Month) -> Iterator[RawAnswer]:
+        """Yield them for a merge of many groups: a long one comes as `UNREAD` first.
+
+        Its body is read once the merge has taken that, and so wants it next.
+        """
         places = accumulate((batch.length for batch in self.batches), initial=0)
         for at, batch in zip(places, self.batches, strict=False):
             if batch.dataset == dataset and month in batch.months:
                 found = _read(self.path, at, batch, month)
                 for appid in {answer.window.appid for answer in found}:
                     self._refuse_foreign(appid)
-                yield from found
+                if batch.size <= BATCH_BYTES:
+                    yield from found
+                    continue
+                found = [answer._replace(body=UNREAD) for answer in found]
+                for place, answer in enumerate(found):
+                    yield answer
+                    yield _read(self.path, at, batch, month)[place]
 
     def _refuse_foreign(self, appid: str) -> None:
         """Raise DamagedGroup for an account of another bucket: its rows would be there twice."""
@@ -237,11 +259,11 @@ def _batches_of(ordered: list[RawAnswer]) -> Iterator[list[RawAnswer]]:
     part: list[RawAnswer] = []
     size = 0
     for answer in ordered:
-        if part and (size >= BATCH_BYTES or answer.window.dataset != part[0].window.dataset):
+        size += _ANSWER_BYTES + len(answer.body)
+        if part and (size > BATCH_BYTES or answer.window.dataset != part[0].window.dataset):
             yield part
-            part, size = [], 0
+            part, size = [], _ANSWER_BYTES + len(answer.body)
         part.append(answer)
-        size += len(answer.body)
     yield part
 
 

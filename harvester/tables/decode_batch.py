@@ -56,11 +56,12 @@ class _NeedsRowDecoding(Exception):
     """A batch whose answers must be decoded one by one."""
 
 
-def batch_decoder(dataset: Dataset) -> BatchDecoder:
+def batch_decoder(dataset: Dataset, kept: range = range(1 << 31)) -> BatchDecoder:
     """Return the decoder of batches of a dataset's answers, which never raises an exception.
 
     The days of a regular batch are slices of one Arrow batch in the dataset's schema. Those of an
-    irregular one are slices of a few.
+    irregular one are slices of a few. An answer is checked as a whole, and then loses the rows of
+    days that are not ``kept``: a slice holds its batch in memory, and a year has twelve months.
     """
     schema, check, one_by_one = arrow_schema(dataset), check_of(dataset), decoder(dataset)
     # The answers of a publish so far, and those that each undeclared member puts in doubt.
@@ -69,7 +70,7 @@ def batch_decoder(dataset: Dataset) -> BatchDecoder:
     def in_pieces(batch: Sequence[SourcedAnswer]) -> Iterator[BatchResult]:
         # Each becomes Arrow before the next is decoded: Python's objects take 8 times the memory.
         for piece in batches(batch, _PIECE_BYTES):
-            decoded = [one_by_one(answer.window, answer.body) for answer, _ in piece]
+            decoded = [_within(kept, one_by_one(answer.window, answer.body)) for answer, _ in piece]
             yield from _to_arrow(schema, check, piece, _without_new(seen, decoded))
 
     if dataset.nesting is not Nesting.FLAT:
@@ -82,13 +83,18 @@ def batch_decoder(dataset: Dataset) -> BatchDecoder:
 
     def whole(batch: Sequence[SourcedAnswer]) -> Iterable[BatchResult]:
         try:
-            found = _decode_clean(dataset, schema, options, batch)
+            found = _decode_clean(dataset, kept, schema, options, batch)
             seen[""] += len(batch)
             return found
         except Exception:  # noqa: BLE001 - a bug must not stop the answers that can be decoded
             return in_pieces(batch)
 
     return whole
+
+
+def _within(kept: range, found: Decoded) -> Decoded:
+    """Return the content of an answer without the rows of days that are not kept."""
+    return found._replace(days={day: rows for day, rows in found.days.items() if day in kept})
 
 
 def _without_new(seen: Counter[str], decoded: list[Decoded]) -> list[Decoded]:
@@ -160,6 +166,7 @@ def _to_arrow(
 
 def _decode_clean(
     dataset: Dataset,
+    kept: range,
     schema: pa.Schema,
     options: pj.ParseOptions,
     batch: Sequence[SourcedAnswer],
@@ -181,13 +188,19 @@ def _decode_clean(
     day = columns[DATE_COLUMN].cast(pa.int32())
     _check_windows(day, windows, parents)
     _check_order(_sort_key(dataset, day, columns), parents)
+    wanted = _inside(day, *pa.array([kept.start, kept.stop - 1], pa.int32()))
+    if not pc.all(wanted).as_py():
+        columns = {name: values.filter(wanted) for name, values in columns.items()}
+        day, parents = day.filter(wanted), parents.filter(wanted)
+        if not len(day):
+            return [DecodeResult({}, {}) for _ in batch]
     table = pa.RecordBatch.from_arrays(
         [
             pa.array([window.appid for window in windows]).take(parents),
             *columns.values(),
             pa.array([source.fetched_at for _, source in batch], schema.types[-3]).take(parents),
             pa.array([source.run_id for _, source in batch]).take(parents),
-            pa.nulls(len(rows), pa.string()),
+            pa.nulls(len(day), pa.string()),
         ],
         schema=schema,
     )
@@ -236,13 +249,14 @@ def _convert_hours(values: pa.Array) -> pa.Array:
 
 
 def _check_windows(day: pa.Array, windows: Iterable[Window], parents: pa.Array) -> None:
-    begins, ends = zip(*((window.begin, window.end) for window in windows), strict=True)
-    inside = pc.and_(
-        pc.greater_equal(day, pa.array(begins, pa.int32()).take(parents)),
-        pc.less_equal(day, pa.array(ends, pa.int32()).take(parents)),
-    )
+    edges = zip(*((window.begin, window.end) for window in windows), strict=True)
+    inside = _inside(day, *(pa.array(each, pa.int32()).take(parents) for each in edges))
     if not pc.all(inside).as_py():
         raise _NeedsRowDecoding("a row outside of its window")
+
+
+def _inside(day: pa.Array, begin: pa.Array | pa.Scalar, end: pa.Array | pa.Scalar) -> pa.Array:
+    return pc.and_(pc.greater_equal(day, begin), pc.less_equal(day, end))
 
 
 def _sort_key(dataset: Dataset, day: pa.Array, columns: dict[str, pa.Array]) -> pa.Array:

@@ -9,7 +9,8 @@ aiohttp's, but some of these parts are undocumented, so aiohttp's version has an
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
@@ -26,7 +27,16 @@ from harvester.wechat.connection_pool import ConnectionPool
 MAX_BODY = 16 * 1024 * 1024
 """Maximum bytes of an answer, decompressed; WeChat's longest are some hundred KiB."""
 
+MAX_READING = 16 << 20
+"""Bytes of unfinished answers past which the oldest of them is read alone."""
+
+MAX_READ = 8 << 20
+"""Bytes of answers that are not durable yet past which nothing is read."""
+
 _MAX_HEADS = 2048
+_READ_AHEAD = 64 << 10
+"""Half of the bytes of a body that a connection takes in before it waits for its reader."""
+
 _SWITCHING_PROTOCOLS = 101
 
 
@@ -40,6 +50,54 @@ class HttpResponse(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     connection: int
+
+
+class BytesInHand:
+    """Counter of the bytes of answers on their way from the network to the disk.
+
+    There are at most `MAX_READING`, `MAX_READ`, twice the longest body, and what each connection
+    has received unasked. ``on_wait`` is called whenever a reader has waited.
+    """
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.on_wait: Callable[[], None] = lambda: None
+        # The oldest comes first.
+        self._reading: dict[object, int] = {}
+        self._changed = asyncio.Event()
+
+    def count(self, read: int) -> None:
+        """Count so many more bytes as read, or fewer once they are durable."""
+        self.read += read
+        if read <= 0:
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    async def read_body(self, content: aiohttp.StreamReader) -> bytes:
+        """Read a whole body, or just over `MAX_BODY` bytes if it is longer."""
+        parts, reader = [await content.readany()], object()
+        if content.at_eof():
+            return parts[0]
+        size = self._reading[reader] = len(parts[0])
+        try:
+            while size <= MAX_BODY:
+                while self._must_wait(reader):
+                    await self._changed.wait()
+                    self.on_wait()
+                if not (part := await content.readany()):
+                    break
+                parts.append(part)
+                size = self._reading[reader] = size + len(part)
+            return b"".join(parts)
+        finally:
+            del self._reading[reader]
+            self.count(0)
+
+    def _must_wait(self, reader: object) -> bool:
+        # The oldest waits for the disk alone, or unfinished answers would wait for each other.
+        is_oldest = next(iter(self._reading)) is reader
+        too_many = sum(self._reading.values()) > MAX_READING
+        return self.read > MAX_READ or (too_many and not is_oldest)
 
 
 Exchange: TypeAlias = Coroutine[Any, Any, HttpResponse]
@@ -79,6 +137,7 @@ class AccountCalls:
         # Cached, because an account has many windows.
         self._post_head = lru_cache(_MAX_HEADS)(self._new_post_head)
         self.pool = ConnectionPool(self._connect, max_connections)
+        self.in_hand = BytesInHand()
 
     # These methods are no coroutine functions, because one more coroutine for each call costs time.
 
@@ -100,14 +159,14 @@ class AccountCalls:
             transport = protocol.transport
             if transport is None:
                 raise aiohttp.ServerDisconnectedError
-            protocol.set_response_params(read_until_eof=True)
+            protocol.set_response_params(read_until_eof=True, read_bufsize=_READ_AHEAD)
             # Here, because a token or a connection may have taken long since it was handed out.
             refuse_without_lease(self._hold)
             transport.write(request)
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != _SWITCHING_PROTOCOLS:
                 message, content = await protocol.read()
-            body = await read_body(content)
+            body = await read_body(content, self.in_hand)
             response = HttpResponse(message.code, message.headers, body, id(protocol))
         except BaseException:
             self.pool.discard(connection)
@@ -141,20 +200,13 @@ def refuse_without_lease(hold: Hold) -> None:
         raise NotStarted("the lease of this run's buckets was not renewed in time")
 
 
-async def read_body(content: aiohttp.StreamReader) -> bytes:
+async def read_body(content: aiohttp.StreamReader, in_hand: BytesInHand) -> bytes:
     """Read the whole body, or just over `MAX_BODY` bytes if it is longer."""
     if content.is_eof() and content.exception() is None:
         # It came in one piece with its head, as most do. To read it would resume the transport and
         # the parser, which costs more than to parse it did.
         return b"".join(content._buffer)  # noqa: SLF001 - as the decision 0021 says
-    first = await content.readany()
-    if content.at_eof():
-        return first
-    parts, size = [first], len(first)
-    while size <= MAX_BODY and (part := await content.readany()):
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts)
+    return await in_hand.read_body(content)
 
 
 def quoted(value: Secret | str) -> str:

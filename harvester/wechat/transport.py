@@ -34,6 +34,7 @@ from harvester.core.text.safe_text import safe_text
 from harvester.wechat.account_calls import (
     MAX_BODY,
     AccountCalls,
+    BytesInHand,
     HttpResponse,
     quoted,
     read_body,
@@ -73,12 +74,12 @@ class Transport:
     own, which are closed after the answer.
 
     Every call returns the HTTP status and the complete body of the answer. It raises CallTimedOut
-    if that takes longer than ``api.timeout`` seconds in all, and another CallError for any other
-    failure; the error's text names the host and never the URL. An async context manager, to be
-    left in the task that entered it. ``on_date`` gets the Date header of the API's answers, once
-    for each connection and second, before the answer is returned. ``hold`` is asked just before a
-    request to the API is written; once it is lost, the call raises NotStarted. ``pool`` has the
-    open connections of the accounts.
+    if that takes longer than ``api.timeout`` seconds, waits for memory apart, and another CallError
+    for any other failure; the error's text names the host and never the URL. An async context
+    manager, to be left in the task that entered it. ``on_date`` gets the Date header of the API's
+    answers, once for each connection and second, before the answer is returned. ``hold`` is asked
+    just before a request to the API is written; once it is lost, the call raises NotStarted.
+    ``pool`` has the open connections of the accounts, and ``in_hand`` counts bytes of answers.
     """
 
     def __init__(
@@ -126,7 +127,8 @@ class Transport:
             max_connections=max(MAX_OPEN_CONNECTIONS, self._connections),
             hold=self._hold,
         )
-        self.pool = self._calls.pool
+        self.pool, self.in_hand = self._calls.pool, self._calls.in_hand
+        self.in_hand.on_wait = self._restart_clock
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -237,6 +239,9 @@ class Transport:
         if self._timer is None:
             self._timer = self._loop.call_at(deadline, self._expire)
 
+    def _restart_clock(self) -> None:
+        self._start_clock(cast("Task[Any]", asyncio.current_task()))
+
     def _expire(self) -> None:
         now = self._loop.time()
         late = [task for task, deadline in self._deadlines.items() if _PASSED < deadline <= now]
@@ -250,7 +255,7 @@ class Transport:
 async def _read(awaitable: Awaitable[aiohttp.ClientResponse]) -> HttpResponse:
     response = await awaitable
     try:
-        body = await read_body(response.content)
+        body = await read_body(response.content, BytesInHand())
         return HttpResponse(response.status, response.headers, body, id(response))
     finally:
         # Without effect if the body was read to its end: then the connection is used again.

@@ -22,6 +22,7 @@ from harvester.storage import partition_reader, publish, raw_log
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.raw_log import Group, write_group
+from harvester.wechat.account_calls import BytesInHand
 from tests.support.answers import DAILY, MARCH, answer, appid
 from tests.support.output_helpers import ANY_TIME, tree_at
 
@@ -78,6 +79,26 @@ def test_a_month_with_too_many_groups(disk: Tree, monkeypatch: pytest.MonkeyPatc
     groups = [group(disk, number, 0) for number in (1, 2)]
     groups += [group(disk, 3, 1, APRIL), group(disk, 4, APRIL)]
     assert anyio.run(published_early, disk, groups, 1) == [MONTH]
+
+
+def test_more_groups_than_are_merged_at_once(disk: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their month is published in parts, and no group is left."""
+    monkeypatch.setattr(raw_log, "MERGED_GROUPS", 2)
+    told, merged = Told(3), []
+
+    def count(*what: Any) -> Published:
+        merged.append(len(what[3]))
+        return real(*what)
+
+    real = publish.publish
+    monkeypatch.setattr(publish, "publish", count)
+    work = PublishQueue(disk, dict(CATALOGUE), told, lambda: ANY_TIME)
+    for number in range(5):
+        work.add(group(disk, number, 0))
+    work.close()
+    anyio.run(work.run)
+    assert merged == [2, 2, 1]
+    assert raw_log.unpublished(disk, [0])[0] == []
 
 
 def test_too_many_bytes(disk: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +231,7 @@ async def test_threads_that_hang_keep_no_answer_from_being_written_and_published
         work.add(durable)
         work.close()
 
-    writer = RawWriter(disk, "run", on_durable, lambda: 0.0)
+    writer = RawWriter(disk, "run", on_durable, lambda: 0.0, BytesInHand().count)
     async with anyio.create_task_group() as tasks:
         for _ in range(50):
             tasks.start_soon(in_thread, hang.wait)

@@ -321,6 +321,19 @@ def test_recovering(tree: Tree) -> None:
     assert len(found) == 3
 
 
+def test_more_groups_than_are_merged_at_once_are_recovered_in_parts(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file has all rows in the end, and each answer counts once."""
+    monkeypatch.setattr(publish, "MERGED_GROUPS", 2)
+    for number in range(5):
+        write_group(tree, 0, "run", [of_day(MARCH + number)])
+    found: list[Published] = []
+    assert recover(tree, CATALOGUE, [0], found.append, now=lambda: math.inf) == []
+    assert [done.rows_after for done in found] == [48, 96, 120]
+    assert all_names(tree, RAW) == []
+
+
 def test_recovered_groups_stand_until_every_publication_is_recorded(tree: Tree) -> None:
     """A run that is killed while it recovers leaves them to the next one."""
     write_group(tree, 0, "dead", [of_day(MARCH + day, 1) for day in (0, 40)])

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import errno
+import heapq
 import os
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from harvester.storage import raw_log
 from harvester.storage.backends import regular_files
 from harvester.storage.layout import Tree
 from harvester.storage.raw_log import (
+    UNREAD,
     DamagedGroup,
     Group,
     open_group,
@@ -95,6 +98,56 @@ def test_what_is_written_is_read(tree: Tree, answers: list[RawAnswer]) -> None:
             assert bool(expected) <= ((dataset, month) in group.months)
     assert open_group(group.name, group.path) == group
     raw_log.delete(tree, group)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 40), st.integers(0, 300_000), st.booleans()),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_no_batch_takes_more_memory_than_a_batch_may(drawn: list[tuple[int, int, bool]]) -> None:
+    """Whatever the lengths and their order; a longer answer is in a batch of its own."""
+    answers = [
+        RawAnswer(
+            Window(appid(number), (HOURLY if hourly else DAILY).name, 0, 0), 1, 0, b" " * size
+        )
+        for number, size, hourly in drawn
+    ]
+    cut = [*raw_log._batches_of(sorted(answers, key=raw_log._group_order))]
+    assert [each for part in cut for each in part] == sorted(answers, key=raw_log._group_order)
+    for part in cut:
+        taken = sum(raw_log._ANSWER_BYTES + len(each.body) for each in part)
+        assert taken <= raw_log.BATCH_BYTES or len(part) == 1
+
+
+def test_a_merge_holds_no_long_answer_whose_turn_has_not_come(tree: Tree) -> None:
+    """Each of many groups holds a small batch, or the window of a long answer without its body."""
+    long, count = 1 << 20, 12
+    groups = [
+        write_group(
+            tree,
+            0,
+            "run",
+            [
+                RawAnswer(Window(appid(number + 50 * step), DAILY.name, MARCH, MARCH), 1, 0, body)
+                for step, body in enumerate((b"a" * long, b"b", b"c" * long))
+            ],
+        )
+        for number in range(count)
+    ]
+    streams = [group.by_turns(DAILY.name, MONTH) for group in groups]
+    tracemalloc.start()
+    try:
+        merged = heapq.merge(*streams, key=lambda answer: answer.window)
+        found = [len(each.body) for each in merged if each.body is not UNREAD]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == [long] * count + [1] * count + [long] * count
+    # One is read: as its bytes in the file, as those of its batch, and as its body.
+    assert peak < count * raw_log.BATCH_BYTES + 3 * long
 
 
 def test_a_group_opened_again_has_the_same_index(outputs: Outputs) -> None:

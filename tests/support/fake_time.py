@@ -40,6 +40,7 @@ from harvester.runs.runtime import RunOptions
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import Reply, Request, date_text
 from harvester.storage.layout import Tree
+from harvester.wechat.account_calls import BytesInHand
 from harvester.wechat.connection_pool import ConnectionPool
 from tests.support.faulty_wechat import Wire, wire_of
 from tests.support.run_harness import RunHarness, run_once
@@ -198,6 +199,7 @@ class _Transport:
         self._net = net
         self._on_date = on_date
         self.pool = ConnectionPool(_no_connection, 1)
+        self.in_hand = BytesInHand()
 
     async def __aenter__(self) -> Self:
         return self

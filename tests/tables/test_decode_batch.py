@@ -103,6 +103,24 @@ def test_irregular_answers_become_arrow_in_pieces(
     assert len({id(day.batch) for day in found}) > 1
 
 
+@pytest.mark.parametrize("added", [{}, {"surplus": 1}])
+@pytest.mark.parametrize("dataset", ["user_summary", "interface_summary_hour", "article_read"])
+def test_only_rows_of_the_kept_days_are_in_memory(dataset: str, added: dict[str, int]) -> None:
+    """An answer of twelve months is checked as a whole, and holds the rows of one."""
+    rows = [row for day in range(40) for row in expected_rows(dataset, appid(1), BEGIN + day)]
+    rows[0] |= added
+    window = Window(appid(1), dataset, BEGIN, BEGIN + 39)
+    each = RawAnswer(window, 1_800_000_000, 0, json.dumps({"list": rows}).encode())
+    read, stamp = CATALOGUE[dataset], Provenance(1, "run")
+    [whole] = batch_decoder(read)([(each, stamp)])
+    for kept in (range(BEGIN + 5, BEGIN + 9), range(BEGIN + 50, BEGIN + 60)):
+        [found] = batch_decoder(read, kept)([(each, stamp)])
+        days = {day: rows for day, rows in whole.days.items() if day in kept}
+        assert tuples(found) == tuples(whole._replace(days=days))
+        held = {id(part.batch): len(part.batch) for part in found.days.values()}
+        assert sum(held.values()) == sum(part.length for part in days.values())
+
+
 def test_batches_are_bounded_by_their_answers_and_by_their_bytes() -> None:
     """Every answer is in one batch, in its order, and no batch is longer than it may be."""
     small = answer_of("interface_summary", 1, BEGIN, [])

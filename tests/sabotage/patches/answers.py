@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.sabotage.run import Sabotage
 
 ACCOUNT_CALLS = "harvester/wechat/account_calls.py"
+RAW_LOG = "harvester/storage/raw_log.py"
 PROVIDERS = "harvester/wechat/auth/token_providers.py"
 COMPONENT = "harvester/wechat/auth/component.py"
 FORCED = "harvester/storage/state/forced_refreshes.py"
@@ -32,9 +33,30 @@ SABOTAGES = (
     Sabotage(
         "body-read-without-end",
         ACCOUNT_CALLS,
-        "size <= MAX_BODY and",
-        "",
+        "while size <= MAX_BODY:",
+        "while True:",
         "tests/wechat/test_transport.py::test_an_endless_answer_is_refused",
+    ),
+    Sabotage(
+        "answers-in-hand-not-bounded",
+        ACCOUNT_CALLS,
+        "while self._must_wait(reader):",
+        "while False:",
+        "tests/wechat/test_bytes_in_hand.py::test_the_bytes_in_hand_never_exceed_their_bound",
+    ),
+    Sabotage(
+        "answers-wait-in-a-merge-with-their-bodies",
+        RAW_LOG,
+        "if batch.size <= BATCH_BYTES:",
+        "if True:",
+        "tests/storage/test_raw_log.py::test_a_merge_holds_no_long_answer_whose_turn_has_not_come",
+    ),
+    Sabotage(
+        "rows-of-other-months-held",
+        "harvester/tables/decode_batch.py",
+        "if not pc.all(wanted).as_py():",
+        "if False:",
+        "tests/tables/test_decode_batch.py::test_only_rows_of_the_kept_days_are_in_memory",
     ),
     Sabotage(
         "redirect-accepted",

@@ -136,9 +136,9 @@ SABOTAGES = (
     Sabotage(
         "recovered-group-deleted-before-the-journal",
         PUBLISH,
-        "tell(publish(tree, datasets[partition.dataset], partition, mine, TrustedTimes(now)))",
-        "done = publish(tree, datasets[partition.dataset], partition, mine, TrustedTimes(now));"
-        " [raw_log.delete(tree, group) for group in mine]; tell(done)",
+        "tell(publish(tree, datasets[name], partition, part, TrustedTimes(now)))",
+        "done = publish(tree, datasets[name], partition, part, TrustedTimes(now));"
+        " [raw_log.delete(tree, group) for group in part]; tell(done)",
         "tests/storage/test_publish.py::test_recovered_groups_stand_until_every_publication_is_recorded",
     ),
     Sabotage(
