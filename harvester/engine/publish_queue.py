@@ -30,8 +30,8 @@ RAW_BYTES = 256 << 20
 """Past so many bytes in the raw log, everything in it is published."""
 
 RAW_GROUPS = 400
-"""Past so many groups with answers of a month, the month is published, before there are more than
-`raw_log.MERGED_GROUPS`; of more it is published in parts."""
+"""Number of groups with answers of a month past which the month is published. With more than
+`raw_log.MERGED_GROUPS` of them it is published in parts."""
 
 ROUND_SECONDS = 5.0
 """Maximum duration of a publish round, in seconds. Followers see its files at its end."""

@@ -50,12 +50,12 @@ class RunState(NamedTuple):
         return (whole.names.keys(), whole.jobs) != (manifest.names.keys(), manifest.jobs)
 
     def with_paused(self, want: wanted_days.Wanted) -> wanted_days.Wanted:
-        """Return the wanted days with those of paused accounts, which the tables have too."""
+        """Return the wanted days, and those of paused accounts: the tables have both."""
         if self.is_narrowed or not wanted_days.paused_accounts(self.whole):
             return want
         return wanted_days.wanted(self.whole, self.as_of, paused_too=True)
 
     def scan(self, want: wanted_days.Wanted) -> Scan:
-        """Return what the files have now of the wanted days, those of paused accounts too."""
+        """Return what the files have now of the days of `with_paused`."""
         now, datasets = self.context.clock(), self.manifest.datasets
         return coverage_scan.read(self.tree, self.with_paused(want), now, datasets, self.own)

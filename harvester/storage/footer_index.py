@@ -66,8 +66,9 @@ class _Index:
         if self.contents:
             with pa.CompressedInputStream(pa.BufferReader(self.packed), _CODEC) as stream:
                 for name, (_, length) in self.contents.items():
-                    if length > coverage.MAX_PAYLOAD_BYTES:
-                        raise ValueError("payload is longer than that of any month")
+                    # Of a negative length the stream would be read to its end.
+                    if not 0 <= length <= coverage.MAX_PAYLOAD_BYTES:
+                        raise ValueError("no payload of a month has this length")
                     yield name, stream.read(length)
 
 
@@ -95,7 +96,7 @@ class _Draft:
 def coverages(
     tree: Tree, wanted: Iterable[tuple[Partition, FileInfo]]
 ) -> Iterator[tuple[Partition, Coverage]]:
-    """Yield the coverage of listed files, those of a bucket and dataset together.
+    """Yield the coverage of listed files, one dataset and bucket after the other.
 
     The indexes of buckets that are held are brought up to date. Raises StoreError and OtherVersion
     for a footer that cannot be read, because reading it as empty would ask for its days again.

@@ -93,8 +93,8 @@ FOLDERS = (META_DIR, *TABLES, *CATALOGUE)
 class Listing:
     """Knowledge of a command about an output: its files, listed once, and what it read of some.
 
-    The files are to be listed again once the command has changed some. No other process changes
-    those of a held bucket. What was read is kept by version, up to `MAX_KEPT_BYTES`.
+    The command lists the files again once it has changed some. No other process changes the files
+    of a held bucket. Up to `MAX_KEPT_BYTES` of what was read are kept, by version.
     """
 
     def __init__(self, store: Store) -> None:

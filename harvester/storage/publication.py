@@ -45,8 +45,8 @@ class Published:
     rows were replaced. ``damaged`` has the paths in quarantine of groups that could not be read.
     ``unknown`` has undeclared members, ``missing`` required members without a value, and
     ``delayed`` the windows whose last answer said that WeChat is still computing. ``oddities`` has
-    the first one of each kind and name. ``rechecked`` counts final days that were asked again by
-    lot, by what they rested on, and those of them with other rows.
+    the first one of each kind and name. ``rechecked`` counts the final days that were asked
+    again by lot, by witness; days with other rows are counted a second time, under `DIFFERING`.
     """
 
     dataset: str

@@ -189,12 +189,13 @@ def test_a_planted_payload_of_another_month(filled: Tree) -> None:
     assert read(held(filled)[0]) == as_the_footers_say(filled)
 
 
-def test_a_planted_length(filled: Tree) -> None:
+@pytest.mark.parametrize("length", [coverage.MAX_PAYLOAD_BYTES + 1, -1])
+def test_a_planted_length(filled: Tree, length: int) -> None:
     """A payload longer than that of any month is not read into memory."""
     draft = footer_index._Draft()
     (file, *_) = layout.partitions(filled, DAILY.name).values()
     draft.add(file, b"x")
-    draft._contents[file.name] = file.version, coverage.MAX_PAYLOAD_BYTES + 1
+    draft._contents[file.name] = file.version, length
     filled.store.put(INDEX_NAME, draft.made())
     assert read(held(filled)[0]) == as_the_footers_say(filled)
 

@@ -176,7 +176,7 @@ class Tables(Lakehouse):
         return change.set_properties({"schema.name-mapping.default": names})
 
     def _check_ids(self, table: LakeTable, columns: Schema, added: Sequence[Copy]) -> None:
-        """Raise UsageError for files whose field ids are not those of the table."""
+        """Raise UsageError if a file has other field ids than the table."""
         known = _ids(columns)
         for copy in added:
             if not _ids(pyarrow_to_schema(copy.schema, columns.name_mapping)) <= known:

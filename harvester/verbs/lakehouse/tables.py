@@ -40,7 +40,7 @@ class TableState(NamedTuple):
     the names of its columns. ``cursor`` is the position in the change feed up to which it was
     exported, None if that is not known. ``selection`` is what the export is limited to, empty for
     everything. ``has_erased`` is True if a snapshot removed rows that were deleted for good, and
-    ``has_own_ids`` if the field ids of its columns are not those of the files.
+    ``has_own_ids`` if its columns have other field ids than the files.
     """
 
     version: str
