@@ -229,15 +229,15 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 2_024,
+    "core": 2_025,
     "catalogue": 808,
     "manifest": 1_481,
     "planning": 660,
-    "scheduling": 1_516,
+    "scheduling": 1_530,
     "tables": 2_403,
-    "wechat": 1_596,
+    "wechat": 1_604,
     "storage": 4_509,
-    "engine": 895,
+    "engine": 897,
     "runs": 4_435,
     "verbs": 4_992,
     "readers": 542,

@@ -334,6 +334,10 @@ class BadAnswer(CallError):
     """A response that is no complete JSON document: HTML, truncated, redirect, too large."""
 
 
+class LongAnswer(BadAnswer):
+    """A response that is longer than any that is read whole."""
+
+
 class ForeignPage(BadAnswer):
     """A page or a redirect in the place of an answer, as of a proxy or a sign-in page."""
 

@@ -186,6 +186,8 @@ class Pipeline:
                 continue
             if self.transport.pool.surplus and not self._trusted_from:
                 self._distrust()
+            if fetch.is_long(attempt.window, outcome):
+                self.scheduler.refusals.take_long(attempt)
             if isinstance(outcome, RefusedAttempt):
                 await self._hand_back(attempt, asked_at, outcome)
             else:

@@ -42,6 +42,12 @@ DATASET_AWAY = Rule(
     "others were answered and this dataset was not for a while, so it is left to a later run",
     "Nothing is lost: run again later.",
 )
+TOO_LONG = Rule(
+    Action.DEFER,
+    Scope.DATASET,
+    "answers are longer than any of WeChat's, so the dataset is left to a later run",
+    "Look at what stands between this machine and WeChat: a gateway may add to answers.",
+)
 OUTAGE = Rule(
     Action.DEFER,
     Scope.RUN,

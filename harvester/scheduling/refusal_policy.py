@@ -6,7 +6,7 @@ The scheduler decides what is asked next, and calls `RefusalPolicy.react` for ea
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from harvester.core import calendar
 from harvester.core.config.settings import Retry
@@ -18,6 +18,7 @@ from harvester.scheduling.abandoned import (
     DATASET_AWAY,
     NO_TOKEN,
     OUTAGE,
+    TOO_LONG,
     TOO_MANY_FAILURES,
     Abandonment,
 )
@@ -44,6 +45,10 @@ LEARNERS = 2
 NARROWERS = 3
 """Accounts of which a window that took days along was refused, after which no window of the dataset
 takes any in this run."""
+
+LONG_ANSWERS = 3
+"""Answers of a dataset that are longer than any of WeChat's, after which it is asked no more in
+this run."""
 
 MAX_RETURNS = 2
 """Outages of a run after which a window with no attempts left is queued again."""
@@ -82,6 +87,7 @@ class RefusalPolicy:
         self.shortened_spans: dict[str, int] = {}
         self._learners = defaultdict[str, set[str]](set)
         self._narrowers = defaultdict[str, set[str]](set)
+        self._long = Counter[str]()
         self.retries = 0
         self._handlers = {
             Action.RETRY: self._retry,
@@ -126,6 +132,13 @@ class RefusalPolicy:
         if dataset in self._budget.waiting:
             self._hold_dataset(dataset, is_held=False)
         self._budget.answered(dataset, is_refusal=is_refusal)
+
+    def take_long(self, attempt: Attempt) -> None:
+        """Take in an answer that is longer than any of WeChat's, before it is handed back."""
+        self._long[attempt.window.dataset] += 1
+        if self._long[attempt.window.dataset] == LONG_ANSWERS:
+            for queue, backlog in self._abandoned.affected_by(attempt, Scope.DATASET):
+                self._abandoned.stop_dataset(queue, backlog, TOO_LONG, "")
 
     def start_day(self) -> None:
         """Count a new day. What WeChat said of the quotas of the day before counts no more."""

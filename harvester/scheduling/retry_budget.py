@@ -134,8 +134,7 @@ class RetryBudget:
             self.balance = max(0.0, self.balance - 1)
         is_away = self.never_answered or now - self.since >= AWAY_SECONDS
         if self.balance < 1 or (self.failures >= FAILURES_TO_OPEN and is_away):
-            # Never earlier: an attempt that was in flight must not bring the next probe forward.
-            self.not_before = max(self.not_before, now + self._probe_seconds)
+            self.not_before = now + self._probe_seconds
         in_a_row = self.rows[dataset].failures
         if in_a_row < ALONE_FAILURES or dataset in self.waiting:
             return False

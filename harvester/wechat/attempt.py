@@ -23,6 +23,9 @@ from harvester.wechat.transport import Transport
 _MAX_EMPTY_BYTES = 256
 """An answer without rows is shorter."""
 
+_MAX_DAY_BYTES = 1 << 20
+"""Bytes of an answer for each of its days; WeChat's longest have some hundred KiB."""
+
 _EMPTY_LIST = re.compile(rb'"list"\s*:\s*\[\s*\]')
 
 _NO_ANSWER = Rule(
@@ -94,14 +97,16 @@ class RefusedAttempt:
 
     ``why`` is WeChat's refusal or a network failure in words, safe to print. ``received`` is the
     body as it came, which may repeat a secret. It ``is_evidence``, kept if no better answer comes,
-    if it is JSON but neither rows nor a refusal. An attempt ``is_unsent`` if no data call was made,
-    because no token came, and ``is_withheld`` if none was asked for, because WeChat gives none.
+    if it is JSON but neither rows nor a refusal. It ``is_long`` if no more of it was read.
+    An attempt ``is_unsent`` if no data call was made, because no token came, and ``is_withheld`` if
+    none was asked for, because WeChat gives none.
     """
 
     rule: Rule
     why: Refusal | str
     received: bytes = field(default=b"", repr=False)
     is_evidence: bool = False
+    is_long: bool = False
     is_unsent: bool = False
     is_withheld: bool = False
 
@@ -127,7 +132,8 @@ async def attempt(
         asked = days_body(window.begin, window.end)
         status, body = await transport.post(window.appid, dataset.path, asked, token)
     except errors.CallError as error:
-        return RefusedAttempt(_rule_of(error), str(error))
+        is_long = isinstance(error, errors.LongAnswer)
+        return RefusedAttempt(_rule_of(error), str(error), is_long=is_long)
     try:
         refusal = refusal_of(status, body)
     except errors.Malformed as error:
@@ -180,6 +186,14 @@ def _rule_after(window: Window, refusal: Refusal, tokens: TokenCache, token: Sec
 
 def _rule_of(error: Exception) -> Rule:
     return next(rule for kind, rule in _RULES if isinstance(error, kind))
+
+
+def is_long(window: Window, outcome: bytes | RefusedAttempt) -> bool:
+    """Return whether an answer is longer than any of WeChat's for so many days."""
+    body = outcome.received if isinstance(outcome, RefusedAttempt) else outcome
+    if len(body) <= _MAX_DAY_BYTES:
+        return isinstance(outcome, RefusedAttempt) and outcome.is_long
+    return len(body) > _MAX_DAY_BYTES * (window.end - window.begin + 1)
 
 
 def is_empty(body: bytes) -> bool:

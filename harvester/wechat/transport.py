@@ -208,7 +208,7 @@ class Transport:
             if is_foreign_page(status, body):
                 return errors.ForeignPage(f"{server}: HTML instead of JSON (HTTP {status})")
         if len(body) > MAX_BODY:
-            return errors.BadAnswer(f"{server}: an answer of more than {MAX_BODY >> 20} MiB")
+            return errors.LongAnswer(f"{server}: an answer of more than {MAX_BODY >> 20} MiB")
         if 300 <= status < 400:
             target = _host_of(headers.get("Location", ""))
             return errors.ForeignPage(

@@ -13,6 +13,7 @@ import pytest
 
 from harvester.core.config.settings import Output
 from harvester.core.errors import LostRace, UsageError
+from harvester.storage.backends import atomic_files
 from harvester.verbs.lakehouse import delta
 from harvester.verbs.lakehouse import export as lake_export
 from harvester.verbs.lakehouse.export import export
@@ -139,6 +140,33 @@ def test_rows_that_were_deleted_for_good_are_named_until_they_are_gone(lakeside:
     assert rows(lakeside) == lakeside.rows()
     holding = [path for path in files_of(lakeside.place) if gone.encode() in path.read_bytes()]
     assert not holding
+
+
+def test_each_version_with_rows_that_were_deleted_for_good_is_named(lakeside: Lakeside) -> None:
+    """From the first one to the one before the deletion was exported."""
+    lakeside.export()
+    gone = lakeside.forget_last()
+    done = lakeside.table()
+    assert done.holding == [f"version {number}" for number in range(int(done.version))]
+    for version, holds in ((int(done.version) - 1, True), (int(done.version), False)):
+        assert any(row["appid"] == gone for row in rows(lakeside, version=version)) is holds
+
+
+def test_a_version_of_the_log_is_flushed_and_then_its_name(
+    lakeside: Lakeside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut behind the commit loses neither."""
+    flushed, sync = list[int](), atomic_files.sync
+
+    def noted(path: Path) -> None:
+        sync(path)
+        flushed.append(path.stat().st_ino)
+
+    monkeypatch.setattr(atomic_files, "sync", noted)
+    version = int(lakeside.table().version)
+    log = lakeside.place / DAILY / "_delta_log"
+    file, folder = (log / f"{version:020d}.json").stat().st_ino, log.stat().st_ino
+    assert flushed.index(file) < flushed.index(folder)
 
 
 def test_an_expiry_tells_the_version_that_remains(lakeside: Lakeside) -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import pickle
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
 from harvester.core.calendar import date_of, month_begin
 from harvester.core.config.settings import Output as Settings
+from harvester.core.errors import LeaseLost
 from harvester.core.exit_codes import Exit
+from harvester.core.hold import Hold
 from harvester.storage.derived import derived_files, derived_runs
 from harvester.storage.layout import RUN_ROWS, open_tree
 from harvester.storage.state import run_records
@@ -337,6 +340,29 @@ def test_a_record_with_impossible_members_counts_as_missing(tmp_path: Path, name
     derived_runs.update_runs(tree, RECORD)
     for found in (harvester.open(tmp_path).runs(), derived_files.read_all(tree, RUN_ROWS)):
         assert found.column("run_id").to_pylist() == [RECORD["run_id"]]
+
+
+def test_a_run_that_went_on_gets_its_end_from_the_next_one(tmp_path: Path) -> None:
+    """Its row said that it goes on, and another run writes the table after its end."""
+    tree = open_tree(Settings(tmp_path))
+    run_records.write(tree, RECORD["run_id"], RECORD)
+    derived_runs.update_runs(tree, RECORD)
+    ended = {"state": "finished", "exit_code": 0, "outcome": "complete"}
+    run_records.write(tree, RECORD["run_id"], RECORD | ended)
+    other = RECORD | ended | {"run_id": f"{RECORD['run_id']}x"}
+    run_records.write(tree, other["run_id"], other)
+    derived_runs.update_runs(tree, other)
+    rows = derived_files.read_all(tree, RUN_ROWS).to_pylist()
+    assert [row["outcome"] for row in rows] == ["complete", "complete"]
+    assert all(row["ended_at"] for row in rows)
+
+
+def test_a_run_that_lost_its_lease_writes_no_table(tmp_path: Path) -> None:
+    """The run that has it now writes the same file."""
+    tree = open_tree(Settings(tmp_path))
+    with pytest.raises(LeaseLost):
+        derived_runs.update_runs(replace(tree, hold=Hold(lambda: False)), RECORD)
+    assert not len(derived_files.read_all(tree, RUN_ROWS))
 
 
 def test_codes_are_those_of_the_catalogue(on_disk: Lab) -> None:

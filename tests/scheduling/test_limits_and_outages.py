@@ -17,9 +17,9 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, Window
 from harvester.sandbox import ANYONE, TOKEN, Rules
 from harvester.sandbox.calls import Reply, Request
-from harvester.scheduling.abandoned import CUT_OFF
+from harvester.scheduling.abandoned import CUT_OFF, TOO_LONG
 from harvester.scheduling.account_queue import FAILURE_BUDGET
-from harvester.scheduling.refusal_policy import SLOWDOWN_FACTOR
+from harvester.scheduling.refusal_policy import LONG_ANSWERS, SLOWDOWN_FACTOR
 from harvester.scheduling.retry_budget import (
     ALONE_FAILURES,
     BUDGET,
@@ -29,6 +29,7 @@ from harvester.scheduling.retry_budget import (
     PROBE_SECONDS,
     RetryBudget,
 )
+from harvester.wechat.attempt import is_long
 from tests.support import faulty_wechat
 from tests.support.counting_wechat import StrictRules
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
@@ -471,6 +472,36 @@ def test_a_dataset_that_is_dead_is_left_for_later_and_stops_no_other(
     assert lab.run().exit_code is Exit.DONE
 
 
+@pytest.mark.parametrize("form", [b'{"list":[],"%s":0}', b'{"%s":0}', b"%s" * 9])
+def test_a_gateway_that_sends_megabytes_for_each_window_is_asked_thrice(
+    lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch, *, form: bytes
+) -> None:
+    """The others go on, and the dataset is had by the run after, without the gateway."""
+    lab.datasets, well, sent = BOTH, lab.sandbox.answer, list[Request]()
+    long = Reply(form.replace(b"%s", b"x" * (2 << 20)))
+
+    def answers(request: Request) -> Reply:
+        if not request.path.endswith("getinterfacesummaryhour"):
+            return well(request)
+        sent.append(request)
+        return long
+
+    with monkeypatch.context() as gateway:
+        gateway.setattr(lab.sandbox, "answer", answers)
+        done = lab.run()
+    assert len(sent) <= LONG_ANSWERS + lab.accounts - 1
+    assert done.reasons() == {"deferred": Exit.AGAIN}
+    assert {(item.dataset, item.rule) for item in done.abandoned} == {(HOURLY, TOO_LONG)}
+    assert lab.run().exit_code is Exit.DONE
+
+
+def test_a_year_in_one_answer_may_be_long() -> None:
+    """An answer of megabytes is told by the days that it is for."""
+    window = Window(SICK, DAILY, 1, 10)
+    assert not is_long(window, b"x" * (10 << 20))
+    assert is_long(window, b"x" * ((10 << 20) + 1))
+
+
 def test_a_window_that_fails_for_ever_fails_in_a_manifest_of_one_account_too(
     lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -610,6 +641,44 @@ def test_what_a_waiting_dataset_has_cost_is_given_back_once() -> None:
         budget.judge(DAILY, 20.0, 20.0)
     budget.answered("user_summary")
     assert budget.balance == BUDGET - 4 + 0.25
+
+
+def test_probes_of_a_waiting_dataset_cost_the_others_nothing() -> None:
+    """Its wait is bounded by its own clock."""
+    budget = RetryBudget()
+    for number in range(ALONE_FAILURES + 5):
+        budget.failed(window(number), float(number))
+        budget.judge(HOURLY, 0.0, float(number))
+    assert budget.balance == BUDGET - ALONE_FAILURES
+
+
+@pytest.mark.parametrize("answered_before", [True, False])
+def test_a_refusal_closes_no_gate(*, answered_before: bool) -> None:
+    """It shows that WeChat is there, so five failures are counted from it on."""
+    budget = RetryBudget()
+    if answered_before:
+        budget.answered(HOURLY)
+    else:
+        budget.failed(window(1), 0.0)
+        budget.judge(HOURLY, 0.0, 0.0)
+    budget.answered(HOURLY, is_refusal=True)
+    for number in range(4 + answered_before):
+        budget.failed(window(1), 1.0 + number)
+        budget.judge(HOURLY, 0.0, 1.0 + number)
+    assert budget.not_before == 0
+
+
+def test_a_window_that_fails_alone_is_its_own_cause_again_after_a_storm() -> None:
+    """Once the balance is full, what failed before says nothing of it."""
+    budget = RetryBudget()
+    for number in range(2):
+        budget.failed(window(number), 1.0)
+        budget.judge(HOURLY, 0.0, 1.0)
+    assert budget.excuses(HOURLY, 1.0, is_heard=True)
+    for _ in range(8):
+        budget.answered(HOURLY)
+    budget.failed(window(1), 2.0)
+    assert not budget.excuses(HOURLY, 2.0, is_heard=True)
 
 
 def test_a_run_that_is_cut_off_gives_up_after_half_a_minute() -> None:

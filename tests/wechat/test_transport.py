@@ -25,6 +25,7 @@ from harvester.core.errors import (
     CallError,
     CallTimedOut,
     ConnectionFailed,
+    LongAnswer,
     NotConnected,
     OutdatedTls,
     Unreachable,
@@ -632,7 +633,7 @@ async def test_an_endless_answer_is_refused(answer: Answer, token: Secret | None
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert type(error) is BadAnswer
+    assert type(error) is LongAnswer
     assert str(error).endswith(": an answer of more than 16 MiB")
     assert peak < 3 * MAX_BODY
 

@@ -19,7 +19,7 @@ from harvester.core.results import Change
 from harvester.storage.backends import atomic_files
 from harvester.storage.backends.base import FileInfo, Store, read_bytes
 from harvester.storage.layout import CHANGES, Tree, open_tree
-from harvester.storage.state import change_folding, change_log, change_reader
+from harvester.storage.state import change_folding, change_log, change_reader, packed_lines
 from harvester.storage.state.change_entries import (
     LogEntry,
     LogFile,
@@ -416,3 +416,51 @@ def test_the_newest_entries_stay_however_old_they_are(tree: Tree) -> None:
     assert changes_of(tree, behind) == ([], behind)
     log_of(tree, "later", NOON + 3 * 365 * 86_400).add(entry(2))
     assert told(tree, behind) == [(3, 2)]
+
+
+def test_no_segment_leaps_over_a_number(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would hide the entry, which another fold may have written."""
+    monkeypatch.setattr(change_folding, "MAX_ROUNDS", 1)
+    log = log_of(tree, "one")
+    for number in range(3):
+        log.add(entry(number))
+    tree.store.delete(all_names(tree, f"{CHANGES}/{LABEL}/rounds")[2])
+    log.close()
+    names = all_names(tree, f"{CHANGES}/{LABEL}/log")
+    ranges = [name.rpartition("/")[2].partition(".")[0] for name in names]
+    assert ranges == ["000000000001-000000000002", "000000000004-000000000004"]
+
+
+def test_a_segment_that_lost_an_entry_is_not_folded_on(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays as it is, and readers see the gap."""
+    monkeypatch.setattr(change_folding, "MAX_ROUNDS", 1)
+    log = log_of(tree, "one")
+    log.add(entry(1))
+    log.close()
+    [damaged] = all_names(tree, f"{CHANGES}/{LABEL}/log")
+    begin, _ = packed_lines.unpack(read_bytes(tree.store, damaged) or b"")
+    tree.store.put(damaged, packed_lines.pack([begin + b"\n", b"{\n"]))
+    log.add(entry(2))
+    log.close()
+    assert damaged in all_names(tree, f"{CHANGES}/{LABEL}/log")
+    with pytest.raises(HistoryLost):
+        changes_of(tree, "v1")
+
+
+def test_files_whose_entries_were_dropped_are_known_as_long_as_they_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else is dropped later: `verify` and a lost cursor ask for them."""
+    monkeypatch.setattr(atomic_files, "sync", lambda _: None)
+    tree = replace(tree_at(tmp_path), keep_history=20)
+    older, gone = PATH.replace("-05/", "-04/"), PATH.replace("-05/", "-03/")
+    log = log_of(tree, "first", NOON - 86_400)
+    log.add(replace(entry(), path=older), replace(entry(), path=gone))
+    *_, end = history(tree, 40, runs=1)
+    later = log_of(tree, "later", end)
+    later.add(replace(entry(), path=gone, op="deleted"))
+    [*history(tree, 100, runs=1)]
+    assert not [each for each in changes_of(tree, changes_of(tree)[1])[0] if each.path != PATH]
+    assert change_reader.not_removed(tree) == {PATH, older}

@@ -15,10 +15,10 @@ from harvester.core.calendar import instant, parse_day, utc_text
 from harvester.readers.output import Output
 from harvester.readers.output_place import OutputPlace
 from harvester.storage.backends import atomic_files
-from harvester.storage.backends.base import read_bytes
+from harvester.storage.backends.base import Blob, Store, read_bytes
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import RUNS, Tree, open_tree
-from harvester.storage.state import run_records
+from harvester.storage.state import record_folding, run_records
 from harvester.storage.state.packed_lines import LINES, pack, unpack
 from harvester.storage.state.record_folding import DAYS, fold
 from harvester.storage.state.run_records import HEADS, RunRecord, RunResult
@@ -233,3 +233,38 @@ def test_a_bomb_does_not_explode() -> None:
     assert len(bomb) < 1 << 16
     with pytest.raises(ValueError, match="longer"):
         unpack(bomb)
+
+
+def test_a_head_that_another_process_puts_meanwhile_stays(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that lost its lease may still be folding when the next one does."""
+    *_, now = written(tree, 2 * DAYS + 2)
+    fold(tree, now)
+    [name] = [name for name in all_names(tree, RUNS) if name.endswith(HEADS)]
+    lines = [*lines_of(tree, name), json.dumps(record(NOON, 0xFFFF))]
+    kind, between = type(tree.store), iter([pack(f"{line}\n".encode() for line in lines)])
+    read = kind.get
+
+    def late(self: Store, wanted: str, *rest: Any, **options: Any) -> Blob | None:
+        found = read(self, wanted, *rest, **options)
+        if wanted == name and (data := next(between, None)):
+            self.put(name, data)
+        return found
+
+    monkeypatch.setattr(kind, "get", late)
+    fold(tree, now + 9 * DAY)
+    heads = [json.loads(line)["run_id"] for line in lines_of(tree, name)]
+    assert len(heads) == 2 * (2 * DAYS + 2) + 1
+
+
+def test_a_fold_reads_a_bounded_part_of_the_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are read whole, and the next fold takes the others."""
+    monkeypatch.setattr(record_folding, "MAX_FILE_BYTES", 1)
+    tree = Tree(LocalStore(tmp_path))
+    *_, now = written(tree, 2 * DAYS + 2)
+    for folded in (1, 2):
+        fold(tree, now)
+        assert len(whole(tree)) == folded
