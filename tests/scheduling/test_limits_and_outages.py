@@ -664,7 +664,7 @@ def test_a_refusal_closes_no_gate(*, answered_before: bool) -> None:
     budget.answered(HOURLY, is_refusal=True)
     for number in range(4 + answered_before):
         budget.failed(window(1), 1.0 + number)
-        budget.judge(HOURLY, 0.0, 1.0 + number)
+        budget.judge(HOURLY, 1.0, 1.0 + number)
     assert budget.not_before == 0
 
 
