@@ -74,7 +74,7 @@ print(json.dumps([json.load(open("/usr/share/sbom/harvester.cdx.json")), names])
 """
 
 SUMS = """
-import sys
+import os, sys
 to, place = sys.argv[1:]
 if to == "delta":
     from deltalake import DeltaTable
@@ -90,7 +90,8 @@ else:
     load_extension(con, "ducklake", place, "")
     con.execute(f"attach 'ducklake:{place}/catalog.ducklake' as lake (read_only)")
     table = con.sql("from lake.wechat.interface_summary").to_arrow_table()
-print(len(table), sum(table["callback_count"].to_pylist()))
+print(len(table), sum(table["callback_count"].to_pylist()), flush=True)
+os._exit(0)  # The threads of deltalake may abort an interpreter that ends by itself.
 """
 
 
