@@ -241,14 +241,14 @@ MAX_CODE = {
     "runs": 4_435,
     "verbs": 4_992,
     "readers": 542,
-    "cli": 2_776,
+    "cli": 2_779,
     "sandbox": 817,
     "root": 202,
 }
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
 
-MAX_TEXT = {"catalogue": 1_009, "cli": 36, "verbs": 343}
+MAX_TEXT = {"catalogue": 1_011, "cli": 36, "verbs": 343}
 """Lines that each room may have in data files, without blanks: SQL, texts, and a manifest."""
 
 MAX_ARROWS = 46

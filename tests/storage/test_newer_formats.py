@@ -181,6 +181,15 @@ def test_a_newer_file_beside_damage(here: CommandLine) -> None:
     assert not damaged.exists()
 
 
+def test_the_total_of_verify_calls_no_file_of_another_version_damaged(here: CommandLine) -> None:
+    """Its last line counts the two kinds apart."""
+    damaged = here.output / DATA_FILE.replace("03", "04")
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    newer_schema(here.output / DATA_FILE)
+    total = here("verify").out.partition("rows: ")[2].splitlines()[0]
+    assert sorted(total.split(", ")) == ["1 damaged", "1 of another version"]
+
+
 def test_a_half_made_output_of_a_newer_harvester(here: CommandLine) -> None:
     """A compaction that a newer one began is not finished by an older one."""
     assert here("rewrite", "--to", "new", "--buckets", "2").code == 0

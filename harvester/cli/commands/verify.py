@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 
 from harvester.cli import options
@@ -84,13 +85,17 @@ def _print_report(out: Terminal, found: verifying.Report) -> None:
         line = f"{first} and {second} have equal rows on {days}"
         out.say(f"{line}: see whether both were asked with one token")
     groups = f", {found.groups:,} raw groups" if found.groups else ""
-    verdict = "no damage found" if found.undamaged else f"{len(found.damaged):,} damaged"
+    kinds = Counter(map(_kind, found.damaged))
+    verdict = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()) or "no damage found"
     out.print(f"{counted(found.files, 'file')}, {counted(found.rows, 'row')}{groups}: {verdict}")
 
 
+def _kind(damage: verifying.Damage) -> str:
+    return "of another version" if damage.remedy else "missing" if damage.missing else "damaged"
+
+
 def _print_damage(out: Terminal, damage: verifying.Damage) -> None:
-    kind = "of another version" if damage.remedy else "missing" if damage.missing else "damaged"
-    out.say(f"{kind}: {inert(damage.path)}")
+    out.say(f"{_kind(damage)}: {inert(damage.path)}")
     for flaw in damage.flaws:
         out.say(f"  {inert(flaw)}")
     lost = (f"{inert(x.appid)} {days_text(x.begin, x.end)}" for x in damage.lost)
