@@ -229,16 +229,16 @@ SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 # none raises one, but by the price that an issue names for a capability, once, in the commit that
 # brings it and says which rooms take it. Texts and SQL are data files, bounded by MAX_TEXT.
 MAX_CODE = {
-    "core": 2_025,
+    "core": 2_045,
     "catalogue": 808,
     "manifest": 1_481,
     "planning": 660,
     "scheduling": 1_530,
     "tables": 2_403,
-    "wechat": 1_604,
+    "wechat": 1_606,
     "storage": 4_509,
     "engine": 897,
-    "runs": 4_435,
+    "runs": 4_476,
     "verbs": 4_992,
     "readers": 542,
     "cli": 2_779,
@@ -248,7 +248,7 @@ MAX_CODE = {
 MAX_SLACK = 40
 """Lines by which a bound may exceed its room: after a larger cut the bound falls too."""
 
-MAX_TEXT = {"catalogue": 1_011, "cli": 36, "verbs": 343}
+MAX_TEXT = {"catalogue": 1_013, "cli": 37, "verbs": 343}
 """Lines that each room may have in data files, without blanks: SQL, texts, and a manifest."""
 
 MAX_ARROWS = 46

@@ -241,6 +241,12 @@ class Shortage(ProcessDied):
     """A lack of memory or of descriptors, which ends a process as a signal would."""
 
 
+class MemoryLimit(HarvesterError):
+    """A run that used as much memory as ``limits.memory`` allows; what it had obtained is safe."""
+
+    exit_code = Exit.AGAIN
+
+
 class LeaseLost(HarvesterError):
     """A lease of a bucket that was not renewed in time, so another run may work in the bucket."""
 

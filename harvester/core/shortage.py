@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import resource
+from contextlib import suppress
+from pathlib import Path
 
 from harvester.core.errors import Shortage, UsageError
 
@@ -14,14 +16,16 @@ Arrow's C++ ends the process where it cannot allocate, so no message could follo
 address space is reserved by threads and never used.
 """
 
+_STATM = Path("/proc/self/statm")
+
 
 def refuse_low_limit() -> None:
     """Raise UsageError if the address space of this process is limited to less than a run needs."""
     if _is_limit_low():
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         raise UsageError(
-            f"this process may use {_mebibytes(limit)} of address space, and a run needs"
-            f" {_mebibytes(MIN_ADDRESS_SPACE)}",
+            f"this process may use {mebibytes(limit)} of address space, and a run needs"
+            f" {mebibytes(MIN_ADDRESS_SPACE)}",
             "raise the limit (ulimit -v); nothing was requested",
         )
 
@@ -39,12 +43,20 @@ def shortage(error: BaseException) -> Shortage | None:
                 " harvested is safe",
             )
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    now = "" if limit == resource.RLIM_INFINITY else f", now {_mebibytes(limit)}"
+    now = "" if limit == resource.RLIM_INFINITY else f", now {mebibytes(limit)}"
     return Shortage(
         "the system refused memory to this process",
         f"raise its limit (ulimit -v{now}; the container's memory), or run with fewer --processes,"
         " or with more buckets or shards; what was harvested is safe",
     )
+
+
+def resident_memory() -> int:
+    """Return the bytes of memory that this process has now; its peak where that is not known."""
+    with suppress(OSError):
+        return int(_STATM.read_text("ascii").split()[1]) * resource.getpagesize()
+    # Bytes on macOS, which has no /proc.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _is_limit_low() -> bool:
@@ -83,5 +95,6 @@ def _is_lack(error: BaseException) -> bool:
             return False
 
 
-def _mebibytes(count: int) -> str:
+def mebibytes(count: int) -> str:
+    """Return a number of bytes as text, ``1,024 MiB``."""
     return f"{count >> 20:,} MiB"

@@ -293,10 +293,11 @@ async def _harvest(state: RunState, queues: list[AccountQueue], evidence: Eviden
 
 
 async def _run_to_end(state: RunState, count: watchers.Counting) -> None:
-    """Run the pipeline, and report what it leaves."""
+    """Run the pipeline, and report what it leaves. Raises MemoryLimit."""
     stream, clock, queues = state.stream, state.context.clock, count.pipeline.scheduler.queues
+    memory = watchers.MemoryWatch(state.manifest.limits.memory)
     try:
-        is_late = await _run_watched(state, count)
+        is_late = await _run_watched(state, count, memory)
         state.tree.list_again()
         has_lost = not state.tree.hold.is_good()
         if has_lost and state.options.refetch is None:
@@ -307,6 +308,7 @@ async def _run_to_end(state: RunState, count: watchers.Counting) -> None:
     finally:
         stream.describe = all_made
         count()
+    memory.check()
 
 
 def _drop_covered(state: RunState, queues: Sequence[AccountQueue]) -> None:
@@ -321,7 +323,9 @@ def _drop_covered(state: RunState, queues: Sequence[AccountQueue]) -> None:
             backlog.make_durable(covered)
 
 
-async def _run_watched(state: RunState, count: watchers.Counting) -> bool:
+async def _run_watched(
+    state: RunState, count: watchers.Counting, memory: watchers.MemoryWatch
+) -> bool:
     """Get the first tokens and run the pipeline, beside the tasks that show, record and end that.
 
     Returns whether the time budget ended meanwhile.
@@ -334,6 +338,7 @@ async def _run_watched(state: RunState, count: watchers.Counting) -> bool:
         tasks.start_soon(watchers.watch_signals, pipeline, stream.stop, before)
         tasks.start_soon(watchers.checkpoint, state.run_log)
         tasks.start_soon(watchers.count_often, count)
+        tasks.start_soon(memory.watch, pipeline)
         tasks.start_soon(watchers.stop_at, pipeline, deadline)
         with before:
             await _get_first_tokens(state, pipeline)

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 
 import anyio
 
+from harvester.core.errors import MemoryLimit
+from harvester.core.shortage import mebibytes, resident_memory
 from harvester.engine.pipeline import Pipeline
 from harvester.runs.facts import Counted
 from harvester.runs.run_log import RunLog
@@ -24,6 +26,9 @@ PUBLISH_GRACE_SECONDS = 4.5
 
 _COUNT_SECONDS = 0.5
 """Seconds between two facts of what was counted."""
+
+_TIGHT = 0.8
+"""Part of the memory limit past which a run takes fewer answers in hand."""
 
 _POLL_SECONDS = 0.1
 """Seconds between two checks for a signal."""
@@ -105,6 +110,39 @@ async def stop_at(pipeline: Pipeline, deadline: float) -> None:
     """Stop the pipeline at the end of the run's time budget."""
     await anyio.sleep_until(deadline)
     pipeline.stop()
+
+
+@dataclass(slots=True)
+class MemoryWatch:
+    """Watches the memory of this process; ``limit`` is in bytes, None for no limit.
+
+    ``used`` is what the process had when its run was stopped, 0 until then.
+    """
+
+    limit: int | None
+    used: int = 0
+
+    async def watch(self, pipeline: Pipeline) -> None:
+        """Take fewer answers in hand past `_TIGHT` of the limit, and stop the pipeline at it."""
+        while self.limit is not None and not self.used:
+            await anyio.sleep(_COUNT_SECONDS)
+            resident = resident_memory()
+            pipeline.transport.in_hand.is_tight = resident > _TIGHT * self.limit
+            if resident > self.limit:
+                self.used = resident
+                pipeline.stop()
+                # To publish takes memory: the next run does it, from the raw log.
+                pipeline.hurry(flight=IN_FLIGHT_GRACE_SECONDS, publishing=0.0)
+
+    def check(self) -> None:
+        """Raise MemoryLimit if the run was stopped."""
+        if self.used:
+            raise MemoryLimit(
+                f"a process of this run uses {mebibytes(self.used)} of memory, and its share of"
+                f" limits.memory is {mebibytes(self.limit or 0)}",
+                "run again; if it ends so each time, raise the limit, or use more buckets or"
+                " shards; what was harvested is safe",
+            )
 
 
 async def watch_signals(pipeline: Pipeline, stop: StopOrder, before: anyio.CancelScope) -> None:

@@ -56,11 +56,13 @@ class BytesInHand:
     """Counter of the bytes of answers on their way from the network to the disk.
 
     There are at most `MAX_READING`, `MAX_READ`, twice the longest body, and what each connection
-    has received unasked. ``on_wait`` is called whenever a reader has waited.
+    has received unasked. ``on_wait`` is called whenever a reader has waited. While memory
+    ``is_tight``, a body is read once all others are durable.
     """
 
     def __init__(self) -> None:
         self.read = 0
+        self.is_tight = False
         self.on_wait: Callable[[], None] = lambda: None
         # The oldest comes first.
         self._reading: dict[object, int] = {}
@@ -96,8 +98,9 @@ class BytesInHand:
     def _must_wait(self, reader: object) -> bool:
         # The oldest waits for the disk alone, or unfinished answers would wait for each other.
         is_oldest = next(iter(self._reading)) is reader
-        too_many = sum(self._reading.values()) > MAX_READING
-        return self.read > MAX_READ or (too_many and not is_oldest)
+        too_many = self.is_tight or sum(self._reading.values()) > MAX_READING
+        most = 0 if self.is_tight else MAX_READ
+        return self.read > most or (too_many and not is_oldest)
 
 
 Exchange: TypeAlias = Coroutine[Any, Any, HttpResponse]

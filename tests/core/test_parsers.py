@@ -13,6 +13,8 @@ from harvester.core.errors import InvalidValue
     [
         (parsers.duration, "0s", "must be longer than nothing"),
         (parsers.duration, "25h", "must be at most 24h"),
+        (parsers.memory, "191MiB", "must be at least 192MiB"),
+        (parsers.memory, "512M", "is not a size"),
         (parsers.endpoint, "sandbox", "is not an address"),
         (parsers.proxy, "http://proxy:0", "is not an address"),
         (parsers.proxy, "http://proxy:65536", "is not an address"),
@@ -33,3 +35,9 @@ def test_the_hint_of_an_endpoint_names_no_sandbox() -> None:
         with pytest.raises(InvalidValue) as caught:
             parsers.endpoint(text)
         assert "sandbox" not in caught.value.hint
+
+
+def test_a_size_is_in_units_of_1024() -> None:
+    """As a control group counts."""
+    assert parsers.memory("192MiB") == 192 * 1024**2
+    assert parsers.memory("2GiB") == 2 * 1024**3

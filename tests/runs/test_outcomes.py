@@ -57,6 +57,7 @@ MINUTES = {
     "time_budget": 0.0,
     "stopped": 0.0,
     "incomplete": 0.0,
+    "memory": 0.0,
     "minute_limit": 1.0,
     "locked": 1.0,
     "lease": 1.0,
@@ -95,6 +96,7 @@ FAILURES: dict[str, errors.HarvesterError] = {
     "store": errors.StoreAway("silent"),
     "usage": errors.UsageError("wrong"),
     "died": errors.ProcessDied("killed twice"),
+    "memory": errors.MemoryLimit("too much"),
 }
 
 

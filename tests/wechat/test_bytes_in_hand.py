@@ -124,3 +124,23 @@ async def test_a_reader_that_fails_lets_the_others_go_on(monkeypatch: pytest.Mon
         assert not read
         oldest.cancel()
     assert read == [16]
+
+
+async def test_while_memory_is_tight_one_body_is_read_at_a_time() -> None:
+    """The next one waits until the first is durable, however short both are."""
+    hand, read = BytesInHand(), list[int]()
+    hand.is_tight = True
+
+    async def take() -> None:
+        body: Any = Content([(0, 5), (0, 5)])
+        read.append(len(await hand.read_body(body)))
+        hand.count(read[-1])
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(take)
+        for done in (1, 2, 3):
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert read == [10] * done
+            hand.count(-10)

@@ -21,11 +21,15 @@ from harvester.core.model import Rate, Reserve, is_appid
 
 T = TypeVar("T")
 
+MIN_MEMORY = 192 << 20
+"""Minimum bytes of memory that a process of a run may be limited to; a small run has 120 MiB."""
+
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 AGO = r"-[1-9][0-9]{0,4}d"
 DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)"
 LEASE = rf"0|{DURATION}"
 RATE = r"([1-9][0-9]{0,5})/(s|min)"
+SIZE = r"([1-9][0-9]{0,6})(MiB|GiB)"
 CLOCK = r"([01][0-9]|2[0-3]):([0-5][0-9])"
 DAYS = r"([0-9]{1,4})d"
 AGE = r"([1-9][0-9]{0,4})d"
@@ -148,6 +152,16 @@ def rate(text: str) -> Rate:
     """Parse ``10/s`` or ``600/min``."""
     match = _matched(RATE, text, "is not a rate", "write 10/s or 600/min")
     return Rate(int(match[1]), 1.0 if match[2] == "s" else 60.0)
+
+
+def memory(text: str) -> int:
+    """Parse ``512MiB`` or ``2GiB`` as bytes, `MIN_MEMORY` or more."""
+    match = _matched(SIZE, text, "is not a size", "write 512MiB or 2GiB")
+    size = int(match[1]) << (20 if match[2] == "MiB" else 30)
+    if size < MIN_MEMORY:
+        least = f"{MIN_MEMORY >> 20}MiB"
+        raise InvalidValue(f"must be at least {least}", f"write {least} or more")
+    return size
 
 
 def clock(text: str) -> int:

@@ -1,8 +1,7 @@
 """The configuration: accounts, credentials, the platform, limits and the output.
 
-The models are the values that the program uses: a manifest is validated into them, and each
-component receives the part it needs unchanged. A key is declared here only, with its type, its
-default and, below it, the sentence that editors show.
+The models are the values that the program uses: a manifest is validated into them. A key is
+declared here only, with its type, its default and, below it, the sentence that editors show.
 """
 
 from __future__ import annotations
@@ -241,6 +240,8 @@ class Limits:
     """Of these, calls left to the account's other services: a number, or a share such as 20%."""
     max_requests: Annotated[int, *types.whole(1, 10**12)] | None = None
     """A run that needs more requests is refused before the first one. No limit if left out."""
+    memory: types.Memory | None = None
+    """Resident memory of all processes of a run, such as 2GiB; at it the run ends with 75."""
 
     def __post_init__(self) -> None:
         quota = ASSUMED_QUOTA if self.daily_quota is None else self.daily_quota

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from harvester.core.config.credentials import PlatformAccess, PlatformCache
+from harvester.core.config.parsers import MIN_MEMORY
 from harvester.core.config.settings import Limits, Manifest
 from harvester.core.errors import UsageError
+from harvester.core.shortage import mebibytes
 from harvester.planning import wanted_days
 from harvester.planning.sharding import as_kept, of_shard, own_buckets
 from harvester.runs import harvest as harvesting
@@ -82,7 +85,9 @@ def _tasks(
     whole = replace(as_kept(project.whole), file=harvesting.name_in_output(project))
     for index in range(count):
         mine = own[index::count]
-        limits = replace(manifest.limits, connections=least + (index < more))
+        # The first process has a share, too.
+        memory = manifest.limits.memory and manifest.limits.memory // (count + 1)
+        limits = replace(manifest.limits, connections=least + (index < more), memory=memory)
         narrowed = replace(of_shard(manifest, mine), limits=limits)
         yield ShardTask(
             run_id=record.run_id,
@@ -132,8 +137,13 @@ def known_of(platform: PlatformAccess | None, appids: Collection[str]) -> Platfo
 
 def _processes(wanted: int, buckets: int, limits: Limits) -> int:
     """Return the number of processes; ``wanted`` is 0 for one on each core. Raises UsageError."""
+    in_memory = max(1, (limits.memory or sys.maxsize) // MIN_MEMORY - 1)
     if not wanted:
-        return min(usable_cores(), buckets, limits.connections)
+        return min(usable_cores(), buckets, limits.connections, in_memory)
+    if wanted > in_memory:
+        needed = mebibytes((wanted + 1) * MIN_MEMORY)
+        what = f"{wanted} processes and the one that starts them need {needed} of limits.memory"
+        raise UsageError(what, "raise the limit, or use fewer processes")
     if wanted > buckets:
         raise UsageError(
             f"{wanted} processes need at least {wanted} buckets, and this run has {buckets}",

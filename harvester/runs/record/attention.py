@@ -18,7 +18,7 @@ MAX_FORMER = 500
 """Maximum earlier run records that are read for the beginning of a trouble. They cover a day of
 runs every three minutes, or of sixty shards every three hours."""
 
-ENDS_EARLY = {"store", "locked", "lease", "unanswered", "died"}
+ENDS_EARLY = {"store", "locked", "lease", "unanswered", "died", "memory"}
 """Reasons of a run that an error ended before it had asked for all that it wanted."""
 
 _TOLD_NOTHING = {None, Outcome.STOPPED, Outcome.BUG, Outcome.INVALID}

@@ -25,6 +25,7 @@ Cause: TypeAlias = Literal[
     "unauthorised",
     "unanswered",
     "died",
+    "memory",
     "bug",
     "refused",
     "shared_token",
@@ -42,7 +43,7 @@ Cause: TypeAlias = Literal[
     "no_answer",
     "warning",
 ]
-"""Causes of a problem. The first nine end a command or a shard, the last is a warning in a log.
+"""Causes of a problem. The first ten end a command or a shard, the last is a warning in a log.
 The three before it pass, or end as `deferred`."""
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
@@ -55,6 +56,7 @@ _ENDING: dict[type[errors.HarvesterError], Cause] = {
     errors.Unauthorised: "unauthorised",
     errors.Unanswered: "unanswered",
     errors.ProcessDied: "died",
+    errors.MemoryLimit: "memory",
 }
 """Causes of the errors that end a command, and the reasons of a run that such an error ended."""
 

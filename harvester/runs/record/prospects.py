@@ -17,6 +17,7 @@ _SECONDS = {
     "time_budget": 0.0,
     "stopped": 0.0,
     "incomplete": 0.0,
+    "memory": 0.0,
     "minute_limit": _MINUTE,
     # A lock on a disk has no end that is known, because its holder may take any time.
     "locked": _MINUTE,
