@@ -197,15 +197,18 @@ class RunLog:
             run_records.write(tree, self.run_id, record)
             try:
                 self._write_tables()
+                # The next run adds what is left out here.
+                if self.stream.own.failed is None and not self._is_hurried:
+                    _write(partial(derived_runs.update_runs, tree, record))
+                    _write(partial(derived_runs.update_codes, tree))
             except Exception as error:
-                # Or the record would call a run complete that ends as a bug.
-                self.stream.fold(end_of(error, self.stream.now()))
+                # Or the record would call a run complete that ends as a bug, or short of memory.
+                lack = shortage(error)
+                self.stream.fold(end_of(lack or error, self.stream.now()))
                 run_records.write(tree, self.run_id, as_record(self.stream.record))
+                if lack is not None:
+                    raise lack from None
                 raise
-            # The next run adds what is left out here.
-            if self.stream.own.failed is None and not self._is_hurried:
-                _write(partial(derived_runs.update_runs, tree, record))
-                _write(partial(derived_runs.update_codes, tree))
             changes.close()
             if self.folds:
                 record_folding.fold(tree, self.stream.now())

@@ -7,7 +7,9 @@ as none where it is to be changed: it is made again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +18,7 @@ from harvester.catalogue.field_ids import field_ids
 from harvester.core import calendar
 from harvester.core.calendar import Month
 from harvester.core.errors import DamagedOutput, EarlierBuild, OtherVersion
+from harvester.storage.arrow_files import damage_as
 from harvester.storage.backends.base import FileInfo, Store, retry_races
 from harvester.storage.footer import refuse_long_footer
 from harvester.storage.layout import ACCOUNTS, CODES, COVERAGE, RUN_ROWS, Tree
@@ -35,8 +38,6 @@ SCHEMAS = {
 
 CODES_NAME = f"{CODES}/codes.parquet"
 """The file of the codes."""
-
-_UNREADABLE = (pa.ArrowException, OSError, ValueError, MemoryError)
 
 
 def accounts_name(tree: Tree, bucket: int) -> str:
@@ -68,13 +69,9 @@ def read(store: Store, name: str) -> pa.Table:
     schema, found = _schema(name), store.get(name)
     if found is None:
         return schema.empty_table()
-    try:
-        with _opened(found.data, schema, store.display_path(name)) as file:
-            return file.read(use_threads=False)
-    except _UNREADABLE:
-        raise DamagedOutput(
-            f"{store.display_path(name)}: not a file of this table", "the next run makes it again"
-        ) from None
+    where = store.display_path(name)
+    with _damage_told(where), _opened(found.data, schema, where) as file:
+        return file.read(use_threads=False)
 
 
 def read_all(tree: Tree, folder: str) -> pa.Table:
@@ -89,7 +86,7 @@ def replace(
     """Put what ``change`` makes of a file, a table for each row group, if any row differs.
 
     Of no rows there is no file. If another process is faster, its file is changed. Raises
-    StoreError, and LeaseLost for a run that holds the bucket no longer.
+    StoreError, MemoryError, and LeaseLost for a run that holds the bucket no longer.
     """
     store, schema = tree.store, _schema(name)
     where = store.display_path(name)
@@ -97,7 +94,11 @@ def replace(
 
     def made(old: bytes) -> bytes:
         # No file is as one that cannot be read, or that an earlier build wrote.
-        with suppress(*_UNREADABLE, EarlierBuild), _opened(old, schema, where) as file:
+        with (
+            suppress(DamagedOutput, EarlierBuild),
+            _damage_told(where),
+            _opened(old, schema, where) as file,
+        ):
             return _encoded(numbered, change(file))
         return _encoded(numbered, change(None))
 
@@ -144,8 +145,15 @@ def _schema(name: str) -> pa.Schema:
     return SCHEMAS[name.partition("/")[0]]
 
 
+def _damage_told(where: str) -> AbstractContextManager[None]:
+    """Raise DamagedOutput for what a file that is opened in the block cannot give."""
+    problem = f"{where}: not a file of this table"
+    damage = partial(DamagedOutput, problem, "the next run makes it again")
+    return damage_as(damage, Path(where), pa.ArrowException, ValueError)
+
+
 def _opened(data: bytes, schema: pa.Schema, where: str) -> pq.ParquetFile:
-    """Open a file of a table. Raises one of `_UNREADABLE`, as its methods do, and OtherVersion."""
+    """Open a file of a table. Raises OtherVersion; damage is for `_damage_told`, and later too."""
     source = pa.BufferReader(data)
     refuse_long_footer(source)
     file = pq.ParquetFile(source)

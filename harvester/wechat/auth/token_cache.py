@@ -85,8 +85,10 @@ class TokenCache:
     async def __aexit__(self, *raised: object) -> bool | None:
         self._tasks.cancel_scope.cancel()
         # An error is not passed on, because the group would wrap it.
-        passed: Any = (None, None, None) if isinstance(raised[1], Exception) else raised
-        return await self._tasks.__aexit__(*passed)
+        is_error = isinstance(raised[1], Exception)
+        passed: Any = (None, None, None) if is_error else raised
+        # Of a group that ends requests on their way the answer is to suppress the error too.
+        return await self._tasks.__aexit__(*passed) and not is_error
 
     async def current(self, appid: str) -> Secret:
         """Return the account's token. All callers that wait for it share one request.

@@ -256,6 +256,22 @@ async def test_the_end_of_a_run_cancels_pending_requests() -> None:
         group.cancel_scope.cancel()
 
 
+async def test_an_error_is_raised_while_a_token_is_requested() -> None:
+    """The end of pending requests does not hide the error that ends the run."""
+
+    async def run_short_of_memory() -> None:
+        async with token_harness(silence) as at:
+            async with anyio.create_task_group() as group:
+                group.start_soon(at.tokens.current, A)
+                while not at.server.requests:
+                    await anyio.lowlevel.checkpoint()
+                group.cancel_scope.cancel()
+            raise MemoryError("planted")
+
+    with pytest.raises(MemoryError, match="planted"):
+        await run_short_of_memory()
+
+
 async def test_a_cancelled_worker_does_not_cancel_the_call() -> None:
     """The others still get the token after a waiting worker is cancelled."""
     release = anyio.Event()
