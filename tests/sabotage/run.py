@@ -29,8 +29,8 @@ MAX_SECONDS = 1800.0
 BROWSER_PACKAGES = "tests/browser/node_modules"
 """The folder of what npm installed, which git ignores and a copy needs."""
 
-_PASSED, _FAILED = 0, 1
-_FAILURE = re.compile(r"^(?:FAILED|ERROR) (tests/.+?)(?: - |$)", re.MULTILINE)
+NOT_ENDED, PASSED, FAILED, UNKNOWN_TEST = -1000, 0, 1, 4
+FAILURE = re.compile(r"^(?:FAILED|ERROR) (tests/.+?)(?: - |$)", re.MULTILINE)
 
 
 class Sabotage(NamedTuple):
@@ -91,30 +91,38 @@ def copied_tree(root: Path = ROOT) -> Iterator[Path]:
         yield tree
 
 
-def environment(tree: Path) -> dict[str, str]:
-    """Return the environment in which every Python process imports the package below ``tree``."""
+def environment(tree: Path, seconds: float = 120) -> dict[str, str]:
+    """Return the environment in which every Python process imports the package below ``tree``.
+
+    A fault may make its test hang: after ``seconds`` the test fails.
+    """
     # A copy with a fault in it says nothing about the coverage of the package.
-    kept = {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE_")}
-    # A fault may make its test hang, and that the test hangs is its way to notice.
-    return {**kept, "PYTHONPATH": str(tree), "PYTEST_TIMEOUT": "120"}
+    measuring = ("COVERAGE_", "PYTEST_PLUGINS")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(measuring)}
+    return {**kept, "PYTHONPATH": str(tree), "PYTEST_TIMEOUT": f"{seconds:g}"}
 
 
-def run_tests(tree: Path, tests: Iterable[str]) -> PytestResult:
-    """Run tests of a tree until one of them fails; what they write goes beside the tree."""
+def run_tests(
+    tree: Path, tests: Iterable[str], *, seconds: float = MAX_SECONDS, each: float = 120
+) -> PytestResult:
+    """Run tests of a tree until one of them fails; what they write goes beside the tree.
+
+    The limits are seconds: of all tests, and of each.
+    """
     options = ["-x", "-q", "--tb=line", "-m", "", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *options, f"--basetemp={tree}.temp", *tests]
     try:
         ended = subprocess.run(
             command,
             cwd=tree,
-            env=environment(tree),
+            env=environment(tree, each),
             capture_output=True,
             text=True,
             check=False,
-            timeout=MAX_SECONDS,
+            timeout=seconds,
         )
     except subprocess.TimeoutExpired:
-        return PytestResult(-1, f"the tests did not end in {MAX_SECONDS:g} s")
+        return PytestResult(NOT_ENDED, f"the tests did not end in {seconds:g} s")
     return PytestResult(ended.returncode, ended.stdout + ended.stderr)
 
 
@@ -128,10 +136,10 @@ def outcome_of(sabotage: Sabotage, root: Path = ROOT) -> Outcome:
         plant(sabotage, tree)
         code, text = run_tests(tree, [sabotage.test])
     seconds = time.monotonic() - begun
-    if code == _FAILED and (failure := _FAILURE.search(text)):
+    if code == FAILED and (failure := FAILURE.search(text)):
         return Outcome(failure[1], "", seconds)
     # Any other code says that the test was not run: an unknown name, a file that cannot be read.
-    fault = "not caught" if code == _PASSED else f"its test does not run: {text.strip()[-400:]}"
+    fault = "not caught" if code == PASSED else f"its test does not run: {text.strip()[-400:]}"
     return Outcome("", fault, seconds)
 
 
@@ -143,7 +151,7 @@ def faults_without_sabotage(sabotages: Sequence[Sabotage], root: Path = ROOT) ->
     tests = dict.fromkeys(sabotage.test for sabotage in sabotages)
     with copied_tree(root) as tree:
         code, text = run_tests(tree, tests)
-    return "" if code == _PASSED else text
+    return "" if code == PASSED else text
 
 
 def chosen(names: Sequence[str], known: Mapping[str, Sabotage]) -> list[Sabotage]:

@@ -1,0 +1,101 @@
+"""The tests that run a line, those first that run few others: measured, and kept in ``build/``."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+
+from coverage.numbits import register_sqlite_functions
+
+from tests.sabotage.mutations import Mutation
+
+MAX_TESTS = 60
+"""Tests that a mutation is tried with at most: what these do not notice is seen by nothing."""
+
+_COVERING = """
+    select distinct context from line_bits
+    join context on context.id = context_id join file on file.id = file_id
+    where path = ? and (? is null or num_in_numbits(?, numbits))
+"""
+_WIDTHS = """
+    select context, sum(length(numbits)) from line_bits
+    join context on context.id = context_id group by context
+"""
+
+
+class Nearest:
+    """Finds the tests of a line in the data of ``coverage`` about the tree below ``root``."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._data = root / "build" / "nearest" / ".coverage"
+
+    def measure(self) -> None:
+        """Run the fast tests with a context for each, unless this was done for these files."""
+        newest = max(
+            path.stat().st_mtime
+            for room in ("harvester", "tests")
+            for path in (self._root / room).rglob("*.py")
+        )
+        if not self._data.exists() or self._data.stat().st_mtime < newest:
+            self._data.parent.mkdir(parents=True, exist_ok=True)
+            for old in self._data.parent.glob(".coverage*"):
+                old.unlink()
+            self._run("pytest -q -n logical --dist loadfile -p tests.sabotage.contexts")
+        self.combine()
+
+    def combine(self) -> None:
+        """Put the data of all processes into one file."""
+        if any(self._data.parent.glob(".coverage.*")):
+            self._run(f"coverage combine -q {self._data.parent}")
+
+    def _run(self, module: str) -> None:
+        variables = {
+            "COVERAGE_PROCESS_START": str(Path(__file__).with_name("contexts.toml")),
+            "COVERAGE_FILE": str(self._data),
+        }
+        command = [sys.executable, "-m", *module.split()]
+        subprocess.run(command, cwd=self._root, env=os.environ | variables, check=True)
+
+    def tests_of(self, mutation: Mutation) -> list[str]:
+        """Return the nearest tests of a mutation, one of each function before the second of any.
+
+        A line that is run when its module is imported belongs to every test of the module.
+        """
+        found = self._covering(mutation.file, mutation.line)
+        if "" in found:
+            found |= self._covering(mutation.file, None)
+        functions: Counter[str] = Counter()
+        turns: list[tuple[int, str]] = []
+        for test in sorted(found - {""}, key=lambda test: (self._widths[test], test)):
+            name = test.partition("[")[0]
+            functions[name] += 1
+            turns.append((functions[name], test))
+        return [test for _, test in sorted(turns, key=lambda turn: turn[0])][:MAX_TESTS]
+
+    def _covering(self, file: str, line: int | None) -> set[str]:
+        path = str(self._root / file)
+        with closing(sqlite3.connect(self._data)) as data:
+            register_sqlite_functions(data)
+            return {_test(name) for (name,) in data.execute(_COVERING, (path, line, line))}
+
+    @cached_property
+    def _widths(self) -> Counter[str]:
+        """The size of what each test runs."""
+        widths: Counter[str] = Counter()
+        with closing(sqlite3.connect(self._data)) as data:
+            for name, width in data.execute(_WIDTHS):
+                widths[_test(name)] += width
+        return widths
+
+
+def _test(context: str) -> str:
+    """Return the node id of a context; a process of a test has it from pytest, with a phase."""
+    node, _, phase = context.rpartition(" (")
+    return node if phase in {"setup)", "call)", "teardown)"} else context
