@@ -98,13 +98,13 @@ class History:
 NAME_OF = {dataset.path: dataset.name for dataset in CATALOGUE.values()}
 
 
-def history(seed: int, root: Path) -> History:
+def history(seed: int, root: Path, *, has_quota: bool = True) -> History:
     """The choices of this seed: accounts, limits, faults, outages and kills."""
     dice = random.Random(seed)
     count, period = dice.choice([(3, 1.0), (10, 1.0), (5, 2.0), (60, 60.0)])
     pace = Pace(Rate(count, period), dice.choice([1, 1, 2, count]), dice.choice([1, 2, 4, 8]))
     length = dice.randint(3, 18)
-    quota = dice.choice([5000, 5000, length + 3, max(4, length // 2)])
+    quota = dice.choice([5000, 5000, length + 3, max(4, length // 2)] if has_quota else [5000])
     lab = VirtualTimeHarness(
         root,
         accounts=dice.randint(1, 4),
