@@ -19,9 +19,9 @@ test *arguments:
 slow *arguments:
     {{python}} -m pytest -o faulthandler_timeout=4000 -m slow {{arguments}}
 
-# plant faults of one line and see that a test notices each: `just sabotage`, `just sabotage NAME`
-sabotage *names:
-    {{python}} -m tests.sabotage {{names}}
+# draw faults of one line and see that a test notices each: `just sabotage --since HEAD^`, `--written NAME`
+sabotage *options:
+    {{python}} -m tests.sabotage {{options}}
 
 # check style and types
 lint:

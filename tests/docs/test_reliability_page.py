@@ -20,9 +20,10 @@ def test_every_promise_names_its_proof_and_its_size(theme: str) -> None:
     rows = re.findall(r"^\| (.*) \|$", section(RELIABILITY, theme), flags=re.MULTILINE)[2:]
     assert rows
     for row in rows:
-        promise, proof, size = row.split(" | ")
+        promise, holds, proof, size = row.split(" | ")
         assert promise
         assert size
+        assert holds in {"always", "eventually", "afterwards"}
         assert "](../tests/" in proof
 
 

@@ -40,7 +40,7 @@ MOST_WAITED = DAY + 300
 
 
 class Recovery(NamedTuple):
-    """What it takes from the last fault to an output that is complete."""
+    """The price of a complete output, counted from the last fault on."""
 
     runs: int
     calls: int

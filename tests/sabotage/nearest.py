@@ -15,8 +15,10 @@ from coverage.numbits import register_sqlite_functions
 
 from tests.sabotage.mutations import Mutation
 
-MAX_TESTS = 60
-"""Tests that a mutation is tried with at most: what these do not notice is seen by nothing."""
+MAX_TESTS = 80
+"""Tests that a mutation is tried with at most: what these do not notice, no test does."""
+
+_WHICH = ("-m", "not slow")
 
 _COVERING = """
     select distinct context from line_bits
@@ -37,7 +39,7 @@ class Nearest:
         self._data = root / "build" / "nearest" / ".coverage"
 
     def measure(self) -> None:
-        """Run the fast tests with a context for each, unless this was done for these files."""
+        """Run all but the slow tests, each with a context, unless this was done before."""
         newest = max(
             path.stat().st_mtime
             for room in ("harvester", "tests")
@@ -47,36 +49,35 @@ class Nearest:
             self._data.parent.mkdir(parents=True, exist_ok=True)
             for old in self._data.parent.glob(".coverage*"):
                 old.unlink()
-            self._run("pytest -q -n logical --dist loadfile -p tests.sabotage.contexts")
-        self.combine()
+            plugin = ("-p", "tests.sabotage.contexts")
+            self._run("pytest", "-q", "-n", "logical", "--dist", "loadfile", *plugin, *_WHICH)
+            self._run("coverage", "combine", "-q", str(self._data.parent))
 
-    def combine(self) -> None:
-        """Put the data of all processes into one file."""
-        if any(self._data.parent.glob(".coverage.*")):
-            self._run(f"coverage combine -q {self._data.parent}")
-
-    def _run(self, module: str) -> None:
+    def _run(self, *module: str) -> None:
         variables = {
             "COVERAGE_PROCESS_START": str(Path(__file__).with_name("contexts.toml")),
             "COVERAGE_FILE": str(self._data),
         }
-        command = [sys.executable, "-m", *module.split()]
-        subprocess.run(command, cwd=self._root, env=os.environ | variables, check=True)
+        subprocess.run(
+            [sys.executable, "-m", *module], cwd=self._root, env=os.environ | variables, check=True
+        )
 
     def tests_of(self, mutation: Mutation) -> list[str]:
-        """Return the nearest tests of a mutation, one of each function before the second of any.
+        """Return the nearest tests of a mutation: those of its module's own file come first.
 
-        A line that is run when its module is imported belongs to every test of the module.
+        Of the others one of each function comes before the second of any. A line that is run when
+        its module is imported belongs to every test of the module.
         """
         found = self._covering(mutation.file, mutation.line)
         if "" in found:
             found |= self._covering(mutation.file, None)
         functions: Counter[str] = Counter()
         turns: list[tuple[int, str]] = []
+        own = f"/test_{Path(mutation.file).stem}.py"
         for test in sorted(found - {""}, key=lambda test: (self._widths[test], test)):
             name = test.partition("[")[0]
             functions[name] += 1
-            turns.append((functions[name], test))
+            turns.append((0 if name.partition("::")[0].endswith(own) else functions[name], test))
         return [test for _, test in sorted(turns, key=lambda turn: turn[0])][:MAX_TESTS]
 
     def _covering(self, file: str, line: int | None) -> set[str]:

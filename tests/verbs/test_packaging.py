@@ -254,7 +254,7 @@ def test_the_nightly_workflow_has_every_slow_test() -> None:
     [run] = [step for step in jobs["examples"]["steps"] if "pytest" in step.get("run", "")]
     assert run["run"] == ".venv/bin/pytest -m '' tests/examples"
     assert {*run["env"]} == {*example_tools.VARIABLES}
-    for job, tests in {"slow": " $TESTS", "date": "", "sabotage": ""}.items():
+    for job, tests in {"slow": " $TESTS", "date": "", "sabotage": "", "drawn": ""}.items():
         assert jobs[job]["steps"][-1]["run"] == f".ci/full {job}{tests}"
 
 
