@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -66,11 +67,11 @@ class Nearest:
         """Return the nearest tests of a mutation: those of its module's own file come first.
 
         Of the others one of each function comes before the second of any. A line that is run when
-        its module is imported belongs to every test of the module.
+        its module is imported is tried by the tests of what it names, or else of its module.
         """
         found = self._covering(mutation.file, mutation.line)
         if "" in found:
-            found |= self._covering(mutation.file, None)
+            found |= self._using(mutation) or self._covering(mutation.file, None)
         functions: Counter[str] = Counter()
         turns: list[tuple[int, str]] = []
         own = f"/test_{Path(mutation.file).stem}.py"
@@ -79,6 +80,21 @@ class Nearest:
             functions[name] += 1
             turns.append((0 if name.partition("::")[0].endswith(own) else functions[name], test))
         return [test for _, test in sorted(turns, key=lambda turn: turn[0])][:MAX_TESTS]
+
+    def _using(self, mutation: Mutation) -> set[str]:
+        """Return the tests of the lines in functions that use what a line defines."""
+        lines = (self._root / mutation.file).read_text("utf-8").splitlines()
+        defined = re.match(r"\s*(\w+)(: .+)? = ", lines[mutation.line - 1])
+        if defined is None:
+            return set()
+        uses = re.compile(rf"\b{defined[1]}\b")
+        found = set[str]()
+        for path in (self._root / "harvester").rglob("*.py"):
+            for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+                if uses.search(line):
+                    covering = self._covering(str(path.relative_to(self._root)), number)
+                    found |= covering if "" not in covering else set()
+        return found
 
     def _covering(self, file: str, line: int | None) -> set[str]:
         path = str(self._root / file)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from math import comb
 from pathlib import Path
 from queue import SimpleQueue
@@ -32,6 +34,8 @@ MAX_SECONDS = 100.0
 
 MAX_TEST_SECONDS = 30.0
 """Seconds for one of them, which fails after that."""
+
+_SECONDS = count(1_000_000_000)
 
 CHANCE = 0.01
 """The chance below which survivors of a room are more than its share."""
@@ -87,11 +91,18 @@ class Trials:
 def _planted(tree: Path, mutation: Mutation) -> Iterator[None]:
     path = tree / mutation.file
     source = path.read_bytes()
-    path.write_bytes(mutated(source, mutation))
+    _write(path, mutated(source, mutation))
     try:
         yield
     finally:
-        path.write_bytes(source)
+        _write(path, source)
+
+
+def _write(path: Path, source: bytes) -> None:
+    path.write_bytes(source)
+    # A cached module is known by size and second, so each version has a second of its own.
+    second = next(_SECONDS)
+    os.utime(path, (second, second))
 
 
 def _noticed(tree: Path, tests: Sequence[str]) -> tuple[str, str]:
@@ -143,13 +154,13 @@ def tell_shares(ended: Sequence[Tried], tell: Callable[[str], object] = print) -
     drawn = Counter(each.room for each in ended)
     survived = Counter(each.room for each in ended if not each.caught_by)
     tell(f"{'room':12} {'drawn':>5} {'survived':>8} {'bound':>6}")
-    for room, count in sorted(drawn.items()):
-        tell(f"{room:12} {count:5} {survived[room]:8} {SHARES[room]:6.0%}")
+    for room, number in sorted(drawn.items()):
+        tell(f"{room:12} {number:5} {survived[room]:8} {SHARES[room]:6.0%}")
     tell(f"{'all':12} {len(ended):5} {survived.total():8}")
     return [
         room
-        for room, count in drawn.items()
-        if at_least(survived[room], count, SHARES[room]) < CHANCE
+        for room, number in drawn.items()
+        if at_least(survived[room], number, SHARES[room]) < CHANCE
     ]
 
 
