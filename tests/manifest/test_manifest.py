@@ -317,6 +317,12 @@ def test_the_daily_quota_is_a_number_or_asked_for(
     assert (Limits().daily_quota, Limits().daily_reserve.of(300)) == (None, 30)
 
 
+def test_a_quota_in_words_is_refused_with_the_word_that_there_is(load: Load) -> None:
+    """A reference is text too, and auto is one of two ways to write it."""
+    with pytest.raises(ManifestError, match="must be auto or a whole number"):
+        load(f'{LEAST}limits: {{daily_quota: "${{N}}"}}\n', N="many")
+
+
 def test_values_from_references_are_not_shown(load: Load) -> None:
     """No message repeats the value of a variable, because it may be a secret."""
     text = LEAST.replace("{}]", '{datasets: "${X}", accounts: ["${X}"]}]') + 'output: "${X}"\n'

@@ -24,7 +24,7 @@ from harvester.runs.facts import Counted, Fact, Planned
 from harvester.runs.harvest import execute
 from harvester.runs.narrator import PROGRESS_SECONDS, Narrator
 from harvester.runs.record import events
-from harvester.runs.record.causes import MAX_PASSING, QUIET_SECONDS
+from harvester.runs.record.causes import MAX_PASSING, QUIET_SECONDS, Causes
 from harvester.runs.record.events import (
     REPEAT_SECONDS,
     Event,
@@ -33,6 +33,7 @@ from harvester.runs.record.events import (
     Published,
     RunEnded,
     RunStarted,
+    Stamp,
 )
 from harvester.runs.record.record import Record
 from harvester.runs.run_log import RunLog, recorded
@@ -495,3 +496,17 @@ def test_each_error_has_its_cause(error: Exception, cause: str, retry_at: str | 
     [problem] = events.problems_of(error, 0.0)
     assert (problem.cause, problem.level, problem.retry_at) == (cause, "error", retry_at)
     assert pickle.loads(pickle.dumps(problem)) == problem
+
+
+def test_a_cause_that_is_gone_is_told_of_its_last_accounts() -> None:
+    """An account whose days are reopened is left out, and the cause stays until its last day."""
+    days = [AbandonedDays(appid(n), "a", 1, 1, 1, rule_for(48001), "no") for n in (2, 1, 1)]
+    causes, stamp = Causes(), Stamp(0.0, "run", "")
+    for each in days:
+        causes.abandon(each)
+    told = [problem.accounts for problem in causes.news(stamp, 1)]
+    for each in days:
+        assert not told[1:]
+        causes.reopen([each])
+        told += [problem.accounts for problem in causes.news(stamp, 2)]
+    assert told == [(appid(2), appid(1)), (appid(1),)]

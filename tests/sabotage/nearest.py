@@ -16,7 +16,7 @@ from coverage.numbits import register_sqlite_functions
 
 from tests.sabotage.mutations import Mutation
 
-MAX_TESTS = 80
+MAX_TESTS = 160
 """Tests that a mutation is tried with at most: what these do not notice, no test does."""
 
 _WHICH = ("-m", "not slow")
@@ -67,7 +67,8 @@ class Nearest:
         """Return the nearest tests of a mutation: those of its module's own file come first.
 
         Of the others one of each function comes before the second of any. A line that is run when
-        its module is imported is tried by the tests of what it names, or else of its module.
+        its module is imported is tried by the tests of what it names, or else of its module. The
+        tests of the room try what no test runs.
         """
         found = self._covering(mutation.file, mutation.line)
         if "" in found:
@@ -79,7 +80,9 @@ class Nearest:
             name = test.partition("[")[0]
             functions[name] += 1
             turns.append((0 if name.partition("::")[0].endswith(own) else functions[name], test))
-        return [test for _, test in sorted(turns, key=lambda turn: turn[0])][:MAX_TESTS]
+        nearest = [test for _, test in sorted(turns, key=lambda turn: turn[0])][:MAX_TESTS]
+        room = Path("tests", *Path(mutation.file).parts[1:2])
+        return nearest or ([str(room)] if (self._root / room).is_dir() else [])
 
     def _using(self, mutation: Mutation) -> set[str]:
         """Return the tests of the lines in functions that use what a line defines."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import harvester
+from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
 from harvester.core.calendar import day_text, today
 from harvester.core.config.settings import Output
@@ -264,7 +265,10 @@ def test_an_account_that_is_not_selected_is_in_the_manifest_all_the_same(harvest
     assert found.unlisted == ()
     found = harvester.status(alone, unlisted=True)
     assert found.unlisted is not None
-    assert [account.appid for account in found.unlisted] == [appid(1)]
+    files = [
+        file for name in CATALOGUE for file in Path(harvested).glob(f"{name}/ref_month=*/*.parquet")
+    ]
+    assert [(each.appid, each.files) for each in found.unlisted] == [(appid(1), len(files))]
 
 
 def test_a_manifest_in_the_folder_is_used(
