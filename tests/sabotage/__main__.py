@@ -24,7 +24,7 @@ _TELL = partial(print, flush=True)
 
 
 def draw(count: int, seed: int, since: str | None, seconds: float) -> int:
-    """Try drawn mutations; the code is 1 for a survivor of a change, or a room above its share."""
+    """Try drawn mutations; return 1 for a survivor of a change, or for a room above its share."""
     lines = changed_lines(ROOT, since) if since else None
     mutations = [
         each
@@ -37,6 +37,8 @@ def draw(count: int, seed: int, since: str | None, seconds: float) -> int:
     nearest = Nearest(ROOT)
     nearest.measure()
     ended = tell_survivors(mutations, nearest, _TELL, seconds=seconds)
+    if unbegun := len(mutations) - len(ended):
+        _TELL(f"{unbegun} were not begun in time")
     above = tell_shares(ended, _TELL)
     return int(any(not each.caught_by for each in ended) if since else bool(above))
 

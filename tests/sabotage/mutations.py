@@ -1,4 +1,4 @@
-"""One-line faults that nobody wrote: found by operators in the syntax of the package, and drawn."""
+"""Mutations: one-line faults that operators make in the syntax of the package, drawn by a seed."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class _Finder(ast.NodeVisitor):
         for part in (*node.decorator_list, node.args, *node.body):
             self.visit(part)
 
-    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - the name that NodeVisitor calls
 
 
 def mutations_of(file: str, source: bytes) -> list[Mutation]:

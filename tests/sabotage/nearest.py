@@ -64,7 +64,7 @@ class Nearest:
         )
 
     def tests_of(self, mutation: Mutation) -> list[str]:
-        """Return the nearest tests of a mutation: those of its module's own file come first.
+        """Return the nearest tests of a mutation. The tests in ``test_MODULE.py`` come first.
 
         Of the others one of each function comes before the second of any. A line that is run when
         its module is imported is tried by the tests of what it names, or else of its module. The

@@ -29,7 +29,7 @@ MAX_SECONDS = 1800.0
 BROWSER_PACKAGES = "tests/browser/node_modules"
 """The folder of what npm installed, which git ignores and a copy needs."""
 
-NOT_ENDED, PASSED, FAILED, UNKNOWN_TEST = -1000, 0, 1, 4
+NOT_ENDED, PASSED, FAILED, UNKNOWN_TEST, NO_TEST = -1000, 0, 1, 4, 5
 FAILURE = re.compile(r"^(?:FAILED|ERROR) (tests/.+?)(?: - |$)", re.MULTILINE)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import count
@@ -20,6 +20,7 @@ from tests.sabotage.nearest import Nearest
 from tests.sabotage.run import (
     FAILED,
     FAILURE,
+    NO_TEST,
     NOT_ENDED,
     PASSED,
     ROOT,
@@ -36,6 +37,13 @@ MAX_TEST_SECONDS = 30.0
 """Seconds for one of them, which fails after that."""
 
 _SECONDS = count(1_000_000_000)
+
+_SURVIVED = {
+    PASSED: "{} tests pass",
+    NOT_ENDED: "{} tests do not end",
+    UNKNOWN_TEST: "{} tests are not found",
+    NO_TEST: "no test runs it",
+}
 
 CHANCE = 0.01
 """The chance below which survivors of a room are more than its share."""
@@ -69,16 +77,20 @@ class Trials:
     def tried(self, mutation: Mutation) -> Tried:
         """Try a mutation. A test that fails without it as well has noticed nothing."""
         tests = self._nearest.tests_of(mutation)
+        if not tests:
+            return Tried(mutation, "", "no test runs it")
         tree = self._trees.get()
         try:
-            while tests := [test for test in tests if test not in self._broken]:
+            while True:
+                left_out = {*self._broken}
                 with _planted(tree, mutation):
-                    caught_by, survived = _noticed(tree, tests)
+                    caught_by, survived = _noticed(tree, tests, left_out)
                 if not caught_by or self._passes(tree, caught_by):
                     return Tried(mutation, caught_by, survived)
+                if caught_by in left_out:
+                    return Tried(mutation, "", f"{caught_by} fails without it too")
         finally:
             self._trees.put(tree)
-        return Tried(mutation, "", "no test runs it")
 
     def _passes(self, tree: Path, test: str) -> bool:
         if test not in self._passing | self._broken and test.startswith("tests/"):
@@ -105,16 +117,18 @@ def _write(path: Path, source: bytes) -> None:
     os.utime(path, (second, second))
 
 
-def _noticed(tree: Path, tests: Sequence[str]) -> tuple[str, str]:
-    """Return the test that fails, or how all of them do not."""
-    code, text = run_tests(tree, tests, seconds=MAX_SECONDS, each=MAX_TEST_SECONDS)
+def _noticed(tree: Path, tests: Sequence[str], left_out: Collection[str]) -> tuple[str, str]:
+    """Return the first test that fails, or else how the tests ended."""
+    limits = {"seconds": MAX_SECONDS, "each": MAX_TEST_SECONDS}
+    without = [f"--deselect={test}" for test in sorted(left_out)]
+    code, text = run_tests(tree, [*tests, *without], **limits)
     if code == UNKNOWN_TEST:  # an id may hold a time or a random name
         functions = dict.fromkeys(test.partition("[")[0] for test in tests)
-        code, text = run_tests(tree, functions, seconds=MAX_SECONDS, each=MAX_TEST_SECONDS)
+        code, text = run_tests(tree, [*functions, *without], **limits)
     if code == FAILED and (failure := FAILURE.search(text)):
         return failure[1], ""
-    if code in {PASSED, NOT_ENDED, UNKNOWN_TEST}:
-        return "", f"{len(tests)} tests {'do not end' if code == NOT_ENDED else 'pass'}"
+    if code in _SURVIVED:
+        return "", _SURVIVED[code].format(len(tests))
     return f"(pytest ends with {code})", ""
 
 
@@ -165,7 +179,7 @@ def tell_shares(ended: Sequence[Tried], tell: Callable[[str], object] = print) -
 
 
 def at_least(survived: int, count: int, share: float) -> float:
-    """Return the chance of so many survivors or more, if a share of all mutations survives."""
+    """Return the probability of at least ``survived`` of ``count`` if ``share`` survives."""
     return sum(
         comb(count, each) * share**each * (1 - share) ** (count - each)
         for each in range(survived, count + 1)

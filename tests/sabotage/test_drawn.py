@@ -1,4 +1,4 @@
-"""Mutations are drawn by their seed, and a survivor is told from what a test notices."""
+"""Mutations: each operator, the draw by a seed, and the report of survivors."""
 
 from __future__ import annotations
 
@@ -74,8 +74,9 @@ def test_a_survivor_is_told_and_a_broken_test_notices_nothing(project: Path) -> 
 
     class Known(Nearest):
         def tests_of(self, mutation: Mutation) -> list[str]:
-            names = ["that_is_broken", "of_three"] if mutation.line < 6 else []
-            return [f"tests/test_twice.py::test_{name}" for name in names]
+            names = ["that_is_broken", "of_three"] if mutation.line < 5 else []
+            named = [f"tests/test_twice.py::test_{name}" for name in names]
+            return ["tests"] if mutation.line == 5 else named
 
     told: list[str] = []
     mutations = drawn(project, count=8, seed=3, lines=lines)
