@@ -163,12 +163,17 @@ def changed_line(source: bytes, mutation: Mutation) -> tuple[str, str]:
 
 
 def changed_lines(root: Path, since: str) -> dict[str, set[int]]:
-    """Return the lines of the package, by file, that the commits since a revision have touched."""
+    """Return the lines of the package, by file, that the commits since a revision have touched.
+
+    Raises SystemExit with the message of git for an unknown revision.
+    """
     command = ["git", "diff", "-U0", "--no-ext-diff", f"{since}..HEAD", "--", "harvester"]
-    text = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if told.returncode:
+        raise SystemExit(told.stderr)
     lines: dict[str, set[int]] = defaultdict(set)
     file = ""
-    for line in text.splitlines():
+    for line in told.stdout.splitlines():
         if line.startswith("+++ "):
             file = line.removeprefix("+++ b/")
         elif hunk := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line):

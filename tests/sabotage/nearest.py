@@ -59,9 +59,11 @@ class Nearest:
             "COVERAGE_PROCESS_START": str(Path(__file__).with_name("contexts.toml")),
             "COVERAGE_FILE": str(self._data),
         }
-        subprocess.run(
-            [sys.executable, "-m", *module], cwd=self._root, env=os.environ | variables, check=True
-        )
+        command = [sys.executable, "-m", *module]
+        if subprocess.run(
+            command, cwd=self._root, env=os.environ | variables, check=False
+        ).returncode:
+            raise SystemExit(f"{module[0]} failed without any mutation, as told above")
 
     def tests_of(self, mutation: Mutation) -> list[str]:
         """Return the nearest tests of a mutation. The tests in ``test_MODULE.py`` come first.
